@@ -1,0 +1,96 @@
+/**
+ * The closed set of things that can go wrong in the eyes of a caller.
+ *
+ * `message` says what went wrong and `hint` what to do about it. Both are fixed text: nothing of the
+ * request, the database or the configuration is ever put into them, so that neither can leak.
+ */
+export const ERRORS = {
+  invalid_json: {
+    message: 'The body is not valid JSON in UTF-8.',
+    hint: 'Send one JSON object, encoded in UTF-8.',
+  },
+  unauthorized: {
+    message: 'Authorization header is missing',
+    hint: 'Send "Authorization: Bearer <token>" with a current token of your product.',
+  },
+  forbidden: {
+    message: 'This token does not allow that.',
+    hint: 'Only a token with the role "admin" may act for another user.',
+  },
+  not_found: {
+    message: 'There is nothing at this address.',
+    hint: 'The routes are listed at /swagger.',
+  },
+  method_not_allowed: {
+    message: 'This address does not take that method.',
+    hint: 'The Allow header names the methods that it takes.',
+  },
+  payload_too_large: {
+    message: 'The body is larger than this server accepts.',
+    hint: 'Send less in one request, or raise MAX_BODY_BYTES.',
+  },
+  unsupported_media_type: {
+    message: 'The body is not JSON, or has an encoding that is not supported.',
+    hint: 'Send "Content-Type: application/json", plain or with "Content-Encoding: gzip".',
+  },
+  validation_failed: {
+    message: 'The request does not have the expected form.',
+    hint: 'Correct the fields that "detail" lists.',
+  },
+  internal: {
+    message: 'The server failed to handle the request.',
+    hint: 'Retry; if it stays, give the request_id to whoever runs this server.',
+  },
+  keys_unavailable: {
+    message: 'The keys that tokens are verified with could not be fetched yet.',
+    hint: 'Retry in a moment; the token itself was not judged.',
+  },
+  storage_unavailable: {
+    message: 'The database cannot be written at the moment.',
+    hint: 'Retry in a moment; if it stays, the log of the server names the cause.',
+  },
+  storage_full: {
+    message: 'The disk of the database is full; nothing was stored.',
+    hint: 'Free disk space on the server, then retry.',
+  },
+  shutting_down: {
+    message: 'The server is shutting down; nothing was stored.',
+    hint: 'Retry in a moment.',
+  },
+} as const satisfies Record<string, { message: string; hint: string }>;
+
+export type ErrorCode = keyof typeof ERRORS;
+
+/**
+ * One fault in the input, in the form and words of FastAPI's 422 answers.
+ * `loc` is the path to the value, from `body`, `header` or `query` down; numbers are list positions.
+ */
+export interface Fault {
+  readonly loc: readonly (string | number)[];
+  readonly msg: string;
+  readonly type: string;
+}
+
+interface FailureOptions {
+  /** Stands for the table's message where the contract has several for one code. Fixed text only. */
+  readonly message?: string;
+  /** For `validation_failed`: what is wrong, field by field. */
+  readonly faults?: readonly Fault[];
+  /** The real error. It is logged, and never sent. */
+  readonly cause?: unknown;
+}
+
+/** An error with a place in the closed table: the only kind that a caller learns anything of. */
+export class Failure extends Error {
+  override readonly name = 'Failure';
+  readonly code: ErrorCode;
+  readonly hint: string;
+  readonly faults: readonly Fault[] | undefined;
+
+  constructor(code: ErrorCode, options: FailureOptions = {}) {
+    super(options.message ?? ERRORS[code].message, { cause: options.cause });
+    this.code = code;
+    this.hint = ERRORS[code].hint;
+    this.faults = options.faults;
+  }
+}

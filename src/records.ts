@@ -1,0 +1,126 @@
+import { FormatRegistry, type Static, Type } from '@sinclair/typebox';
+import { TypeCompiler } from '@sinclair/typebox/compiler';
+import type { Fault } from './errors.ts';
+import { EARLIEST_TIMESTAMP, parseTimestamp } from './timestamp.ts';
+
+/*
+ * The bodies that clients send. One schema serves as check, as type and as documentation.
+ * Unknown fields are let through and ignored, as in the service that rawlog replaces.
+ */
+
+// A lone surrogate has no UTF-8 form: SQLite would store U+FFFD in its place.
+FormatRegistry.Set('unicode', (text) => text.isWellFormed());
+FormatRegistry.Set('date-time', (text) => parseTimestamp(text) !== undefined);
+
+/** Longest name of a metric or type, in UTF-16 code units. Names repeat in every row. */
+export const MAX_NAME_LENGTH = 1024;
+/** Longest `data_string` or `data_index`, in UTF-16 code units: room for a long URL. */
+export const MAX_LABEL_LENGTH = 8192;
+
+const timestamp = Type.Optional(
+  Type.String({
+    format: 'date-time',
+    description:
+      'When it happened, in RFC 3339 with an offset; kept to the microsecond. Default: when it was received.',
+  }),
+);
+
+const Metric = Type.Object(
+  {
+    metric_name: Type.String({
+      minLength: 1,
+      maxLength: MAX_NAME_LENGTH,
+      format: 'unicode',
+      description: 'What was measured',
+    }),
+    metric_value: Type.Number({ description: 'The measured value: any finite number, negative ones included' }),
+    data_string: Type.String({
+      minLength: 1,
+      maxLength: MAX_LABEL_LENGTH,
+      format: 'unicode',
+      description: 'What the value belongs to, such as the page',
+    }),
+    timestamp,
+  },
+  { example: { metric_name: 'page_load_time', metric_value: 2.5, data_string: '/dashboard' } },
+);
+export type Metric = Static<typeof Metric>;
+export const metricCheck = TypeCompiler.Compile(Metric);
+
+const Analytics = Type.Object(
+  {
+    type: Type.String({
+      maxLength: MAX_NAME_LENGTH,
+      format: 'unicode',
+      description: 'The type of the event',
+    }),
+    data: Type.Object({}, { additionalProperties: true, description: 'The data to log' }),
+    data_index: Type.String({
+      maxLength: MAX_LABEL_LENGTH,
+      format: 'unicode',
+      description:
+        'Indexable field for any count based analytical measures like page order clicking, tutorial step completion, etc.',
+    }),
+    timestamp,
+  },
+  { example: { type: 'tutorial_step', data: { step: 3, outcome: 'completed' }, data_index: 'step_3' } },
+);
+export type Analytics = Static<typeof Analytics>;
+export const analyticsCheck = TypeCompiler.Compile(Analytics);
+
+/** What the server alone says of a record. Times are microseconds since 1970-01-01T00:00:00Z. */
+export type Stamp = {
+  /** The clustered key: rises in the order of commits, and is the time part of `id`. */
+  readonly seq: number;
+  /** UUIDv7, in lower case with hyphens. */
+  readonly id: string;
+  readonly userId: string;
+  readonly happenedAt: number;
+  readonly receivedAt: number;
+};
+
+/** A metric as it is stored. */
+export type MetricRecord = Stamp & {
+  readonly kind: 'metric';
+  readonly metricName: string;
+  readonly metricValue: number;
+  readonly dataString: string;
+};
+
+/** An analytics event as it is stored. */
+export type AnalyticsRecord = Stamp & {
+  readonly kind: 'analytics';
+  readonly type: string;
+  /** The JSON text of the event's data. */
+  readonly data: string;
+  readonly dataIndex: string;
+};
+
+export type LogRecord = MetricRecord | AnalyticsRecord;
+
+/**
+ * Decides when a record happened.
+ *
+ * @param text the record's own `timestamp`, which has passed its schema, if it has one
+ * @param receivedAt microseconds since 1970
+ * @param maxSkew how far ahead of the server's clock a time may be, in microseconds
+ * @param loc where the record stands in the body, for the fault
+ * @returns microseconds since 1970, or the fault for a time out of range: it is never clamped
+ */
+export function happenedAt(
+  text: string | undefined,
+  receivedAt: number,
+  maxSkew: number,
+  loc: Fault['loc'],
+): number | Fault {
+  if (text === undefined) return receivedAt;
+  const time = parseTimestamp(text) as number; // its schema's format has parsed it before
+  if (time > receivedAt + maxSkew) {
+    const msg = `Value error, the time is further ahead of the server's clock than ${maxSkew / 1e6} s`;
+    return { loc: [...loc, 'timestamp'], msg, type: 'value_error' };
+  }
+  if (time < EARLIEST_TIMESTAMP) {
+    return { loc: [...loc, 'timestamp'], msg: 'Value error, the time is before the year 1700', type: 'value_error' };
+  }
+  return time;
+}
