@@ -1,0 +1,104 @@
+import { Database } from 'bun:sqlite';
+import { closeSync, fsyncSync, mkdirSync, openSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { type BunSQLiteDatabase, drizzle } from 'drizzle-orm/bun-sqlite';
+import { migrate } from 'drizzle-orm/bun-sqlite/migrator';
+import journal from './migrations/meta/_journal.json' with { type: 'json' };
+import * as schema from './schema.ts';
+
+/** Marks the file as rawlog's in its header: "rawl" in ASCII. */
+const APPLICATION_ID = 0x7261776c;
+
+/**
+ * How long a statement waits for another process's lock, in milliseconds. The wait stops the whole
+ * event loop, so it is short; the commit queue retries without blocking.
+ */
+const BUSY_TIMEOUT = 20;
+
+/** The database is not one that this program may open. The message is for the operator. */
+export class IncompatibleDatabase extends Error {
+  override readonly name = 'IncompatibleDatabase';
+}
+
+/** An open database: drizzle for statements, the client beneath it for transactions and pragmas. */
+export interface Storage {
+  readonly orm: BunSQLiteDatabase<typeof schema>;
+  readonly client: Database;
+  /** Writes the write-ahead log back into the database file and closes it. */
+  close(): void;
+}
+
+/**
+ * Opens the database, making folder and file where there are none, and brings its tables up to date.
+ * When it returns, the new file's name is durable too.
+ *
+ * @throws {IncompatibleDatabase} when the file is another program's, or of a newer version of this one
+ * @throws SQLite's own errors otherwise
+ */
+export function openStorage(path: string): Storage {
+  makeDurableFolder(dirname(path));
+  const client = new Database(path, { create: true, strict: true });
+  try {
+    client.run(`PRAGMA busy_timeout = ${BUSY_TIMEOUT}`);
+    refuseForeign(client);
+    client.run('PRAGMA journal_mode = WAL');
+    // An answer follows the fsync of the commit, not merely its write.
+    client.run('PRAGMA synchronous = FULL');
+    client.run(`PRAGMA application_id = ${APPLICATION_ID}`);
+    const orm = drizzle(client, { schema });
+    // The folder is inside the binary: see --asset in the build.
+    migrate(orm, { migrationsFolder: join(import.meta.dir, 'migrations') });
+    syncFolder(dirname(path));
+    return {
+      orm,
+      client,
+      close() {
+        // Leaves one file, with nothing beside it. Where another process reads it, the log stays, which is as safe.
+        try {
+          client.run('PRAGMA journal_mode = DELETE');
+        } finally {
+          client.close();
+        }
+      },
+    };
+  } catch (error) {
+    client.close();
+    throw error;
+  }
+}
+
+/** Opens nothing that this version could harm: another program's file, or a newer version's. */
+function refuseForeign(client: Database): void {
+  const tables = client.query<{ name: string }, []>('SELECT name FROM sqlite_schema').all();
+  if (tables.length === 0) return;
+  const id = client.query<{ application_id: number }, []>('PRAGMA application_id').get()?.application_id;
+  if (id !== APPLICATION_ID) throw new IncompatibleDatabase('The file is a database of another program.');
+  if (!tables.some(({ name }) => name === '__drizzle_migrations')) return;
+  const applied = client
+    .query<{ latest: number | null }, []>('SELECT max(CAST(created_at AS INTEGER)) AS latest FROM __drizzle_migrations')
+    .get();
+  const known = journal.entries.at(-1)?.when ?? 0;
+  if ((applied?.latest ?? 0) > known) {
+    throw new IncompatibleDatabase(
+      'The database was written by a newer version of rawlog. Run that version, or restore a backup from before it.',
+    );
+  }
+}
+
+/** Makes a folder, readable to its owner alone, and everything above it that is missing. */
+export function makeDurableFolder(folder: string): void {
+  const made = mkdirSync(folder, { recursive: true, mode: 0o700 });
+  if (made === undefined) return;
+  // The name of a new folder is in the one above it, which must reach the disk as well.
+  for (let path = resolve(folder); path.length >= resolve(made).length; path = dirname(path)) syncFolder(dirname(path));
+}
+
+/** Makes the names in a folder durable. */
+export function syncFolder(folder: string): void {
+  const handle = openSync(folder, 'r');
+  try {
+    fsyncSync(handle);
+  } finally {
+    closeSync(handle);
+  }
+}

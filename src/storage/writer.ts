@@ -1,0 +1,95 @@
+import { sql } from 'drizzle-orm';
+import type { LogRecord } from '../records.ts';
+import type { Storage } from './database.ts';
+import { StorageFault, storageFault } from './faults.ts';
+import { analytics, metrics } from './schema.ts';
+
+/** The only way in which records enter the database. All calls are synchronous. */
+export interface Writer {
+  /**
+   * Stores the records in one transaction. When it returns they are on the disk, fsynced.
+   *
+   * @throws {StorageFault} and then none of them is stored; save that after the kind `failing` it
+   *   cannot be known
+   */
+  commit(records: readonly LogRecord[]): void;
+  /**
+   * Finds out whether a commit would succeed, by one that changes nothing.
+   *
+   * @throws {StorageFault}
+   */
+  probe(): void;
+  /** The highest `seq` stored so far; 0 in an empty database. */
+  lastSeq(): number;
+}
+
+/** Makes the writer of a database. There must be one for each database file. */
+export function createWriter({ orm, client }: Storage): Writer {
+  const stamps = {
+    seq: sql.placeholder('seq'),
+    id: sql.placeholder('id'),
+    userId: sql.placeholder('userId'),
+    happenedAt: sql.placeholder('happenedAt'),
+    receivedAt: sql.placeholder('receivedAt'),
+  };
+  const insertMetric = orm
+    .insert(metrics)
+    .values({
+      ...stamps,
+      metricName: sql.placeholder('metricName'),
+      metricValue: sql.placeholder('metricValue'),
+      dataString: sql.placeholder('dataString'),
+    })
+    .prepare();
+  const insertAnalytics = orm
+    .insert(analytics)
+    .values({
+      ...stamps,
+      type: sql.placeholder('type'),
+      dataIndex: sql.placeholder('dataIndex'),
+      data: sql.placeholder('data'),
+    })
+    .prepare();
+  const begin = client.prepare('BEGIN IMMEDIATE');
+  const commit = client.prepare('COMMIT');
+  const rollback = client.prepare('ROLLBACK');
+  const touch = client.prepare('PRAGMA user_version = 0');
+
+  /** Runs the work in a transaction of its own, which ends with it, whatever happens. */
+  function transact(work: () => void): void {
+    try {
+      begin.run();
+      work();
+      commit.run();
+    } catch (error) {
+      const fault = storageFault(error);
+      try {
+        // after some errors SQLite has rolled back by itself
+        if (client.inTransaction) rollback.run();
+      } catch (rollbackError) {
+        throw new StorageFault('failing', rollbackError);
+      }
+      throw fault;
+    }
+  }
+
+  return {
+    commit(records) {
+      transact(() => {
+        for (const record of records) {
+          if (record.kind === 'metric') insertMetric.run(record);
+          else insertAnalytics.run(record);
+        }
+      });
+    },
+    probe() {
+      transact(() => touch.run());
+    },
+    lastSeq() {
+      const [row] = orm.all<{ last: number }>(
+        sql`SELECT max(coalesce((SELECT max(seq) FROM metrics), 0), coalesce((SELECT max(seq) FROM analytics), 0)) AS last`,
+      );
+      return row?.last ?? 0;
+    },
+  };
+}
