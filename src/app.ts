@@ -1,0 +1,32 @@
+import { Elysia } from 'elysia';
+import { docs } from './http/docs.ts';
+import { errorHandling } from './http/errors.ts';
+import { type OperationsParts, operations } from './http/operations.ts';
+import { type RecordingParts, recording } from './http/recording.ts';
+import { requestId } from './http/request-id.ts';
+
+/**
+ * Composes the HTTP app from its parts. It opens nothing and listens nowhere.
+ *
+ * A request passes: its id, then its route's own hooks (for recording: authentication, body, check),
+ * then the handler; whatever any of them throws goes to the error handling.
+ */
+export function createApp(parts: RecordingParts & OperationsParts) {
+  const app = new Elysia({
+    // the default rewrites a value before it is checked, so that a list passes for an empty object
+    normalize: false,
+    serve: {
+      // true, the default, lets a second server take the same port in silence
+      reusePort: false,
+      // the body parser bounds bodies and says so; Bun's own bound answers without a word
+      maxRequestBodySize: Number.MAX_SAFE_INTEGER,
+      development: false,
+    },
+  });
+  return app
+    .use(requestId())
+    .use(errorHandling(parts.log, () => app.routes))
+    .use(recording(parts))
+    .use(operations(parts))
+    .use(docs());
+}

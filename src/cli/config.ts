@@ -1,0 +1,29 @@
+import { SETTING_NAMES, SETTINGS, type SettingName, settingText } from '../config.ts';
+import type { CliCommand } from './program.ts';
+
+/** Prints the settings in effect, in the form of an environment file. */
+export const configCommand: CliCommand = {
+  name: 'config',
+  summary: 'print the configuration in effect, secrets masked',
+  async run({ env, flags, config }) {
+    const { databasePath } = config(); // says what is wrong, if anything is
+    for (const name of SETTING_NAMES) {
+      const { text, origin } = settingText(name, { flags, env });
+      if (text === undefined) console.log(`# ${name} is not set`);
+      else if (name === 'DATABASE_URL') console.log(`${name}=file:${databasePath}  # ${origin}`);
+      else console.log(`${name}=${shown(name, text)}  # ${origin}`);
+    }
+    return 0;
+  },
+};
+
+/** A setting's text on one line, a secret as stars, a URL without its password. */
+function shown(name: SettingName, text: string): string {
+  if (SETTINGS[name].secret) return '********';
+  if (name === 'JWT_JWKS_URL') {
+    const url = new URL(text);
+    if (url.password !== '') url.password = '********';
+    return url.href;
+  }
+  return text.replaceAll('\n', '\\n');
+}

@@ -1,0 +1,106 @@
+import { readFileSync } from 'node:fs';
+import { Command, CommanderError } from 'commander';
+import { version } from '../../package.json' with { type: 'json' };
+import { type Config, ConfigError, flagOf, loadConfig, SETTING_NAMES, SETTINGS, type SettingName } from '../config.ts';
+import { configCommand } from './config.ts';
+import { serveCommand } from './serve.ts';
+import { tokenCommand } from './token.ts';
+
+/** What a command gets to work with. */
+export interface CommandContext {
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** The settings that were given as flags. */
+  readonly flags: Partial<Record<SettingName, string>>;
+  /** The configuration from flags and environment; throws {@link ConfigError}. */
+  readonly config: () => Config;
+}
+
+/** One command, in a file of its own. */
+export interface CliCommand {
+  readonly name: string;
+  readonly summary: string;
+  /** Options beside the settings: commander's form, text for the help, and whether it must be given. */
+  readonly options?: readonly { form: string; help: string; required?: boolean; default?: string }[];
+  /** Does it. Returns the exit code; throws {@link UsageError} for options that make no sense. */
+  run(context: CommandContext, options: Readonly<Record<string, string>>): Promise<number>;
+}
+
+/** An option's value is of no use. */
+export class UsageError extends Error {
+  override readonly name = 'UsageError';
+}
+
+const COMMANDS: readonly CliCommand[] = [serveCommand, tokenCommand, configCommand];
+const DEFAULT_COMMAND = serveCommand.name;
+
+/**
+ * Runs the command line.
+ *
+ * @param args the arguments behind the program's name
+ * @returns the exit code: 0 done, 1 failed, 2 wrong usage or configuration
+ */
+export async function run(args: readonly string[], env: CommandContext['env']): Promise<number> {
+  let exitCode = 0;
+  const program = new Command('rawlog')
+    .description('A durable log for product metrics and analytics events, in one file.')
+    .version(version, '-V, --version', 'print the version')
+    .helpCommand('help [command]', 'show help for a command')
+    .showHelpAfterError('Run "rawlog help" to see what there is.')
+    .exitOverride();
+
+  for (const command of COMMANDS) {
+    const sub = program.command(command.name, { isDefault: command.name === DEFAULT_COMMAND });
+    sub.summary(command.summary).description(`${command.summary}.`).allowExcessArguments(false);
+    for (const option of command.options ?? []) {
+      if (option.required) sub.requiredOption(option.form, option.help);
+      else sub.option(option.form, option.help, option.default);
+    }
+    for (const name of SETTING_NAMES) sub.option(`${flagOf(name)} <value>`, settingHelp(name));
+    sub.action(async (options: Record<string, string>) => {
+      const flags = settingFlags(options);
+      const config = () => loadConfig({ flags, env, readFile: (path) => readFileSync(path, 'utf8') });
+      exitCode = await command.run({ env, flags, config }, options);
+    });
+  }
+  program
+    .command('version')
+    .summary('print the version')
+    .action(() => console.log(version));
+
+  try {
+    await program.parseAsync(args, { from: 'user' });
+    return exitCode;
+  } catch (error) {
+    return exitCodeOf(error);
+  }
+}
+
+/** Says what went wrong, unless commander has said it already. */
+function exitCodeOf(error: unknown): number {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+  if (error instanceof ConfigError) {
+    console.error(`The configuration has ${error.faults.length === 1 ? 'a fault' : `${error.faults.length} faults`}:`);
+    for (const fault of error.faults) console.error(`  ${fault}`);
+    return 2;
+  }
+  if (error instanceof UsageError) {
+    console.error(error.message);
+    return 2;
+  }
+  console.error(error instanceof Error ? error.message : error);
+  return 1;
+}
+
+/** The settings among a command's options: commander names `--jwt-secret` `jwtSecret`. */
+function settingFlags(options: Readonly<Record<string, string>>): CommandContext['flags'] {
+  const given = SETTING_NAMES.map((name) => {
+    const camel = name.toLowerCase().replace(/_(\w)/g, (_, letter: string) => letter.toUpperCase());
+    return [name, options[camel]] as const;
+  });
+  return Object.fromEntries(given.filter(([, text]) => text !== undefined));
+}
+
+function settingHelp(name: SettingName): string {
+  const setting = SETTINGS[name];
+  return `${setting.help}${setting.default === undefined ? '' : ` (default ${setting.default})`} [${name}]`;
+}

@@ -1,0 +1,65 @@
+import { mintToken } from '../auth/mint.ts';
+import { type OwnSecret, ownSecret } from '../auth/secret.ts';
+import type { Config } from '../config.ts';
+import { createLog } from '../log.ts';
+import { type Server, startServer } from '../server.ts';
+import type { CliCommand } from './program.ts';
+
+/** How long the token in the printed example is valid, in seconds. */
+const EXAMPLE_TOKEN_LIFETIME = 3600;
+
+/** Runs the server until a signal or a broken storage ends it. */
+export const serveCommand: CliCommand = {
+  name: 'serve',
+  summary: 'run the server (also with no command)',
+  async run({ config: load }) {
+    const config = load();
+    const log = createLog(config.logLevel);
+    const own = config.jwt.secret === 'own' ? ownSecret(config.dataDir) : undefined;
+    const secret = own?.secret ?? config.jwt.secret;
+
+    const ended = Promise.withResolvers<number>();
+    let server: Server | undefined;
+    const end = async (exitCode: number) => {
+      try {
+        await server?.stop();
+        ended.resolve(exitCode);
+      } catch (error) {
+        log.fatal({ err: error }, 'the server did not close cleanly');
+        ended.resolve(1);
+      }
+    };
+    const onSignal = (signal: NodeJS.Signals) => {
+      log.info({ signal }, 'stopping');
+      void end(0);
+    };
+    process.on('SIGTERM', onSignal).on('SIGINT', onSignal);
+
+    server = await startServer(config, secret, log, () => void end(1));
+    log.info({ url: server.url.href, database: config.databasePath }, 'listening');
+    await greet(server.url, config, own);
+
+    const exitCode = await ended.promise;
+    log.info({ exit_code: exitCode }, 'stopped');
+    return exitCode;
+  },
+};
+
+/** Tells a person where the server is, and, where it has a secret of its own, how to store a first row. */
+async function greet(url: URL, config: Config, own: OwnSecret | undefined): Promise<void> {
+  const address = url.href.replace(/\/$/, '');
+  console.log(`\nrawlog listens on  ${address}\nTry it in a page   ${address}/swagger\n`);
+  if (!own) return;
+  const token = await mintToken(own.secret, config.jwt, {
+    sub: 'me',
+    role: 'authenticated',
+    expires: EXAMPLE_TOKEN_LIFETIME,
+    now: Date.now(),
+  });
+  const made = own.made ? 'so this start made a secret of its own' : 'so the server uses its own secret';
+  console.log(`No key is configured, ${made}: ${own.path}
+Store a first metric (the token is valid for an hour; "rawlog token" makes others):
+
+curl -X POST ${address}/log_raw_metric -H 'Authorization: Bearer ${token}' -H 'Content-Type: application/json' -d '{"metric_name":"page_load_time","metric_value":2.5,"data_string":"/dashboard"}'
+`);
+}

@@ -1,0 +1,126 @@
+import { Elysia } from 'elysia';
+import type { Logger } from 'pino';
+import { type ErrorCode, Failure } from '../errors.ts';
+import { REQUEST_ID_HEADER } from './request-id.ts';
+
+/** The one table from error code to HTTP status. */
+export const STATUS_BY_CODE = {
+  invalid_json: 400,
+  unauthorized: 401,
+  forbidden: 403,
+  not_found: 404,
+  method_not_allowed: 405,
+  payload_too_large: 413,
+  unsupported_media_type: 415,
+  validation_failed: 422,
+  internal: 500,
+  keys_unavailable: 503,
+  storage_unavailable: 503,
+  storage_full: 503,
+  shutting_down: 503,
+} as const satisfies Record<ErrorCode, number>;
+
+/** After how many seconds a retry makes sense. */
+const RETRY_AFTER: Partial<Record<ErrorCode, number>> = {
+  keys_unavailable: 5,
+  storage_unavailable: 1,
+  storage_full: 30,
+  shutting_down: 5,
+};
+
+/** Hints that clients of the service that rawlog replaces know, where its routes fail for reasons within. */
+const HINTS: Readonly<Record<string, string>> = {
+  '/log_raw_metric': 'Check analytics service connection and retry.',
+  '/log_raw_analytics': 'Ensure analytics DB is reachable.',
+};
+
+/** After these no further request is read: the rest of an over-long body is in the way, or the server ends. */
+const CLOSES_CONNECTION: ReadonlySet<ErrorCode> = new Set(['payload_too_large', 'shutting_down']);
+
+interface Route {
+  readonly method: string;
+  readonly path: string;
+}
+
+/** What the body of every error answer holds. */
+export interface ErrorBody {
+  readonly code: ErrorCode;
+  readonly message: string;
+  readonly hint: string;
+  readonly request_id: string;
+  /** For clients of the older service: a list of faults, `{message, hint}`, or the message. */
+  readonly detail: unknown;
+}
+
+/**
+ * The only place that turns an error into an answer. Whatever was thrown becomes a {@link Failure}
+ * of the closed table, its cause is logged once under the request's id, and only the table's text is
+ * sent.
+ *
+ * @param routes all routes of the app, to tell 405 from 404
+ */
+export function errorHandling(log: Logger, routes: () => readonly Route[]) {
+  return new Elysia({ name: 'errors' }).onError({ as: 'global' }, ({ error, code, path, request, set }) => {
+    let failure = failureOf(error, code);
+    const headers: Record<string, string> = {};
+    if (failure.code === 'not_found') {
+      const allowed = methodsAt(path, routes());
+      if (allowed.length > 0) {
+        failure = new Failure('method_not_allowed');
+        headers['allow'] = allowed.join(', ');
+      }
+    }
+    const status = STATUS_BY_CODE[failure.code];
+    const requestId = String(set.headers[REQUEST_ID_HEADER]);
+    if (status === 401) headers['www-authenticate'] = 'Bearer';
+    const retryAfter = RETRY_AFTER[failure.code];
+    if (retryAfter !== undefined) headers['retry-after'] = String(retryAfter);
+    if (CLOSES_CONNECTION.has(failure.code)) headers['connection'] = 'close';
+
+    const entry = {
+      request_id: requestId,
+      method: request.method,
+      path,
+      status,
+      code: failure.code,
+      ...(failure.code === 'unauthorized' && { reason: failure.message }),
+      ...(failure.faults && { faults: failure.faults }),
+      ...(failure.cause !== undefined && { err: failure.cause }),
+    };
+    if (status >= 500) log.error(entry, 'request failed');
+    else log.info(entry, 'request refused');
+
+    set.status = status;
+    Object.assign(set.headers, headers);
+    return Response.json(bodyOf(failure, status, requestId, path), { status });
+  });
+}
+
+function bodyOf(failure: Failure, status: number, requestId: string, path: string): ErrorBody {
+  const { code, message } = failure;
+  const routeHint = code === 'internal' || code === 'storage_unavailable' ? HINTS[path] : undefined;
+  const hint = routeHint ?? failure.hint;
+  const detail = status >= 500 ? { message, hint } : (failure.faults ?? message);
+  return { code, message, hint, request_id: requestId, detail };
+}
+
+/** The methods that an address takes; Elysia itself answers a wrong one as if there were no such address. */
+function methodsAt(path: string, routes: readonly Route[]): string[] {
+  const segments = path.split('/');
+  const here = routes.filter((route) => {
+    const pattern = route.path.split('/');
+    return (
+      pattern.length === segments.length && pattern.every((part, i) => part.startsWith(':') || part === segments[i])
+    );
+  });
+  // GET routes answer HEAD as well
+  const methods = here.flatMap(({ method }) => (method === 'GET' ? ['GET', 'HEAD'] : [method]));
+  return [...new Set(methods)];
+}
+
+/** Gives whatever was thrown its place in the closed table. What has none is `internal`. */
+function failureOf(error: unknown, code: unknown): Failure {
+  if (error instanceof Failure) return error;
+  if (code === 'NOT_FOUND') return new Failure('not_found');
+  return new Failure('internal', { cause: error });
+}

@@ -1,0 +1,143 @@
+import type { TSchema } from '@sinclair/typebox';
+import type { DocumentDecoration } from 'elysia';
+import { ERRORS, type ErrorCode } from '../errors.ts';
+import { STATUS_BY_CODE } from './errors.ts';
+
+/*
+ * The parts of the OpenAPI document that are not the schemas of bodies. Answers are described here and
+ * not given to Elysia as schemas: it would check every answer against them, at run time.
+ */
+
+const ERROR_SCHEMA = {
+  type: 'object',
+  required: ['code', 'message', 'hint', 'request_id', 'detail'],
+  properties: {
+    code: { type: 'string', enum: Object.keys(ERRORS) },
+    message: { type: 'string', description: 'What went wrong' },
+    hint: { type: 'string', description: 'What to do about it' },
+    request_id: { type: 'string', description: 'Also the X-Request-Id header; the server logs the cause under it' },
+    detail: {
+      description: 'For 422 a list of faults; for 5xx message and hint; otherwise the message',
+      oneOf: [
+        {
+          type: 'array',
+          items: {
+            type: 'object',
+            required: ['loc', 'msg', 'type'],
+            properties: {
+              loc: { type: 'array', items: { oneOf: [{ type: 'string' }, { type: 'integer' }] } },
+              msg: { type: 'string' },
+              type: { type: 'string' },
+            },
+          },
+        },
+        {
+          type: 'object',
+          required: ['message', 'hint'],
+          properties: { message: { type: 'string' }, hint: { type: 'string' } },
+        },
+        { type: 'string' },
+      ],
+    },
+  },
+};
+
+/** The shared components of the document. */
+export const COMPONENTS = {
+  securitySchemes: {
+    bearer: {
+      type: 'http',
+      scheme: 'bearer',
+      bearerFormat: 'JWT',
+      description: 'A token of your product, or one that `rawlog token --sub ID` prints',
+    },
+  },
+  schemas: { Error: ERROR_SCHEMA },
+} as const;
+
+/** The answers for errors, as OpenAPI knows them: by status, each with an example for every code. */
+function errorResponses(codes: readonly ErrorCode[]): NonNullable<DocumentDecoration['responses']> {
+  const statuses = [...new Set(codes.map((code) => STATUS_BY_CODE[code]))].sort();
+  return Object.fromEntries(
+    statuses.map((status) => {
+      const here = codes.filter((code) => STATUS_BY_CODE[code] === status);
+      const examples = Object.fromEntries(here.map((code) => [code, { value: exampleOf(code, status) }]));
+      return [
+        String(status),
+        {
+          description: here.map((code) => `\`${code}\`: ${ERRORS[code].message}`).join('\n\n'),
+          content: { 'application/json': { schema: { $ref: '#/components/schemas/Error' }, examples } },
+        },
+      ];
+    }),
+  );
+}
+
+function exampleOf(code: ErrorCode, status: number) {
+  const { message, hint } = ERRORS[code];
+  const faults = [{ loc: ['body', 'data_string'], msg: 'Field required', type: 'missing' }];
+  const detail = code === 'validation_failed' ? faults : status >= 500 ? { message, hint } : message;
+  return { code, message, hint, request_id: '3f9c0a5e7b21-1c', detail };
+}
+
+/** Documents a route that records; the schema is that of its body. */
+export function recordingRoute(summary: string, description: string, body: TSchema): DocumentDecoration {
+  const id = '019aab3c-5f00-7001-9c3e-5a1d7f0b2c44';
+  return {
+    tags: ['Recording'],
+    summary,
+    description: `${description} The answer comes after the row is on the disk.`,
+    security: [{ bearer: [] }],
+    parameters: [
+      {
+        name: 'X-Act-As-User-Id',
+        in: 'header',
+        required: false,
+        description: 'For tokens with the role `admin`: record for this user instead',
+        schema: { type: 'string', maxLength: 128 },
+      },
+    ],
+    // TypeBox's schemas are JSON Schema; OpenAPI's type is narrower in words, not in substance
+    requestBody: { required: true, content: { 'application/json': { schema: body as object } } },
+    responses: {
+      '200': {
+        description: "The new row's id, a UUIDv7",
+        content: { 'application/json': { schema: { type: 'string', format: 'uuid' }, example: id } },
+      },
+      ...errorResponses([
+        'invalid_json',
+        'unauthorized',
+        'forbidden',
+        'payload_too_large',
+        'unsupported_media_type',
+        'validation_failed',
+        'internal',
+        'keys_unavailable',
+        'storage_unavailable',
+        'storage_full',
+        'shutting_down',
+      ]),
+    },
+  };
+}
+
+/** Documents a probe: a route that answers with a word, or with 503. */
+export function probeRoute(summary: string, description: string, failures: readonly ErrorCode[]): DocumentDecoration {
+  return {
+    tags: ['Operations'],
+    summary,
+    description,
+    responses: {
+      '200': {
+        description: 'Yes',
+        content: {
+          'application/json': {
+            schema: { type: 'object', required: ['status'], properties: { status: { type: 'string', enum: ['ok'] } } },
+            example: { status: 'ok' },
+          },
+        },
+      },
+      ...errorResponses(failures),
+    },
+  };
+}

@@ -1,0 +1,88 @@
+import type { Static, TSchema } from '@sinclair/typebox';
+import type { TypeCheck } from '@sinclair/typebox/compiler';
+import { type ValueErrorIterator, ValueErrorType } from '@sinclair/typebox/errors';
+import { Failure, type Fault } from '../errors.ts';
+
+/** More faults than this are of no more use to anyone. */
+const MAX_FAULTS = 64;
+
+/**
+ * Checks a part of a request against its schema.
+ *
+ * @param part the first element of each fault's `loc`
+ * @returns the same value
+ * @throws {Failure} `validation_failed` with a fault for each value that is wrong
+ */
+export function validate<Schema extends TSchema>(
+  part: string,
+  check: TypeCheck<Schema>,
+  value: unknown,
+): Static<Schema> {
+  if (check.Check(value)) return value;
+  throw new Failure('validation_failed', { faults: faultsOf(part, check.Errors(value)) });
+}
+
+/**
+ * Translates TypeBox's errors into FastAPI's (pydantic's) words: one fault for each value that is
+ * wrong, without the value itself.
+ */
+function faultsOf(part: string, errors: ValueErrorIterator): Fault[] {
+  const faults = new Map<string, Fault>();
+  for (const error of errors) {
+    if (faults.has(error.path)) continue; // TypeBox goes on about the same value
+    faults.set(error.path, { loc: [part, ...pathOf(error.path)], ...describe(error) });
+    if (faults.size === MAX_FAULTS) break;
+  }
+  return [...faults.values()];
+}
+
+/** A JSON pointer (RFC 6901) as property names and list positions. */
+function pathOf(pointer: string): (string | number)[] {
+  return pointer
+    .split('/')
+    .slice(1)
+    .map((part) => (/^\d+$/.test(part) ? Number(part) : part.replaceAll('~1', '/').replaceAll('~0', '~')));
+}
+
+type ValueError = NonNullable<ReturnType<ValueErrorIterator['First']>>;
+
+/** https://docs.pydantic.dev/latest/errors/validation_errors/ lists the types and their messages. */
+function describe({ type, path, schema, value }: ValueError): Pick<Fault, 'msg' | 'type'> {
+  switch (type) {
+    case ValueErrorType.ObjectRequiredProperty:
+      return { msg: 'Field required', type: 'missing' };
+    case ValueErrorType.String:
+      return { msg: 'Input should be a valid string', type: 'string_type' };
+    case ValueErrorType.StringMinLength:
+      return {
+        msg: `String should have at least ${count(schema['minLength'], 'character')}`,
+        type: 'string_too_short',
+      };
+    case ValueErrorType.StringMaxLength:
+      return { msg: `String should have at most ${count(schema['maxLength'], 'character')}`, type: 'string_too_long' };
+    case ValueErrorType.StringFormat:
+      return schema['format'] === 'date-time'
+        ? { msg: 'Input should be a valid datetime with an offset, in RFC 3339', type: 'datetime_parsing' }
+        : {
+            msg: 'Input should be a valid string, unable to parse raw data as a unicode string',
+            type: 'string_unicode',
+          };
+    case ValueErrorType.Number:
+      return typeof value === 'number'
+        ? { msg: 'Input should be a finite number', type: 'finite_number' }
+        : { msg: 'Input should be a valid number', type: 'float_type' };
+    case ValueErrorType.Object:
+      return path === ''
+        ? {
+            msg: 'Input should be a valid dictionary or object to extract fields from',
+            type: 'model_attributes_type',
+          }
+        : { msg: 'Input should be a valid dictionary', type: 'dict_type' };
+    default:
+      return { msg: 'Input should be valid', type: 'value_error' };
+  }
+}
+
+function count(number: unknown, noun: string): string {
+  return `${number} ${noun}${number === 1 ? '' : 's'}`;
+}

@@ -1,0 +1,80 @@
+import type { Logger } from 'pino';
+import { createApp } from './app.ts';
+import { createRemoteKeys } from './auth/jwks.ts';
+import { createVerifier } from './auth/verifier.ts';
+import type { Config } from './config.ts';
+import { createCommitQueue } from './ingest/commit-queue.ts';
+import { createIdSource } from './ingest/ids.ts';
+import { openStorage } from './storage/database.ts';
+import { createWriter } from './storage/writer.ts';
+
+/** How long requests under way may take once the server stops, in milliseconds. */
+const DRAIN_DEADLINE = 8_000;
+
+/** A running server. */
+export interface Server {
+  readonly url: URL;
+  /**
+   * Takes no new requests, finishes those under way within {@link DRAIN_DEADLINE}, and closes the
+   * database. Called again, it gives the same promise.
+   */
+  stop(): Promise<void>;
+}
+
+/**
+ * Opens the parts in order, each made for the next, and listens.
+ *
+ * @param secret the HS256 secret in use, if any
+ * @param onFailing called when the storage is broken, so that going on would lose records
+ * @throws when the database cannot be opened or the address cannot be listened on; nothing stays open
+ */
+export async function startServer(
+  config: Config,
+  secret: string | undefined,
+  log: Logger,
+  onFailing: () => void,
+): Promise<Server> {
+  const now = Date.now;
+  const { jwksUrl } = config.jwt;
+  const remoteKeys = jwksUrl && createRemoteKeys(jwksUrl, now, log);
+  const verify = await createVerifier({ ...config.jwt, secret, remoteKeys, now });
+  const storage = openStorage(config.databasePath);
+  let stopping: Promise<void> | undefined;
+  try {
+    const writer = createWriter(storage);
+    const queue = createCommitQueue(writer, (fault) => {
+      log.fatal({ err: fault }, 'the storage is failing');
+      onFailing();
+    });
+    const app = createApp({
+      ...config,
+      verify,
+      queue,
+      writer,
+      nextId: createIdSource(now, writer.lastSeq()),
+      isOpen: () => stopping === undefined,
+      now,
+      log,
+    });
+    void remoteKeys?.warmUp();
+    app.listen({ hostname: config.host, port: config.port });
+    const { server } = app;
+    if (!server) throw new Error('the server did not start');
+
+    return {
+      url: server.url,
+      stop() {
+        stopping ??= (async () => {
+          await Promise.race([server.stop(), Bun.sleep(DRAIN_DEADLINE)]);
+          await queue.close();
+          await server.stop(true);
+          storage.close();
+        })();
+        return stopping;
+      },
+    };
+  } catch (error) {
+    storage.close();
+    throw error;
+  }
+}
