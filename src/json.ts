@@ -8,7 +8,7 @@ export const MAX_JSON_DEPTH = 200;
  * Text in which some number may be one that a double cannot hold: 16 or more digits, an exponent, or
  * a negative zero. It may be wrong about strings that look like it, which costs time and changes nothing.
  */
-const PERHAPS_INEXACT = /[:,[\s]-?(?:\d[\d.]{15,}|\d[\d.]*[eE]|0[.,}\]\s])/;
+const PERHAPS_INEXACT = /[:,[\s](?:-0[.,}\]\s]|-?\d[\d.]{15,}|-?\d[\d.]*[eE])/;
 
 /**
  * Parses a JSON text; see {@link keepExactNumbers} for its numbers.
@@ -59,7 +59,7 @@ function canonical(decimal: string): string {
 function depthExceeds(root: unknown, limit: number): boolean {
   let level: unknown[] = [root];
   for (let depth = 0; level.length > 0; depth++) {
-    if (depth > limit) return true;
+    if (depth === limit) return true;
     const next: unknown[] = [];
     for (const value of level) {
       if (typeof value !== 'object' || value === null) continue;

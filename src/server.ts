@@ -11,6 +11,9 @@ import { createWriter } from './storage/writer.ts';
 /** How long requests under way may take once the server stops, in milliseconds. */
 const DRAIN_DEADLINE = 8_000;
 
+/** How often to look whether they are done, in milliseconds. */
+const DRAIN_POLL = 5;
+
 /** A running server. */
 export interface Server {
   readonly url: URL;
@@ -65,7 +68,11 @@ export async function startServer(
       url: server.url,
       stop() {
         stopping ??= (async () => {
-          await Promise.race([server.stop(), Bun.sleep(DRAIN_DEADLINE)]);
+          // The promise of stop() would wait for idle keep-alive connections as well
+          void server.stop();
+          for (const deadline = now() + DRAIN_DEADLINE; server.pendingRequests > 0 && now() < deadline; ) {
+            await Bun.sleep(DRAIN_POLL);
+          }
           await queue.close();
           await server.stop(true);
           storage.close();

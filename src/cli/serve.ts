@@ -36,8 +36,8 @@ export const serveCommand: CliCommand = {
     process.on('SIGTERM', onSignal).on('SIGINT', onSignal);
 
     server = await startServer(config, secret, log, () => void end(1));
-    log.info({ url: server.url.href, database: config.databasePath }, 'listening');
     await greet(server.url, config, own);
+    log.info({ url: server.url.href, database: config.databasePath }, 'listening');
 
     const exitCode = await ended.promise;
     log.info({ exit_code: exitCode }, 'stopped');

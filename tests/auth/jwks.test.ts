@@ -1,0 +1,113 @@
+import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
+import { createRemoteKeys, type RemoteKeys } from '../../src/auth/jwks.ts';
+import { createLog } from '../../src/log.ts';
+import { issuerKey, startJwksServer } from '../harness/jwks-server.ts';
+
+const MINUTE = 60_000;
+const HOUR = 60 * MINUTE;
+
+/*
+ * What takes minutes and hours: a real server, and a clock that the test sets.
+ */
+let clock: number;
+let issuer: ReturnType<typeof startJwksServer>;
+let keys: RemoteKeys;
+beforeEach(() => {
+  clock = Date.UTC(2026, 0, 1);
+  issuer = startJwksServer();
+  keys = createRemoteKeys(new URL(issuer.url), () => clock, createLog('silent'));
+});
+afterEach(() => issuer.stop());
+
+const find = (kid: string) => keys.find({ alg: 'ES256', kid });
+const down = () => new Response('down', { status: 500 });
+
+/** Resolves once the issuer has had so many requests: a background fetch is seen, not waited for by time. */
+async function requests(count: number): Promise<void> {
+  while (issuer.state.requests < count) await new Promise(setImmediate);
+}
+
+describe('the age of keys', () => {
+  test('young keys are not fetched again; older ones are, in the background', async () => {
+    issuer.state.keys = [(await issuerKey('k1')).jwk];
+    await find('k1');
+    clock += 4 * MINUTE;
+    await find('k1');
+    expect(issuer.state.requests).toBe(1);
+    clock += 2 * MINUTE;
+    await find('k1');
+    await requests(2);
+    await find('k1');
+    expect(issuer.state.requests).toBe(2);
+  });
+
+  test('a withdrawn key is refused once it has been seen to be gone', async () => {
+    issuer.state.keys = [(await issuerKey('k1')).jwk];
+    await find('k1');
+    issuer.state.keys = [(await issuerKey('k2')).jwk];
+    clock += 6 * MINUTE;
+    await find('k1'); // stale, and being refreshed
+    await requests(2);
+    await keys.warmUp(); // joins the fetch under way, or makes one more
+    expect(find('k1')).rejects.toThrow('no applicable key');
+  });
+
+  test('keys are served stale through an outage of hours, but not for ever', async () => {
+    issuer.state.keys = [(await issuerKey('k1')).jwk];
+    await find('k1');
+    issuer.state.answer = down;
+    for (let hour = 1; hour <= 23; hour++) {
+      clock += HOUR;
+      await find('k1');
+    }
+    clock += 2 * HOUR;
+    expect(find('k1')).rejects.toMatchObject({ code: 'keys_unavailable' });
+    await requests(2);
+    issuer.state.answer = undefined;
+    clock += MINUTE;
+    await find('k1');
+  });
+});
+
+describe('unknown key ids', () => {
+  test('cause one fetch in 30 s', async () => {
+    issuer.state.keys = [(await issuerKey('k1')).jwk];
+    await find('k1');
+    for (let i = 0; i < 20; i++) expect(find(`x${i}`)).rejects.toThrow('no applicable key');
+    await expect(find('y')).rejects.toThrow('no applicable key');
+    expect(issuer.state.requests).toBe(2);
+    clock += 29_000;
+    await expect(find('z')).rejects.toThrow('no applicable key');
+    expect(issuer.state.requests).toBe(2);
+    clock += 2_000;
+    await expect(find('z')).rejects.toThrow('no applicable key');
+    expect(issuer.state.requests).toBe(3);
+  });
+
+  test('a rotation within that time is seen at its end', async () => {
+    const next = await issuerKey('k2');
+    issuer.state.keys = [(await issuerKey('k1')).jwk];
+    await find('k1');
+    await expect(find('x')).rejects.toThrow();
+    issuer.state.keys.push(next.jwk);
+    await expect(find('k2')).rejects.toThrow();
+    clock += 31_000;
+    await find('k2');
+  });
+});
+
+test('many at once share one first fetch', async () => {
+  issuer.state.keys = [(await issuerKey('k1')).jwk];
+  await Promise.all(Array.from({ length: 100 }, () => find('k1')));
+  expect(issuer.state.requests).toBe(1);
+});
+
+test('a server that is down at first is asked again after a second, not at every token', async () => {
+  issuer.state.answer = down;
+  for (let i = 0; i < 10; i++) await expect(find('k1')).rejects.toMatchObject({ code: 'keys_unavailable' });
+  expect(issuer.state.requests).toBe(1);
+  issuer.state.answer = undefined;
+  issuer.state.keys = [(await issuerKey('k1')).jwk];
+  clock += 1_001;
+  await find('k1');
+});

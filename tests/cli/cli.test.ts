@@ -1,0 +1,223 @@
+import { describe, expect, test } from 'bun:test';
+import { chmodSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { decodeJwt } from 'jose';
+import { version } from '../../package.json' with { type: 'json' };
+import { METRIC, post, rows, send } from '../harness/client.ts';
+import { COMMAND, runCli, SECRET, startTarget, TARGET, temporaryFolder } from '../harness/target.ts';
+import { secondsFromNow } from '../harness/tokens.ts';
+
+const COMMANDS = ['serve', 'token', 'config', 'version', 'help'];
+
+describe('help and version', () => {
+  test.each([['help'], ['--help'], ['-h']])('%s names every command', async (arg) => {
+    const { exitCode, stdout } = await runCli([arg]);
+    expect(exitCode).toBe(0);
+    for (const command of COMMANDS) expect(stdout).toContain(`  ${command} `);
+  });
+  test.each([['version'], ['--version'], ['-V']])('%s', async (arg) => {
+    expect(await runCli([arg])).toMatchObject({ exitCode: 0, stdout: `${version}\n` });
+  });
+  test('help for a command names its options', async () => {
+    const { exitCode, stdout } = await runCli(['help', 'token']);
+    expect(exitCode).toBe(0);
+    for (const option of ['--sub', '--role', '--expires', '--jwt-secret']) expect(stdout).toContain(option);
+  });
+});
+
+describe('wrong usage exits with 2 and says why', () => {
+  test.each([
+    [['nonsense']],
+    [['--nonsense']],
+    [['serve', 'extra']],
+    [['serve', '--port']],
+    [['token']],
+    [['token', '--sub', '']],
+    [['token', '--sub', 'x'.repeat(129)]],
+    [['token', '--sub', 'a', '--expires', 'soon']],
+    [['token', '--sub', 'a', '--expires', '0s']],
+    [['token', '--sub', 'a', '--expires', '-1h']],
+    [['help', 'nonsense']],
+  ])('%p', async (args) => {
+    using folder = temporaryFolder();
+    const { exitCode, stderr, stdout } = await runCli(args, { env: { DATA_DIR: folder.path, PORT: '0' } });
+    expect({ exitCode, stdout }).toEqual({ exitCode: 2, stdout: '' });
+    expect(stderr).not.toBe('');
+    expect(stderr).not.toContain('    at ');
+  });
+});
+
+describe('configuration', () => {
+  test('every fault is listed at once, with the name under which it was given', async () => {
+    const env = {
+      PORT: '70000',
+      JWT_SECRET: 'short',
+      MAX_BODY_BYTES: '1e6',
+      DATABASE_URL: 'postgres://x',
+      JWT_ALGORITHMS: 'HS256,none',
+    };
+    for (const command of ['serve', 'config', 'token']) {
+      const args = [
+        command,
+        '--log-level',
+        'loud',
+        '--max-clock-skew',
+        '5',
+        ...(command === 'token' ? ['--sub', 'a'] : []),
+      ];
+      const { exitCode, stderr } = await runCli(args, { env });
+      expect(exitCode).toBe(2);
+      for (const name of [...Object.keys(env), '--log-level', '--max-clock-skew'])
+        expect(stderr).toContain(`  ${name} should`);
+      expect(stderr).toContain('7 faults');
+    }
+  });
+
+  test.each([
+    [{ JWT_PUBLIC_KEY: '/nowhere.pem', JWT_ALGORITHMS: 'RS256' }, 'JWT_PUBLIC_KEY is neither a PEM nor a file'],
+    [{ JWT_ALGORITHMS: 'RS256' }, 'needs JWT_PUBLIC_KEY or JWT_JWKS_URL'],
+    [{ JWT_JWKS_URL: 'http://127.0.0.1/keys' }, 'JWT_JWKS_URL needs RS256, ES256 or EdDSA'],
+    [{ JWT_JWKS_URL: 'http://127.0.0.1/keys', JWT_ALGORITHMS: 'HS256,RS256' }, 'HS256, which needs JWT_SECRET'],
+    [{ JWT_JWKS_URL: 'ftp://127.0.0.1/keys', JWT_ALGORITHMS: 'RS256' }, 'JWT_JWKS_URL should be an http or https URL'],
+    [{ JWT_SECRET: '-----BEGIN PUBLIC KEY-----\nMIIBIjANBgkqhkiG9w0BAQEFAAO' }, 'JWT_SECRET is a PEM'],
+  ])('%p', async (env, message) => {
+    const { exitCode, stderr } = await runCli(['config'], { env });
+    expect({ exitCode, stderr }).toEqual({ exitCode: 2, stderr: expect.stringContaining(message) });
+  });
+
+  test('is printed with its origins, and no secret', async () => {
+    const { exitCode, stdout } = await runCli(['config', '--port', '4000'], {
+      env: { JWT_SECRET: SECRET, PORT: '5000', HOST: '' },
+    });
+    expect(exitCode).toBe(0);
+    expect(stdout).toContain('PORT=4000  # flag\n');
+    expect(stdout).toContain('HOST=127.0.0.1  # default\n');
+    expect(stdout).toContain('JWT_SECRET=********  # environment\n');
+    expect(stdout).not.toContain(SECRET);
+  });
+});
+
+describe('token', () => {
+  test('mints one that the server with the same settings accepts', async () => {
+    const target = await startTarget({ JWT_SECRET: SECRET, JWT_ISSUER: 'me', JWT_AUDIENCE: 'app' });
+    try {
+      const { exitCode, stdout } = await runCli(['token', '--sub', 'carl', '--expires', '2h'], {
+        env: { JWT_SECRET: SECRET, JWT_ISSUER: 'me', JWT_AUDIENCE: 'app' },
+      });
+      expect(exitCode).toBe(0);
+      const claims = decodeJwt(stdout.trim());
+      expect(claims).toMatchObject({ sub: 'carl', role: 'authenticated', aud: 'app', iss: 'me' });
+      expect(Math.abs(Number(claims.exp) - secondsFromNow(7200))).toBeLessThan(60);
+      const answer = await post(target, '/log_raw_metric', METRIC, { authorization: `Bearer ${stdout.trim()}` });
+      expect(answer.status).toBe(200);
+    } finally {
+      await target.stop();
+    }
+  });
+
+  test('with the role admin may act for others', async () => {
+    const target = await startTarget({ JWT_SECRET: SECRET });
+    try {
+      const { stdout } = await runCli(['token', '--sub', 'a', '--role', 'admin'], { env: { JWT_SECRET: SECRET } });
+      const headers = { authorization: `Bearer ${stdout.trim()}`, 'x-act-as-user-id': 'b' };
+      expect((await post(target, '/log_raw_metric', METRIC, headers)).status).toBe(200);
+      expect(rows(target, 'metrics')[0]?.['user_id']).toBe('b');
+    } finally {
+      await target.stop();
+    }
+  });
+
+  test('cannot be minted where only public keys are configured', async () => {
+    const env = { JWT_JWKS_URL: 'http://127.0.0.1:1/keys', JWT_ALGORITHMS: 'RS256' };
+    const { exitCode, stderr } = await runCli(['token', '--sub', 'a'], { env });
+    expect(exitCode).toBe(2);
+    expect(stderr).toContain('private key');
+  });
+});
+
+describe('serve with no configuration', () => {
+  test('makes its folder and secret, and prints a curl line that stores a metric when pasted', async () => {
+    using folder = temporaryFolder();
+    const dataDir = join(folder.path, 'deep/data');
+    const target = await startTarget({}, { dataDir });
+    await target.printed('/dashboard');
+    const { stdout } = target.output();
+    expect(stdout).toContain(target.url);
+    expect(stdout).toContain(`${target.url}/swagger`);
+    expect(statSync(dataDir).mode & 0o777).toBe(0o700);
+    expect(statSync(join(dataDir, 'jwt-secret')).mode & 0o777).toBe(0o600);
+    expect(statSync(target.databasePath).mode & 0o777).toBe(0o600);
+    const curl = stdout.split('\n').find((line) => line.startsWith('curl ')) ?? '';
+    const { stdout: id, exitCode } = Bun.spawnSync(['sh', '-c', curl]);
+    expect(exitCode).toBe(0);
+    expect(rows(target, 'metrics').map((row) => `"${row['id']}"`)).toEqual([id.toString()]);
+    // "rawlog token" signs with the same secret, and a second start keeps it
+    const { stdout: other } = await runCli(['token', '--sub', 'x'], { env: { DATA_DIR: dataDir } });
+    await target.stop();
+    const again = await startTarget({}, { dataDir });
+    expect((await post(again, '/log_raw_metric', METRIC, { authorization: `Bearer ${other.trim()}` })).status).toBe(
+      200,
+    );
+    await again.printed('curl ');
+    await again.stop();
+  });
+
+  test('prints no token and makes no secret where one is configured', async () => {
+    const target = await startTarget({ JWT_SECRET: SECRET });
+    await target.printed('/swagger');
+    expect(() => statSync(join(target.dataDir, 'jwt-secret'))).toThrow();
+    await target.stop();
+    expect(target.output().stdout).not.toContain('curl');
+  });
+
+  test('closes a secret that others could read, and refuses one that is too short', async () => {
+    using folder = temporaryFolder();
+    const path = join(folder.path, 'jwt-secret');
+    writeFileSync(path, 'x'.repeat(40));
+    chmodSync(path, 0o644);
+    await (await startTarget({}, { dataDir: folder.path })).stop();
+    expect(statSync(path).mode & 0o777).toBe(0o600);
+    expect(readFileSync(path, 'utf8')).toBe('x'.repeat(40));
+    writeFileSync(path, 'short');
+    const { exitCode, stderr } = await runCli(['serve'], { env: { DATA_DIR: folder.path, PORT: '0' } });
+    expect({ exitCode, stderr }).toEqual({ exitCode: 1, stderr: expect.stringContaining('less than 32 bytes') });
+  });
+
+  // the sources take this from bunfig.toml, which holds in the repository's folder alone
+  test.skipIf(TARGET === 'source')('reads no .env file of the folder that it is started in', async () => {
+    using folder = temporaryFolder();
+    const cwd = join(folder.path, 'elsewhere');
+    mkdirSync(cwd);
+    writeFileSync(join(cwd, '.env'), 'LOG_LEVEL=loud\nJWT_SECRET=short\n');
+    const { exitCode, stdout } = await runCli(['config'], { cwd });
+    expect(exitCode).toBe(0);
+    expect(stdout).toContain('LOG_LEVEL=info');
+  });
+});
+
+describe('serve that cannot', () => {
+  test('says that its port is taken, and exits with 1', async () => {
+    const target = await startTarget({ JWT_SECRET: SECRET });
+    const env = { JWT_SECRET: SECRET, PORT: new URL(target.url).port, DATA_DIR: join(target.dataDir, 'other') };
+    const { exitCode, stderr } = await runCli(['serve'], { env });
+    expect({ exitCode, stderr }).toEqual({ exitCode: 1, stderr: expect.stringMatching(/in use|EADDRINUSE/i) });
+    expect((await send(`${target.url}/healthz`)).status).toBe(200);
+    await target.stop();
+  });
+
+  test('says that its folder cannot be made, and exits with 1', async () => {
+    using folder = temporaryFolder();
+    writeFileSync(join(folder.path, 'file'), '');
+    const env = { JWT_SECRET: SECRET, PORT: '0', DATA_DIR: join(folder.path, 'file/data') };
+    const { exitCode, stderr } = await runCli(['serve'], { env });
+    expect({ exitCode, stderr }).toEqual({ exitCode: 1, stderr: expect.stringContaining('file/data') });
+  });
+
+  test('runs from any folder, also one that is empty', async () => {
+    using folder = temporaryFolder();
+    const target = await startTarget({ DATA_DIR: 'data' }, { cwd: folder.path, dataDir: 'data' });
+    expect(statSync(join(folder.path, 'data/rawlog.db')).isFile()).toBe(true);
+    expect(COMMAND.length).toBeGreaterThan(0);
+    await target.stop();
+  });
+});

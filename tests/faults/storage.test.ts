@@ -1,0 +1,111 @@
+import { Database } from 'bun:sqlite';
+import { describe, expect, test } from 'bun:test';
+import { rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { ANALYTICS, expectError, METRIC, post, rows, send } from '../harness/client.ts';
+import { SECRET, startTarget } from '../harness/target.ts';
+import { loopVolume, noVolumes, smallVolume } from './volume.ts';
+
+if (noVolumes) console.warn(`SKIPPED: the tests of a full and of a failing disk: ${noVolumes}`);
+
+const env = { JWT_SECRET: SECRET };
+
+describe('a database that another process holds', () => {
+  test('is waited for, without holding up anything else', async () => {
+    const target = await startTarget(env);
+    const other = new Database(target.databasePath);
+    try {
+      other.run('PRAGMA busy_timeout = 5000');
+      other.run('BEGIN IMMEDIATE');
+      const answers = Array.from({ length: 10 }, () => post(target, '/log_raw_metric', METRIC));
+      expect((await send(`${target.url}/healthz`)).status).toBe(200);
+      other.run('COMMIT');
+      expect((await Promise.all(answers)).map(({ status }) => status)).toEqual(Array(10).fill(200));
+      expect(rows(target, 'metrics')).toHaveLength(10);
+    } finally {
+      other.close();
+      await target.stop();
+    }
+  });
+
+  test('is 503 when it takes too long, with the hint of each route; then the next one is stored', async () => {
+    const target = await startTarget(env);
+    const other = new Database(target.databasePath);
+    try {
+      other.run('PRAGMA busy_timeout = 5000');
+      other.run('BEGIN IMMEDIATE');
+      const metric = await post(target, '/log_raw_metric', METRIC);
+      expectError(metric, 503, 'storage_unavailable');
+      expect(metric.body.hint).toBe('Check analytics service connection and retry.');
+      expect(Number(metric.headers.get('retry-after'))).toBeGreaterThan(0);
+      const analytics = await post(target, '/log_raw_analytics', ANALYTICS);
+      expectError(analytics, 503, 'storage_unavailable');
+      expect(analytics.body.hint).toBe('Ensure analytics DB is reachable.');
+      other.run('ROLLBACK');
+      expect((await post(target, '/log_raw_metric', METRIC)).status).toBe(200);
+      expect(rows(target, 'metrics')).toHaveLength(1);
+      expect(target.logLines().find(({ status }) => status === 503)).toMatchObject({
+        err: { message: expect.stringContaining('locked') },
+      });
+    } finally {
+      other.close();
+      await target.stop();
+    }
+  });
+});
+
+test('a bug is 500, told apart in code and log, and the server stays up', async () => {
+  const target = await startTarget(env);
+  try {
+    const other = new Database(target.databasePath);
+    other.run('PRAGMA busy_timeout = 5000');
+    other.run('ALTER TABLE metrics RENAME COLUMN data_string TO renamed');
+    other.close();
+    const answer = await post(target, '/log_raw_metric', METRIC);
+    expectError(answer, 500, 'internal');
+    expect(answer.body.hint).toBe('Check analytics service connection and retry.');
+    expect((await post(target, '/log_raw_analytics', ANALYTICS)).status).toBe(200);
+  } finally {
+    await target.stop();
+  }
+});
+
+test.skipIf(noVolumes !== undefined)(
+  'a full disk is 503 storage_full, loses nothing, and heals by itself',
+  async () => {
+    using volume = smallVolume(4 * 1024 ** 2);
+    const ballast = join(volume.path, 'ballast');
+    writeFileSync(ballast, Buffer.alloc(2 * 1024 ** 2));
+    const target = await startTarget(env, { dataDir: join(volume.path, 'data') });
+    try {
+      const acknowledged: string[] = [];
+      const event = { ...ANALYTICS, data: { filler: 'x'.repeat(20_000) } };
+      let answer = await post(target, '/log_raw_analytics', event);
+      for (; answer.status === 200; answer = await post(target, '/log_raw_analytics', event))
+        acknowledged.push(answer.body);
+      expectError(answer, 503, 'storage_full');
+      expect(Number(answer.headers.get('retry-after'))).toBeGreaterThan(0);
+      expect(acknowledged.length).toBeGreaterThan(5);
+      rmSync(ballast);
+      expect((await post(target, '/log_raw_analytics', event)).status).toBe(200);
+      const stored = new Set(rows(target, 'analytics').map((row) => row['id']));
+      expect(acknowledged.filter((id) => !stored.has(id))).toEqual([]);
+      expect(stored.size).toBe(acknowledged.length + 1);
+    } finally {
+      await target.stop();
+    }
+  },
+);
+
+test.skipIf(noVolumes !== undefined)('a failing disk is 503, and ends the process with 1', async () => {
+  using volume = loopVolume();
+  const target = await startTarget(env, { dataDir: join(volume.path, 'data') });
+  const { body: id } = await post(target, '/log_raw_metric', METRIC);
+  volume.cutPower();
+  const answer = await post(target, '/log_raw_metric', METRIC);
+  expectError(answer, 503, 'storage_unavailable');
+  expect(await target.process.exited).toBe(1);
+  expect(target.logLines().find(({ level }) => level === 'fatal')).toMatchObject({ msg: 'the storage is failing' });
+  volume.remount();
+  expect(rows(target, 'metrics').map((row) => row['id'])).toEqual([id]);
+});

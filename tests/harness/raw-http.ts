@@ -1,0 +1,22 @@
+import { connect } from 'node:net';
+
+/** Writes lines as they are to a server's port, and gives all that comes back until it closes. */
+export function rawRequest(
+  url: string,
+  lines: readonly string[],
+  options: { closeAfterSend?: boolean } = {},
+): Promise<string> {
+  const { hostname, port } = new URL(url);
+  return new Promise((resolve) => {
+    let received = '';
+    const socket = connect(Number(port), hostname, () => {
+      socket.write(lines.join('\r\n'));
+      if (options.closeAfterSend) socket.end();
+    });
+    socket.on('data', (data) => {
+      received += data.toString('latin1');
+    });
+    socket.on('error', () => resolve(received));
+    socket.on('close', () => resolve(received));
+  });
+}

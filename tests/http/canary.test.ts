@@ -1,0 +1,97 @@
+import { Database } from 'bun:sqlite';
+import { afterAll, beforeAll, expect, test } from 'bun:test';
+import { chmodSync, mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { ANALYTICS, type Answer, METRIC, post, send } from '../harness/client.ts';
+import { startTarget, type Target, temporaryFolder } from '../harness/target.ts';
+import { token } from '../harness/tokens.ts';
+
+/*
+ * Markers are put wherever something could leak from; then everything is provoked that can go wrong.
+ */
+const SECRET_MARKER = 'canary-secret-0123456789-abcdefghij';
+const PATH_MARKER = 'canary-path';
+const DATA_MARKER = 'canary-parameter';
+/** Words of our statements and of SQLite's messages. */
+const SQL_MARKERS = ['INSERT', 'SELECT', 'metric_name,', 'SQLITE', 'SQLite', 'drizzle', 'database is locked'];
+
+const folder = temporaryFolder();
+let target: Target;
+const answers: Answer[] = [];
+const tokens: string[] = [];
+
+async function provoke(path: string, body: unknown, claims: Record<string, unknown> = {}, secret = SECRET_MARKER) {
+  const one = await token(claims, secret);
+  tokens.push(one);
+  answers.push(await post(target, path, body, { authorization: `Bearer ${one}` }));
+}
+
+beforeAll(async () => {
+  const dataDir = join(folder.path, PATH_MARKER);
+  mkdirSync(dataDir);
+  chmodSync(dataDir, 0o700);
+  target = await startTarget({ JWT_SECRET: SECRET_MARKER, LOG_LEVEL: 'debug' }, { dataDir });
+  const metric = { metric_name: DATA_MARKER, metric_value: 1, data_string: DATA_MARKER };
+  await provoke('/log_raw_metric', metric);
+  await provoke('/log_raw_metric', metric, { exp: 1 });
+  await provoke('/log_raw_metric', metric, { sub: `${DATA_MARKER}\n` });
+  await provoke('/log_raw_metric', metric, {}, 'another-secret-of-more-than-32-bytes');
+  await provoke('/log_raw_metric', { ...metric, metric_value: DATA_MARKER });
+  await provoke('/log_raw_metric', { ...metric, metric_value: [DATA_MARKER], timestamp: DATA_MARKER });
+  await provoke('/log_raw_metric', `{"${DATA_MARKER}`);
+  await provoke('/log_raw_analytics', { ...ANALYTICS, data: DATA_MARKER });
+  await provoke(`/${DATA_MARKER}`, metric);
+  answers.push(await send(`${target.url}/log_raw_metric?x=${DATA_MARKER}`, { method: 'PUT', body: DATA_MARKER }));
+  const acting = { authorization: `Bearer ${await token({}, SECRET_MARKER)}`, 'x-act-as-user-id': DATA_MARKER };
+  answers.push(await post(target, '/log_raw_metric', METRIC, acting));
+
+  // the statements themselves fail: another process holds the database, then its tables are gone
+  const other = new Database(target.databasePath);
+  other.run('PRAGMA busy_timeout = 5000');
+  other.run('BEGIN IMMEDIATE');
+  await provoke('/log_raw_metric', metric);
+  other.run('DROP TABLE metrics');
+  other.run('COMMIT');
+  other.close();
+  await provoke('/log_raw_metric', metric);
+});
+afterAll(async () => {
+  await target.stop();
+  folder[Symbol.dispose]();
+});
+
+test('what was provoked is all that can go wrong', () => {
+  expect(answers.map(({ status }) => status)).toEqual([
+    200, 401, 401, 401, 422, 422, 400, 422, 404, 405, 403, 503, 500,
+  ]);
+});
+
+test('no answer carries SQL, parameters, paths, the secret or a token', () => {
+  for (const { text, headers } of answers) {
+    const all = `${text}\n${JSON.stringify([...headers])}`;
+    for (const marker of [SECRET_MARKER, PATH_MARKER, DATA_MARKER, ...SQL_MARKERS, ...tokens])
+      expect(all).not.toContain(marker);
+    for (const one of tokens) for (const part of one.split('.')) expect(all).not.toContain(part);
+  }
+});
+
+test('no line of the log carries the secret, a token, or what was to be stored', () => {
+  const { stdout, stderr } = target.output();
+  for (const one of tokens) expect(stderr + stdout).not.toContain(one.split('.')[2] ?? '');
+  expect(stderr + stdout).not.toContain(SECRET_MARKER);
+  const failures = target.logLines().filter(({ level }) => level === 'error');
+  expect(JSON.stringify(failures)).not.toContain(DATA_MARKER);
+});
+
+test('every failure is logged once, with its cause, under the id that the answer carries', () => {
+  for (const { status, body } of answers) {
+    if (status === 200) continue;
+    const lines = target.logLines().filter((line) => line['request_id'] === body.request_id && 'status' in line);
+    expect(lines).toHaveLength(1);
+    expect(lines[0]).toMatchObject({ status, code: body.code });
+    if (status >= 500) expect(lines[0]).toMatchObject({ level: 'error', err: { message: expect.any(String) } });
+  }
+  const causes = JSON.stringify(target.logLines().filter(({ level }) => level === 'error'));
+  expect(causes).toContain('database is locked');
+  expect(causes).toContain('no such table');
+});

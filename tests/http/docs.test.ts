@@ -1,0 +1,93 @@
+import { afterAll, beforeAll, expect, test } from 'bun:test';
+import { Validator } from '@seriousme/openapi-schema-validator';
+import { post, send } from '../harness/client.ts';
+import { startTarget, type Target } from '../harness/target.ts';
+
+interface Operation {
+  summary?: string;
+  description?: string;
+  security?: object[];
+  requestBody?: { content: Record<string, { schema: { example?: unknown; required?: string[] } }> };
+  responses: Record<
+    string,
+    { description?: string; content?: Record<string, { examples?: Record<string, { value: unknown }> }> }
+  >;
+}
+
+let target: Target;
+// biome-ignore lint/suspicious/noExplicitAny: the document is probed field by field
+let document: any;
+let operations: [method: string, path: string, operation: Operation][];
+beforeAll(async () => {
+  target = await startTarget();
+  document = (await send(`${target.url}/swagger/json`)).body;
+  operations = Object.entries<Record<string, Operation>>(document.paths).flatMap(([path, methods]) =>
+    Object.entries(methods).map(([method, operation]): [string, string, Operation] => [method, path, operation]),
+  );
+});
+afterAll(() => target.stop());
+
+test('the document is valid OpenAPI', async () => {
+  const result = await new Validator().validate(structuredClone(document));
+  expect(result.errors ?? []).toEqual([]);
+  expect(result.valid).toBe(true);
+});
+
+test('the validator can say no', async () => {
+  const broken = structuredClone(document);
+  broken.paths['/log_raw_metric'].post.responses = { '200': {} };
+  expect((await new Validator().validate(broken)).valid).toBe(false);
+});
+
+test('it names the routes that there are, and no others', () => {
+  expect(operations.map(([method, path]) => `${method} ${path}`).sort()).toEqual([
+    'get /healthz',
+    'get /readyz',
+    'post /log_raw_analytics',
+    'post /log_raw_metric',
+  ]);
+});
+
+test('every route has a summary, a description, and a description of every answer', () => {
+  for (const [, , operation] of operations) {
+    expect(operation.summary).toBeString();
+    expect(operation.description).toBeString();
+    for (const response of Object.values(operation.responses)) expect(response.description).not.toBe('');
+  }
+});
+
+test('recording routes take JSON alone, with an example that is accepted', async () => {
+  for (const [, path, operation] of operations) {
+    if (!operation.requestBody) continue;
+    expect(Object.keys(operation.requestBody.content)).toEqual(['application/json']);
+    const example = operation.requestBody.content['application/json']?.schema.example;
+    expect((await post(target, path, example)).status).toBe(200);
+    expect(operation.security).toEqual([{ bearer: [] }]);
+  }
+});
+
+test('recording routes document every error that they answer with', () => {
+  for (const [, , operation] of operations) {
+    if (!operation.requestBody) continue;
+    expect(Object.keys(operation.responses)).toEqual(['200', '400', '401', '403', '413', '415', '422', '500', '503']);
+    const codes = Object.values(operation.responses).flatMap((response) =>
+      Object.keys(response.content?.['application/json']?.examples ?? {}),
+    );
+    const all: string[] = document.components.schemas.Error.properties.code.enum;
+    expect(codes.sort()).toEqual(all.filter((code) => !['not_found', 'method_not_allowed'].includes(code)).sort());
+  }
+});
+
+test('the page and all that it loads come from this server', async () => {
+  const page = await send(`${target.url}/swagger`);
+  expect(page.status).toBe(200);
+  expect(page.headers.get('content-security-policy')).toContain("script-src 'self'");
+  const addresses = [...page.text.matchAll(/(?:src|href)="([^"]+)"/g)].map(([, address = '']) => address);
+  expect(addresses.length).toBeGreaterThan(2);
+  for (const address of addresses.filter((one) => !one.startsWith('data:'))) {
+    expect(address).toStartWith('/');
+    const file = await send(target.url + address);
+    expect(file.status).toBe(200);
+    expect(file.text.length).toBeGreaterThan(50);
+  }
+});

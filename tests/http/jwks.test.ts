@@ -1,0 +1,125 @@
+import { afterEach, describe, expect, test } from 'bun:test';
+import { expectError, METRIC, post } from '../harness/client.ts';
+import { issuerKey, startJwksServer } from '../harness/jwks-server.ts';
+import { SECRET, startTarget, type Target } from '../harness/target.ts';
+import { token } from '../harness/tokens.ts';
+
+let issuer: ReturnType<typeof startJwksServer> | undefined;
+let target: Target | undefined;
+afterEach(async () => {
+  await target?.stop();
+  await issuer?.stop();
+  target = issuer = undefined;
+});
+
+async function start(keys: object[], env: Record<string, string> = {}) {
+  issuer = startJwksServer();
+  issuer.state.keys = keys;
+  target = await startTarget({ JWT_JWKS_URL: issuer.url, JWT_ALGORITHMS: 'ES256', ...env });
+  return { issuer, target };
+}
+
+function record(at: Target, tokenText: string) {
+  return post(at, '/log_raw_metric', METRIC, { authorization: `Bearer ${tokenText}` });
+}
+
+describe('keys from a JWKS address', () => {
+  test('verify tokens of their issuer, fetched once', async () => {
+    const key = await issuerKey('k1');
+    const { issuer, target } = await start([key.jwk]);
+    for (let i = 0; i < 5; i++) expect((await record(target, await key.sign())).status).toBe(200);
+    expect((await record(target, await key.sign({}, {}))).status).toBe(200); // one key alone needs no id
+    expect(issuer.state.requests).toBe(1);
+  });
+
+  test('rotate: a new key works at once, the one before as long as it is published', async () => {
+    const [old, next] = [await issuerKey('k1'), await issuerKey('k2')];
+    const { issuer, target } = await start([old.jwk]);
+    expect((await record(target, await old.sign())).status).toBe(200);
+    issuer.state.keys = [next.jwk, old.jwk];
+    expect((await record(target, await next.sign())).status).toBe(200);
+    expect((await record(target, await old.sign())).status).toBe(200);
+    expect(issuer.state.requests).toBe(2);
+  });
+
+  test('a key that its issuer has withdrawn is refused after the next fetch', async () => {
+    const [old, next] = [await issuerKey('k1'), await issuerKey('k2')];
+    const { issuer, target } = await start([old.jwk]);
+    expect((await record(target, await old.sign())).status).toBe(200);
+    issuer.state.keys = [next.jwk];
+    expect((await record(target, await next.sign())).status).toBe(200);
+    expectError(await record(target, await old.sign()), 401, 'unauthorized');
+  });
+
+  test('unknown key ids cause one fetch, however many come', async () => {
+    const key = await issuerKey('k1');
+    const { issuer, target } = await start([key.jwk]);
+    expect((await record(target, await key.sign())).status).toBe(200);
+    const forged = await Promise.all(Array.from({ length: 50 }, (_, i) => key.sign({}, { kid: `unknown-${i}` })));
+    for (const answer of await Promise.all(forged.map((one) => record(target, one)))) {
+      expectError(answer, 401, 'unauthorized');
+    }
+    expect(issuer.state.requests).toBe(2);
+  });
+
+  test('an outage of the issuer does not stop those whose key is known', async () => {
+    const key = await issuerKey('k1');
+    const { issuer, target } = await start([key.jwk]);
+    expect((await record(target, await key.sign())).status).toBe(200);
+    issuer.state.answer = () => new Response('down', { status: 500 });
+    expectError(await record(target, await key.sign({}, { kid: 'k9' })), 401, 'unauthorized');
+    expect((await record(target, await key.sign())).status).toBe(200);
+  });
+
+  test('no keys yet is 503 with Retry-After, not 401; and then it works', async () => {
+    const key = await issuerKey('k1');
+    const { port, stop } = startJwksServer();
+    await stop();
+    target = await startTarget({ JWT_JWKS_URL: `http://127.0.0.1:${port}/jwks.json`, JWT_ALGORITHMS: 'ES256' });
+    const refused = await record(target, await key.sign());
+    expectError(refused, 503, 'keys_unavailable');
+    expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(0);
+    issuer = startJwksServer(port);
+    issuer.state.keys = [key.jwk];
+    let status = 0;
+    for (const deadline = Date.now() + 10_000; status !== 200 && Date.now() < deadline; ) {
+      ({ status } = await record(target, await key.sign()));
+    }
+    expect(status).toBe(200);
+  });
+
+  test.each([
+    ['text', () => new Response('<html>')],
+    ['no key set', () => Response.json({ hello: 1 })],
+    ['a key set of the wrong form', () => Response.json({ keys: [1, null] })],
+    ['too much', () => new Response(`{"keys":[]}${' '.repeat(2 * 1024 ** 2)}`)],
+  ])('an address that answers %s gives no keys', async (_name, answer) => {
+    const key = await issuerKey('k1');
+    issuer = startJwksServer();
+    issuer.state.answer = answer;
+    target = await startTarget({ JWT_JWKS_URL: issuer.url, JWT_ALGORITHMS: 'ES256' });
+    expectError(await record(target, await key.sign()), 503, 'keys_unavailable');
+  });
+
+  test('a key set cannot bring in a shared secret', async () => {
+    const k = Buffer.from(SECRET).toString('base64url');
+    const { target } = await start([{ kty: 'oct', k, alg: 'HS256', kid: 'k1' }, (await issuerKey('k2')).jwk]);
+    expectError(await record(target, await token()), 401, 'unauthorized');
+  });
+
+  test('a broken key in the set is no failure of the server', async () => {
+    const broken = { kty: 'EC', crv: 'P-256', x: 'AAAA', y: 'AAAA', kid: 'bad', alg: 'ES256', use: 'sig' };
+    const key = await issuerKey('k1');
+    const { target } = await start([broken, key.jwk]);
+    expectError(await record(target, await key.sign({}, { kid: 'bad' })), 401, 'unauthorized');
+    expect((await record(target, await key.sign())).status).toBe(200);
+  });
+
+  test('a shared secret and a key set, each for its own algorithm', async () => {
+    const key = await issuerKey('k1');
+    const { target } = await start([key.jwk], { JWT_SECRET: SECRET, JWT_ALGORITHMS: 'HS256,ES256' });
+    expect((await record(target, await token())).status).toBe(200);
+    expect((await record(target, await key.sign())).status).toBe(200);
+    expectError(await record(target, await token({}, 'x'.repeat(32))), 401, 'unauthorized');
+  });
+});

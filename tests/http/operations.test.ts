@@ -1,0 +1,39 @@
+import { Database } from 'bun:sqlite';
+import { expect, test } from 'bun:test';
+import { expectError, send } from '../harness/client.ts';
+import { SECRET, startTarget } from '../harness/target.ts';
+
+test('healthz and readyz need no token', async () => {
+  const target = await startTarget({ JWT_SECRET: SECRET });
+  try {
+    for (const path of ['/healthz', '/readyz']) {
+      const answer = await send(target.url + path);
+      expect(answer.status).toBe(200);
+      expect(answer.body).toEqual({ status: 'ok' });
+    }
+  } finally {
+    await target.stop();
+  }
+});
+
+test('readyz is 503 while the database cannot be written, and healthz is not', async () => {
+  const target = await startTarget({ JWT_SECRET: SECRET });
+  const other = new Database(target.databasePath);
+  try {
+    other.run('PRAGMA busy_timeout = 5000');
+    other.run('BEGIN IMMEDIATE');
+    const answer = await send(`${target.url}/readyz`);
+    expectError(answer, 503, 'storage_unavailable');
+    expect(Number(answer.headers.get('retry-after'))).toBeGreaterThan(0);
+    expect((await send(`${target.url}/healthz`)).status).toBe(200);
+    other.run('ROLLBACK');
+    let status = 0;
+    for (const deadline = Date.now() + 5000; status !== 200 && Date.now() < deadline; ) {
+      ({ status } = await send(`${target.url}/readyz`));
+    }
+    expect(status).toBe(200);
+  } finally {
+    other.close();
+    await target.stop();
+  }
+});

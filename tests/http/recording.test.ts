@@ -1,0 +1,277 @@
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
+import { gzipSync } from 'node:zlib';
+import { ANALYTICS, expectError, METRIC, post, ROUTES, rows } from '../harness/client.ts';
+import { startTarget, type Target } from '../harness/target.ts';
+import { token } from '../harness/tokens.ts';
+
+let target: Target;
+beforeAll(async () => {
+  target = await startTarget();
+});
+afterAll(() => target.stop());
+
+const UUID7 = /^"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"$/;
+
+describe('what is accepted', () => {
+  test.each([...ROUTES])('%s answers with the quoted id of the stored row', async (path, body) => {
+    const answer = await post(target, path, body);
+    expect(answer.status).toBe(200);
+    expect(answer.text).toMatch(UUID7);
+    expect(answer.headers.get('content-type')).toStartWith('application/json');
+    expect(answer.headers.get('x-request-id')).toBeString();
+  });
+
+  test('a metric is stored with its user and both times', async () => {
+    const before = Date.now() * 1000;
+    const { body: id } = await post(target, '/log_raw_metric', METRIC, {
+      authorization: `Bearer ${await token({ sub: 'anna' })}`,
+    });
+    const [row] = rows(target, 'metrics', id);
+    expect(row).toMatchObject({
+      user_id: 'anna',
+      metric_name: 'page_load_time',
+      metric_value: 2.5,
+      data_string: '/dashboard',
+    });
+    expect(row?.['received_at']).toBeGreaterThanOrEqual(before);
+    expect(row?.['happened_at']).toBe(row?.['received_at']);
+  });
+
+  test('an event is stored with its data as JSON', async () => {
+    const { body: id } = await post(target, '/log_raw_analytics', ANALYTICS);
+    const [row] = rows(target, 'analytics', id);
+    expect(row).toMatchObject({ user_id: 'user-1', type: 'tutorial_step', data_index: 'step_3' });
+    expect(JSON.parse(String(row?.['data']))).toEqual(ANALYTICS.data);
+  });
+
+  test('type and data_index may be empty', async () => {
+    const { body: id, status } = await post(target, '/log_raw_analytics', { type: '', data: {}, data_index: '' });
+    expect(status).toBe(200);
+    expect(rows(target, 'analytics', id)[0]).toMatchObject({ type: '', data: '{}', data_index: '' });
+  });
+
+  test.each([0, -1.5, 5e-324, 1.7976931348623157e308, 1e21, 2 ** 70, -0.1])('the value %p', async (value) => {
+    const { body: id, status } = await post(target, '/log_raw_metric', { ...METRIC, metric_value: value });
+    expect(status).toBe(200);
+    expect(rows(target, 'metrics', id)[0]?.['metric_value']).toBe(value);
+  });
+
+  test('unknown fields are ignored', async () => {
+    expect((await post(target, '/log_raw_metric', { ...METRIC, extra: { a: 1 } })).status).toBe(200);
+    expect((await post(target, '/log_raw_analytics', { ...ANALYTICS, user_id: 'other' })).status).toBe(200);
+  });
+
+  test.each([
+    ['2026-01-31T23:59:59Z', Date.UTC(2026, 0, 31, 23, 59, 59) * 1000],
+    ['2026-01-31T23:59:59.123456Z', Date.UTC(2026, 0, 31, 23, 59, 59) * 1000 + 123456],
+    ['2026-01-31T23:59:59.123456789Z', Date.UTC(2026, 0, 31, 23, 59, 59) * 1000 + 123456],
+    ['2026-02-01T05:29:59.5+05:30', Date.UTC(2026, 0, 31, 23, 59, 59) * 1000 + 500000],
+    ['2024-02-29t00:00:00-00:00', Date.UTC(2024, 1, 29) * 1000],
+    ['1969-12-31T23:59:59.999999Z', -1],
+  ])('the timestamp %s', async (timestamp, microseconds) => {
+    const { body: id, status } = await post(target, '/log_raw_metric', { ...METRIC, timestamp });
+    expect(status).toBe(200);
+    const [row] = rows(target, 'metrics', id);
+    expect(row?.['happened_at']).toBe(microseconds);
+    expect(row?.['received_at']).toBeGreaterThan(Date.UTC(2026, 0, 1) * 1000);
+  });
+
+  test('a timestamp a little ahead of the clock', async () => {
+    const timestamp = new Date(Date.now() + 60_000).toISOString();
+    expect((await post(target, '/log_raw_analytics', { ...ANALYTICS, timestamp })).status).toBe(200);
+  });
+
+  test.each([
+    'application/json',
+    'APPLICATION/JSON',
+    'application/json; charset=utf-8',
+    'application/vnd.api+json',
+    'application/json;charset=UTF-8',
+  ])('the content type %s', async (type) => {
+    expect((await post(target, '/log_raw_metric', METRIC, { 'content-type': type })).status).toBe(200);
+  });
+
+  test('a body without a content type is taken for JSON', async () => {
+    const response = await fetch(`${target.url}/log_raw_metric`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${await token()}` },
+      body: new TextEncoder().encode(JSON.stringify(METRIC)),
+    });
+    expect(response.status).toBe(200);
+  });
+
+  test('a gzipped body', async () => {
+    const packed = gzipSync(JSON.stringify(METRIC));
+    expect((await post(target, '/log_raw_metric', packed, { 'content-encoding': 'gzip' })).status).toBe(200);
+  });
+
+  test('ids rise in the order of the answers', async () => {
+    const ids: string[] = [];
+    for (let i = 0; i < 20; i++) ids.push((await post(target, '/log_raw_metric', METRIC)).body);
+    expect(ids).toEqual([...ids].sort());
+    expect(new Set(ids).size).toBe(20);
+  });
+
+  test('requests at once are all stored, each under its own id', async () => {
+    const answers = await Promise.all(
+      Array.from({ length: 200 }, (_, i) => post(target, '/log_raw_metric', { ...METRIC, metric_value: i })),
+    );
+    expect(answers.map(({ status }) => status)).toEqual(answers.map(() => 200));
+    const stored = new Map(rows(target, 'metrics').map((row) => [row['id'], row['metric_value']]));
+    expect(answers.map(({ body }) => stored.get(body))).toEqual(answers.map((_, i) => i));
+  });
+});
+
+const missing = { msg: 'Field required', type: 'missing' };
+const noString = { msg: 'Input should be a valid string', type: 'string_type' };
+const noNumber = { msg: 'Input should be a valid number', type: 'float_type' };
+const noDictionary = { msg: 'Input should be a valid dictionary', type: 'dict_type' };
+const tooShort = { msg: 'String should have at least 1 character', type: 'string_too_short' };
+const noTime = { msg: 'Input should be a valid datetime with an offset, in RFC 3339', type: 'datetime_parsing' };
+const NO_STRINGS = [null, 1, true, [], {}];
+
+describe('what is refused, field by field', () => {
+  const cases: [path: string, body: object, field: string, value: unknown, fault: object][] = [];
+  const add = (path: string, body: object, field: string, values: unknown[], fault: object) => {
+    for (const value of values) cases.push([path, body, field, value, fault]);
+  };
+  for (const field of ['metric_name', 'data_string']) {
+    add('/log_raw_metric', METRIC, field, NO_STRINGS, noString);
+    add('/log_raw_metric', METRIC, field, [undefined], missing);
+    add('/log_raw_metric', METRIC, field, [''], tooShort);
+  }
+  add('/log_raw_metric', METRIC, 'metric_value', [null, '3', '', true, [], {}, [1]], noNumber);
+  add('/log_raw_metric', METRIC, 'metric_value', [undefined], missing);
+  for (const field of ['type', 'data_index']) {
+    add('/log_raw_analytics', ANALYTICS, field, NO_STRINGS, noString);
+    add('/log_raw_analytics', ANALYTICS, field, [undefined], missing);
+  }
+  add('/log_raw_analytics', ANALYTICS, 'data', [null, 1, 'x', true, [], [{}]], noDictionary);
+  add('/log_raw_analytics', ANALYTICS, 'data', [undefined], missing);
+  for (const [path, body] of ROUTES) {
+    add(path, body, 'timestamp', [null, 1, 1.7e12, true, {}], noString);
+    const wrongTimes = ['', 'now', '2026-01-01', '2026-01-01T00:00:00', '2026-02-30T00:00:00Z', '2026-01-01T24:00:00Z'];
+    const wrongerTimes = ['2026-13-01T00:00:00Z', '2026-01-01T00:00:60Z', '2026-01-01T00:00:00+24:00', '1767225600'];
+    add(path, body, 'timestamp', [...wrongTimes, ...wrongerTimes], noTime);
+  }
+
+  test.each(cases)('%s of %o with %s = %p', async (path, body, field, value, fault) => {
+    const answer = await post(target, path, { ...body, [field]: value });
+    expectError(answer, 422, 'validation_failed');
+    expect(answer.body.detail).toEqual([{ loc: ['body', field], ...fault }]);
+  });
+
+  test('every wrong field is named at once', async () => {
+    const answer = await post(target, '/log_raw_metric', { metric_value: 'x', data_string: '' });
+    expect(answer.body.detail).toEqual([
+      { loc: ['body', 'metric_name'], ...missing },
+      { loc: ['body', 'metric_value'], ...noNumber },
+      { loc: ['body', 'data_string'], ...tooShort },
+    ]);
+  });
+
+  test.each(['null', '1', '"x"', 'true', '[]', '[{}]'])('a body that is %s', async (body) => {
+    for (const [path] of ROUTES) {
+      const answer = await post(target, path, body);
+      expectError(answer, 422, 'validation_failed');
+      expect(answer.body.detail).toEqual([
+        {
+          loc: ['body'],
+          msg: 'Input should be a valid dictionary or object to extract fields from',
+          type: 'model_attributes_type',
+        },
+      ]);
+    }
+  });
+
+  test('a number that is not finite', async () => {
+    const answer = await post(target, '/log_raw_metric', '{"metric_name":"a","metric_value":1e999,"data_string":"b"}');
+    expectError(answer, 422, 'validation_failed');
+    expect(answer.body.detail).toEqual([
+      { loc: ['body', 'metric_value'], msg: 'Input should be a finite number', type: 'finite_number' },
+    ]);
+  });
+
+  test('a time too far ahead is refused, not clamped', async () => {
+    const count = rows(target, 'metrics').length;
+    const timestamp = new Date(Date.now() + 3600_000).toISOString();
+    const answer = await post(target, '/log_raw_metric', { ...METRIC, timestamp });
+    expectError(answer, 422, 'validation_failed');
+    expect(answer.body.detail).toMatchObject([{ loc: ['body', 'timestamp'], type: 'value_error' }]);
+    expect(rows(target, 'metrics').length).toBe(count);
+  });
+
+  test('strings over their length', async () => {
+    const answer = await post(target, '/log_raw_metric', {
+      ...METRIC,
+      metric_name: 'n'.repeat(1025),
+      data_string: 's'.repeat(8193),
+    });
+    expect(answer.body.detail).toEqual([
+      { loc: ['body', 'metric_name'], msg: 'String should have at most 1024 characters', type: 'string_too_long' },
+      { loc: ['body', 'data_string'], msg: 'String should have at most 8192 characters', type: 'string_too_long' },
+    ]);
+  });
+});
+
+describe('acting for another user', () => {
+  test('an admin records for the named user, and it is logged', async () => {
+    const { body: id } = await post(target, '/log_raw_metric', METRIC, {
+      authorization: `Bearer ${await token({ sub: 'root', role: 'admin' })}`,
+      'x-act-as-user-id': '  berta ',
+    });
+    expect(rows(target, 'metrics', id)[0]?.['user_id']).toBe('berta');
+    expect(await target.logged(({ user }) => user === 'berta')).toMatchObject({ admin: 'root', level: 'info' });
+  });
+
+  test.each(['', '   '])('a blank header (%p) is ignored', async (value) => {
+    const { body: id, status } = await post(target, '/log_raw_metric', METRIC, { 'x-act-as-user-id': value });
+    expect(status).toBe(200);
+    expect(rows(target, 'metrics', id)[0]?.['user_id']).toBe('user-1');
+  });
+
+  test.each([['authenticated'], ['Admin'], [undefined], [['admin']], [true]])('the role %p may not', async (role) => {
+    const answer = await post(target, '/log_raw_metric', METRIC, {
+      authorization: `Bearer ${await token({ role })}`,
+      'x-act-as-user-id': 'berta',
+    });
+    expectError(answer, 403, 'forbidden');
+  });
+
+  test('an id that no user can have is refused', async () => {
+    const answer = await post(target, '/log_raw_metric', METRIC, {
+      authorization: `Bearer ${await token({ role: 'admin' })}`,
+      'x-act-as-user-id': 'b'.repeat(129),
+    });
+    expectError(answer, 422, 'validation_failed');
+    expect(answer.body.detail).toMatchObject([{ loc: ['header', 'x-act-as-user-id'] }]);
+  });
+
+  test('an id in UTF-8 is stored as it was meant', async () => {
+    const { body: id } = await post(target, '/log_raw_metric', METRIC, {
+      authorization: `Bearer ${await token({ role: 'admin' })}`,
+      'x-act-as-user-id': Buffer.from('Jürgen 東').toString('latin1'),
+    });
+    expect(rows(target, 'metrics', id)[0]?.['user_id']).toBe('Jürgen 東');
+  });
+});
+
+describe('methods and addresses', () => {
+  test.each(['GET', 'PUT', 'DELETE', 'PATCH'])(
+    '%s on a recording route is 405, and says what is allowed',
+    async (method) => {
+      for (const [path] of ROUTES) {
+        const response = await fetch(target.url + path, { method });
+        expect(response.status).toBe(405);
+        expect(response.headers.get('allow')).toBe('POST');
+        expect(await response.json()).toMatchObject({ code: 'method_not_allowed' });
+      }
+    },
+  );
+
+  test.each(['/nothing', '/log_raw_metric/x', '//', '/%00', '/..%2f', '/log_raw_metri'])('%s is 404', async (path) => {
+    const response = await fetch(target.url + path, { method: 'POST', body: '{}' });
+    expect(response.status).toBe(404);
+    expect(await response.json()).toMatchObject({ code: 'not_found' });
+  });
+});

@@ -1,0 +1,120 @@
+import { describe, expect, test } from 'bun:test';
+import { existsSync } from 'node:fs';
+import { connect, type Socket } from 'node:net';
+import { join } from 'node:path';
+import { METRIC, post, rows, send } from '../harness/client.ts';
+import { SECRET, startTarget, type Target, temporaryFolder } from '../harness/target.ts';
+import { token } from '../harness/tokens.ts';
+
+/** Opens a connection and sends a request up to the middle of its body. */
+async function beginRequest(target: Target): Promise<{ socket: Socket; finish: () => Promise<string> }> {
+  const body = JSON.stringify(METRIC);
+  const { hostname, port } = new URL(target.url);
+  const socket = connect(Number(port), hostname);
+  let received = '';
+  socket.on('data', (data) => {
+    received += data;
+  });
+  const head = [
+    'POST /log_raw_metric HTTP/1.1',
+    'Host: x',
+    `Authorization: Bearer ${await token()}`,
+    'Content-Type: application/json',
+    `Content-Length: ${body.length}`,
+    'Expect: 100-continue',
+    '',
+    '',
+  ].join('\r\n');
+  // the server's "continue" tells that it has the head
+  await new Promise<void>((resolve) => {
+    socket.once('data', () => resolve());
+    socket.write(head);
+  });
+  socket.write(body.slice(0, 10));
+  return {
+    socket,
+    finish: () =>
+      new Promise((resolve) => {
+        socket.on('data', () =>
+          received.includes('"\r\n') || /"[0-9a-f-]{36}"/.test(received) ? resolve(received) : undefined,
+        );
+        socket.on('close', () => resolve(received));
+        socket.write(body.slice(10));
+      }),
+  };
+}
+
+describe.each(['SIGTERM', 'SIGINT'] as const)('%s', (signal) => {
+  test('ends an idle server with 0, and leaves one database file', async () => {
+    using folder = temporaryFolder();
+    const target = await startTarget({ JWT_SECRET: SECRET }, { dataDir: folder.path });
+    expect((await post(target, '/log_raw_metric', METRIC)).status).toBe(200);
+    const started = Date.now();
+    expect(await target.stop(signal)).toBe(0);
+    expect(Date.now() - started).toBeLessThan(10_000);
+    expect(existsSync(join(folder.path, 'rawlog.db'))).toBe(true);
+    expect(existsSync(join(folder.path, 'rawlog.db-wal'))).toBe(false);
+    expect(rows(target, 'metrics')).toHaveLength(1);
+  });
+
+  test('finishes a request under way, and takes no new one', async () => {
+    using folder = temporaryFolder();
+    const target = await startTarget({ JWT_SECRET: SECRET }, { dataDir: folder.path });
+    const request = await beginRequest(target);
+    target.process.kill(signal);
+    await target.logged(({ msg }) => msg === 'stopping');
+    await expect(send(`${target.url}/healthz`)).rejects.toThrow();
+    const answer = await request.finish();
+    expect(answer).toContain('HTTP/1.1 200');
+    const id = /"([0-9a-f-]{36})"/.exec(answer)?.[1];
+    expect(await target.process.exited).toBe(0);
+    expect(rows(target, 'metrics').map((row) => row['id'])).toEqual([id]);
+    request.socket.destroy();
+  });
+});
+
+test('a request that never ends does not hold the server up for long', async () => {
+  const target = await startTarget();
+  const { socket } = await beginRequest(target);
+  const started = Date.now();
+  expect(await target.stop()).toBe(0);
+  expect(Date.now() - started).toBeLessThan(10_000);
+  socket.destroy();
+});
+
+test('under load every acknowledged row is there after a stop, and every other answer is honest', async () => {
+  using folder = temporaryFolder();
+  const target = await startTarget({ JWT_SECRET: SECRET }, { dataDir: folder.path });
+  const acknowledged: string[] = [];
+  const refused: number[] = [];
+  const client = async () => {
+    for (;;) {
+      try {
+        const answer = await post(target, '/log_raw_metric', METRIC);
+        if (answer.status === 200) acknowledged.push(answer.body);
+        else refused.push(answer.status);
+      } catch {
+        return; // no connection any more
+      }
+    }
+  };
+  const clients = Array.from({ length: 20 }, client);
+  while (acknowledged.length < 200) await send(`${target.url}/healthz`);
+  expect(await target.stop()).toBe(0);
+  await Promise.all(clients);
+  expect(new Set(refused).difference(new Set([503]))).toEqual(new Set());
+  const stored = new Set(rows(target, 'metrics').map((row) => row['id']));
+  expect(acknowledged.filter((id) => !stored.has(id))).toEqual([]);
+});
+
+test('what was stored is there after a restart, and new ids are above it', async () => {
+  using folder = temporaryFolder();
+  const ids: string[] = [];
+  for (let run = 0; run < 3; run++) {
+    const target = await startTarget({ JWT_SECRET: SECRET }, { dataDir: folder.path });
+    ids.push((await post(target, '/log_raw_metric', METRIC)).body);
+    expect(rows(target, 'metrics').map((row) => row['id'])).toEqual(ids);
+    await target.stop(run === 1 ? 'SIGKILL' : 'SIGTERM');
+  }
+  expect(ids).toEqual([...ids].sort());
+});

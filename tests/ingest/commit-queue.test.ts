@@ -1,0 +1,101 @@
+import { Database } from 'bun:sqlite';
+import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
+import { join } from 'node:path';
+import { type CommitQueue, createCommitQueue } from '../../src/ingest/commit-queue.ts';
+import { createIdSource } from '../../src/ingest/ids.ts';
+import type { LogRecord } from '../../src/records.ts';
+import { openStorage, type Storage } from '../../src/storage/database.ts';
+import { createWriter } from '../../src/storage/writer.ts';
+import { rows } from '../harness/client.ts';
+import { temporaryFolder } from '../harness/target.ts';
+
+let folder: ReturnType<typeof temporaryFolder>;
+let storage: Storage;
+let queue: CommitQueue;
+let databasePath: string;
+let transactions: number;
+const nextId = createIdSource(Date.now, 0);
+
+beforeEach(() => {
+  folder = temporaryFolder();
+  databasePath = join(folder.path, 'rawlog.db');
+  storage = openStorage(databasePath);
+  const writer = createWriter(storage);
+  transactions = 0;
+  const counted = {
+    ...writer,
+    commit(records: readonly LogRecord[]) {
+      transactions++;
+      writer.commit(records);
+    },
+  };
+  queue = createCommitQueue(counted, () => {});
+});
+afterEach(() => {
+  storage.close();
+  folder[Symbol.dispose]();
+});
+
+function metric(value: number): LogRecord {
+  const stamp = { ...nextId(), userId: 'u', happenedAt: 1, receivedAt: 1 };
+  return { kind: 'metric', ...stamp, metricName: 'm', metricValue: value, dataString: 's' };
+}
+
+describe('group commit', () => {
+  test('what arrives together shares one transaction', async () => {
+    await Promise.all(Array.from({ length: 100 }, (_, i) => queue.store([metric(i)])));
+    expect(transactions).toBe(1);
+    expect(rows({ databasePath }, 'metrics').map((row) => row['metric_value'])).toEqual(
+      Array.from({ length: 100 }, (_, i) => i),
+    );
+  });
+
+  test('a row is in the database when its promise resolves', async () => {
+    for (let i = 1; i <= 5; i++) {
+      await queue.store([metric(i)]);
+      expect(rows({ databasePath }, 'metrics')).toHaveLength(i);
+    }
+    expect(transactions).toBe(5);
+  });
+
+  test('a row that the database refuses fails alone', async () => {
+    const poison = { ...metric(2), metricValue: Number.NaN }; // NaN is NULL to SQLite
+    const results = await Promise.allSettled([
+      queue.store([metric(1)]),
+      queue.store([poison]),
+      queue.store([metric(3)]),
+    ]);
+    expect(results.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled']);
+    expect(results[1]).toMatchObject({ reason: { code: 'internal' } });
+    expect(rows({ databasePath }, 'metrics').map((row) => row['metric_value'])).toEqual([1, 3]);
+  });
+
+  test('records of one request are stored all or none', async () => {
+    const poison = { ...metric(2), metricValue: Number.NaN };
+    await expect(queue.store([metric(1), poison])).rejects.toMatchObject({ code: 'internal' });
+    expect(rows({ databasePath }, 'metrics')).toEqual([]);
+    await queue.store([metric(3)]);
+    expect(rows({ databasePath }, 'metrics')).toHaveLength(1);
+  });
+
+  test('what arrives while another process holds the database is stored when it lets go', async () => {
+    const other = new Database(databasePath);
+    other.run('BEGIN IMMEDIATE');
+    const first = queue.store([metric(1)]);
+    await new Promise(setImmediate);
+    const second = queue.store([metric(2)]);
+    other.run('COMMIT');
+    other.close();
+    await Promise.all([first, second]);
+    expect(rows({ databasePath }, 'metrics')).toHaveLength(2);
+  });
+
+  test('close waits for what was taken, and refuses what comes later', async () => {
+    const stored = queue.store([metric(1)]);
+    const closed = queue.close();
+    await expect(queue.store([metric(2)])).rejects.toMatchObject({ code: 'shutting_down' });
+    await closed;
+    await stored;
+    expect(rows({ databasePath }, 'metrics')).toHaveLength(1);
+  });
+});
