@@ -5,6 +5,8 @@ const SEQ_EPOCH = Date.UTC(2020, 0, 1);
 /** Ids within one millisecond: 12 bits. Milliseconds and counter together fill the 53 exact bits of a double. */
 const COUNTER_RANGE = 4096;
 
+const COUNTER_HEX = Array.from({ length: COUNTER_RANGE }, (_, value) => value.toString(16).padStart(3, '0'));
+
 /** A record's id and its clustered key. */
 export interface RecordId {
   readonly id: string;
@@ -24,7 +26,8 @@ export function createIdSource(now: () => number, lastSeq: number): () => Record
   let millisecond = Math.floor(lastSeq / COUNTER_RANGE) + SEQ_EPOCH;
   let counter = lastSeq % COUNTER_RANGE;
   let prefix = timePrefix(millisecond);
-  const random = new Uint32Array(2048);
+  // random bytes are drawn for many ids at once, and written as hex by one native call an id
+  const random = Buffer.alloc(8 * 1024);
   let used = random.length;
 
   return () => {
@@ -42,11 +45,11 @@ export function createIdSource(now: () => number, lastSeq: number): () => Record
       getRandomValues(random);
       used = 0;
     }
-    const high = ((random[used++] as number) & 0x3fffffff) | 0x80000000; // two bits of variant, 30 random
-    const low = random[used++] as number;
-    const tail = (high >>> 0).toString(16) + low.toString(16).padStart(8, '0');
+    random[used] = ((random[used] as number) & 0x3f) | 0x80; // the variant: binary 10
+    const tail = random.toString('hex', used, used + 8);
+    used += 8;
     return {
-      id: `${prefix}-7${counter.toString(16).padStart(3, '0')}-${tail.slice(0, 4)}-${tail.slice(4)}`,
+      id: `${prefix}-7${COUNTER_HEX[counter]}-${tail.slice(0, 4)}-${tail.slice(4)}`,
       seq: (millisecond - SEQ_EPOCH) * COUNTER_RANGE + counter,
     };
   };

@@ -4,20 +4,21 @@ import { integer, real, sqliteTable, text } from 'drizzle-orm/sqlite-core';
  * The tables. A change here needs a migration: see CONTRIBUTING, "Add a migration".
  *
  * Keys and indexes, each with its cost. `bun run bench:schema` measures them: a million metrics in
- * transactions of 1,000 rows, 2 cores, medians of 5 rounds; what counts is the ratio to the first line.
+ * transactions of 1,000 rows, forms in turns on 2 noisy cores; rows a second as medians of the ratio to
+ * the first form, with the range of five rounds.
  *
- *   integer key derived from the id, no index     1.00    137 bytes a row    <- chosen
- *   UUID text as key, WITHOUT ROWID               0.66    147
- *   UUID text as key beside the rowid             0.61    189
- *   chosen, and an index on (name, time)          0.38    171
- *   chosen, and an index on (time)                0.55    154
+ *   integer key derived from the id, no index    1.00                  147 bytes a row   <- chosen
+ *   UUID text as key, WITHOUT ROWID              0.87 (0.71 to 0.98)   152
+ *   UUID text as key beside the rowid            0.74 (0.58 to 0.78)   193
+ *   chosen, and an index on (name, time)         0.45 (0.44 to 0.81)   187
+ *   chosen, and an index on (time)               0.65 (0.53 to 1.14)   172
  *
  * So `seq` is the only index. It is the time part of the id (see ingest/ids.ts), which makes it
  *   - the key: an append always lands at the right edge of the tree, and no other tree is touched;
  *   - the index on the time of receipt, and the order of commits that cursors follow;
  *   - the way from an id to its row, without a second tree on the id.
- * A name and a time of happening are found by scanning the range of `seq`; every index that would
- * shorten the scan halves what the log takes in.
+ * A name or a time of happening is found by scanning a range of `seq`: an index on (name, time) would
+ * shorten the scan, and cost the log half of what it can take in.
  *
  * The long column stands last: SQLite reads a row from its start, and an overflowing row keeps its
  * head in the page.

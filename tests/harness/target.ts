@@ -57,14 +57,15 @@ export interface Target {
  * until it listens.
  *
  * @param dataDir the data folder; without one, a folder that goes with the process
+ * @param prefix a command that runs the server as its own, such as taskset
  */
 export async function startTarget(
   env: Record<string, string> = { JWT_SECRET: SECRET },
-  { dataDir, cwd = tmpdir() }: { dataDir?: string; cwd?: string } = {},
+  { dataDir, cwd = tmpdir(), prefix = [] }: { dataDir?: string; cwd?: string; prefix?: readonly string[] } = {},
 ): Promise<Target> {
   const folder = dataDir === undefined ? temporaryFolder() : undefined;
   const path = dataDir ?? join(folder?.path ?? '', 'data');
-  const child = Bun.spawn([...COMMAND, 'serve'], {
+  const child = Bun.spawn([...prefix, ...COMMAND, 'serve'], {
     env: { PORT: '0', DATA_DIR: path, ...env },
     cwd,
     stdout: 'pipe',
