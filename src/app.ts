@@ -15,6 +15,8 @@ export function createApp(parts: RecordingParts & OperationsParts) {
   const app = new Elysia({
     // the default rewrites a value before it is checked, so that a list passes for an empty object
     normalize: false,
+    // the default looks for the path behind the 11th character of the URL, and misses it after a short host
+    handler: { standardHostname: false },
     serve: {
       // true, the default, lets a second server take the same port in silence
       reusePort: false,

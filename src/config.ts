@@ -249,8 +249,13 @@ function parseHttpUrl(text: string): URL {
 /** `file:data/x.db` is relative to the working folder; `file:/x.db` and `file:///x.db` are absolute. */
 function parseDatabaseUrl(text: string): string {
   const path = /^file:(?:\/\/(?=\/))?([^?#]+)$/.exec(text)?.[1];
-  if (path === undefined || path.startsWith('//')) throw new Error('should be file:PATH');
-  return decodeURIComponent(path);
+  // ":memory:" and the like would be no file
+  if (path === undefined || path.startsWith('//') || path.startsWith(':')) throw new Error('should be file:PATH');
+  try {
+    return decodeURIComponent(path);
+  } catch {
+    throw new Error('should be file:PATH');
+  }
 }
 
 function integerBetween(min: number, max: number): (text: string) => number {

@@ -3,4 +3,5 @@ import { run } from './cli/program.ts';
 // All that the program makes (database, secret) is its user's alone.
 process.umask(0o077);
 
-process.exitCode = await run(Bun.argv.slice(2), Bun.env);
+// exit, and not merely a code: under --watch the process would live on
+process.exit(await run(Bun.argv.slice(2), Bun.env));

@@ -1,11 +1,12 @@
 import type { Logger } from 'pino';
 import { createApp } from './app.ts';
 import { createRemoteKeys } from './auth/jwks.ts';
+import { cacheVerified } from './auth/token-cache.ts';
 import { createVerifier } from './auth/verifier.ts';
 import type { Config } from './config.ts';
 import { createCommitQueue } from './ingest/commit-queue.ts';
 import { createIdSource } from './ingest/ids.ts';
-import { openStorage } from './storage/database.ts';
+import { openStorage, type Storage } from './storage/database.ts';
 import { createWriter } from './storage/writer.ts';
 
 /** How long requests under way may take once the server stops, in milliseconds. */
@@ -39,9 +40,9 @@ export async function startServer(
 ): Promise<Server> {
   const now = Date.now;
   const { jwksUrl } = config.jwt;
-  const remoteKeys = jwksUrl && createRemoteKeys(jwksUrl, now, log);
-  const verify = await createVerifier({ ...config.jwt, secret, remoteKeys, now });
-  const storage = openStorage(config.databasePath);
+  const remoteKeys = jwksUrl && createRemoteKeys(jwksUrl, now, log, () => verify.clear());
+  const verify = cacheVerified(await createVerifier({ ...config.jwt, secret, remoteKeys, now }), now);
+  const storage = openDatabase(config.databasePath);
   let stopping: Promise<void> | undefined;
   try {
     const writer = createWriter(storage);
@@ -83,5 +84,16 @@ export async function startServer(
   } catch (error) {
     storage.close();
     throw error;
+  }
+}
+
+function openDatabase(path: string): Storage {
+  try {
+    return openStorage(path);
+  } catch (error) {
+    throw new Error(
+      `The database ${path} cannot be opened: ${(error as Error).message} (Its place is DATABASE_URL, or DATA_DIR.)`,
+      { cause: error },
+    );
   }
 }

@@ -37,9 +37,11 @@ export interface RemoteKeys {
  * jose's own remote set refuses every token once its keys are over their age and a reload fails.
  *
  * @param now the clock, in milliseconds
+ * @param onChange called when the address has published other keys than before
  */
-export function createRemoteKeys(url: URL, now: () => number, log: Logger): RemoteKeys {
+export function createRemoteKeys(url: URL, now: () => number, log: Logger, onChange = () => {}): RemoteKeys {
   let keys: KeySet | undefined;
+  let published: string | undefined;
   let fetchedAt = Number.NEGATIVE_INFINITY;
   let failedAt = Number.NEGATIVE_INFINITY;
   let unknownKeyFetchAt = Number.NEGATIVE_INFINITY;
@@ -55,6 +57,8 @@ export function createRemoteKeys(url: URL, now: () => number, log: Logger): Remo
       const text = await readAtMost(response, MAX_RESPONSE_BYTES);
       keys = createLocalJWKSet(JSON.parse(text) as JSONWebKeySet); // throws on anything else
       fetchedAt = now();
+      if (text !== published) onChange();
+      published = text;
     } catch (error) {
       failedAt = now();
       log.warn({ err: error }, 'the JWKS address could not be read');

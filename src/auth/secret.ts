@@ -4,10 +4,10 @@ import {
   closeSync,
   fsyncSync,
   linkSync,
+  lstatSync,
   openSync,
   readFileSync,
   rmSync,
-  statSync,
   writeSync,
 } from 'node:fs';
 import { join } from 'node:path';
@@ -29,13 +29,26 @@ export interface OwnSecret {
  * @throws when the file cannot be read or made, or holds too little to be a secret
  */
 export function ownSecret(dataDir: string): OwnSecret {
+  try {
+    return readOrMake(dataDir);
+  } catch (error) {
+    throw new Error(
+      `The own secret in ${dataDir} cannot be used: ${(error as Error).message}. Check DATA_DIR, or set JWT_SECRET.`,
+      { cause: error },
+    );
+  }
+}
+
+function readOrMake(dataDir: string): OwnSecret {
   const path = join(dataDir, 'jwt-secret');
   makeDurableFolder(dataDir);
   const made = makeSecret(path);
-  if ((statSync(path).mode & 0o077) !== 0) chmodSync(path, 0o600);
+  const file = lstatSync(path);
+  // what a link leads to is somebody else's to protect
+  if (!file.isSymbolicLink() && (file.mode & 0o077) !== 0) chmodSync(path, 0o600);
   const secret = readFileSync(path, 'utf8').trim();
   if (Buffer.byteLength(secret) < MIN_SECRET_BYTES) {
-    throw new Error(`${path} holds less than ${MIN_SECRET_BYTES} bytes. Remove it, and a new secret is made.`);
+    throw new Error(`${path} holds less than ${MIN_SECRET_BYTES} bytes; without it, a new secret is made`);
   }
   return { secret, path, made };
 }

@@ -10,8 +10,16 @@ export interface Principal {
   readonly isAdmin: boolean;
 }
 
+/** A token that has verified: whose it is, and when it is valid, in milliseconds since 1970. */
+export interface VerifiedToken {
+  readonly principal: Principal;
+  /** Valid before this time, not at it. */
+  readonly expiresAt: number;
+  readonly notBefore: number;
+}
+
 /** Verifies a token; throws a {@link Failure} `unauthorized`, or `keys_unavailable`. */
-export type Verify = (token: string) => Promise<Principal>;
+export type Verify = (token: string) => Promise<VerifiedToken>;
 
 /** Tokens of real issuers have 0.3 to 3 KB. */
 const MAX_TOKEN_LENGTH = 8192;
@@ -53,7 +61,11 @@ export async function createVerifier(options: VerifierOptions): Promise<Verify> 
       ...(issuer !== undefined && { issuer }),
     };
     const claims = (await plugin.verify(token, pinned)) || (await explain(token, pinned));
-    return principalOf(claims);
+    return {
+      principal: principalOf(claims),
+      expiresAt: (claims.exp as number) * 1000, // principalOf has seen that it is a number
+      notBefore: typeof claims.nbf === 'number' ? claims.nbf * 1000 : 0,
+    };
   };
 
   /** The plugin says no without a reason: asks jose, which it is built on, for the reason. */
@@ -96,7 +108,7 @@ function isCanonical(token: string): boolean {
   return token.split('.').every((part) => Buffer.from(part, 'base64url').toString('base64url') === part);
 }
 
-function principalOf(claims: { sub?: unknown; exp?: unknown; role?: unknown }): Principal {
+function principalOf(claims: { sub?: unknown; exp?: unknown; nbf?: unknown; role?: unknown }): Principal {
   if (typeof claims.exp !== 'number' || !(claims.exp <= LAST_SECOND)) throw invalid('"exp" is not a date');
   if (typeof claims.sub !== 'string' || claims.sub === '') {
     throw new Failure('unauthorized', { message: 'User ID not found in token' });

@@ -17,12 +17,13 @@ export const configCommand: CliCommand = {
   },
 };
 
-/** A setting's text on one line, a secret as stars, a URL without its password. */
+/** A setting's text on one line, a secret as stars, a URL without its password and query. */
 function shown(name: SettingName, text: string): string {
   if (SETTINGS[name].secret) return '********';
   if (name === 'JWT_JWKS_URL') {
     const url = new URL(text);
     if (url.password !== '') url.password = '********';
+    if (url.search !== '') url.search = '?********';
     return url.href;
   }
   return text.replaceAll('\n', '\\n');

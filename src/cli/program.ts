@@ -56,6 +56,7 @@ export async function run(args: readonly string[], env: CommandContext['env']): 
       else sub.option(option.form, option.help, option.default);
     }
     for (const name of SETTING_NAMES) sub.option(`${flagOf(name)} <value>`, settingHelp(name));
+    sub.showHelpAfterError(`Run "rawlog help ${command.name}" to see its options.`);
     sub.action(async (options: Record<string, string>) => {
       const flags = settingFlags(options);
       const config = () => loadConfig({ flags, env, readFile: (path) => readFileSync(path, 'utf8') });
@@ -68,6 +69,10 @@ export async function run(args: readonly string[], env: CommandContext['env']): 
     .action(() => console.log(version));
 
   try {
+    const names = [...program.commands.map((command) => command.name()), 'help'];
+    for (const name of args[0] === 'help' ? args.slice(1, 2) : args.slice(0, 1)) {
+      if (!name.startsWith('-') && !names.includes(name)) throw new UsageError(`There is no command "${name}".`);
+    }
     await program.parseAsync(args, { from: 'user' });
     return exitCode;
   } catch (error) {
@@ -84,7 +89,7 @@ function exitCodeOf(error: unknown): number {
     return 2;
   }
   if (error instanceof UsageError) {
-    console.error(error.message);
+    console.error(`${error.message}\nRun "rawlog help" to see what there is.`);
     return 2;
   }
   console.error(error instanceof Error ? error.message : error);

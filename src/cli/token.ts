@@ -16,14 +16,10 @@ export const tokenCommand: CliCommand = {
   ],
   async run({ config }, { sub = '', role = '', expires = '' }) {
     if (!isUserId(sub)) throw new UsageError('--sub should have 1 to 128 characters and no control characters');
+    const seconds = lifetime(expires);
     const { jwt, dataDir } = config();
-    const token = await mintToken(signingSecret(jwt, dataDir), jwt, {
-      sub,
-      role,
-      expires: lifetime(expires),
-      now: Date.now(),
-    });
-    console.log(token);
+    const secret = signingSecret(jwt, dataDir);
+    console.log(await mintToken(secret, jwt, { sub, role, expires: seconds, now: Date.now() }));
     return 0;
   },
 };

@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer';
 import { promisify } from 'node:util';
 import { gunzip } from 'node:zlib';
 import { Failure } from '../errors.ts';
@@ -7,6 +8,9 @@ const inflate = promisify(gunzip);
 
 /** `application/json`, with parameters or a suffix (RFC 6839), in any letter case. */
 const JSON_MEDIA_TYPE = /^application\/(?:[\w.!#$&^-]+\+)?json *(?:;|$)/i;
+
+/** Some editors put it before UTF-8 text; it is no part of it (RFC 8259, section 8.1). */
+const BYTE_ORDER_MARK = 0xfeff;
 
 /** A body as text and as what the text says. */
 export interface JsonBody {
@@ -28,18 +32,26 @@ export async function readJson(request: Request, maxBytes: number): Promise<Json
   const encoding = (request.headers.get('content-encoding') ?? 'identity').trim().toLowerCase();
   if (encoding !== 'identity' && encoding !== 'gzip') throw new Failure('unsupported_media_type');
 
-  let bytes = await readAtMost(request, maxBytes);
-  if (encoding === 'gzip') bytes = await decompress(bytes, maxBytes);
-  return parse(bytes);
+  let bytes: Uint8Array;
+  try {
+    bytes = await readAtMost(request, maxBytes);
+  } catch (error) {
+    // the sender went away, or sent what is no HTTP: nobody's fault here
+    throw error instanceof Failure ? error : new Failure('invalid_json', { cause: error });
+  }
+  return parse(encoding === 'gzip' ? await decompress(bytes, maxBytes) : bytes);
 }
 
-async function readAtMost(request: Request, maxBytes: number): Promise<Uint8Array> {
+/** Not async itself: the usual body is one promise away, and each further one costs a turn. */
+function readAtMost(request: Request, maxBytes: number): Promise<Uint8Array> {
   const length = request.headers.get('content-length');
-  if (length !== null) {
-    if (Number(length) > maxBytes) throw new Failure('payload_too_large');
-    return request.bytes();
-  }
-  // Sent in chunks, with no word on how many: counted as they come
+  if (length === null) return readChunks(request, maxBytes);
+  if (Number(length) > maxBytes) throw new Failure('payload_too_large');
+  return request.bytes();
+}
+
+/** Reads a body that is sent in chunks, with no word on how many: counted as they come. */
+async function readChunks(request: Request, maxBytes: number): Promise<Uint8Array> {
   const chunks: Uint8Array[] = [];
   let total = 0;
   for await (const chunk of request.body ?? []) {
@@ -60,9 +72,11 @@ async function decompress(bytes: Uint8Array, maxBytes: number): Promise<Uint8Arr
 }
 
 function parse(bytes: Uint8Array): JsonBody {
+  // a decoder would turn bytes that are no UTF-8 into U+FFFD, and they would be stored so
+  if (!isUtf8(bytes)) throw new Failure('invalid_json');
+  const decoded = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8');
+  const text = decoded.charCodeAt(0) === BYTE_ORDER_MARK ? decoded.slice(1) : decoded;
   try {
-    // fatal: bytes that are no UTF-8 would otherwise turn into U+FFFD and be stored so
-    const text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
     return { text, value: parseJson(text) };
   } catch (error) {
     // the depth that parseJson bounds, or one at which JSON.parse itself runs out of stack
@@ -73,6 +87,7 @@ function parse(bytes: Uint8Array): JsonBody {
         cause: error,
       });
     }
-    throw new Failure('invalid_json', { cause: error });
+    // without the parser's error as cause: it quotes the body
+    throw new Failure('invalid_json');
   }
 }

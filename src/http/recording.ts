@@ -2,7 +2,7 @@ import type { TSchema } from '@sinclair/typebox';
 import type { TypeCheck } from '@sinclair/typebox/compiler';
 import { type Context, Elysia } from 'elysia';
 import type { Logger } from 'pino';
-import type { Verify } from '../auth/verifier.ts';
+import type { CachedVerifier } from '../auth/token-cache.ts';
 import { Failure } from '../errors.ts';
 import type { CommitQueue } from '../ingest/commit-queue.ts';
 import type { RecordId } from '../ingest/ids.ts';
@@ -16,7 +16,7 @@ import { validate } from './validation.ts';
 
 /** What the recording routes work with. */
 export interface RecordingParts {
-  readonly verify: Verify;
+  readonly verify: CachedVerifier;
   readonly queue: CommitQueue;
   readonly nextId: () => RecordId;
   /** Whether the server still takes new records. */
@@ -43,7 +43,8 @@ export function recording(parts: RecordingParts) {
   /** Takes a request as far as a checked body and the user whom it is recorded for. */
   async function receive<Schema extends TSchema>({ request, set }: Input, check: TypeCheck<Schema>) {
     if (!isOpen()) throw new Failure('shutting_down');
-    const sender = await authenticate(request.headers, verify);
+    const authenticated = authenticate(request.headers, verify);
+    const sender = authenticated instanceof Promise ? await authenticated : authenticated;
     const userId = recordedUser(request.headers, sender, String(set.headers[REQUEST_ID_HEADER]), log);
     const { text, value } = await readJson(request, maxBodyBytes);
     return { userId, text, body: validate('body', check, value) };

@@ -1,8 +1,9 @@
 import { Database } from 'bun:sqlite';
-import { closeSync, fsyncSync, mkdirSync, openSync } from 'node:fs';
+import { closeSync, fsyncSync, mkdirSync, openSync, statSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { type BunSQLiteDatabase, drizzle } from 'drizzle-orm/bun-sqlite';
 import { migrate } from 'drizzle-orm/bun-sqlite/migrator';
+import { storageFault } from './faults.ts';
 import journal from './migrations/meta/_journal.json' with { type: 'json' };
 import * as schema from './schema.ts';
 
@@ -16,14 +17,16 @@ const APPLICATION_ID = 0x7261776c;
 const BUSY_TIMEOUT = 20;
 
 /** The database is not one that this program may open. The message is for the operator. */
-export class IncompatibleDatabase extends Error {
-  override readonly name = 'IncompatibleDatabase';
+export class UnusableDatabase extends Error {
+  override readonly name = 'UnusableDatabase';
 }
 
 /** An open database: drizzle for statements, the client beneath it for transactions and pragmas. */
 export interface Storage {
   readonly orm: BunSQLiteDatabase<typeof schema>;
   readonly client: Database;
+  /** Whether the file under the database's path is still the one that is open: it may be deleted or replaced. */
+  isInPlace(): boolean;
   /** Writes the write-ahead log back into the database file and closes it. */
   close(): void;
 }
@@ -32,11 +35,12 @@ export interface Storage {
  * Opens the database, making folder and file where there are none, and brings its tables up to date.
  * When it returns, the new file's name is durable too.
  *
- * @throws {IncompatibleDatabase} when the file is another program's, or of a newer version of this one
+ * @throws {UnusableDatabase} when the file is another program's, or of a newer version of this one
  * @throws SQLite's own errors otherwise
  */
 export function openStorage(path: string): Storage {
   makeDurableFolder(dirname(path));
+  const lock = lockDatabase(path);
   const client = new Database(path, { create: true, strict: true });
   try {
     client.run(`PRAGMA busy_timeout = ${BUSY_TIMEOUT}`);
@@ -49,20 +53,48 @@ export function openStorage(path: string): Storage {
     // The folder is inside the binary: see --asset in the build.
     migrate(orm, { migrationsFolder: join(import.meta.dir, 'migrations') });
     syncFolder(dirname(path));
+    const opened = statSync(path);
     return {
       orm,
       client,
+      isInPlace() {
+        // stat opens nothing: opening and closing the file in this process would drop SQLite's locks
+        const found = statSync(path, { throwIfNoEntry: false });
+        return found?.ino === opened.ino && found.dev === opened.dev;
+      },
       close() {
-        // Leaves one file, with nothing beside it. Where another process reads it, the log stays, which is as safe.
         try {
+          // leaves one file, with nothing beside it
           client.run('PRAGMA journal_mode = DELETE');
+        } catch (error) {
+          // another process reads the database: the write-ahead log stays beside it, which is as safe
+          if (storageFault(error).kind !== 'locked') throw error;
         } finally {
           client.close();
+          lock.close();
         }
       },
     };
   } catch (error) {
     client.close();
+    lock.close();
+    throw error;
+  }
+}
+
+/**
+ * Keeps every other server away from the database as long as this process lives: two would give out
+ * the same keys. The lock is SQLite's own on an empty file beside the database, so that the kernel
+ * gives it back when a process dies, and readers of the database are not in its way.
+ */
+function lockDatabase(path: string): Database {
+  const lock = new Database(`${path}.lock`, { create: true });
+  try {
+    lock.run('BEGIN EXCLUSIVE');
+    return lock;
+  } catch (error) {
+    lock.close();
+    if (storageFault(error).kind === 'locked') throw new UnusableDatabase('Another rawlog server has it open.');
     throw error;
   }
 }
@@ -72,14 +104,14 @@ function refuseForeign(client: Database): void {
   const tables = client.query<{ name: string }, []>('SELECT name FROM sqlite_schema').all();
   if (tables.length === 0) return;
   const id = client.query<{ application_id: number }, []>('PRAGMA application_id').get()?.application_id;
-  if (id !== APPLICATION_ID) throw new IncompatibleDatabase('The file is a database of another program.');
+  if (id !== APPLICATION_ID) throw new UnusableDatabase('The file is a database of another program.');
   if (!tables.some(({ name }) => name === '__drizzle_migrations')) return;
   const applied = client
     .query<{ latest: number | null }, []>('SELECT max(CAST(created_at AS INTEGER)) AS latest FROM __drizzle_migrations')
     .get();
   const known = journal.entries.at(-1)?.when ?? 0;
   if ((applied?.latest ?? 0) > known) {
-    throw new IncompatibleDatabase(
+    throw new UnusableDatabase(
       'The database was written by a newer version of rawlog. Run that version, or restore a backup from before it.',
     );
   }

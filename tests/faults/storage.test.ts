@@ -1,9 +1,9 @@
 import { Database } from 'bun:sqlite';
 import { describe, expect, test } from 'bun:test';
-import { rmSync, writeFileSync } from 'node:fs';
+import { renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ANALYTICS, expectError, METRIC, post, rows, send } from '../harness/client.ts';
-import { SECRET, startTarget } from '../harness/target.ts';
+import { SECRET, startTarget, temporaryFolder } from '../harness/target.ts';
 import { loopVolume, noVolumes, smallVolume } from './volume.ts';
 
 if (noVolumes) console.warn(`SKIPPED: the tests of a full and of a failing disk: ${noVolumes}`);
@@ -68,6 +68,16 @@ test('a bug is 500, told apart in code and log, and the server stays up', async 
   } finally {
     await target.stop();
   }
+});
+
+test('a database file that is removed or replaced ends the server, and nothing is acknowledged into the void', async () => {
+  using folder = temporaryFolder();
+  const target = await startTarget(env, { dataDir: folder.path });
+  expect((await post(target, '/log_raw_metric', METRIC)).status).toBe(200);
+  renameSync(target.databasePath, join(folder.path, 'moved.db'));
+  expectError(await post(target, '/log_raw_metric', METRIC), 503, 'storage_unavailable');
+  expect(await target.process.exited).toBe(1);
+  expect(JSON.stringify(target.logLines())).toContain('removed or replaced');
 });
 
 test.skipIf(noVolumes !== undefined)(

@@ -82,6 +82,7 @@ test('a body shorter than it says is not stored', async () => {
   );
   expect((await post(target, '/log_raw_metric', METRIC)).status).toBe(200);
   expect(rows(target, 'metrics').length).toBe(before + 1);
+  expect(target.logLines().filter(({ level }) => level === 'error')).toEqual([]);
 });
 
 test.each([

@@ -35,10 +35,13 @@ beforeAll(async () => {
   await provoke('/log_raw_metric', metric);
   await provoke('/log_raw_metric', metric, { exp: 1 });
   await provoke('/log_raw_metric', metric, { sub: `${DATA_MARKER}\n` });
+  await provoke('/log_raw_metric', metric, { aud: 'other', email: DATA_MARKER });
+  await provoke('/log_raw_metric', metric, { nbf: 9_999_999_999, email: DATA_MARKER });
   await provoke('/log_raw_metric', metric, {}, 'another-secret-of-more-than-32-bytes');
   await provoke('/log_raw_metric', { ...metric, metric_value: DATA_MARKER });
   await provoke('/log_raw_metric', { ...metric, metric_value: [DATA_MARKER], timestamp: DATA_MARKER });
   await provoke('/log_raw_metric', `{"${DATA_MARKER}`);
+  await provoke('/log_raw_metric', `{"metric_name":${DATA_MARKER.replaceAll('-', '_')}}`);
   await provoke('/log_raw_analytics', { ...ANALYTICS, data: DATA_MARKER });
   await provoke(`/${DATA_MARKER}`, metric);
   answers.push(await send(`${target.url}/log_raw_metric?x=${DATA_MARKER}`, { method: 'PUT', body: DATA_MARKER }));
@@ -61,9 +64,8 @@ afterAll(async () => {
 });
 
 test('what was provoked is all that can go wrong', () => {
-  expect(answers.map(({ status }) => status)).toEqual([
-    200, 401, 401, 401, 422, 422, 400, 422, 404, 405, 403, 503, 500,
-  ]);
+  const statuses = answers.map(({ status }) => status).join(' ');
+  expect(statuses).toBe('200 401 401 401 401 401 422 422 400 400 422 404 405 403 503 500');
 });
 
 test('no answer carries SQL, parameters, paths, the secret or a token', () => {
@@ -79,8 +81,9 @@ test('no line of the log carries the secret, a token, or what was to be stored',
   const { stdout, stderr } = target.output();
   for (const one of tokens) expect(stderr + stdout).not.toContain(one.split('.')[2] ?? '');
   expect(stderr + stdout).not.toContain(SECRET_MARKER);
-  const failures = target.logLines().filter(({ level }) => level === 'error');
-  expect(JSON.stringify(failures)).not.toContain(DATA_MARKER);
+  // the path is logged; nothing else that a sender chose is
+  const lines = JSON.stringify(target.logLines().map(({ path, ...line }) => line));
+  expect(lines.replaceAll('_', '-')).not.toContain(DATA_MARKER);
 });
 
 test('every failure is logged once, with its cause, under the id that the answer carries', () => {

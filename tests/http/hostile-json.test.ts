@@ -163,6 +163,22 @@ describe('strings', () => {
   });
 });
 
+test('long numbers cost linear time', async () => {
+  // with quadratic time each of these would take many minutes, and no other request would be answered
+  const zeros = '0'.repeat(900_000);
+  for (const number of [
+    `0.1${zeros}1`,
+    `1${zeros}`,
+    `0.${zeros}1`,
+    `1${zeros}.${'0'.repeat(50_000)}1e5`,
+    `-0.${zeros}`,
+  ]) {
+    const { status, body: id } = await post(target, '/log_raw_analytics', event(`{"n":${number}}`));
+    expect(status).toBe(200);
+    expect(JSON.parse(await storedData(id))).toEqual({ n: Number(number) });
+  }
+});
+
 test('no input of these and their mixtures makes a 5xx', async () => {
   const parts = [
     '{',

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import { gzipSync } from 'node:zlib';
 import { ANALYTICS, expectError, METRIC, post, ROUTES, rows } from '../harness/client.ts';
+import { rawRequest } from '../harness/raw-http.ts';
 import { startTarget, type Target } from '../harness/target.ts';
 import { token } from '../harness/tokens.ts';
 
@@ -268,6 +269,16 @@ describe('methods and addresses', () => {
       }
     },
   );
+
+  test('a short Host header changes nothing about the address', async () => {
+    for (const host of ['x', 'ab', 'a.b', '127.0.0.1', 'a-rather-long-name.example']) {
+      const request = (line: string) => rawRequest(target.url, [line, `Host: ${host}`, 'Connection: close', '', '']);
+      expect(await request('GET /healthz HTTP/1.1')).toStartWith('HTTP/1.1 200');
+      expect(await request('GET /abcdef/healthz HTTP/1.1')).toStartWith('HTTP/1.1 404');
+      expect(await request('TRACE /healthz HTTP/1.1')).toStartWith('HTTP/1.1 405');
+      expect(await request('POST /abcdefgh/log_raw_metric HTTP/1.1')).toStartWith('HTTP/1.1 404');
+    }
+  });
 
   test.each(['/nothing', '/log_raw_metric/x', '//', '/%00', '/..%2f', '/log_raw_metri'])('%s is 404', async (path) => {
     const response = await fetch(target.url + path, { method: 'POST', body: '{}' });

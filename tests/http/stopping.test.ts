@@ -1,3 +1,4 @@
+import { Database } from 'bun:sqlite';
 import { describe, expect, test } from 'bun:test';
 import { existsSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
@@ -105,6 +106,19 @@ test('under load every acknowledged row is there after a stop, and every other a
   expect(new Set(refused).difference(new Set([503]))).toEqual(new Set());
   const stored = new Set(rows(target, 'metrics').map((row) => row['id']));
   expect(acknowledged.filter((id) => !stored.has(id))).toEqual([]);
+});
+
+test('a process that reads the database does not make a stop a failure', async () => {
+  using folder = temporaryFolder();
+  const target = await startTarget({ JWT_SECRET: SECRET }, { dataDir: folder.path });
+  expect((await post(target, '/log_raw_metric', METRIC)).status).toBe(200);
+  const reader = new Database(target.databasePath, { readonly: true });
+  reader.run('BEGIN');
+  expect(reader.query('SELECT count(*) AS n FROM metrics').get()).toEqual({ n: 1 });
+  expect(await target.stop()).toBe(0);
+  expect(target.logLines().filter(({ level }) => level === 'fatal')).toEqual([]);
+  reader.close();
+  expect(rows(target, 'metrics')).toHaveLength(1);
 });
 
 test('what was stored is there after a restart, and new ids are above it', async () => {

@@ -6,7 +6,7 @@ import { getTableColumns, getTableName } from 'drizzle-orm';
 import { openStorage } from '../../src/storage/database.ts';
 import journal from '../../src/storage/migrations/meta/_journal.json' with { type: 'json' };
 import { analytics, metrics } from '../../src/storage/schema.ts';
-import { runCli, SECRET, temporaryFolder } from '../harness/target.ts';
+import { runCli, SECRET, startTarget, temporaryFolder } from '../harness/target.ts';
 
 function pragma(database: Database, name: string): unknown {
   return Object.values(database.query<Record<string, unknown>, []>(`PRAGMA ${name}`).get() ?? {})[0];
@@ -41,10 +41,11 @@ describe('a new database', () => {
     storage.close();
   });
 
-  test('is one file once it is closed', () => {
+  test('is one file once it is closed, beside the empty file of its lock', () => {
     using folder = temporaryFolder();
     openStorage(join(folder.path, 'rawlog.db')).close();
-    expect(readdirSync(folder.path)).toEqual(['rawlog.db']);
+    expect(readdirSync(folder.path).sort()).toEqual(['rawlog.db', 'rawlog.db.lock']);
+    expect(statSync(join(folder.path, 'rawlog.db.lock')).size).toBe(0);
   });
 });
 
@@ -99,5 +100,18 @@ describe('what is refused, untouched and with a clear word', () => {
     const path = join(folder.path, 'text.db');
     writeFileSync(path, 'This is a text, and long enough to hold a header of SQLite, were it one. '.repeat(20));
     expect(await refusal(path)).toContain('not a database');
+  });
+
+  test('a database that another server has open; it is free again when that one is killed', async () => {
+    const first = await startTarget();
+    const { exitCode, stderr } = await runCli(['serve'], {
+      env: { JWT_SECRET: SECRET, PORT: '0', DATA_DIR: first.dataDir },
+    });
+    expect({ exitCode, stderr }).toEqual({ exitCode: 1, stderr: expect.stringContaining('Another rawlog server') });
+    first.process.kill('SIGKILL');
+    await first.process.exited;
+    const next = await startTarget(undefined, { dataDir: first.dataDir });
+    expect(await next.stop()).toBe(0);
+    await first.stop();
   });
 });

@@ -1,0 +1,82 @@
+import { beforeEach, describe, expect, test } from 'bun:test';
+import { type CachedVerifier, cacheVerified } from '../../src/auth/token-cache.ts';
+import { createVerifier } from '../../src/auth/verifier.ts';
+import { SECRET } from '../harness/target.ts';
+import { token } from '../harness/tokens.ts';
+
+/*
+ * The real verifier, counted, and a clock that the test sets.
+ */
+let clock: number;
+let verifications: number;
+let verify: CachedVerifier;
+beforeEach(async () => {
+  clock = Date.now();
+  verifications = 0;
+  const options = { algorithms: ['HS256'], audience: undefined, issuer: undefined, publicKey: undefined } as const;
+  const plain = await createVerifier({ ...options, secret: SECRET, remoteKeys: undefined, now: () => clock });
+  verify = cacheVerified(
+    (text) => {
+      verifications++;
+      return plain(text);
+    },
+    () => clock,
+  );
+});
+
+const inSeconds = (seconds: number) => Math.floor(clock / 1000) + seconds;
+
+describe('a verified token', () => {
+  test('is known at once, without a promise, and to nobody but its owner', async () => {
+    const [anna, berta] = await Promise.all([token({ sub: 'anna' }), token({ sub: 'berta', role: 'admin' })]);
+    expect(await verify(anna)).toEqual({ userId: 'anna', isAdmin: false });
+    expect(await verify(berta)).toEqual({ userId: 'berta', isAdmin: true });
+    expect(verify(anna)).toEqual({ userId: 'anna', isAdmin: false });
+    expect(verify(berta)).toEqual({ userId: 'berta', isAdmin: true });
+    expect(verifications).toBe(2);
+  });
+
+  test('is refused from the second of its exp on, however often it was used', async () => {
+    const text = await token({ exp: inSeconds(30) });
+    await verify(text);
+    clock = inSeconds(30) * 1000 - 1;
+    expect(verify(text)).not.toBeInstanceOf(Promise);
+    clock++;
+    expect(verify(text)).rejects.toThrow('Token has expired');
+  });
+
+  test('is refused before its nbf, should the clock step back', async () => {
+    const text = await token({ nbf: inSeconds(-10) });
+    await verify(text);
+    clock -= 60_000;
+    expect(verify(text)).rejects.toThrow('"nbf"');
+  });
+
+  test('is verified anew after a minute, so that a withdrawn key is noticed', async () => {
+    const text = await token();
+    await verify(text);
+    clock += 59_000;
+    await verify(text);
+    expect(verifications).toBe(1);
+    clock += 2_000;
+    await verify(text);
+    expect(verifications).toBe(2);
+  });
+
+  test('is forgotten when keys change, also when its verification was under way', async () => {
+    const text = await token();
+    await verify(text);
+    verify.clear();
+    const underWay = verify(text);
+    verify.clear();
+    await underWay;
+    await verify(text);
+    expect(verifications).toBe(3);
+  });
+});
+
+test('a forged token is never remembered', async () => {
+  const forged = await token({}, 'x'.repeat(32));
+  for (let i = 0; i < 3; i++) await expect(Promise.resolve(verify(forged))).rejects.toThrow('signature');
+  expect(verifications).toBe(3);
+});
