@@ -15,6 +15,8 @@ export function createApp(parts: RecordingParts & OperationsParts) {
   const app = new Elysia({
     // the default rewrites a value before it is checked, so that a list passes for an empty object
     normalize: false,
+    // the default takes an address with a slash at its end for the same one, but not in every case
+    strictPath: true,
     // the default looks for the path behind the 11th character of the URL, and misses it after a short host
     handler: { standardHostname: false },
     serve: {

@@ -30,6 +30,9 @@ export interface Config {
   readonly maxBodyBytes: number;
   /** How far ahead of the server's clock a record's time may be, in microseconds. */
   readonly maxClockSkew: number;
+  /** What may wait for its commit. */
+  readonly maxQueueRows: number;
+  readonly maxQueueBytes: number;
   readonly logLevel: LogLevel;
 }
 
@@ -56,6 +59,8 @@ const settings = {
   JWT_ISSUER: { help: 'issuer that "iss" must be; unset: not checked' },
   MAX_BODY_BYTES: { help: 'largest body, in bytes, also after decompression', default: '1048576' },
   MAX_CLOCK_SKEW: { help: 'how far ahead a timestamp may be', default: '5m' },
+  MAX_QUEUE_ROWS: { help: 'rows that may wait for their commit', default: '20000' },
+  MAX_QUEUE_BYTES: { help: 'bytes of bodies that may wait for their commit', default: '67108864' },
   LOG_LEVEL: { help: `least level to log: ${LOG_LEVELS.join(', ')}`, default: 'info' },
 } as const satisfies Record<string, Setting>;
 export type SettingName = keyof typeof settings;
@@ -123,7 +128,7 @@ export function loadConfig(sources: ConfigSources): Config {
   }
 
   const dataDir = read('DATA_DIR', (text) => text) ?? '';
-  const given = settingText('DATABASE_URL', sources).origin !== 'default';
+  const databaseGiven = settingText('DATABASE_URL', sources).origin !== 'default';
   const jwtSecret = read('JWT_SECRET', parseSecret);
   const publicKey = read('JWT_PUBLIC_KEY', (text) => parsePublicKey(text, sources.readFile));
   const jwksUrl = read('JWT_JWKS_URL', parseHttpUrl);
@@ -132,11 +137,13 @@ export function loadConfig(sources: ConfigSources): Config {
     host: read('HOST', (text) => text),
     port: read('PORT', integerBetween(0, 65_535)),
     dataDir,
-    databasePath: given ? read('DATABASE_URL', parseDatabaseUrl) : join(dataDir, 'rawlog.db'),
+    databasePath: databaseGiven ? read('DATABASE_URL', parseDatabaseUrl) : join(dataDir, 'rawlog.db'),
     audience: read('JWT_AUDIENCE', (text) => text),
     issuer: read('JWT_ISSUER', (text) => text),
     maxBodyBytes: read('MAX_BODY_BYTES', integerBetween(1, 1024 ** 3)),
     maxClockSkew: read('MAX_CLOCK_SKEW', (text) => parseDuration(text) * 1e6),
+    maxQueueRows: read('MAX_QUEUE_ROWS', integerBetween(1, 1e9)),
+    maxQueueBytes: read('MAX_QUEUE_BYTES', integerBetween(1, 1024 ** 4)),
     logLevel: read('LOG_LEVEL', oneOf(LOG_LEVELS)),
   };
 

@@ -53,6 +53,10 @@ export const ERRORS = {
     message: 'The disk of the database is full; nothing was stored.',
     hint: 'Free disk space on the server, then retry.',
   },
+  overloaded: {
+    message: 'More is waiting to be stored than this server takes on; nothing was stored.',
+    hint: 'Retry after a pause, and send less at once.',
+  },
   shutting_down: {
     message: 'The server is shutting down; nothing was stored.',
     hint: 'Retry in a moment.',

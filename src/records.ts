@@ -69,7 +69,7 @@ export type Analytics = Static<typeof Analytics>;
 export const analyticsCheck = TypeCompiler.Compile(Analytics);
 
 /** What the server alone says of a record. Times are microseconds since 1970-01-01T00:00:00Z. */
-export type Stamp = {
+type Stamp = {
   /** The clustered key: rises in the order of commits, and is the time part of `id`. */
   readonly seq: number;
   /** UUIDv7, in lower case with hyphens. */

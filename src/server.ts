@@ -10,7 +10,7 @@ import { openStorage, type Storage } from './storage/database.ts';
 import { createWriter } from './storage/writer.ts';
 
 /** How long requests under way may take once the server stops, in milliseconds. */
-const DRAIN_DEADLINE = 8_000;
+const DRAIN_DEADLINE = 7_000;
 
 /** How often to look whether they are done, in milliseconds. */
 const DRAIN_POLL = 5;
@@ -40,13 +40,20 @@ export async function startServer(
 ): Promise<Server> {
   const now = Date.now;
   const { jwksUrl } = config.jwt;
-  const remoteKeys = jwksUrl && createRemoteKeys(jwksUrl, now, log, () => verify.clear());
+  const remoteKeys =
+    jwksUrl &&
+    createRemoteKeys(
+      jwksUrl,
+      () => performance.now(),
+      log,
+      () => verify.clear(),
+    );
   const verify = cacheVerified(await createVerifier({ ...config.jwt, secret, remoteKeys, now }), now);
   const storage = openDatabase(config.databasePath);
   let stopping: Promise<void> | undefined;
   try {
     const writer = createWriter(storage);
-    const queue = createCommitQueue(writer, (fault) => {
+    const queue = createCommitQueue(writer, { rows: config.maxQueueRows, bytes: config.maxQueueBytes }, (fault) => {
       log.fatal({ err: fault }, 'the storage is failing');
       onFailing();
     });
@@ -54,7 +61,6 @@ export async function startServer(
       ...config,
       verify,
       queue,
-      writer,
       nextId: createIdSource(now, writer.lastSeq()),
       isOpen: () => stopping === undefined,
       now,
@@ -71,7 +77,8 @@ export async function startServer(
         stopping ??= (async () => {
           // The promise of stop() would wait for idle keep-alive connections as well
           void server.stop();
-          for (const deadline = now() + DRAIN_DEADLINE; server.pendingRequests > 0 && now() < deadline; ) {
+          for (const deadline = performance.now() + DRAIN_DEADLINE; server.pendingRequests > 0; ) {
+            if (performance.now() >= deadline) break;
             await Bun.sleep(DRAIN_POLL);
           }
           await queue.close();

@@ -36,7 +36,7 @@ export interface RemoteKeys {
  *
  * jose's own remote set refuses every token once its keys are over their age and a reload fails.
  *
- * @param now the clock, in milliseconds
+ * @param now a clock that never steps back, in milliseconds
  * @param onChange called when the address has published other keys than before
  */
 export function createRemoteKeys(url: URL, now: () => number, log: Logger, onChange = () => {}): RemoteKeys {

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import {
   chmodSync,
   closeSync,
+  existsSync,
   fsyncSync,
   linkSync,
   lstatSync,
@@ -12,7 +13,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { MIN_SECRET_BYTES } from '../config.ts';
-import { makeDurableFolder, syncFolder } from '../storage/database.ts';
+import { makeDurableFolder, syncFolder } from '../durable-folder.ts';
 
 /** The server's own secret, and whether this call made it. */
 export interface OwnSecret {
@@ -41,8 +42,7 @@ export function ownSecret(dataDir: string): OwnSecret {
 
 function readOrMake(dataDir: string): OwnSecret {
   const path = join(dataDir, 'jwt-secret');
-  makeDurableFolder(dataDir);
-  const made = makeSecret(path);
+  const made = !existsSync(path) && makeSecret(path, dataDir);
   const file = lstatSync(path);
   // what a link leads to is somebody else's to protect
   if (!file.isSymbolicLink() && (file.mode & 0o077) !== 0) chmodSync(path, 0o600);
@@ -54,7 +54,8 @@ function readOrMake(dataDir: string): OwnSecret {
 }
 
 /** Makes the file whole or not at all: written aside, then linked to its name, which fails where it exists. */
-function makeSecret(path: string): boolean {
+function makeSecret(path: string, folder: string): boolean {
+  makeDurableFolder(folder);
   const draft = `${path}.${process.pid}.new`;
   const handle = openSync(draft, 'w', 0o600);
   try {
@@ -68,6 +69,6 @@ function makeSecret(path: string): boolean {
   } finally {
     closeSync(handle);
     rmSync(draft, { force: true });
-    syncFolder(join(path, '..'));
+    syncFolder(folder);
   }
 }

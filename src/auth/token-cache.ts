@@ -27,13 +27,13 @@ export interface CachedVerifier {
  * @param now the clock, in milliseconds since 1970
  */
 export function cacheVerified(verify: (token: string) => Promise<VerifiedToken>, now: () => number): CachedVerifier {
-  const verified = new LRUCache<string, VerifiedToken & { believedUntil: number }>({ max: CAPACITY });
+  const verified = new LRUCache<string, VerifiedToken & { verifiedAt: number }>({ max: CAPACITY });
   let generation = 0;
 
   async function verifyAnew(token: string, key: string): Promise<Principal> {
     const keysOf = generation;
     const result = await verify(token);
-    if (keysOf === generation) verified.set(key, { ...result, believedUntil: now() + BELIEVED_FOR });
+    if (keysOf === generation) verified.set(key, { ...result, verifiedAt: now() });
     return result.principal;
   }
 
@@ -41,8 +41,9 @@ export function cacheVerified(verify: (token: string) => Promise<VerifiedToken>,
     const key = Bun.SHA256.hash(token, 'base64');
     const known = verified.get(key);
     const time = now();
-    if (known && time < known.believedUntil && time < known.expiresAt && time >= known.notBefore) {
-      return known.principal;
+    if (known && time < known.expiresAt && time >= known.notBefore) {
+      const age = time - known.verifiedAt; // below 0 where the clock has stepped back
+      if (age >= 0 && age < BELIEVED_FOR) return known.principal;
     }
     return verifyAnew(token, key);
   };

@@ -1,7 +1,7 @@
 import { SETTING_NAMES, SETTINGS, type SettingName, settingText } from '../config.ts';
 import type { CliCommand } from './program.ts';
 
-/** Prints the settings in effect, in the form of an environment file. */
+/** Prints the settings in effect, each with where it comes from. */
 export const configCommand: CliCommand = {
   name: 'config',
   summary: 'print the configuration in effect, secrets masked',

@@ -2,7 +2,7 @@ import { mintToken } from '../auth/mint.ts';
 import { type OwnSecret, ownSecret } from '../auth/secret.ts';
 import type { Config } from '../config.ts';
 import { createLog } from '../log.ts';
-import { type Server, startServer } from '../server.ts';
+import { startServer } from '../server.ts';
 import type { CliCommand } from './program.ts';
 
 /** How long the token in the printed example is valid, in seconds. */
@@ -18,28 +18,28 @@ export const serveCommand: CliCommand = {
     const own = config.jwt.secret === 'own' ? ownSecret(config.dataDir) : undefined;
     const secret = own?.secret ?? config.jwt.secret;
 
-    const ended = Promise.withResolvers<number>();
-    let server: Server | undefined;
-    const end = async (exitCode: number) => {
-      try {
-        await server?.stop();
-        ended.resolve(exitCode);
-      } catch (error) {
-        log.fatal({ err: error }, 'the server did not close cleanly');
-        ended.resolve(1);
-      }
-    };
+    // both can come at any time, also while the server starts or stops
+    let exitCode = 0;
+    const end = Promise.withResolvers<void>();
     const onSignal = (signal: NodeJS.Signals) => {
       log.info({ signal }, 'stopping');
-      void end(0);
+      end.resolve();
     };
     process.on('SIGTERM', onSignal).on('SIGINT', onSignal);
+    const server = await startServer(config, secret, log, () => {
+      exitCode = 1;
+      end.resolve();
+    });
 
-    server = await startServer(config, secret, log, () => void end(1));
     await greet(server.url, config, own);
     log.info({ url: server.url.href, database: config.databasePath }, 'listening');
-
-    const exitCode = await ended.promise;
+    await end.promise;
+    try {
+      await server.stop();
+    } catch (error) {
+      exitCode = 1;
+      log.fatal({ err: error }, 'the server did not close cleanly');
+    }
     log.info({ exit_code: exitCode }, 'stopped');
     return exitCode;
   },

@@ -34,9 +34,12 @@ function lifetime(text: string): number {
   throw new UsageError('--expires should be a number above 0 with s, m, h or d behind it, such as 90s or 1h');
 }
 
-function signingSecret({ secret }: Config['jwt'], dataDir: string): string {
-  if (secret === undefined) {
-    throw new UsageError('No secret is configured, only public keys: tokens come from whoever holds the private key.');
+function signingSecret({ secret, algorithms }: Config['jwt'], dataDir: string): string {
+  if (secret === undefined || !algorithms.includes('HS256')) {
+    throw new UsageError('The server takes no HS256 here: tokens come from whoever holds the private key.');
   }
-  return secret === 'own' ? ownSecret(dataDir).secret : secret;
+  if (secret !== 'own') return secret;
+  const own = ownSecret(dataDir);
+  if (own.made) console.error(`There was no secret in ${dataDir}: a new one was made, ${own.path}`);
+  return own.secret;
 }

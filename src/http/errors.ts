@@ -17,6 +17,7 @@ export const STATUS_BY_CODE = {
   keys_unavailable: 503,
   storage_unavailable: 503,
   storage_full: 503,
+  overloaded: 503,
   shutting_down: 503,
 } as const satisfies Record<ErrorCode, number>;
 
@@ -25,6 +26,7 @@ const RETRY_AFTER: Partial<Record<ErrorCode, number>> = {
   keys_unavailable: 5,
   storage_unavailable: 1,
   storage_full: 30,
+  overloaded: 1,
   shutting_down: 5,
 };
 

@@ -115,6 +115,7 @@ export function recordingRoute(summary: string, description: string, body: TSche
         'keys_unavailable',
         'storage_unavailable',
         'storage_full',
+        'overloaded',
         'shutting_down',
       ]),
     },

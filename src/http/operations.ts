@@ -1,37 +1,30 @@
 import { Elysia } from 'elysia';
 import { Failure } from '../errors.ts';
-import { failureOf } from '../ingest/commit-queue.ts';
-import { storageFault } from '../storage/faults.ts';
-import type { Writer } from '../storage/writer.ts';
+import type { CommitQueue } from '../ingest/commit-queue.ts';
 import { probeRoute } from './openapi.ts';
 
 /** How long one probe of the database answers for, in milliseconds: probing writes to the disk. */
-const PROBE_LASTS = 1000;
+const PROBE_LASTS = 1_000;
 
 /** What the probes look at. */
 export interface OperationsParts {
-  readonly writer: Pick<Writer, 'probe'>;
+  readonly queue: Pick<CommitQueue, 'store'>;
   /** Whether the server still takes new records. */
   readonly isOpen: () => boolean;
-  /** The clock, in milliseconds. */
-  readonly now: () => number;
 }
 
 /** The routes for those who run the server: is it up, and can it store. */
-export function operations({ writer, isOpen, now }: OperationsParts) {
+export function operations({ queue, isOpen }: OperationsParts) {
   let probedAt = Number.NEGATIVE_INFINITY;
-  let failure: Failure | undefined;
+  let probed: Promise<void> = Promise.resolve();
 
-  function probe(): Failure | undefined {
-    if (now() - probedAt < PROBE_LASTS) return failure;
-    try {
-      writer.probe();
-      failure = undefined;
-    } catch (error) {
-      failure = failureOf(storageFault(error));
+  /** A commit of nothing, shared by all who ask within {@link PROBE_LASTS}. */
+  function probe(): Promise<void> {
+    if (performance.now() - probedAt >= PROBE_LASTS) {
+      probedAt = performance.now();
+      probed = queue.store([], 0);
     }
-    probedAt = now();
-    return failure;
+    return probed;
   }
 
   return new Elysia({ name: 'operations' })
@@ -40,18 +33,17 @@ export function operations({ writer, isOpen, now }: OperationsParts) {
     })
     .get(
       '/readyz',
-      () => {
-        const reason = isOpen() ? probe() : new Failure('shutting_down');
-        if (reason) throw reason;
+      async () => {
+        if (!isOpen()) throw new Failure('shutting_down');
+        await probe();
         return { status: 'ok' };
       },
       {
-        detail: probeRoute('Can it store?', 'Commits a transaction that changes nothing, at most once a second.', [
-          'internal',
-          'storage_unavailable',
-          'storage_full',
-          'shutting_down',
-        ]),
+        detail: probeRoute(
+          'Can it store?',
+          'Commits a transaction that changes nothing, at most once a second, by the way that records take.',
+          ['internal', 'storage_unavailable', 'storage_full', 'overloaded', 'shutting_down'],
+        ),
       },
     );
 }

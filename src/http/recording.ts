@@ -7,7 +7,15 @@ import { Failure } from '../errors.ts';
 import type { CommitQueue } from '../ingest/commit-queue.ts';
 import type { RecordId } from '../ingest/ids.ts';
 import { keepExactNumbers } from '../json.ts';
-import { type Analytics, analyticsCheck, happenedAt, metricCheck, type Stamp } from '../records.ts';
+import {
+  type Analytics,
+  type AnalyticsRecord,
+  analyticsCheck,
+  happenedAt,
+  type LogRecord,
+  type MetricRecord,
+  metricCheck,
+} from '../records.ts';
 import { authenticate, recordedUser } from './auth.ts';
 import { readJson } from './body.ts';
 import { recordingRoute } from './openapi.ts';
@@ -42,36 +50,50 @@ export function recording(parts: RecordingParts) {
 
   /** Takes a request as far as a checked body and the user whom it is recorded for. */
   async function receive<Schema extends TSchema>({ request, set }: Input, check: TypeCheck<Schema>) {
-    if (!isOpen()) throw new Failure('shutting_down');
-    const authenticated = authenticate(request.headers, verify);
+    const { headers } = request;
+    const open = isOpen();
+    const authenticated = authenticate(headers, verify);
     const sender = authenticated instanceof Promise ? await authenticated : authenticated;
-    const userId = recordedUser(request.headers, sender, String(set.headers[REQUEST_ID_HEADER]), log);
+    const userId = recordedUser(headers, sender, String(set.headers[REQUEST_ID_HEADER]), log);
+    if (!open) throw new Failure('shutting_down');
     const { text, value } = await readJson(request, maxBodyBytes);
     return { userId, text, body: validate('body', check, value) };
   }
 
-  function stamp(userId: string, timestamp: string | undefined): Stamp {
-    const receivedAt = now() * 1000;
+  function whenHappened(timestamp: string | undefined, receivedAt: number): number {
     const time = happenedAt(timestamp, receivedAt, maxClockSkew, ['body']);
     if (typeof time !== 'number') throw new Failure('validation_failed', { faults: [time] });
-    return { ...nextId(), userId, happenedAt: time, receivedAt };
+    return time;
   }
 
-  /** The answer to a stored record: its id as a JSON string. */
-  function idAnswer({ set }: Input, id: string): string {
+  /** Answers with the record's id as a JSON string, once it is on the disk. */
+  async function answerStored({ set }: Input, record: LogRecord, bytes: number): Promise<string> {
+    await queue.store([record], bytes);
     set.headers['content-type'] = 'application/json';
-    return `"${id}"`;
+    return `"${record.id}"`;
   }
 
   return new Elysia({ name: 'recording' })
     .post(
       '/log_raw_metric',
       async ({ request, set }) => {
-        const { userId, body } = await receive({ request, set }, metricCheck);
-        const { metric_name: metricName, metric_value: metricValue, data_string: dataString, timestamp } = body;
-        const stamped = stamp(userId, timestamp);
-        await queue.store([{ kind: 'metric', ...stamped, metricName, metricValue, dataString }]);
-        return idAnswer({ request, set }, stamped.id);
+        const { userId, text, body } = await receive({ request, set }, metricCheck);
+        const receivedAt = now() * 1000;
+        const happenedAt = whenHappened(body.timestamp, receivedAt);
+        const { id, seq } = nextId();
+        const { metric_name: metricName, metric_value: metricValue, data_string: dataString } = body;
+        const record: MetricRecord = {
+          kind: 'metric',
+          seq,
+          id,
+          userId,
+          happenedAt,
+          receivedAt,
+          metricName,
+          metricValue,
+          dataString,
+        };
+        return answerStored({ request, set }, record, text.length);
       },
       {
         parse: 'none',
@@ -86,11 +108,23 @@ export function recording(parts: RecordingParts) {
       '/log_raw_analytics',
       async ({ request, set }) => {
         const { userId, text, body } = await receive({ request, set }, analyticsCheck);
-        const { type, data_index: dataIndex, timestamp } = body;
-        const stamped = stamp(userId, timestamp);
-        const { data } = exactNumbers(text, body);
-        await queue.store([{ kind: 'analytics', ...stamped, type, dataIndex, data: JSON.stringify(data) }]);
-        return idAnswer({ request, set }, stamped.id);
+        const receivedAt = now() * 1000;
+        const happenedAt = whenHappened(body.timestamp, receivedAt);
+        const data = JSON.stringify(exactNumbers(text, body).data);
+        const { id, seq } = nextId();
+        const { type, data_index: dataIndex } = body;
+        const record: AnalyticsRecord = {
+          kind: 'analytics',
+          seq,
+          id,
+          userId,
+          happenedAt,
+          receivedAt,
+          type,
+          dataIndex,
+          data,
+        };
+        return answerStored({ request, set }, record, text.length);
       },
       {
         parse: 'none',

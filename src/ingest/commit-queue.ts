@@ -3,82 +3,139 @@ import type { LogRecord } from '../records.ts';
 import { type StorageFault, storageFault } from '../storage/faults.ts';
 import type { Writer } from '../storage/writer.ts';
 
-/** Waits between attempts while another process holds the database, in milliseconds: 2 s in all. */
-const LOCK_RETRIES = [5, 15, 30, 50, 100, 200, 400, 500, 700];
+/** How long a database may be held by another process until requests are refused, in milliseconds. */
+const LOCK_PATIENCE = 2_000;
+/** The first pause between two attempts while it does, and the longest, in milliseconds. */
+const LOCK_PAUSE = { first: 5, longest: 200 };
+/**
+ * Rows of one transaction, at most. A commit stops the event loop, for about 4 µs a row: with this many
+ * it turns in time to refuse what is too much, and to answer probes.
+ */
+const MAX_COMMIT_ROWS = 4_000;
 
-/** Turns single records into shared commits. */
+/** What may wait to be committed. Beyond it a request is refused at once. */
+export interface QueueBounds {
+  readonly rows: number;
+  readonly bytes: number;
+}
+
+/** Turns requests into shared commits. */
 export interface CommitQueue {
   /**
    * Stores the records, all or none, together with whatever else has arrived. Resolves once they are
-   * on the disk.
+   * on the disk. With no records it finds out whether a commit succeeds.
    *
-   * @throws {Failure} `storage_unavailable`, `storage_full`, `internal` or `shutting_down`
+   * @param bytes how much memory they take, about
+   * @throws {Failure} `storage_unavailable`, `storage_full`, `internal`, `overloaded` or `shutting_down`
    */
-  store(records: readonly LogRecord[]): Promise<void>;
+  store(records: readonly LogRecord[], bytes: number): Promise<void>;
   /** Takes nothing more; resolves when all that was taken has been answered. */
   close(): Promise<void>;
 }
 
 interface Waiting {
   readonly records: readonly LogRecord[];
+  readonly bytes: number;
   readonly resolve: () => void;
   readonly reject: (failure: Failure) => void;
+}
+
+/** A group of requests that share a transaction. */
+interface Group {
+  readonly requests: Waiting[];
+  readonly records: LogRecord[];
 }
 
 /**
  * Makes the queue before a writer: group commit. What arrives in one turn of the event loop shares a
  * transaction and its fsync; a lone record is committed at the end of its own turn, without a timer.
  *
- * @param onFailing called once when the storage is broken beyond retry: the process should end
+ * @param onFailing called when the storage is broken beyond retry: the process should end
  */
-export function createCommitQueue(writer: Writer, onFailing: (fault: StorageFault) => void): CommitQueue {
+export function createCommitQueue(
+  writer: Pick<Writer, 'commit'>,
+  bounds: QueueBounds,
+  onFailing: (fault: StorageFault) => void,
+): CommitQueue {
   let waiting: Waiting[] = [];
+  let rows = 0;
+  let bytes = 0;
+  let lockedSince: number | undefined;
   let running: Promise<void> | undefined;
   let closed = false;
 
   async function drain(): Promise<void> {
-    await new Promise(setImmediate); // the rest of this turn's requests come first
     while (waiting.length > 0) {
-      const group = waiting;
-      waiting = [];
-      await commit(group);
+      await nextTurn(); // the rest of this turn's requests come first
+      await commit(takeGroup());
     }
     running = undefined;
   }
 
-  async function commit(group: readonly Waiting[]): Promise<void> {
-    const fault = await attempt(group.flatMap(({ records }) => records));
+  function takeGroup(): Group {
+    const records: LogRecord[] = [];
+    let count = 0;
+    for (const request of waiting) {
+      if (count > 0 && records.length + request.records.length > MAX_COMMIT_ROWS) break;
+      count++;
+      for (const record of request.records) records.push(record);
+    }
+    const requests = waiting;
+    waiting = requests.splice(count);
+    return { requests, records };
+  }
+
+  async function commit({ requests, records }: Group): Promise<void> {
+    const fault = await attempt(records);
     if (fault === undefined) {
-      for (const { resolve } of group) resolve();
-    } else if (fault.kind === 'bug' && group.length > 1) {
-      // One request's record is unfit for the database: it must not take its neighbours along
-      for (const single of group) await commit([single]);
+      for (const request of requests) leave(request).resolve();
+    } else if (fault.kind === 'bug' && requests.length > 1) {
+      // one request's record is unfit for the database: it must not take its neighbours along
+      for (const request of requests) await commit({ requests: [request], records: [...request.records] });
     } else {
       if (fault.kind === 'failing') onFailing(fault);
-      for (const { reject } of group) reject(failureOf(fault));
+      for (const request of requests) leave(request).reject(toFailure(fault));
     }
   }
 
-  /** Commits, again and again while the database is locked. Returns why it could not be done. */
+  /**
+   * Commits, again and again while the database is locked. Patience runs from the first attempt that
+   * met the lock: who comes later waits the less, and beyond it each group tries once.
+   *
+   * @returns why it could not be done
+   */
   async function attempt(records: readonly LogRecord[]): Promise<StorageFault | undefined> {
-    for (const wait of [...LOCK_RETRIES, undefined]) {
+    for (let pause = LOCK_PAUSE.first; ; pause = Math.min(pause * 2, LOCK_PAUSE.longest)) {
       try {
         writer.commit(records);
+        lockedSince = undefined;
         return undefined;
       } catch (error) {
         const fault = storageFault(error);
-        if (fault.kind !== 'locked' || wait === undefined) return fault;
-        await Bun.sleep(wait);
+        if (fault.kind !== 'locked') return fault;
+        lockedSince ??= performance.now();
+        if (performance.now() - lockedSince >= LOCK_PATIENCE) return fault;
+        await Bun.sleep(pause);
       }
     }
-    return undefined;
+  }
+
+  function leave(request: Waiting): Waiting {
+    rows -= request.records.length;
+    bytes -= request.bytes;
+    return request;
   }
 
   return {
-    store(records) {
+    store(records, size) {
       if (closed) return Promise.reject(new Failure('shutting_down'));
+      if (rows + records.length > bounds.rows || bytes + size > bounds.bytes) {
+        return Promise.reject(new Failure('overloaded'));
+      }
+      rows += records.length;
+      bytes += size;
       return new Promise((resolve, reject) => {
-        waiting.push({ records, resolve, reject });
+        waiting.push({ records, bytes: size, resolve, reject });
         running ??= drain();
       });
     },
@@ -89,8 +146,12 @@ export function createCommitQueue(writer: Writer, onFailing: (fault: StorageFaul
   };
 }
 
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
+
 /** What a caller is told of a storage fault. */
-export function failureOf(fault: StorageFault): Failure {
+function toFailure(fault: StorageFault): Failure {
   if (fault.kind === 'full') return new Failure('storage_full', { cause: fault });
   if (fault.kind === 'bug') return new Failure('internal', { cause: fault });
   return new Failure('storage_unavailable', { cause: fault });

@@ -1,8 +1,9 @@
 import { Database } from 'bun:sqlite';
-import { closeSync, fsyncSync, mkdirSync, openSync, statSync } from 'node:fs';
-import { dirname, join, resolve } from 'node:path';
+import { statSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { type BunSQLiteDatabase, drizzle } from 'drizzle-orm/bun-sqlite';
 import { migrate } from 'drizzle-orm/bun-sqlite/migrator';
+import { makeDurableFolder, syncFolder } from '../durable-folder.ts';
 import { storageFault } from './faults.ts';
 import journal from './migrations/meta/_journal.json' with { type: 'json' };
 import * as schema from './schema.ts';
@@ -10,11 +11,8 @@ import * as schema from './schema.ts';
 /** Marks the file as rawlog's in its header: "rawl" in ASCII. */
 const APPLICATION_ID = 0x7261776c;
 
-/**
- * How long a statement waits for another process's lock, in milliseconds. The wait stops the whole
- * event loop, so it is short; the commit queue retries without blocking.
- */
-const BUSY_TIMEOUT = 20;
+/** How long opening waits for another process's lock, in milliseconds: nothing is served yet. */
+const OPEN_TIMEOUT = 5_000;
 
 /** The database is not one that this program may open. The message is for the operator. */
 export class UnusableDatabase extends Error {
@@ -43,7 +41,7 @@ export function openStorage(path: string): Storage {
   const lock = lockDatabase(path);
   const client = new Database(path, { create: true, strict: true });
   try {
-    client.run(`PRAGMA busy_timeout = ${BUSY_TIMEOUT}`);
+    client.run(`PRAGMA busy_timeout = ${OPEN_TIMEOUT}`);
     refuseForeign(client);
     client.run('PRAGMA journal_mode = WAL');
     // An answer follows the fsync of the commit, not merely its write.
@@ -53,6 +51,8 @@ export function openStorage(path: string): Storage {
     // The folder is inside the binary: see --asset in the build.
     migrate(orm, { migrationsFolder: join(import.meta.dir, 'migrations') });
     syncFolder(dirname(path));
+    // from now on the commit queue waits for locks, without stopping the event loop
+    client.run('PRAGMA busy_timeout = 0');
     const opened = statSync(path);
     return {
       orm,
@@ -114,23 +114,5 @@ function refuseForeign(client: Database): void {
     throw new UnusableDatabase(
       'The database was written by a newer version of rawlog. Run that version, or restore a backup from before it.',
     );
-  }
-}
-
-/** Makes a folder, readable to its owner alone, and everything above it that is missing. */
-export function makeDurableFolder(folder: string): void {
-  const made = mkdirSync(folder, { recursive: true, mode: 0o700 });
-  if (made === undefined) return;
-  // The name of a new folder is in the one above it, which must reach the disk as well.
-  for (let path = resolve(folder); path.length >= resolve(made).length; path = dirname(path)) syncFolder(dirname(path));
-}
-
-/** Makes the names in a folder durable. */
-export function syncFolder(folder: string): void {
-  const handle = openSync(folder, 'r');
-  try {
-    fsyncSync(handle);
-  } finally {
-    closeSync(handle);
   }
 }

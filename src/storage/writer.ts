@@ -7,18 +7,13 @@ import { analytics, metrics } from './schema.ts';
 /** The only way in which records enter the database. All calls are synchronous. */
 export interface Writer {
   /**
-   * Stores the records in one transaction. When it returns they are on the disk, fsynced.
+   * Stores the records in one transaction. When it returns they are on the disk, fsynced. With no
+   * records it writes all the same, to find out whether a commit succeeds.
    *
    * @throws {StorageFault} and then none of them is stored; save that after the kind `failing` it
    *   cannot be known
    */
   commit(records: readonly LogRecord[]): void;
-  /**
-   * Finds out whether a commit would succeed, by one that changes nothing.
-   *
-   * @throws {StorageFault}
-   */
-  probe(): void;
   /** The highest `seq` stored so far; 0 in an empty database. */
   lastSeq(): number;
 }
@@ -84,6 +79,7 @@ export function createWriter({ orm, client, isInPlace }: Storage): Writer {
   return {
     commit(records) {
       transact(() => {
+        if (records.length === 0) touch.run();
         for (const record of records) {
           const { seq, id, userId, happenedAt, receivedAt } = record;
           // in the order of the columns
@@ -96,9 +92,6 @@ export function createWriter({ orm, client, isInPlace }: Storage): Writer {
           }
         }
       });
-    },
-    probe() {
-      transact(() => touch.run());
     },
     lastSeq() {
       const [row] = orm.all<{ last: number }>(

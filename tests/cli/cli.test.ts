@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { decodeJwt } from 'jose';
 import { version } from '../../package.json' with { type: 'json' };
 import { METRIC, post, rows, send } from '../harness/client.ts';
-import { runCli, SECRET, startTarget, TARGET, temporaryFolder } from '../harness/target.ts';
+import { COMMAND, runCli, SECRET, startTarget, TARGET, temporaryFolder } from '../harness/target.ts';
 import { secondsFromNow } from '../harness/tokens.ts';
 
 const COMMANDS = ['serve', 'token', 'config', 'version', 'help'];
@@ -134,6 +134,18 @@ describe('token', () => {
     }
   });
 
+  test('cannot be minted where the server takes no HS256', async () => {
+    const env = { JWT_SECRET: SECRET, JWT_JWKS_URL: 'http://127.0.0.1:1/keys', JWT_ALGORITHMS: 'RS256' };
+    expect((await runCli(['token', '--sub', 'a'], { env })).exitCode).toBe(2);
+  });
+
+  test('says so when it makes a new secret', async () => {
+    using folder = temporaryFolder();
+    const env = { DATA_DIR: folder.path };
+    expect((await runCli(['token', '--sub', 'a'], { env })).stderr).toContain('a new one was made');
+    expect((await runCli(['token', '--sub', 'a'], { env })).stderr).toBe('');
+  });
+
   test('cannot be minted where only public keys are configured', async () => {
     const env = { JWT_JWKS_URL: 'http://127.0.0.1:1/keys', JWT_ALGORITHMS: 'RS256' };
     const { exitCode, stderr } = await runCli(['token', '--sub', 'a'], { env });
@@ -206,6 +218,20 @@ describe('serve with no configuration', () => {
     const { exitCode, stdout } = await runCli(['config'], { cwd });
     expect(exitCode).toBe(0);
     expect(stdout).toContain('LOG_LEVEL=info');
+  });
+});
+
+describe('serve under --watch, as in development', () => {
+  test.skipIf(TARGET === 'binary').each(['SIGINT', 'SIGTERM'] as const)('ends by %s', async (signal) => {
+    using folder = temporaryFolder();
+    const child = Bun.spawn([process.execPath, '--watch', '--no-clear-screen', ...COMMAND.slice(1), 'serve'], {
+      env: { PORT: '0', DATA_DIR: folder.path, JWT_SECRET: SECRET },
+      stdout: 'pipe',
+      stderr: 'ignore',
+    });
+    await child.stdout.getReader().read(); // it says where it listens
+    child.kill(signal);
+    expect(await child.exited).toBe(0);
   });
 });
 

@@ -29,7 +29,7 @@ beforeEach(() => {
       writer.commit(records);
     },
   };
-  queue = createCommitQueue(counted, () => {});
+  queue = createCommitQueue(counted, { rows: 1000, bytes: 1_000_000 }, () => {});
 });
 afterEach(() => {
   storage.close();
@@ -43,7 +43,7 @@ function metric(value: number): LogRecord {
 
 describe('group commit', () => {
   test('what arrives together shares one transaction', async () => {
-    await Promise.all(Array.from({ length: 100 }, (_, i) => queue.store([metric(i)])));
+    await Promise.all(Array.from({ length: 100 }, (_, i) => queue.store([metric(i)], 100)));
     expect(transactions).toBe(1);
     expect(rows({ databasePath }, 'metrics').map((row) => row['metric_value'])).toEqual(
       Array.from({ length: 100 }, (_, i) => i),
@@ -52,7 +52,7 @@ describe('group commit', () => {
 
   test('a row is in the database when its promise resolves', async () => {
     for (let i = 1; i <= 5; i++) {
-      await queue.store([metric(i)]);
+      await queue.store([metric(i)], 100);
       expect(rows({ databasePath }, 'metrics')).toHaveLength(i);
     }
     expect(transactions).toBe(5);
@@ -61,9 +61,9 @@ describe('group commit', () => {
   test('a row that the database refuses fails alone', async () => {
     const poison = { ...metric(2), metricValue: Number.NaN }; // NaN is NULL to SQLite
     const results = await Promise.allSettled([
-      queue.store([metric(1)]),
-      queue.store([poison]),
-      queue.store([metric(3)]),
+      queue.store([metric(1)], 100),
+      queue.store([poison], 100),
+      queue.store([metric(3)], 100),
     ]);
     expect(results.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled']);
     expect(results[1]).toMatchObject({ reason: { code: 'internal' } });
@@ -72,18 +72,18 @@ describe('group commit', () => {
 
   test('records of one request are stored all or none', async () => {
     const poison = { ...metric(2), metricValue: Number.NaN };
-    await expect(queue.store([metric(1), poison])).rejects.toMatchObject({ code: 'internal' });
+    await expect(queue.store([metric(1), poison], 100)).rejects.toMatchObject({ code: 'internal' });
     expect(rows({ databasePath }, 'metrics')).toEqual([]);
-    await queue.store([metric(3)]);
+    await queue.store([metric(3)], 100);
     expect(rows({ databasePath }, 'metrics')).toHaveLength(1);
   });
 
   test('what arrives while another process holds the database is stored when it lets go', async () => {
     const other = new Database(databasePath);
     other.run('BEGIN IMMEDIATE');
-    const first = queue.store([metric(1)]);
+    const first = queue.store([metric(1)], 100);
     await new Promise(setImmediate);
-    const second = queue.store([metric(2)]);
+    const second = queue.store([metric(2)], 100);
     other.run('COMMIT');
     other.close();
     await Promise.all([first, second]);
@@ -91,11 +91,38 @@ describe('group commit', () => {
   });
 
   test('close waits for what was taken, and refuses what comes later', async () => {
-    const stored = queue.store([metric(1)]);
+    const stored = queue.store([metric(1)], 100);
     const closed = queue.close();
-    await expect(queue.store([metric(2)])).rejects.toMatchObject({ code: 'shutting_down' });
+    await expect(queue.store([metric(2)], 100)).rejects.toMatchObject({ code: 'shutting_down' });
     await closed;
     await stored;
     expect(rows({ databasePath }, 'metrics')).toHaveLength(1);
+  });
+
+  test('what would go over the bounds is refused at once, and taken again when there is room', async () => {
+    const many = Array.from({ length: 1000 }, (_, i) => metric(i));
+    const first = queue.store(many, 100);
+    await expect(queue.store([metric(1)], 100)).rejects.toMatchObject({ code: 'overloaded' });
+    await first;
+    const heavy = queue.store([metric(1)], 1_000_000);
+    await expect(queue.store([metric(2)], 1)).rejects.toMatchObject({ code: 'overloaded' });
+    await heavy;
+    await queue.store([metric(3)], 1);
+    expect(rows({ databasePath }, 'metrics')).toHaveLength(1002);
+  });
+
+  test('while a lock lasts, nobody waits longer than the first, and its end is noticed', async () => {
+    const other = new Database(databasePath);
+    other.run('BEGIN IMMEDIATE');
+    const began = performance.now();
+    await expect(queue.store([metric(1)], 1)).rejects.toMatchObject({ code: 'storage_unavailable' });
+    const patience = performance.now() - began;
+    const again = performance.now();
+    await expect(queue.store([metric(2)], 1)).rejects.toMatchObject({ code: 'storage_unavailable' });
+    expect(performance.now() - again).toBeLessThan(patience);
+    other.run('COMMIT');
+    other.close();
+    await queue.store([metric(3)], 1);
+    expect(rows({ databasePath }, 'metrics').map((row) => row['metric_value'])).toEqual([3]);
   });
 });
