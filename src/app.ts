@@ -4,6 +4,7 @@ import { errorHandling } from './http/errors.ts';
 import { type OperationsParts, operations } from './http/operations.ts';
 import { type RecordingParts, recording } from './http/recording.ts';
 import { requestId } from './http/request-id.ts';
+import type { RateLimit } from './ingest/rate-limit.ts';
 
 /**
  * Composes the HTTP app from its parts. It opens nothing and listens nowhere.
@@ -11,7 +12,7 @@ import { requestId } from './http/request-id.ts';
  * A request passes: its id, then its route's own hooks (for recording: authentication, body, check),
  * then the handler; whatever any of them throws goes to the error handling.
  */
-export function createApp(parts: RecordingParts & OperationsParts) {
+export function createApp(parts: RecordingParts & OperationsParts & { failedLogins: RateLimit }) {
   const app = new Elysia({
     // the default rewrites a value before it is checked, so that a list passes for an empty object
     normalize: false,
@@ -29,7 +30,7 @@ export function createApp(parts: RecordingParts & OperationsParts) {
   });
   return app
     .use(requestId())
-    .use(errorHandling(parts.log, () => app.routes))
+    .use(errorHandling(parts.log, () => app.routes, parts.failedLogins))
     .use(recording(parts))
     .use(operations(parts))
     .use(docs());

@@ -1,6 +1,7 @@
 import { createPublicKey, type KeyObject } from 'node:crypto';
 import { join } from 'node:path';
 import { parseDuration } from './duration.ts';
+import { parseRate, type Rate } from './rate.ts';
 
 /** The algorithms that tokens may be signed with, each with the kind of key that it needs. */
 export const ALGORITHMS = { HS256: 'secret', RS256: 'RSA', ES256: 'EC P-256', EdDSA: 'Ed25519' } as const;
@@ -28,6 +29,11 @@ export interface Config {
     readonly issuer: string | undefined;
   };
   readonly maxBodyBytes: number;
+  readonly maxBatchItems: number;
+  /** Rows of each user; undefined: no limit. */
+  readonly rateLimit: Rate | undefined;
+  /** Failed authentications of each address; undefined: no limit. */
+  readonly authFailureLimit: Rate | undefined;
   /** How far ahead of the server's clock a record's time may be, in microseconds. */
   readonly maxClockSkew: number;
   /** What may wait for its commit. */
@@ -58,7 +64,10 @@ const settings = {
   JWT_AUDIENCE: { help: 'audience that "aud" must contain; none: not checked', default: 'authenticated' },
   JWT_ISSUER: { help: 'issuer that "iss" must be; unset: not checked' },
   MAX_BODY_BYTES: { help: 'largest body, in bytes, also after decompression', default: '1048576' },
+  MAX_BATCH_ITEMS: { help: 'most items of one batch', default: '1000' },
   MAX_CLOCK_SKEW: { help: 'how far ahead a timestamp may be', default: '5m' },
+  RATE_LIMIT: { help: 'rows of each user, as NUMBER/s, /m or /h, or off', default: '1000/s' },
+  AUTH_FAILURE_LIMIT: { help: 'failed authentications of each address, in the same form', default: '600/m' },
   MAX_QUEUE_ROWS: { help: 'rows that may wait for their commit', default: '20000' },
   MAX_QUEUE_BYTES: { help: 'bytes of bodies that may wait for their commit', default: '67108864' },
   LOG_LEVEL: { help: `least level to log: ${LOG_LEVELS.join(', ')}`, default: 'info' },
@@ -133,6 +142,8 @@ export function loadConfig(sources: ConfigSources): Config {
   const publicKey = read('JWT_PUBLIC_KEY', (text) => parsePublicKey(text, sources.readFile));
   const jwksUrl = read('JWT_JWKS_URL', parseHttpUrl);
   const algorithms = read('JWT_ALGORITHMS', parseAlgorithms);
+  const rateLimit = read('RATE_LIMIT', parseRate);
+  const authFailureLimit = read('AUTH_FAILURE_LIMIT', parseRate);
   const config = {
     host: read('HOST', (text) => text),
     port: read('PORT', integerBetween(0, 65_535)),
@@ -141,6 +152,7 @@ export function loadConfig(sources: ConfigSources): Config {
     audience: read('JWT_AUDIENCE', (text) => text),
     issuer: read('JWT_ISSUER', (text) => text),
     maxBodyBytes: read('MAX_BODY_BYTES', integerBetween(1, 1024 ** 3)),
+    maxBatchItems: read('MAX_BATCH_ITEMS', integerBetween(1, 1e6)),
     maxClockSkew: read('MAX_CLOCK_SKEW', (text) => parseDuration(text) * 1e6),
     maxQueueRows: read('MAX_QUEUE_ROWS', integerBetween(1, 1e9)),
     maxQueueBytes: read('MAX_QUEUE_BYTES', integerBetween(1, 1024 ** 4)),
@@ -153,11 +165,16 @@ export function loadConfig(sources: ConfigSources): Config {
     const keys = { secret: isGiven('JWT_SECRET'), publicKey: isGiven('JWT_PUBLIC_KEY'), jwks: isGiven('JWT_JWKS_URL') };
     faults.push(...keyFaults(algorithms, keys, publicKey));
   }
+  if ((config.maxBatchItems ?? 0) > (config.maxQueueRows ?? Number.POSITIVE_INFINITY)) {
+    faults.push('MAX_QUEUE_ROWS should be MAX_BATCH_ITEMS or more: the largest batch would never be taken');
+  }
   if (faults.length > 0) throw new ConfigError(faults);
 
   const complete = config as Required<{ [K in keyof typeof config]: NonNullable<(typeof config)[K]> }>; // no faults
   return {
     ...complete,
+    rateLimit,
+    authFailureLimit,
     jwt: {
       secret: keyGiven ? jwtSecret : 'own',
       publicKey,

@@ -37,6 +37,14 @@ export const ERRORS = {
     message: 'The request does not have the expected form.',
     hint: 'Correct the fields that "detail" lists.',
   },
+  idempotency_mismatch: {
+    message: 'This Idempotency-Key was used before, with another payload.',
+    hint: 'Use a new key for each request, and the same one only to repeat it as it was.',
+  },
+  rate_limited: {
+    message: 'You have sent more than is allowed in this time; nothing was stored.',
+    hint: 'Retry after the time that the Retry-After header names.',
+  },
   internal: {
     message: 'The server failed to handle the request.',
     hint: 'Retry; if it stays, give the request_id to whoever runs this server.',
@@ -75,11 +83,23 @@ export interface Fault {
   readonly type: string;
 }
 
+/** The limit that a `rate_limited` caller has met. */
+export interface Quota {
+  readonly name: string;
+  /** So much in so many seconds. */
+  readonly amount: number;
+  readonly window: number;
+  readonly remaining: number;
+}
+
 interface FailureOptions {
   /** Stands for the table's message where the contract has several for one code. Fixed text only. */
   readonly message?: string;
   /** For `validation_failed`: what is wrong, field by field. */
   readonly faults?: readonly Fault[];
+  /** For `rate_limited`: the limit, and after how many seconds a retry makes sense. */
+  readonly quota?: Quota;
+  readonly retryAfter?: number;
   /** The real error. It is logged, and never sent. */
   readonly cause?: unknown;
 }
@@ -90,11 +110,15 @@ export class Failure extends Error {
   readonly code: ErrorCode;
   readonly hint: string;
   readonly faults: readonly Fault[] | undefined;
+  readonly quota: Quota | undefined;
+  readonly retryAfter: number | undefined;
 
   constructor(code: ErrorCode, options: FailureOptions = {}) {
     super(options.message ?? ERRORS[code].message, { cause: options.cause });
     this.code = code;
     this.hint = ERRORS[code].hint;
     this.faults = options.faults;
+    this.quota = options.quota;
+    this.retryAfter = options.retryAfter;
   }
 }

@@ -68,6 +68,17 @@ const Analytics = Type.Object(
 export type Analytics = Static<typeof Analytics>;
 export const analyticsCheck = TypeCompiler.Compile(Analytics);
 
+/** The body of a batch; that it has items, and not too many, is checked apart: the limit is configured. */
+const Batch = Type.Object(
+  {
+    metrics: Type.Optional(Type.Array(Metric)),
+    analytics: Type.Optional(Type.Array(Analytics)),
+  },
+  { example: { metrics: [Metric['example']], analytics: [Analytics['example']] } },
+);
+export type Batch = Static<typeof Batch>;
+export const batchCheck = TypeCompiler.Compile(Batch);
+
 /** What the server alone says of a record. Times are microseconds since 1970-01-01T00:00:00Z. */
 type Stamp = {
   /** The clustered key: rises in the order of commits, and is the time part of `id`. */

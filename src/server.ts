@@ -5,7 +5,10 @@ import { cacheVerified } from './auth/token-cache.ts';
 import { createVerifier } from './auth/verifier.ts';
 import type { Config } from './config.ts';
 import { createCommitQueue } from './ingest/commit-queue.ts';
+import { createIdempotency, REMEMBERED_FOR } from './ingest/idempotency.ts';
 import { createIdSource } from './ingest/ids.ts';
+import { createRateLimit } from './ingest/rate-limit.ts';
+import { createStamper } from './ingest/stamper.ts';
 import { openStorage, type Storage } from './storage/database.ts';
 import { createWriter } from './storage/writer.ts';
 
@@ -14,6 +17,10 @@ const DRAIN_DEADLINE = 7_000;
 
 /** How often to look whether they are done, in milliseconds. */
 const DRAIN_POLL = 5;
+
+/** How often answers past their time are forgotten, in milliseconds, and how many in one transaction. */
+const PRUNE_INTERVAL = 60_000;
+const PRUNE_BATCH = 1_000;
 
 /** A running server. */
 export interface Server {
@@ -39,6 +46,7 @@ export async function startServer(
   onFailing: () => void,
 ): Promise<Server> {
   const now = Date.now;
+  const monotonic = () => performance.now();
   const { jwksUrl } = config.jwt;
   const remoteKeys =
     jwksUrl &&
@@ -61,12 +69,21 @@ export async function startServer(
       ...config,
       verify,
       queue,
-      nextId: createIdSource(now, writer.lastSeq()),
+      idempotency: createIdempotency(writer, now),
+      rows: createRateLimit('rows', config.rateLimit, config.maxBatchItems, monotonic),
+      failedLogins: createRateLimit('failed-authentication', config.authFailureLimit, 0, monotonic),
+      stamper: createStamper(createIdSource(now, writer.lastSeq()), now, config.maxClockSkew),
       isOpen: () => stopping === undefined,
-      now,
       log,
     });
     void remoteKeys?.warmUp();
+    const pruning = setInterval(() => {
+      try {
+        while (writer.forgetAnswers(now() - REMEMBERED_FOR, PRUNE_BATCH) === PRUNE_BATCH);
+      } catch (error) {
+        log.warn({ err: error }, 'remembered answers could not be pruned; the next attempt follows');
+      }
+    }, PRUNE_INTERVAL);
     app.listen({ hostname: config.host, port: config.port });
     const { server } = app;
     if (!server) throw new Error('the server did not start');
@@ -81,6 +98,7 @@ export async function startServer(
             if (performance.now() >= deadline) break;
             await Bun.sleep(DRAIN_POLL);
           }
+          clearInterval(pruning);
           await queue.close();
           await server.stop(true);
           storage.close();

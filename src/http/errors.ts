@@ -1,6 +1,7 @@
 import { Elysia } from 'elysia';
 import type { Logger } from 'pino';
-import { type ErrorCode, Failure } from '../errors.ts';
+import { type ErrorCode, Failure, type Fault, type Quota } from '../errors.ts';
+import type { RateLimit } from '../ingest/rate-limit.ts';
 import { REQUEST_ID_HEADER } from './request-id.ts';
 
 /** The one table from error code to HTTP status. */
@@ -13,6 +14,8 @@ export const STATUS_BY_CODE = {
   payload_too_large: 413,
   unsupported_media_type: 415,
   validation_failed: 422,
+  idempotency_mismatch: 422,
+  rate_limited: 429,
   internal: 500,
   keys_unavailable: 503,
   storage_unavailable: 503,
@@ -60,10 +63,22 @@ export interface ErrorBody {
  * sent.
  *
  * @param routes all routes of the app, to tell 405 from 404
+ * @param failedLogins limits failed authentication by address
  */
-export function errorHandling(log: Logger, routes: () => readonly Route[]) {
-  return new Elysia({ name: 'errors' }).onError({ as: 'global' }, ({ error, code, path, request, set }) => {
+export function errorHandling(log: Logger, routes: () => readonly Route[], failedLogins: RateLimit) {
+  /** The same failure, or that there were too many of its kind from this address. */
+  function limited(failure: Failure, address: string): Failure {
+    try {
+      failedLogins.take(address, 1);
+      return failure;
+    } catch (tooMany) {
+      return tooMany as Failure; // the only thing that take throws
+    }
+  }
+
+  return new Elysia({ name: 'errors' }).onError({ as: 'global' }, ({ error, code, path, request, server, set }) => {
     let failure = failureOf(error, code);
+    if (failure.code === 'unauthorized') failure = limited(failure, server?.requestIP(request)?.address ?? '');
     const headers: Record<string, string> = {};
     if (failure.code === 'not_found') {
       const allowed = methodsAt(path, routes());
@@ -75,8 +90,9 @@ export function errorHandling(log: Logger, routes: () => readonly Route[]) {
     const status = STATUS_BY_CODE[failure.code];
     const requestId = String(set.headers[REQUEST_ID_HEADER]);
     if (status === 401) headers['www-authenticate'] = 'Bearer';
-    const retryAfter = RETRY_AFTER[failure.code];
+    const retryAfter = failure.retryAfter ?? RETRY_AFTER[failure.code];
     if (retryAfter !== undefined) headers['retry-after'] = String(retryAfter);
+    if (failure.quota) Object.assign(headers, quotaHeaders(failure.quota, failure.retryAfter));
     if (CLOSES_CONNECTION.has(failure.code)) headers['connection'] = 'close';
 
     const entry = {
@@ -90,6 +106,8 @@ export function errorHandling(log: Logger, routes: () => readonly Route[]) {
       ...(failure.cause !== undefined && { err: failure.cause }),
     };
     if (status >= 500) log.error(entry, 'request failed');
+    // who is over a limit would otherwise fill the log
+    else if (status === 429) log.debug(entry, 'request limited');
     else log.info(entry, 'request refused');
 
     set.status = status;
@@ -102,7 +120,8 @@ function bodyOf(failure: Failure, status: number, requestId: string, path: strin
   const { code, message } = failure;
   const routeHint = code === 'internal' || code === 'storage_unavailable' ? HINTS[path] : undefined;
   const hint = routeHint ?? failure.hint;
-  const detail = status >= 500 ? { message, hint } : (failure.faults ?? message);
+  const detail =
+    status >= 500 ? { message, hint } : (failure.faults ?? (status === 422 ? headerFault(message) : message));
   return { code, message, hint, request_id: requestId, detail };
 }
 
@@ -118,6 +137,19 @@ function methodsAt(path: string, routes: readonly Route[]): string[] {
   // GET routes answer HEAD as well
   const methods = here.flatMap(({ method }) => (method === 'GET' ? ['GET', 'HEAD'] : [method]));
   return [...new Set(methods)];
+}
+
+/** The fields of draft-ietf-httpapi-ratelimit-headers-10. */
+function quotaHeaders({ name, amount, window, remaining }: Quota, seconds = 0): Record<string, string> {
+  return {
+    'ratelimit-policy': `"${name}";q=${amount};w=${window}`,
+    ratelimit: `"${name}";r=${remaining};t=${seconds}`,
+  };
+}
+
+/** Every 422 has a list for its detail, also that of a key which does not fit. */
+function headerFault(msg: string): Fault[] {
+  return [{ loc: ['header', 'idempotency-key'], msg, type: 'value_error' }];
 }
 
 /** Gives whatever was thrown its place in the closed table. What has none is `internal`. */

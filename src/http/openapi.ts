@@ -80,9 +80,20 @@ function exampleOf(code: ErrorCode, status: number) {
   return { code, message, hint, request_id: '3f9c0a5e7b21-1c', detail };
 }
 
+/** An id as examples show it. */
+export const EXAMPLE_ID = '019aab3c-5f00-7001-9c3e-5a1d7f0b2c44';
+
 /** Documents a route that records; the schema is that of its body. */
-export function recordingRoute(summary: string, description: string, body: TSchema): DocumentDecoration {
-  const id = '019aab3c-5f00-7001-9c3e-5a1d7f0b2c44';
+export function recordingRoute(
+  summary: string,
+  description: string,
+  body: TSchema,
+  stored: { description: string; schema: object; example: unknown } = {
+    description: "The new row's id, a UUIDv7",
+    schema: { type: 'string', format: 'uuid' },
+    example: EXAMPLE_ID,
+  },
+): DocumentDecoration {
   return {
     tags: ['Recording'],
     summary,
@@ -96,13 +107,27 @@ export function recordingRoute(summary: string, description: string, body: TSche
         description: 'For tokens with the role `admin`: record for this user instead',
         schema: { type: 'string', maxLength: 128 },
       },
+      {
+        name: 'Idempotency-Key',
+        in: 'header',
+        required: false,
+        description:
+          'Makes a retry safe: the same key with the same payload gets the first answer again, for at least 24 hours',
+        schema: { type: 'string', minLength: 1, maxLength: 255, pattern: '^[\\x21-\\x7e]+$' },
+      },
     ],
     // TypeBox's schemas are JSON Schema; OpenAPI's type is narrower in words, not in substance
     requestBody: { required: true, content: { 'application/json': { schema: body as object } } },
     responses: {
       '200': {
-        description: "The new row's id, a UUIDv7",
-        content: { 'application/json': { schema: { type: 'string', format: 'uuid' }, example: id } },
+        description: stored.description,
+        headers: {
+          'Idempotent-Replayed': {
+            description: '`true` where the answer was given before',
+            schema: { type: 'string' },
+          },
+        },
+        content: { 'application/json': { schema: stored.schema, example: stored.example } },
       },
       ...errorResponses([
         'invalid_json',
@@ -111,6 +136,8 @@ export function recordingRoute(summary: string, description: string, body: TSche
         'payload_too_large',
         'unsupported_media_type',
         'validation_failed',
+        'idempotency_mismatch',
+        'rate_limited',
         'internal',
         'keys_unavailable',
         'storage_unavailable',

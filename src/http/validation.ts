@@ -22,6 +22,18 @@ export function validate<Schema extends TSchema>(
   throw new Failure('validation_failed', { faults: faultsOf(part, check.Errors(value)) });
 }
 
+/** What is wrong with the number of a batch's items, in pydantic's words for lists. */
+export function batchSizeFaults(items: number, most: number): Fault[] {
+  if (items < 1) {
+    return [{ loc: ['body'], msg: 'List should have at least 1 item after validation, not 0', type: 'too_short' }];
+  }
+  if (items > most) {
+    const msg = `List should have at most ${count(most, 'item')} after validation, not ${items}`;
+    return [{ loc: ['body'], msg, type: 'too_long' }];
+  }
+  return [];
+}
+
 /**
  * Translates TypeBox's errors into FastAPI's (pydantic's) words: one fault for each value that is
  * wrong, without the value itself.
@@ -71,8 +83,10 @@ function describe({ type, path, schema, value }: ValueError): Pick<Fault, 'msg' 
       return typeof value === 'number'
         ? { msg: 'Input should be a finite number', type: 'finite_number' }
         : { msg: 'Input should be a valid number', type: 'float_type' };
+    case ValueErrorType.Array:
+      return { msg: 'Input should be a valid list', type: 'list_type' };
     case ValueErrorType.Object:
-      return path === ''
+      return path === '' || /^\/(metrics|analytics)\/\d+$/.test(path)
         ? {
             msg: 'Input should be a valid dictionary or object to extract fields from',
             type: 'model_attributes_type',

@@ -1,7 +1,8 @@
 import { Failure } from '../errors.ts';
 import type { LogRecord } from '../records.ts';
 import { type StorageFault, storageFault } from '../storage/faults.ts';
-import type { Writer } from '../storage/writer.ts';
+import type { RememberedAnswer, Writer } from '../storage/writer.ts';
+import { failureOfStorage } from './storage-failure.ts';
 
 /** How long a database may be held by another process until requests are refused, in milliseconds. */
 const LOCK_PATIENCE = 2_000;
@@ -26,9 +27,10 @@ export interface CommitQueue {
    * on the disk. With no records it finds out whether a commit succeeds.
    *
    * @param bytes how much memory they take, about
+   * @param remember the answer to remember with them, in the same transaction
    * @throws {Failure} `storage_unavailable`, `storage_full`, `internal`, `overloaded` or `shutting_down`
    */
-  store(records: readonly LogRecord[], bytes: number): Promise<void>;
+  store(records: readonly LogRecord[], bytes: number, remember?: RememberedAnswer): Promise<void>;
   /** Takes nothing more; resolves when all that was taken has been answered. */
   close(): Promise<void>;
 }
@@ -36,6 +38,7 @@ export interface CommitQueue {
 interface Waiting {
   readonly records: readonly LogRecord[];
   readonly bytes: number;
+  readonly remember: RememberedAnswer | undefined;
   readonly resolve: () => void;
   readonly reject: (failure: Failure) => void;
 }
@@ -44,6 +47,7 @@ interface Waiting {
 interface Group {
   readonly requests: Waiting[];
   readonly records: LogRecord[];
+  readonly remembered: RememberedAnswer[];
 }
 
 /**
@@ -74,27 +78,29 @@ export function createCommitQueue(
 
   function takeGroup(): Group {
     const records: LogRecord[] = [];
+    const remembered: RememberedAnswer[] = [];
     let count = 0;
     for (const request of waiting) {
       if (count > 0 && records.length + request.records.length > MAX_COMMIT_ROWS) break;
       count++;
       for (const record of request.records) records.push(record);
+      if (request.remember) remembered.push(request.remember);
     }
     const requests = waiting;
     waiting = requests.splice(count);
-    return { requests, records };
+    return { requests, records, remembered };
   }
 
-  async function commit({ requests, records }: Group): Promise<void> {
-    const fault = await attempt(records);
+  async function commit({ requests, records, remembered }: Group): Promise<void> {
+    const fault = await attempt(records, remembered);
     if (fault === undefined) {
       for (const request of requests) leave(request).resolve();
     } else if (fault.kind === 'bug' && requests.length > 1) {
       // one request's record is unfit for the database: it must not take its neighbours along
-      for (const request of requests) await commit({ requests: [request], records: [...request.records] });
+      for (const request of requests) await commit(groupOf(request));
     } else {
       if (fault.kind === 'failing') onFailing(fault);
-      for (const request of requests) leave(request).reject(toFailure(fault));
+      for (const request of requests) leave(request).reject(failureOfStorage(fault));
     }
   }
 
@@ -104,10 +110,13 @@ export function createCommitQueue(
    *
    * @returns why it could not be done
    */
-  async function attempt(records: readonly LogRecord[]): Promise<StorageFault | undefined> {
+  async function attempt(
+    records: readonly LogRecord[],
+    remembered: readonly RememberedAnswer[],
+  ): Promise<StorageFault | undefined> {
     for (let pause = LOCK_PAUSE.first; ; pause = Math.min(pause * 2, LOCK_PAUSE.longest)) {
       try {
-        writer.commit(records);
+        writer.commit(records, remembered);
         lockedSince = undefined;
         return undefined;
       } catch (error) {
@@ -127,7 +136,7 @@ export function createCommitQueue(
   }
 
   return {
-    store(records, size) {
+    store(records, size, remember) {
       if (closed) return Promise.reject(new Failure('shutting_down'));
       if (rows + records.length > bounds.rows || bytes + size > bounds.bytes) {
         return Promise.reject(new Failure('overloaded'));
@@ -135,7 +144,7 @@ export function createCommitQueue(
       rows += records.length;
       bytes += size;
       return new Promise((resolve, reject) => {
-        waiting.push({ records, bytes: size, resolve, reject });
+        waiting.push({ records, bytes: size, remember, resolve, reject });
         running ??= drain();
       });
     },
@@ -150,9 +159,7 @@ function nextTurn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }
 
-/** What a caller is told of a storage fault. */
-function toFailure(fault: StorageFault): Failure {
-  if (fault.kind === 'full') return new Failure('storage_full', { cause: fault });
-  if (fault.kind === 'bug') return new Failure('internal', { cause: fault });
-  return new Failure('storage_unavailable', { cause: fault });
+/** A group of one request alone. */
+function groupOf(request: Waiting): Group {
+  return { requests: [request], records: [...request.records], remembered: request.remember ? [request.remember] : [] };
 }

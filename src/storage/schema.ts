@@ -1,4 +1,4 @@
-import { integer, real, sqliteTable, text } from 'drizzle-orm/sqlite-core';
+import { index, integer, primaryKey, real, sqliteTable, text } from 'drizzle-orm/sqlite-core';
 
 /*
  * The tables. A change here needs a migration: see CONTRIBUTING, "Add a migration".
@@ -50,3 +50,27 @@ export const analytics = sqliteTable('analytics', {
   /** JSON text of an object. */
   data: text('data').notNull(),
 });
+
+/**
+ * Answers to requests that carried an Idempotency-Key, written in the transaction of their records.
+ * Looked up by the whole key, before each request that has one; `created_at` is there for pruning.
+ * Requests without a key pay for neither.
+ */
+export const answers = sqliteTable(
+  'answers',
+  {
+    userId: text('user_id').notNull(),
+    route: text('route').notNull(),
+    key: text('key').notNull(),
+    /** SHA-256 of who sent what, in base64. */
+    fingerprint: text('fingerprint').notNull(),
+    /** The body of the answer. */
+    answer: text('answer').notNull(),
+    /** Milliseconds since 1970-01-01T00:00:00Z. */
+    createdAt: integer('created_at').notNull(),
+  },
+  (table) => [
+    primaryKey({ columns: [table.userId, table.route, table.key] }),
+    index('answers_created_at').on(table.createdAt),
+  ],
+);

@@ -1,19 +1,40 @@
-import { sql } from 'drizzle-orm';
+import { and, eq, sql } from 'drizzle-orm';
 import type { LogRecord } from '../records.ts';
 import type { Storage } from './database.ts';
 import { StorageFault, storageFault } from './faults.ts';
-import { analytics, metrics } from './schema.ts';
+import { analytics, answers, metrics } from './schema.ts';
+
+/** An answer that is remembered under a client's Idempotency-Key. */
+export interface RememberedAnswer {
+  readonly userId: string;
+  readonly route: string;
+  readonly key: string;
+  /** Tells payloads apart. */
+  readonly fingerprint: string;
+  readonly answer: string;
+  /** Milliseconds since 1970. */
+  readonly createdAt: number;
+}
 
 /** The only way in which records enter the database. All calls are synchronous. */
 export interface Writer {
   /**
-   * Stores the records in one transaction. When it returns they are on the disk, fsynced. With no
+   * Stores the records, and with them the answers to remember, in one transaction. When it returns they are on the disk, fsynced. With no
    * records it writes all the same, to find out whether a commit succeeds.
    *
    * @throws {StorageFault} and then none of them is stored; save that after the kind `failing` it
    *   cannot be known
    */
-  commit(records: readonly LogRecord[]): void;
+  commit(records: readonly LogRecord[], remembered: readonly RememberedAnswer[]): void;
+  /** The answer that is remembered under a key, if any. */
+  answerOf(key: Pick<RememberedAnswer, 'userId' | 'route' | 'key'>): RememberedAnswer | undefined;
+  /**
+   * Forgets answers from before a time, in milliseconds since 1970, at most so many.
+   *
+   * @returns how many it were
+   * @throws {StorageFault}
+   */
+  forgetAnswers(before: number, limit: number): number;
   /** The highest `seq` stored so far; 0 in an empty database. */
   lastSeq(): number;
 }
@@ -51,6 +72,32 @@ export function createWriter({ orm, client, isInPlace }: Storage): Writer {
       })
       .toSQL().sql,
   );
+  const insertAnswer = orm
+    .insert(answers)
+    .values({
+      userId: sql.placeholder('userId'),
+      route: sql.placeholder('route'),
+      key: sql.placeholder('key'),
+      fingerprint: sql.placeholder('fingerprint'),
+      answer: sql.placeholder('answer'),
+      createdAt: sql.placeholder('createdAt'),
+    })
+    .prepare();
+  const findAnswer = orm
+    .select()
+    .from(answers)
+    .where(
+      and(
+        eq(answers.userId, sql.placeholder('userId')),
+        eq(answers.route, sql.placeholder('route')),
+        eq(answers.key, sql.placeholder('key')),
+      ),
+    )
+    .prepare();
+  const deleteAnswers = client.prepare(
+    `DELETE FROM answers WHERE (user_id, route, key) IN
+       (SELECT user_id, route, key FROM answers WHERE created_at < ? ORDER BY created_at LIMIT ?)`,
+  );
   const begin = client.prepare('BEGIN IMMEDIATE');
   const commit = client.prepare('COMMIT');
   const rollback = client.prepare('ROLLBACK');
@@ -77,7 +124,7 @@ export function createWriter({ orm, client, isInPlace }: Storage): Writer {
   }
 
   return {
-    commit(records) {
+    commit(records, remembered) {
       transact(() => {
         if (records.length === 0) touch.run();
         for (const record of records) {
@@ -91,7 +138,18 @@ export function createWriter({ orm, client, isInPlace }: Storage): Writer {
             insertAnalytics.run(seq, id, userId, happenedAt, receivedAt, type, dataIndex, data);
           }
         }
+        for (const answer of remembered) insertAnswer.run({ ...answer });
       });
+    },
+    answerOf(key) {
+      return findAnswer.get({ ...key });
+    },
+    forgetAnswers(before, limit) {
+      let forgotten = 0;
+      transact(() => {
+        forgotten = deleteAnswers.run(before, limit).changes;
+      });
+      return forgotten;
     },
     lastSeq() {
       const [row] = orm.all<{ last: number }>(

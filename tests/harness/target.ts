@@ -14,6 +14,9 @@ export const COMMAND: readonly string[] =
 /** A shared secret for tests, of 32 bytes. */
 export const SECRET = 'a-secret-of-tests-of-32-bytes-ok';
 
+/** Settings of a server that tests may load as they like. */
+export const UNLIMITED = { JWT_SECRET: SECRET, RATE_LIMIT: 'off', AUTH_FAILURE_LIMIT: 'off' };
+
 /** A folder that is gone when the test file is done with it. */
 export function temporaryFolder(): { path: string } & Disposable {
   const path = mkdtempSync(join(tmpdir(), 'rawlog-test-'));
@@ -60,7 +63,7 @@ export interface Target {
  * @param prefix a command that runs the server as its own, such as taskset
  */
 export async function startTarget(
-  env: Record<string, string> = { JWT_SECRET: SECRET },
+  env: Record<string, string> = UNLIMITED,
   { dataDir, cwd = tmpdir(), prefix = [] }: { dataDir?: string; cwd?: string; prefix?: readonly string[] } = {},
 ): Promise<Target> {
   const folder = dataDir === undefined ? temporaryFolder() : undefined;

@@ -43,6 +43,7 @@ test('it names the routes that there are, and no others', () => {
   expect(operations.map(([method, path]) => `${method} ${path}`).sort()).toEqual([
     'get /healthz',
     'get /readyz',
+    'post /log_batch',
     'post /log_raw_analytics',
     'post /log_raw_metric',
   ]);
@@ -69,7 +70,18 @@ test('recording routes take JSON alone, with an example that is accepted', async
 test('recording routes document every error that they answer with', () => {
   for (const [, , operation] of operations) {
     if (!operation.requestBody) continue;
-    expect(Object.keys(operation.responses)).toEqual(['200', '400', '401', '403', '413', '415', '422', '500', '503']);
+    expect(Object.keys(operation.responses)).toEqual([
+      '200',
+      '400',
+      '401',
+      '403',
+      '413',
+      '415',
+      '422',
+      '429',
+      '500',
+      '503',
+    ]);
     const codes = Object.values(operation.responses).flatMap((response) =>
       Object.keys(response.content?.['application/json']?.examples ?? {}),
     );

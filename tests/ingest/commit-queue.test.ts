@@ -24,9 +24,9 @@ beforeEach(() => {
   transactions = 0;
   const counted = {
     ...writer,
-    commit(records: readonly LogRecord[]) {
+    commit(...args: Parameters<typeof writer.commit>) {
       transactions++;
-      writer.commit(records);
+      writer.commit(...args);
     },
   };
   queue = createCommitQueue(counted, { rows: 1000, bytes: 1_000_000 }, () => {});

@@ -1,0 +1,72 @@
+import { Failure } from '../errors.ts';
+import type { RememberedAnswer, Writer } from '../storage/writer.ts';
+import { failureOfStorage } from './storage-failure.ts';
+
+/** How long an answer is remembered at least, in milliseconds. */
+export const REMEMBERED_FOR = 24 * 3600_000;
+
+/** What a client's key belongs to: the same key of another user, or on another route, is another key. */
+export interface IdempotencyScope {
+  readonly userId: string;
+  readonly route: string;
+  readonly key: string;
+}
+
+/** An answer, and whether it was given before. */
+export interface IdempotentAnswer {
+  readonly answer: string;
+  readonly replayed: boolean;
+}
+
+/** Does the work of a request once, however often and how fast it is repeated. */
+export interface Idempotency {
+  /**
+   * Gives the answer that was given before under this key, waits for one that is being made, or does
+   * the work. Nothing is remembered of work that fails: whoever waited for it fails with it.
+   *
+   * @param fingerprint tells whether two requests have the same payload
+   * @param work stores the request's records, and the answer with them, and resolves with the answer
+   * @throws {Failure} `idempotency_mismatch` when the key was used with another payload
+   */
+  once(
+    scope: IdempotencyScope,
+    fingerprint: string,
+    work: (remember: (answer: string) => RememberedAnswer) => Promise<string>,
+  ): Promise<IdempotentAnswer>;
+}
+
+/**
+ * Makes the guard before a writer, where answers are kept beside the records, in the same transaction.
+ *
+ * @param now the clock, in milliseconds since 1970
+ */
+export function createIdempotency(writer: Pick<Writer, 'answerOf'>, now: () => number): Idempotency {
+  const underWay = new Map<string, { fingerprint: string; answer: Promise<string> }>();
+
+  function remembered(scope: IdempotencyScope): RememberedAnswer | undefined {
+    try {
+      return writer.answerOf(scope);
+    } catch (error) {
+      throw failureOfStorage(error);
+    }
+  }
+
+  return {
+    async once(scope, fingerprint, work) {
+      const name = JSON.stringify([scope.userId, scope.route, scope.key]);
+      // between these looks and the mark nothing else runs: two requests cannot both find nothing
+      const before = underWay.get(name) ?? remembered(scope);
+      if (before) {
+        if (before.fingerprint !== fingerprint) throw new Failure('idempotency_mismatch');
+        return { answer: await before.answer, replayed: true };
+      }
+      const answer = work((text) => ({ ...scope, fingerprint, answer: text, createdAt: now() }));
+      underWay.set(name, { fingerprint, answer });
+      try {
+        return { answer: await answer, replayed: false };
+      } finally {
+        underWay.delete(name);
+      }
+    },
+  };
+}

@@ -1,0 +1,82 @@
+import { Failure, type Fault } from '../errors.ts';
+import {
+  type Analytics,
+  type AnalyticsRecord,
+  type Batch,
+  happenedAt,
+  type Metric,
+  type MetricRecord,
+} from '../records.ts';
+import type { RecordId } from './ids.ts';
+
+/** Makes records of checked bodies: gives each its id and its times. */
+export interface Stamper {
+  /**
+   * @param loc where the body stands in the request
+   * @throws {Failure} `validation_failed` for a time out of range
+   */
+  metric(userId: string, body: Metric, loc: Fault['loc']): MetricRecord;
+  /**
+   * @param data the event's data, as it is to be stored
+   * @throws {Failure} `validation_failed` for a time out of range
+   */
+  analytics(userId: string, body: Analytics, data: object, loc: Fault['loc']): AnalyticsRecord;
+  /**
+   * @param exact the same batch with its numbers as they were sent, for the events' data
+   * @throws {Failure} `validation_failed` with every time that is out of range
+   */
+  batch(userId: string, body: Batch, exact: Batch): { metrics: MetricRecord[]; analytics: AnalyticsRecord[] };
+}
+
+/**
+ * @param now the clock, in milliseconds since 1970
+ * @param maxSkew how far ahead of the clock a record's time may be, in microseconds
+ */
+export function createStamper(nextId: () => RecordId, now: () => number, maxSkew: number): Stamper {
+  function timeOf(text: string | undefined, receivedAt: number, loc: Fault['loc']): number {
+    const time = happenedAt(text, receivedAt, maxSkew, loc);
+    if (typeof time !== 'number') throw new Failure('validation_failed', { faults: [time] });
+    return time;
+  }
+
+  const stamper: Stamper = {
+    metric(userId, body, loc) {
+      const receivedAt = now() * 1000;
+      const happenedAt = timeOf(body.timestamp, receivedAt, loc);
+      const { id, seq } = nextId();
+      const { metric_name: metricName, metric_value: metricValue, data_string: dataString } = body;
+      return { kind: 'metric', seq, id, userId, happenedAt, receivedAt, metricName, metricValue, dataString };
+    },
+    analytics(userId, body, data, loc) {
+      const receivedAt = now() * 1000;
+      const happenedAt = timeOf(body.timestamp, receivedAt, loc);
+      const text = JSON.stringify(data);
+      const { id, seq } = nextId();
+      const { type, data_index: dataIndex } = body;
+      return { kind: 'analytics', seq, id, userId, happenedAt, receivedAt, type, dataIndex, data: text };
+    },
+    batch(userId, body, exact) {
+      const faults: Fault[] = [];
+      const attempt = <T>(make: () => T): T[] => {
+        try {
+          return [make()];
+        } catch (error) {
+          if (!(error instanceof Failure && error.faults)) throw error;
+          faults.push(...error.faults);
+          return [];
+        }
+      };
+      const metrics = (body.metrics ?? []).flatMap((item, i) =>
+        attempt(() => stamper.metric(userId, item, ['body', 'metrics', i])),
+      );
+      const analytics = (body.analytics ?? []).flatMap((item, i) =>
+        attempt(() =>
+          stamper.analytics(userId, item, exact.analytics?.[i]?.data ?? item.data, ['body', 'analytics', i]),
+        ),
+      );
+      if (faults.length > 0) throw new Failure('validation_failed', { faults });
+      return { metrics, analytics };
+    },
+  };
+  return stamper;
+}

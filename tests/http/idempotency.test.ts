@@ -1,0 +1,146 @@
+import { Database } from 'bun:sqlite';
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
+import { gzipSync } from 'node:zlib';
+import { ANALYTICS, expectError, METRIC, post, rows } from '../harness/client.ts';
+import { startTarget, type Target, temporaryFolder, UNLIMITED } from '../harness/target.ts';
+import { token } from '../harness/tokens.ts';
+
+const folder = temporaryFolder();
+let target: Target;
+beforeAll(async () => {
+  target = await startTarget(UNLIMITED, { dataDir: folder.path });
+});
+afterAll(async () => {
+  await target.stop();
+  folder[Symbol.dispose]();
+});
+
+const stored = () => rows(target, 'metrics').length + rows(target, 'analytics').length;
+const bearer = async (claims: Record<string, unknown>) => ({ authorization: `Bearer ${await token(claims)}` });
+
+describe('a request that is repeated under its Idempotency-Key', () => {
+  test.each([
+    ['/log_raw_metric', METRIC, 1],
+    ['/log_raw_analytics', ANALYTICS, 1],
+    ['/log_batch', { metrics: [METRIC, METRIC], analytics: [ANALYTICS] }, 3],
+  ])('%s gets the first answer again', async (path, body, count) => {
+    const before = stored();
+    const key = { 'idempotency-key': `first-${path}` };
+    const first = await post(target, path, body, key);
+    expect(first.status).toBe(200);
+    expect(first.headers.get('idempotent-replayed')).toBeNull();
+    for (let i = 0; i < 3; i++) {
+      const again = await post(target, path, body, key);
+      expect(again.status).toBe(200);
+      expect(again.text).toBe(first.text);
+      expect(again.headers.get('idempotent-replayed')).toBe('true');
+      expect(again.headers.get('content-type')).toBe(first.headers.get('content-type'));
+    }
+    expect(stored()).toBe(before + count);
+  });
+
+  test('1,000 at once are one row and one id', async () => {
+    const before = stored();
+    const key = { 'idempotency-key': 'at-once' };
+    const answers = await Promise.all(Array.from({ length: 1000 }, () => post(target, '/log_raw_metric', METRIC, key)));
+    expect(new Set(answers.map(({ status, text }) => `${status} ${text}`)).size).toBe(1);
+    expect(answers.filter(({ headers }) => headers.get('idempotent-replayed') === null)).toHaveLength(1);
+    expect(stored()).toBe(before + 1);
+  });
+
+  test('with another payload is refused, also while the first is under way', async () => {
+    const key = { 'idempotency-key': 'another' };
+    const other = { ...METRIC, metric_value: 3 };
+    const both = await Promise.all([
+      post(target, '/log_raw_metric', METRIC, key),
+      post(target, '/log_raw_metric', other, key),
+    ]);
+    expect(both.map(({ status }) => status).sort()).toEqual([200, 422]);
+    const refused = both.find(({ status }) => status === 422);
+    if (refused) expectError(refused, 422, 'idempotency_mismatch');
+    expect(refused?.body.detail).toMatchObject([{ loc: ['header', 'idempotency-key'] }]);
+  });
+
+  test('is the same payload when it comes compressed', async () => {
+    const key = { 'idempotency-key': 'compressed' };
+    const first = await post(target, '/log_raw_metric', METRIC, key);
+    const again = await post(target, '/log_raw_metric', gzipSync(JSON.stringify(METRIC)), {
+      ...key,
+      'content-encoding': 'gzip',
+    });
+    expect(again.text).toBe(first.text);
+  });
+
+  test('is remembered over a restart and a kill', async () => {
+    const key = { 'idempotency-key': 'restart' };
+    const first = await post(target, '/log_raw_metric', METRIC, key);
+    for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
+      await target.stop(signal);
+      target = await startTarget(UNLIMITED, { dataDir: folder.path });
+      const again = await post(target, '/log_raw_metric', METRIC, key);
+      expect(again.text).toBe(first.text);
+      expect(again.headers.get('idempotent-replayed')).toBe('true');
+    }
+  });
+});
+
+describe('a key belongs to', () => {
+  test('its user', async () => {
+    const key = { 'idempotency-key': 'shared' };
+    const anna = await post(target, '/log_raw_metric', METRIC, { ...key, ...(await bearer({ sub: 'anna' })) });
+    const berta = await post(target, '/log_raw_metric', METRIC, { ...key, ...(await bearer({ sub: 'berta' })) });
+    expect(anna.text).not.toBe(berta.text);
+    expect(berta.headers.get('idempotent-replayed')).toBeNull();
+  });
+
+  test('its route', async () => {
+    const key = { 'idempotency-key': 'routes' };
+    const body = { ...METRIC, ...ANALYTICS };
+    const metric = await post(target, '/log_raw_metric', body, key);
+    const analytics = await post(target, '/log_raw_analytics', body, key);
+    expect([metric.status, analytics.status]).toEqual([200, 200]);
+    expect(metric.text).not.toBe(analytics.text);
+  });
+
+  test('the user whom an admin records for', async () => {
+    const admin = await bearer({ sub: 'root', role: 'admin' });
+    const send = (user: string) =>
+      post(target, '/log_raw_metric', METRIC, { ...admin, 'idempotency-key': 'acting', 'x-act-as-user-id': user });
+    const [one, two] = [await send('u1'), await send('u2')];
+    expect(one.text).not.toBe(two.text);
+    expect((await send('u1')).text).toBe(one.text);
+  });
+});
+
+describe('nothing is remembered of', () => {
+  test('a request that was refused', async () => {
+    const key = { 'idempotency-key': 'refused' };
+    expect((await post(target, '/log_raw_metric', { ...METRIC, metric_value: 'x' }, key)).status).toBe(422);
+    expect((await post(target, '/log_raw_metric', METRIC, key)).status).toBe(200);
+  });
+
+  test('a request that could not be stored', async () => {
+    const key = { 'idempotency-key': 'failed' };
+    const other = new Database(target.databasePath);
+    other.run('PRAGMA busy_timeout = 5000');
+    other.run('BEGIN IMMEDIATE');
+    const failed = await Promise.all(Array.from({ length: 5 }, () => post(target, '/log_raw_metric', METRIC, key)));
+    expect(failed.map(({ status }) => status)).toEqual(Array(5).fill(503));
+    other.run('ROLLBACK');
+    other.close();
+    const answer = await post(target, '/log_raw_metric', METRIC, key);
+    expect(answer.status).toBe(200);
+    expect(answer.headers.get('idempotent-replayed')).toBeNull();
+  });
+});
+
+describe('the key itself', () => {
+  test.each(['x', '!'.repeat(255), '{"a":"~"}'])('may be %p', async (key) => {
+    expect((await post(target, '/log_raw_metric', METRIC, { 'idempotency-key': key })).status).toBe(200);
+  });
+  test.each(['', 'a b', 'x'.repeat(256), 'é', 'a\tb'])('may not be %p', async (key) => {
+    const answer = await post(target, '/log_raw_metric', METRIC, { 'idempotency-key': key });
+    expectError(answer, 422, 'validation_failed');
+    expect(answer.body.detail).toMatchObject([{ loc: ['header', 'idempotency-key'] }]);
+  });
+});
