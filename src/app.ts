@@ -1,18 +1,18 @@
 import { Elysia } from 'elysia';
 import { docs } from './http/docs.ts';
-import { errorHandling } from './http/errors.ts';
+import { type ErrorHandlingParts, errorHandling } from './http/errors.ts';
+import { metricsRoute } from './http/metrics.ts';
 import { type OperationsParts, operations } from './http/operations.ts';
 import { type RecordingParts, recording } from './http/recording.ts';
 import { requestId } from './http/request-id.ts';
-import type { RateLimit } from './ingest/rate-limit.ts';
 
 /**
  * Composes the HTTP app from its parts. It opens nothing and listens nowhere.
  *
- * A request passes: its id, then its route's own hooks (for recording: authentication, body, check),
+ * A request passes: its id and its clock, then its route's own hooks (for recording: authentication, body, check),
  * then the handler; whatever any of them throws goes to the error handling.
  */
-export function createApp(parts: RecordingParts & OperationsParts & { failedLogins: RateLimit }) {
+export function createApp(parts: RecordingParts & OperationsParts & Omit<ErrorHandlingParts, 'routes'>) {
   const app = new Elysia({
     // the default rewrites a value before it is checked, so that a list passes for an empty object
     normalize: false,
@@ -30,7 +30,8 @@ export function createApp(parts: RecordingParts & OperationsParts & { failedLogi
   });
   return app
     .use(requestId())
-    .use(errorHandling(parts.log, () => app.routes, parts.failedLogins))
+    .use(metricsRoute(parts.metrics))
+    .use(errorHandling({ ...parts, routes: () => app.routes }))
     .use(recording(parts))
     .use(operations(parts))
     .use(docs());

@@ -4,9 +4,11 @@ import { createRemoteKeys } from './auth/jwks.ts';
 import { cacheVerified } from './auth/token-cache.ts';
 import { createVerifier } from './auth/verifier.ts';
 import type { Config } from './config.ts';
+import { createMetrics, observe } from './http/metrics.ts';
 import { createCommitQueue } from './ingest/commit-queue.ts';
 import { createIdempotency, REMEMBERED_FOR } from './ingest/idempotency.ts';
 import { createIdSource } from './ingest/ids.ts';
+import { createLedger } from './ingest/ledger.ts';
 import { createRateLimit } from './ingest/rate-limit.ts';
 import { createStamper } from './ingest/stamper.ts';
 import { openStorage, type Storage } from './storage/database.ts';
@@ -27,9 +29,13 @@ export interface Server {
   readonly url: URL;
   /**
    * Takes no new requests, finishes those under way within {@link DRAIN_DEADLINE}, and closes the
-   * database. Called again, it gives the same promise.
+   * database.
    */
   stop(): Promise<void>;
+  /** As {@link stop}, but leaves the storage as it is: on a failing disk, every further write may make it worse. */
+  abandon(): Promise<void>;
+  /** As {@link stop}, but leaves a failing disk as it is: whatever is written to it now may make it worse. */
+  abandon(): Promise<void>;
 }
 
 /**
@@ -60,15 +66,25 @@ export async function startServer(
   const storage = openDatabase(config.databasePath);
   let stopping: Promise<void> | undefined;
   try {
-    const writer = createWriter(storage);
-    const queue = createCommitQueue(writer, { rows: config.maxQueueRows, bytes: config.maxQueueBytes }, (fault) => {
-      log.fatal({ err: fault }, 'the storage is failing');
-      onFailing();
-    });
+    const metrics = createMetrics();
+    const writer = createWriter(storage, metrics.commit);
+    const ledger = createLedger(writer.counts());
+    const queue = createCommitQueue(
+      writer,
+      ledger,
+      { rows: config.maxQueueRows, bytes: config.maxQueueBytes },
+      (fault) => {
+        log.fatal({ err: fault }, 'the storage is failing');
+        onFailing();
+      },
+    );
+    observe(metrics, { ledger, queue, databasePath: config.databasePath });
     const app = createApp({
       ...config,
       verify,
       queue,
+      ledger,
+      metrics,
       idempotency: createIdempotency(writer, now),
       rows: createRateLimit('rows', config.rateLimit, config.maxBatchItems, monotonic),
       failedLogins: createRateLimit('failed-authentication', config.authFailureLimit, 0, monotonic),
@@ -90,22 +106,28 @@ export async function startServer(
 
     return {
       url: server.url,
-      stop() {
-        stopping ??= (async () => {
-          // The promise of stop() would wait for idle keep-alive connections as well
-          void server.stop();
-          for (const deadline = performance.now() + DRAIN_DEADLINE; server.pendingRequests > 0; ) {
-            if (performance.now() >= deadline) break;
-            await Bun.sleep(DRAIN_POLL);
-          }
-          clearInterval(pruning);
-          await queue.close();
-          await server.stop(true);
-          storage.close();
-        })();
-        return stopping;
+      async stop() {
+        stopping ??= drain();
+        await stopping;
+        await queue.close();
+        storage.close();
+      },
+      async abandon() {
+        stopping ??= drain();
+        await stopping;
       },
     };
+
+    async function drain(): Promise<void> {
+      clearInterval(pruning);
+      // the promise of stop() would wait for idle keep-alive connections as well
+      void server?.stop();
+      for (const deadline = performance.now() + DRAIN_DEADLINE; (server?.pendingRequests ?? 0) > 0; ) {
+        if (performance.now() >= deadline) break;
+        await Bun.sleep(DRAIN_POLL);
+      }
+      await server?.stop(true);
+    }
   } catch (error) {
     storage.close();
     throw error;

@@ -35,7 +35,7 @@ export const serveCommand: CliCommand = {
     log.info({ url: server.url.href, database: config.databasePath }, 'listening');
     await end.promise;
     try {
-      await server.stop();
+      await (exitCode === 0 ? server.stop() : server.abandon());
     } catch (error) {
       exitCode = 1;
       log.fatal({ err: error }, 'the server did not close cleanly');

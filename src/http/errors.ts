@@ -1,7 +1,10 @@
 import { Elysia } from 'elysia';
 import type { Logger } from 'pino';
 import { type ErrorCode, Failure, type Fault, type Quota } from '../errors.ts';
+import type { Ledger } from '../ingest/ledger.ts';
 import type { RateLimit } from '../ingest/rate-limit.ts';
+import { itemsOf } from './items.ts';
+import type { Metrics } from './metrics.ts';
 import { REQUEST_ID_HEADER } from './request-id.ts';
 
 /** The one table from error code to HTTP status. */
@@ -42,6 +45,17 @@ const HINTS: Readonly<Record<string, string>> = {
 /** After these no further request is read: the rest of an over-long body is in the way, or the server ends. */
 const CLOSES_CONNECTION: ReadonlySet<ErrorCode> = new Set(['payload_too_large', 'shutting_down']);
 
+/** What the error handling works with. */
+export interface ErrorHandlingParts {
+  readonly log: Logger;
+  /** All routes of the app, to tell 405 from 404. */
+  readonly routes: () => readonly Route[];
+  /** Limits failed authentication by address. */
+  readonly failedLogins: RateLimit;
+  readonly ledger: Ledger;
+  readonly metrics: Metrics;
+}
+
 interface Route {
   readonly method: string;
   readonly path: string;
@@ -60,12 +74,9 @@ export interface ErrorBody {
 /**
  * The only place that turns an error into an answer. Whatever was thrown becomes a {@link Failure}
  * of the closed table, its cause is logged once under the request's id, and only the table's text is
- * sent.
- *
- * @param routes all routes of the app, to tell 405 from 404
- * @param failedLogins limits failed authentication by address
+ * sent. What could not be recorded goes into the ledger here, by its code.
  */
-export function errorHandling(log: Logger, routes: () => readonly Route[], failedLogins: RateLimit) {
+export function errorHandling({ log, routes, failedLogins, ledger, metrics }: ErrorHandlingParts) {
   /** The same failure, or that there were too many of its kind from this address. */
   function limited(failure: Failure, address: string): Failure {
     try {
@@ -76,7 +87,8 @@ export function errorHandling(log: Logger, routes: () => readonly Route[], faile
     }
   }
 
-  return new Elysia({ name: 'errors' }).onError({ as: 'global' }, ({ error, code, path, request, server, set }) => {
+  return new Elysia({ name: 'errors' }).onError({ as: 'global' }, (context) => {
+    const { error, code, path, request, server, set } = context;
     let failure = failureOf(error, code);
     if (failure.code === 'unauthorized') failure = limited(failure, server?.requestIP(request)?.address ?? '');
     const headers: Record<string, string> = {};
@@ -88,6 +100,11 @@ export function errorHandling(log: Logger, routes: () => readonly Route[], faile
       }
     }
     const status = STATUS_BY_CODE[failure.code];
+    const items = itemsOf(request, path);
+    if (items > 0) ledger.reject(failure.code, items);
+    const known = routes().some((route) => route.path === path);
+    const startedAt = 'startedAt' in context ? Number(context.startedAt) : performance.now();
+    metrics.request(request.method, known ? path : 'unmatched', status, (performance.now() - startedAt) / 1000);
     const requestId = String(set.headers[REQUEST_ID_HEADER]);
     if (status === 401) headers['www-authenticate'] = 'Bearer';
     const retryAfter = failure.retryAfter ?? RETRY_AFTER[failure.code];

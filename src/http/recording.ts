@@ -6,6 +6,7 @@ import type { CachedVerifier } from '../auth/token-cache.ts';
 import { Failure } from '../errors.ts';
 import type { CommitQueue } from '../ingest/commit-queue.ts';
 import type { Idempotency } from '../ingest/idempotency.ts';
+import type { Ledger } from '../ingest/ledger.ts';
 import type { RateLimit } from '../ingest/rate-limit.ts';
 import type { Stamper } from '../ingest/stamper.ts';
 import { keepExactNumbers } from '../json.ts';
@@ -13,6 +14,7 @@ import { type Analytics, analyticsCheck, type Batch, batchCheck, type LogRecord,
 import type { RememberedAnswer } from '../storage/writer.ts';
 import { authenticate, recordedUser } from './auth.ts';
 import { readJson } from './body.ts';
+import { noteItems } from './items.ts';
 import { EXAMPLE_ID, recordingRoute } from './openapi.ts';
 import { REQUEST_ID_HEADER } from './request-id.ts';
 import { batchSizeFaults, validate } from './validation.ts';
@@ -23,6 +25,7 @@ export interface RecordingParts {
   readonly queue: CommitQueue;
   readonly idempotency: Idempotency;
   readonly stamper: Stamper;
+  readonly ledger: Ledger;
   /** Limits the rows of each user. */
   readonly rows: RateLimit;
   /** Whether the server still takes new records. */
@@ -52,7 +55,7 @@ type Input = Pick<Context, 'request' | 'set'>;
  * body, when an anonymous caller would already have been told what is wrong with it.
  */
 export function recording(parts: RecordingParts) {
-  const { verify, queue, idempotency, stamper, rows, isOpen, log, maxBodyBytes, maxBatchItems } = parts;
+  const { verify, queue, idempotency, stamper, ledger, rows, isOpen, log, maxBodyBytes, maxBatchItems } = parts;
 
   async function receive<Schema extends TSchema>({ request, set }: Input, check: TypeCheck<Schema>) {
     const { headers } = request;
@@ -62,6 +65,7 @@ export function recording(parts: RecordingParts) {
     const userId = recordedUser(headers, sender, String(set.headers[REQUEST_ID_HEADER]), log);
     if (!open) throw new Failure('shutting_down');
     const { text, value } = await readJson(request, maxBodyBytes);
+    noteItems(request, value);
     return { userId, senderId: sender.userId, text, body: validate('body', check, value) };
   }
 
@@ -88,7 +92,10 @@ export function recording(parts: RecordingParts) {
     if (key === undefined) return work();
     const fingerprint = Bun.SHA256.hash(JSON.stringify([senderId, text]), 'base64');
     const { answer, replayed } = await idempotency.once({ userId, route, key }, fingerprint, work);
-    if (replayed) set.headers['idempotent-replayed'] = 'true';
+    if (replayed) {
+      ledger.duplicate(count);
+      set.headers['idempotent-replayed'] = 'true';
+    }
     return answer;
   }
 

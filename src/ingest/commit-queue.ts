@@ -2,6 +2,7 @@ import { Failure } from '../errors.ts';
 import type { LogRecord } from '../records.ts';
 import { type StorageFault, storageFault } from '../storage/faults.ts';
 import type { RememberedAnswer, Writer } from '../storage/writer.ts';
+import { type Ledger, type LedgerEntry, STORED } from './ledger.ts';
 import { failureOfStorage } from './storage-failure.ts';
 
 /** How long a database may be held by another process until requests are refused, in milliseconds. */
@@ -31,6 +32,8 @@ export interface CommitQueue {
    * @throws {Failure} `storage_unavailable`, `storage_full`, `internal`, `overloaded` or `shutting_down`
    */
   store(records: readonly LogRecord[], bytes: number, remember?: RememberedAnswer): Promise<void>;
+  /** What waits for its commit now. */
+  depth(): QueueBounds;
   /** Takes nothing more; resolves when all that was taken has been answered. */
   close(): Promise<void>;
 }
@@ -54,10 +57,12 @@ interface Group {
  * Makes the queue before a writer: group commit. What arrives in one turn of the event loop shares a
  * transaction and its fsync; a lone record is committed at the end of its own turn, without a timer.
  *
+ * @param ledger what it has not written yet goes into each commit
  * @param onFailing called when the storage is broken beyond retry: the process should end
  */
 export function createCommitQueue(
   writer: Pick<Writer, 'commit'>,
+  ledger: Ledger,
   bounds: QueueBounds,
   onFailing: (fault: StorageFault) => void,
 ): CommitQueue {
@@ -114,16 +119,20 @@ export function createCommitQueue(
     records: readonly LogRecord[],
     remembered: readonly RememberedAnswer[],
   ): Promise<StorageFault | undefined> {
+    const counts: LedgerEntry[] = ledger.takeUnwritten();
     for (let pause = LOCK_PAUSE.first; ; pause = Math.min(pause * 2, LOCK_PAUSE.longest)) {
       try {
-        writer.commit(records, remembered);
+        writer.commit(records, remembered, records.length > 0 ? [...counts, [STORED, records.length]] : counts);
+        ledger.stored(records.length);
         lockedSince = undefined;
         return undefined;
       } catch (error) {
         const fault = storageFault(error);
-        if (fault.kind !== 'locked') return fault;
-        lockedSince ??= performance.now();
-        if (performance.now() - lockedSince >= LOCK_PATIENCE) return fault;
+        lockedSince = fault.kind === 'locked' ? (lockedSince ?? performance.now()) : undefined;
+        if (lockedSince === undefined || performance.now() - lockedSince >= LOCK_PATIENCE) {
+          ledger.putBack(counts);
+          return fault;
+        }
         await Bun.sleep(pause);
       }
     }
@@ -148,9 +157,12 @@ export function createCommitQueue(
         running ??= drain();
       });
     },
+    depth: () => ({ rows, bytes }),
     async close() {
       closed = true;
       await running;
+      // what the ledger has counted since the last commit
+      await attempt([], []);
     },
   };
 }

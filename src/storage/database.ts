@@ -1,5 +1,5 @@
 import { Database } from 'bun:sqlite';
-import { statSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { type BunSQLiteDatabase, drizzle } from 'drizzle-orm/bun-sqlite';
 import { migrate } from 'drizzle-orm/bun-sqlite/migrator';
@@ -23,8 +23,12 @@ export class UnusableDatabase extends Error {
 export interface Storage {
   readonly orm: BunSQLiteDatabase<typeof schema>;
   readonly client: Database;
-  /** Whether the file under the database's path is still the one that is open: it may be deleted or replaced. */
-  isInPlace(): boolean;
+  /**
+   * Looks, after a commit, whether the file still leads to a disk.
+   *
+   * @throws when the file was deleted or replaced, or when its file system has been shut down
+   */
+  assertDurable(): void;
   /** Writes the write-ahead log back into the database file and closes it. */
   close(): void;
 }
@@ -53,14 +57,19 @@ export function openStorage(path: string): Storage {
     syncFolder(dirname(path));
     // from now on the commit queue waits for locks, without stopping the event loop
     client.run('PRAGMA busy_timeout = 0');
-    const opened = statSync(path);
+    // Kept open as long as SQLite has the file: closing it would drop SQLite's locks.
+    const handle = openSync(path, 'r');
+    const opened = fstatSync(handle);
+    const byte = new Uint8Array(1);
     return {
       orm,
       client,
-      isInPlace() {
-        // stat opens nothing: opening and closing the file in this process would drop SQLite's locks
+      assertDurable() {
         const found = statSync(path, { throwIfNoEntry: false });
-        return found?.ino === opened.ino && found.dev === opened.dev;
+        if (found?.ino !== opened.ino || found.dev !== opened.dev) throw new Error('it was removed or replaced');
+        // On ext4 an fsync that is under way when the journal is aborted can return success: it finds no
+        // transaction to wait for. A read of a file system that has been shut down fails.
+        readSync(handle, byte, 0, 1, 0);
       },
       close() {
         try {
@@ -71,6 +80,7 @@ export function openStorage(path: string): Storage {
           if (storageFault(error).kind !== 'locked') throw error;
         } finally {
           client.close();
+          closeSync(handle);
           lock.close();
         }
       },

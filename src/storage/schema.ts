@@ -74,3 +74,9 @@ export const answers = sqliteTable(
     index('answers_created_at').on(table.createdAt),
   ],
 );
+
+/** The ledger: how many items have been stored, were duplicates, or were rejected by error code. One row each. */
+export const ledger = sqliteTable('ledger', {
+  name: text('name').primaryKey(),
+  items: integer('items').notNull(),
+});

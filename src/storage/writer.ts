@@ -2,7 +2,10 @@ import { and, eq, sql } from 'drizzle-orm';
 import type { LogRecord } from '../records.ts';
 import type { Storage } from './database.ts';
 import { StorageFault, storageFault } from './faults.ts';
-import { analytics, answers, metrics } from './schema.ts';
+import { analytics, answers, ledger, metrics } from './schema.ts';
+
+/** A count of the ledger: its name, and how many items it has, or is to have more. */
+export type Count = readonly [name: string, items: number];
 
 /** An answer that is remembered under a client's Idempotency-Key. */
 export interface RememberedAnswer {
@@ -19,13 +22,15 @@ export interface RememberedAnswer {
 /** The only way in which records enter the database. All calls are synchronous. */
 export interface Writer {
   /**
-   * Stores the records, and with them the answers to remember, in one transaction. When it returns they are on the disk, fsynced. With no
+   * Stores the records in one transaction, and with them the answers to remember and what the ledger counts. When it returns they are on the disk, fsynced. With no
    * records it writes all the same, to find out whether a commit succeeds.
    *
    * @throws {StorageFault} and then none of them is stored; save that after the kind `failing` it
    *   cannot be known
    */
-  commit(records: readonly LogRecord[], remembered: readonly RememberedAnswer[]): void;
+  commit(records: readonly LogRecord[], remembered: readonly RememberedAnswer[], counts: readonly Count[]): void;
+  /** The counts of the ledger. */
+  counts(): Count[];
   /** The answer that is remembered under a key, if any. */
   answerOf(key: Pick<RememberedAnswer, 'userId' | 'route' | 'key'>): RememberedAnswer | undefined;
   /**
@@ -39,8 +44,15 @@ export interface Writer {
   lastSeq(): number;
 }
 
-/** Makes the writer of a database. There must be one for each database file. */
-export function createWriter({ orm, client, isInPlace }: Storage): Writer {
+/**
+ * Makes the writer of a database. There must be one for each database file.
+ *
+ * @param onCommit told of each transaction: its rows, its time, and the time of its COMMIT with the fsync
+ */
+export function createWriter(
+  { orm, client, assertDurable }: Storage,
+  onCommit: (rows: number, seconds: number, syncSeconds: number) => void = () => {},
+): Writer {
   const stamps = {
     seq: sql.placeholder('seq'),
     id: sql.placeholder('id'),
@@ -98,19 +110,24 @@ export function createWriter({ orm, client, isInPlace }: Storage): Writer {
     `DELETE FROM answers WHERE (user_id, route, key) IN
        (SELECT user_id, route, key FROM answers WHERE created_at < ? ORDER BY created_at LIMIT ?)`,
   );
+  const addCount = client.prepare(
+    'INSERT INTO ledger (name, items) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET items = items + excluded.items',
+  );
   const begin = client.prepare('BEGIN IMMEDIATE');
   const commit = client.prepare('COMMIT');
   const rollback = client.prepare('ROLLBACK');
   const touch = client.prepare('PRAGMA user_version = 0');
 
   /** Runs the work in a transaction of its own, which ends with it, whatever happens. */
-  function transact(work: () => void): void {
+  function transact(rows: number, work: () => void): void {
+    const began = performance.now();
     try {
       begin.run();
       work();
+      const worked = performance.now();
       commit.run();
-      // what is committed to a file that no name leads to any more is lost with the process
-      if (!isInPlace()) throw new StorageFault('failing', new Error('the database file was removed or replaced'));
+      const committed = performance.now();
+      onCommit(rows, (committed - began) / 1000, (committed - worked) / 1000);
     } catch (error) {
       const fault = storageFault(error);
       try {
@@ -121,11 +138,16 @@ export function createWriter({ orm, client, isInPlace }: Storage): Writer {
       }
       throw fault;
     }
+    try {
+      assertDurable();
+    } catch (error) {
+      throw new StorageFault('failing', new Error('the database file is not on a disk any more', { cause: error }));
+    }
   }
 
   return {
-    commit(records, remembered) {
-      transact(() => {
+    commit(records, remembered, counts) {
+      transact(records.length, () => {
         if (records.length === 0) touch.run();
         for (const record of records) {
           const { seq, id, userId, happenedAt, receivedAt } = record;
@@ -139,14 +161,22 @@ export function createWriter({ orm, client, isInPlace }: Storage): Writer {
           }
         }
         for (const answer of remembered) insertAnswer.run({ ...answer });
+        for (const [name, items] of counts) addCount.run(name, items);
       });
+    },
+    counts() {
+      return orm
+        .select()
+        .from(ledger)
+        .all()
+        .map(({ name, items }) => [name, items] as const);
     },
     answerOf(key) {
       return findAnswer.get({ ...key });
     },
     forgetAnswers(before, limit) {
       let forgotten = 0;
-      transact(() => {
+      transact(0, () => {
         forgotten = deleteAnswers.run(before, limit).changes;
       });
       return forgotten;

@@ -37,6 +37,16 @@ export async function runCli(
   return { exitCode, stdout, stderr };
 }
 
+interface StartOptions {
+  /** The data folder; without one, a folder that goes with the process. */
+  readonly dataDir?: string;
+  readonly cwd?: string;
+  /** A command that runs the server as its own, such as taskset. */
+  readonly prefix?: readonly string[];
+  /** Flags of the runtime; for the sources alone. */
+  readonly runtimeFlags?: readonly string[];
+}
+
 /** A server under test: the program in a process of its own, on a real port. */
 export interface Target {
   readonly url: string;
@@ -59,16 +69,14 @@ export interface Target {
  * Starts `rawlog serve` on a free port, with nothing in its environment but what is given, and waits
  * until it listens.
  *
- * @param dataDir the data folder; without one, a folder that goes with the process
- * @param prefix a command that runs the server as its own, such as taskset
  */
 export async function startTarget(
   env: Record<string, string> = UNLIMITED,
-  { dataDir, cwd = tmpdir(), prefix = [] }: { dataDir?: string; cwd?: string; prefix?: readonly string[] } = {},
+  { dataDir, cwd = tmpdir(), prefix = [], runtimeFlags = [] }: StartOptions = {},
 ): Promise<Target> {
   const folder = dataDir === undefined ? temporaryFolder() : undefined;
   const path = dataDir ?? join(folder?.path ?? '', 'data');
-  const child = Bun.spawn([...prefix, ...COMMAND, 'serve'], {
+  const child = Bun.spawn([...prefix, ...COMMAND.slice(0, 1), ...runtimeFlags, ...COMMAND.slice(1), 'serve'], {
     env: { PORT: '0', DATA_DIR: path, ...env },
     cwd,
     stdout: 'pipe',

@@ -42,6 +42,7 @@ test('the validator can say no', async () => {
 test('it names the routes that there are, and no others', () => {
   expect(operations.map(([method, path]) => `${method} ${path}`).sort()).toEqual([
     'get /healthz',
+    'get /metrics',
     'get /readyz',
     'post /log_batch',
     'post /log_raw_analytics',

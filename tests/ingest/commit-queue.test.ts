@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
 import { join } from 'node:path';
 import { type CommitQueue, createCommitQueue } from '../../src/ingest/commit-queue.ts';
 import { createIdSource } from '../../src/ingest/ids.ts';
+import { createLedger } from '../../src/ingest/ledger.ts';
 import type { LogRecord } from '../../src/records.ts';
 import { openStorage, type Storage } from '../../src/storage/database.ts';
 import { createWriter } from '../../src/storage/writer.ts';
@@ -29,7 +30,7 @@ beforeEach(() => {
       writer.commit(...args);
     },
   };
-  queue = createCommitQueue(counted, { rows: 1000, bytes: 1_000_000 }, () => {});
+  queue = createCommitQueue(counted, createLedger([]), { rows: 1000, bytes: 1_000_000 }, () => {});
 });
 afterEach(() => {
   storage.close();

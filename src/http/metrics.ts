@@ -1,0 +1,149 @@
+import { statSync } from 'node:fs';
+import { Elysia } from 'elysia';
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import { version } from '../../package.json' with { type: 'json' };
+import type { CommitQueue } from '../ingest/commit-queue.ts';
+import type { Ledger } from '../ingest/ledger.ts';
+import { probeRoute } from './openapi.ts';
+
+/** From half a millisecond, which a lone durable row takes, to the longest that a lock is waited for. */
+const SECONDS_BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
+const ROWS_BUCKETS = [1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000];
+
+/** What is measured where it happens. */
+export interface Metrics {
+  readonly registry: Registry;
+  /** A request is answered. The route is its pattern, never an address that a sender made up. */
+  request(method: string, route: string, status: number, seconds: number): void;
+  /** A commit is done: its rows, the time of the whole transaction, and that of its COMMIT with the fsync. */
+  commit(rows: number, seconds: number, syncSeconds: number): void;
+}
+
+/** What is looked at when somebody asks. */
+export interface Observed {
+  readonly ledger: Ledger;
+  readonly queue: Pick<CommitQueue, 'depth'>;
+  readonly databasePath: string;
+}
+
+/** Makes the metrics of a server, in the names and units of Prometheus (https://prometheus.io/docs/practices/naming/). */
+export function createMetrics(): Metrics {
+  const registry = new Registry();
+  const registers = [registry];
+  collectDefaultMetrics({ register: registry });
+  new Gauge({ name: 'rawlog_build_info', help: 'The version that runs', labelNames: ['version'], registers }).set(
+    { version },
+    1,
+  );
+  const requests = new Histogram({
+    name: 'http_request_duration_seconds',
+    help: 'Time from the head of a request to its answer',
+    labelNames: ['method', 'route', 'status'],
+    buckets: SECONDS_BUCKETS,
+    registers,
+  });
+  const rows = new Histogram({
+    name: 'rawlog_commit_rows',
+    help: 'Rows of a commit',
+    buckets: ROWS_BUCKETS,
+    registers,
+  });
+  const seconds = new Histogram({
+    name: 'rawlog_commit_duration_seconds',
+    help: 'Time of a transaction, fsync included',
+    buckets: SECONDS_BUCKETS,
+    registers,
+  });
+  const sync = new Histogram({
+    name: 'rawlog_fsync_duration_seconds',
+    help: 'Time of a COMMIT: writing the log and its fsync',
+    buckets: SECONDS_BUCKETS,
+    registers,
+  });
+  return {
+    registry,
+    request: (method, route, status, duration) => requests.observe({ method, route, status }, duration),
+    commit(count, duration, syncDuration) {
+      rows.observe(count);
+      seconds.observe(duration);
+      sync.observe(syncDuration);
+    },
+  };
+}
+
+/** Adds what is looked at when somebody asks: the ledger, the queue, and sizes on the disk. */
+export function observe({ registry }: Metrics, { ledger, queue, databasePath }: Observed): void {
+  const registers = [registry];
+  const counter = (name: string, help: string, value: () => number) =>
+    new Counter({
+      name,
+      help,
+      registers,
+      collect() {
+        this.reset();
+        this.inc(value());
+      },
+    });
+  counter(
+    'rawlog_items_received_total',
+    'Items received: stored, duplicate and rejected together',
+    () => ledger.counts().received,
+  );
+  counter('rawlog_items_stored_total', 'Items stored', () => ledger.counts().stored);
+  counter('rawlog_items_duplicate_total', 'Items that repeated a stored one', () => ledger.counts().duplicates);
+  new Counter({
+    name: 'rawlog_items_rejected_total',
+    help: 'Items rejected, by error code',
+    labelNames: ['code'],
+    registers,
+    collect() {
+      this.reset();
+      for (const [code, items] of Object.entries(ledger.counts().rejected)) this.inc({ code }, items);
+    },
+  });
+  const gauge = (name: string, help: string, value: () => number) =>
+    new Gauge({
+      name,
+      help,
+      registers,
+      collect() {
+        this.set(value());
+      },
+    });
+  gauge('rawlog_queue_rows', 'Rows that wait for their commit', () => queue.depth().rows);
+  gauge('rawlog_queue_bytes', 'Bytes of bodies that wait for their commit', () => queue.depth().bytes);
+  // by stat, which opens nothing: closing the file would drop SQLite's locks
+  const size = (path: string) => statSync(path, { throwIfNoEntry: false })?.size ?? 0;
+  gauge('rawlog_database_size_bytes', 'Size of the database file', () => size(databasePath));
+  gauge('rawlog_wal_size_bytes', 'Size of the write-ahead log', () => size(`${databasePath}-wal`));
+}
+
+/** Times every request that is answered well (errors.ts does the others), and answers `/metrics`. */
+export function metricsRoute(metrics: Metrics) {
+  return new Elysia({ name: 'metrics' })
+    .decorate('startedAt', 0)
+    .onRequest((context) => {
+      context.startedAt = performance.now();
+    })
+    .onAfterHandle({ as: 'global' }, ({ request, route, set, startedAt }) => {
+      metrics.request(request.method, route, Number(set.status), (performance.now() - startedAt) / 1000);
+    })
+    .get(
+      '/metrics',
+      async ({ set }) => {
+        set.headers['content-type'] = metrics.registry.contentType;
+        return metrics.registry.metrics();
+      },
+      {
+        detail: {
+          ...probeRoute('Metrics for Prometheus', 'The ledger, requests, commits, queue, sizes and the process.', []),
+          responses: {
+            '200': {
+              description: 'In the text format of Prometheus',
+              content: { 'text/plain': { schema: { type: 'string' } } },
+            },
+          },
+        },
+      },
+    );
+}

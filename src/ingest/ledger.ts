@@ -1,0 +1,69 @@
+import type { ErrorCode } from '../errors.ts';
+
+/** What became of everything that was received, since the database was made. */
+export interface LedgerCounts {
+  readonly received: number;
+  readonly stored: number;
+  readonly duplicates: number;
+  readonly rejected: Readonly<Record<string, number>>;
+}
+
+/** A change of one count: its name in the database, and by how much. */
+export type LedgerEntry = readonly [name: string, items: number];
+
+/**
+ * Counts every item once: as stored, as a duplicate of one that is, or as rejected, by error code.
+ * `received` is their sum, so that the ledger balances at every moment: what is still under way has not
+ * been counted as received yet. A request whose items nobody could count is one item.
+ *
+ * What is stored is counted in the transaction that stores it. Duplicates and rejections are written
+ * with the next commit, and at the end: a crash can lose the last of them, and then their receipt too.
+ */
+export interface Ledger {
+  stored(items: number): void;
+  duplicate(items: number): void;
+  reject(code: ErrorCode, items: number): void;
+  counts(): LedgerCounts;
+  /** Hands over what is not written yet; {@link putBack} it when it could not be. */
+  takeUnwritten(): LedgerEntry[];
+  putBack(entries: readonly LedgerEntry[]): void;
+}
+
+/** The name under which stored items are counted. */
+export const STORED = 'stored';
+const DUPLICATE = 'duplicate';
+const REJECTED = 'rejected:';
+
+/** @param written the counts of the database */
+export function createLedger(written: readonly LedgerEntry[]): Ledger {
+  const counts = new Map<string, number>(written);
+  const unwritten = new Map<string, number>();
+  const add = (map: Map<string, number>, name: string, items: number) => map.set(name, (map.get(name) ?? 0) + items);
+  const count = (name: string, items: number) => {
+    add(counts, name, items);
+    add(unwritten, name, items);
+  };
+
+  return {
+    stored: (items) => void add(counts, STORED, items),
+    duplicate: (items) => count(DUPLICATE, items),
+    reject: (code, items) => count(REJECTED + code, items),
+    counts() {
+      const rejected = [...counts].filter(([name]) => name.startsWith(REJECTED));
+      return {
+        received: [...counts.values()].reduce((sum, items) => sum + items, 0),
+        stored: counts.get(STORED) ?? 0,
+        duplicates: counts.get(DUPLICATE) ?? 0,
+        rejected: Object.fromEntries(rejected.map(([name, items]) => [name.slice(REJECTED.length), items])),
+      };
+    },
+    takeUnwritten() {
+      const entries = [...unwritten];
+      unwritten.clear();
+      return entries;
+    },
+    putBack(entries) {
+      for (const [name, items] of entries) add(unwritten, name, items);
+    },
+  };
+}

@@ -1,0 +1,4 @@
+CREATE TABLE `ledger` (
+	`name` text PRIMARY KEY NOT NULL,
+	`items` integer NOT NULL
+) STRICT;
