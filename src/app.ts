@@ -1,10 +1,11 @@
 import { Elysia } from 'elysia';
+import { corsFor } from './http/cors.ts';
 import { docs } from './http/docs.ts';
 import { type ErrorHandlingParts, errorHandling } from './http/errors.ts';
 import { metricsRoute } from './http/metrics.ts';
 import { type OperationsParts, operations } from './http/operations.ts';
 import { type RecordingParts, recording } from './http/recording.ts';
-import { requestId } from './http/request-id.ts';
+import { createRequestIds, requestStart } from './http/request-start.ts';
 
 /**
  * Composes the HTTP app from its parts. It opens nothing and listens nowhere.
@@ -12,7 +13,11 @@ import { requestId } from './http/request-id.ts';
  * A request passes: its id and its clock, then its route's own hooks (for recording: authentication, body, check),
  * then the handler; whatever any of them throws goes to the error handling.
  */
-export function createApp(parts: RecordingParts & OperationsParts & Omit<ErrorHandlingParts, 'routes'>) {
+export function createApp(
+  parts: RecordingParts &
+    OperationsParts &
+    Omit<ErrorHandlingParts, 'routes' | 'nextRequestId'> & { corsOrigins: readonly string[] },
+) {
   const app = new Elysia({
     // the default rewrites a value before it is checked, so that a list passes for an empty object
     normalize: false,
@@ -28,10 +33,12 @@ export function createApp(parts: RecordingParts & OperationsParts & Omit<ErrorHa
       development: false,
     },
   });
+  const nextRequestId = createRequestIds();
+  if (parts.corsOrigins.length > 0) app.use(corsFor(parts.corsOrigins));
   return app
-    .use(requestId())
+    .use(requestStart(nextRequestId))
     .use(metricsRoute(parts.metrics))
-    .use(errorHandling({ ...parts, routes: () => app.routes }))
+    .use(errorHandling({ ...parts, nextRequestId, routes: () => app.routes }))
     .use(recording(parts))
     .use(operations(parts))
     .use(docs());

@@ -36,6 +36,8 @@ export interface Config {
   readonly authFailureLimit: Rate | undefined;
   /** How far ahead of the server's clock a record's time may be, in microseconds. */
   readonly maxClockSkew: number;
+  /** Origins whose pages may call the routes from a browser. */
+  readonly corsOrigins: readonly string[];
   /** What may wait for its commit. */
   readonly maxQueueRows: number;
   readonly maxQueueBytes: number;
@@ -70,6 +72,10 @@ const settings = {
   AUTH_FAILURE_LIMIT: { help: 'failed authentications of each address, in the same form', default: '600/m' },
   MAX_QUEUE_ROWS: { help: 'rows that may wait for their commit', default: '20000' },
   MAX_QUEUE_BYTES: { help: 'bytes of bodies that may wait for their commit', default: '67108864' },
+  CORS_ORIGINS: {
+    help: 'origins whose pages may call from a browser, such as https://app.example, with commas',
+    default: '',
+  },
   LOG_LEVEL: { help: `least level to log: ${LOG_LEVELS.join(', ')}`, default: 'info' },
 } as const satisfies Record<string, Setting>;
 export type SettingName = keyof typeof settings;
@@ -156,6 +162,7 @@ export function loadConfig(sources: ConfigSources): Config {
     maxClockSkew: read('MAX_CLOCK_SKEW', (text) => parseDuration(text) * 1e6),
     maxQueueRows: read('MAX_QUEUE_ROWS', integerBetween(1, 1e9)),
     maxQueueBytes: read('MAX_QUEUE_BYTES', integerBetween(1, 1024 ** 4)),
+    corsOrigins: read('CORS_ORIGINS', parseOrigins),
     logLevel: read('LOG_LEVEL', oneOf(LOG_LEVELS)),
   };
 
@@ -268,6 +275,17 @@ function parseAlgorithms(text: string): Algorithm[] {
 function parseHttpUrl(text: string): URL {
   if (!/^https?:\/\//i.test(text) || !URL.canParse(text)) throw new Error('should be an http or https URL');
   return new URL(text);
+}
+
+/** Origins as browsers send them: scheme, host and, where it is not the scheme's own, port. */
+function parseOrigins(text: string): string[] {
+  const origins = text.split(',').flatMap((origin) => origin.trim() || []);
+  for (const origin of origins) {
+    if (!/^https?:/.test(origin) || !URL.canParse(origin) || new URL(origin).origin !== origin) {
+      throw new Error('should be a list of origins such as https://app.example, without a path');
+    }
+  }
+  return origins;
 }
 
 /** `file:data/x.db` is relative to the working folder; `file:/x.db` and `file:///x.db` are absolute. */

@@ -5,7 +5,7 @@ import type { Ledger } from '../ingest/ledger.ts';
 import type { RateLimit } from '../ingest/rate-limit.ts';
 import { itemsOf } from './items.ts';
 import type { Metrics } from './metrics.ts';
-import { REQUEST_ID_HEADER } from './request-id.ts';
+import { startHeaders } from './request-start.ts';
 
 /** The one table from error code to HTTP status. */
 export const STATUS_BY_CODE = {
@@ -50,6 +50,8 @@ export interface ErrorHandlingParts {
   readonly log: Logger;
   /** All routes of the app, to tell 405 from 404. */
   readonly routes: () => readonly Route[];
+  /** Names a request that never found its route. */
+  readonly nextRequestId: () => string;
   /** Limits failed authentication by address. */
   readonly failedLogins: RateLimit;
   readonly ledger: Ledger;
@@ -76,7 +78,7 @@ export interface ErrorBody {
  * of the closed table, its cause is logged once under the request's id, and only the table's text is
  * sent. What could not be recorded goes into the ledger here, by its code.
  */
-export function errorHandling({ log, routes, failedLogins, ledger, metrics }: ErrorHandlingParts) {
+export function errorHandling({ log, routes, nextRequestId, failedLogins, ledger, metrics }: ErrorHandlingParts) {
   /** The same failure, or that there were too many of its kind from this address. */
   function limited(failure: Failure, address: string): Failure {
     try {
@@ -91,7 +93,7 @@ export function errorHandling({ log, routes, failedLogins, ledger, metrics }: Er
     const { error, code, path, request, server, set } = context;
     let failure = failureOf(error, code);
     if (failure.code === 'unauthorized') failure = limited(failure, server?.requestIP(request)?.address ?? '');
-    const headers: Record<string, string> = {};
+    const headers: Record<string, string> = { 'cache-control': 'no-store' };
     if (failure.code === 'not_found') {
       const allowed = methodsAt(path, routes());
       if (allowed.length > 0) {
@@ -103,9 +105,10 @@ export function errorHandling({ log, routes, failedLogins, ledger, metrics }: Er
     const items = itemsOf(request, path);
     if (items > 0) ledger.reject(failure.code, items);
     const known = routes().some((route) => route.path === path);
-    const startedAt = 'startedAt' in context ? Number(context.startedAt) : performance.now();
+    // 0, or missing, where the request never found a route
+    const startedAt = ('startedAt' in context && Number(context.startedAt)) || performance.now();
     metrics.request(request.method, known ? path : 'unmatched', status, (performance.now() - startedAt) / 1000);
-    const requestId = String(set.headers[REQUEST_ID_HEADER]);
+    const requestId = startHeaders(set.headers, nextRequestId);
     if (status === 401) headers['www-authenticate'] = 'Bearer';
     const retryAfter = failure.retryAfter ?? RETRY_AFTER[failure.code];
     if (retryAfter !== undefined) headers['retry-after'] = String(retryAfter);

@@ -121,10 +121,7 @@ export function observe({ registry }: Metrics, { ledger, queue, databasePath }: 
 /** Times every request that is answered well (errors.ts does the others), and answers `/metrics`. */
 export function metricsRoute(metrics: Metrics) {
   return new Elysia({ name: 'metrics' })
-    .decorate('startedAt', 0)
-    .onRequest((context) => {
-      context.startedAt = performance.now();
-    })
+    .decorate('startedAt', 0) // set by request-start.ts
     .onAfterHandle({ as: 'global' }, ({ request, route, set, startedAt }) => {
       metrics.request(request.method, route, Number(set.status), (performance.now() - startedAt) / 1000);
     })

@@ -16,7 +16,7 @@ import { authenticate, recordedUser } from './auth.ts';
 import { readJson } from './body.ts';
 import { noteItems } from './items.ts';
 import { EXAMPLE_ID, recordingRoute } from './openapi.ts';
-import { REQUEST_ID_HEADER } from './request-id.ts';
+import { REQUEST_ID_HEADER } from './request-start.ts';
 import { batchSizeFaults, validate } from './validation.ts';
 
 /** What the recording routes work with. */

@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, test } from 'bun:test';
-import { type Answer, expectError, METRIC, post, rows } from '../harness/client.ts';
+import { type Answer, expectError, METRIC, post, rows, send } from '../harness/client.ts';
 import { SECRET, startTarget, type Target } from '../harness/target.ts';
 import { token } from '../harness/tokens.ts';
 
@@ -60,4 +60,66 @@ describe('failed authentication of an address', () => {
     expect(target.logLines().filter(({ status }) => status === 401)).toHaveLength(10);
     expect(target.logLines().filter(({ status }) => status === 429)).toHaveLength(0);
   });
+});
+
+describe('browsers', () => {
+  const preflight = (origin: string) =>
+    send(`${target.url}/log_raw_metric`, {
+      method: 'OPTIONS',
+      headers: { origin, 'access-control-request-method': 'POST', 'access-control-request-headers': 'authorization' },
+    });
+
+  test('may call from a listed origin, and read errors too', async () => {
+    target = await startTarget({ JWT_SECRET: SECRET, CORS_ORIGINS: 'https://app.example, http://localhost:5173' });
+    for (const origin of ['https://app.example', 'http://localhost:5173']) {
+      const asked = await preflight(origin);
+      expect(asked.status).toBe(204);
+      expect(asked.headers.get('access-control-allow-origin')).toBe(origin);
+      expect(asked.headers.get('access-control-allow-headers')).toContain('Authorization');
+      expect(asked.headers.get('access-control-allow-credentials')).toBeNull();
+      for (const body of [METRIC, {}]) {
+        const answer = await post(target, '/log_raw_metric', body, { origin });
+        expect(answer.headers.get('access-control-allow-origin')).toBe(origin);
+        expect(answer.headers.get('access-control-expose-headers')).toContain('X-Request-Id');
+      }
+    }
+  });
+
+  test.each([
+    'https://evil.example',
+    'https://app.example.evil.example',
+    'http://app.example',
+    'null',
+    'constructor',
+    '',
+  ])('may not call from %p', async (origin) => {
+    target = await startTarget({ JWT_SECRET: SECRET, CORS_ORIGINS: 'https://app.example' });
+    expect((await preflight(origin)).headers.get('access-control-allow-origin')).toBeNull();
+    const answer = await post(target, '/log_raw_metric', METRIC, { origin });
+    expect(answer.headers.get('access-control-allow-origin')).toBeNull();
+  });
+
+  test('are told nothing where no origin is listed', async () => {
+    target = await startTarget({ JWT_SECRET: SECRET });
+    const asked = await preflight('https://app.example');
+    expect(asked.status).toBe(405);
+    expect(asked.headers.get('access-control-allow-origin')).toBeNull();
+  });
+});
+
+test('answers tell browsers not to guess, and not to keep what they could keep', async () => {
+  target = await startTarget({ JWT_SECRET: SECRET });
+  const answers = [
+    await post(target, '/log_raw_metric', METRIC),
+    await post(target, '/log_raw_metric', '{'),
+    await send(`${target.url}/x`),
+  ];
+  for (const { headers } of answers) expect(headers.get('x-content-type-options')).toBe('nosniff');
+  for (const { headers } of [...answers.slice(1), await send(`${target.url}/metrics`)]) {
+    expect(headers.get('x-content-type-options')).toBe('nosniff');
+    expect(headers.get('cache-control')).toBe('no-store');
+  }
+  const page = await send(`${target.url}/swagger`);
+  expect(page.headers.get('x-content-type-options')).toBe('nosniff');
+  expect(page.headers.get('content-security-policy')).toContain("frame-ancestors 'none'");
 });
