@@ -93,6 +93,9 @@ export async function startServer(
       log,
     });
     void remoteKeys?.warmUp();
+    app.listen({ hostname: config.host, port: config.port });
+    const { server } = app;
+    if (!server) throw new Error('the server did not start');
     const pruning = setInterval(() => {
       try {
         while (writer.forgetAnswers(now() - REMEMBERED_FOR, PRUNE_BATCH) === PRUNE_BATCH);
@@ -100,9 +103,6 @@ export async function startServer(
         log.warn({ err: error }, 'remembered answers could not be pruned; the next attempt follows');
       }
     }, PRUNE_INTERVAL);
-    app.listen({ hostname: config.host, port: config.port });
-    const { server } = app;
-    if (!server) throw new Error('the server did not start');
 
     return {
       url: server.url,
