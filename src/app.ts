@@ -10,8 +10,9 @@ import { createRequestIds, requestStart } from './http/request-start.ts';
 /**
  * Composes the HTTP app from its parts. It opens nothing and listens nowhere.
  *
- * A request passes: its id and its clock, then its route's own hooks (for recording: authentication, body, check),
- * then the handler; whatever any of them throws goes to the error handling.
+ * A request that finds its route gets its name and its clock, then the route's handler has it (for
+ * recording: authentication, body, check, in that order), then its time is taken. Whatever is thrown on
+ * the way goes to the error handling.
  */
 export function createApp(
   parts: RecordingParts &

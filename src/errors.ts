@@ -95,7 +95,7 @@ export interface Quota {
 interface FailureOptions {
   /** Stands for the table's message where the contract has several for one code. Fixed text only. */
   readonly message?: string;
-  /** For `validation_failed`: what is wrong, field by field. */
+  /** For what is answered with 422: what is wrong, field by field. */
   readonly faults?: readonly Fault[];
   /** For `rate_limited`: the limit, and after how many seconds a retry makes sense. */
   readonly quota?: Quota;

@@ -6,7 +6,7 @@ import { createVerifier } from './auth/verifier.ts';
 import type { Config } from './config.ts';
 import { createMetrics, observe } from './http/metrics.ts';
 import { createCommitQueue } from './ingest/commit-queue.ts';
-import { createIdempotency, REMEMBERED_FOR } from './ingest/idempotency.ts';
+import { createIdempotency, pruneAnswers } from './ingest/idempotency.ts';
 import { createIdSource } from './ingest/ids.ts';
 import { createLedger } from './ingest/ledger.ts';
 import { createRateLimit } from './ingest/rate-limit.ts';
@@ -20,9 +20,8 @@ const DRAIN_DEADLINE = 7_000;
 /** How often to look whether they are done, in milliseconds. */
 const DRAIN_POLL = 5;
 
-/** How often answers past their time are forgotten, in milliseconds, and how many in one transaction. */
+/** How often answers past their time are forgotten, in milliseconds. */
 const PRUNE_INTERVAL = 60_000;
-const PRUNE_BATCH = 1_000;
 
 /** A running server. */
 export interface Server {
@@ -33,8 +32,6 @@ export interface Server {
    */
   stop(): Promise<void>;
   /** As {@link stop}, but leaves the storage as it is: on a failing disk, every further write may make it worse. */
-  abandon(): Promise<void>;
-  /** As {@link stop}, but leaves a failing disk as it is: whatever is written to it now may make it worse. */
   abandon(): Promise<void>;
 }
 
@@ -54,14 +51,7 @@ export async function startServer(
   const now = Date.now;
   const monotonic = () => performance.now();
   const { jwksUrl } = config.jwt;
-  const remoteKeys =
-    jwksUrl &&
-    createRemoteKeys(
-      jwksUrl,
-      () => performance.now(),
-      log,
-      () => verify.clear(),
-    );
+  const remoteKeys = jwksUrl && createRemoteKeys(jwksUrl, monotonic, log, () => verify.clear());
   const verify = cacheVerified(await createVerifier({ ...config.jwt, secret, remoteKeys, now }), now);
   const storage = openDatabase(config.databasePath);
   let stopping: Promise<void> | undefined;
@@ -97,11 +87,9 @@ export async function startServer(
     const { server } = app;
     if (!server) throw new Error('the server did not start');
     const pruning = setInterval(() => {
-      try {
-        while (writer.forgetAnswers(now() - REMEMBERED_FOR, PRUNE_BATCH) === PRUNE_BATCH);
-      } catch (error) {
+      pruneAnswers(writer, now, () => stopping === undefined).catch((error: unknown) => {
         log.warn({ err: error }, 'remembered answers could not be pruned; the next attempt follows');
-      }
+      });
     }, PRUNE_INTERVAL);
 
     return {

@@ -1,6 +1,6 @@
 import { Elysia } from 'elysia';
 import type { Logger } from 'pino';
-import { type ErrorCode, Failure, type Fault, type Quota } from '../errors.ts';
+import { type ErrorCode, Failure, type Quota } from '../errors.ts';
 import type { Ledger } from '../ingest/ledger.ts';
 import type { RateLimit } from '../ingest/rate-limit.ts';
 import { itemsOf } from './items.ts';
@@ -140,8 +140,7 @@ function bodyOf(failure: Failure, status: number, requestId: string, path: strin
   const { code, message } = failure;
   const routeHint = code === 'internal' || code === 'storage_unavailable' ? HINTS[path] : undefined;
   const hint = routeHint ?? failure.hint;
-  const detail =
-    status >= 500 ? { message, hint } : (failure.faults ?? (status === 422 ? headerFault(message) : message));
+  const detail = status >= 500 ? { message, hint } : (failure.faults ?? message);
   return { code, message, hint, request_id: requestId, detail };
 }
 
@@ -165,11 +164,6 @@ function quotaHeaders({ name, amount, window, remaining }: Quota, seconds = 0): 
     'ratelimit-policy': `"${name}";q=${amount};w=${window}`,
     ratelimit: `"${name}";r=${remaining};t=${seconds}`,
   };
-}
-
-/** Every 422 has a list for its detail, also that of a key which does not fit. */
-function headerFault(msg: string): Fault[] {
-  return [{ loc: ['header', 'idempotency-key'], msg, type: 'value_error' }];
 }
 
 /** Gives whatever was thrown its place in the closed table. What has none is `internal`. */

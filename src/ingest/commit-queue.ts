@@ -1,8 +1,8 @@
 import { Failure } from '../errors.ts';
 import type { LogRecord } from '../records.ts';
 import { type StorageFault, storageFault } from '../storage/faults.ts';
-import type { RememberedAnswer, Writer } from '../storage/writer.ts';
-import { type Ledger, type LedgerEntry, STORED } from './ledger.ts';
+import type { Count, RememberedAnswer, Writer } from '../storage/writer.ts';
+import { type Ledger, STORED } from './ledger.ts';
 import { failureOfStorage } from './storage-failure.ts';
 
 /** How long a database may be held by another process until requests are refused, in milliseconds. */
@@ -119,7 +119,7 @@ export function createCommitQueue(
     records: readonly LogRecord[],
     remembered: readonly RememberedAnswer[],
   ): Promise<StorageFault | undefined> {
-    const counts: LedgerEntry[] = ledger.takeUnwritten();
+    const counts: Count[] = ledger.takeUnwritten();
     for (let pause = LOCK_PAUSE.first; ; pause = Math.min(pause * 2, LOCK_PAUSE.longest)) {
       try {
         writer.commit(records, remembered, records.length > 0 ? [...counts, [STORED, records.length]] : counts);

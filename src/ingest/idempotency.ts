@@ -1,9 +1,11 @@
-import { Failure } from '../errors.ts';
+import { ERRORS, Failure } from '../errors.ts';
 import type { RememberedAnswer, Writer } from '../storage/writer.ts';
 import { failureOfStorage } from './storage-failure.ts';
 
 /** How long an answer is remembered at least, in milliseconds. */
-export const REMEMBERED_FOR = 24 * 3600_000;
+const REMEMBERED_FOR = 24 * 3600_000;
+/** Answers forgotten in one transaction: few enough that it stops the event loop for milliseconds. */
+const PRUNE_BATCH = 1_000;
 
 /** What a client's key belongs to: the same key of another user, or on another route, is another key. */
 export interface IdempotencyScope {
@@ -57,7 +59,7 @@ export function createIdempotency(writer: Pick<Writer, 'answerOf'>, now: () => n
       // between these looks and the mark nothing else runs: two requests cannot both find nothing
       const before = underWay.get(name) ?? remembered(scope);
       if (before) {
-        if (before.fingerprint !== fingerprint) throw new Failure('idempotency_mismatch');
+        if (before.fingerprint !== fingerprint) throw mismatch();
         return { answer: await before.answer, replayed: true };
       }
       const answer = work((text) => ({ ...scope, fingerprint, answer: text, createdAt: now() }));
@@ -69,4 +71,27 @@ export function createIdempotency(writer: Pick<Writer, 'answerOf'>, now: () => n
       }
     },
   };
+}
+
+/** The refusal of a key that was used with another payload. */
+function mismatch(): Failure {
+  const fault = { loc: ['header', 'idempotency-key'], msg: ERRORS.idempotency_mismatch.message, type: 'value_error' };
+  return new Failure('idempotency_mismatch', { faults: [fault] });
+}
+
+/**
+ * Forgets every answer that is past its time, a transaction at a time, with room for requests in between.
+ *
+ * @param now the clock, in milliseconds since 1970
+ * @param mayGoOn asked before each transaction
+ * @throws {StorageFault} what was forgotten before stays forgotten
+ */
+export async function pruneAnswers(
+  writer: Pick<Writer, 'forgetAnswers'>,
+  now: () => number,
+  mayGoOn: () => boolean,
+): Promise<void> {
+  while (mayGoOn() && writer.forgetAnswers(now() - REMEMBERED_FOR, PRUNE_BATCH) === PRUNE_BATCH) {
+    await new Promise((resolve) => setImmediate(resolve));
+  }
 }

@@ -1,4 +1,5 @@
 import type { ErrorCode } from '../errors.ts';
+import type { Count } from '../storage/writer.ts';
 
 /** What became of everything that was received, since the database was made. */
 export interface LedgerCounts {
@@ -7,9 +8,6 @@ export interface LedgerCounts {
   readonly duplicates: number;
   readonly rejected: Readonly<Record<string, number>>;
 }
-
-/** A change of one count: its name in the database, and by how much. */
-export type LedgerEntry = readonly [name: string, items: number];
 
 /**
  * Counts every item once: as stored, as a duplicate of one that is, or as rejected, by error code.
@@ -25,8 +23,8 @@ export interface Ledger {
   reject(code: ErrorCode, items: number): void;
   counts(): LedgerCounts;
   /** Hands over what is not written yet; {@link putBack} it when it could not be. */
-  takeUnwritten(): LedgerEntry[];
-  putBack(entries: readonly LedgerEntry[]): void;
+  takeUnwritten(): Count[];
+  putBack(entries: readonly Count[]): void;
 }
 
 /** The name under which stored items are counted. */
@@ -35,7 +33,7 @@ const DUPLICATE = 'duplicate';
 const REJECTED = 'rejected:';
 
 /** @param written the counts of the database */
-export function createLedger(written: readonly LedgerEntry[]): Ledger {
+export function createLedger(written: readonly Count[]): Ledger {
   const counts = new Map<string, number>(written);
   const unwritten = new Map<string, number>();
   const add = (map: Map<string, number>, name: string, items: number) => map.set(name, (map.get(name) ?? 0) + items);

@@ -22,8 +22,9 @@ export interface RememberedAnswer {
 /** The only way in which records enter the database. All calls are synchronous. */
 export interface Writer {
   /**
-   * Stores the records in one transaction, and with them the answers to remember and what the ledger counts. When it returns they are on the disk, fsynced. With no
-   * records it writes all the same, to find out whether a commit succeeds.
+   * Stores the records in one transaction, and with them the answers to remember and what the ledger
+   * counts. When it returns they are on the disk, fsynced. With no records it writes all the same, to
+   * find out whether a commit succeeds.
    *
    * @throws {StorageFault} and then none of them is stored; save that after the kind `failing` it
    *   cannot be known

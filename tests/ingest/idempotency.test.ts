@@ -1,0 +1,55 @@
+import { expect, test } from 'bun:test';
+import { join } from 'node:path';
+import { createIdempotency, pruneAnswers } from '../../src/ingest/idempotency.ts';
+import { openStorage } from '../../src/storage/database.ts';
+import { createWriter } from '../../src/storage/writer.ts';
+import { temporaryFolder } from '../harness/target.ts';
+
+const HOUR = 3600_000;
+
+test('answers are kept for 24 hours, and forgotten after, however many they are', async () => {
+  using folder = temporaryFolder();
+  const storage = openStorage(join(folder.path, 'rawlog.db'));
+  const writer = createWriter(storage);
+  let clock = Date.UTC(2026, 0, 1);
+  const idempotency = createIdempotency(writer, () => clock);
+  const scope = (key: string) => ({ userId: 'u', route: '/r', key });
+  const once = (key: string, answer: string) =>
+    idempotency.once(scope(key), 'same payload', async (remember) => {
+      writer.commit([], [remember(answer)], []);
+      return answer;
+    });
+
+  const old = Array.from({ length: 2_500 }, (_, i) => ({
+    ...scope(`old-${i}`),
+    fingerprint: 'f',
+    answer: 'a',
+    createdAt: clock - 1,
+  }));
+  writer.commit([], old, []);
+  expect(await once('key', 'first')).toEqual({ answer: 'first', replayed: false });
+
+  clock += 24 * HOUR;
+  await pruneAnswers(
+    writer,
+    () => clock,
+    () => true,
+  );
+  expect(old.filter((one) => writer.answerOf(one) !== undefined)).toEqual([]);
+  expect(await once('key', 'second')).toEqual({ answer: 'first', replayed: true });
+
+  clock += 1;
+  await pruneAnswers(
+    writer,
+    () => clock,
+    () => false,
+  ); // the server stops
+  expect(await once('key', 'second')).toEqual({ answer: 'first', replayed: true });
+  await pruneAnswers(
+    writer,
+    () => clock,
+    () => true,
+  );
+  expect(await once('key', 'second')).toEqual({ answer: 'second', replayed: false });
+  storage.close();
+});
