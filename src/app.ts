@@ -10,14 +10,14 @@ import { createRequestIds, requestStart } from './http/request-start.ts';
 /**
  * Composes the HTTP app from its parts. It opens nothing and listens nowhere.
  *
- * A request that finds its route gets its name and its clock, then the route's handler has it (for
- * recording: authentication, body, check, in that order), then its time is taken. Whatever is thrown on
- * the way goes to the error handling.
+ * A request that finds its route gets its name and its clock, then the route's handler has it, then its
+ * time is taken; the recording routes do all of that in their handler. Whatever is thrown on the way goes
+ * to the error handling.
  */
 export function createApp(
-  parts: RecordingParts &
+  parts: Omit<RecordingParts, 'nextRequestId'> &
     OperationsParts &
-    Omit<ErrorHandlingParts, 'routes' | 'nextRequestId'> & { corsOrigins: readonly string[] },
+    Omit<ErrorHandlingParts, 'routes' | 'nextRequestId' | 'addressOf'> & { corsOrigins: readonly string[] },
 ) {
   const app = new Elysia({
     // the default rewrites a value before it is checked, so that a list passes for an empty object
@@ -35,12 +35,13 @@ export function createApp(
     },
   });
   const nextRequestId = createRequestIds();
+  const addressOf = (request: Request) => app.server?.requestIP(request)?.address ?? '';
   if (parts.corsOrigins.length > 0) app.use(corsFor(parts.corsOrigins));
   return app
+    .use(errorHandling({ ...parts, nextRequestId, addressOf, routes: () => app.routes }))
+    .use(recording({ ...parts, nextRequestId })) // before the hooks that follow: it does without them
     .use(requestStart(nextRequestId))
     .use(metricsRoute(parts.metrics))
-    .use(errorHandling({ ...parts, nextRequestId, routes: () => app.routes }))
-    .use(recording(parts))
     .use(operations(parts))
     .use(docs());
 }

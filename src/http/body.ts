@@ -1,4 +1,3 @@
-import { isUtf8 } from 'node:buffer';
 import { promisify } from 'node:util';
 import { gunzip } from 'node:zlib';
 import { Failure } from '../errors.ts';
@@ -9,8 +8,11 @@ const inflate = promisify(gunzip);
 /** `application/json`, with parameters or a suffix (RFC 6839), in any letter case. */
 const JSON_MEDIA_TYPE = /^application\/(?:[\w.!#$&^-]+\+)?json *(?:;|$)/i;
 
-/** Some editors put it before UTF-8 text; it is no part of it (RFC 8259, section 8.1). */
-const BYTE_ORDER_MARK = 0xfeff;
+/**
+ * Strict: bytes that are no UTF-8 would otherwise turn into U+FFFD, and be stored so. A byte order mark
+ * before the text, which some editors write, is dropped (RFC 8259, section 8.1).
+ */
+const utf8 = new TextDecoder('utf-8', { fatal: true });
 
 /** A body as text and as what the text says. */
 export interface JsonBody {
@@ -72,10 +74,12 @@ async function decompress(bytes: Uint8Array, maxBytes: number): Promise<Uint8Arr
 }
 
 function parse(bytes: Uint8Array): JsonBody {
-  // a decoder would turn bytes that are no UTF-8 into U+FFFD, and they would be stored so
-  if (!isUtf8(bytes)) throw new Failure('invalid_json');
-  const decoded = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8');
-  const text = decoded.charCodeAt(0) === BYTE_ORDER_MARK ? decoded.slice(1) : decoded;
+  let text: string;
+  try {
+    text = utf8.decode(bytes);
+  } catch {
+    throw new Failure('invalid_json');
+  }
   try {
     return { text, value: parseJson(text) };
   } catch (error) {

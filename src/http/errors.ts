@@ -3,9 +3,9 @@ import type { Logger } from 'pino';
 import { type ErrorCode, Failure, type Quota } from '../errors.ts';
 import type { Ledger } from '../ingest/ledger.ts';
 import type { RateLimit } from '../ingest/rate-limit.ts';
-import { itemsOf } from './items.ts';
+import { failedRequest } from './failed-request.ts';
 import type { Metrics } from './metrics.ts';
-import { startHeaders } from './request-start.ts';
+import { commonHeaders } from './request-start.ts';
 
 /** The one table from error code to HTTP status. */
 export const STATUS_BY_CODE = {
@@ -52,6 +52,8 @@ export interface ErrorHandlingParts {
   readonly routes: () => readonly Route[];
   /** Names a request that never found its route. */
   readonly nextRequestId: () => string;
+  /** The IP address that a request comes from; empty when it is gone. */
+  readonly addressOf: (request: Request) => string;
   /** Limits failed authentication by address. */
   readonly failedLogins: RateLimit;
   readonly ledger: Ledger;
@@ -78,7 +80,9 @@ export interface ErrorBody {
  * of the closed table, its cause is logged once under the request's id, and only the table's text is
  * sent. What could not be recorded goes into the ledger here, by its code.
  */
-export function errorHandling({ log, routes, nextRequestId, failedLogins, ledger, metrics }: ErrorHandlingParts) {
+export function errorHandling(parts: ErrorHandlingParts) {
+  const { log, routes, nextRequestId, addressOf, failedLogins, ledger, metrics } = parts;
+
   /** The same failure, or that there were too many of its kind from this address. */
   function limited(failure: Failure, address: string): Failure {
     try {
@@ -89,51 +93,55 @@ export function errorHandling({ log, routes, nextRequestId, failedLogins, ledger
     }
   }
 
-  return new Elysia({ name: 'errors' }).onError({ as: 'global' }, (context) => {
-    const { error, code, path, request, server, set } = context;
-    let failure = failureOf(error, code);
-    if (failure.code === 'unauthorized') failure = limited(failure, server?.requestIP(request)?.address ?? '');
-    const headers: Record<string, string> = { 'cache-control': 'no-store' };
-    if (failure.code === 'not_found') {
-      const allowed = methodsAt(path, routes());
-      if (allowed.length > 0) {
-        failure = new Failure('method_not_allowed');
-        headers['allow'] = allowed.join(', ');
+  // Named one by one, and without `server`: Elysia reads a hook's parameters to find out what a context
+  // must have, and would give every request its cookies, its query and a getter.
+  return new Elysia({ name: 'errors' })
+    .decorate({ requestId: '', startedAt: 0 })
+    .onError({ as: 'global' }, ({ error, code, path, request, set, startedAt, requestId }) => {
+      let failure = failureOf(error, code);
+      if (failure.code === 'unauthorized') failure = limited(failure, addressOf(request));
+      const headers: Record<string, string> = { 'cache-control': 'no-store' };
+      if (failure.code === 'not_found') {
+        const allowed = methodsAt(path, routes());
+        if (allowed.length > 0) {
+          failure = new Failure('method_not_allowed');
+          headers['allow'] = allowed.join(', ');
+        }
       }
-    }
-    const status = STATUS_BY_CODE[failure.code];
-    const items = itemsOf(request, path);
-    if (items > 0) ledger.reject(failure.code, items);
-    const known = routes().some((route) => route.path === path);
-    // 0, or missing, where the request never found a route
-    const startedAt = ('startedAt' in context && Number(context.startedAt)) || performance.now();
-    metrics.request(request.method, known ? path : 'unmatched', status, (performance.now() - startedAt) / 1000);
-    const requestId = startHeaders(set.headers, nextRequestId);
-    if (status === 401) headers['www-authenticate'] = 'Bearer';
-    const retryAfter = failure.retryAfter ?? RETRY_AFTER[failure.code];
-    if (retryAfter !== undefined) headers['retry-after'] = String(retryAfter);
-    if (failure.quota) Object.assign(headers, quotaHeaders(failure.quota, failure.retryAfter));
-    if (CLOSES_CONNECTION.has(failure.code)) headers['connection'] = 'close';
+      const status = STATUS_BY_CODE[failure.code];
+      const failed = failedRequest(request);
+      if (failed) ledger.reject(failure.code, failed.items);
+      const known = routes().some((route) => route.path === path);
+      // empty where the request never found a route
+      const began = (failed?.startedAt ?? startedAt) || performance.now();
+      const id = (failed?.requestId ?? requestId) || nextRequestId();
+      const observe = metrics.requests(request.method, known ? path : 'unmatched', status);
+      observe((performance.now() - began) / 1000);
+      if (status === 401) headers['www-authenticate'] = 'Bearer';
+      const retryAfter = failure.retryAfter ?? RETRY_AFTER[failure.code];
+      if (retryAfter !== undefined) headers['retry-after'] = String(retryAfter);
+      if (failure.quota) Object.assign(headers, quotaHeaders(failure.quota, failure.retryAfter));
+      if (CLOSES_CONNECTION.has(failure.code)) headers['connection'] = 'close';
 
-    const entry = {
-      request_id: requestId,
-      method: request.method,
-      path,
-      status,
-      code: failure.code,
-      ...(failure.code === 'unauthorized' && { reason: failure.message }),
-      ...(failure.faults && { faults: failure.faults }),
-      ...(failure.cause !== undefined && { err: failure.cause }),
-    };
-    if (status >= 500) log.error(entry, 'request failed');
-    // who is over a limit would otherwise fill the log
-    else if (status === 429) log.debug(entry, 'request limited');
-    else log.info(entry, 'request refused');
+      const entry = {
+        request_id: id,
+        method: request.method,
+        path,
+        status,
+        code: failure.code,
+        ...(failure.code === 'unauthorized' && { reason: failure.message }),
+        ...(failure.faults && { faults: failure.faults }),
+        ...(failure.cause !== undefined && { err: failure.cause }),
+      };
+      if (status >= 500) log.error(entry, 'request failed');
+      // who is over a limit would otherwise fill the log
+      else if (status === 429) log.debug(entry, 'request limited');
+      else log.info(entry, 'request refused');
 
-    set.status = status;
-    Object.assign(set.headers, headers);
-    return Response.json(bodyOf(failure, status, requestId, path), { status });
-  });
+      set.status = status;
+      Object.assign(set.headers, commonHeaders(id), headers);
+      return Response.json(bodyOf(failure, status, id, path), { status });
+    });
 }
 
 function bodyOf(failure: Failure, status: number, requestId: string, path: string): ErrorBody {

@@ -4,6 +4,7 @@ import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom
 import { version } from '../../package.json' with { type: 'json' };
 import type { CommitQueue } from '../ingest/commit-queue.ts';
 import type { Ledger } from '../ingest/ledger.ts';
+import { durationHistogram, type Observe } from './duration-histogram.ts';
 import { probeRoute } from './openapi.ts';
 
 /** From half a millisecond, which a lone durable row takes, to the longest that a lock is waited for. */
@@ -13,9 +14,9 @@ const ROWS_BUCKETS = [1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000];
 /** What is measured where it happens. */
 export interface Metrics {
   readonly registry: Registry;
-  /** A request is answered. The route is its pattern, never an address that a sender made up. */
-  request(method: string, route: string, status: number, seconds: number): void;
-  /** A commit is done: its rows, the time of the whole transaction, and that of its COMMIT with the fsync. */
+  /** Times requests. The route is its pattern, never an address that a sender made up. */
+  requests(method: string, route: string, status: number): Observe;
+  /** A commit is done: its rows, its time until it was on the disk, and the part of the fsync. */
   commit(rows: number, seconds: number, syncSeconds: number): void;
 }
 
@@ -35,12 +36,10 @@ export function createMetrics(): Metrics {
     { version },
     1,
   );
-  const requests = new Histogram({
+  const requests = durationHistogram(registry, {
     name: 'http_request_duration_seconds',
     help: 'Time from the head of a request to its answer',
-    labelNames: ['method', 'route', 'status'],
-    buckets: SECONDS_BUCKETS,
-    registers,
+    bounds: SECONDS_BUCKETS,
   });
   const rows = new Histogram({
     name: 'rawlog_commit_rows',
@@ -50,19 +49,19 @@ export function createMetrics(): Metrics {
   });
   const seconds = new Histogram({
     name: 'rawlog_commit_duration_seconds',
-    help: 'Time of a transaction, fsync included',
+    help: 'Time of a transaction until it is on the disk',
     buckets: SECONDS_BUCKETS,
     registers,
   });
   const sync = new Histogram({
     name: 'rawlog_fsync_duration_seconds',
-    help: 'Time of a COMMIT: writing the log and its fsync',
+    help: 'Time of the fsync of the write-ahead log',
     buckets: SECONDS_BUCKETS,
     registers,
   });
   return {
     registry,
-    request: (method, route, status, duration) => requests.observe({ method, route, status }, duration),
+    requests,
     commit(count, duration, syncDuration) {
       rows.observe(count);
       seconds.observe(duration);
@@ -118,12 +117,12 @@ export function observe({ registry }: Metrics, { ledger, queue, databasePath }: 
   gauge('rawlog_wal_size_bytes', 'Size of the write-ahead log', () => size(`${databasePath}-wal`));
 }
 
-/** Times every request that is answered well (errors.ts does the others), and answers `/metrics`. */
+/** Times requests that are answered well (recording.ts does its own, errors.ts the failed ones), and answers `/metrics`. */
 export function metricsRoute(metrics: Metrics) {
   return new Elysia({ name: 'metrics' })
     .decorate('startedAt', 0) // set by request-start.ts
     .onAfterHandle({ as: 'global' }, ({ request, route, set, startedAt }) => {
-      metrics.request(request.method, route, Number(set.status), (performance.now() - startedAt) / 1000);
+      metrics.requests(request.method, route, Number(set.status))((performance.now() - startedAt) / 1000);
     })
     .get(
       '/metrics',

@@ -17,23 +17,21 @@ export function createRequestIds(): () => string {
  * Elysia take the URL apart each time, which costs more than all of this.
  */
 export function requestStart(nextRequestId: () => string) {
-  return new Elysia({ name: 'request-start' }).decorate('startedAt', 0).onTransform({ as: 'global' }, (context) => {
-    context.startedAt = performance.now();
-    startHeaders(context.set.headers, nextRequestId);
-    // answers to other methods are kept by nobody, and each field costs about a microsecond
-    if (context.request.method === 'GET') context.set.headers['cache-control'] = 'no-store';
-  });
+  return new Elysia({ name: 'request-start' })
+    .decorate({ requestId: '', startedAt: 0 })
+    .onTransform({ as: 'global' }, (context) => {
+      context.startedAt = performance.now();
+      context.requestId = nextRequestId();
+      Object.assign(context.set.headers, commonHeaders(context.requestId));
+      // answers to other methods are kept by nobody
+      if (context.request.method === 'GET') context.set.headers['cache-control'] = 'no-store';
+    });
 }
 
-/** Sets the header fields of every answer, where they are not set yet, and gives the request's name. */
-export function startHeaders(
-  headers: Record<string, string | number | undefined>,
-  nextRequestId: () => string,
-): string {
-  const given = headers[REQUEST_ID_HEADER];
-  if (given !== undefined) return String(given);
-  const id = nextRequestId();
-  headers[REQUEST_ID_HEADER] = id;
-  headers['x-content-type-options'] = 'nosniff'; // browsers must not guess at types
-  return id;
+/** The header fields of every answer. */
+export function commonHeaders(requestId: string) {
+  return {
+    [REQUEST_ID_HEADER]: requestId,
+    'x-content-type-options': 'nosniff', // browsers must not guess at types
+  };
 }

@@ -10,10 +10,15 @@ const LOCK_PATIENCE = 2_000;
 /** The first pause between two attempts while it does, and the longest, in milliseconds. */
 const LOCK_PAUSE = { first: 5, longest: 200 };
 /**
- * Rows of one transaction, at most. A commit stops the event loop, for about 4 µs a row: with this many
- * it turns in time to refuse what is too much, and to answer probes.
+ * Rows of one transaction, at most. A transaction stops the event loop, for about 4 µs a row: with this
+ * many it turns in time to refuse what is too much, and to answer probes.
  */
 const MAX_COMMIT_ROWS = 4_000;
+/**
+ * For how many turns of the event loop a group may grow, as long as each brings new requests. A commit
+ * costs the processor as much as ten requests: larger groups leave more of it to them.
+ */
+const MAX_TURNS = 16;
 
 /** What may wait to be committed. Beyond it a request is refused at once. */
 export interface QueueBounds {
@@ -54,8 +59,9 @@ interface Group {
 }
 
 /**
- * Makes the queue before a writer: group commit. What arrives in one turn of the event loop shares a
- * transaction and its fsync; a lone record is committed at the end of its own turn, without a timer.
+ * Makes the queue before a writer: group commit. What arrives while the disk works, and in the turns of
+ * the event loop after it, shares the next transaction and its fsync; a lone record is committed as soon
+ * as the loop has nothing else to do, without a timer.
  *
  * @param ledger what it has not written yet goes into each commit
  * @param onFailing called when the storage is broken beyond retry: the process should end
@@ -75,10 +81,18 @@ export function createCommitQueue(
 
   async function drain(): Promise<void> {
     while (waiting.length > 0) {
-      await nextTurn(); // the rest of this turn's requests come first
+      await gather();
       await commit(takeGroup());
     }
     running = undefined;
+  }
+
+  /** Resolves at the end of the first turn that brings no new request: at once where nothing goes on. */
+  async function gather(): Promise<void> {
+    for (let turn = 0, before = 0; turn < MAX_TURNS && waiting.length > before && rows < MAX_COMMIT_ROWS; turn++) {
+      before = waiting.length;
+      await nextTurn();
+    }
   }
 
   function takeGroup(): Group {
@@ -122,7 +136,7 @@ export function createCommitQueue(
     const counts: Count[] = ledger.takeUnwritten();
     for (let pause = LOCK_PAUSE.first; ; pause = Math.min(pause * 2, LOCK_PAUSE.longest)) {
       try {
-        writer.commit(records, remembered, records.length > 0 ? [...counts, [STORED, records.length]] : counts);
+        await writer.commit(records, remembered, records.length > 0 ? [...counts, [STORED, records.length]] : counts);
         ledger.stored(records.length);
         lockedSince = undefined;
         return undefined;

@@ -1,12 +1,15 @@
 import { Database } from 'bun:sqlite';
-import { closeSync, fstatSync, openSync, readSync, statSync } from 'node:fs';
+import fs from 'node:fs';
 import { dirname, join } from 'node:path';
+import { promisify } from 'node:util';
 import { type BunSQLiteDatabase, drizzle } from 'drizzle-orm/bun-sqlite';
 import { migrate } from 'drizzle-orm/bun-sqlite/migrator';
 import { makeDurableFolder, syncFolder } from '../durable-folder.ts';
-import { storageFault } from './faults.ts';
+import { StorageFault, storageFault } from './faults.ts';
 import journal from './migrations/meta/_journal.json' with { type: 'json' };
 import * as schema from './schema.ts';
+
+const syncFile = promisify(fs.fsync);
 
 /** Marks the file as rawlog's in its header: "rawl" in ASCII. */
 const APPLICATION_ID = 0x7261776c;
@@ -24,11 +27,12 @@ export interface Storage {
   readonly orm: BunSQLiteDatabase<typeof schema>;
   readonly client: Database;
   /**
-   * Looks, after a commit, whether the file still leads to a disk.
+   * Resolves once every transaction that has ended before the call is on the disk.
    *
-   * @throws when the file was deleted or replaced, or when its file system has been shut down
+   * @throws {StorageFault} `failing`: the disk did not take it, or the file was removed. What is on the
+   *   disk cannot be known then
    */
-  assertDurable(): void;
+  sync(): Promise<void>;
   /** Writes the write-ahead log back into the database file and closes it. */
   close(): void;
 }
@@ -48,28 +52,35 @@ export function openStorage(path: string): Storage {
     client.run(`PRAGMA busy_timeout = ${OPEN_TIMEOUT}`);
     refuseForeign(client);
     client.run('PRAGMA journal_mode = WAL');
-    // An answer follows the fsync of the commit, not merely its write.
-    client.run('PRAGMA synchronous = FULL');
     client.run(`PRAGMA application_id = ${APPLICATION_ID}`);
     const orm = drizzle(client, { schema });
     // The folder is inside the binary: see --asset in the build.
     migrate(orm, { migrationsFolder: join(import.meta.dir, 'migrations') });
+    // SQLite has synced each of its commits so far (FULL, its default). From now on it leaves that to
+    // sync(), which does the same in a thread, so that requests are read while the disk works. With NORMAL
+    // SQLite still syncs what a checkpoint relies on: the log before, and the database after it.
+    client.run('PRAGMA synchronous = NORMAL');
+    const log = openLog(path);
     syncFolder(dirname(path));
     // from now on the commit queue waits for locks, without stopping the event loop
     client.run('PRAGMA busy_timeout = 0');
     // Kept open as long as SQLite has the file: closing it would drop SQLite's locks.
-    const handle = openSync(path, 'r');
-    const opened = fstatSync(handle);
+    const handle = fs.openSync(path, 'r');
     const byte = new Uint8Array(1);
     return {
       orm,
       client,
-      assertDurable() {
-        const found = statSync(path, { throwIfNoEntry: false });
-        if (found?.ino !== opened.ino || found.dev !== opened.dev) throw new Error('it was removed or replaced');
-        // On ext4 an fsync that is under way when the journal is aborted can return success: it finds no
-        // transaction to wait for. A read of a file system that has been shut down fails.
-        readSync(handle, byte, 0, 1, 0);
+      async sync() {
+        try {
+          await syncFile(log);
+          assertInPlace(path, handle);
+          assertInPlace(logOf(path), log);
+          // On ext4 an fsync that is under way when the journal is aborted can return success: it finds no
+          // transaction to wait for. A read of a file system that has been shut down fails.
+          fs.readSync(handle, byte, 0, 1, 0);
+        } catch (error) {
+          throw new StorageFault('failing', error);
+        }
       },
       close() {
         try {
@@ -80,7 +91,8 @@ export function openStorage(path: string): Storage {
           if (storageFault(error).kind !== 'locked') throw error;
         } finally {
           client.close();
-          closeSync(handle);
+          fs.closeSync(log);
+          fs.closeSync(handle);
           lock.close();
         }
       },
@@ -90,6 +102,23 @@ export function openStorage(path: string): Storage {
     lock.close();
     throw error;
   }
+}
+
+/** The write-ahead log of a database: SQLite names it so. */
+function logOf(path: string): string {
+  return `${path}-wal`;
+}
+
+/** Opens the write-ahead log to sync it. SQLite takes its locks on other files, so that closing it drops none. */
+function openLog(path: string): number {
+  return fs.openSync(logOf(path), 'r+');
+}
+
+/** @throws when a path does not lead to the open file any more: it was removed, or replaced by another */
+function assertInPlace(path: string, handle: number): void {
+  const opened = fs.fstatSync(handle);
+  const found = fs.statSync(path, { throwIfNoEntry: false });
+  if (found?.ino !== opened.ino || found.dev !== opened.dev) throw new Error(`${path} was removed or replaced`);
 }
 
 /**

@@ -19,17 +19,21 @@ export interface RememberedAnswer {
   readonly createdAt: number;
 }
 
-/** The only way in which records enter the database. All calls are synchronous. */
+/** The only way in which records enter the database. */
 export interface Writer {
   /**
    * Stores the records in one transaction, and with them the answers to remember and what the ledger
-   * counts. When it returns they are on the disk, fsynced. With no records it writes all the same, to
-   * find out whether a commit succeeds.
+   * counts. Resolves once they are on the disk, fsynced; the transaction itself is over when the call
+   * returns. With no records it writes all the same, to find out whether a commit succeeds.
    *
    * @throws {StorageFault} and then none of them is stored; save that after the kind `failing` it
    *   cannot be known
    */
-  commit(records: readonly LogRecord[], remembered: readonly RememberedAnswer[], counts: readonly Count[]): void;
+  commit(
+    records: readonly LogRecord[],
+    remembered: readonly RememberedAnswer[],
+    counts: readonly Count[],
+  ): Promise<void>;
   /** The counts of the ledger. */
   counts(): Count[];
   /** The answer that is remembered under a key, if any. */
@@ -48,10 +52,10 @@ export interface Writer {
 /**
  * Makes the writer of a database. There must be one for each database file.
  *
- * @param onCommit told of each transaction: its rows, its time, and the time of its COMMIT with the fsync
+ * @param onCommit told of each commit: its rows, its time until it was on the disk, and the part of the fsync
  */
 export function createWriter(
-  { orm, client, assertDurable }: Storage,
+  { orm, client, sync }: Storage,
   onCommit: (rows: number, seconds: number, syncSeconds: number) => void = () => {},
 ): Writer {
   const stamps = {
@@ -119,36 +123,37 @@ export function createWriter(
   const rollback = client.prepare('ROLLBACK');
   const touch = client.prepare('PRAGMA user_version = 0');
 
+  /** What broke the storage. From then on every call fails with it: nobody knows what is on the disk. */
+  let broken: StorageFault | undefined;
+
+  function noteBroken(error: unknown): StorageFault {
+    const fault = storageFault(error);
+    if (fault.kind === 'failing') broken ??= fault;
+    return fault;
+  }
+
   /** Runs the work in a transaction of its own, which ends with it, whatever happens. */
-  function transact(rows: number, work: () => void): void {
-    const began = performance.now();
+  function transact(work: () => void): void {
+    if (broken) throw broken;
     try {
       begin.run();
       work();
-      const worked = performance.now();
       commit.run();
-      const committed = performance.now();
-      onCommit(rows, (committed - began) / 1000, (committed - worked) / 1000);
     } catch (error) {
-      const fault = storageFault(error);
       try {
         // after some errors SQLite has rolled back by itself
         if (client.inTransaction) rollback.run();
       } catch (rollbackError) {
-        throw new StorageFault('failing', rollbackError);
+        throw noteBroken(new StorageFault('failing', rollbackError));
       }
-      throw fault;
-    }
-    try {
-      assertDurable();
-    } catch (error) {
-      throw new StorageFault('failing', new Error('the database file is not on a disk any more', { cause: error }));
+      throw noteBroken(error);
     }
   }
 
   return {
-    commit(records, remembered, counts) {
-      transact(records.length, () => {
+    async commit(records, remembered, counts) {
+      const began = performance.now();
+      transact(() => {
         if (records.length === 0) touch.run();
         for (const record of records) {
           const { seq, id, userId, happenedAt, receivedAt } = record;
@@ -164,6 +169,12 @@ export function createWriter(
         for (const answer of remembered) insertAnswer.run({ ...answer });
         for (const [name, items] of counts) addCount.run(name, items);
       });
+      const committed = performance.now();
+      await sync().catch((error: unknown) => {
+        throw noteBroken(error);
+      });
+      const synced = performance.now();
+      onCommit(records.length, (synced - began) / 1000, (synced - committed) / 1000);
     },
     counts() {
       return orm
@@ -173,11 +184,12 @@ export function createWriter(
         .map(({ name, items }) => [name, items] as const);
     },
     answerOf(key) {
+      if (broken) throw broken;
       return findAnswer.get({ ...key });
     },
     forgetAnswers(before, limit) {
       let forgotten = 0;
-      transact(0, () => {
+      transact(() => {
         forgotten = deleteAnswers.run(before, limit).changes;
       });
       return forgotten;

@@ -27,7 +27,7 @@ beforeEach(() => {
     ...writer,
     commit(...args: Parameters<typeof writer.commit>) {
       transactions++;
-      writer.commit(...args);
+      return writer.commit(...args);
     },
   };
   queue = createCommitQueue(counted, createLedger([]), { rows: 1000, bytes: 1_000_000 }, () => {});

@@ -16,7 +16,7 @@ test('answers are kept for 24 hours, and forgotten after, however many they are'
   const scope = (key: string) => ({ userId: 'u', route: '/r', key });
   const once = (key: string, answer: string) =>
     idempotency.once(scope(key), 'same payload', async (remember) => {
-      writer.commit([], [remember(answer)], []);
+      await writer.commit([], [remember(answer)], []);
       return answer;
     });
 
@@ -26,7 +26,7 @@ test('answers are kept for 24 hours, and forgotten after, however many they are'
     answer: 'a',
     createdAt: clock - 1,
   }));
-  writer.commit([], old, []);
+  await writer.commit([], old, []);
   expect(await once('key', 'first')).toEqual({ answer: 'first', replayed: false });
 
   clock += 24 * HOUR;

@@ -1,0 +1,46 @@
+import { expect, test } from 'bun:test';
+import { join } from 'node:path';
+import { createApp } from '../src/app.ts';
+import { cacheVerified } from '../src/auth/token-cache.ts';
+import { createVerifier } from '../src/auth/verifier.ts';
+import { loadConfig } from '../src/config.ts';
+import { createMetrics } from '../src/http/metrics.ts';
+import { createCommitQueue } from '../src/ingest/commit-queue.ts';
+import { createIdempotency } from '../src/ingest/idempotency.ts';
+import { createIdSource } from '../src/ingest/ids.ts';
+import { createLedger } from '../src/ingest/ledger.ts';
+import { createRateLimit } from '../src/ingest/rate-limit.ts';
+import { createStamper } from '../src/ingest/stamper.ts';
+import { createLog } from '../src/log.ts';
+import { openStorage } from '../src/storage/database.ts';
+import { createWriter } from '../src/storage/writer.ts';
+import { SECRET, temporaryFolder } from './harness/target.ts';
+
+test('Elysia gives the recording routes nothing that they do not ask for: cookies, query, headers, server', async () => {
+  using folder = temporaryFolder();
+  const storage = openStorage(join(folder.path, 'rawlog.db'));
+  const writer = createWriter(storage);
+  const ledger = createLedger([]);
+  const config = loadConfig({ flags: {}, env: { JWT_SECRET: SECRET }, readFile: String });
+  const verify = await createVerifier({ ...config.jwt, secret: SECRET, remoteKeys: undefined, now: Date.now });
+  const unlimited = createRateLimit('none', undefined, 0, Date.now);
+  const app = createApp({
+    ...config,
+    verify: cacheVerified(verify, Date.now),
+    queue: createCommitQueue(writer, ledger, { rows: 1, bytes: 1 }, () => {}),
+    ledger,
+    metrics: createMetrics(),
+    idempotency: createIdempotency(writer, Date.now),
+    rows: unlimited,
+    failedLogins: unlimited,
+    stamper: createStamper(createIdSource(Date.now, 0), Date.now, 0),
+    isOpen: () => true,
+    log: createLog('silent'),
+  });
+  const route = app.routes.find(({ path }) => path === '/log_raw_metric');
+  // what Elysia has made of the route: it reads the parameters of handlers and hooks to decide on that
+  const compiled = String(route?.compile());
+  expect(compiled).toContain('handler(c)');
+  expect(compiled).not.toMatch(/cookie|query|toJSON|getServer/i);
+  storage.close();
+});
