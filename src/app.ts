@@ -1,9 +1,12 @@
 import { Elysia } from 'elysia';
+import { type AdministrationParts, administration } from './http/administration.ts';
 import { corsFor } from './http/cors.ts';
 import { docs } from './http/docs.ts';
 import { type ErrorHandlingParts, errorHandling } from './http/errors.ts';
+import { exporting } from './http/export.ts';
 import { metricsRoute } from './http/metrics.ts';
 import { type OperationsParts, operations } from './http/operations.ts';
+import { reading } from './http/reading.ts';
 import { type RecordingParts, recording } from './http/recording.ts';
 import { createRequestIds, requestStart } from './http/request-start.ts';
 
@@ -17,6 +20,7 @@ import { createRequestIds, requestStart } from './http/request-start.ts';
 export function createApp(
   parts: Omit<RecordingParts, 'nextRequestId'> &
     OperationsParts &
+    AdministrationParts &
     Omit<ErrorHandlingParts, 'routes' | 'nextRequestId' | 'addressOf'> & { corsOrigins: readonly string[] },
 ) {
   const app = new Elysia({
@@ -42,6 +46,9 @@ export function createApp(
     .use(recording({ ...parts, nextRequestId })) // before the hooks that follow: it does without them
     .use(requestStart(nextRequestId))
     .use(metricsRoute(parts.metrics))
+    .use(reading(parts))
+    .use(exporting(parts))
+    .use(administration(parts))
     .use(operations(parts))
     .use(docs());
 }

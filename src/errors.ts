@@ -41,6 +41,10 @@ export const ERRORS = {
     message: 'This Idempotency-Key was used before, with another payload.',
     hint: 'Use a new key for each request, and the same one only to repeat it as it was.',
   },
+  query_too_large: {
+    message: 'The question covers more than one answer may: too many rows or buckets, or too much time.',
+    hint: 'Ask for a shorter range, longer intervals, or fewer groups.',
+  },
   rate_limited: {
     message: 'You have sent more than is allowed in this time; nothing was stored.',
     hint: 'Retry after the time that the Retry-After header names.',

@@ -11,6 +11,7 @@ import { createIdSource } from './ingest/ids.ts';
 import { createLedger } from './ingest/ledger.ts';
 import { createRateLimit } from './ingest/rate-limit.ts';
 import { createStamper } from './ingest/stamper.ts';
+import { createReader } from './reading/reader.ts';
 import { openStorage, type Storage } from './storage/database.ts';
 import { createWriter } from './storage/writer.ts';
 
@@ -22,6 +23,9 @@ const DRAIN_POLL = 5;
 
 /** How often answers past their time are forgotten, in milliseconds. */
 const PRUNE_INTERVAL = 60_000;
+
+/** In the binary, files are found by their place relative to the entry: this file is beside it. */
+const READING_THREAD = new URL('./reading/worker.ts', import.meta.url);
 
 /** A running server. */
 export interface Server {
@@ -69,9 +73,11 @@ export async function startServer(
       },
     );
     observe(metrics, { ledger, queue, databasePath: config.databasePath });
+    const reader = createReader(config.databasePath, READING_THREAD);
     const app = createApp({
       ...config,
       verify,
+      reader,
       queue,
       ledger,
       metrics,
@@ -97,12 +103,14 @@ export async function startServer(
       async stop() {
         stopping ??= drain();
         await stopping;
+        await reader.close();
         await queue.close();
         storage.close();
       },
       async abandon() {
         stopping ??= drain();
         await stopping;
+        await reader.close();
       },
     };
 

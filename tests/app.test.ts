@@ -12,6 +12,7 @@ import { createLedger } from '../src/ingest/ledger.ts';
 import { createRateLimit } from '../src/ingest/rate-limit.ts';
 import { createStamper } from '../src/ingest/stamper.ts';
 import { createLog } from '../src/log.ts';
+import { createReader } from '../src/reading/reader.ts';
 import { openStorage } from '../src/storage/database.ts';
 import { createWriter } from '../src/storage/writer.ts';
 import { SECRET, temporaryFolder } from './harness/target.ts';
@@ -24,8 +25,10 @@ test('Elysia gives the recording routes nothing that they do not ask for: cookie
   const config = loadConfig({ flags: {}, env: { JWT_SECRET: SECRET }, readFile: String });
   const verify = await createVerifier({ ...config.jwt, secret: SECRET, remoteKeys: undefined, now: Date.now });
   const unlimited = createRateLimit('none', undefined, 0, Date.now);
+  const reader = createReader(join(folder.path, 'rawlog.db'), new URL('../src/reading/worker.ts', import.meta.url));
   const app = createApp({
     ...config,
+    reader,
     verify: cacheVerified(verify, Date.now),
     queue: createCommitQueue(writer, ledger, { rows: 1, bytes: 1 }, () => {}),
     ledger,
@@ -42,5 +45,6 @@ test('Elysia gives the recording routes nothing that they do not ask for: cookie
   const compiled = String(route?.compile());
   expect(compiled).toContain('handler(c)');
   expect(compiled).not.toMatch(/cookie|query|toJSON|getServer/i);
+  await reader.close();
   storage.close();
 });

@@ -18,6 +18,7 @@ export const STATUS_BY_CODE = {
   unsupported_media_type: 415,
   validation_failed: 422,
   idempotency_mismatch: 422,
+  query_too_large: 422,
   rate_limited: 429,
   internal: 500,
   keys_unavailable: 503,
@@ -111,11 +112,11 @@ export function errorHandling(parts: ErrorHandlingParts) {
       const status = STATUS_BY_CODE[failure.code];
       const failed = failedRequest(request);
       if (failed) ledger.reject(failure.code, failed.items);
-      const known = routes().some((route) => route.path === path);
+      const known = routes().find((route) => isAt(route.path, path));
       // empty where the request never found a route
       const began = (failed?.startedAt ?? startedAt) || performance.now();
       const id = (failed?.requestId ?? requestId) || nextRequestId();
-      const observe = metrics.requests(request.method, known ? path : 'unmatched', status);
+      const observe = metrics.requests(request.method, known?.path ?? 'unmatched', status);
       observe((performance.now() - began) / 1000);
       if (status === 401) headers['www-authenticate'] = 'Bearer';
       const retryAfter = failure.retryAfter ?? RETRY_AFTER[failure.code];
@@ -152,15 +153,16 @@ function bodyOf(failure: Failure, status: number, requestId: string, path: strin
   return { code, message, hint, request_id: requestId, detail };
 }
 
+/** Whether a path fits a route's pattern, in which a part that begins with a colon stands for any. */
+function isAt(pattern: string, path: string): boolean {
+  const parts = pattern.split('/');
+  const segments = path.split('/');
+  return parts.length === segments.length && parts.every((part, i) => part.startsWith(':') || part === segments[i]);
+}
+
 /** The methods that an address takes; Elysia itself answers a wrong one as if there were no such address. */
 function methodsAt(path: string, routes: readonly Route[]): string[] {
-  const segments = path.split('/');
-  const here = routes.filter((route) => {
-    const pattern = route.path.split('/');
-    return (
-      pattern.length === segments.length && pattern.every((part, i) => part.startsWith(':') || part === segments[i])
-    );
-  });
+  const here = routes.filter((route) => isAt(route.path, path));
   // GET routes answer HEAD as well
   const methods = here.flatMap(({ method }) => (method === 'GET' ? ['GET', 'HEAD'] : [method]));
   return [...new Set(methods)];

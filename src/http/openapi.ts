@@ -149,6 +149,67 @@ export function recordingRoute(
   };
 }
 
+/** The errors of every route that reads. */
+const READING_ERRORS: readonly ErrorCode[] = [
+  'unauthorized',
+  'forbidden',
+  'validation_failed',
+  'query_too_large',
+  'rate_limited',
+  'internal',
+  'keys_unavailable',
+  'storage_unavailable',
+  'overloaded',
+  'shutting_down',
+];
+
+/** Documents a route that answers a question. */
+export function readingRoute(
+  summary: string,
+  description: string,
+  parameters: NonNullable<DocumentDecoration['parameters']>,
+  example: object,
+): DocumentDecoration {
+  return {
+    tags: ['Reading'],
+    summary,
+    description: `${description} A token sees the rows of its own user, one with the role \`admin\` those of all.`,
+    security: [{ bearer: [] }],
+    parameters,
+    responses: {
+      '200': { description: 'The answer', content: { 'application/json': { schema: { type: 'object' }, example } } },
+      ...errorResponses(READING_ERRORS),
+    },
+  };
+}
+
+/** Documents a route that streams records. */
+export function exportRoute(
+  summary: string,
+  parameters: NonNullable<DocumentDecoration['parameters']>,
+): DocumentDecoration {
+  const text = { schema: { type: 'string' } } as const;
+  return {
+    tags: ['Reading'],
+    summary,
+    description:
+      'Streams records, oldest first. An export in NDJSON that broke off goes on with `after`. A token exports the rows of its own user, one with the role `admin` those of all.',
+    security: [{ bearer: [] }],
+    parameters,
+    responses: {
+      '200': {
+        description: 'The records',
+        content: {
+          'application/x-ndjson': text,
+          'text/csv': text,
+          'application/vnd.apache.parquet': { schema: { type: 'string', format: 'binary' } },
+        },
+      },
+      ...errorResponses(READING_ERRORS),
+    },
+  };
+}
+
 /** Documents a probe: a route that answers with a word, or with 503. */
 export function probeRoute(summary: string, description: string, failures: readonly ErrorCode[]): DocumentDecoration {
   return {

@@ -1,4 +1,4 @@
-import { index, integer, primaryKey, real, sqliteTable, text } from 'drizzle-orm/sqlite-core';
+import { blob, index, integer, primaryKey, real, sqliteTable, text, uniqueIndex } from 'drizzle-orm/sqlite-core';
 
 /*
  * The tables. A change here needs a migration: see CONTRIBUTING, "Add a migration".
@@ -79,4 +79,64 @@ export const answers = sqliteTable(
 export const ledger = sqliteTable('ledger', {
   name: text('name').primaryKey(),
   items: integer('items').notNull(),
+});
+
+/*
+ * The column store: the rows once more, column by column, for reading (columns.ts). It is derived: what is
+ * here can be made anew from the tables above, and how far it has come is part of it.
+ *
+ * A chart reads the few columns of one series that it needs, as arrays of numbers. Texts are replaced by
+ * numbers: those of users in `users`, names in `series`, `data_string` and `data_index` in `labels`.
+ */
+
+export const users = sqliteTable(
+  'users',
+  { id: integer('id').primaryKey(), userId: text('user_id').notNull() },
+  (table) => [uniqueIndex('users_user_id').on(table.userId)],
+);
+
+/** What is charted: a metric's name, or an event's type. */
+export const series = sqliteTable(
+  'series',
+  {
+    id: integer('id').primaryKey(),
+    kind: text('kind', { enum: ['metric', 'analytics'] }).notNull(),
+    name: text('name').notNull(),
+  },
+  (table) => [uniqueIndex('series_kind_name').on(table.kind, table.name)],
+);
+
+/** The labels of a series: what its rows have as `data_string` or `data_index`. */
+export const labels = sqliteTable(
+  'labels',
+  { id: integer('id').primaryKey(), seriesId: integer('series_id').notNull(), label: text('label').notNull() },
+  (table) => [uniqueIndex('labels_series_label').on(table.seriesId, table.label)],
+);
+
+/** A run of rows of one series, in the order of their commits. The arrays have `rows` elements each. */
+export const chunks = sqliteTable(
+  'chunks',
+  {
+    id: integer('id').primaryKey(),
+    seriesId: integer('series_id').notNull(),
+    rows: integer('rows').notNull(),
+    /** The smallest and the largest of `times`. */
+    minTime: integer('min_time').notNull(),
+    maxTime: integer('max_time').notNull(),
+    /** `happened_at` as doubles: microseconds since 1970, exact. */
+    times: blob('times', { mode: 'buffer' }).notNull(),
+    /** Keys of `users`, 32 bits each. */
+    users: blob('users', { mode: 'buffer' }).notNull(),
+    /** Keys of `labels`, 32 bits each. */
+    labels: blob('labels', { mode: 'buffer' }).notNull(),
+    /** `metric_value` as doubles; empty for events. */
+    values: blob('values', { mode: 'buffer' }).notNull(),
+  },
+  (table) => [index('chunks_series').on(table.seriesId, table.minTime, table.maxTime, table.rows)],
+);
+
+/** How far the chunks have come, by kind: they hold every row up to this `seq`, and none above it. */
+export const watermarks = sqliteTable('watermarks', {
+  kind: text('kind', { enum: ['metric', 'analytics'] }).primaryKey(),
+  seq: integer('seq').notNull(),
 });

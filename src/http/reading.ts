@@ -1,0 +1,331 @@
+import { Elysia } from 'elysia';
+import type { CachedVerifier } from '../auth/token-cache.ts';
+import type { Principal } from '../auth/verifier.ts';
+import { Failure } from '../errors.ts';
+import type { BucketQuestion } from '../reading/question.ts';
+import type { Reader } from '../reading/reader.ts';
+import type { Kind } from '../storage/columns.ts';
+import { authenticate } from './auth.ts';
+import { readingRoute } from './openapi.ts';
+import {
+  BUCKETS,
+  CURSOR,
+  cursorOf,
+  documented,
+  groupBy,
+  LIMIT,
+  NAME,
+  nameFilter,
+  RANGE,
+  readQuery,
+  refuseReversed,
+  refuseSteps,
+  STEPS,
+  TYPE,
+  USER_ID,
+  WITHIN,
+} from './query.ts';
+
+/** What the reading routes work with. */
+export interface ReadingParts {
+  readonly verify: CachedVerifier;
+  readonly reader: Reader;
+}
+
+const DEFAULT_TOP = 10;
+const DEFAULT_LIMIT = 100;
+const DEFAULT_WITHIN = 7 * 86_400;
+
+const SERIES = {
+  name: NAME,
+  ...RANGE,
+  ...BUCKETS,
+  group_by: groupBy('data_string'),
+  data_string: nameFilter('Only values of this `data_string`.'),
+  user_id: USER_ID,
+};
+const COUNTS = {
+  type: TYPE,
+  ...RANGE,
+  ...BUCKETS,
+  group_by: groupBy('data_index'),
+  data_index: nameFilter('Only events of this `data_index`.'),
+  user_id: USER_ID,
+};
+const FUNNEL = { type: TYPE, step: STEPS, ...RANGE, within: WITHIN, user_id: USER_ID };
+const RECORDS = {
+  metric: {
+    name: nameFilter('Only this metric.'),
+    data_string: nameFilter('Only values of this `data_string`.'),
+  },
+  analytics: {
+    type: nameFilter('Only this type of event.'),
+    data_index: nameFilter('Only events of this `data_index`.'),
+  },
+};
+
+/** The routes that answer questions. What a token may see is decided here, before a question is asked. */
+export function reading({ verify, reader }: ReadingParts) {
+  const identify = async (request: Request): Promise<Principal> => authenticate(request.headers, verify);
+
+  const listNames = async (request: Request, kind: Kind): Promise<string> => {
+    const principal = await identify(request);
+    const query = readQuery(request.url, { user_id: USER_ID });
+    return reader.ask('names', { kind, user: scopeOf(principal, query.user_id) });
+  };
+
+  const page = async (request: Request, kind: Kind): Promise<string> => {
+    const principal = await identify(request);
+    const common = readQuery(request.url, { ...RANGE, user_id: USER_ID, limit: LIMIT, cursor: CURSOR });
+    refuseReversed(common);
+    const own = readQuery(request.url, { ...RECORDS.metric, ...RECORDS.analytics });
+    const filter = {
+      user: scopeOf(principal, common.user_id),
+      from: common.from,
+      to: common.to,
+      name: kind === 'metric' ? own.name : own.type,
+      label: kind === 'metric' ? own.data_string : own.data_index,
+    };
+    const text = await reader.ask('page', {
+      kind,
+      filter,
+      before: common.cursor,
+      limit: common.limit ?? DEFAULT_LIMIT,
+    });
+    const [, next = 'null'] = /,"next":(\d+|null)\}$/.exec(text) ?? [];
+    const cursor = next === 'null' ? null : cursorOf(Number(next));
+    return text.replace(/,"next":(?:\d+|null)\}$/, `,"next_cursor":${JSON.stringify(cursor)}}`);
+  };
+
+  return new Elysia({ name: 'reading' })
+    .onAfterHandle({ as: 'local' }, ({ set }) => {
+      set.headers['content-type'] = 'application/json';
+    })
+    .get('/api/metrics', ({ request }) => listNames(request, 'metric').then((list) => `{"metrics":${list}}`), {
+      detail: readingRoute(
+        'List the metrics',
+        'Names of metrics with their count, and when the first and the last of them happened.',
+        documented({ user_id: USER_ID }),
+        {
+          metrics: [
+            {
+              name: 'page_load_time',
+              count: 3,
+              first_seen: '2026-03-01T10:00:00Z',
+              last_seen: '2026-03-02T08:30:00.5Z',
+            },
+          ],
+        },
+      ),
+    })
+    .get('/api/analytics', ({ request }) => listNames(request, 'analytics').then((list) => `{"types":${list}}`), {
+      detail: readingRoute(
+        'List the event types',
+        'Types of events with their count, and when the first and the last of them happened.',
+        documented({ user_id: USER_ID }),
+        {
+          types: [
+            {
+              type: 'tutorial_step',
+              count: 3,
+              first_seen: '2026-03-01T10:00:00Z',
+              last_seen: '2026-03-02T08:30:00.5Z',
+            },
+          ],
+        },
+      ),
+    })
+    .get(
+      '/api/metrics/series',
+      async ({ request }) => {
+        const principal = await identify(request);
+        const { name, data_string, group_by, ...query } = readQuery(request.url, SERIES);
+        return reader.ask('series', bucketQuestion(principal, { ...query, name, label: data_string, group: group_by }));
+      },
+      {
+        detail: readingRoute(
+          'A metric over time',
+          'Per bucket: count, sum, average, least and greatest value, and the percentiles 50, 95 and 99, which are exact. Empty buckets are there, with a count of 0 and null.',
+          documented(SERIES),
+          {
+            name: 'page_load_time',
+            from: '2026-03-01T00:00:00+01:00',
+            to: '2026-03-02T00:00:00+01:00',
+            tz: 'Europe/Berlin',
+            percentiles: { method: 'percentile_cont', error: 0 },
+            buckets: [
+              {
+                start: '2026-03-01T00:00:00+01:00',
+                count: 2,
+                sum: 5,
+                avg: 2.5,
+                min: 2,
+                max: 3,
+                p50: 2.5,
+                p95: 2.95,
+                p99: 2.99,
+              },
+            ],
+          },
+        ),
+      },
+    )
+    .get(
+      '/api/analytics/counts',
+      async ({ request }) => {
+        const principal = await identify(request);
+        const { type, data_index, group_by, ...query } = readQuery(request.url, COUNTS);
+        return reader.ask(
+          'counts',
+          bucketQuestion(principal, { ...query, name: type, label: data_index, group: group_by }),
+        );
+      },
+      {
+        detail: readingRoute(
+          'Events over time',
+          'Per bucket, and by `data_index` where asked: how many events, and how many users, both exact.',
+          documented(COUNTS),
+          {
+            type: 'tutorial_step',
+            from: '2026-03-01T00:00:00Z',
+            to: '2026-03-02T00:00:00Z',
+            tz: 'UTC',
+            count: 5,
+            unique_users: 3,
+            buckets: [{ start: '2026-03-01T00:00:00Z', count: 5, unique_users: 3 }],
+            groups: [
+              {
+                data_index: 'step_3',
+                count: 4,
+                unique_users: 3,
+                buckets: [{ start: '2026-03-01T00:00:00Z', count: 4, unique_users: 3 }],
+              },
+            ],
+            other: {
+              labels: 1,
+              count: 1,
+              unique_users: 1,
+              buckets: [{ start: '2026-03-01T00:00:00Z', count: 1, unique_users: 1 }],
+            },
+          },
+        ),
+      },
+    )
+    .get(
+      '/api/analytics/funnel',
+      async ({ request }) => {
+        const principal = await identify(request);
+        const { type, step, from, to, within, user_id } = readQuery(request.url, FUNNEL);
+        refuseReversed({ from, to });
+        refuseSteps(step);
+        return reader.ask('funnel', {
+          name: type,
+          steps: step,
+          from,
+          to,
+          within: within ?? DEFAULT_WITHIN,
+          user: scopeOf(principal, user_id),
+        });
+      },
+      {
+        detail: readingRoute(
+          'A funnel',
+          "How many users get through steps in their order. A user's way begins at an event of the first step; each further step is the earliest later event of that step, not later than `within` after the beginning. The way that gets furthest counts.",
+          documented(FUNNEL),
+          {
+            type: 'tutorial_step',
+            from: '2026-03-01T00:00:00Z',
+            to: '2026-03-02T00:00:00Z',
+            tz: 'UTC',
+            within_seconds: 604800,
+            steps: [
+              { step: 'step_1', users: 4, conversion: 1, conversion_from_previous: 1, median_seconds: null },
+              { step: 'step_2', users: 2, conversion: 0.5, conversion_from_previous: 0.5, median_seconds: 31.5 },
+            ],
+          },
+        ),
+      },
+    )
+    .get('/api/records/metrics', ({ request }) => page(request, 'metric'), {
+      detail: readingRoute(
+        'Metrics, newest first',
+        'Rows as they were recorded, in the order of their receipt. A page may have fewer than asked for, also none: there is more as long as `next_cursor` is not null.',
+        documented({ ...RECORDS.metric, ...RANGE, user_id: USER_ID, limit: LIMIT, cursor: CURSOR }),
+        {
+          records: [
+            {
+              id: '019aab3c-5f00-7001-9c3e-5a1d7f0b2c44',
+              user_id: 'user-42',
+              timestamp: '2026-03-01T10:00:00Z',
+              received_at: '2026-03-01T10:00:00.25Z',
+              metric_name: 'page_load_time',
+              metric_value: 2.5,
+              data_string: '/dashboard',
+            },
+          ],
+          next_cursor: null,
+        },
+      ),
+    })
+    .get('/api/records/analytics', ({ request }) => page(request, 'analytics'), {
+      detail: readingRoute(
+        'Events, newest first',
+        'As for metrics.',
+        documented({ ...RECORDS.analytics, ...RANGE, user_id: USER_ID, limit: LIMIT, cursor: CURSOR }),
+        {
+          records: [
+            {
+              id: '019aab3c-5f00-7001-9c3e-5a1d7f0b2c44',
+              user_id: 'user-42',
+              timestamp: '2026-03-01T10:00:00Z',
+              received_at: '2026-03-01T10:00:00.25Z',
+              type: 'tutorial_step',
+              data_index: 'step_3',
+              data: { step: 3, outcome: 'completed' },
+            },
+          ],
+          next_cursor: null,
+        },
+      ),
+    });
+}
+
+/** Puts a question with the scope of its asker. */
+function bucketQuestion(
+  principal: Principal,
+  query: {
+    name: string;
+    from: number | undefined;
+    to: number | undefined;
+    interval: BucketQuestion['interval'];
+    tz: string | undefined;
+    top: number | undefined;
+    group: string | undefined;
+    label: string | undefined;
+    user_id: string | undefined;
+  },
+): BucketQuestion {
+  refuseReversed(query);
+  const { name, from, to, interval, label } = query;
+  return {
+    name,
+    from,
+    to,
+    interval,
+    label,
+    zone: query.tz ?? 'UTC',
+    top: query.group === undefined ? undefined : (query.top ?? DEFAULT_TOP),
+    user: scopeOf(principal, query.user_id),
+  };
+}
+
+/**
+ * Whose rows a token may see: an admin's all, or those of the user that it names; everyone else's their own.
+ *
+ * @throws {Failure} `forbidden` when somebody else is named
+ */
+export function scopeOf({ userId, isAdmin }: Principal, named: string | undefined): string | undefined {
+  if (isAdmin) return named;
+  if (named !== undefined && named !== userId) throw new Failure('forbidden');
+  return userId;
+}

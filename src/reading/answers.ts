@@ -1,0 +1,93 @@
+import type { Database } from 'bun:sqlite';
+import { ColumnStore, type Kind } from '../storage/columns.ts';
+import { type Erased, eraseUser } from '../storage/erasure.ts';
+import { type RecordFilter, readWindow } from '../storage/records.ts';
+import { counts } from './counts.ts';
+import { type ExportQuestion, exportRecords } from './export.ts';
+import { type FunnelQuestion, funnel } from './funnel.ts';
+import { names } from './names.ts';
+import { type BucketQuestion, createBudget } from './question.ts';
+import { recordJson } from './record-text.ts';
+import { series } from './series.ts';
+
+/** How long a question may take, in milliseconds, and how many rows it may look at. */
+export const QUESTION_LIMITS = { milliseconds: 10_000, rows: 100_000_000 };
+/** How long a page of records is looked for, in milliseconds: what has been found by then is the page. */
+const PAGE_TIME = 1_000;
+
+/** A page of records. */
+export interface PageQuestion {
+  readonly kind: Kind;
+  readonly filter: RecordFilter;
+  /** The `seq` below which to begin; undefined: at the newest. */
+  readonly before: number | undefined;
+  readonly limit: number;
+}
+
+/**
+ * Everything that can be asked of a database, by name. Answers are JSON text, save those of exports. Each
+ * question sees all rows that were committed when it was asked.
+ */
+export function createAnswers(client: Database) {
+  const store = new ColumnStore(client);
+  const exports = new Map<number, Generator<Uint8Array>>();
+  let lastExport = 0;
+
+  function budget() {
+    const spend = createBudget(QUESTION_LIMITS.milliseconds, QUESTION_LIMITS.rows);
+    store.catchUp(() => spend(0));
+    return spend;
+  }
+
+  return {
+    names: ({ kind, user }: { kind: Kind; user: string | undefined }) =>
+      JSON.stringify(names(store, kind, user, budget())),
+    series: (question: BucketQuestion) => JSON.stringify(series(store, question, budget())),
+    counts: (question: BucketQuestion) => JSON.stringify(counts(store, question, budget())),
+    funnel: (question: FunnelQuestion) => JSON.stringify(funnel(store, question, budget())),
+
+    /** A page as `{"records":[…],"next":…}`: `next` is the `seq` to go on below, or null at the end. */
+    page({ kind, filter, before, limit }: PageQuestion): string {
+      const deadline = performance.now() + PAGE_TIME;
+      const found: string[] = [];
+      let next: number | undefined = before ?? Number.MAX_SAFE_INTEGER;
+      do {
+        const window: ReturnType<typeof readWindow> = readWindow(
+          client,
+          kind,
+          filter,
+          next,
+          'newest',
+          limit - found.length,
+        );
+        for (const row of window.rows) found.push(recordJson(kind, row));
+        next = window.next;
+      } while (next !== undefined && found.length < limit && performance.now() < deadline);
+      return `{"records":[${found.join(',')}],"next":${next ?? null}}`;
+    },
+
+    /** Begins an export; its parts are asked for one by one. */
+    openExport(question: ExportQuestion): number {
+      exports.set(++lastExport, exportRecords(client, question));
+      return lastExport;
+    },
+    /** The next part of an export; undefined when it is complete. */
+    nextPart(id: number): Uint8Array | undefined {
+      const { value, done } = exports.get(id)?.next() ?? { value: undefined, done: true };
+      if (done) exports.delete(id);
+      return value || undefined;
+    },
+    closeExport(id: number): void {
+      exports.delete(id);
+    },
+
+    /** Removes every trace of a user. */
+    erase: (userId: string): Erased => eraseUser(client, store, userId),
+    /** Makes the column store anew from the rows. */
+    rebuild: (): void => store.rebuild(),
+    /** Takes in what is new. */
+    catchUp: (): void => store.catchUp(),
+  };
+}
+
+export type Answers = ReturnType<typeof createAnswers>;

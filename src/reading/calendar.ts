@@ -1,0 +1,147 @@
+/** A length of buckets: so many of a unit of the calendar. */
+export interface Interval {
+  readonly count: number;
+  readonly unit: 'minute' | 'hour' | 'day' | 'week' | 'month' | 'year';
+}
+
+const UNITS: Readonly<Record<string, Interval['unit']>> = {
+  m: 'minute',
+  min: 'minute',
+  minute: 'minute',
+  h: 'hour',
+  hour: 'hour',
+  d: 'day',
+  day: 'day',
+  w: 'week',
+  week: 'week',
+  M: 'month',
+  mo: 'month',
+  month: 'month',
+  y: 'year',
+  year: 'year',
+};
+
+/** Minutes or hours of a bucket must divide these, so that buckets begin anew at each midnight. */
+const DIVIDES: Partial<Record<Interval['unit'], number>> = { minute: 1440, hour: 24 };
+
+/** More buckets than any chart has points. */
+export const MAX_BUCKETS = 10_000;
+
+/**
+ * Reads an interval: a unit, with a number before it or not, such as `day`, `15m`, `1h` or `month`.
+ *
+ * @returns undefined when it is none, or when its minutes or hours do not fit into a day
+ */
+export function parseInterval(text: string): Interval | undefined {
+  const [, digits = '1', name = '', plural] = /^(\d{1,4})?([a-zA-Z]+?)(s)?$/.exec(text) ?? [];
+  const unit = plural && name.length < 3 ? undefined : UNITS[name];
+  const count = Number(digits);
+  if (!unit || count < 1 || (DIVIDES[unit] ?? count) % count !== 0) return undefined;
+  return { count, unit };
+}
+
+/** Whether a text names a time zone of the IANA database. */
+export function isTimeZone(text: string): boolean {
+  // offsets such as +05:30 are zones to Temporal, but none of the database
+  if (!/^[A-Za-z]/.test(text)) return false;
+  try {
+    Temporal.Instant.fromEpochMilliseconds(0).toZonedDateTimeISO(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * Cuts a range of time into buckets that follow the local calendar: days, weeks (from Monday), months and
+ * years begin at local midnight, whatever daylight saving does; minutes and hours are counted from it, by
+ * the clock on the wall where they are longer than an hour.
+ *
+ * @param from the start of the range, and @param to its end (not in it), in microseconds since 1970
+ * @param interval undefined: one bucket, from start to end
+ * @returns the starts of the buckets, rising, and behind them the end of the last: the first start may lie
+ *   before the range. Undefined when there would be more than {@link MAX_BUCKETS}
+ */
+export function bucketEdges(
+  from: number,
+  to: number,
+  interval: Interval | undefined,
+  zone: string,
+): Float64Array | undefined {
+  if (to <= from) return new Float64Array(0);
+  if (!interval) return Float64Array.of(from, to);
+  const edges: number[] = [];
+  for (const edge of edgesFrom(instantOf(from).toZonedDateTimeISO(zone), interval)) {
+    // a day, or an hour, that a change of the clocks leaves out begins with the next one
+    if (edge <= (edges.at(-1) ?? Number.NEGATIVE_INFINITY)) continue;
+    if (edge <= from) edges.length = 0;
+    edges.push(edge);
+    if (edge >= to) return Float64Array.from(edges);
+    if (edges.length > MAX_BUCKETS) return undefined;
+  }
+  return undefined;
+}
+
+/** The starts of buckets in microseconds since 1970, from one that is at or before the given time. */
+function* edgesFrom(time: Temporal.ZonedDateTime, { count, unit }: Interval): Generator<number> {
+  const day = time.startOfDay();
+  if (unit === 'minute' || unit === 'hour') {
+    const minutes = unit === 'hour' ? count * 60 : count;
+    for (let start = day; ; ) {
+      const end = start.add({ days: 1 }).startOfDay();
+      yield* withinDay(start, end, minutes);
+      start = end;
+    }
+  }
+  const first = startOf(day, count, unit);
+  for (let i = 0; ; i++) yield microsecondsOf(first.add({ [`${unit}s`]: i * count }).startOfDay());
+}
+
+/** The starts of the buckets of one local day, which may have more or less than 24 hours. */
+function* withinDay(start: Temporal.ZonedDateTime, end: Temporal.ZonedDateTime, minutes: number): Generator<number> {
+  if (minutes <= 60) {
+    const stop = microsecondsOf(end);
+    for (let at = microsecondsOf(start); at < stop; at += minutes * 60_000_000) yield at;
+    return;
+  }
+  yield microsecondsOf(start);
+  const date = start.toPlainDate();
+  for (let minute = minutes; minute < 1440; minute += minutes) {
+    const wall = date.toPlainDateTime({ hour: Math.floor(minute / 60), minute: minute % 60 });
+    yield microsecondsOf(wall.toZonedDateTime(start.timeZoneId));
+  }
+}
+
+/** The start of the calendar's unit in which a day lies; several are counted from the year 1970. */
+function startOf(day: Temporal.ZonedDateTime, count: number, unit: Interval['unit']): Temporal.ZonedDateTime {
+  const date = day.toPlainDate();
+  const first =
+    unit === 'week'
+      ? date.subtract({ days: date.dayOfWeek - 1 })
+      : unit === 'month'
+        ? date.with({ day: 1 })
+        : unit === 'year'
+          ? date.with({ month: 1, day: 1 })
+          : date;
+  // 1970-01-05 is the first Monday
+  const origin = Temporal.PlainDate.from(unit === 'week' ? '1970-01-05' : '1970-01-01');
+  const key = `${unit}s` as 'days' | 'weeks' | 'months' | 'years';
+  const passed = origin.until(first, { largestUnit: key })[key];
+  const over = ((passed % count) + count) % count;
+  return first.subtract({ [key]: over }).toZonedDateTime(day.timeZoneId);
+}
+
+/** A time as RFC 3339 in a zone, with microseconds where there are any. */
+export function formatInZone(microseconds: number, zone: string): string {
+  if (zone === 'UTC') return instantOf(microseconds).toString();
+  const zoned = instantOf(microseconds).toZonedDateTimeISO(zone);
+  return zoned.toString({ timeZoneName: 'never' });
+}
+
+function instantOf(microseconds: number): Temporal.Instant {
+  return Temporal.Instant.fromEpochNanoseconds(BigInt(microseconds) * 1000n);
+}
+
+function microsecondsOf(time: Temporal.ZonedDateTime): number {
+  return Number(time.epochNanoseconds / 1000n);
+}

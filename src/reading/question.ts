@@ -1,0 +1,181 @@
+import type { Chunk, ColumnStore, Extent, Series } from '../storage/columns.ts';
+import { bucketEdges, formatInZone, type Interval } from './calendar.ts';
+
+/** What every question over a series has. Times are microseconds since 1970. */
+export interface Question {
+  /** The metric's name or the event's type. */
+  readonly name: string;
+  /** Start of the range; undefined: the first row's time. */
+  readonly from: number | undefined;
+  /** End of the range, not in it; undefined: just behind the last row. */
+  readonly to: number | undefined;
+  /** Rows of this user alone; undefined: of all. */
+  readonly user: string | undefined;
+}
+
+/** A question whose answer comes by buckets. */
+export interface BucketQuestion extends Question {
+  /** Length of a bucket; undefined: one for the whole range. */
+  readonly interval: Interval | undefined;
+  /** The zone whose calendar buckets follow, by its IANA name. */
+  readonly zone: string;
+  /** Rows with this label alone. */
+  readonly label: string | undefined;
+  /** How many of the most frequent labels get an answer of their own; undefined: the answer is not by label. */
+  readonly top: number | undefined;
+}
+
+/** Stops a question that takes too much: called before each chunk of rows, throws {@link TooLarge}. */
+export type Budget = (rows: number) => void;
+
+/** The question is too large to be answered: its time, its rows or its buckets go beyond the limit. */
+export class TooLarge extends Error {
+  override readonly name = 'TooLarge';
+}
+
+/**
+ * @param milliseconds how long a question may take
+ * @param rows how many rows it may look at
+ */
+export function createBudget(milliseconds: number, rows: number): Budget {
+  const deadline = performance.now() + milliseconds;
+  let left = rows;
+  return (more) => {
+    left -= more;
+    if (left < 0) throw new TooLarge(`more than ${rows} rows`);
+    if (performance.now() > deadline) throw new TooLarge(`more than ${milliseconds} ms`);
+  };
+}
+
+/** The rows that a question is about, ready to be walked through. */
+export interface Selection {
+  readonly series: Series | undefined;
+  readonly from: number;
+  readonly to: number;
+  /** The chunks that may have such rows. */
+  readonly chunks: () => Generator<Chunk>;
+  /** The number of the user whose rows count; -1: all. */
+  readonly user: number;
+  /** All rows of the series that the reader may see; undefined where there are none, or the range has both ends. */
+  readonly extent: Extent | undefined;
+}
+
+/** Finds the series and the range of a question. The rows of a user who has none are no rows. */
+export function select(
+  store: ColumnStore,
+  kind: 'metric' | 'analytics',
+  question: Question,
+  budget: Budget,
+): Selection {
+  const series = store.find(kind, question.name);
+  const user = question.user === undefined ? -1 : store.user(question.user);
+  const open = question.from === undefined || question.to === undefined;
+  const extent = open && series && user !== undefined ? extentOf(store, series, user, budget) : undefined;
+  const from = question.from ?? extent?.minTime ?? question.to ?? 0;
+  const to = question.to ?? (extent ? Math.max(extent.maxTime + 1, from) : from);
+  return {
+    series,
+    from,
+    to,
+    user: user ?? -1,
+    extent,
+    *chunks() {
+      if (!series || user === undefined || to <= from) return;
+      for (const chunk of store.chunks(series, from, to)) {
+        budget(chunk.rows);
+        yield chunk;
+      }
+    },
+  };
+}
+
+/** The first and the last time of a series, as far as its reader may see it. */
+function extentOf(store: ColumnStore, series: Series, user: number, budget: Budget): Extent | undefined {
+  if (user < 0) return store.extent(series);
+  let rows = 0;
+  let minTime = Number.POSITIVE_INFINITY;
+  let maxTime = Number.NEGATIVE_INFINITY;
+  for (const chunk of store.chunks(series)) {
+    budget(chunk.rows);
+    const { users, times } = chunk;
+    for (let i = 0; i < users.length; i++) {
+      if (users[i] !== user) continue;
+      rows++;
+      const time = times[i] as number;
+      if (time < minTime) minTime = time;
+      if (time > maxTime) maxTime = time;
+    }
+  }
+  return rows === 0 ? undefined : { rows, minTime, maxTime };
+}
+
+/** The range of a selection as text; null at an end that was not given, where no row could give it. */
+export function rangeOf({ from, to, extent }: Selection, question: Question, zone: string) {
+  const known = (end: number | undefined) => end !== undefined || extent !== undefined;
+  return {
+    from: known(question.from) ? formatInZone(from, zone) : null,
+    to: known(question.to) ? formatInZone(to, zone) : null,
+    tz: zone,
+  };
+}
+
+/** Finds the buckets of a selection. */
+export function edgesOf({ from, to }: Selection, { interval, zone }: BucketQuestion): Float64Array {
+  const edges = bucketEdges(from, to, interval, zone);
+  if (!edges) throw new TooLarge('too many buckets');
+  return edges;
+}
+
+/**
+ * Finds the bucket of a time.
+ *
+ * @param edges at least two, rising; the time must lie in [first, last)
+ * @param near the bucket of the row before: rows come nearly in the order of time
+ */
+export function bucketOf(edges: Float64Array, time: number, near: number): number {
+  if (time >= (edges[near] as number) && time < (edges[near + 1] as number)) return near;
+  let low = 0;
+  let high = edges.length - 2;
+  while (low < high) {
+    const middle = (low + high + 1) >> 1;
+    if ((edges[middle] as number) <= time) low = middle;
+    else high = middle - 1;
+  }
+  return low;
+}
+
+/** The labels that have an answer of their own, and what the rest is. */
+export interface Groups {
+  /** The numbers of the labels, the most frequent first. */
+  readonly labels: readonly number[];
+  /** How many labels there are beside them. */
+  readonly others: number;
+  /** The group of each label's number; `labels.length` for the rest. */
+  readonly groupOf: Uint32Array;
+}
+
+/** Finds the most frequent labels of a selection. Of equally frequent ones the first recorded goes first. */
+export function topLabels(store: ColumnStore, selection: Selection, top: number): Groups {
+  const counts = new Float64Array(store.labelLimit);
+  const { from, to, user } = selection;
+  for (const { times, users, labels } of selection.chunks()) {
+    for (let i = 0; i < times.length; i++) {
+      const time = times[i] as number;
+      if (time >= from && time < to && (user < 0 || users[i] === user)) (counts[labels[i] as number] as number)++;
+    }
+  }
+  const present: number[] = [];
+  for (let label = 0; label < counts.length; label++) if ((counts[label] as number) > 0) present.push(label);
+  present.sort((a, b) => (counts[b] as number) - (counts[a] as number) || a - b);
+  const labels = present.slice(0, top);
+  const groupOf = new Uint32Array(store.labelLimit).fill(labels.length);
+  labels.forEach((label, group) => {
+    groupOf[label] = group;
+  });
+  return { labels, others: present.length - labels.length, groupOf };
+}
+
+/** The one group of an answer that is not by label. */
+export function oneGroup(store: ColumnStore): Groups {
+  return { labels: [], others: 0, groupOf: new Uint32Array(store.labelLimit) };
+}

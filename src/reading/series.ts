@@ -1,0 +1,136 @@
+import type { ColumnStore } from '../storage/columns.ts';
+import { formatInZone } from './calendar.ts';
+import {
+  type BucketQuestion,
+  type Budget,
+  bucketOf,
+  edgesOf,
+  oneGroup,
+  rangeOf,
+  select,
+  topLabels,
+} from './question.ts';
+
+/** What is known of the values of a bucket. All but the first two are null where there are none. */
+export interface Statistics {
+  readonly count: number;
+  readonly sum: number;
+  readonly avg: number | null;
+  readonly min: number | null;
+  readonly max: number | null;
+  /** Percentiles, exact: interpolated between the two nearest values, as SQL's PERCENTILE_CONT does. */
+  readonly p50: number | null;
+  readonly p95: number | null;
+  readonly p99: number | null;
+}
+
+/** A metric over time. */
+export interface SeriesAnswer {
+  readonly name: string;
+  /** The range, RFC 3339; null where no row could give it. */
+  readonly from: string | null;
+  readonly to: string | null;
+  readonly tz: string;
+  /** How the percentiles were found, and how far they can be off. */
+  readonly percentiles: { readonly method: 'percentile_cont'; readonly error: 0 };
+  readonly buckets: readonly (Statistics & { start: string })[];
+  /** By label, the most frequent first. */
+  readonly groups?: readonly { data_string: string; buckets: readonly (Statistics & { start: string })[] }[];
+  /** All labels beside those in `groups`, together. */
+  readonly other?: { labels: number; buckets: readonly (Statistics & { start: string })[] };
+}
+
+/** Answers for a metric over time: its values are sorted into buckets, and each bucket's values by size. */
+export function series(store: ColumnStore, question: BucketQuestion, budget: Budget): SeriesAnswer {
+  const selection = select(store, 'metric', question, budget);
+  const { from, to, user } = selection;
+  const edges = edgesOf(selection, question);
+  const buckets = Math.max(0, edges.length - 1);
+  const groups = question.top === undefined ? oneGroup(store) : topLabels(store, selection, question.top);
+  const label =
+    question.label === undefined ? -1 : ((selection.series && store.label(selection.series, question.label)) ?? 0);
+
+  // the values slot by slot, a slot being a bucket of a group: first how many each has, then they themselves
+  const slots = buckets * (groups.labels.length + 1);
+  const starts = new Uint32Array(slots + 1);
+  const walk = (visit: (slot: number, value: number) => void) => {
+    for (const { times, users, labels, values } of selection.chunks()) {
+      let bucket = 0;
+      for (let i = 0; i < times.length; i++) {
+        const time = times[i] as number;
+        if (time < from || time >= to || (user >= 0 && users[i] !== user)) continue;
+        if (label >= 0 && labels[i] !== label) continue;
+        bucket = bucketOf(edges, time, bucket);
+        visit((groups.groupOf[labels[i] as number] as number) * buckets + bucket, values[i] as number);
+      }
+    }
+  };
+  walk((slot) => (starts[slot + 1] as number)++);
+  for (let slot = 0; slot < slots; slot++) (starts[slot + 1] as number) += starts[slot] as number;
+  const values = new Float64Array(starts[slots] as number);
+  const next = starts.slice();
+  walk((slot, value) => {
+    values[(next[slot] as number)++] = value;
+  });
+
+  const labelsOfEdges = Array.from(edges.subarray(0, buckets), (edge) => formatInZone(edge, question.zone));
+  const slotsOf = (group: number) =>
+    labelsOfEdges.map((start, bucket) => {
+      const slot = group * buckets + bucket;
+      return { start, ...statistics(values.subarray(starts[slot], starts[slot + 1])) };
+    });
+  const answer = {
+    name: question.name,
+    ...rangeOf(selection, question, question.zone),
+    percentiles: { method: 'percentile_cont', error: 0 },
+  } as const;
+  if (question.top === undefined) return { ...answer, buckets: slotsOf(0) };
+  const named = groups.labels.map((number, group) => ({
+    data_string: store.labelText(number),
+    buckets: slotsOf(group),
+  }));
+  const other = { labels: groups.others, buckets: slotsOf(groups.labels.length) };
+  return { ...answer, buckets: totals(values, starts, slots, labelsOfEdges), groups: named, other };
+}
+
+/** The buckets of all groups together. */
+function totals(values: Float64Array, starts: Uint32Array, slots: number, labels: readonly string[]) {
+  return labels.map((start, bucket) => {
+    const parts: Float64Array[] = [];
+    for (let slot = bucket; slot < slots; slot += labels.length) {
+      parts.push(values.subarray(starts[slot], starts[slot + 1]));
+    }
+    const all = new Float64Array(parts.reduce((sum, part) => sum + part.length, 0));
+    let at = 0;
+    for (const part of parts) {
+      all.set(part, at);
+      at += part.length;
+    }
+    return { start, ...statistics(all) };
+  });
+}
+
+/** @param values in any order; they are sorted */
+function statistics(values: Float64Array): Statistics {
+  const count = values.length;
+  if (count === 0) return { count, sum: 0, avg: null, min: null, max: null, p50: null, p95: null, p99: null };
+  let sum = 0;
+  for (let i = 0; i < count; i++) sum += values[i] as number;
+  values.sort();
+  const percentile = (fraction: number) => {
+    const rank = fraction * (count - 1);
+    const low = values[Math.floor(rank)] as number;
+    const high = values[Math.ceil(rank)] as number;
+    return low + (high - low) * (rank - Math.floor(rank));
+  };
+  return {
+    count,
+    sum,
+    avg: sum / count,
+    min: values[0] as number,
+    max: values[count - 1] as number,
+    p50: percentile(0.5),
+    p95: percentile(0.95),
+    p99: percentile(0.99),
+  };
+}

@@ -1,0 +1,59 @@
+import { Database } from 'bun:sqlite';
+import { parentPort, workerData } from 'node:worker_threads';
+import { type Answers, createAnswers } from './answers.ts';
+import { TooLarge } from './question.ts';
+
+/*
+ * The thread that answers questions, with a connection of its own. Whatever it does, requests that record
+ * go on: it only shares the processor, and for a moment the writer's lock when it writes chunks.
+ */
+
+/** What the thread is asked. */
+export interface Asked {
+  readonly id: number;
+  readonly name: keyof Answers;
+  readonly argument: unknown;
+}
+
+/** What it answers: a value, or an error by its kind. */
+export type Answered =
+  | { readonly id: number; readonly value: unknown }
+  | {
+      readonly id: number;
+      readonly error: { readonly tooLarge: boolean; readonly message: string; readonly errno?: number };
+    };
+
+/** Opens a database for reading, and for what is derived from its rows. */
+export function openForReading(path: string): Database {
+  const client = new Database(path, { strict: true });
+  client.run('PRAGMA busy_timeout = 5000');
+  client.run('PRAGMA synchronous = NORMAL');
+  client.run('PRAGMA secure_delete = ON');
+  return client;
+}
+
+if (parentPort) {
+  const port = parentPort;
+  const client = openForReading((workerData as { path: string }).path);
+  const answers = createAnswers(client);
+  port.on('message', (message: Asked | 'close') => {
+    if (message === 'close') {
+      client.close();
+      port.close();
+      return;
+    }
+    const { id, name, argument } = message;
+    try {
+      // the names and their arguments are paired where the question is asked: see Reader
+      const value = (answers[name] as (argument: unknown) => unknown)(argument);
+      port.postMessage({ id, value } satisfies Answered);
+    } catch (error) {
+      const { message: text, errno } = error as Error & { errno?: number };
+      const tooLarge = error instanceof TooLarge;
+      port.postMessage({
+        id,
+        error: { tooLarge, message: text, ...(errno !== undefined && { errno }) },
+      } satisfies Answered);
+    }
+  });
+}

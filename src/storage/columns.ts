@@ -1,0 +1,541 @@
+import type { Database } from 'bun:sqlite';
+import { LRUCache } from 'lru-cache';
+
+/** Which of the two tables of records a series comes from. */
+export type Kind = 'metric' | 'analytics';
+
+/** Rows that are kept in memory before they become chunks: about 2 MB. A start reads that many again. */
+const FLUSH_ROWS = 65_536;
+/** Rows of a chunk, at most: 3 MB. */
+const MAX_CHUNK_ROWS = 131_072;
+/** Rows read in one statement, so that no reader keeps the write-ahead log from being reused for long. */
+const READ_ROWS = 20_000;
+/** Decoded chunks kept in memory, in bytes. */
+const CHUNK_CACHE_BYTES = 96 * 1024 * 1024;
+/** Texts whose numbers are kept in memory, of users and of labels each: about 20 MB at most. */
+const TEXT_CACHE = 100_000;
+
+/** A run of rows of one series; the arrays have one element a row. */
+export interface Chunk {
+  readonly rows: number;
+  /** When it happened, in microseconds since 1970. */
+  readonly times: Float64Array;
+  /** Numbers of users. */
+  readonly users: Uint32Array;
+  /** Numbers of labels. */
+  readonly labels: Uint32Array;
+  /** The values of a metric; empty for events. */
+  readonly values: Float64Array;
+  /** The smallest and the largest time. */
+  readonly minTime: number;
+  readonly maxTime: number;
+}
+
+/** A metric's name or an event's type, with its number. */
+export interface Series {
+  readonly id: number;
+  readonly kind: Kind;
+  readonly name: string;
+}
+
+/** How many rows there are, and when the first and the last of them happened. */
+export interface Extent {
+  readonly rows: number;
+  readonly minTime: number;
+  readonly maxTime: number;
+}
+
+const TABLES = {
+  metric: { table: 'metrics', columns: 'metric_name AS name, data_string AS label, metric_value AS value' },
+  analytics: { table: 'analytics', columns: 'type AS name, data_index AS label, 0 AS value' },
+} as const;
+const KINDS: readonly Kind[] = ['metric', 'analytics'];
+
+/** What makes a column of a record: its key, and what is charted. */
+interface SourceRow {
+  readonly seq: number;
+  readonly user_id: string;
+  readonly happened_at: number;
+  readonly name: string;
+  readonly label: string;
+  readonly value: number;
+}
+
+/**
+ * The column store over a database: it follows the tables of records, and serves each series as arrays.
+ *
+ * The newest rows are in memory; whenever there are {@link FLUSH_ROWS} of them they become chunks in one
+ * transaction, with the watermark that says so. After a crash the rows above the watermark are read again,
+ * so that chunks and rows never disagree. There must be one for each database file.
+ */
+export class ColumnStore {
+  readonly #client: Database;
+  readonly #users: Dictionary;
+  readonly #labels: Dictionary;
+  readonly #series = new Map<string, Series>();
+  readonly #newSeries: Series[] = [];
+  #nextSeries = 1;
+  /** How far the rows have been read, by kind. */
+  readonly #read: Record<Kind, number> = { metric: 0, analytics: 0 };
+  readonly #tails = new Map<number, Tail>();
+  #tailRows = 0;
+  readonly #cache = new LRUCache<number, Chunk>({
+    maxSize: CHUNK_CACHE_BYTES,
+    sizeCalculation: ({ rows }) => rows * 24 + 1,
+  });
+
+  constructor(client: Database) {
+    this.#client = client;
+    this.#users = new Dictionary(client, 'users');
+    this.#labels = new Dictionary(client, 'labels');
+    this.reload();
+  }
+
+  /** Forgets what is in memory, and goes on from what the database says. */
+  reload(): void {
+    this.#series.clear();
+    this.#newSeries.length = 0;
+    this.#tails.clear();
+    this.#tailRows = 0;
+    this.#cache.clear();
+    this.#users.reload();
+    this.#labels.reload();
+    for (const kind of KINDS) this.#read[kind] = 0;
+    for (const { kind, seq } of this.#client.query<{ kind: Kind; seq: number }, []>('SELECT * FROM watermarks').all()) {
+      this.#read[kind] = seq;
+    }
+    for (const one of this.#client.query<Series, []>('SELECT id, kind, name FROM series').all()) {
+      this.#series.set(keyOf(one.kind, one.name), one);
+    }
+    this.#nextSeries = Math.max(0, ...[...this.#series.values()].map(({ id }) => id)) + 1;
+  }
+
+  /**
+   * Takes in every row that is committed by now.
+   *
+   * @param mayGoOn asked between statements; throws to break off, which loses nothing
+   */
+  catchUp(mayGoOn: () => void = () => {}): void {
+    for (const kind of KINDS) {
+      const { table, columns } = TABLES[kind];
+      const next = this.#client.query<SourceRow, [number, number]>(
+        `SELECT seq, user_id, happened_at, ${columns} FROM ${table} WHERE seq > ? ORDER BY seq LIMIT ?`,
+      );
+      for (let rows = READ_ROWS; rows === READ_ROWS; ) {
+        mayGoOn();
+        const read = next.all(this.#read[kind], READ_ROWS);
+        for (const row of read) this.#append(kind, row);
+        rows = read.length;
+        if (this.#tailRows >= FLUSH_ROWS) this.flush();
+      }
+    }
+  }
+
+  #append(kind: Kind, row: SourceRow): void {
+    const { id } = this.#seriesFor(kind, row.name);
+    let tail = this.#tails.get(id);
+    if (!tail) {
+      tail = new Tail(kind);
+      this.#tails.set(id, tail);
+    }
+    tail.push(row.happened_at, this.#users.numberFor(row.user_id), this.#labels.numberFor(row.label, id), row.value);
+    this.#tailRows++;
+    this.#read[kind] = row.seq;
+  }
+
+  #seriesFor(kind: Kind, name: string): Series {
+    const key = keyOf(kind, name);
+    let found = this.#series.get(key);
+    if (!found) {
+      found = { id: this.#nextSeries++, kind, name };
+      this.#series.set(key, found);
+      this.#newSeries.push(found);
+    }
+    return found;
+  }
+
+  /** Writes the rows in memory as chunks, in one transaction. */
+  flush(): void {
+    const written: number[] = [];
+    this.transact(() => {
+      const insertSeries = this.#client.query('INSERT INTO series (id, kind, name) VALUES (?, ?, ?)');
+      for (const { id, kind, name } of this.#newSeries) insertSeries.run(id, kind, name);
+      this.#users.write();
+      this.#labels.write();
+      for (const [seriesId, tail] of this.#tails) written.push(...this.#writeTail(seriesId, tail));
+      const setWatermark = this.#client.query('INSERT OR REPLACE INTO watermarks (kind, seq) VALUES (?, ?)');
+      for (const kind of KINDS) setWatermark.run(kind, this.#read[kind]);
+    });
+    this.#newSeries.length = 0;
+    this.#users.written();
+    this.#labels.written();
+    this.#tails.clear();
+    this.#tailRows = 0;
+    for (const id of written) this.#cache.delete(id);
+  }
+
+  /**
+   * Writes new rows of a series behind its last chunk, or together with it: chunks of about the same size
+   * are joined, so that a row is rewritten about log2(rows) times, and a series has as many chunks.
+   *
+   * @returns the numbers of chunks that are gone
+   */
+  #writeTail(seriesId: number, tail: Tail): number[] {
+    const last = this.#client.query<{ id: number; rows: number }, [number]>(
+      'SELECT id, rows FROM chunks WHERE series_id = ? ORDER BY id DESC LIMIT 1',
+    );
+    const remove = this.#client.query('DELETE FROM chunks WHERE id = ?');
+    const gone: number[] = [];
+    let chunk = tail.chunk();
+    for (;;) {
+      const before = last.get(seriesId);
+      if (!before || before.rows > 2 * chunk.rows || before.rows + chunk.rows > MAX_CHUNK_ROWS) break;
+      chunk = joined(this.#readChunk(before.id), chunk);
+      remove.run(before.id);
+      gone.push(before.id);
+    }
+    this.#insertChunk(seriesId, chunk);
+    return gone;
+  }
+
+  /** @param id its number; undefined: one behind all others */
+  #insertChunk(seriesId: number, chunk: Chunk, id: number | null = null): void {
+    const { rows, minTime, maxTime, times, users, labels, values } = chunk;
+    this.#client
+      .query(
+        `INSERT INTO chunks (id, series_id, rows, min_time, max_time, times, users, labels, "values")
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+      )
+      .run(id, seriesId, rows, minTime, maxTime, bytesOf(times), bytesOf(users), bytesOf(labels), bytesOf(values));
+  }
+
+  #readChunk(id: number): Chunk {
+    const cached = this.#cache.get(id);
+    if (cached) return cached;
+    const row = this.#client
+      .query<
+        Record<'times' | 'users' | 'labels' | 'values', Uint8Array> & {
+          rows: number;
+          min_time: number;
+          max_time: number;
+        },
+        [number]
+      >('SELECT rows, min_time, max_time, times, users, labels, "values" FROM chunks WHERE id = ?')
+      .get(id);
+    if (!row) throw new Error(`there is no chunk ${id}`);
+    const chunk: Chunk = {
+      rows: row.rows,
+      minTime: row.min_time,
+      maxTime: row.max_time,
+      times: new Float64Array(aligned(row.times)),
+      users: new Uint32Array(aligned(row.users)),
+      labels: new Uint32Array(aligned(row.labels)),
+      values: new Float64Array(aligned(row.values)),
+    };
+    this.#cache.set(id, chunk);
+    return chunk;
+  }
+
+  /** The `seq` up to which the rows of a kind are taken in. */
+  position(kind: Kind): number {
+    return this.#read[kind];
+  }
+
+  /** All series of a kind. */
+  seriesOf(kind: Kind): Series[] {
+    return [...this.#series.values()].filter((one) => one.kind === kind);
+  }
+
+  /** The series of a name, if it has ever been recorded. */
+  find(kind: Kind, name: string): Series | undefined {
+    return this.#series.get(keyOf(kind, name));
+  }
+
+  /** The chunks of a series that have rows in [from, to), in the order of their commits. */
+  *chunks({ id }: Series, from = Number.NEGATIVE_INFINITY, to = Number.POSITIVE_INFINITY): Generator<Chunk> {
+    const list = this.#client.query<{ id: number; min_time: number; max_time: number }, [number]>(
+      'SELECT id, min_time, max_time FROM chunks WHERE series_id = ? ORDER BY id',
+    );
+    for (const { id: chunkId, min_time, max_time } of list.all(id)) {
+      if (max_time >= from && min_time < to) yield this.#readChunk(chunkId);
+    }
+    const tail = this.#tails.get(id)?.chunk();
+    if (tail && tail.maxTime >= from && tail.minTime < to) yield tail;
+  }
+
+  /** How many rows a series has, and their first and last time; without reading any. Undefined when it has none. */
+  extent({ id }: Series): Extent | undefined {
+    const stored = this.#client
+      .query<{ rows: number | null; minTime: number; maxTime: number }, [number]>(
+        'SELECT sum(rows) AS rows, min(min_time) AS minTime, max(max_time) AS maxTime FROM chunks WHERE series_id = ?',
+      )
+      .get(id);
+    const parts = [stored?.rows ? { ...stored, rows: stored.rows } : undefined, this.#tails.get(id)?.chunk()];
+    return parts.reduce<Extent | undefined>(
+      (sum, part) =>
+        part
+          ? {
+              rows: (sum?.rows ?? 0) + part.rows,
+              minTime: Math.min(sum?.minTime ?? Number.POSITIVE_INFINITY, part.minTime),
+              maxTime: Math.max(sum?.maxTime ?? Number.NEGATIVE_INFINITY, part.maxTime),
+            }
+          : sum,
+      undefined,
+    );
+  }
+
+  /** The number of a user; undefined for one who has recorded nothing. */
+  user(userId: string): number | undefined {
+    return this.#users.find(userId);
+  }
+
+  /** One more than the largest number of a user. */
+  get userLimit(): number {
+    return this.#users.limit;
+  }
+
+  /** One more than the largest number of a label. */
+  get labelLimit(): number {
+    return this.#labels.limit;
+  }
+
+  /** The number of a label; undefined for one that the series does not have. */
+  label({ id }: Series, label: string): number | undefined {
+    return this.#labels.find(label, id);
+  }
+
+  /** The text of a label's number. */
+  labelText(number: number): string {
+    return this.#labels.text(number);
+  }
+
+  /** Removes every trace of a user from the column store, labels that nobody else has among them. */
+  forgetUser(userId: string): void {
+    this.catchUp();
+    this.flush();
+    const user = this.user(userId);
+    if (user === undefined) return;
+    for (const series of [...this.#series.values()]) {
+      this.transact(() => this.#forgetIn(series, user));
+    }
+    this.transact(() => this.#client.query('DELETE FROM users WHERE id = ?').run(user));
+    this.reload();
+  }
+
+  #forgetIn(series: Series, user: number): void {
+    const ids = this.#client
+      .query<{ id: number }, [number]>('SELECT id FROM chunks WHERE series_id = ?')
+      .all(series.id);
+    const remove = this.#client.query('DELETE FROM chunks WHERE id = ?');
+    const theirs = new Set<number>();
+    const others = new Set<number>();
+    let left = 0;
+    for (const { id } of ids) {
+      const chunk = this.#readChunk(id);
+      const kept = without(chunk, user);
+      for (let i = 0; i < chunk.rows; i++) {
+        (chunk.users[i] === user ? theirs : others).add(chunk.labels[i] as number);
+      }
+      left += kept.rows;
+      if (kept.rows === chunk.rows) continue;
+      remove.run(id);
+      if (kept.rows > 0) this.#insertChunk(series.id, kept, id); // in its place: the order is that of commits
+    }
+    const removeLabel = this.#client.query('DELETE FROM labels WHERE id = ?');
+    for (const label of theirs) if (!others.has(label)) removeLabel.run(label);
+    if (left === 0) this.#client.query('DELETE FROM series WHERE id = ?').run(series.id);
+  }
+
+  /** Makes everything anew from the rows. */
+  rebuild(): void {
+    this.transact(() => {
+      for (const table of ['chunks', 'labels', 'series', 'users', 'watermarks'])
+        this.#client.run(`DELETE FROM ${table}`);
+    });
+    this.reload();
+    this.catchUp();
+    this.flush();
+  }
+
+  /** Runs the work in a transaction of its own. */
+  transact(work: () => void): void {
+    this.#client.run('BEGIN IMMEDIATE');
+    try {
+      work();
+      this.#client.run('COMMIT');
+    } catch (error) {
+      if (this.#client.inTransaction) this.#client.run('ROLLBACK');
+      throw error;
+    }
+  }
+}
+
+/** Numbers for texts: a table of the database, and what is not written to it yet. */
+class Dictionary {
+  readonly #client: Database;
+  readonly #table: 'users' | 'labels';
+  readonly #column: string;
+  readonly #known = new LRUCache<string, number>({ max: TEXT_CACHE });
+  readonly #new = new Map<string, { number: number; series: number; text: string }>();
+  readonly #newTexts = new Map<number, string>();
+  #next = 1;
+
+  constructor(client: Database, table: 'users' | 'labels') {
+    this.#client = client;
+    this.#table = table;
+    this.#column = table === 'users' ? 'user_id' : 'label';
+    this.reload();
+  }
+
+  reload(): void {
+    this.#known.clear();
+    this.written();
+    const row = this.#client.query<{ last: number | null }, []>(`SELECT max(id) AS last FROM ${this.#table}`).get();
+    this.#next = (row?.last ?? 0) + 1;
+  }
+
+  get limit(): number {
+    return this.#next;
+  }
+
+  /** @param series whose text it is; 0 for users, who have no series */
+  find(text: string, series = 0): number | undefined {
+    const key = `${series} ${text}`;
+    const near = this.#new.get(key)?.number ?? this.#known.get(key);
+    if (near !== undefined) return near;
+    const scope = series === 0 ? '' : `series_id = ${series} AND`;
+    const row = this.#client
+      .query<{ id: number }, [string]>(`SELECT id FROM ${this.#table} WHERE ${scope} ${this.#column} = ?`)
+      .get(text);
+    if (row) this.#known.set(key, row.id);
+    return row?.id;
+  }
+
+  numberFor(text: string, series = 0): number {
+    const found = this.find(text, series);
+    if (found !== undefined) return found;
+    const number = this.#next++;
+    this.#new.set(`${series} ${text}`, { number, series, text });
+    this.#newTexts.set(number, text);
+    return number;
+  }
+
+  text(number: number): string {
+    const near = this.#newTexts.get(number);
+    if (near !== undefined) return near;
+    const row = this.#client
+      .query<{ text: string }, [number]>(`SELECT ${this.#column} AS text FROM ${this.#table} WHERE id = ?`)
+      .get(number);
+    if (!row) throw new Error(`there is no ${this.#column} ${number}`);
+    return row.text;
+  }
+
+  /** Writes what is new; {@link written} once that is committed. */
+  write(): void {
+    if (this.#table === 'users') {
+      const insert = this.#client.query('INSERT INTO users (id, user_id) VALUES (?, ?)');
+      for (const { number, text } of this.#new.values()) insert.run(number, text);
+    } else {
+      const insert = this.#client.query('INSERT INTO labels (id, series_id, label) VALUES (?, ?, ?)');
+      for (const { number, series, text } of this.#new.values()) insert.run(number, series, text);
+    }
+  }
+
+  written(): void {
+    this.#new.clear();
+    this.#newTexts.clear();
+  }
+}
+
+/** The rows of a series that are not in a chunk yet, in arrays that grow. */
+class Tail {
+  #rows = 0;
+  #times = new Float64Array(64);
+  #users = new Uint32Array(64);
+  #labels = new Uint32Array(64);
+  #values: Float64Array;
+  #minTime = Number.POSITIVE_INFINITY;
+  #maxTime = Number.NEGATIVE_INFINITY;
+
+  constructor(kind: Kind) {
+    this.#values = new Float64Array(kind === 'metric' ? 64 : 0);
+  }
+
+  push(time: number, user: number, label: number, value: number): void {
+    const row = this.#rows++;
+    if (row === this.#times.length) this.#grow();
+    this.#times[row] = time;
+    this.#users[row] = user;
+    this.#labels[row] = label;
+    if (this.#values.length > 0) this.#values[row] = value;
+    if (time < this.#minTime) this.#minTime = time;
+    if (time > this.#maxTime) this.#maxTime = time;
+  }
+
+  #grow(): void {
+    const double = <T extends Float64Array | Uint32Array>(from: T, to: T): T => {
+      to.set(from);
+      return to;
+    };
+    this.#times = double(this.#times, new Float64Array(this.#times.length * 2));
+    this.#users = double(this.#users, new Uint32Array(this.#users.length * 2));
+    this.#labels = double(this.#labels, new Uint32Array(this.#labels.length * 2));
+    this.#values = double(this.#values, new Float64Array(this.#values.length * 2));
+  }
+
+  /** A view of the rows so far. */
+  chunk(): Chunk {
+    return {
+      rows: this.#rows,
+      minTime: this.#minTime,
+      maxTime: this.#maxTime,
+      times: this.#times.subarray(0, this.#rows),
+      users: this.#users.subarray(0, this.#rows),
+      labels: this.#labels.subarray(0, this.#rows),
+      values: this.#values.subarray(0, this.#rows),
+    };
+  }
+}
+
+function joined(first: Chunk, second: Chunk): Chunk {
+  const join = <T extends Float64Array | Uint32Array>(to: T, a: T, b: T): T => {
+    to.set(a);
+    to.set(b, a.length);
+    return to;
+  };
+  const rows = first.rows + second.rows;
+  return {
+    rows,
+    minTime: Math.min(first.minTime, second.minTime),
+    maxTime: Math.max(first.maxTime, second.maxTime),
+    times: join(new Float64Array(rows), first.times, second.times),
+    users: join(new Uint32Array(rows), first.users, second.users),
+    labels: join(new Uint32Array(rows), first.labels, second.labels),
+    values: join(new Float64Array(first.values.length + second.values.length), first.values, second.values),
+  };
+}
+
+/** The chunk without the rows of a user. */
+function without(chunk: Chunk, user: number): Chunk {
+  const tail = new Tail(chunk.values.length > 0 ? 'metric' : 'analytics');
+  for (let i = 0; i < chunk.rows; i++) {
+    if (chunk.users[i] === user) continue;
+    tail.push(chunk.times[i] as number, chunk.users[i] as number, chunk.labels[i] as number, chunk.values[i] ?? 0);
+  }
+  return tail.chunk();
+}
+
+function keyOf(kind: Kind, name: string): string {
+  return `${kind} ${name}`;
+}
+
+function bytesOf(array: Float64Array | Uint32Array): Uint8Array {
+  return new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
+}
+
+/** The bytes in a buffer of their own, from which arrays of wider numbers can be made. */
+function aligned(bytes: Uint8Array): ArrayBuffer {
+  return bytes.byteOffset === 0 && bytes.byteLength === bytes.buffer.byteLength
+    ? (bytes.buffer as ArrayBuffer)
+    : (bytes.slice().buffer as ArrayBuffer);
+}
