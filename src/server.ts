@@ -24,6 +24,9 @@ const DRAIN_POLL = 5;
 /** How often answers past their time are forgotten, in milliseconds. */
 const PRUNE_INTERVAL = 60_000;
 
+/** How often the column store takes in new rows when nobody asks, in milliseconds. */
+const FOLLOW_INTERVAL = 5_000;
+
 /** In the binary, files are found by their place relative to the entry: this file is beside it. */
 const READING_THREAD = new URL('./reading/worker.ts', import.meta.url);
 
@@ -97,6 +100,18 @@ export async function startServer(
         log.warn({ err: error }, 'remembered answers could not be pruned; the next attempt follows');
       });
     }, PRUNE_INTERVAL);
+    const follow = async () => {
+      try {
+        while (stopping === undefined && !(await reader.ask('follow', undefined))) {
+          // there is more
+        }
+      } catch (error) {
+        if (stopping === undefined)
+          log.warn({ err: error }, 'the column store could not follow; the next attempt follows');
+      }
+    };
+    void follow();
+    const following = setInterval(() => void follow(), FOLLOW_INTERVAL);
 
     return {
       url: server.url,
@@ -116,6 +131,7 @@ export async function startServer(
 
     async function drain(): Promise<void> {
       clearInterval(pruning);
+      clearInterval(following);
       // the promise of stop() would wait for idle keep-alive connections as well
       void server?.stop();
       for (const deadline = performance.now() + DRAIN_DEADLINE; (server?.pendingRequests ?? 0) > 0; ) {

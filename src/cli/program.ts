@@ -3,7 +3,12 @@ import { Command, CommanderError } from 'commander';
 import { version } from '../../package.json' with { type: 'json' };
 import { type Config, ConfigError, flagOf, loadConfig, SETTING_NAMES, SETTINGS, type SettingName } from '../config.ts';
 import { configCommand } from './config.ts';
+import { eraseCommand } from './erase.ts';
+import { exportCommand } from './export.ts';
+import { importCommand } from './import.ts';
+import { rebuildCommand } from './rebuild.ts';
 import { serveCommand } from './serve.ts';
+import { statusCommand } from './status.ts';
 import { tokenCommand } from './token.ts';
 
 /** What a command gets to work with. */
@@ -19,10 +24,12 @@ export interface CommandContext {
 export interface CliCommand {
   readonly name: string;
   readonly summary: string;
+  /** What stands behind the name without a flag: commander's form, and text for the help. */
+  readonly argument?: { form: string; help: string };
   /** Options beside the settings: commander's form, text for the help, and whether it must be given. */
   readonly options?: readonly { form: string; help: string; required?: boolean; default?: string }[];
-  /** Does it. Returns the exit code; throws {@link UsageError} for options that make no sense. */
-  run(context: CommandContext, options: Readonly<Record<string, string>>): Promise<number>;
+  /** Does it. Returns the exit code; throws {@link UsageError} for options that make no sense. Without an argument its text is empty. */
+  run(context: CommandContext, options: Readonly<Record<string, string>>, argument: string): Promise<number>;
 }
 
 /** An option's value is of no use. */
@@ -30,7 +37,16 @@ export class UsageError extends Error {
   override readonly name = 'UsageError';
 }
 
-const COMMANDS: readonly CliCommand[] = [serveCommand, tokenCommand, configCommand];
+const COMMANDS: readonly CliCommand[] = [
+  serveCommand,
+  tokenCommand,
+  exportCommand,
+  importCommand,
+  eraseCommand,
+  rebuildCommand,
+  statusCommand,
+  configCommand,
+];
 const DEFAULT_COMMAND = serveCommand.name;
 
 /**
@@ -51,16 +67,20 @@ export async function run(args: readonly string[], env: CommandContext['env']): 
   for (const command of COMMANDS) {
     const sub = program.command(command.name, { isDefault: command.name === DEFAULT_COMMAND });
     sub.summary(command.summary).description(`${command.summary}.`).allowExcessArguments(false);
+    if (command.argument) sub.argument(command.argument.form, command.argument.help);
     for (const option of command.options ?? []) {
       if (option.required) sub.requiredOption(option.form, option.help);
       else sub.option(option.form, option.help, option.default);
     }
     for (const name of SETTING_NAMES) sub.option(`${flagOf(name)} <value>`, settingHelp(name));
     sub.showHelpAfterError(`Run "rawlog help ${command.name}" to see its options.`);
-    sub.action(async (options: Record<string, string>) => {
+    // commander gives the argument first, where the command has one
+    sub.action(async (...given: [Record<string, string>] | [string | undefined, Record<string, string>]) => {
+      const options = (command.argument ? given[1] : given[0]) as Record<string, string>;
+      const argument = command.argument ? String(given[0] ?? '') : '';
       const flags = settingFlags(options);
       const config = () => loadConfig({ flags, env, readFile: (path) => readFileSync(path, 'utf8') });
-      exitCode = await command.run({ env, flags, config }, options);
+      exitCode = await command.run({ env, flags, config }, options, argument);
     });
   }
   program

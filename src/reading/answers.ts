@@ -6,7 +6,7 @@ import { counts } from './counts.ts';
 import { type ExportQuestion, exportRecords } from './export.ts';
 import { type FunnelQuestion, funnel } from './funnel.ts';
 import { names } from './names.ts';
-import { type BucketQuestion, createBudget } from './question.ts';
+import { type BucketQuestion, createBudget, TooLarge } from './question.ts';
 import { recordJson } from './record-text.ts';
 import { series } from './series.ts';
 
@@ -14,6 +14,9 @@ import { series } from './series.ts';
 export const QUESTION_LIMITS = { milliseconds: 10_000, rows: 100_000_000 };
 /** How long a page of records is looked for, in milliseconds: what has been found by then is the page. */
 const PAGE_TIME = 1_000;
+
+/** For how long new rows are taken in at once when nobody asks, in milliseconds. */
+const FOLLOW_TIME = 200;
 
 /** A page of records. */
 export interface PageQuestion {
@@ -85,7 +88,18 @@ export function createAnswers(client: Database) {
     erase: (userId: string): Erased => eraseUser(client, store, userId),
     /** Makes the column store anew from the rows. */
     rebuild: (): void => store.rebuild(),
-    /** Takes in what is new. */
+    /** Takes in what is new, for a moment; tells whether that was all. */
+    follow(): boolean {
+      const spend = createBudget(FOLLOW_TIME, Number.POSITIVE_INFINITY);
+      try {
+        store.catchUp(() => spend(0));
+        return true;
+      } catch (error) {
+        if (error instanceof TooLarge) return false;
+        throw error;
+      }
+    },
+    /** Takes in all that is new. */
     catchUp: (): void => store.catchUp(),
   };
 }

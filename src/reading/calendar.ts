@@ -4,22 +4,22 @@ export interface Interval {
   readonly unit: 'minute' | 'hour' | 'day' | 'week' | 'month' | 'year';
 }
 
-const UNITS: Readonly<Record<string, Interval['unit']>> = {
-  m: 'minute',
-  min: 'minute',
-  minute: 'minute',
-  h: 'hour',
-  hour: 'hour',
-  d: 'day',
-  day: 'day',
-  w: 'week',
-  week: 'week',
-  M: 'month',
-  mo: 'month',
-  month: 'month',
-  y: 'year',
-  year: 'year',
-};
+const UNITS: ReadonlyMap<string, Interval['unit']> = new Map([
+  ['m', 'minute'],
+  ['min', 'minute'],
+  ['minute', 'minute'],
+  ['h', 'hour'],
+  ['hour', 'hour'],
+  ['d', 'day'],
+  ['day', 'day'],
+  ['w', 'week'],
+  ['week', 'week'],
+  ['M', 'month'],
+  ['mo', 'month'],
+  ['month', 'month'],
+  ['y', 'year'],
+  ['year', 'year'],
+]);
 
 /** Minutes or hours of a bucket must divide these, so that buckets begin anew at each midnight. */
 const DIVIDES: Partial<Record<Interval['unit'], number>> = { minute: 1440, hour: 24 };
@@ -34,7 +34,7 @@ export const MAX_BUCKETS = 10_000;
  */
 export function parseInterval(text: string): Interval | undefined {
   const [, digits = '1', name = '', plural] = /^(\d{1,4})?([a-zA-Z]+?)(s)?$/.exec(text) ?? [];
-  const unit = plural && name.length < 3 ? undefined : UNITS[name];
+  const unit = plural && name.length < 3 ? undefined : UNITS.get(name);
   const count = Number(digits);
   if (!unit || count < 1 || (DIVIDES[unit] ?? count) % count !== 0) return undefined;
   return { count, unit };
@@ -93,8 +93,9 @@ function* edgesFrom(time: Temporal.ZonedDateTime, { count, unit }: Interval): Ge
       start = end;
     }
   }
-  const first = startOf(day, count, unit);
-  for (let i = 0; ; i++) yield microsecondsOf(first.add({ [`${unit}s`]: i * count }).startOfDay());
+  // dates, not times: a date that a change of the clocks leaves out must not shift those that follow
+  const first = startOf(time.toPlainDate(), count, unit);
+  for (let i = 0; ; i++) yield microsecondsOf(first.add({ [`${unit}s`]: i * count }).toZonedDateTime(time.timeZoneId));
 }
 
 /** The starts of the buckets of one local day, which may have more or less than 24 hours. */
@@ -108,13 +109,19 @@ function* withinDay(start: Temporal.ZonedDateTime, end: Temporal.ZonedDateTime, 
   const date = start.toPlainDate();
   for (let minute = minutes; minute < 1440; minute += minutes) {
     const wall = date.toPlainDateTime({ hour: Math.floor(minute / 60), minute: minute % 60 });
-    yield microsecondsOf(wall.toZonedDateTime(start.timeZoneId));
+    yield microsecondsOf(atWall(wall, start.timeZoneId));
   }
 }
 
+/** The first time at which the clock on the wall shows this, or what comes next where a change leaves it out. */
+function atWall(wall: Temporal.PlainDateTime, zone: string): Temporal.ZonedDateTime {
+  const before = wall.toZonedDateTime(zone, { disambiguation: 'earlier' });
+  const leftOut = !before.toPlainDateTime().equals(wall);
+  return (leftOut && before.getTimeZoneTransition('next')) || before;
+}
+
 /** The start of the calendar's unit in which a day lies; several are counted from the year 1970. */
-function startOf(day: Temporal.ZonedDateTime, count: number, unit: Interval['unit']): Temporal.ZonedDateTime {
-  const date = day.toPlainDate();
+function startOf(date: Temporal.PlainDate, count: number, unit: Interval['unit']): Temporal.PlainDate {
   const first =
     unit === 'week'
       ? date.subtract({ days: date.dayOfWeek - 1 })
@@ -128,14 +135,16 @@ function startOf(day: Temporal.ZonedDateTime, count: number, unit: Interval['uni
   const key = `${unit}s` as 'days' | 'weeks' | 'months' | 'years';
   const passed = origin.until(first, { largestUnit: key })[key];
   const over = ((passed % count) + count) % count;
-  return first.subtract({ [key]: over }).toZonedDateTime(day.timeZoneId);
+  return first.subtract({ [key]: over });
 }
 
 /** A time as RFC 3339 in a zone, with microseconds where there are any. */
 export function formatInZone(microseconds: number, zone: string): string {
   if (zone === 'UTC') return instantOf(microseconds).toString();
   const zoned = instantOf(microseconds).toZonedDateTimeISO(zone);
-  return zoned.toString({ timeZoneName: 'never' });
+  const text = zoned.toString({ timeZoneName: 'never' });
+  // the offset is rounded to minutes, the time is not: before railways, and in Monrovia until 1972, they differ
+  return zoned.offsetNanoseconds % 60e9 === 0 ? text : instantOf(microseconds).toString({ timeZone: text.slice(-6) });
 }
 
 function instantOf(microseconds: number): Temporal.Instant {

@@ -41,15 +41,12 @@ export function counts(store: ColumnStore, question: BucketQuestion, budget: Bud
   const { from, to, user } = selection;
   const edges = edgesOf(selection, question);
   const buckets = Math.max(0, edges.length - 1);
-  const groups = question.top === undefined ? oneGroup(store) : topLabels(store, selection, question.top);
   const label =
     question.label === undefined ? -1 : ((selection.series && store.label(selection.series, question.label)) ?? 0);
+  const groups = question.top === undefined ? oneGroup(store) : topLabels(store, selection, question.top, label);
   const lanes = groups.labels.length + 1;
 
-  const inBuckets = new Tally(lanes * buckets, store.userLimit);
-  const inGroups = new Tally(lanes, store.userLimit);
-  const inBucketsOfAll = new Tally(question.top === undefined ? 0 : buckets, store.userLimit);
-  const inAll = new Tally(1, store.userLimit);
+  const tally = new Tally(lanes * buckets, store.userLimit);
   for (const { times, users, labels } of selection.chunks()) {
     let bucket = 0;
     for (let i = 0; i < times.length; i++) {
@@ -58,36 +55,30 @@ export function counts(store: ColumnStore, question: BucketQuestion, budget: Bud
       if (time < from || time >= to || (user >= 0 && who !== user)) continue;
       if (label >= 0 && labels[i] !== label) continue;
       bucket = bucketOf(edges, time, bucket);
-      const group = groups.groupOf[labels[i] as number] as number;
-      inBuckets.add(group * buckets + bucket, who);
-      inAll.add(0, who);
-      if (question.top !== undefined) {
-        inGroups.add(group, who);
-        inBucketsOfAll.add(bucket, who);
-      }
+      tally.add((groups.groupOf[labels[i] as number] as number) * buckets + bucket, who);
     }
   }
 
   const starts = Array.from(edges.subarray(0, buckets), (edge) => formatInZone(edge, question.zone));
   const bucketsOf = (group: number) =>
-    starts.map((start, bucket) => ({ start, ...inBuckets.of(group * buckets + bucket) }));
+    starts.map((start, bucket) => ({ start, ...tally.of(group * buckets + bucket) }));
   const answer = {
     type: question.name,
     ...rangeOf(selection, question, question.zone),
-    ...inAll.of(0),
+    ...tally.together(0, 1, lanes * buckets),
   };
   if (question.top === undefined) return { ...answer, buckets: bucketsOf(0) };
   return {
     ...answer,
-    buckets: starts.map((start, bucket) => ({ start, ...inBucketsOfAll.of(bucket) })),
+    buckets: starts.map((start, bucket) => ({ start, ...tally.together(bucket, buckets, lanes) })),
     groups: groups.labels.map((number, group) => ({
       data_index: store.labelText(number),
-      ...inGroups.of(group),
+      ...tally.together(group * buckets, 1, buckets),
       buckets: bucketsOf(group),
     })),
     other: {
       labels: groups.others,
-      ...inGroups.of(groups.labels.length),
+      ...tally.together(groups.labels.length * buckets, 1, buckets),
       buckets: bucketsOf(groups.labels.length),
     },
   };
@@ -121,4 +112,25 @@ class Tally {
   of(slot: number): Counts {
     return { count: this.#counts[slot] as number, unique_users: this.#unique[slot] as number };
   }
+
+  /** Several slots as one: so many, from one on, each so far from the one before. */
+  together(first: number, step: number, slots: number): Counts {
+    if (slots === 1) return this.of(first);
+    const words = this.#wordsOfSlot;
+    const marks = new Uint32Array(words);
+    let count = 0;
+    for (let i = 0, slot = first; i < slots; i++, slot += step) {
+      count += this.#counts[slot] as number;
+      for (let word = 0; word < words; word++)
+        marks[word] = (marks[word] as number) | (this.#marks[slot * words + word] as number);
+    }
+    return { count, unique_users: marks.reduce((sum, word) => sum + bitsOf(word), 0) };
+  }
+}
+
+/** How many bits of a 32-bit word are set: bits are added up in pairs, then in fours, then in bytes. */
+function bitsOf(word: number): number {
+  const pairs = word - ((word >>> 1) & 0x55555555);
+  const fours = (pairs & 0x33333333) + ((pairs >>> 2) & 0x33333333);
+  return Math.imul((fours + (fours >>> 4)) & 0x0f0f0f0f, 0x01010101) >>> 24;
 }

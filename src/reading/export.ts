@@ -27,16 +27,22 @@ const GROUP_ROWS = 50_000;
 /**
  * Exports records, oldest first, part by part, at constant memory. Each part is read by statements of its
  * own: rows that are committed meanwhile are in it when they come before its end.
+ *
+ * @param onRows told how many rows a part has, before it is given
  */
-export function* exportRecords(client: Database, question: ExportQuestion): Generator<Uint8Array> {
+export function* exportRecords(
+  client: Database,
+  question: ExportQuestion,
+  onRows: (rows: number) => void = () => {},
+): Generator<Uint8Array> {
   const { kind, format, safe } = question;
   if (format === 'parquet') {
-    yield* parquet(kind, parts(client, question, GROUP_ROWS));
+    yield* parquet(kind, parts(client, question, GROUP_ROWS, onRows));
     return;
   }
   const encoder = new TextEncoder();
   if (format === 'csv') yield encoder.encode(recordsCsv(kind, [], true, safe));
-  for (const rows of parts(client, question, PART_ROWS)) {
+  for (const rows of parts(client, question, PART_ROWS, onRows)) {
     const text =
       format === 'csv' ? recordsCsv(kind, rows, false, safe) : rows.map((row) => `${recordJson(kind, row)}\n`).join('');
     yield encoder.encode(text);
@@ -44,18 +50,26 @@ export function* exportRecords(client: Database, question: ExportQuestion): Gene
 }
 
 /** The rows, so many at a time. */
-function* parts(client: Database, { kind, filter, after }: ExportQuestion, size: number): Generator<RecordRow[]> {
+function* parts(
+  client: Database,
+  { kind, filter, after }: ExportQuestion,
+  size: number,
+  onRows: (rows: number) => void,
+): Generator<RecordRow[]> {
   let part: RecordRow[] = [];
   for (let next: number | undefined = after; next !== undefined; ) {
     const window: ReturnType<typeof readWindow> = readWindow(client, kind, filter, next, 'oldest', size - part.length);
     part.push(...window.rows);
     next = window.next;
     if (part.length === size) {
+      onRows(size);
       yield part;
       part = [];
     }
   }
-  if (part.length > 0) yield part;
+  if (part.length === 0) return;
+  onRows(part.length);
+  yield part;
 }
 
 const TIME = {

@@ -71,7 +71,7 @@ export function select(
   const user = question.user === undefined ? -1 : store.user(question.user);
   const open = question.from === undefined || question.to === undefined;
   const extent = open && series && user !== undefined ? extentOf(store, series, user, budget) : undefined;
-  const from = question.from ?? extent?.minTime ?? question.to ?? 0;
+  const from = question.from ?? Math.min(extent?.minTime ?? question.to ?? 0, question.to ?? Number.POSITIVE_INFINITY);
   const to = question.to ?? (extent ? Math.max(extent.maxTime + 1, from) : from);
   return {
     series,
@@ -154,14 +154,20 @@ export interface Groups {
   readonly groupOf: Uint32Array;
 }
 
-/** Finds the most frequent labels of a selection. Of equally frequent ones the first recorded goes first. */
-export function topLabels(store: ColumnStore, selection: Selection, top: number): Groups {
+/**
+ * Finds the most frequent labels of a selection. Of equally frequent ones the first recorded goes first.
+ *
+ * @param only the number of the label that counts; -1: all
+ */
+export function topLabels(store: ColumnStore, selection: Selection, top: number, only: number): Groups {
   const counts = new Float64Array(store.labelLimit);
   const { from, to, user } = selection;
   for (const { times, users, labels } of selection.chunks()) {
     for (let i = 0; i < times.length; i++) {
       const time = times[i] as number;
-      if (time >= from && time < to && (user < 0 || users[i] === user)) (counts[labels[i] as number] as number)++;
+      if (time < from || time >= to || (user >= 0 && users[i] !== user)) continue;
+      const label = labels[i] as number;
+      if (only < 0 || label === only) (counts[label] as number)++;
     }
   }
   const present: number[] = [];

@@ -1,6 +1,10 @@
 import { stringify } from 'csv-stringify/sync';
+import { isUserId } from '../auth/verifier.ts';
+import { keepExactNumbers, parseJson } from '../json.ts';
+import { type Analytics, analyticsCheck, type LogRecord, type Metric, metricCheck } from '../records.ts';
 import type { Kind } from '../storage/columns.ts';
-import type { RecordRow } from '../storage/records.ts';
+import { type RecordRow, seqOfId } from '../storage/records.ts';
+import { parseTimestamp } from '../timestamp.ts';
 import { formatInZone } from './calendar.ts';
 
 /** The columns of a record as people read them, in order. */
@@ -39,7 +43,42 @@ export function recordsCsv(kind: Kind, rows: readonly RecordRow[], header: boole
     columns: [...COLUMNS[kind]],
     record_delimiter: 'windows',
     escape_formulas: safe,
+    // by default only the two together, which end a line here, put a text in quotes
+    quoted_match: /[\r\n]/,
     // the default writes numbers in the shortest form that reads back as the same double, as JSON does
     cast: { number: String },
   });
+}
+
+const UUID_V7 = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
+
+/**
+ * Reads a record back from its JSON text, to the bit.
+ *
+ * @returns the record, or what is wrong with the text
+ */
+export function parseExported(text: string): LogRecord | string {
+  let value: unknown;
+  try {
+    value = parseJson(text);
+  } catch {
+    return 'it is no JSON';
+  }
+  if (typeof value !== 'object' || value === null) return 'it is no object';
+  const { id, user_id, timestamp, received_at } = value as Record<string, unknown>;
+  if (typeof id !== 'string' || !UUID_V7.test(id)) return 'its id is no UUIDv7';
+  if (typeof user_id !== 'string' || !isUserId(user_id)) return 'its user_id is none';
+  const happenedAt = typeof timestamp === 'string' ? parseTimestamp(timestamp) : undefined;
+  const receivedAt = typeof received_at === 'string' ? parseTimestamp(received_at) : undefined;
+  if (happenedAt === undefined || receivedAt === undefined) return 'its times are not in RFC 3339';
+  const stamp = { seq: seqOfId(id), id, userId: user_id, happenedAt, receivedAt };
+  if (stamp.seq <= 0) return 'its id is from before 2020';
+  if (metricCheck.Check(value)) {
+    const { metric_name, metric_value, data_string }: Metric = value;
+    return { kind: 'metric', ...stamp, metricName: metric_name, metricValue: metric_value, dataString: data_string };
+  }
+  if (!analyticsCheck.Check(value)) return 'it has the fields of neither a metric nor an event';
+  const { type, data_index, data }: Analytics = value;
+  const exact = (keepExactNumbers(text) as Analytics | undefined)?.data ?? data;
+  return { kind: 'analytics', ...stamp, type, dataIndex: data_index, data: JSON.stringify(exact) };
 }

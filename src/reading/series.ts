@@ -1,5 +1,6 @@
 import type { ColumnStore } from '../storage/columns.ts';
 import { formatInZone } from './calendar.ts';
+import { valuesAt } from './percentiles.ts';
 import {
   type BucketQuestion,
   type Budget,
@@ -40,38 +41,43 @@ export interface SeriesAnswer {
   readonly other?: { labels: number; buckets: readonly (Statistics & { start: string })[] };
 }
 
-/** Answers for a metric over time: its values are sorted into buckets, and each bucket's values by size. */
+/** Answers for a metric over time: its values are put into buckets, and each bucket's percentiles looked for. */
 export function series(store: ColumnStore, question: BucketQuestion, budget: Budget): SeriesAnswer {
   const selection = select(store, 'metric', question, budget);
   const { from, to, user } = selection;
   const edges = edgesOf(selection, question);
   const buckets = Math.max(0, edges.length - 1);
-  const groups = question.top === undefined ? oneGroup(store) : topLabels(store, selection, question.top);
   const label =
     question.label === undefined ? -1 : ((selection.series && store.label(selection.series, question.label)) ?? 0);
+  const groups = question.top === undefined ? oneGroup(store) : topLabels(store, selection, question.top, label);
 
   // the values slot by slot, a slot being a bucket of a group: first how many each has, then they themselves
   const slots = buckets * (groups.labels.length + 1);
   const starts = new Uint32Array(slots + 1);
-  const walk = (visit: (slot: number, value: number) => void) => {
-    for (const { times, users, labels, values } of selection.chunks()) {
-      let bucket = 0;
-      for (let i = 0; i < times.length; i++) {
-        const time = times[i] as number;
-        if (time < from || time >= to || (user >= 0 && users[i] !== user)) continue;
-        if (label >= 0 && labels[i] !== label) continue;
-        bucket = bucketOf(edges, time, bucket);
-        visit((groups.groupOf[labels[i] as number] as number) * buckets + bucket, values[i] as number);
-      }
+  const chunks: { slotOf: Int32Array; values: Float64Array }[] = [];
+  for (const { times, users, labels, values } of selection.chunks()) {
+    const slotOf = new Int32Array(times.length).fill(-1);
+    let bucket = 0;
+    for (let i = 0; i < times.length; i++) {
+      const time = times[i] as number;
+      if (time < from || time >= to || (user >= 0 && users[i] !== user)) continue;
+      if (label >= 0 && labels[i] !== label) continue;
+      bucket = bucketOf(edges, time, bucket);
+      const slot = (groups.groupOf[labels[i] as number] as number) * buckets + bucket;
+      slotOf[i] = slot;
+      (starts[slot + 1] as number)++;
     }
-  };
-  walk((slot) => (starts[slot + 1] as number)++);
+    chunks.push({ slotOf, values });
+  }
   for (let slot = 0; slot < slots; slot++) (starts[slot + 1] as number) += starts[slot] as number;
   const values = new Float64Array(starts[slots] as number);
   const next = starts.slice();
-  walk((slot, value) => {
-    values[(next[slot] as number)++] = value;
-  });
+  for (const chunk of chunks) {
+    for (let i = 0; i < chunk.slotOf.length; i++) {
+      const slot = chunk.slotOf[i] as number;
+      if (slot >= 0) values[(next[slot] as number)++] = chunk.values[i] as number;
+    }
+  }
 
   const labelsOfEdges = Array.from(edges.subarray(0, buckets), (edge) => formatInZone(edge, question.zone));
   const slotsOf = (group: number) =>
@@ -110,27 +116,32 @@ function totals(values: Float64Array, starts: Uint32Array, slots: number, labels
   });
 }
 
-/** @param values in any order; they are sorted */
+const PERCENTILES = [0.5, 0.95, 0.99];
+
+/** @param values in any order, which may change */
 function statistics(values: Float64Array): Statistics {
   const count = values.length;
   if (count === 0) return { count, sum: 0, avg: null, min: null, max: null, p50: null, p95: null, p99: null };
   let sum = 0;
-  for (let i = 0; i < count; i++) sum += values[i] as number;
-  values.sort();
-  const percentile = (fraction: number) => {
-    const rank = fraction * (count - 1);
-    const low = values[Math.floor(rank)] as number;
-    const high = values[Math.ceil(rank)] as number;
+  let min = Number.POSITIVE_INFINITY;
+  let max = Number.NEGATIVE_INFINITY;
+  for (let i = 0; i < count; i++) {
+    const value = values[i] as number;
+    sum += value;
+    if (value < min) min = value;
+    if (value > max) max = value;
+  }
+  const ranks = PERCENTILES.map((fraction) => fraction * (count - 1));
+  const found = valuesAt(
+    values,
+    ranks.flatMap((rank) => [Math.floor(rank), Math.ceil(rank)]),
+    min,
+    max,
+  );
+  const [p50 = 0, p95 = 0, p99 = 0] = ranks.map((rank, i) => {
+    const low = found[2 * i] as number;
+    const high = found[2 * i + 1] as number;
     return low + (high - low) * (rank - Math.floor(rank));
-  };
-  return {
-    count,
-    sum,
-    avg: sum / count,
-    min: values[0] as number,
-    max: values[count - 1] as number,
-    p50: percentile(0.5),
-    p95: percentile(0.95),
-    p99: percentile(0.99),
-  };
+  });
+  return { count, sum, avg: sum / count, min, max, p50, p95, p99 };
 }

@@ -348,10 +348,7 @@ export class ColumnStore {
 
   /** Makes everything anew from the rows. */
   rebuild(): void {
-    this.transact(() => {
-      for (const table of ['chunks', 'labels', 'series', 'users', 'watermarks'])
-        this.#client.run(`DELETE FROM ${table}`);
-    });
+    this.transact(() => clearColumns(this.#client));
     this.reload();
     this.catchUp();
     this.flush();
@@ -368,6 +365,11 @@ export class ColumnStore {
       throw error;
     }
   }
+}
+
+/** Empties the column store, in the caller's transaction: it is made anew from the rows when it is next opened. */
+export function clearColumns(client: Database): void {
+  for (const table of ['chunks', 'labels', 'series', 'users', 'watermarks']) client.run(`DELETE FROM ${table}`);
 }
 
 /** Numbers for texts: a table of the database, and what is not written to it yet. */

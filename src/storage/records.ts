@@ -73,6 +73,11 @@ export function readWindow(
   return { rows, next: rows.length === limit ? rows.at(-1)?.seq : end };
 }
 
+/** How many rows there are of a kind. */
+export function countRows(client: Database, kind: Kind): number {
+  return client.query<{ n: number }, []>(`SELECT count(*) AS n FROM ${SOURCES[kind].table}`).get()?.n ?? 0;
+}
+
 /** The `seq` of a record's id: its time part; see ingest/ids.ts. */
 export function seqOfId(id: string): number {
   const millisecond = Number.parseInt(id.slice(0, 8) + id.slice(9, 13), 16);

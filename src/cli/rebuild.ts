@@ -1,0 +1,23 @@
+import { createAnswers } from '../reading/answers.ts';
+import { openForReading } from '../reading/worker.ts';
+import { openStorage } from '../storage/database.ts';
+import type { CliCommand } from './program.ts';
+
+/** Makes what charts are read from anew, from the rows. */
+export const rebuildCommand: CliCommand = {
+  name: 'rebuild',
+  summary: 'make the column store, from which charts are read, anew from the rows; the server must be stopped',
+  async run({ config }) {
+    const path = config().databasePath;
+    const storage = openStorage(path);
+    const client = openForReading(path);
+    try {
+      createAnswers(client).rebuild();
+    } finally {
+      client.close();
+      storage.close();
+    }
+    console.error('The column store was made anew.');
+    return 0;
+  },
+};
