@@ -78,7 +78,7 @@ const wrong = (msg: string, type = 'value_error') => ({ msg: `Value error, ${msg
 /** A time, in microseconds since 1970. */
 const instant = (description: string): Parameter<number> => ({
   description,
-  schema: { type: 'string', format: 'date-time' },
+  schema: { type: 'string', format: 'date-time', example: '2026-03-01T00:00:00Z' },
   parse(text) {
     // a plus sign that was not encoded arrives as a space
     const value = parseTimestamp(text.replace(/ (\d\d:\d\d)$/, '+$1'));
@@ -134,7 +134,7 @@ export const BUCKETS = {
   interval: {
     description:
       'Length of a bucket: `minute`, `hour`, `day`, `week`, `month` or `year`, or a number of them, such as `15m`, `6h`, `1d`, `2w`, `1M`. Minutes and hours must divide a day. Default: one bucket for the whole range.',
-    schema: { type: 'string' },
+    schema: { type: 'string', example: 'day' },
     parse(given) {
       const value = parseInterval(given);
       if (value) return { value };
@@ -153,8 +153,16 @@ export const BUCKETS = {
 export const groupBy = <Label extends string>(label: Label) =>
   choice('Split by label, the most frequent ones first.', [label]);
 
-export const NAME = { ...text('The name of the metric.'), required: true } as const;
-export const TYPE = { ...text('The type of the event.'), required: true } as const;
+export const NAME = {
+  ...text('The name of the metric.'),
+  schema: { type: 'string', example: 'page_load_time' },
+  required: true,
+} as const;
+export const TYPE = {
+  ...text('The type of the event.'),
+  schema: { type: 'string', example: 'tutorial_step' },
+  required: true,
+} as const;
 export const nameFilter = (description: string) => text(description);
 
 export const USER_ID: Parameter<string> = {
@@ -168,6 +176,7 @@ export const USER_ID: Parameter<string> = {
 
 export const STEPS = {
   ...text('`data_index` at a step; two to twenty times, in their order.'),
+  schema: { type: 'string', example: 'step_3' },
   several: true,
 } as const;
 

@@ -155,24 +155,27 @@ export interface Groups {
 }
 
 /**
- * Finds the most frequent labels of a selection. Of equally frequent ones the first recorded goes first.
+ * Finds the most frequent labels of a selection. Of equally frequent ones the one goes first of which the
+ * selection has the first row, in the order of commits.
  *
  * @param only the number of the label that counts; -1: all
  */
 export function topLabels(store: ColumnStore, selection: Selection, top: number, only: number): Groups {
   const counts = new Float64Array(store.labelLimit);
+  const present: number[] = []; // in the order in which the rows have them
   const { from, to, user } = selection;
   for (const { times, users, labels } of selection.chunks()) {
     for (let i = 0; i < times.length; i++) {
       const time = times[i] as number;
       if (time < from || time >= to || (user >= 0 && users[i] !== user)) continue;
       const label = labels[i] as number;
-      if (only < 0 || label === only) (counts[label] as number)++;
+      if (only >= 0 && label !== only) continue;
+      if (counts[label] === 0) present.push(label);
+      (counts[label] as number)++;
     }
   }
-  const present: number[] = [];
-  for (let label = 0; label < counts.length; label++) if ((counts[label] as number) > 0) present.push(label);
-  present.sort((a, b) => (counts[b] as number) - (counts[a] as number) || a - b);
+  // stable; the numbers of labels would not do, which are others after a rebuild
+  present.sort((a, b) => (counts[b] as number) - (counts[a] as number));
   const labels = present.slice(0, top);
   const groupOf = new Uint32Array(store.labelLimit).fill(labels.length);
   labels.forEach((label, group) => {

@@ -23,13 +23,25 @@ export type Answered =
       readonly error: { readonly tooLarge: boolean; readonly message: string; readonly errno?: number };
     };
 
-/** Opens a database for reading, and for what is derived from its rows. */
+/**
+ * Opens a database for reading, and for what is derived from its rows.
+ *
+ * @throws when there is none
+ */
 export function openForReading(path: string): Database {
-  const client = new Database(path, { strict: true });
+  const client = openExisting(path);
   client.run('PRAGMA busy_timeout = 5000');
   client.run('PRAGMA synchronous = NORMAL');
   client.run('PRAGMA secure_delete = ON');
   return client;
+}
+
+function openExisting(path: string): Database {
+  try {
+    return new Database(path, { strict: true, readwrite: true });
+  } catch (error) {
+    throw new Error(`The database ${path} cannot be opened: ${(error as Error).message}`, { cause: error });
+  }
 }
 
 if (parentPort) {
