@@ -141,7 +141,9 @@ function statistics(values: Float64Array): Statistics {
   const [p50 = 0, p95 = 0, p99 = 0] = ranks.map((rank, i) => {
     const low = found[2 * i] as number;
     const high = found[2 * i + 1] as number;
-    return low + (high - low) * (rank - Math.floor(rank));
+    const part = rank - Math.floor(rank);
+    // the distance of two values can be more than a number can be
+    return high - low < Number.POSITIVE_INFINITY ? low + (high - low) * part : low * (1 - part) + high * part;
   });
   return { count, sum, avg: sum / count, min, max, p50, p95, p99 };
 }

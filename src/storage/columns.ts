@@ -12,7 +12,7 @@ const MAX_CHUNK_ROWS = 131_072;
 const READ_ROWS = 20_000;
 /** Decoded chunks kept in memory, in bytes. */
 const CHUNK_CACHE_BYTES = 96 * 1024 * 1024;
-/** Texts whose numbers are kept in memory, of users and of labels each: about 20 MB at most. */
+/** Texts whose numbers are kept in memory between two writes of chunks, of users and of labels each: about 20 MB. */
 const TEXT_CACHE = 100_000;
 
 /** A run of rows of one series; the arrays have one element a row. */
@@ -72,7 +72,7 @@ export class ColumnStore {
   readonly #client: Database;
   readonly #users: Dictionary;
   readonly #labels: Dictionary;
-  readonly #series = new Map<string, Series>();
+  readonly #series: Record<Kind, Map<string, Series>> = { metric: new Map(), analytics: new Map() };
   readonly #newSeries: Series[] = [];
   #nextSeries = 1;
   /** How far the rows have been read, by kind. */
@@ -93,7 +93,7 @@ export class ColumnStore {
 
   /** Forgets what is in memory, and goes on from what the database says. */
   reload(): void {
-    this.#series.clear();
+    for (const kind of KINDS) this.#series[kind].clear();
     this.#newSeries.length = 0;
     this.#tails.clear();
     this.#tailRows = 0;
@@ -105,9 +105,9 @@ export class ColumnStore {
       this.#read[kind] = seq;
     }
     for (const one of this.#client.query<Series, []>('SELECT id, kind, name FROM series').all()) {
-      this.#series.set(keyOf(one.kind, one.name), one);
+      this.#series[one.kind].set(one.name, one);
     }
-    this.#nextSeries = Math.max(0, ...[...this.#series.values()].map(({ id }) => id)) + 1;
+    this.#nextSeries = this.#allSeries().reduce((last, { id }) => Math.max(last, id), 0) + 1;
   }
 
   /**
@@ -143,12 +143,15 @@ export class ColumnStore {
     this.#read[kind] = row.seq;
   }
 
+  #allSeries(): Series[] {
+    return KINDS.flatMap((kind) => this.seriesOf(kind));
+  }
+
   #seriesFor(kind: Kind, name: string): Series {
-    const key = keyOf(kind, name);
-    let found = this.#series.get(key);
+    let found = this.#series[kind].get(name);
     if (!found) {
       found = { id: this.#nextSeries++, kind, name };
-      this.#series.set(key, found);
+      this.#series[kind].set(name, found);
       this.#newSeries.push(found);
     }
     return found;
@@ -243,12 +246,12 @@ export class ColumnStore {
 
   /** All series of a kind. */
   seriesOf(kind: Kind): Series[] {
-    return [...this.#series.values()].filter((one) => one.kind === kind);
+    return [...this.#series[kind].values()];
   }
 
   /** The series of a name, if it has ever been recorded. */
   find(kind: Kind, name: string): Series | undefined {
-    return this.#series.get(keyOf(kind, name));
+    return this.#series[kind].get(name);
   }
 
   /** The chunks of a series that have rows in [from, to), in the order of their commits. */
@@ -315,7 +318,7 @@ export class ColumnStore {
     this.flush();
     const user = this.user(userId);
     if (user === undefined) return;
-    for (const series of [...this.#series.values()]) {
+    for (const series of this.#allSeries()) {
       this.transact(() => this.#forgetIn(series, user));
     }
     this.transact(() => this.#client.query('DELETE FROM users WHERE id = ?').run(user));
@@ -377,9 +380,11 @@ class Dictionary {
   readonly #client: Database;
   readonly #table: 'users' | 'labels';
   readonly #column: string;
-  readonly #known = new LRUCache<string, number>({ max: TEXT_CACHE });
-  readonly #new = new Map<string, { number: number; series: number; text: string }>();
-  readonly #newTexts = new Map<number, string>();
+  /** Numbers by series and text: those that are looked up again and again. */
+  readonly #known = new Map<number, Map<string, number>>();
+  #knownTexts = 0;
+  /** What is not in the database yet. */
+  readonly #new = new Map<number, { series: number; text: string }>();
   #next = 1;
 
   constructor(client: Database, table: 'users' | 'labels') {
@@ -390,10 +395,15 @@ class Dictionary {
   }
 
   reload(): void {
-    this.#known.clear();
-    this.written();
+    this.#forget();
+    this.#new.clear();
     const row = this.#client.query<{ last: number | null }, []>(`SELECT max(id) AS last FROM ${this.#table}`).get();
     this.#next = (row?.last ?? 0) + 1;
+  }
+
+  #forget(): void {
+    this.#known.clear();
+    this.#knownTexts = 0;
   }
 
   get limit(): number {
@@ -402,29 +412,38 @@ class Dictionary {
 
   /** @param series whose text it is; 0 for users, who have no series */
   find(text: string, series = 0): number | undefined {
-    const key = `${series} ${text}`;
-    const near = this.#new.get(key)?.number ?? this.#known.get(key);
+    const near = this.#known.get(series)?.get(text);
     if (near !== undefined) return near;
     const scope = series === 0 ? '' : `series_id = ${series} AND`;
     const row = this.#client
       .query<{ id: number }, [string]>(`SELECT id FROM ${this.#table} WHERE ${scope} ${this.#column} = ?`)
       .get(text);
-    if (row) this.#known.set(key, row.id);
+    if (row) this.#remember(series, text, row.id);
     return row?.id;
+  }
+
+  #remember(series: number, text: string, number: number): void {
+    let texts = this.#known.get(series);
+    if (!texts) {
+      texts = new Map();
+      this.#known.set(series, texts);
+    }
+    texts.set(text, number);
+    this.#knownTexts++;
   }
 
   numberFor(text: string, series = 0): number {
     const found = this.find(text, series);
     if (found !== undefined) return found;
     const number = this.#next++;
-    this.#new.set(`${series} ${text}`, { number, series, text });
-    this.#newTexts.set(number, text);
+    this.#new.set(number, { series, text });
+    this.#remember(series, text, number);
     return number;
   }
 
   text(number: number): string {
-    const near = this.#newTexts.get(number);
-    if (near !== undefined) return near;
+    const near = this.#new.get(number);
+    if (near !== undefined) return near.text;
     const row = this.#client
       .query<{ text: string }, [number]>(`SELECT ${this.#column} AS text FROM ${this.#table} WHERE id = ?`)
       .get(number);
@@ -436,16 +455,17 @@ class Dictionary {
   write(): void {
     if (this.#table === 'users') {
       const insert = this.#client.query('INSERT INTO users (id, user_id) VALUES (?, ?)');
-      for (const { number, text } of this.#new.values()) insert.run(number, text);
+      for (const [number, { text }] of this.#new) insert.run(number, text);
     } else {
       const insert = this.#client.query('INSERT INTO labels (id, series_id, label) VALUES (?, ?, ?)');
-      for (const { number, series, text } of this.#new.values()) insert.run(number, series, text);
+      for (const [number, { series, text }] of this.#new) insert.run(number, series, text);
     }
   }
 
   written(): void {
     this.#new.clear();
-    this.#newTexts.clear();
+    // only now: what is new is known here alone
+    if (this.#knownTexts > TEXT_CACHE) this.#forget();
   }
 }
 
@@ -525,10 +545,6 @@ function without(chunk: Chunk, user: number): Chunk {
     tail.push(chunk.times[i] as number, chunk.users[i] as number, chunk.labels[i] as number, chunk.values[i] ?? 0);
   }
   return tail.chunk();
-}
-
-function keyOf(kind: Kind, name: string): string {
-  return `${kind} ${name}`;
 }
 
 function bytesOf(array: Float64Array | Uint32Array): Uint8Array {

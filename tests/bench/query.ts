@@ -109,8 +109,29 @@ for (const [what, address, sql] of QUESTIONS) {
   );
 }
 console.log(`the service has ${residentMegabytes(target.process.pid).toFixed(0)} MB resident`);
+for (const format of ['ndjson', 'csv', 'parquet']) await exportAll(format);
 await target.stop();
 process.exit(0); // DuckDB's threads would keep the process
+
+/** Exports every metric, and says how fast, and how much memory the service had at most. */
+async function exportAll(format: string): Promise<void> {
+  const from = performance.now();
+  const answer = await fetch(`${target.url}/api/export/metrics?format=${format}`, {
+    headers: { authorization: `Bearer ${bearer}` },
+  });
+  let bytes = 0;
+  let parts = 0;
+  let most = 0;
+  for await (const part of answer.body ?? []) {
+    bytes += part.byteLength;
+    if (parts++ % 100 === 0) most = Math.max(most, residentMegabytes(target.process.pid));
+  }
+  const seconds = (performance.now() - from) / 1000;
+  const rate = rows / seconds / 1000;
+  console.log(
+    `export as ${format}: ${(bytes / 1e6).toFixed(0)} MB in ${seconds.toFixed(0)} s, ${rate.toFixed(0)},000 rows a second, at most ${most.toFixed(0)} MB resident`,
+  );
+}
 
 /** Whether the column store has taken in every row. */
 async function isComplete(): Promise<boolean> {
