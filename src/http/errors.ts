@@ -101,7 +101,7 @@ export function errorHandling(parts: ErrorHandlingParts) {
     .onError({ as: 'global' }, ({ error, code, path, request, set, startedAt, requestId }) => {
       let failure = failureOf(error, code);
       if (failure.code === 'unauthorized') failure = limited(failure, addressOf(request));
-      const headers: Record<string, string> = { 'cache-control': 'no-store' };
+      const headers: Record<string, string> = {};
       if (failure.code === 'not_found') {
         const allowed = methodsAt(path, routes());
         if (allowed.length > 0) {
@@ -119,8 +119,6 @@ export function errorHandling(parts: ErrorHandlingParts) {
       const observe = metrics.requests(request.method, known?.path ?? 'unmatched', status);
       observe((performance.now() - began) / 1000);
       if (status === 401) headers['www-authenticate'] = 'Bearer';
-      const retryAfter = failure.retryAfter ?? RETRY_AFTER[failure.code];
-      if (retryAfter !== undefined) headers['retry-after'] = String(retryAfter);
       if (failure.quota) Object.assign(headers, quotaHeaders(failure.quota, failure.retryAfter));
       if (CLOSES_CONNECTION.has(failure.code)) headers['connection'] = 'close';
 
@@ -140,12 +138,24 @@ export function errorHandling(parts: ErrorHandlingParts) {
       else log.info(entry, 'request refused');
 
       set.status = status;
-      Object.assign(set.headers, commonHeaders(id), headers);
+      Object.assign(set.headers, answerHeaders(failure, id), headers);
       return Response.json(bodyOf(failure, status, id, path), { status });
     });
 }
 
-function bodyOf(failure: Failure, status: number, requestId: string, path: string): ErrorBody {
+/** The header fields of an error's answer, whatever the request was. */
+export function answerHeaders(failure: Failure, requestId: string): Record<string, string> {
+  const retryAfter = failure.retryAfter ?? RETRY_AFTER[failure.code];
+  return {
+    'content-type': 'application/json',
+    'cache-control': 'no-store',
+    ...commonHeaders(requestId),
+    ...(retryAfter !== undefined && { 'retry-after': String(retryAfter) }),
+  };
+}
+
+/** The body of an error's answer. */
+export function bodyOf(failure: Failure, status: number, requestId: string, path: string): ErrorBody {
   const { code, message } = failure;
   const routeHint = code === 'internal' || code === 'storage_unavailable' ? HINTS[path] : undefined;
   const hint = routeHint ?? failure.hint;
@@ -157,7 +167,8 @@ function bodyOf(failure: Failure, status: number, requestId: string, path: strin
 function isAt(pattern: string, path: string): boolean {
   const parts = pattern.split('/');
   const segments = path.split('/');
-  return parts.length === segments.length && parts.every((part, i) => part.startsWith(':') || part === segments[i]);
+  const fits = (part: string, segment = '') => (part.startsWith(':') ? segment !== '' : part === segment);
+  return parts.length === segments.length && parts.every((part, i) => fits(part, segments[i]));
 }
 
 /** The methods that an address takes; Elysia itself answers a wrong one as if there were no such address. */

@@ -15,6 +15,7 @@ import { readJson } from './body.ts';
 import { itemsOfBatch, noteFailed } from './failed-request.ts';
 import type { Metrics } from './metrics.ts';
 import { EXAMPLE_ID, recordingRoute } from './openapi.ts';
+import { overloadAnswers } from './overload.ts';
 import { commonHeaders } from './request-start.ts';
 import { batchSizeFaults, validate } from './validation.ts';
 
@@ -65,6 +66,7 @@ export function recording(parts: RecordingParts) {
 
   function handlerOf<Body>({ path, itemsOf, check, make }: RecordingRoute<Body>) {
     const observe = metrics.requests('POST', path, 200);
+    const refuse = overloadAnswers(path, parts);
 
     return async function record({ request }: { request: Request }): Promise<Response> {
       const startedAt = performance.now();
@@ -77,6 +79,10 @@ export function recording(parts: RecordingParts) {
         const sender = authenticated instanceof Promise ? await authenticated : authenticated;
         const userId = recordedUser(headers, sender, requestId, log);
         if (!open) throw new Failure('shutting_down');
+        // a body that cannot be stored is not read: that takes as long as storing it
+        // (one that is larger than allowed is refused for that)
+        const length = Math.min(Number(headers.get('content-length')), maxBodyBytes);
+        if (!queue.hasRoom(length)) return refuse({ requestId, startedAt });
         const { text, value } = await readJson(request, maxBodyBytes);
         items = itemsOf(value);
         const body = check(value);

@@ -13,14 +13,17 @@ const LOCK_PAUSE = { first: 5, longest: 200 };
  * Rows of one transaction, at most. A transaction stops the event loop, for about 4 µs a row: with this
  * many it turns in time to refuse what is too much, and to answer probes.
  */
-const MAX_COMMIT_ROWS = 4_000;
+const MAX_COMMIT_ROWS = 4000;
 /**
  * For how many turns of the event loop a group may grow, as long as each brings new requests. A commit
  * costs the processor as much as ten requests: larger groups leave more of it to them.
  */
 const MAX_TURNS = 16;
 
-/** What may wait to be committed. Beyond it a request is refused at once. */
+/**
+ * What may wait to be committed. A request is taken as long as fewer rows wait, all of its rows with it:
+ * whether it will be refused is then known before its body is read, when nobody has counted them.
+ */
 export interface QueueBounds {
   readonly rows: number;
   readonly bytes: number;
@@ -37,6 +40,12 @@ export interface CommitQueue {
    * @throws {Failure} `storage_unavailable`, `storage_full`, `internal`, `overloaded` or `shutting_down`
    */
   store(records: readonly LogRecord[], bytes: number, remember?: RememberedAnswer): Promise<void>;
+  /**
+   * Whether {@link store} would take a request now: to be asked before anything is spent on reading one.
+   *
+   * @param bytes how much memory its records will take, at least
+   */
+  hasRoom(bytes: number): boolean;
   /** What waits for its commit now. */
   depth(): QueueBounds;
   /** Takes nothing more; resolves when all that was taken has been answered. */
@@ -87,12 +96,18 @@ export function createCommitQueue(
     running = undefined;
   }
 
-  /** Resolves at the end of the first turn that brings no new request: at once where nothing goes on. */
+  /**
+   * Resolves at the end of the first turn that brings no new request: at once where nothing goes on. One turn
+   * is always waited for. From the end of an fsync to the next commit the event loop looks at no socket by
+   * itself: while commits are full, several of them would pass before anybody is refused or read.
+   */
   async function gather(): Promise<void> {
-    for (let turn = 0, before = 0; turn < MAX_TURNS && waiting.length > before && rows < MAX_COMMIT_ROWS; turn++) {
+    let before: number;
+    let turn = 0;
+    do {
       before = waiting.length;
       await nextTurn();
-    }
+    } while (++turn < MAX_TURNS && waiting.length > before && rows < MAX_COMMIT_ROWS);
   }
 
   function takeGroup(): Group {
@@ -152,6 +167,10 @@ export function createCommitQueue(
     }
   }
 
+  function hasRoom(size: number): boolean {
+    return rows < bounds.rows && bytes + size <= bounds.bytes;
+  }
+
   function leave(request: Waiting): Waiting {
     rows -= request.records.length;
     bytes -= request.bytes;
@@ -161,9 +180,8 @@ export function createCommitQueue(
   return {
     store(records, size, remember) {
       if (closed) return Promise.reject(new Failure('shutting_down'));
-      if (rows + records.length > bounds.rows || bytes + size > bounds.bytes) {
-        return Promise.reject(new Failure('overloaded'));
-      }
+      // what has no records takes no room: it only asks whether a commit succeeds
+      if (records.length > 0 && !hasRoom(size)) return Promise.reject(new Failure('overloaded'));
       rows += records.length;
       bytes += size;
       return new Promise((resolve, reject) => {
@@ -171,6 +189,7 @@ export function createCommitQueue(
         running ??= drain();
       });
     },
+    hasRoom,
     depth: () => ({ rows, bytes }),
     async close() {
       closed = true;

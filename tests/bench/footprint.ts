@@ -1,7 +1,9 @@
 import { parseArgs } from 'node:util';
 import { startTarget, TARGET } from '../harness/target.ts';
 import { token } from '../harness/tokens.ts';
-import { load, residentMegabytes, spread } from './load.ts';
+import { spread } from './figures.ts';
+import { load } from './load.ts';
+import { residentMegabytes } from './machine.ts';
 
 /*
  * RAWLOG_TARGET=binary bun run bench:footprint [--starts 9] [--seconds 20]

@@ -1,17 +1,19 @@
-import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { cpuSeconds, onLoadCore } from './machine.ts';
+import type { Loaded } from './servers.ts';
 
-/*
- * Measuring with wrk: the server on one core, the load on another, so that they do not take turns.
- */
-
-const SERVER_CORE = '0';
-const LOAD_CORE = '1';
-const pinned = Bun.which('taskset') !== null && navigator.hardwareConcurrency > 1;
-
-/** A command that runs on the server's core, where cores can be chosen. */
-export function onServerCore(command: readonly string[]): string[] {
-  return pinned ? ['taskset', '-c', SERVER_CORE, ...command] : [...command];
+/** How to load a server with wrk. */
+export interface Load {
+  readonly connections: number;
+  readonly seconds: number;
+  readonly token?: string;
+  /** Metrics of each request to POST /log_batch; 0, the default: each is one metric to POST /log_raw_metric. */
+  readonly rows?: number;
+  /**
+   * Mean pause of a connection between an answer and its next request, in milliseconds; each pause is
+   * drawn from 0 to twice of it. 0, the default: none, so that the server is loaded to its peak.
+   */
+  readonly pause?: number;
 }
 
 /** What one round of load showed. Latencies in milliseconds. */
@@ -22,33 +24,39 @@ export interface Round {
   readonly p99: number;
   /** CPU time of the server a request, in microseconds. */
   readonly cpu: number;
+  /** CPU time of wrk a request, in microseconds. */
+  readonly loadCpu: number;
 }
 
-/** Loads a server with metrics for some seconds. Throws when any answer is not 200. */
-export async function load(
-  { url, pid }: { url: string; pid: number },
-  { connections, seconds, token = '' }: { connections: number; seconds: number; token?: string },
-): Promise<Round> {
-  const script = join(import.meta.dir, 'metric.lua');
-  const wrk = [
-    'wrk',
-    '-t1',
-    `-c${connections}`,
-    `-d${seconds}s`,
-    '--timeout',
-    '10s',
-    '-s',
-    script,
-    `${url}/log_raw_metric`,
-  ];
+/** Loads a server for some seconds. Throws when any answer is not 200. */
+export async function load({ url, pid }: Loaded, { connections, seconds, token, rows, pause }: Load): Promise<Round> {
   const before = cpuSeconds(pid);
-  const child = Bun.spawn(pinned ? ['taskset', '-c', LOAD_CORE, ...wrk] : wrk, {
-    env: { PATH: Bun.env['PATH'] ?? '', TOKEN: token },
-    stdout: 'pipe',
-    stderr: 'inherit',
-  });
+  const child = Bun.spawn(
+    onLoadCore([
+      'wrk',
+      '-t1',
+      `-c${connections}`,
+      `-d${seconds}s`,
+      '--timeout',
+      '10s',
+      '-s',
+      join(import.meta.dir, 'metric.lua'),
+      `${url}/${rows ? 'log_batch' : 'log_raw_metric'}`,
+    ]),
+    {
+      env: {
+        PATH: Bun.env['PATH'] ?? '',
+        TOKEN: token ?? '',
+        ROWS: String(rows ?? 0),
+        PAUSE: String(pause ?? 0),
+      },
+      stdout: 'pipe',
+      stderr: 'inherit',
+    },
+  );
   const output = await new Response(child.stdout).text();
   const cpu = cpuSeconds(pid) - before;
+  await child.exited;
   const line = /^RESULT (.*)$/m.exec(output)?.[1];
   if (line === undefined) throw new Error(`wrk gave no result:\n${output}`);
   const result = JSON.parse(line) as Record<'requests' | 'seconds' | 'p50' | 'p99' | 'refused' | 'errors', number>;
@@ -58,25 +66,21 @@ export async function load(
     p50: result.p50,
     p99: result.p99,
     cpu: (cpu / result.requests) * 1e6,
+    loadCpu: Number(child.resourceUsage()?.cpuTime.total ?? Number.NaN) / result.requests,
   };
 }
 
-/** User and system time of a process so far: fields 14 and 15 of /proc/PID/stat, in ticks of 10 ms. */
-function cpuSeconds(pid: number): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
-    .replace(/^.*\) /, '')
-    .split(' ');
-  return (Number(fields[11]) + Number(fields[12])) / 100;
-}
+/** Rounds of a second in which {@link pauseForRate} comes nearer to the rate. */
+const PACING_ROUNDS = 3;
 
-/** Resident memory of a process, in megabytes. */
-export function residentMegabytes(pid: number): number {
-  return Number(/^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1024;
-}
-
-/** Median and range of some figures. */
-export function spread(values: readonly number[], digits = 2): string {
-  const sorted = [...values].sort((a, b) => a - b);
-  const median = ((sorted[(sorted.length - 1) >> 1] ?? 0) + (sorted[sorted.length >> 1] ?? 0)) / 2;
-  return `${median.toFixed(digits)} (${sorted[0]?.toFixed(digits)} to ${sorted.at(-1)?.toFixed(digits)})`;
+/** Finds the pause with which a load's connections together send so many requests a second. */
+export async function pauseForRate(server: Loaded, options: Load, rate: number): Promise<number> {
+  const interval = (options.connections / rate) * 1000;
+  let pause = interval;
+  for (let i = 0; i < PACING_ROUNDS; i++) {
+    const round = await load(server, { ...options, seconds: 1, pause });
+    // what the answer took, and how late timers are, goes off the pause
+    pause = Math.max(0.1, pause + interval - (options.connections / round.rate) * 1000);
+  }
+  return pause;
 }

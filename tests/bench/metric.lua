@@ -1,8 +1,23 @@
--- A metric like those that products send; wrk calls done() once, and the bench reads its one line.
+-- Metrics like those that products send, one a request or a batch of them. The environment says how:
+--   TOKEN  for the Authorization header
+--   ROWS   metrics of a batch; 0: a single one
+--   PAUSE  mean pause between an answer and the next request, in milliseconds; 0: none
+-- wrk calls done() once, and the bench reads its one line.
+local rows = tonumber(os.getenv("ROWS") or "0")
+local pause = tonumber(os.getenv("PAUSE") or "0")
+local metric = '{"metric_name":"page_load_time","metric_value":2.5,"data_string":"/dashboard"}'
+
 wrk.method = "POST"
-wrk.body = '{"metric_name":"page_load_time","metric_value":2.5,"data_string":"/dashboard"}'
+wrk.body = rows == 0 and metric or '{"metrics":[' .. metric .. (',' .. metric):rep(rows - 1) .. ']}'
 wrk.headers["Content-Type"] = "application/json"
 wrk.headers["Authorization"] = "Bearer " .. (os.getenv("TOKEN") or "")
+
+-- wrk looks whether there is such a function
+if pause > 0 then
+  function delay()
+    return math.floor(math.random() * 2 * pause + 0.5)
+  end
+end
 
 function done(summary, latency)
   io.write(string.format(

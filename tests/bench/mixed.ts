@@ -1,7 +1,8 @@
 import { parseArgs } from 'node:util';
 import { SECRET, startTarget } from '../harness/target.ts';
 import { token } from '../harness/tokens.ts';
-import { load, type Round, spread } from './load.ts';
+import { spread } from './figures.ts';
+import { load, type Round } from './load.ts';
 
 /*
  * bun run bench:mixed [--pairs 9] [--seconds 3]

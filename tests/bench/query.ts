@@ -3,7 +3,8 @@ import { type DuckDBConnection, DuckDBInstance } from '@duckdb/node-api';
 import { openStorage } from '../../src/storage/database.ts';
 import { SECRET, startTarget, temporaryFolder } from '../harness/target.ts';
 import { token } from '../harness/tokens.ts';
-import { residentMegabytes, spread } from './load.ts';
+import { spread } from './figures.ts';
+import { residentMegabytes } from './machine.ts';
 
 /*
  * bun run bench:query [--rows 10000000] [--rounds 9]

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { createIdSource } from '../../src/ingest/ids.ts';
 import { temporaryFolder } from '../harness/target.ts';
-import { spread } from './load.ts';
+import { spread } from './figures.ts';
 
 /*
  * bun run bench:schema [--rows 1000000] [--rounds 5]

@@ -98,7 +98,9 @@ test('recording routes document every error that they answer with', () => {
       Object.keys(response.content?.['application/json']?.examples ?? {}),
     );
     const all: string[] = document.components.schemas.Error.properties.code.enum;
-    expect(codes.sort()).toEqual(all.filter((code) => !['not_found', 'method_not_allowed', 'query_too_large'].includes(code)).sort());
+    expect(codes.sort()).toEqual(
+      all.filter((code) => !['not_found', 'method_not_allowed', 'query_too_large'].includes(code)).sort(),
+    );
   }
 });
 

@@ -1,3 +1,4 @@
+import { Database } from 'bun:sqlite';
 import { afterEach, describe, expect, test } from 'bun:test';
 import { type Answer, expectError, METRIC, post, rows, send } from '../harness/client.ts';
 import { SECRET, startTarget, type Target } from '../harness/target.ts';
@@ -44,6 +45,31 @@ describe('rows of a user', () => {
       answer = await post(target, '/log_raw_metric', METRIC);
     }
     expect(answer.status).toBe(200);
+  });
+});
+
+describe('rows that wait for their commit', () => {
+  test('beyond their bound a request is refused without a look at its body, and the connection serves on', async () => {
+    target = await startTarget({ JWT_SECRET: SECRET, MAX_QUEUE_ROWS: '1', MAX_BATCH_ITEMS: '1' });
+    const other = new Database(target.databasePath);
+    other.run('BEGIN IMMEDIATE');
+    const waiting = post(target, '/log_raw_metric', METRIC);
+    // from now on the row waits for the lock
+    let refused = await post(target, '/log_batch', '{');
+    while (refused.status === 400) refused = await post(target, '/log_batch', '{');
+    expectError(refused, 503, 'overloaded');
+    expect(refused.headers.get('retry-after')).toBe('1');
+    expect(refused.headers.get('cache-control')).toBe('no-store');
+    expectError(await post(target, '/log_raw_metric', METRIC, { authorization: '' }), 401, 'unauthorized');
+    expectError(await post(target, '/log_batch', Buffer.alloc(2 ** 20, ' ')), 503, 'overloaded');
+    other.run('COMMIT');
+    other.close();
+    expect((await waiting).status).toBe(200);
+    expect((await post(target, '/log_raw_metric', METRIC)).status).toBe(200);
+    expect(rows(target, 'metrics')).toHaveLength(2);
+    // many refusals in a second are one line
+    const lines = target.logLines().filter(({ code }) => code === 'overloaded');
+    expect(lines).toMatchObject([{ level: 'error', status: 503, path: '/log_batch', refused: 1 }]);
   });
 });
 

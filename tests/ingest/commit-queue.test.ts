@@ -103,13 +103,30 @@ describe('group commit', () => {
   test('what would go over the bounds is refused at once, and taken again when there is room', async () => {
     const many = Array.from({ length: 1000 }, (_, i) => metric(i));
     const first = queue.store(many, 100);
+    expect(queue.hasRoom(1)).toBe(false);
     await expect(queue.store([metric(1)], 100)).rejects.toMatchObject({ code: 'overloaded' });
     await first;
+    expect(queue.hasRoom(1_000_000)).toBe(true);
+    expect(queue.hasRoom(1_000_001)).toBe(false);
     const heavy = queue.store([metric(1)], 1_000_000);
     await expect(queue.store([metric(2)], 1)).rejects.toMatchObject({ code: 'overloaded' });
     await heavy;
     await queue.store([metric(3)], 1);
     expect(rows({ databasePath }, 'metrics')).toHaveLength(1002);
+  });
+
+  test('a request is taken whole as long as there is room for a row', async () => {
+    const stored = [
+      queue.store([metric(1)], 1),
+      queue.store(
+        Array.from({ length: 1000 }, (_, i) => metric(i)),
+        1,
+      ),
+    ];
+    await expect(queue.store([metric(2)], 1)).rejects.toMatchObject({ code: 'overloaded' });
+    // a probe has no rows
+    await Promise.all([...stored, queue.store([], 0)]);
+    expect(rows({ databasePath }, 'metrics')).toHaveLength(1001);
   });
 
   test('while a lock lasts, nobody waits longer than the first, and its end is noticed', async () => {

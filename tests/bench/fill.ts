@@ -1,0 +1,43 @@
+import fs from 'node:fs';
+import { join } from 'node:path';
+import { createIdSource } from '../../src/ingest/ids.ts';
+import { openStorage } from '../../src/storage/database.ts';
+import { LABELS, NAMES, pick, prepareMetricInsert, USERS } from './metric-rows.ts';
+
+/** Rows of a transaction: enough that its end costs nothing beside them. */
+const BATCH = 20_000;
+
+/**
+ * Makes the database of a data folder and fills it with metrics that were received one a millisecond,
+ * the last of them now: a server that starts on it gives out higher keys than all of theirs.
+ *
+ * @returns rows a second, and the size of the file in megabytes, all of which is on the disk
+ */
+export function fillDatabase(dataDir: string, rows: number): { rate: number; megabytes: number } {
+  const path = join(dataDir, 'rawlog.db');
+  const storage = openStorage(path);
+  // nobody minds if this database is lost; its pages are synced once, at the end
+  storage.client.run('PRAGMA synchronous = OFF');
+  const insert = prepareMetricInsert(storage.client);
+  let clock = Date.now() - rows;
+  const nextId = createIdSource(() => clock, 0);
+  const began = performance.now();
+  for (let row = 0; row < rows; ) {
+    storage.client.run('BEGIN IMMEDIATE');
+    for (const end = Math.min(row + BATCH, rows); row < end; row++) {
+      clock++;
+      const { id, seq } = nextId();
+      const time = clock * 1000;
+      // the factors have nothing in common with the lengths, so that users, names and labels mix
+      insert.run(seq, id, pick(USERS, row * 7), time, time, pick(NAMES, row * 3), row * 1.5, pick(LABELS, row * 11));
+    }
+    storage.client.run('COMMIT');
+  }
+  const rate = (rows / (performance.now() - began)) * 1000;
+  insert.finalize();
+  storage.close();
+  const file = fs.openSync(path, 'r+');
+  fs.fsyncSync(file);
+  fs.closeSync(file);
+  return { rate, megabytes: fs.statSync(path).size / 2 ** 20 };
+}
