@@ -1,16 +1,6 @@
 import type { ColumnStore } from '../storage/columns.ts';
 import { formatInZone } from './calendar.ts';
-import {
-  type BucketQuestion,
-  type Budget,
-  bucketOf,
-  edgesOf,
-  oneGroup,
-  rangeOf,
-  select,
-  TooLarge,
-  topLabels,
-} from './question.ts';
+import { arrange, type BucketQuestion, type Budget, bucketOf, rangeOf, TooLarge } from './question.ts';
 
 /** The largest table of marks: 256 MB. */
 const MAX_MARKS = 2 ** 31;
@@ -37,13 +27,8 @@ export interface CountsAnswer extends Counts {
 
 /** Answers for an event type over time. Users are counted by a mark for each bucket, group and user. */
 export function counts(store: ColumnStore, question: BucketQuestion, budget: Budget): CountsAnswer {
-  const selection = select(store, 'analytics', question, budget);
-  const { from, to, user } = selection;
-  const edges = edgesOf(selection, question);
-  const buckets = Math.max(0, edges.length - 1);
-  const label =
-    question.label === undefined ? -1 : ((selection.series && store.label(selection.series, question.label)) ?? 0);
-  const groups = question.top === undefined ? oneGroup(store) : topLabels(store, selection, question.top, label);
+  const selection = arrange(store, 'analytics', question, budget);
+  const { from, to, user, edges, buckets, groups, label } = selection;
   const lanes = groups.labels.length + 1;
 
   const tally = new Tally(lanes * buckets, store.userLimit);

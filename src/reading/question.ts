@@ -120,7 +120,7 @@ export function rangeOf({ from, to, extent }: Selection, question: Question, zon
 }
 
 /** Finds the buckets of a selection. */
-export function edgesOf({ from, to }: Selection, { interval, zone }: BucketQuestion): Float64Array {
+function edgesOf({ from, to }: Selection, { interval, zone }: BucketQuestion): Float64Array {
   const edges = bucketEdges(from, to, interval, zone);
   if (!edges) throw new TooLarge('too many buckets');
   return edges;
@@ -160,7 +160,7 @@ export interface Groups {
  *
  * @param only the number of the label that counts; -1: all
  */
-export function topLabels(store: ColumnStore, selection: Selection, top: number, only: number): Groups {
+function topLabels(store: ColumnStore, selection: Selection, top: number, only: number): Groups {
   const counts = new Float64Array(store.labelLimit);
   const present: number[] = []; // in the order in which the rows have them
   const { from, to, user } = selection;
@@ -185,6 +185,36 @@ export function topLabels(store: ColumnStore, selection: Selection, top: number,
 }
 
 /** The one group of an answer that is not by label. */
-export function oneGroup(store: ColumnStore): Groups {
+function oneGroup(store: ColumnStore): Groups {
   return { labels: [], others: 0, groupOf: new Uint32Array(store.labelLimit) };
+}
+
+/** How the rows of a selection fall into buckets and groups. */
+export interface Arrangement extends Selection {
+  /** The starts of the buckets, and behind them the end of the last. */
+  readonly edges: Float64Array;
+  readonly buckets: number;
+  readonly groups: Groups;
+  /** The number of the label whose rows count; -1: all; 0, which no label has, where the series lacks it. */
+  readonly label: number;
+}
+
+/** Finds the rows of a question, and its buckets and groups. */
+export function arrange(
+  store: ColumnStore,
+  kind: 'metric' | 'analytics',
+  question: BucketQuestion,
+  budget: Budget,
+): Arrangement {
+  const selection = select(store, kind, question, budget);
+  const { series } = selection;
+  const edges = edgesOf(selection, question);
+  const label = question.label === undefined ? -1 : ((series && store.label(series, question.label)) ?? 0);
+  return {
+    ...selection,
+    edges,
+    buckets: Math.max(0, edges.length - 1),
+    groups: question.top === undefined ? oneGroup(store) : topLabels(store, selection, question.top, label),
+    label,
+  };
 }

@@ -1,16 +1,7 @@
 import type { ColumnStore } from '../storage/columns.ts';
 import { formatInZone } from './calendar.ts';
 import { valuesAt } from './percentiles.ts';
-import {
-  type BucketQuestion,
-  type Budget,
-  bucketOf,
-  edgesOf,
-  oneGroup,
-  rangeOf,
-  select,
-  topLabels,
-} from './question.ts';
+import { arrange, type BucketQuestion, type Budget, bucketOf, rangeOf } from './question.ts';
 
 /** What is known of the values of a bucket. All but the first two are null where there are none. */
 export interface Statistics {
@@ -43,13 +34,8 @@ export interface SeriesAnswer {
 
 /** Answers for a metric over time: its values are put into buckets, and each bucket's percentiles looked for. */
 export function series(store: ColumnStore, question: BucketQuestion, budget: Budget): SeriesAnswer {
-  const selection = select(store, 'metric', question, budget);
-  const { from, to, user } = selection;
-  const edges = edgesOf(selection, question);
-  const buckets = Math.max(0, edges.length - 1);
-  const label =
-    question.label === undefined ? -1 : ((selection.series && store.label(selection.series, question.label)) ?? 0);
-  const groups = question.top === undefined ? oneGroup(store) : topLabels(store, selection, question.top, label);
+  const selection = arrange(store, 'metric', question, budget);
+  const { from, to, user, edges, buckets, groups, label } = selection;
 
   // the values slot by slot, a slot being a bucket of a group: first how many each has, then they themselves
   const slots = buckets * (groups.labels.length + 1);
