@@ -70,7 +70,7 @@ const settings = {
   MAX_CLOCK_SKEW: { help: 'how far ahead a timestamp may be', default: '5m' },
   RATE_LIMIT: { help: 'rows of each user, as NUMBER/s, /m or /h, or off', default: '1000/s' },
   AUTH_FAILURE_LIMIT: { help: 'failed authentications of each address, in the same form', default: '600/m' },
-  MAX_QUEUE_ROWS: { help: 'rows that may wait for their commit', default: '20000' },
+  MAX_QUEUE_ROWS: { help: 'rows that may wait for their commit', default: '12000' },
   MAX_QUEUE_BYTES: { help: 'bytes of bodies that may wait for their commit', default: '67108864' },
   CORS_ORIGINS: {
     help: 'origins whose pages may call from a browser, such as https://app.example, with commas',

@@ -76,7 +76,7 @@ const EXAMPLE_STATUS = {
   uptime_seconds: 86400,
   ledger: { received: 12, stored: 10, duplicates: 1, rejected: { validation_failed: 1 } },
   storage: { database_bytes: 16384, wal_bytes: 4152, free_bytes: 50000000000 },
-  queue: { rows: 0, bytes: 0, max_rows: 20000, max_bytes: 67108864 },
+  queue: { rows: 0, bytes: 0, max_rows: 12000, max_bytes: 67108864 },
   durability: { journal: 'wal', acknowledged: 'after fsync' },
 };
 

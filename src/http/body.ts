@@ -64,9 +64,19 @@ async function readChunks(request: Request, maxBytes: number): Promise<Uint8Arra
   return Buffer.concat(chunks);
 }
 
+/** The inflation under way, and those that wait behind it. */
+let inflating: Promise<unknown> = Promise.resolve();
+
+/** Inflates one body at a time: bombs take one thread's time, and not that of all others as well. */
+function inflateInTurn(bytes: Uint8Array, maxBytes: number): Promise<Uint8Array> {
+  const inflated = inflating.then(() => inflate(bytes, { maxOutputLength: maxBytes }));
+  inflating = inflated.catch(() => {}); // said to its own request
+  return inflated;
+}
+
 async function decompress(bytes: Uint8Array, maxBytes: number): Promise<Uint8Array> {
   try {
-    return await inflate(bytes, { maxOutputLength: maxBytes });
+    return await inflateInTurn(bytes, maxBytes);
   } catch (error) {
     const tooLarge = (error as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE';
     throw new Failure(tooLarge ? 'payload_too_large' : 'invalid_json', { cause: error });

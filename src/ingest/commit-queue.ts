@@ -13,7 +13,7 @@ const LOCK_PAUSE = { first: 5, longest: 200 };
  * Rows of one transaction, at most. A transaction stops the event loop, for about 4 µs a row: with this
  * many it turns in time to refuse what is too much, and to answer probes.
  */
-const MAX_COMMIT_ROWS = 4000;
+const MAX_COMMIT_ROWS = 2000;
 /**
  * For how many turns of the event loop a group may grow, as long as each brings new requests. A commit
  * costs the processor as much as ten requests: larger groups leave more of it to them.

@@ -1,4 +1,5 @@
 import { Database } from 'bun:sqlite';
+import { constants, setPriority } from 'node:os';
 import { parentPort, workerData } from 'node:worker_threads';
 import { type Answers, createAnswers } from './answers.ts';
 import { TooLarge } from './question.ts';
@@ -45,6 +46,8 @@ function openExisting(path: string): Database {
 }
 
 if (parentPort) {
+  // of this thread alone, on Linux: where it shares a core with the requests that record, they go first
+  setPriority(0, constants.priority.PRIORITY_BELOW_NORMAL);
   const port = parentPort;
   const client = openForReading((workerData as { path: string }).path);
   const answers = createAnswers(client);

@@ -1,0 +1,134 @@
+import { afterAll, beforeAll, expect, test } from 'bun:test';
+import { join } from 'node:path';
+import { DuckDBInstance } from '@duckdb/node-api';
+import { parse } from 'csv-parse/sync';
+import { parquetReadObjects } from 'hyparquet';
+import { post, send } from '../harness/client.ts';
+import { startTarget, type Target, temporaryFolder } from '../harness/target.ts';
+import { token } from '../harness/tokens.ts';
+
+let target: Target;
+let headers: Record<string, string>;
+const LABELS = ['plain', 'a "quoted", text', 'two\r\nlines', '=1+1', '@cmd', '-2', 'äöü 日本 🎉', "it's", ' '];
+
+beforeAll(async () => {
+  target = await startTarget();
+  headers = { authorization: `Bearer ${await token()}` };
+  await post(target, '/log_batch', {
+    metrics: LABELS.map((data_string, i) => ({
+      metric_name: 'm',
+      metric_value: [0.1, -1.5e300, 5e-324, 3, -0.25][i % 5],
+      data_string,
+      timestamp: `2026-03-0${i + 1}T12:00:00.12345${i}Z`,
+    })),
+    analytics: LABELS.map((data_index) => ({ type: 't', data_index, data: { [data_index]: [1, null, { a: 'b' }] } })),
+  });
+});
+afterAll(() => target.stop());
+
+const ask = (address: string) => send(target.url + address, { headers });
+const recordsOf = async (kind: string) => (await ask(`/api/records/${kind}?limit=1000`)).body.records.reverse();
+const lines = (text: string) =>
+  text
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line));
+
+test('NDJSON has every record as the pages have it, oldest first', async () => {
+  for (const kind of ['metrics', 'analytics']) {
+    const { text, headers: given } = await ask(`/api/export/${kind}`);
+    expect(given.get('content-type')).toBe('application/x-ndjson');
+    expect(given.get('content-disposition')).toBe(`attachment; filename="${kind}.ndjson"`);
+    expect(lines(text)).toEqual(await recordsOf(kind));
+  }
+});
+
+test('NDJSON goes on behind any record', async () => {
+  const all = (await ask('/api/export/metrics')).text;
+  for (const [i, { id }] of lines(all).entries()) {
+    const rest = (await ask(`/api/export/metrics?after=${id}`)).text;
+    expect(
+      all
+        .split('\n')
+        .slice(0, i + 1)
+        .join('\n') + (rest === '' ? '\n' : `\n${rest}`),
+    ).toBe(all);
+  }
+});
+
+test('CSV reads back the same, whatever is in a field', async () => {
+  const metrics = parse((await ask('/api/export/metrics?format=csv')).text, {
+    columns: true,
+    record_delimiter: '\r\n',
+  });
+  const expected = await recordsOf('metrics');
+  expect(metrics).toEqual(
+    expected.map((row: object) => Object.fromEntries(Object.entries(row).map(([k, v]) => [k, String(v)]))),
+  );
+  const events = parse((await ask('/api/export/analytics?format=csv')).text, {
+    columns: true,
+    record_delimiter: '\r\n',
+  });
+  expect(events.map((row: unknown) => JSON.parse((row as { data: string }).data))).toEqual(
+    (await recordsOf('analytics')).map(({ data }: { data: unknown }) => data),
+  );
+});
+
+test('with formulas=escape no text is a formula to a spreadsheet, and numbers stay numbers', async () => {
+  const { text } = await ask('/api/export/metrics?format=csv&formulas=escape');
+  const labels = parse(text, { columns: true, record_delimiter: '\r\n' }).map(
+    (row: unknown) => (row as { data_string: string }).data_string,
+  );
+  expect(labels).toEqual(LABELS.map((label) => (/^[=@+-]/.test(label) ? `'${label}` : label)));
+});
+
+test('Parquet is read by DuckDB and by hyparquet, times and values to the bit; none is a file too', async () => {
+  using folder = temporaryFolder();
+  const duck = await (await DuckDBInstance.create(':memory:')).connect();
+  for (const [kind, query] of [
+    ['metrics', ''],
+    ['analytics', ''],
+    ['metrics', '&name=none'],
+  ] as const) {
+    const response = await fetch(`${target.url}/api/export/${kind}?format=parquet${query}`, { headers });
+    const bytes = await response.bytes();
+    const path = join(folder.path, 'file.parquet');
+    await Bun.write(path, bytes);
+    const expected = query === '' ? await recordsOf(kind) : [];
+    const rows = await parquetReadObjects({ file: bytes.buffer as ArrayBuffer });
+    expect(rows.map(({ id }) => id)).toEqual(expected.map(({ id }: { id: string }) => id));
+    const own = kind === 'metrics' ? 'metric_name, metric_value, data_string' : 'type, data_index, data';
+    const read = await duck.runAndReadAll(
+      `SELECT id, user_id, epoch_us(timestamp)::DOUBLE, epoch_us(received_at)::DOUBLE, ${own} FROM '${path}'`,
+    );
+    const micro = (time: string) => Number(Temporal.Instant.from(time).epochNanoseconds / 1000n);
+    expect(read.getRows() as unknown[][]).toEqual(
+      // biome-ignore lint/suspicious/noExplicitAny: records of either kind
+      expected.map((row: any) => [
+        row.id,
+        row.user_id,
+        micro(row.timestamp),
+        micro(row.received_at),
+        ...(kind === 'metrics'
+          ? [row.metric_name, row.metric_value, row.data_string]
+          : [row.type, row.data_index, JSON.stringify(row.data)]),
+      ]),
+    );
+  }
+});
+
+test('an export that nobody reads to its end leaves the server as it was', async () => {
+  const filler = Array.from({ length: 1000 }, () => ({
+    type: 'big',
+    data_index: 'x',
+    data: { filler: 'y'.repeat(500) },
+  }));
+  for (let i = 0; i < 30; i++) await post(target, '/log_batch', { analytics: filler });
+  for (let i = 0; i < 5; i++) {
+    const response = await fetch(`${target.url}/api/export/analytics?type=big`, { headers });
+    const reader = response.body?.getReader();
+    expect((await reader?.read())?.value?.length).toBeGreaterThan(0);
+    await reader?.cancel();
+  }
+  expect(lines((await ask('/api/export/analytics?type=big')).text)).toHaveLength(30_000);
+}, 60_000);

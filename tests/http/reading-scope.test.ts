@@ -1,0 +1,132 @@
+import { afterAll, beforeAll, expect, test } from 'bun:test';
+import fc from 'fast-check';
+import { post, send } from '../harness/client.ts';
+import { startTarget, type Target } from '../harness/target.ts';
+import { token } from '../harness/tokens.ts';
+
+/*
+ * Whose rows an answer may show: no byte of another user's, over every reading route and parameter.
+ */
+
+/** In every field of every row of the other user, and nowhere else. */
+const MARK = 'S3CR3T';
+/** Names and labels that both users have: what is counted under them must still be one's own alone. */
+const SHARED = 'shared';
+
+let target: Target;
+let own: Record<string, string>;
+let foreignIds: string[];
+
+beforeAll(async () => {
+  target = await startTarget();
+  own = { authorization: `Bearer ${await token({ sub: 'reader' })}` };
+  const other = { authorization: `Bearer ${await token({ sub: `${MARK}-user` })}` };
+  const rowsOf = (mark: string, value: number) => ({
+    metrics: [mark, SHARED].flatMap((name) =>
+      [mark, SHARED].map((label) => ({ metric_name: name, metric_value: value, data_string: label })),
+    ),
+    analytics: [mark, SHARED].flatMap((type) =>
+      [mark, SHARED].map((data_index) => ({ type, data_index, data: { [mark]: mark } })),
+    ),
+  });
+  const { body } = await post(target, '/log_batch', rowsOf(MARK, 987_654.321), other);
+  foreignIds = [...body.metrics, ...body.analytics];
+  await post(target, '/log_batch', rowsOf('mine', 1), own);
+});
+afterAll(() => target.stop());
+
+const ROUTES = [
+  '/api/metrics',
+  '/api/analytics',
+  '/api/metrics/series',
+  '/api/analytics/counts',
+  '/api/analytics/funnel',
+  '/api/records/metrics',
+  '/api/records/analytics',
+  '/api/export/metrics',
+  '/api/export/analytics',
+  '/api/status',
+];
+const texts = fc.constantFrom(MARK, SHARED, 'mine', `${MARK}-user`, 'reader', '', '%', "' OR 1=1 --");
+const times = fc.constantFrom('1970-01-01T00:00:00Z', '2020-01-01T00:00:00Z', '2100-01-01T00:00:00Z', 'now');
+const parameters = fc.record(
+  {
+    name: texts,
+    type: texts,
+    data_string: texts,
+    data_index: texts,
+    user_id: fc.constantFrom('reader', `${MARK}-user`, '', '*', 'READER', 'reader '),
+    from: times,
+    to: times,
+    interval: fc.constantFrom('day', 'year', '15m', 'fortnight'),
+    tz: fc.constantFrom('UTC', 'Asia/Kathmandu', 'Nowhere/Here'),
+    group_by: fc.constantFrom('data_string', 'data_index', 'user_id'),
+    top: fc.constantFrom('1', '1000', '0'),
+    limit: fc.constantFrom('1', '1000', '-1'),
+    cursor: fc.constantFrom('zzzzzzzzz', '1', '8rute0esjk', '-'),
+    format: fc.constantFrom('ndjson', 'csv'),
+    formulas: fc.constantFrom('keep', 'escape'),
+    after: fc.constantFrom('019aab3c-5f00-7001-9c3e-5a1d7f0b2c44', 'x'),
+    within: fc.constantFrom('7d', '1s', 'long'),
+  },
+  { requiredKeys: [] },
+);
+
+test('no answer to a token that is no admin has a byte of what another user recorded', async () => {
+  let answered = 0;
+  await fc.assert(
+    fc.asyncProperty(
+      fc.constantFrom(...ROUTES),
+      parameters,
+      fc.array(texts, { maxLength: 3 }),
+      async (route, given, steps) => {
+        const query = new URLSearchParams(given as Record<string, string>);
+        for (const step of steps) query.append('step', step);
+        const { status, text } = await send(`${target.url}${route}?${query}`, { headers: own });
+        expect([200, 403, 422]).toContain(status);
+        if (status !== 200) return;
+        answered++;
+        // the name or type that was asked for is said again
+        const {
+          name: _name,
+          type: _type,
+          ...asked
+        } = JSON.parse(text.startsWith('{') && !text.includes('\n') ? text : '{}');
+        const said = text.startsWith('{') && !text.includes('\n') ? JSON.stringify(asked) : text;
+        for (const step of steps) expect(['', ...steps]).toContain(step);
+        expect(said.replaceAll(/"step":"[^"]*"/g, '')).not.toContain(MARK);
+        expect(said).not.toContain('987654');
+        for (const id of foreignIds) expect(said).not.toContain(id);
+      },
+    ),
+    { numRuns: 600 },
+  );
+  expect(answered).toBeGreaterThan(100);
+});
+
+test('under a name that both have, counts, users and steps are those of the token alone', async () => {
+  const ask = async (address: string) => (await send(target.url + address, { headers: own })).body;
+  const series = await ask(`/api/metrics/series?name=${SHARED}`);
+  expect(series.buckets).toMatchObject([{ count: 2, sum: 2, max: 1, p99: 1 }]);
+  const counts = await ask(`/api/analytics/counts?type=${SHARED}&group_by=data_index`);
+  expect(counts).toMatchObject({ count: 2, unique_users: 1, other: { labels: 0 } });
+  const funnel = await ask(`/api/analytics/funnel?type=${SHARED}&step=${SHARED}&step=${MARK}`);
+  expect(funnel.steps.map(({ users }: { users: number }) => users)).toEqual([1, 0]);
+  expect((await ask('/api/metrics')).metrics.map(({ name }: { name: string }) => name).sort()).toEqual([
+    'mine',
+    SHARED,
+  ]);
+});
+
+test('an admin sees all, and may narrow to one; nobody else may name another', async () => {
+  const admin = { authorization: `Bearer ${await token({ sub: 'root', role: 'admin' })}` };
+  const count = async (query: string, headers: Record<string, string> = admin) => {
+    const { status, body } = await send(`${target.url}/api/records/metrics?${query}`, { headers });
+    return status === 200 ? body.records.length : status;
+  };
+  expect(await count('')).toBe(8);
+  expect(await count(`user_id=${MARK}-user`)).toBe(4);
+  expect(await count('user_id=nobody')).toBe(0);
+  expect(await count('user_id=reader', own)).toBe(4);
+  expect(await count(`user_id=${MARK}-user`, own)).toBe(403);
+});
