@@ -1,0 +1,416 @@
+import { Database } from 'bun:sqlite';
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { openStorage } from '../../src/storage/database.ts';
+import { createWriter } from '../../src/storage/writer.ts';
+import { type Answer, expectError, post, rows, send } from '../harness/client.ts';
+import { runCli, SECRET, startTarget, type Target, temporaryFolder, UNLIMITED } from '../harness/target.ts';
+import { token } from '../harness/tokens.ts';
+
+const folder = temporaryFolder();
+let target: Target;
+let admin: Record<string, string>;
+beforeAll(async () => {
+  admin = await bearer({ sub: 'root', role: 'admin' });
+  target = await startTarget(UNLIMITED, { dataDir: join(folder.path, 'data') });
+});
+afterAll(async () => {
+  await target.stop();
+  folder[Symbol.dispose]();
+});
+
+const bearer = async (claims: Record<string, unknown>) => ({ authorization: `Bearer ${await token(claims)}` });
+const get = (path: string, headers = admin): Promise<Answer> => send(target.url + path, { headers });
+const erase = (user: string, headers = admin): Promise<Answer> =>
+  send(`${target.url}/api/users/${encodeURIComponent(user)}`, { method: 'DELETE', headers });
+/** Records as a user, with a token of their own. */
+const recordFor = async (user: string, path: string, body: unknown, headers: Record<string, string> = {}) =>
+  post(target, path, body, { ...(await bearerOf(user)), ...headers });
+const bearers = new Map<string, Promise<Record<string, string>>>();
+function bearerOf(user: string): Promise<Record<string, string>> {
+  const known = bearers.get(user) ?? bearer({ sub: user });
+  bearers.set(user, known);
+  return known;
+}
+
+/** The erased user has a mark in every text; others have none of it. */
+const MARK = 'qZmArK7';
+const MARKED = `${MARK}/user ü🦀'";--`;
+/** A value whose eight bytes are nobody else's, and no part of them either. */
+const MARKED_VALUE = Buffer.from('c1fa57e9d3b7a9c5', 'hex').readDoubleBE();
+
+/** A random number generator that gives the same numbers at each run. */
+function generator(seed: number): (below: number) => number {
+  let state = BigInt(seed);
+  return (below) => {
+    state = (state * 6364136223846793005n + 1442695040888963407n) % 2n ** 64n;
+    return Number(((state >> 33n) * BigInt(below)) >> 31n);
+  };
+}
+
+/**
+ * A batch of metrics and events of a user. Names and labels are the user's own, or those of everyone; texts
+ * are of all lengths, up to several pages.
+ */
+function batchOf(mark: string, size: number, random: (below: number) => number) {
+  const padding = () => '.'.repeat(random(10) === 0 ? random(6000) : random(200));
+  const own = (text: string) => (random(3) === 0 ? text : `${mark} ${text} ${random(1e6)}${padding()}`);
+  const value = mark === MARK ? MARKED_VALUE : random(1e6);
+  return {
+    metrics: Array.from({ length: size }, () => ({
+      metric_name: random(50) === 0 ? `${mark} metric ${random(20)}` : 'shared metric',
+      metric_value: value,
+      data_string: own('shared label'),
+      timestamp: new Date(Date.UTC(2026, 0, 1 + random(28))).toISOString(),
+    })),
+    analytics: Array.from({ length: size }, () => ({
+      type: random(50) === 0 ? `${mark} type ${random(20)}` : 'shared type',
+      data_index: own('shared step'),
+      data: { text: own('data'), [own('key')]: value },
+    })),
+  };
+}
+
+/** Where a search of every byte of every file of the database finds something, with what stands around it. */
+function traces(path: string, wanted: readonly Buffer[], files = readdirSync(path)): string[] {
+  return files.flatMap((file) => {
+    const bytes = readFileSync(join(path, file));
+    return wanted.flatMap((one) => {
+      const at = bytes.indexOf(one);
+      return at < 0 ? [] : [`${file}: ${JSON.stringify(bytes.toString('latin1', Math.max(0, at - 20), at + 60))}`];
+    });
+  });
+}
+
+/** Every id of a record that stands anywhere in the files. */
+function idsIn(path: string): Set<string> {
+  const uuid = /[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}/g;
+  return new Set(
+    readdirSync(path).flatMap((file) => readFileSync(join(path, file)).toString('latin1').match(uuid) ?? []),
+  );
+}
+
+/** The forms in which a number is stored: in rows, and in the arrays of the column store. */
+const bytesOf = (value: number) => {
+  const [big, little] = [Buffer.alloc(8), Buffer.alloc(8)];
+  big.writeDoubleBE(value);
+  little.writeDoubleLE(value);
+  return [big, little];
+};
+
+/** What everyone is answered, but for the erased. */
+async function answersOfOthers(others: readonly string[]): Promise<string[]> {
+  const paths = others.flatMap((user) => {
+    const scope = `user_id=${encodeURIComponent(user)}`;
+    return [
+      `/api/metrics?${scope}`,
+      `/api/analytics?${scope}`,
+      `/api/metrics/series?name=shared%20metric&interval=day&group_by=data_string&${scope}`,
+      `/api/analytics/counts?type=shared%20type&interval=hour&group_by=data_index&top=50&${scope}`,
+      `/api/analytics/funnel?type=shared%20type&step=shared%20step&step=shared%20step&${scope}`,
+      `/api/records/metrics?limit=1000&${scope}`,
+      `/api/export/analytics?${scope}`,
+    ];
+  });
+  const answers = await Promise.all(paths.map((path) => get(path)));
+  for (const answer of answers) expect(answer.status).toBe(200);
+  return answers.map(({ text }) => text);
+}
+
+test('a user among others leaves no trace in any byte of the files, and others keep all that they had', async () => {
+  const random = generator(5);
+  const others = ['other 0', 'other 1', 'other 2'];
+  const ids: string[] = [];
+  let metrics = 0;
+  let analytics = 0;
+  for (let i = 0; i < 60; i++) {
+    const marked = i % 3 === 1;
+    // someone who is erased first: what is moved within the file then has moved before
+    const user = marked ? MARKED : i % 3 === 2 ? 'erased first' : (others[random(3)] as string);
+    const body = batchOf(marked ? MARK : 'someone', 10 + random(120), random);
+    // some with a key for the whole, some with one for each of a few rows
+    const answer = await recordFor(user, '/log_batch', body, {
+      'idempotency-key': `${marked ? MARK : 'key'}-batch-${i}`,
+    });
+    expect(answer.status).toBe(200);
+    const few = await Promise.all(
+      Array.from({ length: 25 }, (_, k) =>
+        recordFor(user, '/log_raw_metric', body.metrics[0], {
+          'idempotency-key': `${marked ? MARK : 'key'}-${random(1e9)}-${k}`,
+        }),
+      ),
+    );
+    if (marked) {
+      ids.push(...answer.body.metrics, ...answer.body.analytics, ...few.map(({ body: id }) => id));
+      metrics += body.metrics.length + 25;
+      analytics += body.analytics.length;
+    }
+    if (i % 20 === 10) await answersOfOthers([MARKED]);
+  }
+  const wanted = [Buffer.from(MARK), Buffer.from(MARKED), ...bytesOf(MARKED_VALUE)];
+  expect(traces(target.dataDir, [Buffer.from(MARK)])).not.toEqual([]);
+  expect(traces(target.dataDir, bytesOf(MARKED_VALUE).slice(0, 1))).not.toEqual([]);
+  expect(idsIn(target.dataDir).isSupersetOf(new Set(ids))).toBe(true);
+  const before = await answersOfOthers(others);
+  expect((await get('/api/metrics')).text).toContain(MARK);
+
+  expect((await erase('erased first')).status).toBe(200);
+  const erased = await erase(MARKED);
+  expect(erased.body).toEqual({ user_id: MARKED, deleted: { metrics, analytics } });
+
+  expect(traces(target.dataDir, wanted)).toEqual([]);
+  expect(idsIn(target.dataDir).isDisjointFrom(new Set(ids))).toBe(true);
+  const copy = join(folder.path, 'copy');
+  const other = new Database(target.databasePath, { readonly: true });
+  other.run(`VACUUM INTO '${copy}'`);
+  other.close();
+  expect(traces(folder.path, wanted, ['copy'])).toEqual([]);
+
+  expect(await answersOfOthers(others)).toEqual(before);
+  for (const path of ['/api/metrics', '/api/analytics', '/api/export/metrics', '/api/export/analytics']) {
+    expect((await get(path)).text).not.toContain(MARK);
+  }
+  expect((await get(`/api/metrics?user_id=${encodeURIComponent(MARKED)}`)).body).toEqual({ metrics: [] });
+
+  const again = await erase(MARKED);
+  expect(again.status).toBe(200);
+  expect(again.body).toEqual({ user_id: MARKED, deleted: { metrics: 0, analytics: 0 } });
+  expect(await answersOfOthers(others)).toEqual(before);
+});
+
+test('keys that were forgotten before the erasure leave no trace either', async () => {
+  const dataDir = join(folder.path, 'pruned');
+  const storage = openStorage(join(dataDir, 'rawlog.db'));
+  const writer = createWriter(storage);
+  const random = generator(6);
+  for (let i = 0; i < 40; i++) {
+    const remembered = Array.from({ length: 100 }, (_, k) => ({
+      userId: k % 2 === 0 ? MARKED : 'someone',
+      route: '/log_raw_metric',
+      key: `${k % 2 === 0 ? MARK : 'key'}-${random(1e9)}-${i}-${k}`,
+      fingerprint: 'f'.repeat(44),
+      answer: `"${k}"`,
+      createdAt: random(20) > 0 ? 1 : 1e15,
+    }));
+    await writer.commit([], remembered, []);
+  }
+  expect(writer.forgetAnswers(2, 1e6)).toBeGreaterThan(3500);
+  storage.close();
+  expect(traces(dataDir, [Buffer.from(MARK)])).not.toEqual([]);
+  await withServer(dataDir, async (eraseThere) => {
+    expect(await eraseThere(MARKED)).toEqual({ metrics: 0, analytics: 0 });
+    expect(traces(dataDir, [Buffer.from(MARK)])).toEqual([]);
+  });
+});
+
+/*
+ * A page of the database has about 40 of these rows. Where it loses most of them, SQLite takes in what its
+ * neighbours have, and leaves old copies where they were; whether it frees a page for that depends.
+ */
+test('users whose rows come in runs of any length leave no trace, erased one after the other', async () => {
+  const dataDir = join(folder.path, 'runs');
+  const storage = openStorage(join(dataDir, 'rawlog.db'));
+  const writer = createWriter(storage);
+  const marked = [5, 12, 20, 26, 30, 33, 36, 40, 60, 90].map((run) => ({ run, user: `${MARK}-in-runs-of-${run}-` }));
+  let seq = 1e12;
+  for (let round = 0; round < 12; round++) {
+    for (const { run, user } of marked) {
+      const between = 20 + ((round * 7 + run) % 60);
+      const records = Array.from({ length: run + between }, (_, i) => {
+        const userId = i < run ? user : 'someone';
+        const stamp = {
+          seq: ++seq,
+          id: `id-of-36-characters-for-${userId.slice(-9)}`,
+          userId,
+          happenedAt: 1e15,
+          receivedAt: 1e15,
+        };
+        return { kind: 'metric', ...stamp, metricName: 'm', metricValue: i + 0.5, dataString: '/dashboard' } as const;
+      });
+      await writer.commit(records, [], []);
+    }
+  }
+  storage.close();
+  await withServer(dataDir, async (eraseThere) => {
+    for (const { run, user } of marked) {
+      expect(traces(dataDir, [Buffer.from(user)])).not.toEqual([]);
+      expect(await eraseThere(user)).toEqual({ metrics: 12 * run, analytics: 0 });
+      expect(traces(dataDir, [Buffer.from(user)])).toEqual([]);
+    }
+    expect(traces(dataDir, [Buffer.from(MARK)])).toEqual([]);
+  });
+});
+
+test('users with few rows among imported ones, which come in any order, leave no trace', async () => {
+  const dataDir = join(folder.path, 'imported');
+  const random = generator(7);
+  const users = Array.from({ length: 20 }, (_, i) => `${MARK}-imported-${i}-`);
+  const lines = Array.from({ length: 20_000 }, (_, i) => {
+    const time = Date.UTC(2026, 0, 1) + i;
+    const hex = time.toString(16).padStart(12, '0');
+    return JSON.stringify({
+      id: `${hex.slice(0, 8)}-${hex.slice(8)}-7000-8000-000000000000`,
+      user_id: users[random(20)],
+      timestamp: '2026-01-01T00:00:00Z',
+      received_at: new Date(time).toISOString(),
+      metric_name: 'm',
+      metric_value: i,
+      data_string: '/dashboard',
+    });
+  });
+  const shuffled = lines.map((line) => ({ line, place: random(1e9) })).sort((a, b) => a.place - b.place);
+  const file = join(folder.path, 'shuffled.ndjson');
+  writeFileSync(file, shuffled.map(({ line }) => `${line}\n`).join(''));
+  const imported = await runCli(['import', file], { env: { JWT_SECRET: SECRET, DATA_DIR: dataDir } });
+  expect(imported).toMatchObject({ exitCode: 0, stdout: 'Imported 20000 records; 0 were there already.\n' });
+  await withServer(dataDir, async (eraseThere) => {
+    for (const user of users.slice(0, 8)) {
+      expect(traces(dataDir, [Buffer.from(user)])).not.toEqual([]);
+      expect(await eraseThere(user)).toMatchObject({ analytics: 0 });
+      expect(traces(dataDir, [Buffer.from(user)])).toEqual([]);
+    }
+  });
+});
+
+/** Starts another server on a data folder, and gives what erases a user there. */
+async function withServer(dataDir: string, work: (erase: (user: string) => Promise<unknown>) => Promise<void>) {
+  const started = await startTarget(UNLIMITED, { dataDir });
+  expect(started.databasePath).toBe(join(dataDir, 'rawlog.db'));
+  await work(async (user) => {
+    const path = `${started.url}/api/users/${encodeURIComponent(user)}`;
+    return (await send(path, { method: 'DELETE', headers: admin })).body.deleted;
+  });
+  expect(await started.stop()).toBe(0);
+}
+
+test('rows that are recorded while a user is erased are stored or erased, and then counted or not', async () => {
+  const body = {
+    metrics: Array.from({ length: 50 }, () => ({ metric_name: 'during', metric_value: 1, data_string: 'a' })),
+  };
+  const acknowledged = { gone: 0, stays: 0 };
+  let goOn = true;
+  const recordAllTheTime = async (user: keyof typeof acknowledged) => {
+    while (goOn) {
+      const { status } = await recordFor(user, '/log_batch', body);
+      // while the file is written anew a request may be refused: nothing of it is stored then
+      expect([200, 503]).toContain(status);
+      if (status === 200) acknowledged[user] += 50;
+    }
+  };
+  const recording = [recordAllTheTime('gone'), recordAllTheTime('gone'), recordAllTheTime('stays')];
+  const progress = async (user: keyof typeof acknowledged, rows: number) => {
+    while (acknowledged[user] < rows) await recordFor('someone', '/log_batch', body);
+  };
+  await Promise.all([progress('gone', 100), progress('stays', 100)]);
+  let deleted = 0;
+  for (let i = 0; i < 8; i++) {
+    const before = acknowledged.gone;
+    const answer = await erase('gone');
+    expect(answer.status).toBe(200);
+    deleted += answer.body.deleted.metrics;
+    expect(deleted).toBeGreaterThanOrEqual(before);
+    await progress('gone', before + 50);
+  }
+  goOn = false;
+  await Promise.all(recording);
+  const stored = (user: string) =>
+    rows(target, 'metrics').filter((row) => row['user_id'] === user && row['metric_name'] === 'during').length;
+  expect(stored('stays')).toBe(acknowledged.stays);
+  expect(stored('gone')).toBe(acknowledged.gone - deleted);
+  for (const user of ['gone', 'stays']) {
+    const { body: answer } = await get(`/api/metrics/series?name=during&user_id=${user}`);
+    const counted = answer.buckets.reduce((sum: number, { count }: { count: number }) => sum + count, 0);
+    expect(counted).toBe(stored(user));
+  }
+  const all = async () => (await get('/api/metrics/series?name=during')).body.buckets[0].count;
+  expect(await all()).toBe(stored('stays') + stored('gone') + stored('someone'));
+  expect((await erase('gone')).body.deleted.metrics).toBe(acknowledged.gone - deleted);
+  expect(await all()).toBe(stored('stays') + stored('someone'));
+});
+
+test('after an erasure the same user may record again, and a key that was used before is a new one', async () => {
+  const body = { metric_name: 'again', metric_value: 1, data_string: 'a' };
+  const first = await recordFor('returns', '/log_raw_metric', body, { 'idempotency-key': 'returning' });
+  expect((await erase('returns')).body.deleted).toEqual({ metrics: 1, analytics: 0 });
+  const second = await recordFor('returns', '/log_raw_metric', body, { 'idempotency-key': 'returning' });
+  expect(second.headers.get('idempotent-replayed')).toBeNull();
+  expect(second.body).not.toBe(first.body);
+  const { body: names } = await get('/api/metrics?user_id=returns');
+  expect(names.metrics).toMatchObject([{ name: 'again', count: 1 }]);
+});
+
+describe('an id in the address', () => {
+  const ids = [
+    'a/b',
+    '/',
+    'ü 🦀',
+    '100%',
+    '%2F',
+    '%',
+    'a+b',
+    'a b',
+    'a?b#c',
+    "o'b; DROP TABLE metrics; --",
+    '"',
+    '\\',
+    '*',
+    ':user_id',
+  ];
+  test.each(ids)('may be %p', async (user) => {
+    const neighbours = [user.slice(1), `${user}x`, encodeURIComponent(user)].filter(
+      (one) => one !== '' && one !== user,
+    );
+    for (const one of [user, ...neighbours]) {
+      expect(
+        (await recordFor(one, '/log_raw_metric', { metric_name: 'id', metric_value: 1, data_string: one })).status,
+      ).toBe(200);
+    }
+    const answer = await erase(user);
+    expect(answer.status).toBe(200);
+    expect(answer.body).toEqual({ user_id: user, deleted: { metrics: 1, analytics: 0 } });
+    const left = rows(target, 'metrics').filter((row) => row['metric_name'] === 'id');
+    expect(left.map((row) => row['user_id'])).toEqual(neighbours);
+    for (const one of neighbours) expect((await erase(one)).body.deleted.metrics).toBe(1);
+  });
+
+  test.each([['%00'], ['a%0Ab'], ['x'.repeat(129)], ['%7F']])('may not be %p', async (text) => {
+    const answer = await send(`${target.url}/api/users/${text}`, { method: 'DELETE', headers: admin });
+    expectError(answer, 422, 'validation_failed');
+    const msg = 'String should have 1 to 128 characters and no control characters';
+    expect(answer.body.detail).toEqual([{ loc: ['path', 'user_id'], msg, type: 'string_pattern_mismatch' }]);
+  });
+});
+
+describe('whoever is no admin', () => {
+  test('may erase nobody, not even themselves', async () => {
+    const body = { metric_name: 'kept', metric_value: 1, data_string: 'a' };
+    await recordFor('user-1', '/log_raw_metric', body);
+    for (const claims of [{ sub: 'user-1' }, { sub: 'user-1', role: 'Admin' }, { sub: 'user-1', role: ['admin'] }]) {
+      expectError(await erase('user-1', await bearer(claims)), 403, 'forbidden');
+      expectError(await erase('nobody', await bearer(claims)), 403, 'forbidden');
+      expectError(await erase('\0', await bearer(claims)), 403, 'forbidden');
+    }
+    expectError(await erase('user-1', {}), 401, 'unauthorized');
+    expectError(await erase('user-1', { authorization: 'Bearer x.y.z' }), 401, 'unauthorized');
+    expect(rows(target, 'metrics').filter((row) => row['metric_name'] === 'kept')).toHaveLength(1);
+  });
+
+  test('and other methods, and the address without an id, erase nobody', async () => {
+    const answer = await send(`${target.url}/api/users/user-1`, { method: 'POST', headers: admin });
+    expectError(answer, 405, 'method_not_allowed');
+    expect(answer.headers.get('allow')).toBe('DELETE');
+    for (const path of ['/api/users', '/api/users/', '/api/users/user-1/', '/api/users/a/b']) {
+      const { status } = await send(target.url + path, { method: 'DELETE', headers: admin });
+      expect(status).toBe(404);
+    }
+    expect(rows(target, 'metrics').filter((row) => row['metric_name'] === 'kept')).toHaveLength(1);
+  });
+});
+
+test('the log says that somebody was erased, by whom and how much, but not who', async () => {
+  const line = await target.logged(({ msg, metrics }) => msg === 'a user was erased' && Number(metrics) > 100);
+  expect(line).toMatchObject({ level: 'warn', admin: 'root' });
+  const erasures = target.logLines().filter(({ msg }) => msg === 'a user was erased');
+  expect(JSON.stringify(erasures)).not.toContain(MARK);
+});

@@ -1,0 +1,515 @@
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import { type Answers, createAnswers } from '../../src/reading/answers.ts';
+import { bucketEdges, formatInZone, type Interval } from '../../src/reading/calendar.ts';
+import type { FunnelQuestion } from '../../src/reading/funnel.ts';
+import { type BucketQuestion, TooLarge } from '../../src/reading/question.ts';
+import { openForReading } from '../../src/reading/worker.ts';
+import { ColumnStore, type Kind } from '../../src/storage/columns.ts';
+import { openStorage } from '../../src/storage/database.ts';
+import type { RecordFilter } from '../../src/storage/records.ts';
+import { createWriter } from '../../src/storage/writer.ts';
+import { parseTimestamp } from '../../src/timestamp.ts';
+import { temporaryFolder } from '../harness/target.ts';
+import type { Item } from './reference.ts';
+import * as reference from './reference.ts';
+
+/*
+ * What the service answers, compared with what plain arrays say: over a real database file, with questions
+ * between the batches, so that rows are asked for in memory, in chunks, in joined chunks and after restarts.
+ */
+
+const folder = temporaryFolder();
+afterAll(() => folder[Symbol.dispose]());
+let worlds = 0;
+
+type Recorded = Pick<Item, 'kind' | 'user' | 'name' | 'label' | 'time' | 'value'>;
+
+/** A database with its writer and its reader, and what should be in it. */
+class World {
+  readonly #path = join(folder.path, `world-${++worlds}.db`);
+  readonly #storage = openStorage(this.#path);
+  readonly #writer = createWriter(this.#storage);
+  readonly #client = openForReading(this.#path);
+  answers: Answers = createAnswers(this.#client);
+  items: Item[] = [];
+  #seq = 1e12;
+
+  async record(rows: readonly Recorded[]): Promise<void> {
+    const added = rows.map((row, i): Item => {
+      const seq = this.#seq + i;
+      return { ...row, seq, id: `id-${seq}`, received: 1.7e15 + i, data: `{"value":${row.value}}` };
+    });
+    this.#seq += rows.length;
+    await this.#writer.commit(added.map(recordOf), [], []);
+    this.items.push(...added);
+  }
+
+  /** As after a restart of the server. */
+  restart({ flushed }: { flushed: boolean }): void {
+    if (flushed) {
+      const store = new ColumnStore(this.#client);
+      store.catchUp();
+      store.flush();
+    }
+    this.answers = createAnswers(this.#client);
+  }
+
+  erase(user: string): void {
+    const count = (kind: Kind) => this.items.filter((item) => item.kind === kind && item.user === user).length;
+    expect(this.answers.erase(user)).toEqual({ metrics: count('metric'), analytics: count('analytics') });
+    this.items = this.items.filter((item) => item.user !== user);
+  }
+
+  close(): void {
+    this.#client.close();
+    this.#storage.close();
+  }
+
+  check(question: Question): void {
+    switch (question.ask) {
+      case 'series':
+      case 'counts': {
+        const ask = () => JSON.parse(this.answers[question.ask](question));
+        const { series, counts } = reference;
+        const expected = (question.ask === 'series' ? series : counts)(this.items, question);
+        if (expected === reference.TOO_LARGE) expect(ask).toThrow(TooLarge);
+        else expectSame(ask(), expected);
+        return;
+      }
+      case 'funnel':
+        expectSame(JSON.parse(this.answers.funnel(question)), reference.funnel(this.items, question));
+        return;
+      case 'names':
+        expectSame(JSON.parse(this.answers.names(question)), reference.names(this.items, question.kind, question.user));
+        return;
+      case 'records':
+        expectSame(this.#pages(question), reference.records(this.items, question.kind, question.filter));
+    }
+  }
+
+  #pages({ kind, filter, limit }: Extract<Question, { ask: 'records' }>): unknown[] {
+    const found: unknown[] = [];
+    for (let before: number | undefined; ; ) {
+      const { records, next } = JSON.parse(this.answers.page({ kind, filter, before, limit }));
+      expect(records.length).toBeLessThanOrEqual(limit);
+      found.push(...records);
+      if (next === null) return found;
+      before = next;
+    }
+  }
+}
+
+function recordOf(item: Item) {
+  const { seq, id, user: userId, time: happenedAt, received: receivedAt, name, label, value, data } = item;
+  const stamp = { seq, id, userId, happenedAt, receivedAt };
+  return item.kind === 'metric'
+    ? ({ kind: 'metric', ...stamp, metricName: name, metricValue: value, dataString: label } as const)
+    : ({ kind: 'analytics', ...stamp, type: name, dataIndex: label, data } as const);
+}
+
+/** Equal, but for the last bits of percentiles: both sides round, each at other places. */
+function expectSame(actual: unknown, expected: unknown): void {
+  const sent: unknown = JSON.parse(JSON.stringify(expected));
+  expect(settled(actual, sent)).toEqual(sent);
+}
+
+/** A value with those of its percentiles replaced that are as good as equal to the expected ones. */
+function settled(value: unknown, expected: unknown, key = ''): unknown {
+  if (typeof value === 'number' && typeof expected === 'number' && /^p\d\d$/.test(key)) {
+    return Math.abs(value - expected) <= 1e-12 * (2 ** 19 + Math.abs(expected)) ? expected : value;
+  }
+  if (typeof value !== 'object' || value === null) return value;
+  const at = (name: string) => (expected as Record<string, unknown> | null | undefined)?.[name];
+  const entries = Object.entries(value).map(([name, one]) => [name, settled(one, at(name), name)]);
+  return Array.isArray(value) ? entries.map(([, one]) => one) : Object.fromEntries(entries);
+}
+
+type Question =
+  | ({ ask: 'series' | 'counts' } & BucketQuestion)
+  | ({ ask: 'funnel' } & FunnelQuestion)
+  | { ask: 'names'; kind: Kind; user: string | undefined }
+  | { ask: 'records'; kind: Kind; filter: RecordFilter; limit: number };
+
+const SECOND = 1e6;
+const HOUR = 3600 * SECOND;
+const DAY = 24 * HOUR;
+
+/** Zones, each at a moment at which its clock does something. */
+const SCENES = (
+  [
+    ['UTC', '2024-02-29T00:00:00Z'],
+    ['Europe/Berlin', '2026-03-29T01:00:00Z'],
+    ['Europe/Berlin', '2025-10-26T01:00:00Z'],
+    ['America/St_Johns', '2026-03-08T05:30:00Z'],
+    ['America/St_Johns', '2025-11-02T04:30:00Z'],
+    ['America/St_Johns', '2010-11-07T02:31:00Z'], // from 00:01 back to 23:01 of the day before
+    ['America/Sao_Paulo', '2018-11-04T03:00:00Z'], // from 00:00 to 01:00
+    ['Asia/Kathmandu', '1985-12-31T18:30:00Z'], // by a quarter of an hour
+    ['Asia/Kathmandu', '2026-01-01T00:00:00Z'],
+    ['Pacific/Apia', '2011-12-30T10:00:00Z'], // the whole of 2011-12-30 was left out
+    ['Australia/Lord_Howe', '2025-10-04T15:30:00Z'], // by half an hour
+  ] as const
+).map(([zone, at]) => ({ zone, at: Date.parse(at) * 1000 }));
+
+const USERS = ['anna', 'berta', 'Ärger/ü', "o'b; --", '🦀'];
+const NAMES = ['load time', 'größe/π', 'x'];
+const LABELS = ['a', 'b', 'c', '', 'A', 'ß/ 🦀', "'"];
+
+const STEPS_OF_TIME = [1, SECOND, 60 * SECOND, 15 * 60 * SECOND, HOUR];
+
+/** A time near the change, on the edges of hours or not; sometimes weeks away, and some years. */
+function timeNear(at: number): fc.Arbitrary<number> {
+  const within = (most: number) =>
+    fc
+      .tuple(fc.integer({ min: -most, max: most }), fc.constantFrom(...STEPS_OF_TIME), fc.constantFrom(0, 0, -1, 1))
+      .map(([away, step, off]) => Math.round((at + away) / step) * step + off);
+  return fc.oneof(
+    { weight: 6, arbitrary: within(2 * DAY) },
+    { weight: 2, arbitrary: within(40 * DAY) },
+    { weight: 1, arbitrary: within(4000 * DAY) },
+  );
+}
+
+const metricValue = fc.integer({ min: -(2 ** 24), max: 2 ** 24 }).map((sixtyfourths) => sixtyfourths / 64 + 0);
+
+function rowsNear(at: number): fc.Arbitrary<Recorded[]> {
+  const row = fc.record({
+    kind: fc.constantFrom<Kind>('metric', 'analytics'),
+    user: fc.constantFrom(...USERS),
+    name: fc.constantFrom(...NAMES),
+    label: fc.constantFrom(...LABELS),
+    time: timeNear(at),
+    value: fc.oneof(metricValue, fc.constantFrom(0, 1, 2)),
+  });
+  return fc.array(row, { maxLength: 60, size: 'max' });
+}
+
+const interval: fc.Arbitrary<Interval | undefined> = fc.oneof(
+  fc.constant(undefined),
+  fc.constantFrom<Interval[]>(
+    ...[1, 5, 15, 30, 45, 72, 90, 144, 480].map((count) => ({ count, unit: 'minute' as const })),
+    ...[1, 2, 3, 6, 8, 12, 24].map((count) => ({ count, unit: 'hour' as const })),
+    ...[1, 2, 3, 10].map((count) => ({ count, unit: 'day' as const })),
+    ...[1, 2, 5].map((count) => ({ count, unit: 'week' as const })),
+    ...[1, 3, 5].map((count) => ({ count, unit: 'month' as const })),
+    ...[1, 2, 10].map((count) => ({ count, unit: 'year' as const })),
+  ),
+);
+
+const user = fc.option(fc.constantFrom(...USERS, 'nobody'), { nil: undefined, freq: 3 });
+const name = fc.constantFrom(...NAMES, ...NAMES, 'never recorded');
+const label = fc.option(fc.constantFrom(...LABELS, 'no such label'), { nil: undefined, freq: 2 });
+
+function questionNear({ zone, at }: (typeof SCENES)[number]): fc.Arbitrary<Question> {
+  const end = fc.option(timeNear(at), { nil: undefined, freq: 4 });
+  const range = fc.tuple(end, end).map(([one, other]) => {
+    const reversed = one !== undefined && other !== undefined && one > other;
+    return reversed ? { from: other, to: one } : { from: one, to: other };
+  });
+  const buckets = fc
+    .record({
+      ask: fc.constantFrom('series' as const, 'counts' as const),
+      name,
+      user,
+      interval,
+      zone: fc.constantFrom(zone, zone, zone, 'UTC'),
+      label: fc.option(label, { nil: undefined, freq: 2 }),
+      top: fc.option(fc.integer({ min: 1, max: 8 }), { nil: undefined, freq: 1 }),
+    })
+    .chain((question) =>
+      fc.tuple(range, fc.nat(15), timeNear(at)).map(([ends, open, otherwise]): Question => {
+        const length = lengthOf(question.interval);
+        if (length > DAY || open === 0) return { ...question, ...ends };
+        // hundreds of buckets show nothing that a few do not
+        const from = ends.from ?? otherwise;
+        return { ...question, from, to: Math.min(ends.to ?? from + 30 * length, from + 300 * length) };
+      }),
+    );
+  const funnel = fc.record({
+    ask: fc.constant('funnel' as const),
+    name,
+    user,
+    steps: fc.array(fc.constantFrom(...LABELS, 'no such label'), { minLength: 2, maxLength: 5 }),
+    within: fc.constantFrom(1, 3600, 86_400, 7 * 86_400, 9e8),
+  });
+  const filter = fc.record({ user, name: fc.option(name, { nil: undefined }), label });
+  const records = fc.record({
+    ask: fc.constant('records' as const),
+    kind: fc.constantFrom<Kind>('metric', 'analytics'),
+    limit: fc.constantFrom(1, 7, 1000),
+  });
+  return fc.oneof(
+    { weight: 6, arbitrary: buckets },
+    { weight: 2, arbitrary: fc.tuple(funnel, range).map(([question, ends]): Question => ({ ...question, ...ends })) },
+    {
+      weight: 1,
+      arbitrary: fc.record({
+        ask: fc.constant('names' as const),
+        kind: fc.constantFrom<Kind>('metric', 'analytics'),
+        user,
+      }),
+    },
+    {
+      weight: 1,
+      arbitrary: fc
+        .tuple(records, filter, range)
+        .map(([question, rows, ends]): Question => ({ ...question, filter: { ...rows, ...ends } })),
+    },
+  );
+}
+
+/** About how long a bucket is, in microseconds. */
+function lengthOf(one: Interval | undefined): number {
+  if (!one) return Number.POSITIVE_INFINITY;
+  const days = { minute: 1 / 1440, hour: 1 / 24, day: 1, week: 7, month: 30, year: 365 }[one.unit];
+  return Math.round(one.count * days * DAY);
+}
+
+type Step =
+  | { do: 'record'; rows: Recorded[] }
+  | { do: 'ask'; question: Question }
+  | { do: 'restart'; flushed: boolean }
+  | { do: 'rebuild' }
+  | { do: 'erase'; user: string };
+
+const history = fc.constantFrom(...SCENES).chain((scene) => {
+  const ask = questionNear(scene).map((question): Step => ({ do: 'ask', question }));
+  const record = rowsNear(scene.at).map((rows): Step => ({ do: 'record', rows }));
+  const other = fc.oneof(
+    { weight: 6, arbitrary: fc.boolean().map((flushed): Step => ({ do: 'restart', flushed })) },
+    { weight: 1, arbitrary: fc.constant<Step>({ do: 'rebuild' }) },
+    { weight: 2, arbitrary: fc.constantFrom(...USERS, 'nobody').map((one): Step => ({ do: 'erase', user: one })) },
+  );
+  return fc
+    .tuple(
+      fc.array(
+        fc.oneof({ weight: 4, arbitrary: record }, { weight: 4, arbitrary: ask }, { weight: 2, arbitrary: other }),
+        {
+          maxLength: 14,
+          size: 'max',
+        },
+      ),
+      fc.array(ask, { minLength: 3, maxLength: 6, size: 'max' }),
+    )
+    .map((steps) => steps.flat());
+});
+
+async function live(world: World, step: Step): Promise<void> {
+  switch (step.do) {
+    case 'record':
+      return world.record(step.rows);
+    case 'ask':
+      return world.check(step.question);
+    case 'restart':
+      return world.restart(step);
+    case 'rebuild':
+      return world.answers.rebuild();
+    case 'erase':
+      return world.erase(step.user);
+  }
+}
+
+test('whatever is recorded, asked, flushed, restarted, rebuilt and erased, answers are those of the rows', () =>
+  fc.assert(
+    fc.asyncProperty(history, async (steps) => {
+      const world = new World();
+      try {
+        for (const step of steps) await live(world, step);
+      } finally {
+        world.close();
+      }
+    }),
+    { numRuns: 80 },
+  ));
+
+/** A random number generator that gives the same numbers at each run. */
+function generator(seed: number): (below: number) => number {
+  let state = BigInt(seed);
+  return (below) => {
+    state = (state * 6364136223846793005n + 1442695040888963407n) % 2n ** 64n;
+    return Number(((state >> 33n) * BigInt(below)) >> 31n);
+  };
+}
+
+const MANY_FROM = Date.parse('2026-03-20T00:00:00Z') * 1000;
+
+/** Rows over two weeks, mostly in the order of time, some late and some very late. */
+function manyRows(count: number, seed: number): Recorded[] {
+  const random = generator(seed);
+  return Array.from({ length: count }, (_, i) => ({
+    kind: random(3) === 0 ? 'analytics' : 'metric',
+    user: `user ${random(50) * random(20)}`,
+    name: NAMES[random(2)] as string,
+    label: `label ${random(30) + random(30)}`,
+    time: MANY_FROM + Math.floor((i / count) * 14 * DAY) - (random(20) === 0 ? random(14) * DAY : random(1e9)),
+    value: random(2 ** 30) / 64 - 2 ** 22,
+  }));
+}
+
+const MANY_QUESTIONS = ([undefined, 'user 12', 'user 0'] as const).flatMap((who): Question[] => {
+  const base = { user: who, from: undefined, to: undefined, label: undefined, top: undefined, zone: 'Europe/Berlin' };
+  const day = { count: 1, unit: 'day' } as const;
+  const hours = { count: 6, unit: 'hour' } as const;
+  const noon = MANY_FROM + 3.5 * DAY;
+  return (['series', 'counts'] as const).flatMap((ask): Question[] => [
+    { ask, ...base, name: NAMES[0] as string, interval: day },
+    { ask, ...base, name: NAMES[1] as string, interval: undefined, top: 5 },
+    { ask, ...base, name: NAMES[0] as string, interval: hours, from: noon, to: noon + 4 * DAY, top: 3 },
+    { ask, ...base, name: NAMES[0] as string, interval: hours, to: noon, label: 'label 30' },
+    { ask: 'names', kind: ask === 'series' ? 'metric' : 'analytics', user: who },
+    { ask: 'funnel', ...base, name: NAMES[0] as string, steps: ['label 20', 'label 21', 'label 20'], within: 86_400 },
+  ]);
+});
+
+/** The answers to all of {@link MANY_QUESTIONS}, as they are sent. */
+function textsOf({ answers }: World): string[] {
+  return MANY_QUESTIONS.map((question) => {
+    switch (question.ask) {
+      case 'names':
+        return answers.names(question);
+      case 'funnel':
+        return answers.funnel(question);
+      case 'records':
+        return answers.page({ ...question, before: undefined });
+      default:
+        return answers[question.ask](question);
+    }
+  });
+}
+
+test('so many rows that they are flushed and joined several times are all counted, once', async () => {
+  const world = new World();
+  const rows = manyRows(140_000, 1);
+  for (let i = 0; i < rows.length; i += 10_000) {
+    await world.record(rows.slice(i, i + 10_000));
+    if (i % 40_000 === 0) world.check(MANY_QUESTIONS[i / 40_000] as Question);
+  }
+  for (const question of MANY_QUESTIONS) world.check(question);
+  const before = textsOf(world);
+  world.restart({ flushed: false });
+  expect(textsOf(world)).toEqual(before);
+  world.answers.rebuild();
+  expect(textsOf(world)).toEqual(before);
+  world.restart({ flushed: true });
+  expect(textsOf(world)).toEqual(before);
+  world.close();
+});
+
+test('after an erasure answers are, to the letter, those of a log without that user', async () => {
+  const [world, without] = [new World(), new World()];
+  const rows = manyRows(75_000, 2);
+  for (let i = 0; i < rows.length; i += 25_000) {
+    const part = rows.slice(i, i + 25_000);
+    await world.record(part);
+    await without.record(part.filter(({ user: who }) => who !== 'user 12'));
+    if (i === 0) textsOf(world);
+  }
+  const expected = textsOf(without);
+  expect(textsOf(world)).not.toEqual(expected);
+  world.erase('user 12');
+  expect(textsOf(world)).toEqual(expected);
+  world.erase('user 12');
+  world.restart({ flushed: false });
+  expect(textsOf(world)).toEqual(expected);
+  world.answers.rebuild();
+  expect(textsOf(world)).toEqual(expected);
+  world.close();
+  without.close();
+});
+
+test('a reader that was flushed by another one goes on with what is in the file', async () => {
+  const world = new World();
+  const rows = manyRows(3000, 3);
+  const question = MANY_QUESTIONS[0] as Question;
+  for (let i = 0; i < 10; i++) {
+    await world.record(rows.slice(i * 300, i * 300 + 300));
+    world.check(question);
+    world.restart({ flushed: i % 3 !== 0 });
+    world.check(question);
+  }
+  world.close();
+});
+
+describe('of one series after the other in a log', () => {
+  let world: World;
+  let name = '';
+  beforeAll(() => {
+    world = new World();
+  });
+  afterAll(() => world.close());
+  const record = (kind: Kind, rows: readonly { label?: string; time: number; value?: number }[]) => {
+    name = `series ${world.items.length} of ${kind}`;
+    return world.record(rows.map((row) => ({ kind, user: 'anna', name, label: 'a', value: 0, ...row })));
+  };
+  const all = { user: undefined, from: undefined, to: undefined, label: undefined, top: undefined };
+
+  test('any finite values have finite percentiles between the least and the greatest', () => {
+    const extreme = fc.constantFrom(Number.MAX_VALUE, -Number.MAX_VALUE, Number.MIN_VALUE, 0, 1e-300);
+    const value = fc.oneof(fc.double({ noNaN: true, noDefaultInfinity: true }), extreme);
+    return fc.assert(
+      fc.asyncProperty(fc.array(value, { minLength: 1, maxLength: 12 }), async (values) => {
+        await record(
+          'metric',
+          values.map((one, time) => ({ time, value: one + 0 })),
+        );
+        const answer = world.answers.series({ ...all, name, interval: undefined, zone: 'UTC' });
+        const [bucket] = JSON.parse(answer).buckets;
+        const [least, greatest] = [Math.min(...values), Math.max(...values)];
+        expect(bucket).toMatchObject({ count: values.length, min: least + 0, max: greatest + 0 });
+        for (const key of ['p50', 'p95', 'p99']) {
+          expect(bucket[key]).toBeGreaterThanOrEqual(least);
+          expect(bucket[key]).toBeLessThanOrEqual(greatest);
+        }
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  test('no choice of events gets a user further through a funnel than what is counted', () => {
+    const event = fc.record({ label: fc.constantFrom('a', 'b', 'c'), time: fc.nat(12).map((one) => one * SECOND) });
+    const steps = fc.array(fc.constantFrom('a', 'b', 'c'), { minLength: 2, maxLength: 4 });
+    const within = fc.integer({ min: 1, max: 12 });
+    return fc.assert(
+      fc.asyncProperty(fc.array(event, { minLength: 1, maxLength: 9 }), steps, within, async (events, path, limit) => {
+        await record('analytics', events);
+        const answer = JSON.parse(world.answers.funnel({ ...all, name, steps: path, within: limit }));
+        const own = world.items.filter((item) => item.name === name).sort((a, b) => a.time - b.time || a.seq - b.seq);
+        const reached = reference.reachable(own, path, limit * SECOND);
+        const users = answer.steps.map((step: { users: number }) => step.users);
+        expect(users).toEqual(path.map((_, i) => (i < reached ? 1 : 0)));
+      }),
+      { numRuns: 200 },
+    );
+  });
+});
+
+describe('a row is in the bucket of its own day', () => {
+  test.each(SCENES.map(({ zone, at }) => [zone, new Date(at / 1000).toISOString(), at] as const))(
+    'in %s around %s',
+    (zone, _, at) => {
+      const dayOf = (time: number) => reference.text(time, zone).slice(0, 10);
+      const starts = bucketEdges(at - 5 * DAY, at + 5 * DAY, { count: 1, unit: 'day' }, zone) ?? new Float64Array();
+      const days = [...starts].map(dayOf);
+      expect(new Set(days).size).toBe(days.length);
+      for (let time = at - 5 * DAY; time < at + 5 * DAY; time += 7 * 60 * SECOND) {
+        const bucket = starts.findLastIndex((start) => start <= time);
+        // a clock that goes back over midnight shows the day before once more
+        const again = zone === 'America/St_Johns' && days[bucket - 1] === dayOf(time);
+        if (!again) expect(dayOf(time)).toBe(days[bucket] as string);
+      }
+    },
+  );
+});
+
+test('the start of a bucket is a time that reads back, also where an offset has seconds', () => {
+  for (const zone of ['Africa/Monrovia', 'Europe/Amsterdam', 'Asia/Kolkata']) {
+    for (const year of [1895, 1935, 1965, 2026]) {
+      const from = Date.UTC(year, 5, 1) * 1000;
+      for (const edge of bucketEdges(from, from + 3 * DAY, { count: 1, unit: 'day' }, zone) ?? []) {
+        expect(parseTimestamp(formatInZone(edge, zone))).toBe(edge);
+      }
+    }
+  }
+});
