@@ -208,6 +208,21 @@ describe.each(['metrics', 'analytics'] as const)('of %s', (kind) => {
       .map((line) => JSON.parse(line));
     expect(exported).toEqual(body.records.toReversed());
   });
+
+  test('pages of filtered rows have no more than their limit, however far apart the rows are', async () => {
+    const query = 'user_id=user+2&data_string=%3D1%2B1&data_index=%3D1%2B1';
+    const exported = (await get(`/api/export/${kind}?${query}`)).text.trimEnd().split('\n');
+    expect(exported.length).toBeGreaterThan(500);
+    const seen: unknown[] = [];
+    for (let cursor = ''; ; ) {
+      const { body } = await get(`/api/records/${kind}?${query}&limit=400${cursor}`);
+      expect(body.records.length).toBeLessThanOrEqual(400);
+      seen.push(...body.records);
+      if (body.next_cursor === null) break;
+      cursor = `&cursor=${body.next_cursor}`;
+    }
+    expect(seen).toEqual(exported.map((line) => JSON.parse(line)).reverse());
+  });
 });
 
 test('with formulas=escape no field begins a formula, and numbers stay as they are', async () => {

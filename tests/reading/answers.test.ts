@@ -428,7 +428,51 @@ test('a reader that was flushed by another one goes on with what is in the file'
     world.check(question);
     world.restart({ flushed: i % 3 !== 0 });
     world.check(question);
+    // a range that begins with the very last row, and one that ends right before the first
+    const times = world.items
+      .filter((item) => item.kind === 'metric' && item.name === NAMES[0])
+      .map(({ time }) => time);
+    world.check({ ...question, from: Math.max(...times) } as Question);
+    world.check({ ...question, to: Math.min(...times) } as Question);
+    world.check({ ...question, to: Math.min(...times) + 1 } as Question);
   }
+  world.close();
+});
+
+test('a chunk that is asked for, joined with new rows and asked for again has the new rows', async () => {
+  const world = new World();
+  // of one series, as many as are kept in memory: the second time they are joined with the first
+  const rows = manyRows(65_536, 4).map((row) => ({ ...row, kind: 'metric', name: NAMES[0] as string }) as const);
+  for (let i = 0; i < 2; i++) {
+    await world.record(rows);
+    world.check(MANY_QUESTIONS[0] as Question);
+  }
+  world.close();
+});
+
+test('after an erasure rows are still in the order of their commits, chunk after chunk', async () => {
+  const world = new World();
+  const event = (user: string, label: string): Recorded => ({
+    kind: 'analytics',
+    user,
+    name: 'x',
+    label,
+    time: 7,
+    value: 0,
+  });
+  const filler = (user: string, count: number) => Array.from({ length: count }, () => event(user, 'filler'));
+  // chunks so different in size that they are not joined, with the user to erase in the first alone
+  await world.record([event('anna', 'first'), ...filler('berta', 500), ...filler('zoe', 500)]);
+  world.restart({ flushed: true });
+  await world.record([event('anna', 'second'), ...filler('anna', 50)]);
+  world.restart({ flushed: true });
+  await world.record([event('anna', 'third')]);
+  const ends = { from: undefined, to: undefined, user: undefined };
+  const question = { ask: 'funnel', ...ends, name: 'x', steps: ['first', 'second', 'third'], within: 1 } as const;
+  world.check(question);
+  world.erase('zoe');
+  world.check(question);
+  expect(JSON.parse(world.answers.funnel(question)).steps[2].users).toBe(1);
   world.close();
 });
 
