@@ -44,15 +44,17 @@ export function administration(parts: AdministrationParts) {
     )
     .delete(
       '/api/users/:user_id',
-      async ({ request, params, requestId }) => {
+      async ({ request, server, requestId }) => {
         const principal = await authenticate(request.headers, verify);
         if (!principal.isAdmin) throw new Failure('forbidden');
-        const { user_id } = params;
-        if (!isUserId(user_id)) {
+        const user_id = userIdAt(request.url);
+        if (user_id === undefined || !isUserId(user_id)) {
           const msg = 'String should have 1 to 128 characters and no control characters';
           const fault = { loc: ['path', 'user_id'], msg, type: 'string_pattern_mismatch' };
           throw new Failure('validation_failed', { faults: [fault] });
         }
+        // it may take longer than a connection may be silent
+        server?.timeout(request, 0);
         const deleted = await reader.ask('erase', user_id);
         log.warn({ request_id: requestId, admin: principal.userId, ...deleted }, 'a user was erased');
         return { user_id, deleted };
@@ -69,6 +71,15 @@ export function administration(parts: AdministrationParts) {
         },
       },
     );
+}
+
+/** The last part of an address, decoded here: Elysia turns what is wrongly encoded into another text. */
+function userIdAt(address: string): string | undefined {
+  try {
+    return decodeURIComponent(new URL(address).pathname.split('/').at(-1) ?? '');
+  } catch {
+    return undefined;
+  }
 }
 
 const EXAMPLE_STATUS = {

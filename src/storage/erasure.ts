@@ -1,5 +1,6 @@
 import type { Database } from 'bun:sqlite';
 import type { ColumnStore } from './columns.ts';
+import { millisecondOf } from './records.ts';
 
 /** Rows looked at, or removed, in one transaction: ingest waits for no more than a few milliseconds. */
 const STEP_ROWS = 20_000;
@@ -20,7 +21,8 @@ export interface Erased {
  * records, which only grow at their end, it does so when a removal leaves pages nearly empty: only then is
  * the whole file written anew, for which ingest has to wait, about 8 s a gigabyte.
  *
- * @throws SQLite's errors; what was removed before stays removed, and the whole can be repeated
+ * @throws SQLite's errors; what was removed before stays removed, and the whole can be repeated. What a
+ *   first attempt that broke off has left in unused parts of pages, only `VACUUM` is rid of
  */
 export function eraseUser(client: Database, store: ColumnStore, userId: string): Erased {
   const metrics = eraseRows(client, store, 'metrics', userId, 0, Number.MAX_SAFE_INTEGER);
@@ -33,6 +35,11 @@ export function eraseUser(client: Database, store: ColumnStore, userId: string):
     eraseRows(client, store, 'metrics', userId, before.metric, store.position('metric')),
     eraseRows(client, store, 'analytics', userId, before.analytics, store.position('analytics')),
   ] as const;
+  // and the answers to them: a retry must not be told of a row that is gone
+  const position = Math.max(store.position('metric'), store.position('analytics'));
+  store.transact(() =>
+    client.query('DELETE FROM answers WHERE user_id = ? AND created_at <= ?').run(userId, millisecondOf(position)),
+  );
   if ([metrics, analytics, ...late].some(({ movedCells }) => movedCells)) client.run('VACUUM');
   else for (const table of UNORDERED_TABLES) writeAnew(client, store, table);
   emptyLog(client);
