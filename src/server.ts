@@ -61,6 +61,7 @@ export async function startServer(
   const remoteKeys = jwksUrl && createRemoteKeys(jwksUrl, monotonic, log, () => verify.clear());
   const verify = cacheVerified(await createVerifier({ ...config.jwt, secret, remoteKeys, now }), now);
   const storage = openDatabase(config.databasePath);
+  const reader = createReader(config.databasePath, READING_THREAD);
   let stopping: Promise<void> | undefined;
   try {
     const metrics = createMetrics();
@@ -76,7 +77,6 @@ export async function startServer(
       },
     );
     observe(metrics, { ledger, queue, databasePath: config.databasePath });
-    const reader = createReader(config.databasePath, READING_THREAD);
     const app = createApp({
       ...config,
       verify,
@@ -100,18 +100,9 @@ export async function startServer(
         log.warn({ err: error }, 'remembered answers could not be pruned; the next attempt follows');
       });
     }, PRUNE_INTERVAL);
-    const follow = async () => {
-      try {
-        while (stopping === undefined && !(await reader.ask('follow', undefined))) {
-          // there is more
-        }
-      } catch (error) {
-        if (stopping === undefined)
-          log.warn({ err: error }, 'the column store could not follow; the next attempt follows');
-      }
-    };
-    void follow();
     const following = setInterval(() => void follow(), FOLLOW_INTERVAL);
+    let isFollowing = false;
+    void follow();
 
     return {
       url: server.url,
@@ -129,6 +120,22 @@ export async function startServer(
       },
     };
 
+    /** Lets the column store take in what is new, piece by piece; once at a time. */
+    async function follow(): Promise<void> {
+      if (isFollowing) return;
+      isFollowing = true;
+      try {
+        while (stopping === undefined && !(await reader.ask('follow', undefined))) {
+          // there is more
+        }
+      } catch (error) {
+        if (stopping === undefined)
+          log.warn({ err: error }, 'the column store could not follow; the next attempt does');
+      } finally {
+        isFollowing = false;
+      }
+    }
+
     async function drain(): Promise<void> {
       clearInterval(pruning);
       clearInterval(following);
@@ -141,6 +148,7 @@ export async function startServer(
       await server?.stop(true);
     }
   } catch (error) {
+    await reader.close();
     storage.close();
     throw error;
   }

@@ -1,7 +1,6 @@
 import { isUserId } from '../auth/verifier.ts';
 import { createAnswers } from '../reading/answers.ts';
-import { openForReading } from '../reading/worker.ts';
-import { openStorage } from '../storage/database.ts';
+import { openForReading, openStorage } from '../storage/database.ts';
 import { type CliCommand, UsageError } from './program.ts';
 
 /** Removes every trace of a user. */

@@ -1,8 +1,8 @@
 import { closeSync, openSync, writeSync } from 'node:fs';
 import { SingleBar } from 'cli-progress';
 import { EXPORT_FORMATS, exportRecords } from '../reading/export.ts';
-import { openForReading } from '../reading/worker.ts';
 import type { Kind } from '../storage/columns.ts';
+import { openForReading } from '../storage/database.ts';
 import { countRows, type RecordFilter } from '../storage/records.ts';
 import { parseTimestamp } from '../timestamp.ts';
 import { type CliCommand, UsageError } from './program.ts';

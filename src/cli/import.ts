@@ -3,9 +3,8 @@ import { createInterface } from 'node:readline';
 import { SingleBar } from 'cli-progress';
 import { createAnswers } from '../reading/answers.ts';
 import { parseExported } from '../reading/record-text.ts';
-import { openForReading } from '../reading/worker.ts';
 import type { LogRecord } from '../records.ts';
-import { openStorage } from '../storage/database.ts';
+import { openForReading, openStorage } from '../storage/database.ts';
 import { createImporter } from '../storage/import.ts';
 import type { CliCommand } from './program.ts';
 

@@ -1,6 +1,5 @@
 import { createAnswers } from '../reading/answers.ts';
-import { openForReading } from '../reading/worker.ts';
-import { openStorage } from '../storage/database.ts';
+import { openForReading, openStorage } from '../storage/database.ts';
 import type { CliCommand } from './program.ts';
 
 /** Makes what charts are read from anew, from the rows. */

@@ -1,6 +1,6 @@
 import { statSync } from 'node:fs';
 import { createLedger } from '../ingest/ledger.ts';
-import { openForReading } from '../reading/worker.ts';
+import { openForReading } from '../storage/database.ts';
 import type { Count } from '../storage/writer.ts';
 import type { CliCommand } from './program.ts';
 

@@ -2,10 +2,10 @@ import { Elysia } from 'elysia';
 import type { ExportFormat, ExportQuestion } from '../reading/export.ts';
 import type { Reader } from '../reading/reader.ts';
 import type { Kind } from '../storage/columns.ts';
-import { seqOfId } from '../storage/records.ts';
+import { seqOfId } from '../storage/record-id.ts';
 import { authenticate } from './auth.ts';
 import { exportRoute } from './openapi.ts';
-import { documented, EXPORT, nameFilter, RANGE, readQuery, refuseReversed, USER_ID } from './query.ts';
+import { documented, EXPORT, RANGE, RECORD_FILTERS, readQuery, readRecordFilter, USER_ID } from './query.ts';
 import { type ReadingParts, scopeOf } from './reading.ts';
 
 const MEDIA_TYPES: Readonly<Record<ExportFormat, string>> = {
@@ -14,39 +14,19 @@ const MEDIA_TYPES: Readonly<Record<ExportFormat, string>> = {
   parquet: 'application/vnd.apache.parquet',
 };
 
-const FILTERS = {
-  metric: { name: nameFilter('Only this metric.'), data_string: nameFilter('Only values of this `data_string`.') },
-  analytics: {
-    type: nameFilter('Only this type of event.'),
-    data_index: nameFilter('Only events of this `data_index`.'),
-  },
-};
-
 /** The routes that stream records out. */
 export function exporting({ verify, reader }: ReadingParts) {
   const stream = async (request: Request, kind: Kind): Promise<Response> => {
     const principal = await authenticate(request.headers, verify);
-    const query = readQuery(request.url, {
-      ...EXPORT,
-      ...RANGE,
-      ...FILTERS.metric,
-      ...FILTERS.analytics,
-      user_id: USER_ID,
-    });
-    refuseReversed(query);
+    const query = readQuery(request.url, EXPORT);
+    const filter = readRecordFilter(request.url, kind, (named) => scopeOf(principal, named));
     const format = query.format ?? 'ndjson';
     const parts = await partsOf(reader, {
       kind,
       format,
+      filter,
       safe: query.formulas === 'escape',
       after: query.after === undefined ? 0 : seqOfId(query.after),
-      filter: {
-        user: scopeOf(principal, query.user_id),
-        from: query.from,
-        to: query.to,
-        name: kind === 'metric' ? query.name : query.type,
-        label: kind === 'metric' ? query.data_string : query.data_index,
-      },
     });
     const file = `${kind === 'metric' ? 'metrics' : 'analytics'}.${format}`;
     return new Response(parts, {
@@ -56,10 +36,16 @@ export function exporting({ verify, reader }: ReadingParts) {
 
   return new Elysia({ name: 'export' })
     .get('/api/export/metrics', ({ request }) => stream(request, 'metric'), {
-      detail: exportRoute('Export metrics', documented({ ...EXPORT, ...RANGE, ...FILTERS.metric, user_id: USER_ID })),
+      detail: exportRoute(
+        'Export metrics',
+        documented({ ...EXPORT, ...RANGE, ...RECORD_FILTERS.metric, user_id: USER_ID }),
+      ),
     })
     .get('/api/export/analytics', ({ request }) => stream(request, 'analytics'), {
-      detail: exportRoute('Export events', documented({ ...EXPORT, ...RANGE, ...FILTERS.analytics, user_id: USER_ID })),
+      detail: exportRoute(
+        'Export events',
+        documented({ ...EXPORT, ...RANGE, ...RECORD_FILTERS.analytics, user_id: USER_ID }),
+      ),
     });
 }
 

@@ -4,6 +4,9 @@ import { parseDuration } from '../duration.ts';
 import { Failure, type Fault } from '../errors.ts';
 import { isTimeZone, parseInterval } from '../reading/calendar.ts';
 import { EXPORT_FORMATS } from '../reading/export.ts';
+import type { Kind } from '../storage/columns.ts';
+import { isRecordId } from '../storage/record-id.ts';
+import type { RecordFilter } from '../storage/records.ts';
 import { parseTimestamp } from '../timestamp.ts';
 
 /** One parameter of a query: what it means, and how its text becomes a value. */
@@ -163,7 +166,6 @@ export const TYPE = {
   schema: { type: 'string', example: 'tutorial_step' },
   required: true,
 } as const;
-export const nameFilter = (description: string) => text(description);
 
 export const USER_ID: Parameter<string> = {
   description: 'For tokens with the role `admin`: the rows of this user alone. Others may only name themselves.',
@@ -173,6 +175,42 @@ export const USER_ID: Parameter<string> = {
     return { msg: 'String should have 1 to 128 characters and no control characters', type: 'string_pattern_mismatch' };
   },
 };
+
+/** Filters by the label of a record. */
+export const LABEL = {
+  data_string: text('Only values of this `data_string`.'),
+  data_index: text('Only events of this `data_index`.'),
+};
+
+/** Filters of records: their parameters, by kind. */
+export const RECORD_FILTERS = {
+  metric: { name: text('Only this metric.'), data_string: LABEL.data_string },
+  analytics: { type: text('Only this type of event.'), data_index: LABEL.data_index },
+};
+
+/**
+ * Reads which records are wanted.
+ *
+ * @param userOf whose records, of the `user_id` that is named; may throw `forbidden`
+ */
+export function readRecordFilter(
+  address: string,
+  kind: Kind,
+  userOf: (named: string | undefined) => string | undefined,
+): RecordFilter {
+  const query = readQuery(address, {
+    ...RANGE,
+    ...RECORD_FILTERS.metric,
+    ...RECORD_FILTERS.analytics,
+    user_id: USER_ID,
+  });
+  refuseReversed(query);
+  const { from, to } = query;
+  const user = userOf(query.user_id);
+  return kind === 'metric'
+    ? { user, from, to, name: query.name, label: query.data_string }
+    : { user, from, to, name: query.type, label: query.data_index };
+}
 
 export const STEPS = {
   ...text('`data_index` at a step; two to twenty times, in their order.'),
@@ -225,7 +263,7 @@ export const EXPORT = {
     description: 'Go on behind the record with this id, the last one that was received.',
     schema: { type: 'string', format: 'uuid' },
     parse(given) {
-      if (/^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/.test(given)) return { value: given };
+      if (isRecordId(given)) return { value: given };
       return wrong('the id should be one of a record');
     },
   } satisfies Parameter<string>,

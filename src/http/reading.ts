@@ -13,11 +13,13 @@ import {
   cursorOf,
   documented,
   groupBy,
+  LABEL,
   LIMIT,
   NAME,
-  nameFilter,
   RANGE,
+  RECORD_FILTERS,
   readQuery,
+  readRecordFilter,
   refuseReversed,
   refuseSteps,
   STEPS,
@@ -41,7 +43,7 @@ const SERIES = {
   ...RANGE,
   ...BUCKETS,
   group_by: groupBy('data_string'),
-  data_string: nameFilter('Only values of this `data_string`.'),
+  data_string: LABEL.data_string,
   user_id: USER_ID,
 };
 const COUNTS = {
@@ -49,20 +51,11 @@ const COUNTS = {
   ...RANGE,
   ...BUCKETS,
   group_by: groupBy('data_index'),
-  data_index: nameFilter('Only events of this `data_index`.'),
+  data_index: LABEL.data_index,
   user_id: USER_ID,
 };
 const FUNNEL = { type: TYPE, step: STEPS, ...RANGE, within: WITHIN, user_id: USER_ID };
-const RECORDS = {
-  metric: {
-    name: nameFilter('Only this metric.'),
-    data_string: nameFilter('Only values of this `data_string`.'),
-  },
-  analytics: {
-    type: nameFilter('Only this type of event.'),
-    data_index: nameFilter('Only events of this `data_index`.'),
-  },
-};
+const PAGE = { limit: LIMIT, cursor: CURSOR };
 
 /** The routes that answer questions. What a token may see is decided here, before a question is asked. */
 export function reading({ verify, reader }: ReadingParts) {
@@ -76,25 +69,11 @@ export function reading({ verify, reader }: ReadingParts) {
 
   const page = async (request: Request, kind: Kind): Promise<string> => {
     const principal = await identify(request);
-    const common = readQuery(request.url, { ...RANGE, user_id: USER_ID, limit: LIMIT, cursor: CURSOR });
-    refuseReversed(common);
-    const own = readQuery(request.url, { ...RECORDS.metric, ...RECORDS.analytics });
-    const filter = {
-      user: scopeOf(principal, common.user_id),
-      from: common.from,
-      to: common.to,
-      name: kind === 'metric' ? own.name : own.type,
-      label: kind === 'metric' ? own.data_string : own.data_index,
-    };
-    const text = await reader.ask('page', {
-      kind,
-      filter,
-      before: common.cursor,
-      limit: common.limit ?? DEFAULT_LIMIT,
-    });
-    const [, next = 'null'] = /,"next":(\d+|null)\}$/.exec(text) ?? [];
-    const cursor = next === 'null' ? null : cursorOf(Number(next));
-    return text.replace(/,"next":(?:\d+|null)\}$/, `,"next_cursor":${JSON.stringify(cursor)}}`);
+    const { limit, cursor } = readQuery(request.url, PAGE);
+    const filter = readRecordFilter(request.url, kind, (named) => scopeOf(principal, named));
+    const found = await reader.ask('page', { kind, filter, before: cursor, limit: limit ?? DEFAULT_LIMIT });
+    const next = found.next === undefined ? null : cursorOf(found.next);
+    return `{"records":[${found.records.join(',')}],"next_cursor":${JSON.stringify(next)}}`;
   };
 
   return new Elysia({ name: 'reading' })
@@ -250,7 +229,7 @@ export function reading({ verify, reader }: ReadingParts) {
       detail: readingRoute(
         'Metrics, newest first',
         'Rows as they were recorded, in the order of their receipt. A page may have fewer than asked for, also none: there is more as long as `next_cursor` is not null.',
-        documented({ ...RECORDS.metric, ...RANGE, user_id: USER_ID, limit: LIMIT, cursor: CURSOR }),
+        documented({ ...RECORD_FILTERS.metric, ...RANGE, user_id: USER_ID, ...PAGE }),
         {
           records: [
             {
@@ -271,7 +250,7 @@ export function reading({ verify, reader }: ReadingParts) {
       detail: readingRoute(
         'Events, newest first',
         'As for metrics.',
-        documented({ ...RECORDS.analytics, ...RANGE, user_id: USER_ID, limit: LIMIT, cursor: CURSOR }),
+        documented({ ...RECORD_FILTERS.analytics, ...RANGE, user_id: USER_ID, ...PAGE }),
         {
           records: [
             {

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { Elysia } from 'elysia';
 
 /** The response header that names a request; the log names it `request_id`. */
-export const REQUEST_ID_HEADER = 'x-request-id';
+const REQUEST_ID_HEADER = 'x-request-id';
 
 /** Makes names of requests: a part drawn at the start of the process, and a counter. */
 export function createRequestIds(): () => string {

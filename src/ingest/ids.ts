@@ -1,9 +1,5 @@
 import { getRandomValues } from 'node:crypto';
-
-/** 2020-01-01T00:00:00Z in milliseconds: from here, 41 bits of milliseconds last until 2089. */
-const SEQ_EPOCH = Date.UTC(2020, 0, 1);
-/** Ids within one millisecond: 12 bits. Milliseconds and counter together fill the 53 exact bits of a double. */
-const COUNTER_RANGE = 4096;
+import { COUNTER_RANGE, millisecondOf, SEQ_EPOCH } from '../storage/record-id.ts';
 
 const COUNTER_HEX = Array.from({ length: COUNTER_RANGE }, (_, value) => value.toString(16).padStart(3, '0'));
 
@@ -23,7 +19,7 @@ export interface RecordId {
  * @param lastSeq the highest `seq` that is already taken
  */
 export function createIdSource(now: () => number, lastSeq: number): () => RecordId {
-  let millisecond = Math.floor(lastSeq / COUNTER_RANGE) + SEQ_EPOCH;
+  let millisecond = millisecondOf(lastSeq);
   let counter = lastSeq % COUNTER_RANGE;
   let prefix = timePrefix(millisecond);
   // random bytes are drawn for many ids at once, and written as hex by one native call an id

@@ -11,7 +11,7 @@ import { recordJson } from './record-text.ts';
 import { series } from './series.ts';
 
 /** How long a question may take, in milliseconds, and how many rows it may look at. */
-export const QUESTION_LIMITS = { milliseconds: 10_000, rows: 100_000_000 };
+const QUESTION_LIMITS = { milliseconds: 10_000, rows: 100_000_000 };
 /** How long a page of records is looked for, in milliseconds: what has been found by then is the page. */
 const PAGE_TIME = 1_000;
 
@@ -28,7 +28,7 @@ export interface PageQuestion {
 }
 
 /**
- * Everything that can be asked of a database, by name. Answers are JSON text, save those of exports. Each
+ * Everything that can be asked of a database, by name. Answers are JSON text, save pages and exports. Each
  * question sees all rows that were committed when it was asked.
  */
 export function createAnswers(client: Database) {
@@ -49,8 +49,8 @@ export function createAnswers(client: Database) {
     counts: (question: BucketQuestion) => JSON.stringify(counts(store, question, budget())),
     funnel: (question: FunnelQuestion) => JSON.stringify(funnel(store, question, budget())),
 
-    /** A page as `{"records":[…],"next":…}`: `next` is the `seq` to go on below, or null at the end. */
-    page({ kind, filter, before, limit }: PageQuestion): string {
+    /** A page: records as JSON texts, and the `seq` to go on below; undefined at the end. */
+    page({ kind, filter, before, limit }: PageQuestion): { records: string[]; next: number | undefined } {
       const deadline = performance.now() + PAGE_TIME;
       const found: string[] = [];
       let next: number | undefined = before ?? Number.MAX_SAFE_INTEGER;
@@ -66,7 +66,7 @@ export function createAnswers(client: Database) {
         for (const row of window.rows) found.push(recordJson(kind, row));
         next = window.next;
       } while (next !== undefined && found.length < limit && performance.now() < deadline);
-      return `{"records":[${found.join(',')}],"next":${next ?? null}}`;
+      return { records: found, next };
     },
 
     /** Begins an export; its parts are asked for one by one. */

@@ -57,7 +57,8 @@ export function isTimeZone(text: string): boolean {
  * years begin at local midnight, whatever daylight saving does; minutes and hours are counted from it, by
  * the clock on the wall where they are longer than an hour.
  *
- * @param from the start of the range, and @param to its end (not in it), in microseconds since 1970
+ * @param from the start of the range, in microseconds since 1970
+ * @param to its end, not in it
  * @param interval undefined: one bucket, from start to end
  * @returns the starts of the buckets, rising, and behind them the end of the last: the first start may lie
  *   before the range. Undefined when there would be more than {@link MAX_BUCKETS}

@@ -1,4 +1,5 @@
-import type { Chunk, ColumnStore, Extent, Series } from '../storage/columns.ts';
+import type { Chunk } from '../storage/chunk.ts';
+import type { ColumnStore, Extent, Kind, Series } from '../storage/columns.ts';
 import { bucketEdges, formatInZone, type Interval } from './calendar.ts';
 
 /** What every question over a series has. Times are microseconds since 1970. */
@@ -61,12 +62,7 @@ export interface Selection {
 }
 
 /** Finds the series and the range of a question. The rows of a user who has none are no rows. */
-export function select(
-  store: ColumnStore,
-  kind: 'metric' | 'analytics',
-  question: Question,
-  budget: Budget,
-): Selection {
+export function select(store: ColumnStore, kind: Kind, question: Question, budget: Budget): Selection {
   const series = store.find(kind, question.name);
   const user = question.user === undefined ? -1 : store.user(question.user);
   const open = question.from === undefined || question.to === undefined;
@@ -200,12 +196,7 @@ export interface Arrangement extends Selection {
 }
 
 /** Finds the rows of a question, and its buckets and groups. */
-export function arrange(
-  store: ColumnStore,
-  kind: 'metric' | 'analytics',
-  question: BucketQuestion,
-  budget: Budget,
-): Arrangement {
+export function arrange(store: ColumnStore, kind: Kind, question: BucketQuestion, budget: Budget): Arrangement {
   const selection = select(store, kind, question, budget);
   const { series } = selection;
   const edges = edgesOf(selection, question);

@@ -3,12 +3,13 @@ import { isUserId } from '../auth/verifier.ts';
 import { keepExactNumbers, parseJson } from '../json.ts';
 import { type Analytics, analyticsCheck, type LogRecord, type Metric, metricCheck } from '../records.ts';
 import type { Kind } from '../storage/columns.ts';
-import { type RecordRow, seqOfId } from '../storage/records.ts';
+import { isRecordId, seqOfId } from '../storage/record-id.ts';
+import type { RecordRow } from '../storage/records.ts';
 import { parseTimestamp } from '../timestamp.ts';
 import { formatInZone } from './calendar.ts';
 
 /** The columns of a record as people read them, in order. */
-export const COLUMNS = {
+const COLUMNS = {
   metric: ['id', 'user_id', 'timestamp', 'received_at', 'metric_name', 'metric_value', 'data_string'],
   analytics: ['id', 'user_id', 'timestamp', 'received_at', 'type', 'data_index', 'data'],
 } as const;
@@ -45,12 +46,10 @@ export function recordsCsv(kind: Kind, rows: readonly RecordRow[], header: boole
     escape_formulas: safe,
     // by default only the two together, which end a line here, put a text in quotes
     quoted_match: /[\r\n]/,
-    // the default writes numbers in the shortest form that reads back as the same double, as JSON does
+    // the shortest form that reads back as the same double, as in JSON
     cast: { number: String },
   });
 }
-
-const UUID_V7 = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
 
 /**
  * Reads a record back from its JSON text, to the bit.
@@ -66,7 +65,7 @@ export function parseExported(text: string): LogRecord | string {
   }
   if (typeof value !== 'object' || value === null) return 'it is no object';
   const { id, user_id, timestamp, received_at } = value as Record<string, unknown>;
-  if (typeof id !== 'string' || !UUID_V7.test(id)) return 'its id is no UUIDv7';
+  if (typeof id !== 'string' || !isRecordId(id)) return 'its id is no UUIDv7';
   if (typeof user_id !== 'string' || !isUserId(user_id)) return 'its user_id is none';
   const happenedAt = typeof timestamp === 'string' ? parseTimestamp(timestamp) : undefined;
   const receivedAt = typeof received_at === 'string' ? parseTimestamp(received_at) : undefined;

@@ -1,6 +1,6 @@
-import { Database } from 'bun:sqlite';
 import { constants, setPriority } from 'node:os';
 import { parentPort, workerData } from 'node:worker_threads';
+import { openForReading } from '../storage/database.ts';
 import { type Answers, createAnswers } from './answers.ts';
 import { TooLarge } from './question.ts';
 
@@ -23,27 +23,6 @@ export type Answered =
       readonly id: number;
       readonly error: { readonly tooLarge: boolean; readonly message: string; readonly errno?: number };
     };
-
-/**
- * Opens a database for reading, and for what is derived from its rows.
- *
- * @throws when there is none
- */
-export function openForReading(path: string): Database {
-  const client = openExisting(path);
-  client.run('PRAGMA busy_timeout = 5000');
-  client.run('PRAGMA synchronous = NORMAL');
-  client.run('PRAGMA secure_delete = ON');
-  return client;
-}
-
-function openExisting(path: string): Database {
-  try {
-    return new Database(path, { strict: true, readwrite: true });
-  } catch (error) {
-    throw new Error(`The database ${path} cannot be opened: ${(error as Error).message}`, { cause: error });
-  }
-}
 
 if (parentPort) {
   // of this thread alone, on Linux: where it shares a core with the requests that record, they go first

@@ -1,5 +1,7 @@
 import type { Database } from 'bun:sqlite';
 import { LRUCache } from 'lru-cache';
+import { aligned, bytesOf, type Chunk, joined, Tail, without } from './chunk.ts';
+import { Dictionary } from './dictionary.ts';
 
 /** Which of the two tables of records a series comes from. */
 export type Kind = 'metric' | 'analytics';
@@ -12,24 +14,6 @@ const MAX_CHUNK_ROWS = 131_072;
 const READ_ROWS = 20_000;
 /** Decoded chunks kept in memory, in bytes. */
 const CHUNK_CACHE_BYTES = 96 * 1024 * 1024;
-/** Texts whose numbers are kept in memory between two writes of chunks, of users and of labels each: about 20 MB. */
-const TEXT_CACHE = 100_000;
-
-/** A run of rows of one series; the arrays have one element a row. */
-export interface Chunk {
-  readonly rows: number;
-  /** When it happened, in microseconds since 1970. */
-  readonly times: Float64Array;
-  /** Numbers of users. */
-  readonly users: Uint32Array;
-  /** Numbers of labels. */
-  readonly labels: Uint32Array;
-  /** The values of a metric; empty for events. */
-  readonly values: Float64Array;
-  /** The smallest and the largest time. */
-  readonly minTime: number;
-  readonly maxTime: number;
-}
 
 /** A metric's name or an event's type, with its number. */
 export interface Series {
@@ -135,7 +119,7 @@ export class ColumnStore {
     const { id } = this.#seriesFor(kind, row.name);
     let tail = this.#tails.get(id);
     if (!tail) {
-      tail = new Tail(kind);
+      tail = new Tail(kind === 'metric');
       this.#tails.set(id, tail);
     }
     tail.push(row.happened_at, this.#users.numberFor(row.user_id), this.#labels.numberFor(row.label, id), row.value);
@@ -318,11 +302,12 @@ export class ColumnStore {
     this.flush();
     const user = this.user(userId);
     if (user === undefined) return;
-    for (const series of this.#allSeries()) {
-      this.transact(() => this.#forgetIn(series, user));
+    try {
+      for (const series of this.#allSeries()) this.transact(() => this.#forgetIn(series, user));
+      this.transact(() => this.#client.query('DELETE FROM users WHERE id = ?').run(user));
+    } finally {
+      this.reload(); // also where it breaks off: chunks in memory are not those of the database any more
     }
-    this.transact(() => this.#client.query('DELETE FROM users WHERE id = ?').run(user));
-    this.reload();
   }
 
   #forgetIn(series: Series, user: number): void {
@@ -373,187 +358,4 @@ export class ColumnStore {
 /** Empties the column store, in the caller's transaction: it is made anew from the rows when it is next opened. */
 export function clearColumns(client: Database): void {
   for (const table of ['chunks', 'labels', 'series', 'users', 'watermarks']) client.run(`DELETE FROM ${table}`);
-}
-
-/** Numbers for texts: a table of the database, and what is not written to it yet. */
-class Dictionary {
-  readonly #client: Database;
-  readonly #table: 'users' | 'labels';
-  readonly #column: string;
-  /** Numbers by series and text: those that are looked up again and again. */
-  readonly #known = new Map<number, Map<string, number>>();
-  #knownTexts = 0;
-  /** What is not in the database yet. */
-  readonly #new = new Map<number, { series: number; text: string }>();
-  #next = 1;
-
-  constructor(client: Database, table: 'users' | 'labels') {
-    this.#client = client;
-    this.#table = table;
-    this.#column = table === 'users' ? 'user_id' : 'label';
-    this.reload();
-  }
-
-  reload(): void {
-    this.#forget();
-    this.#new.clear();
-    const row = this.#client.query<{ last: number | null }, []>(`SELECT max(id) AS last FROM ${this.#table}`).get();
-    this.#next = (row?.last ?? 0) + 1;
-  }
-
-  #forget(): void {
-    this.#known.clear();
-    this.#knownTexts = 0;
-  }
-
-  get limit(): number {
-    return this.#next;
-  }
-
-  /** @param series whose text it is; 0 for users, who have no series */
-  find(text: string, series = 0): number | undefined {
-    const near = this.#known.get(series)?.get(text);
-    if (near !== undefined) return near;
-    const scope = series === 0 ? '' : `series_id = ${series} AND`;
-    const row = this.#client
-      .query<{ id: number }, [string]>(`SELECT id FROM ${this.#table} WHERE ${scope} ${this.#column} = ?`)
-      .get(text);
-    if (row) this.#remember(series, text, row.id);
-    return row?.id;
-  }
-
-  #remember(series: number, text: string, number: number): void {
-    let texts = this.#known.get(series);
-    if (!texts) {
-      texts = new Map();
-      this.#known.set(series, texts);
-    }
-    texts.set(text, number);
-    this.#knownTexts++;
-  }
-
-  numberFor(text: string, series = 0): number {
-    const found = this.find(text, series);
-    if (found !== undefined) return found;
-    const number = this.#next++;
-    this.#new.set(number, { series, text });
-    this.#remember(series, text, number);
-    return number;
-  }
-
-  text(number: number): string {
-    const near = this.#new.get(number);
-    if (near !== undefined) return near.text;
-    const row = this.#client
-      .query<{ text: string }, [number]>(`SELECT ${this.#column} AS text FROM ${this.#table} WHERE id = ?`)
-      .get(number);
-    if (!row) throw new Error(`there is no ${this.#column} ${number}`);
-    return row.text;
-  }
-
-  /** Writes what is new; {@link written} once that is committed. */
-  write(): void {
-    if (this.#table === 'users') {
-      const insert = this.#client.query('INSERT INTO users (id, user_id) VALUES (?, ?)');
-      for (const [number, { text }] of this.#new) insert.run(number, text);
-    } else {
-      const insert = this.#client.query('INSERT INTO labels (id, series_id, label) VALUES (?, ?, ?)');
-      for (const [number, { series, text }] of this.#new) insert.run(number, series, text);
-    }
-  }
-
-  written(): void {
-    this.#new.clear();
-    // only now: what is new is known here alone
-    if (this.#knownTexts > TEXT_CACHE) this.#forget();
-  }
-}
-
-/** The rows of a series that are not in a chunk yet, in arrays that grow. */
-class Tail {
-  #rows = 0;
-  #times = new Float64Array(64);
-  #users = new Uint32Array(64);
-  #labels = new Uint32Array(64);
-  #values: Float64Array;
-  #minTime = Number.POSITIVE_INFINITY;
-  #maxTime = Number.NEGATIVE_INFINITY;
-
-  constructor(kind: Kind) {
-    this.#values = new Float64Array(kind === 'metric' ? 64 : 0);
-  }
-
-  push(time: number, user: number, label: number, value: number): void {
-    const row = this.#rows++;
-    if (row === this.#times.length) this.#grow();
-    this.#times[row] = time;
-    this.#users[row] = user;
-    this.#labels[row] = label;
-    if (this.#values.length > 0) this.#values[row] = value;
-    if (time < this.#minTime) this.#minTime = time;
-    if (time > this.#maxTime) this.#maxTime = time;
-  }
-
-  #grow(): void {
-    const double = <T extends Float64Array | Uint32Array>(from: T, to: T): T => {
-      to.set(from);
-      return to;
-    };
-    this.#times = double(this.#times, new Float64Array(this.#times.length * 2));
-    this.#users = double(this.#users, new Uint32Array(this.#users.length * 2));
-    this.#labels = double(this.#labels, new Uint32Array(this.#labels.length * 2));
-    this.#values = double(this.#values, new Float64Array(this.#values.length * 2));
-  }
-
-  /** A view of the rows so far. */
-  chunk(): Chunk {
-    return {
-      rows: this.#rows,
-      minTime: this.#minTime,
-      maxTime: this.#maxTime,
-      times: this.#times.subarray(0, this.#rows),
-      users: this.#users.subarray(0, this.#rows),
-      labels: this.#labels.subarray(0, this.#rows),
-      values: this.#values.subarray(0, this.#rows),
-    };
-  }
-}
-
-function joined(first: Chunk, second: Chunk): Chunk {
-  const join = <T extends Float64Array | Uint32Array>(to: T, a: T, b: T): T => {
-    to.set(a);
-    to.set(b, a.length);
-    return to;
-  };
-  const rows = first.rows + second.rows;
-  return {
-    rows,
-    minTime: Math.min(first.minTime, second.minTime),
-    maxTime: Math.max(first.maxTime, second.maxTime),
-    times: join(new Float64Array(rows), first.times, second.times),
-    users: join(new Uint32Array(rows), first.users, second.users),
-    labels: join(new Uint32Array(rows), first.labels, second.labels),
-    values: join(new Float64Array(first.values.length + second.values.length), first.values, second.values),
-  };
-}
-
-/** The chunk without the rows of a user. */
-function without(chunk: Chunk, user: number): Chunk {
-  const tail = new Tail(chunk.values.length > 0 ? 'metric' : 'analytics');
-  for (let i = 0; i < chunk.rows; i++) {
-    if (chunk.users[i] === user) continue;
-    tail.push(chunk.times[i] as number, chunk.users[i] as number, chunk.labels[i] as number, chunk.values[i] ?? 0);
-  }
-  return tail.chunk();
-}
-
-function bytesOf(array: Float64Array | Uint32Array): Uint8Array {
-  return new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
-}
-
-/** The bytes in a buffer of their own, from which arrays of wider numbers can be made. */
-function aligned(bytes: Uint8Array): ArrayBuffer {
-  return bytes.byteOffset === 0 && bytes.byteLength === bytes.buffer.byteLength
-    ? (bytes.buffer as ArrayBuffer)
-    : (bytes.slice().buffer as ArrayBuffer);
 }

@@ -106,6 +106,27 @@ export function openStorage(path: string): Storage {
   }
 }
 
+/**
+ * Opens a database for reading, and for what is derived from its rows.
+ *
+ * @throws when there is none
+ */
+export function openForReading(path: string): Database {
+  const client = openExisting(path);
+  client.run('PRAGMA busy_timeout = 5000');
+  client.run('PRAGMA synchronous = NORMAL');
+  client.run('PRAGMA secure_delete = ON');
+  return client;
+}
+
+function openExisting(path: string): Database {
+  try {
+    return new Database(path, { strict: true, readwrite: true });
+  } catch (error) {
+    throw new Error(`The database ${path} cannot be opened: ${(error as Error).message}`, { cause: error });
+  }
+}
+
 /** The write-ahead log of a database: SQLite names it so. */
 function logOf(path: string): string {
   return `${path}-wal`;

@@ -1,6 +1,6 @@
 import type { Database } from 'bun:sqlite';
 import type { ColumnStore } from './columns.ts';
-import { millisecondOf } from './records.ts';
+import { millisecondOf } from './record-id.ts';
 
 /** Rows looked at, or removed, in one transaction: ingest waits for no more than a few milliseconds. */
 const STEP_ROWS = 20_000;

@@ -77,14 +77,3 @@ export function readWindow(
 export function countRows(client: Database, kind: Kind): number {
   return client.query<{ n: number }, []>(`SELECT count(*) AS n FROM ${SOURCES[kind].table}`).get()?.n ?? 0;
 }
-
-/** The `seq` of a record's id: its time part; see ingest/ids.ts. */
-export function seqOfId(id: string): number {
-  const millisecond = Number.parseInt(id.slice(0, 8) + id.slice(9, 13), 16);
-  return (millisecond - Date.UTC(2020, 0, 1)) * 4096 + Number.parseInt(id.slice(15, 18), 16);
-}
-
-/** The time of a `seq`, in milliseconds since 1970. */
-export function millisecondOf(seq: number): number {
-  return Math.floor(seq / 4096) + Date.UTC(2020, 0, 1);
-}

@@ -5,9 +5,8 @@ import { type Answers, createAnswers } from '../../src/reading/answers.ts';
 import { bucketEdges, formatInZone, type Interval } from '../../src/reading/calendar.ts';
 import type { FunnelQuestion } from '../../src/reading/funnel.ts';
 import { type BucketQuestion, TooLarge } from '../../src/reading/question.ts';
-import { openForReading } from '../../src/reading/worker.ts';
 import { ColumnStore, type Kind } from '../../src/storage/columns.ts';
-import { openStorage } from '../../src/storage/database.ts';
+import { openForReading, openStorage } from '../../src/storage/database.ts';
 import type { RecordFilter } from '../../src/storage/records.ts';
 import { createWriter } from '../../src/storage/writer.ts';
 import { parseTimestamp } from '../../src/timestamp.ts';
@@ -92,10 +91,10 @@ class World {
   #pages({ kind, filter, limit }: Extract<Question, { ask: 'records' }>): unknown[] {
     const found: unknown[] = [];
     for (let before: number | undefined; ; ) {
-      const { records, next } = JSON.parse(this.answers.page({ kind, filter, before, limit }));
+      const { records, next } = this.answers.page({ kind, filter, before, limit });
       expect(records.length).toBeLessThanOrEqual(limit);
-      found.push(...records);
-      if (next === null) return found;
+      found.push(...records.map((text) => JSON.parse(text)));
+      if (next === undefined) return found;
       before = next;
     }
   }
@@ -372,7 +371,7 @@ function textsOf({ answers }: World): string[] {
       case 'funnel':
         return answers.funnel(question);
       case 'records':
-        return answers.page({ ...question, before: undefined });
+        return JSON.stringify(answers.page({ ...question, before: undefined }));
       default:
         return answers[question.ask](question);
     }
