@@ -9,6 +9,7 @@ import { type OperationsParts, operations } from './http/operations.ts';
 import { reading } from './http/reading.ts';
 import { type RecordingParts, recording } from './http/recording.ts';
 import { createRequestIds, requestStart } from './http/request-start.ts';
+import { type TailParts, tailing } from './http/tail.ts';
 
 /**
  * Composes the HTTP app from its parts. It opens nothing and listens nowhere.
@@ -21,6 +22,7 @@ export function createApp(
   parts: Omit<RecordingParts, 'nextRequestId'> &
     OperationsParts &
     AdministrationParts &
+    TailParts &
     Omit<ErrorHandlingParts, 'routes' | 'nextRequestId' | 'addressOf'> & { corsOrigins: readonly string[] },
 ) {
   const app = new Elysia({
@@ -48,6 +50,7 @@ export function createApp(
     .use(metricsRoute(parts.metrics))
     .use(reading(parts))
     .use(exporting(parts))
+    .use(tailing(parts))
     .use(administration(parts))
     .use(operations(parts))
     .use(docs());

@@ -12,6 +12,8 @@ import { createLedger } from './ingest/ledger.ts';
 import { createRateLimit } from './ingest/rate-limit.ts';
 import { createStamper } from './ingest/stamper.ts';
 import { createReader } from './reading/reader.ts';
+import { createTails } from './reading/tail.ts';
+import type { LogRecord } from './records.ts';
 import { openStorage, type Storage } from './storage/database.ts';
 import { createWriter } from './storage/writer.ts';
 
@@ -62,6 +64,7 @@ export async function startServer(
   const verify = cacheVerified(await createVerifier({ ...config.jwt, secret, remoteKeys, now }), now);
   const storage = openDatabase(config.databasePath);
   const reader = createReader(config.databasePath, READING_THREAD);
+  const tails = createTails(now);
   let stopping: Promise<void> | undefined;
   try {
     const metrics = createMetrics();
@@ -75,12 +78,14 @@ export async function startServer(
         log.fatal({ err: fault }, 'the storage is failing');
         onFailing();
       },
+      publish,
     );
-    observe(metrics, { ledger, queue, databasePath: config.databasePath });
+    observe(metrics, { ledger, queue, tails, databasePath: config.databasePath });
     const app = createApp({
       ...config,
       verify,
       reader,
+      tails,
       queue,
       ledger,
       metrics,
@@ -136,9 +141,19 @@ export async function startServer(
       }
     }
 
+    /** Shows records to those who look on. Whatever goes wrong with that, recording goes on. */
+    function publish(records: readonly LogRecord[]): void {
+      try {
+        tails.publish(records);
+      } catch (error) {
+        log.error({ err: error }, 'records could not be shown to those who look on');
+      }
+    }
+
     async function drain(): Promise<void> {
       clearInterval(pruning);
       clearInterval(following);
+      tails.close();
       // the promise of stop() would wait for idle keep-alive connections as well
       void server?.stop();
       for (const deadline = performance.now() + DRAIN_DEADLINE; (server?.pendingRequests ?? 0) > 0; ) {

@@ -13,6 +13,7 @@ import { createRateLimit } from '../src/ingest/rate-limit.ts';
 import { createStamper } from '../src/ingest/stamper.ts';
 import { createLog } from '../src/log.ts';
 import { createReader } from '../src/reading/reader.ts';
+import { createTails } from '../src/reading/tail.ts';
 import { openStorage } from '../src/storage/database.ts';
 import { createWriter } from '../src/storage/writer.ts';
 import { SECRET, temporaryFolder } from './harness/target.ts';
@@ -29,6 +30,7 @@ test('Elysia gives the recording routes nothing that they do not ask for: cookie
   const app = createApp({
     ...config,
     reader,
+    tails: createTails(Date.now),
     verify: cacheVerified(verify, Date.now),
     queue: createCommitQueue(writer, ledger, { rows: 1, bytes: 1 }, () => {}),
     ledger,

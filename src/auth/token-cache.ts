@@ -41,7 +41,7 @@ export function cacheVerified(verify: (token: string) => Promise<VerifiedToken>,
     const key = Bun.SHA256.hash(token, 'base64');
     const known = verified.get(key);
     const time = now();
-    if (known && time < known.expiresAt && time >= known.notBefore) {
+    if (known && time < known.principal.expiresAt && time >= known.notBefore) {
       const age = time - known.verifiedAt; // below 0 where the clock has stepped back
       if (age >= 0 && age < BELIEVED_FOR) return known.principal;
     }

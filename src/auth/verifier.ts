@@ -8,13 +8,13 @@ import type { RemoteKeys } from './jwks.ts';
 export interface Principal {
   readonly userId: string;
   readonly isAdmin: boolean;
+  /** Until when the token says so, in milliseconds since 1970: before this time, not at it. */
+  readonly expiresAt: number;
 }
 
-/** A token that has verified: whose it is, and when it is valid, in milliseconds since 1970. */
+/** A token that has verified: whose it is, and from when on, in milliseconds since 1970. */
 export interface VerifiedToken {
   readonly principal: Principal;
-  /** Valid before this time, not at it. */
-  readonly expiresAt: number;
   readonly notBefore: number;
 }
 
@@ -63,7 +63,6 @@ export async function createVerifier(options: VerifierOptions): Promise<Verify> 
     const claims = (await plugin.verify(token, pinned)) || (await explain(token, pinned));
     return {
       principal: principalOf(claims),
-      expiresAt: (claims.exp as number) * 1000, // principalOf has seen that it is a number
       notBefore: typeof claims.nbf === 'number' ? claims.nbf * 1000 : 0,
     };
   };
@@ -114,7 +113,7 @@ function principalOf(claims: { sub?: unknown; exp?: unknown; nbf?: unknown; role
     throw new Failure('unauthorized', { message: 'User ID not found in token' });
   }
   if (!isUserId(claims.sub)) throw invalid('"sub" is longer than 128 characters or has control characters');
-  return { userId: claims.sub, isAdmin: claims.role === 'admin' };
+  return { userId: claims.sub, isAdmin: claims.role === 'admin', expiresAt: claims.exp * 1000 };
 }
 
 /** 1 to 128 characters, none of them a control character or half of a surrogate pair. */

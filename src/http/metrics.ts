@@ -4,6 +4,7 @@ import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom
 import { version } from '../../package.json' with { type: 'json' };
 import type { CommitQueue } from '../ingest/commit-queue.ts';
 import type { Ledger } from '../ingest/ledger.ts';
+import type { Tails } from '../reading/tail.ts';
 import { durationHistogram, type Observe } from './duration-histogram.ts';
 import { probeRoute } from './openapi.ts';
 
@@ -24,6 +25,7 @@ export interface Metrics {
 export interface Observed {
   readonly ledger: Ledger;
   readonly queue: Pick<CommitQueue, 'depth'>;
+  readonly tails: Pick<Tails, 'count'>;
   readonly databasePath: string;
 }
 
@@ -70,8 +72,8 @@ export function createMetrics(): Metrics {
   };
 }
 
-/** Adds what is looked at when somebody asks: the ledger, the queue, and sizes on the disk. */
-export function observe({ registry }: Metrics, { ledger, queue, databasePath }: Observed): void {
+/** Adds what is looked at when somebody asks: the ledger, the queue, tails, and sizes on the disk. */
+export function observe({ registry }: Metrics, { ledger, queue, tails, databasePath }: Observed): void {
   const registers = [registry];
   const counter = (name: string, help: string, value: () => number) =>
     new Counter({
@@ -111,6 +113,7 @@ export function observe({ registry }: Metrics, { ledger, queue, databasePath }: 
     });
   gauge('rawlog_queue_rows', 'Rows that wait for their commit', () => queue.depth().rows);
   gauge('rawlog_queue_bytes', 'Bytes of bodies that wait for their commit', () => queue.depth().bytes);
+  gauge('rawlog_tails', 'Live tails that are open', () => tails.count());
   // by stat, which opens nothing: closing the file would drop SQLite's locks
   const size = (path: string) => statSync(path, { throwIfNoEntry: false })?.size ?? 0;
   gauge('rawlog_database_size_bytes', 'Size of the database file', () => size(databasePath));

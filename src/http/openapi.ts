@@ -210,6 +210,40 @@ export function exportRoute(
   };
 }
 
+/**
+ * Documents a route that sends records as they are stored.
+ *
+ * @param fields those of a record that differ by kind, as JSON, for the example
+ */
+export function tailRoute(
+  summary: string,
+  parameters: NonNullable<DocumentDecoration['parameters']>,
+  fields: string,
+): DocumentDecoration {
+  const head = `"id":"${EXAMPLE_ID}","user_id":"user-42","timestamp":"2026-03-01T10:00:00Z"`;
+  const record = `{${head},"received_at":"2026-03-01T10:00:00.25Z",${fields}}`;
+  return {
+    tags: ['Reading'],
+    summary,
+    description:
+      'Sends each record as soon as it is on the disk, as a server-sent event, until the token expires (`expired`) or the server stops. After `open` none is missing: what is read elsewhere from then on may overlap, and is told apart by its `id`. Of more than 100 records in a quarter of a second, or more than the client reads, the rest is left out, and counted by `skipped` where it is missing. What a broken connection has missed gives `/api/export` with `after`. A token sees the rows of its own user, one with the role `admin` those of all.',
+    security: [{ bearer: [] }],
+    parameters,
+    responses: {
+      '200': {
+        description: 'Events: `open`, `record`, `skipped`, `expired`; a comment at least every 15 seconds',
+        content: {
+          'text/event-stream': {
+            schema: { type: 'string' },
+            example: `event: open\ndata: {}\n\nid: ${EXAMPLE_ID}\nevent: record\ndata: ${record}\n\nevent: skipped\ndata: {"records":900}\n\n`,
+          },
+        },
+      },
+      ...errorResponses(READING_ERRORS),
+    },
+  };
+}
+
 /** Documents a probe: a route that answers with a word, or with 503. */
 export function probeRoute(summary: string, description: string, failures: readonly ErrorCode[]): DocumentDecoration {
   return {

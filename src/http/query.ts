@@ -4,6 +4,7 @@ import { parseDuration } from '../duration.ts';
 import { Failure, type Fault } from '../errors.ts';
 import { isTimeZone, parseInterval } from '../reading/calendar.ts';
 import { EXPORT_FORMATS } from '../reading/export.ts';
+import type { TailFilter } from '../reading/tail.ts';
 import type { Kind } from '../storage/columns.ts';
 import { isRecordId } from '../storage/record-id.ts';
 import type { RecordFilter } from '../storage/records.ts';
@@ -188,6 +189,22 @@ export const RECORD_FILTERS = {
   analytics: { type: text('Only this type of event.'), data_index: LABEL.data_index },
 };
 
+const ROW_FILTERS = { ...RECORD_FILTERS.metric, ...RECORD_FILTERS.analytics, user_id: USER_ID };
+
+/**
+ * Reads which records are wanted, of those to come.
+ *
+ * @param userOf as for {@link readRecordFilter}
+ */
+export function readTailFilter(
+  address: string,
+  kind: Kind,
+  userOf: (named: string | undefined) => string | undefined,
+): TailFilter {
+  const query = readQuery(address, ROW_FILTERS);
+  return { user: userOf(query.user_id), ...labelsOf(kind, query) };
+}
+
 /**
  * Reads which records are wanted.
  *
@@ -198,18 +215,17 @@ export function readRecordFilter(
   kind: Kind,
   userOf: (named: string | undefined) => string | undefined,
 ): RecordFilter {
-  const query = readQuery(address, {
-    ...RANGE,
-    ...RECORD_FILTERS.metric,
-    ...RECORD_FILTERS.analytics,
-    user_id: USER_ID,
-  });
+  const query = readQuery(address, { ...RANGE, ...ROW_FILTERS });
   refuseReversed(query);
   const { from, to } = query;
-  const user = userOf(query.user_id);
+  return { user: userOf(query.user_id), from, to, ...labelsOf(kind, query) };
+}
+
+/** The name and the label of a query, whose parameters differ by kind. */
+function labelsOf(kind: Kind, query: Values<typeof ROW_FILTERS>): Pick<RecordFilter, 'name' | 'label'> {
   return kind === 'metric'
-    ? { user, from, to, name: query.name, label: query.data_string }
-    : { user, from, to, name: query.type, label: query.data_index };
+    ? { name: query.name, label: query.data_string }
+    : { name: query.type, label: query.data_index };
 }
 
 export const STEPS = {

@@ -74,12 +74,14 @@ interface Group {
  *
  * @param ledger what it has not written yet goes into each commit
  * @param onFailing called when the storage is broken beyond retry: the process should end
+ * @param onCommitted told of the records of each commit once they are on the disk; must not throw
  */
 export function createCommitQueue(
   writer: Pick<Writer, 'commit'>,
   ledger: Ledger,
   bounds: QueueBounds,
   onFailing: (fault: StorageFault) => void,
+  onCommitted: (records: readonly LogRecord[]) => void = () => {},
 ): CommitQueue {
   let waiting: Waiting[] = [];
   let rows = 0;
@@ -129,6 +131,7 @@ export function createCommitQueue(
     const fault = await attempt(records, remembered);
     if (fault === undefined) {
       for (const request of requests) leave(request).resolve();
+      onCommitted(records);
     } else if (fault.kind === 'bug' && requests.length > 1) {
       // one request's record is unfit for the database: it must not take its neighbours along
       for (const request of requests) await commit(groupOf(request));

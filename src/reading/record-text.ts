@@ -14,6 +14,15 @@ const COLUMNS = {
   analytics: ['id', 'user_id', 'timestamp', 'received_at', 'type', 'data_index', 'data'],
 } as const;
 
+/** A record as the database has it. */
+export function rowOf(record: LogRecord): RecordRow {
+  const { seq, id, userId: user_id, happenedAt: happened_at, receivedAt: received_at } = record;
+  const stamp = { seq, id, user_id, happened_at, received_at };
+  return record.kind === 'metric'
+    ? { ...stamp, name: record.metricName, label: record.dataString, value: record.metricValue }
+    : { ...stamp, name: record.type, label: record.dataIndex, value: record.data };
+}
+
 /** A record as JSON text. The data of an event is put in as it is stored, so that numbers keep their digits. */
 export function recordJson(kind: Kind, row: RecordRow): string {
   const head = {

@@ -28,11 +28,13 @@ const inSeconds = (seconds: number) => Math.floor(clock / 1000) + seconds;
 
 describe('a verified token', () => {
   test('is known at once, without a promise, and to nobody but its owner', async () => {
-    const [anna, berta] = await Promise.all([token({ sub: 'anna' }), token({ sub: 'berta', role: 'admin' })]);
-    expect(await verify(anna)).toEqual({ userId: 'anna', isAdmin: false });
-    expect(await verify(berta)).toEqual({ userId: 'berta', isAdmin: true });
-    expect(verify(anna)).toEqual({ userId: 'anna', isAdmin: false });
-    expect(verify(berta)).toEqual({ userId: 'berta', isAdmin: true });
+    const exp = inSeconds(60);
+    const [anna, berta] = await Promise.all([token({ sub: 'anna', exp }), token({ sub: 'berta', role: 'admin', exp })]);
+    const expiresAt = exp * 1000;
+    expect(await verify(anna)).toEqual({ userId: 'anna', isAdmin: false, expiresAt });
+    expect(await verify(berta)).toEqual({ userId: 'berta', isAdmin: true, expiresAt });
+    expect(verify(anna)).toEqual({ userId: 'anna', isAdmin: false, expiresAt });
+    expect(verify(berta)).toEqual({ userId: 'berta', isAdmin: true, expiresAt });
     expect(verifications).toBe(2);
   });
 

@@ -15,6 +15,9 @@ let storage: Storage;
 let queue: CommitQueue;
 let databasePath: string;
 let transactions: number;
+/** What a commit waits for when it is through, as for a slow disk. */
+let disk: Promise<void>;
+let told: LogRecord[];
 const nextId = createIdSource(Date.now, 0);
 
 beforeEach(() => {
@@ -23,14 +26,24 @@ beforeEach(() => {
   storage = openStorage(databasePath);
   const writer = createWriter(storage);
   transactions = 0;
+  disk = Promise.resolve();
+  told = [];
   const counted = {
     ...writer,
-    commit(...args: Parameters<typeof writer.commit>) {
+    async commit(...args: Parameters<typeof writer.commit>) {
       transactions++;
-      return writer.commit(...args);
+      await writer.commit(...args);
+      await disk;
     },
   };
-  queue = createCommitQueue(counted, createLedger([]), { rows: 1000, bytes: 1_000_000 }, () => {});
+  const bounds = { rows: 1000, bytes: 1_000_000 };
+  queue = createCommitQueue(
+    counted,
+    createLedger([]),
+    bounds,
+    () => {},
+    (records) => void told.push(...records),
+  );
 });
 afterEach(() => {
   storage.close();
@@ -89,6 +102,22 @@ describe('group commit', () => {
     other.close();
     await Promise.all([first, second]);
     expect(rows({ databasePath }, 'metrics')).toHaveLength(2);
+  });
+
+  test('others are told of records once they are on the disk, and never of those that were refused', async () => {
+    const slow = Promise.withResolvers<void>();
+    disk = slow.promise;
+    const first = metric(1);
+    const stored = queue.store([first], 100);
+    while (rows({ databasePath }, 'metrics').length === 0) await new Promise(setImmediate);
+    expect(told).toEqual([]);
+    slow.resolve();
+    await stored;
+    expect(told).toEqual([first]);
+    const poison = { ...metric(2), metricValue: Number.NaN };
+    const second = metric(3);
+    await Promise.allSettled([queue.store([poison], 100), queue.store([second], 100)]);
+    expect(told).toEqual([first, second]);
   });
 
   test('close waits for what was taken, and refuses what comes later', async () => {
