@@ -4,6 +4,7 @@ import { parseDuration } from '../duration.ts';
 import { Failure, type Fault } from '../errors.ts';
 import { isTimeZone, parseInterval } from '../reading/calendar.ts';
 import { EXPORT_FORMATS } from '../reading/export.ts';
+import { MAX_DAYS } from '../reading/retention.ts';
 import type { TailFilter } from '../reading/tail.ts';
 import type { Kind } from '../storage/columns.ts';
 import { isRecordId } from '../storage/record-id.ts';
@@ -154,6 +155,12 @@ export const BUCKETS = {
   top: integer('How many groups get an answer of their own; the rest is `other`.', 1, 1000, 10),
 };
 
+/** For answers by name. */
+export const TOP_NAMES = {
+  ...BUCKETS.top,
+  description: 'How many names of each kind get counts of their own, the most frequent ones; the rest is `other`.',
+};
+
 export const groupBy = <Label extends string>(label: Label) =>
   choice('Split by label, the most frequent ones first.', [label]);
 
@@ -240,6 +247,15 @@ export function refuseSteps(steps: readonly string[]): void {
   const msg = `Value error, a funnel has 2 to 20 steps, not ${steps.length}`;
   throw new Failure('validation_failed', { faults: [{ loc: ['query', 'step'], msg, type: 'value_error' }] });
 }
+
+/** Of retention. */
+export const STEP = {
+  ...text('`data_index` of the event that makes a user one of the cohort of its day.'),
+  schema: { type: 'string', example: 'step_1' },
+  required: true,
+} as const;
+export const RETURN_STEP = text('`data_index` of the events that count as coming back. Default: any.');
+export const DAYS = integer('How many days after the first to look for users.', 1, MAX_DAYS, 14);
 
 /** In seconds. */
 export const WITHIN: Parameter<number> = {

@@ -11,6 +11,7 @@ import {
   BUCKETS,
   CURSOR,
   cursorOf,
+  DAYS,
   documented,
   groupBy,
   LABEL,
@@ -18,11 +19,14 @@ import {
   NAME,
   RANGE,
   RECORD_FILTERS,
+  RETURN_STEP,
   readQuery,
   readRecordFilter,
   refuseReversed,
   refuseSteps,
+  STEP,
   STEPS,
+  TOP_NAMES,
   TYPE,
   USER_ID,
   WITHIN,
@@ -37,6 +41,7 @@ export interface ReadingParts {
 const DEFAULT_TOP = 10;
 const DEFAULT_LIMIT = 100;
 const DEFAULT_WITHIN = 7 * 86_400;
+const DEFAULT_DAYS = 14;
 
 const SERIES = {
   name: NAME,
@@ -54,7 +59,17 @@ const COUNTS = {
   data_index: LABEL.data_index,
   user_id: USER_ID,
 };
+const ACTIVITY = { ...RANGE, ...BUCKETS, top: TOP_NAMES, user_id: USER_ID };
 const FUNNEL = { type: TYPE, step: STEPS, ...RANGE, within: WITHIN, user_id: USER_ID };
+const RETENTION = {
+  type: TYPE,
+  step: STEP,
+  return_step: RETURN_STEP,
+  ...RANGE,
+  tz: BUCKETS.tz,
+  days: DAYS,
+  user_id: USER_ID,
+};
 const PAGE = { limit: LIMIT, cursor: CURSOR };
 
 /** The routes that answer questions. What a token may see is decided here, before a question is asked. */
@@ -114,6 +129,50 @@ export function reading({ verify, reader }: ReadingParts) {
         },
       ),
     })
+    .get(
+      '/api/activity',
+      async ({ request }) => {
+        const principal = await identify(request);
+        const { from, to, interval, tz, top, user_id } = readQuery(request.url, ACTIVITY);
+        refuseReversed({ from, to });
+        return reader.ask('activity', {
+          from,
+          to,
+          interval,
+          zone: tz ?? 'UTC',
+          top: top ?? DEFAULT_TOP,
+          user: scopeOf(principal, user_id),
+        });
+      },
+      {
+        detail: readingRoute(
+          'How much is recorded',
+          'How many metrics and events happened, per bucket, in total and by name. Each list of `counts` has one number for each of `starts`. Names come by their count, the most frequent first, and of equally frequent ones in the order of their UTF-16 code units; those without a row in the range are left out.',
+          documented(ACTIVITY),
+          {
+            from: '2026-03-01T00:00:00Z',
+            to: '2026-03-03T00:00:00Z',
+            tz: 'UTC',
+            starts: ['2026-03-01T00:00:00Z', '2026-03-02T00:00:00Z'],
+            metrics: {
+              count: 5,
+              counts: [4, 1],
+              names: [
+                { name: 'page_load_time', count: 3, counts: [2, 1] },
+                { name: 'memory_used', count: 2, counts: [2, 0] },
+              ],
+              other: { names: 0, count: 0, counts: [0, 0] },
+            },
+            analytics: {
+              count: 4,
+              counts: [1, 3],
+              types: [{ type: 'tutorial_step', count: 4, counts: [1, 3] }],
+              other: { types: 0, count: 0, counts: [0, 0] },
+            },
+          },
+        ),
+      },
+    )
     .get(
       '/api/metrics/series',
       async ({ request }) => {
@@ -220,6 +279,45 @@ export function reading({ verify, reader }: ReadingParts) {
             steps: [
               { step: 'step_1', users: 4, conversion: 1, conversion_from_previous: 1, median_seconds: null },
               { step: 'step_2', users: 2, conversion: 0.5, conversion_from_previous: 0.5, median_seconds: 31.5 },
+            ],
+          },
+        ),
+      },
+    )
+    .get(
+      '/api/analytics/retention',
+      async ({ request }) => {
+        const principal = await identify(request);
+        const { type, step, return_step, from, to, tz, days, user_id } = readQuery(request.url, RETENTION);
+        refuseReversed({ from, to });
+        return reader.ask('retention', {
+          name: type,
+          step,
+          returnStep: return_step,
+          from,
+          to,
+          zone: tz ?? 'UTC',
+          days: days ?? DEFAULT_DAYS,
+          user: scopeOf(principal, user_id),
+        });
+      },
+      {
+        detail: readingRoute(
+          'Who comes back',
+          'Cohorts of users by the local day of their first event with `data_index` = `step` in the range, and how many of each came back 1, 2, … `days` local days later, with an event of the type on that day. Every day of the range is there. `returned` has null for days that begin at or after the end of the range.',
+          documented(RETENTION),
+          {
+            type: 'tutorial_step',
+            step: 'step_1',
+            return_step: null,
+            from: '2026-03-27T00:00:00+01:00',
+            to: '2026-03-30T00:00:00+02:00',
+            tz: 'Europe/Berlin',
+            days: 3,
+            cohorts: [
+              { start: '2026-03-27T00:00:00+01:00', users: 10, returned: [8, 5, null] },
+              { start: '2026-03-28T00:00:00+01:00', users: 4, returned: [0, null, null] },
+              { start: '2026-03-29T00:00:00+01:00', users: 0, returned: [null, null, null] },
             ],
           },
         ),

@@ -2,12 +2,14 @@ import type { Database } from 'bun:sqlite';
 import { ColumnStore, type Kind } from '../storage/columns.ts';
 import { type Erased, eraseUser } from '../storage/erasure.ts';
 import { type RecordFilter, readWindow } from '../storage/records.ts';
+import { type ActivityQuestion, activity } from './activity.ts';
 import { counts } from './counts.ts';
 import { type ExportQuestion, exportRecords } from './export.ts';
 import { type FunnelQuestion, funnel } from './funnel.ts';
 import { names } from './names.ts';
 import { type BucketQuestion, createBudget, TooLarge } from './question.ts';
 import { recordJson } from './record-text.ts';
+import { type RetentionQuestion, retention } from './retention.ts';
 import { series } from './series.ts';
 
 /** How long a question may take, in milliseconds, and how many rows it may look at. */
@@ -48,6 +50,8 @@ export function createAnswers(client: Database) {
     series: (question: BucketQuestion) => JSON.stringify(series(store, question, budget())),
     counts: (question: BucketQuestion) => JSON.stringify(counts(store, question, budget())),
     funnel: (question: FunnelQuestion) => JSON.stringify(funnel(store, question, budget())),
+    retention: (question: RetentionQuestion) => JSON.stringify(retention(store, question, budget())),
+    activity: (question: ActivityQuestion) => JSON.stringify(activity(store, question, budget())),
 
     /** A page: records as JSON texts, and the `seq` to go on below; undefined at the end. */
     page({ kind, filter, before, limit }: PageQuestion): { records: string[]; next: number | undefined } {

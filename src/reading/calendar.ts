@@ -83,6 +83,15 @@ export function bucketEdges(
   return undefined;
 }
 
+/**
+ * The starts of buckets as text.
+ *
+ * @param edges what {@link bucketEdges} gave
+ */
+export function startsOf(edges: Float64Array, zone: string): string[] {
+  return Array.from(edges.subarray(0, -1), (edge) => formatInZone(edge, zone));
+}
+
 /** The starts of buckets in microseconds since 1970, from one that is at or before the given time. */
 function* edgesFrom(time: Temporal.ZonedDateTime, { count, unit }: Interval): Generator<number> {
   const day = time.startOfDay();

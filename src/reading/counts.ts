@@ -1,5 +1,5 @@
 import type { ColumnStore } from '../storage/columns.ts';
-import { formatInZone } from './calendar.ts';
+import { startsOf } from './calendar.ts';
 import { arrange, type BucketQuestion, type Budget, bucketOf, rangeOf, TooLarge } from './question.ts';
 
 /** The largest table of marks: 256 MB. */
@@ -44,7 +44,7 @@ export function counts(store: ColumnStore, question: BucketQuestion, budget: Bud
     }
   }
 
-  const starts = Array.from(edges.subarray(0, buckets), (edge) => formatInZone(edge, question.zone));
+  const starts = startsOf(edges, question.zone);
   const bucketsOf = (group: number) =>
     starts.map((start, bucket) => ({ start, ...tally.of(group * buckets + bucket) }));
   const answer = {

@@ -2,10 +2,8 @@ import type { Chunk } from '../storage/chunk.ts';
 import type { ColumnStore, Extent, Kind, Series } from '../storage/columns.ts';
 import { bucketEdges, formatInZone, type Interval } from './calendar.ts';
 
-/** What every question over a series has. Times are microseconds since 1970. */
-export interface Question {
-  /** The metric's name or the event's type. */
-  readonly name: string;
+/** What every question has that is about a range of time. Times are microseconds since 1970. */
+export interface RangeQuestion {
   /** Start of the range; undefined: the first row's time. */
   readonly from: number | undefined;
   /** End of the range, not in it; undefined: just behind the last row. */
@@ -14,12 +12,22 @@ export interface Question {
   readonly user: string | undefined;
 }
 
-/** A question whose answer comes by buckets. */
-export interface BucketQuestion extends Question {
+/** What every question over a series has. */
+export interface Question extends RangeQuestion {
+  /** The metric's name or the event's type. */
+  readonly name: string;
+}
+
+/** How a range is cut into buckets. */
+export interface Bucketing {
   /** Length of a bucket; undefined: one for the whole range. */
   readonly interval: Interval | undefined;
   /** The zone whose calendar buckets follow, by its IANA name. */
   readonly zone: string;
+}
+
+/** A question over a series whose answer comes by buckets. */
+export interface BucketQuestion extends Question, Bucketing {
   /** Rows with this label alone. */
   readonly label: string | undefined;
   /** How many of the most frequent labels get an answer of their own; undefined: the answer is not by label. */
@@ -48,33 +56,52 @@ export function createBudget(milliseconds: number, rows: number): Budget {
   };
 }
 
-/** The rows that a question is about, ready to be walked through. */
-export interface Selection {
-  readonly series: Series | undefined;
+/** The range of a question, with both ends. */
+export interface Range {
   readonly from: number;
   readonly to: number;
+  /** All rows that the reader may see; undefined where there are none, or the question gave both ends. */
+  readonly extent: Extent | undefined;
+}
+
+/** The rows that a question is about, ready to be walked through. */
+export interface Selection extends Range {
+  readonly series: Series | undefined;
   /** The chunks that may have such rows. */
   readonly chunks: () => Generator<Chunk>;
   /** The number of the user whose rows count; -1: all. */
   readonly user: number;
-  /** All rows of the series that the reader may see; undefined where there are none, or the range has both ends. */
-  readonly extent: Extent | undefined;
+}
+
+/**
+ * Finds the range of a question.
+ *
+ * @param extent all rows that the reader may see; asked for only where the question leaves an end open
+ */
+export function resolveRange(question: RangeQuestion, extent: () => Extent | undefined): Range {
+  const seen = question.from === undefined || question.to === undefined ? extent() : undefined;
+  const from = question.from ?? Math.min(seen?.minTime ?? question.to ?? 0, question.to ?? Number.POSITIVE_INFINITY);
+  const to = question.to ?? (seen ? Math.max(seen.maxTime + 1, from) : from);
+  return { from, to, extent: seen };
+}
+
+/** The number of the user whose rows count; -1: all. Undefined for one who has recorded nothing. */
+export function userOf(store: ColumnStore, { user }: RangeQuestion): number | undefined {
+  return user === undefined ? -1 : store.user(user);
 }
 
 /** Finds the series and the range of a question. The rows of a user who has none are no rows. */
 export function select(store: ColumnStore, kind: Kind, question: Question, budget: Budget): Selection {
   const series = store.find(kind, question.name);
-  const user = question.user === undefined ? -1 : store.user(question.user);
-  const open = question.from === undefined || question.to === undefined;
-  const extent = open && series && user !== undefined ? extentOf(store, series, user, budget) : undefined;
-  const from = question.from ?? Math.min(extent?.minTime ?? question.to ?? 0, question.to ?? Number.POSITIVE_INFINITY);
-  const to = question.to ?? (extent ? Math.max(extent.maxTime + 1, from) : from);
+  const user = userOf(store, question);
+  const range = resolveRange(question, () =>
+    series && user !== undefined ? extentOf(store, series, user, budget) : undefined,
+  );
+  const { from, to } = range;
   return {
+    ...range,
     series,
-    from,
-    to,
     user: user ?? -1,
-    extent,
     *chunks() {
       if (!series || user === undefined || to <= from) return;
       for (const chunk of store.chunks(series, from, to)) {
@@ -85,8 +112,12 @@ export function select(store: ColumnStore, kind: Kind, question: Question, budge
   };
 }
 
-/** The first and the last time of a series, as far as its reader may see it. */
-function extentOf(store: ColumnStore, series: Series, user: number, budget: Budget): Extent | undefined {
+/**
+ * The extent of a series, as far as its reader may see it.
+ *
+ * @param user whose rows count; -1: all
+ */
+export function extentOf(store: ColumnStore, series: Series, user: number, budget: Budget): Extent | undefined {
   if (user < 0) return store.extent(series);
   let rows = 0;
   let minTime = Number.POSITIVE_INFINITY;
@@ -105,8 +136,8 @@ function extentOf(store: ColumnStore, series: Series, user: number, budget: Budg
   return rows === 0 ? undefined : { rows, minTime, maxTime };
 }
 
-/** The range of a selection as text; null at an end that was not given, where no row could give it. */
-export function rangeOf({ from, to, extent }: Selection, question: Question, zone: string) {
+/** A range as text; null at an end that was not given, where no row could give it. */
+export function rangeOf({ from, to, extent }: Range, question: RangeQuestion, zone: string) {
   const known = (end: number | undefined) => end !== undefined || extent !== undefined;
   return {
     from: known(question.from) ? formatInZone(from, zone) : null,
@@ -115,8 +146,12 @@ export function rangeOf({ from, to, extent }: Selection, question: Question, zon
   };
 }
 
-/** Finds the buckets of a selection. */
-function edgesOf({ from, to }: Selection, { interval, zone }: BucketQuestion): Float64Array {
+/**
+ * Cuts a range into buckets: see {@link bucketEdges}.
+ *
+ * @throws {TooLarge}
+ */
+export function edgesOf({ from, to }: Range, { interval, zone }: Bucketing): Float64Array {
   const edges = bucketEdges(from, to, interval, zone);
   if (!edges) throw new TooLarge('too many buckets');
   return edges;

@@ -1,5 +1,5 @@
 import type { ColumnStore } from '../storage/columns.ts';
-import { formatInZone } from './calendar.ts';
+import { startsOf } from './calendar.ts';
 import { valuesAt } from './percentiles.ts';
 import { arrange, type BucketQuestion, type Budget, bucketOf, rangeOf } from './question.ts';
 
@@ -65,7 +65,7 @@ export function series(store: ColumnStore, question: BucketQuestion, budget: Bud
     }
   }
 
-  const labelsOfEdges = Array.from(edges.subarray(0, buckets), (edge) => formatInZone(edge, question.zone));
+  const labelsOfEdges = startsOf(edges, question.zone);
   const slotsOf = (group: number) =>
     labelsOfEdges.map((start, bucket) => {
       const slot = group * buckets + bucket;

@@ -29,6 +29,13 @@ export interface Extent {
   readonly maxTime: number;
 }
 
+/** A chunk of which the extent is known, and which is read only when asked for. */
+export interface ChunkOutline extends Extent {
+  readonly read: () => Chunk;
+  /** Its times alone: a third of what there is to read, and other chunks stay in memory. */
+  readonly readTimes: () => Float64Array;
+}
+
 const TABLES = {
   metric: { table: 'metrics', columns: 'metric_name AS name, data_string AS label, metric_value AS value' },
   analytics: { table: 'analytics', columns: 'type AS name, data_index AS label, 0 AS value' },
@@ -223,6 +230,14 @@ export class ColumnStore {
     return chunk;
   }
 
+  #readTimes(id: number): Float64Array {
+    const cached = this.#cache.get(id);
+    if (cached) return cached.times;
+    const row = this.#client.query<{ times: Uint8Array }, [number]>('SELECT times FROM chunks WHERE id = ?').get(id);
+    if (!row) throw new Error(`there is no chunk ${id}`);
+    return new Float64Array(aligned(row.times));
+  }
+
   /** The `seq` up to which the rows of a kind are taken in. */
   position(kind: Kind): number {
     return this.#read[kind];
@@ -238,16 +253,25 @@ export class ColumnStore {
     return this.#series[kind].get(name);
   }
 
-  /** The chunks of a series that have rows in [from, to), in the order of their commits. */
-  *chunks({ id }: Series, from = Number.NEGATIVE_INFINITY, to = Number.POSITIVE_INFINITY): Generator<Chunk> {
-    const list = this.#client.query<{ id: number; min_time: number; max_time: number }, [number]>(
-      'SELECT id, min_time, max_time FROM chunks WHERE series_id = ? ORDER BY id',
+  /** The outlines of the chunks of a series whose extent meets [from, to), in the order of their commits. */
+  *outlines({ id }: Series, from = Number.NEGATIVE_INFINITY, to = Number.POSITIVE_INFINITY): Generator<ChunkOutline> {
+    const list = this.#client.query<Extent & { id: number }, [number]>(
+      'SELECT id, rows, min_time AS minTime, max_time AS maxTime FROM chunks WHERE series_id = ? ORDER BY id',
     );
-    for (const { id: chunkId, min_time, max_time } of list.all(id)) {
-      if (max_time >= from && min_time < to) yield this.#readChunk(chunkId);
+    for (const { id: chunkId, ...extent } of list.all(id)) {
+      if (extent.maxTime < from || extent.minTime >= to) continue;
+      yield { ...extent, read: () => this.#readChunk(chunkId), readTimes: () => this.#readTimes(chunkId) };
     }
     const tail = this.#tails.get(id)?.chunk();
-    if (tail && tail.maxTime >= from && tail.minTime < to) yield tail;
+    if (tail && tail.maxTime >= from && tail.minTime < to) {
+      const { rows, minTime, maxTime, times } = tail;
+      yield { rows, minTime, maxTime, read: () => tail, readTimes: () => times };
+    }
+  }
+
+  /** The chunks of a series that may have rows in [from, to), in the order of their commits. */
+  *chunks(series: Series, from?: number, to?: number): Generator<Chunk> {
+    for (const { read } of this.outlines(series, from, to)) yield read();
   }
 
   /** How many rows a series has, and their first and last time; without reading any. Undefined when it has none. */
@@ -257,18 +281,7 @@ export class ColumnStore {
         'SELECT sum(rows) AS rows, min(min_time) AS minTime, max(max_time) AS maxTime FROM chunks WHERE series_id = ?',
       )
       .get(id);
-    const parts = [stored?.rows ? { ...stored, rows: stored.rows } : undefined, this.#tails.get(id)?.chunk()];
-    return parts.reduce<Extent | undefined>(
-      (sum, part) =>
-        part
-          ? {
-              rows: (sum?.rows ?? 0) + part.rows,
-              minTime: Math.min(sum?.minTime ?? Number.POSITIVE_INFINITY, part.minTime),
-              maxTime: Math.max(sum?.maxTime ?? Number.NEGATIVE_INFINITY, part.maxTime),
-            }
-          : sum,
-      undefined,
-    );
+    return extentOfAll([stored?.rows ? { ...stored, rows: stored.rows } : undefined, this.#tails.get(id)?.chunk()]);
   }
 
   /** The number of a user; undefined for one who has recorded nothing. */
@@ -353,6 +366,21 @@ export class ColumnStore {
       throw error;
     }
   }
+}
+
+/** The extent of several together; undefined where none has rows. */
+export function extentOfAll(parts: readonly (Extent | undefined)[]): Extent | undefined {
+  return parts.reduce<Extent | undefined>(
+    (sum, part) =>
+      part
+        ? {
+            rows: (sum?.rows ?? 0) + part.rows,
+            minTime: Math.min(sum?.minTime ?? Number.POSITIVE_INFINITY, part.minTime),
+            maxTime: Math.max(sum?.maxTime ?? Number.NEGATIVE_INFINITY, part.maxTime),
+          }
+        : sum,
+    undefined,
+  );
 }
 
 /** Empties the column store, in the caller's transaction: it is made anew from the rows when it is next opened. */

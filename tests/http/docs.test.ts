@@ -42,9 +42,11 @@ test('the validator can say no', async () => {
 test('it names the routes that there are, and no others', () => {
   expect(operations.map(([method, path]) => `${method} ${path}`).sort()).toEqual([
     'delete /api/users/{user_id}',
+    'get /api/activity',
     'get /api/analytics',
     'get /api/analytics/counts',
     'get /api/analytics/funnel',
+    'get /api/analytics/retention',
     'get /api/export/analytics',
     'get /api/export/metrics',
     'get /api/metrics',

@@ -109,6 +109,8 @@ async function answersOfOthers(others: readonly string[]): Promise<string[]> {
       `/api/metrics/series?name=shared%20metric&interval=day&group_by=data_string&${scope}`,
       `/api/analytics/counts?type=shared%20type&interval=hour&group_by=data_index&top=50&${scope}`,
       `/api/analytics/funnel?type=shared%20type&step=shared%20step&step=shared%20step&${scope}`,
+      `/api/analytics/retention?type=shared%20type&step=shared%20step&${scope}`,
+      `/api/activity?interval=hour&${scope}`,
       `/api/records/metrics?limit=1000&${scope}`,
       `/api/export/analytics?${scope}`,
     ];

@@ -41,6 +41,8 @@ const ROUTES = [
   '/api/metrics/series',
   '/api/analytics/counts',
   '/api/analytics/funnel',
+  '/api/analytics/retention',
+  '/api/activity',
   '/api/records/metrics',
   '/api/records/analytics',
   '/api/export/metrics',
@@ -74,6 +76,8 @@ const parameters = fc.record(
     formulas: fc.constantFrom('keep', 'escape'),
     after: fc.constantFrom('019aab3c-5f00-7001-9c3e-5a1d7f0b2c44', 'x'),
     within: fc.constantFrom('7d', '1s', 'long'),
+    days: fc.constantFrom('1', '30', '31'),
+    return_step: texts,
   },
   { requiredKeys: [] },
 );
@@ -84,7 +88,10 @@ test('no answer to a token that is no admin has a byte of what another user reco
     fc.asyncProperty(
       fc.constantFrom(...ROUTES),
       parameters,
-      fc.array(texts, { maxLength: 3 }),
+      fc.oneof(
+        fc.array(texts, { maxLength: 3 }),
+        texts.map((one) => [one]),
+      ),
       async (route, given, steps) => {
         const query = new URLSearchParams(given as Record<string, string>);
         for (const step of steps) query.append('step', step);
@@ -92,19 +99,19 @@ test('no answer to a token that is no admin has a byte of what another user reco
         expect([200, 403, 422]).toContain(status);
         if (status !== 200) return;
         answered++;
-        // the name or type that was asked for is said again
+        // the name or type that was asked for is said again, as are steps below
         const {
           name: _name,
           type: _type,
           ...asked
         } = JSON.parse(text.startsWith('{') && !text.includes('\n') ? text : '{}');
         const said = text.startsWith('{') && !text.includes('\n') ? JSON.stringify(asked) : text;
-        expect(said.replaceAll(/"step":"[^"]*"/g, '')).not.toContain(MARK);
+        expect(said.replaceAll(/"(return_)?step":"[^"]*"/g, '')).not.toContain(MARK);
         expect(said).not.toContain('987654');
         for (const id of foreignIds) expect(said).not.toContain(id);
       },
     ),
-    { numRuns: 1500 },
+    { numRuns: 2500 },
   );
   // most questions of random parameters are refused; of the others there must be some
   expect(answered).toBeGreaterThan(50);
@@ -118,6 +125,14 @@ test('under a name that both have, counts, users and steps are those of the toke
   expect(counts).toMatchObject({ count: 2, unique_users: 1, other: { labels: 0 } });
   const funnel = await ask(`/api/analytics/funnel?type=${SHARED}&step=${SHARED}&step=${MARK}`);
   expect(funnel.steps.map(({ users }: { users: number }) => users)).toEqual([1, 0]);
+  const retention = await ask(`/api/analytics/retention?type=${SHARED}&step=${SHARED}`);
+  expect(retention.cohorts).toMatchObject([{ users: 1 }]);
+  const foreign = await ask(`/api/analytics/retention?type=${SHARED}&step=${MARK}`);
+  expect(foreign.cohorts).toMatchObject([{ users: 0 }]);
+  const activity = await ask('/api/activity');
+  expect(activity.metrics).toMatchObject({ count: 4, counts: [4], names: [{ name: 'mine' }, { name: SHARED }] });
+  expect(activity.analytics).toMatchObject({ count: 4, counts: [4], types: [{ type: 'mine' }, { type: SHARED }] });
+  expect([activity.metrics.other.names, activity.analytics.other.types]).toEqual([0, 0]);
   expect((await ask('/api/metrics')).metrics.map(({ name }: { name: string }) => name).sort()).toEqual([
     'mine',
     SHARED,

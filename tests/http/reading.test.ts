@@ -357,6 +357,161 @@ describe('a funnel', () => {
   });
 });
 
+describe('activity', () => {
+  const path = '/api/activity';
+
+  test('is that of both kinds, in total and by name, in one bucket when nothing is said', async () => {
+    const answer = await ask('anna', path);
+    expect(answer.status).toBe(200);
+    expect(answer.headers.get('content-type')).toBe('application/json');
+    expect(answer.body).toEqual({
+      from: '2026-03-01T00:00:00.5Z',
+      to: '2026-03-30T22:00:00.000001Z',
+      tz: 'UTC',
+      starts: ['2026-03-01T00:00:00.5Z'],
+      metrics: {
+        count: 6,
+        counts: [6],
+        names: [
+          { name: 'load', count: 5, counts: [5] },
+          { name: 'other', count: 1, counts: [1] },
+        ],
+        other: { names: 0, count: 0, counts: [0] },
+      },
+      analytics: {
+        count: 5,
+        counts: [5],
+        types: [
+          { type: 'tutorial', count: 4, counts: [4] },
+          { type: 'click', count: 1, counts: [1] },
+        ],
+        other: { types: 0, count: 0, counts: [0] },
+      },
+    });
+  });
+
+  test('is told by local day, the most frequent names first and the rest together', async () => {
+    const range = { from: '2026-03-28T00:00:00+01:00', to: '2026-03-31T00:00:00+02:00' };
+    const { body } = await askAdmin(path, { ...range, interval: 'day', tz: 'Europe/Berlin', top: '1' });
+    expect(body).toEqual({
+      ...range,
+      tz: 'Europe/Berlin',
+      starts: ['2026-03-28T00:00:00+01:00', '2026-03-29T00:00:00+01:00', '2026-03-30T00:00:00+02:00'],
+      metrics: {
+        count: 5,
+        counts: [1, 4, 0],
+        names: [{ name: 'load', count: 5, counts: [1, 4, 0] }],
+        other: { names: 0, count: 0, counts: [0, 0, 0] },
+      },
+      analytics: { count: 0, counts: [0, 0, 0], types: [], other: { types: 0, count: 0, counts: [0, 0, 0] } },
+    });
+    const march = { from: '2026-03-01T00:00:00Z', to: '2026-04-01T00:00:00Z' };
+    const { metrics, analytics } = (await askAdmin(path, { ...march, user_id: 'anna', top: '1' })).body;
+    expect(metrics).toMatchObject({ count: 6, names: [{ name: 'load', count: 5 }], other: { names: 1, count: 1 } });
+    expect(analytics).toMatchObject({ count: 5, types: [{ type: 'tutorial' }], other: { types: 1, counts: [1] } });
+  });
+
+  test('names equally frequent ones in their order, whichever came first', async () => {
+    for (const name of ['b', 'a', 'B', 'ä', 'aa']) {
+      await record('ties', '/log_raw_metric', { ...load(1, '2026-01-01T00:00:00Z'), metric_name: name });
+    }
+    const { names } = (await ask('ties', path, { top: '4' })).body.metrics;
+    expect(names.map(({ name }: { name: string }) => name)).toEqual(['B', 'a', 'aa', 'b']);
+  });
+
+  test('of nobody has no range and no buckets, and in a range zeros', async () => {
+    const none = { count: 0, counts: [] };
+    expect((await ask('nobody', path, { interval: 'day' })).body).toEqual({
+      from: null,
+      to: null,
+      tz: 'UTC',
+      starts: [],
+      metrics: { ...none, names: [], other: { names: 0, ...none } },
+      analytics: { ...none, types: [], other: { types: 0, ...none } },
+    });
+    const range = { from: '2020-01-01T00:00:00Z', to: '2020-01-02T00:00:00Z' };
+    for (const user of ['nobody', 'anna']) {
+      const { body } = await ask(user, path, range);
+      expect(body).toMatchObject({ ...range, starts: [range.from], metrics: { count: 0, counts: [0], names: [] } });
+    }
+  });
+});
+
+describe('retention', () => {
+  const path = '/api/analytics/retention';
+
+  test('has a cohort for every day of the range, and nothing for days that it does not have', async () => {
+    const range = { from: '2026-03-01T00:00:00Z', to: '2026-03-04T00:00:00Z' };
+    const { body } = await askAdmin(path, { type: 'tutorial', step: 'one', ...range, days: '3' });
+    expect(body).toEqual({
+      type: 'tutorial',
+      step: 'one',
+      return_step: null,
+      ...range,
+      tz: 'UTC',
+      days: 3,
+      cohorts: [
+        { start: '2026-03-01T00:00:00Z', users: 2, returned: [1, 0, null] },
+        { start: '2026-03-02T00:00:00Z', users: 0, returned: [0, null, null] },
+        { start: '2026-03-03T00:00:00Z', users: 0, returned: [null, null, null] },
+      ],
+    });
+  });
+
+  test('goes 14 days far when nothing is said, over all rows of the type', async () => {
+    const { body } = await ask('anna', path, { type: 'tutorial', step: 'two' });
+    expect(body).toMatchObject({ from: '2026-03-01T10:00:00Z', to: '2026-03-02T10:00:00.000001Z', days: 14 });
+    expect(body.cohorts).toEqual([
+      { start: '2026-03-01T00:00:00Z', users: 1, returned: [1, ...Array(13).fill(null)] },
+      { start: '2026-03-02T00:00:00Z', users: 0, returned: Array(14).fill(null) },
+    ]);
+  });
+
+  test('has the days of the zone, and the step that counts as coming back', async () => {
+    const first = async (query: Query) => {
+      const { body } = await ask('anna', path, { type: 'tutorial', step: 'one', days: '1', ...query });
+      expect(body).toMatchObject({ return_step: query['return_step'] ?? null, tz: query['tz'] ?? 'UTC' });
+      return body.cohorts[0];
+    };
+    const start = '2026-03-01T00:00:00Z';
+    expect(await first({ return_step: 'three' })).toEqual({ start, users: 1, returned: [1] });
+    expect(await first({ return_step: 'two' })).toEqual({ start, users: 1, returned: [0] });
+    expect(await first({ return_step: 'never' })).toEqual({ start, users: 1, returned: [0] });
+    expect(await first({ step: 'never' })).toEqual({ start, users: 0, returned: [0] });
+    // where it is midnight between the two events of this step
+    expect(await first({ return_step: 'one' })).toEqual({ start, users: 1, returned: [0] });
+    const auckland = await first({ return_step: 'one', tz: 'Pacific/Auckland' });
+    expect(auckland).toEqual({ start: '2026-03-01T00:00:00+13:00', users: 1, returned: [1] });
+    // who took the step before the range is in the cohort of the first time in it
+    const late = await first({ tz: 'Pacific/Auckland', from: '2026-03-01T11:00:00Z' });
+    expect(late).toEqual({ start: '2026-03-02T00:00:00+13:00', users: 1, returned: [null] });
+  });
+
+  test('of nobody has no cohorts', async () => {
+    const { body } = await ask('nobody', path, { type: 'tutorial', step: 'one' });
+    expect(body).toMatchObject({ from: null, to: null, cohorts: [] });
+  });
+});
+
+test('a log without a row answers both', async () => {
+  const empty = await startTarget();
+  try {
+    const get = async (address: string) =>
+      (await send(empty.url + address, { headers: await bearer({ sub: 'root', role: 'admin' }) })).body;
+    const none = { from: null, to: null };
+    const nothing = { count: 0, counts: [] };
+    expect(await get('/api/activity?interval=day')).toMatchObject({ ...none, starts: [], metrics: nothing });
+    const zeros = { count: 0, counts: [0, 0] };
+    const range = 'from=2026-01-01T00:00:00Z&to=2026-01-03T00:00:00Z';
+    expect(await get(`/api/activity?interval=day&${range}`)).toMatchObject({ metrics: zeros, analytics: zeros });
+    const question = '/api/analytics/retention?type=x&step=y&days=1';
+    expect(await get(question)).toMatchObject({ ...none, cohorts: [] });
+    expect((await get(`${question}&${range}`)).cohorts).toMatchObject([{ returned: [0] }, { returned: [null] }]);
+  } finally {
+    await empty.stop();
+  }
+});
+
 describe('records', () => {
   test('come newest first, whole', async () => {
     const { body } = await ask('anna', '/api/records/analytics', { limit: '2' });
@@ -528,6 +683,11 @@ test.each(ODD)('names and labels such as %p are found, and nothing else is', asy
     { step: odd, users: 1 },
     { step: 'next', users: 1 },
   ]);
+  const retention = await ask(user, '/api/analytics/retention', { type: odd, step: odd, return_step: odd });
+  expect(retention.body).toMatchObject({ type: odd, step: odd, return_step: odd, cohorts: [{ users: 1 }] });
+  const activity = (await ask(user, '/api/activity', { top: '1000' })).body;
+  expect(activity.metrics.names).toContainEqual({ name: odd, count: 1, counts: [1] });
+  expect(activity.analytics.types).toContainEqual({ type: odd, count: 2, counts: [2] });
   const records = await ask(user, '/api/records/analytics', { type: odd, data_index: odd });
   expect(records.body.records).toEqual([expect.objectContaining({ type: odd, data_index: odd, data: { [odd]: odd } })]);
   expect(
@@ -542,6 +702,8 @@ const ROUTES: readonly (readonly [path: string, query: Query])[] = [
   ['/api/metrics/series', { name: 'load' }],
   ['/api/analytics/counts', { type: 'tutorial' }],
   ['/api/analytics/funnel', { type: 'tutorial', step: ['one', 'two'] }],
+  ['/api/analytics/retention', { type: 'tutorial', step: 'one' }],
+  ['/api/activity', {}],
   ['/api/records/metrics', {}],
   ['/api/records/analytics', {}],
   ['/api/export/metrics', {}],
@@ -613,10 +775,12 @@ describe.each(ROUTES)('%s', (path, query) => {
 });
 
 describe('422 says which parameter is wrong, and how', () => {
-  const [SERIES, COUNTS, FUNNEL, RECORDS, EXPORT] = [
+  const [SERIES, COUNTS, FUNNEL, RETENTION, ACTIVITY, RECORDS, EXPORT] = [
     ['/api/metrics/series', { name: 'load' }],
     ['/api/analytics/counts', { type: 'tutorial' }],
     ['/api/analytics/funnel', { type: 'tutorial', step: ['one', 'two'] }],
+    ['/api/analytics/retention', { type: 'tutorial', step: 'one' }],
+    ['/api/activity', {}],
     ['/api/records/metrics', {}],
     ['/api/export/analytics', {}],
   ] as const satisfies (readonly [string, Query])[];
@@ -635,7 +799,7 @@ describe('422 says which parameter is wrong, and how', () => {
   ] as const;
   const ID = ['value_error', 'Value error, the id should be one of a record'] as const;
   const wrong: [readonly [string, Query], string, readonly string[], readonly [type: string, msg: string]][] = [
-    ...[SERIES, COUNTS, FUNNEL, RECORDS, EXPORT].flatMap((route): typeof wrong =>
+    ...[SERIES, COUNTS, FUNNEL, RETENTION, ACTIVITY, RECORDS, EXPORT].flatMap((route): typeof wrong =>
       ['from', 'to'].map((name) => [
         route,
         name,
@@ -651,7 +815,7 @@ describe('422 says which parameter is wrong, and how', () => {
         DATETIME,
       ]),
     ),
-    ...[SERIES, COUNTS].flatMap((route): typeof wrong => [
+    ...[SERIES, COUNTS, ACTIVITY].flatMap((route): typeof wrong => [
       [
         route,
         'interval',
@@ -681,6 +845,10 @@ describe('422 says which parameter is wrong, and how', () => {
     ]),
     [SERIES, 'group_by', ['', 'data_index', 'user_id'], ['enum', "Input should be 'data_string'"]],
     [COUNTS, 'group_by', ['', 'data_string', 'toString'], ['enum', "Input should be 'data_index'"]],
+    [RETENTION, 'tz', ['', 'Mars/Olympus', '+02:00'], ZONE],
+    [RETENTION, 'days', ['', 'all', '1.5', '7d'], INTEGER],
+    [RETENTION, 'days', ['0', '-1'], ['greater_than_equal', 'Input should be greater than or equal to 1']],
+    [RETENTION, 'days', ['31'], ['less_than_equal', 'Input should be less than or equal to 30']],
     [FUNNEL, 'within', ['', '0s', '7', 'd', '-1d', '1w', '1.5h', '36501d', '99999999999s'], WITHIN],
     [RECORDS, 'limit', ['', 'all', '1.0'], INTEGER],
     [RECORDS, 'limit', ['0', '-5'], ['greater_than_equal', 'Input should be greater than or equal to 1']],
@@ -707,6 +875,7 @@ describe('422 says which parameter is wrong, and how', () => {
     ['/api/metrics/series', ['name']],
     ['/api/analytics/counts', ['type']],
     ['/api/analytics/funnel', ['type']],
+    ['/api/analytics/retention', ['type', 'step']],
   ])('what is missing for %s', async (path, missing) => {
     const answer = await ask('anna', path);
     expectError(answer, 422, 'validation_failed');
@@ -726,7 +895,7 @@ describe('422 says which parameter is wrong, and how', () => {
     expect(body.steps).toHaveLength(20);
   });
 
-  test.each([SERIES, COUNTS, FUNNEL, RECORDS, EXPORT])(
+  test.each([SERIES, COUNTS, FUNNEL, RETENTION, ACTIVITY, RECORDS, EXPORT])(
     'a range that ends before it starts, of %s',
     async (path, query) => {
       const reversed = { from: '2026-03-01T00:00:00.000001Z', to: '2026-03-01T00:00:00Z' };
@@ -754,11 +923,16 @@ describe('422 says which parameter is wrong, and how', () => {
 
   test('too many buckets', async () => {
     const range = { from: '2000-01-01T00:00:00Z', to: '2026-01-01T00:00:00Z' };
-    for (const [path, query] of [SERIES, COUNTS]) {
+    for (const [path, query] of [SERIES, COUNTS, ACTIVITY]) {
       const answer = await ask('anna', path, { ...query, ...range, interval: 'hour' });
       expectError(answer, 422, 'query_too_large');
       expect((await ask('anna', path, { ...query, ...range, interval: 'day' })).status).toBe(200);
     }
+    // cohorts are by day
+    const [path, query] = RETENTION;
+    expect((await ask('anna', path, { ...query, ...range, days: '1' })).body.cohorts).toHaveLength(9497);
+    const long = { from: '1998-01-01T00:00:00Z', to: '2026-01-01T00:00:00Z' };
+    expectError(await ask('anna', path, { ...query, ...long, days: '1' }), 422, 'query_too_large');
   });
 });
 

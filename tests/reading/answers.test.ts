@@ -1,10 +1,12 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import { join } from 'node:path';
 import fc from 'fast-check';
+import { type ActivityQuestion, activity } from '../../src/reading/activity.ts';
 import { type Answers, createAnswers } from '../../src/reading/answers.ts';
 import { bucketEdges, formatInZone, type Interval } from '../../src/reading/calendar.ts';
 import type { FunnelQuestion } from '../../src/reading/funnel.ts';
-import { type BucketQuestion, TooLarge } from '../../src/reading/question.ts';
+import { type BucketQuestion, type Budget, createBudget, TooLarge } from '../../src/reading/question.ts';
+import { type RetentionQuestion, retention } from '../../src/reading/retention.ts';
 import { ColumnStore, type Kind } from '../../src/storage/columns.ts';
 import { openForReading, openStorage } from '../../src/storage/database.ts';
 import type { RecordFilter } from '../../src/storage/records.ts';
@@ -48,9 +50,7 @@ class World {
   /** As after a restart of the server. */
   restart({ flushed }: { flushed: boolean }): void {
     if (flushed) {
-      const store = new ColumnStore(this.#client);
-      store.catchUp();
-      store.flush();
+      this.store().flush();
     }
     this.answers = createAnswers(this.#client);
   }
@@ -61,30 +61,41 @@ class World {
     this.items = this.items.filter((item) => item.user !== user);
   }
 
+  /** The column store as a reader has it that has just been started. */
+  store(): ColumnStore {
+    const store = new ColumnStore(this.#client);
+    store.catchUp();
+    return store;
+  }
+
   close(): void {
     this.#client.close();
     this.#storage.close();
   }
 
   check(question: Question): void {
+    const expected = expectedOf(this.items, question);
+    if (expected === reference.TOO_LARGE) expect(() => this.answer(question)).toThrow(TooLarge);
+    else expectSame(JSON.parse(this.answer(question)), expected);
+  }
+
+  /** The answer as it is sent; records of all pages. */
+  answer(question: Question): string {
     switch (question.ask) {
       case 'series':
-      case 'counts': {
-        const ask = () => JSON.parse(this.answers[question.ask](question));
-        const { series, counts } = reference;
-        const expected = (question.ask === 'series' ? series : counts)(this.items, question);
-        if (expected === reference.TOO_LARGE) expect(ask).toThrow(TooLarge);
-        else expectSame(ask(), expected);
-        return;
-      }
+        return this.answers.series(question);
+      case 'counts':
+        return this.answers.counts(question);
+      case 'activity':
+        return this.answers.activity(question);
       case 'funnel':
-        expectSame(JSON.parse(this.answers.funnel(question)), reference.funnel(this.items, question));
-        return;
+        return this.answers.funnel(question);
+      case 'retention':
+        return this.answers.retention(question);
       case 'names':
-        expectSame(JSON.parse(this.answers.names(question)), reference.names(this.items, question.kind, question.user));
-        return;
+        return this.answers.names(question);
       case 'records':
-        expectSame(this.#pages(question), reference.records(this.items, question.kind, question.filter));
+        return JSON.stringify(this.#pages(question));
     }
   }
 
@@ -97,6 +108,26 @@ class World {
       if (next === undefined) return found;
       before = next;
     }
+  }
+}
+
+/** What plain arrays say. */
+function expectedOf(items: readonly Item[], question: Question): unknown {
+  switch (question.ask) {
+    case 'series':
+      return reference.series(items, question);
+    case 'counts':
+      return reference.counts(items, question);
+    case 'activity':
+      return reference.activity(items, question);
+    case 'funnel':
+      return reference.funnel(items, question);
+    case 'retention':
+      return reference.retention(items, question);
+    case 'names':
+      return reference.names(items, question.kind, question.user);
+    case 'records':
+      return reference.records(items, question.kind, question.filter);
   }
 }
 
@@ -127,7 +158,9 @@ function settled(value: unknown, expected: unknown, key = ''): unknown {
 
 type Question =
   | ({ ask: 'series' | 'counts' } & BucketQuestion)
+  | ({ ask: 'activity' } & ActivityQuestion)
   | ({ ask: 'funnel' } & FunnelQuestion)
+  | ({ ask: 'retention' } & RetentionQuestion)
   | { ask: 'names'; kind: Kind; user: string | undefined }
   | { ask: 'records'; kind: Kind; filter: RecordFilter; limit: number };
 
@@ -207,6 +240,14 @@ function questionNear({ zone, at }: (typeof SCENES)[number]): fc.Arbitrary<Quest
     const reversed = one !== undefined && other !== undefined && one > other;
     return reversed ? { from: other, to: one } : { from: one, to: other };
   });
+  /** Mostly so short that there are few buckets: hundreds show nothing that a few do not. */
+  const rangeFor = (one: Interval | undefined) =>
+    fc.tuple(range, fc.nat(15), timeNear(at)).map(([ends, open, otherwise]) => {
+      const length = lengthOf(one);
+      if (length > DAY || open === 0) return ends;
+      const from = ends.from ?? otherwise;
+      return { from, to: Math.min(ends.to ?? from + 30 * length, from + 300 * length) };
+    });
   const buckets = fc
     .record({
       ask: fc.constantFrom('series' as const, 'counts' as const),
@@ -217,15 +258,27 @@ function questionNear({ zone, at }: (typeof SCENES)[number]): fc.Arbitrary<Quest
       label: fc.option(label, { nil: undefined, freq: 2 }),
       top: fc.option(fc.integer({ min: 1, max: 8 }), { nil: undefined, freq: 1 }),
     })
-    .chain((question) =>
-      fc.tuple(range, fc.nat(15), timeNear(at)).map(([ends, open, otherwise]): Question => {
-        const length = lengthOf(question.interval);
-        if (length > DAY || open === 0) return { ...question, ...ends };
-        // hundreds of buckets show nothing that a few do not
-        const from = ends.from ?? otherwise;
-        return { ...question, from, to: Math.min(ends.to ?? from + 30 * length, from + 300 * length) };
-      }),
-    );
+    .chain((question) => rangeFor(question.interval).map((ends): Question => ({ ...question, ...ends })));
+  const activity = fc
+    .record({
+      ask: fc.constant('activity' as const),
+      user,
+      interval,
+      zone: fc.constantFrom(zone, zone, zone, 'UTC'),
+      top: fc.integer({ min: 1, max: 4 }),
+    })
+    .chain((question) => rangeFor(question.interval).map((ends): Question => ({ ...question, ...ends })));
+  const retention = fc
+    .record({
+      ask: fc.constant('retention' as const),
+      name,
+      user,
+      step: label.map((one) => one ?? 'a'),
+      returnStep: label,
+      zone: fc.constantFrom(zone, zone, zone, 'UTC'),
+      days: fc.integer({ min: 1, max: 30 }),
+    })
+    .chain((question) => rangeFor({ count: 1, unit: 'day' }).map((ends): Question => ({ ...question, ...ends })));
   const funnel = fc.record({
     ask: fc.constant('funnel' as const),
     name,
@@ -241,6 +294,8 @@ function questionNear({ zone, at }: (typeof SCENES)[number]): fc.Arbitrary<Quest
   });
   return fc.oneof(
     { weight: 6, arbitrary: buckets },
+    { weight: 3, arbitrary: activity },
+    { weight: 3, arbitrary: retention },
     { weight: 2, arbitrary: fc.tuple(funnel, range).map(([question, ends]): Question => ({ ...question, ...ends })) },
     {
       weight: 1,
@@ -359,23 +414,24 @@ const MANY_QUESTIONS = ([undefined, 'user 12', 'user 0'] as const).flatMap((who)
     { ask, ...base, name: NAMES[0] as string, interval: hours, to: noon, label: 'label 30' },
     { ask: 'names', kind: ask === 'series' ? 'metric' : 'analytics', user: who },
     { ask: 'funnel', ...base, name: NAMES[0] as string, steps: ['label 20', 'label 21', 'label 20'], within: 86_400 },
+    { ask: 'activity', ...base, interval: hours, top: ask === 'series' ? 10 : 1 },
+    { ask: 'activity', ...base, interval: day, from: noon, to: noon + 4 * DAY, top: 1 },
+    { ask: 'retention', ...base, name: NAMES[0] as string, step: 'label 20', returnStep: undefined, days: 14 },
+    {
+      ask: 'retention',
+      ...base,
+      name: NAMES[1] as string,
+      step: 'label 30',
+      returnStep: 'label 31',
+      days: 3,
+      to: noon,
+    },
   ]);
 });
 
 /** The answers to all of {@link MANY_QUESTIONS}, as they are sent. */
-function textsOf({ answers }: World): string[] {
-  return MANY_QUESTIONS.map((question) => {
-    switch (question.ask) {
-      case 'names':
-        return answers.names(question);
-      case 'funnel':
-        return answers.funnel(question);
-      case 'records':
-        return JSON.stringify(answers.page({ ...question, before: undefined }));
-      default:
-        return answers[question.ask](question);
-    }
-  });
+function textsOf(world: World): string[] {
+  return MANY_QUESTIONS.map((question) => world.answer(question));
 }
 
 test('so many rows that they are flushed and joined several times are all counted, once', async () => {
@@ -473,6 +529,163 @@ test('after an erasure rows are still in the order of their commits, chunk after
   world.check(question);
   expect(JSON.parse(world.answers.funnel(question)).steps[2].users).toBe(1);
   world.close();
+});
+
+describe('what an answer looks at', () => {
+  const event = (name: string, user: string, time: number): Recorded => ({
+    kind: name === 'load' ? 'metric' : 'analytics',
+    user,
+    name,
+    label: 'a',
+    time,
+    value: 1,
+  });
+  const hour = (n: number) => MANY_FROM + n * HOUR;
+  const ends = { from: undefined, to: undefined, user: undefined, zone: 'UTC' } as const;
+  const hours = { ...ends, interval: { count: 1, unit: 'hour' }, top: 10 } as const;
+
+  /** 300 rows in chunks of 100: two of metrics, in hours of their own, and one of events, over two hours. */
+  async function threeChunks(): Promise<World> {
+    const world = new World();
+    for (const [name, first, last] of [
+      ['load', hour(0), hour(1) - 1],
+      ['load', hour(1), hour(2) - 1],
+      ['click', hour(1), hour(2)],
+    ] as const) {
+      const times = Array.from({ length: 100 }, (_, i) => (i === 99 ? last : first + i));
+      await world.record(times.map((time, i) => event(name, i % 2 === 0 ? 'anna' : 'berta', time)));
+    }
+    return world;
+  }
+  /** Asks, and tells how many rows were looked at one by one. */
+  const rowsFor = (world: World, question: ActivityQuestion): number => {
+    let rows = 0;
+    const answer = activity(world.store(), question, (more) => {
+      rows += more;
+    });
+    expectSame(answer, reference.activity(world.items, question));
+    return rows;
+  };
+
+  test('activity counts a chunk within a bucket without its rows', async () => {
+    const world = await threeChunks();
+    // metrics are one chunk as long as they are in memory
+    const total = { ...hours, interval: undefined };
+    expect(rowsFor(world, total)).toBe(0);
+    expect(rowsFor(world, { ...total, interval: { count: 1, unit: 'day' } })).toBe(0);
+    expect(rowsFor(world, hours)).toBe(300);
+    expect(rowsFor(world, { ...hours, from: hour(1), to: hour(2) })).toBe(300);
+    expect(rowsFor(world, { ...hours, from: hour(0), to: hour(1) })).toBe(200);
+    expect(rowsFor(world, { ...total, from: hour(0), to: hour(2) })).toBe(100);
+    expect(rowsFor(world, { ...total, from: hour(0), to: hour(2) + 1 })).toBe(0);
+    expect(rowsFor(world, { ...total, from: hour(0) + 1, to: hour(2) + 1 })).toBe(200);
+    expect(rowsFor(world, { ...total, from: hour(3), to: hour(4) })).toBe(0);
+    // a bucket may go beyond the range
+    const day = { count: 1, unit: 'day' } as const;
+    expect(rowsFor(world, { ...total, interval: day, to: hour(1) })).toBe(200);
+    expect(rowsFor(world, { ...total, interval: day, from: hour(1) })).toBe(200);
+    // of one user alone nobody knows without the rows: the range first, then the counts
+    expect(rowsFor(world, { ...total, user: 'anna', from: hour(0), to: hour(3) })).toBe(300);
+    expect(rowsFor(world, { ...total, user: 'anna' })).toBe(600);
+    expect(rowsFor(world, { ...total, user: 'nobody' })).toBe(0);
+    world.close();
+  });
+
+  test('also where the chunks are in the file', async () => {
+    const world = new World();
+    // each less than half of the one before, so that they are not joined
+    for (const [size, at] of [
+      [200, hour(0)],
+      [90, hour(1)],
+      [40, hour(2)],
+    ] as const) {
+      await world.record(Array.from({ length: size }, (_, i) => event('load', 'anna', at + (i % 60) * 60 * SECOND)));
+      world.restart({ flushed: true });
+    }
+    expect(rowsFor(world, hours)).toBe(0);
+    expect(rowsFor(world, { ...hours, from: hour(1) + 1 })).toBe(90);
+    expect(rowsFor(world, { ...hours, interval: { count: 2, unit: 'hour' }, to: hour(2) })).toBe(0);
+    expect(rowsFor(world, { ...hours, interval: { count: 30, unit: 'minute' } })).toBe(330);
+    world.close();
+  });
+
+  test('is limited', async () => {
+    const world = await threeChunks();
+    const ask = (question: ActivityQuestion, budget: Budget) => activity(world.store(), question, budget);
+    expect(ask(hours, createBudget(10_000, 300)).metrics.count).toBe(200);
+    expect(() => ask(hours, createBudget(10_000, 299))).toThrow(TooLarge);
+    expect(() => ask({ ...hours, interval: undefined, user: 'anna' }, createBudget(10_000, 599))).toThrow(TooLarge);
+    expect(() => ask({ ...hours, interval: undefined }, createBudget(-1, 1000))).toThrow(TooLarge);
+    const question: RetentionQuestion = { ...ends, name: 'click', step: 'a', returnStep: undefined, days: 1 };
+    expect(retention(world.store(), question, createBudget(10_000, 200)).cohorts).toMatchObject([{ users: 2 }]);
+    expect(() => retention(world.store(), question, createBudget(10_000, 199))).toThrow(TooLarge);
+    world.close();
+  });
+});
+
+test('of very many names those with the most rows are named, and the others are counted', async () => {
+  const world = new World();
+  const random = generator(6);
+  const row = (): Recorded => ({
+    kind: random(2) === 0 ? 'metric' : 'analytics',
+    user: 'anna',
+    name: `name ${random(20) * random(20)}`,
+    label: 'a',
+    time: MANY_FROM + random(3 * DAY),
+    value: 0,
+  });
+  await world.record(Array.from({ length: 3000 }, row));
+  const day = { count: 1, unit: 'day' } as const;
+  for (const top of [1, 2, 7, 50, 1000]) {
+    for (const from of [undefined, MANY_FROM + 2.9 * DAY]) {
+      world.check({ ask: 'activity', from, to: undefined, user: undefined, interval: day, zone: 'UTC', top });
+    }
+  }
+  world.close();
+});
+
+test('who comes back is told for 30 days, local days of 23 and of 25 hours among them', async () => {
+  for (const [first, change] of [
+    ['2026-03-28', '2026-03-29'],
+    ['2026-10-24', '2026-10-25'],
+  ] as const) {
+    const world = new World();
+    const at = (date: string, time: string, days = 0) =>
+      Number(
+        Temporal.PlainDate.from(date).add({ days }).toZonedDateTime({ timeZone: 'Europe/Berlin', plainTime: time })
+          .epochMilliseconds,
+      ) * 1000;
+    const event = (user: string, label: string, time: number): Recorded => ({
+      kind: 'analytics',
+      user,
+      name: 'x',
+      label,
+      time,
+      value: 0,
+    });
+    await world.record([
+      event('anna', 'later', at(change, '23:59:59')),
+      // the very ends of the thirtieth day after
+      event('anna', 'later', at(first, '00:00', 30)),
+      event('berta', 'later', at(first, '23:59:59', 30)),
+      event('zoe', 'later', at(first, '00:00', 31)),
+      // out of order: what was stored last happened first
+      event('anna', 'step', at(change, '12:00')),
+      event('anna', 'step', at(first, '23:59:59')),
+      event('berta', 'step', at(first, '00:00')),
+      event('zoe', 'step', at(first, '12:00')),
+    ]);
+    const ends = { from: at(first, '00:00'), to: at(first, '00:00', 40), user: undefined };
+    const question = { ...ends, name: 'x', step: 'step', returnStep: undefined, zone: 'Europe/Berlin', days: 30 };
+    world.check({ ask: 'retention', ...question });
+    const { cohorts } = JSON.parse(world.answers.retention(question));
+    expect(cohorts).toHaveLength(40);
+    expect(cohorts[0]).toMatchObject({ users: 3, returned: [1, ...Array(28).fill(0), 2] });
+    expect(cohorts[1]).toMatchObject({ users: 0, returned: Array(30).fill(0) });
+    expect(cohorts[10].returned).toEqual([...Array(29).fill(0), null]);
+    expect(cohorts[39].returned).toEqual(Array(30).fill(null));
+    world.close();
+  }
 });
 
 describe('of one series after the other in a log', () => {

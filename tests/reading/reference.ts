@@ -1,5 +1,7 @@
+import type { ActivityQuestion } from '../../src/reading/activity.ts';
 import type { FunnelQuestion } from '../../src/reading/funnel.ts';
 import type { BucketQuestion, Question } from '../../src/reading/question.ts';
+import type { RetentionQuestion } from '../../src/reading/retention.ts';
 import type { Kind } from '../../src/storage/columns.ts';
 import type { RecordFilter } from '../../src/storage/records.ts';
 
@@ -360,6 +362,73 @@ function medianOf(microseconds: readonly number[]): number | null {
   const sorted = microseconds.map((one) => one / 1e6).sort((a, b) => a - b);
   const [low, high] = [sorted[(sorted.length - 1) >> 1] as number, sorted[sorted.length >> 1] as number];
   return (low + high) / 2;
+}
+
+/** Cohorts: of each user the days of its events, as sets of starts of days. */
+export function retention(items: readonly Item[], question: RetentionQuestion) {
+  const { name, step, returnStep, zone, days } = question;
+  const all = visible(items, 'analytics', question);
+  const { from, to, shown } = rangeOf(all, question, zone);
+  const bounds = edges(from, to, { interval: { count: 1, unit: 'day' }, zone });
+  if (bounds === TOO_LARGE) return TOO_LARGE;
+  const starts = bounds.slice(0, -1);
+  const dayOf = ({ time }: Item) => starts.findLast((start) => start <= time) as number;
+  const people = [...Map.groupBy(within(all, from, to), ({ user }) => user).values()].map((own) => ({
+    joined: Math.min(...own.filter(({ label }) => label === step).map(dayOf)),
+    seen: new Set(own.filter(({ label }) => returnStep === undefined || label === returnStep).map(dayOf)),
+  }));
+  return {
+    type: name,
+    step,
+    return_step: returnStep ?? null,
+    ...shown,
+    days,
+    cohorts: starts.map((start, i) => {
+      const cohort = people.filter(({ joined }) => joined === start);
+      const returned = Array.from({ length: days }, (_, n) => {
+        const later = starts[i + n + 1];
+        return later === undefined ? null : cohort.filter(({ seen }) => seen.has(later)).length;
+      });
+      return { start: text(start, zone), users: cohort.length, returned };
+    }),
+  };
+}
+
+export function activity(items: readonly Item[], question: ActivityQuestion) {
+  const { user, zone, top } = question;
+  const all = items.filter((item) => user === undefined || item.user === user);
+  const { from, to, shown } = rangeOf(all, question, zone);
+  const bounds = edges(from, to, question);
+  if (bounds === TOO_LARGE) return TOO_LARGE;
+  const amount = (rows: readonly Item[]) => ({
+    count: rows.length,
+    counts: bounds.slice(1).map((end, i) => within(rows, bounds[i] as number, end).length),
+  });
+  const ofKind = (kind: Kind) => {
+    const rows = within(all, from, to).filter((item) => item.kind === kind);
+    const ranked = [...new Set(rows.map(({ name }) => name))]
+      .sort()
+      .map((name) => ({ name, own: rows.filter((row) => row.name === name) }))
+      .sort((a, b) => b.own.length - a.own.length);
+    const rest = ranked.slice(top);
+    return {
+      all: amount(rows),
+      named: ranked.slice(0, top).map(({ name, own }) => ({ name, ...amount(own) })),
+      others: rest.length,
+      other: amount(rest.flatMap(({ own }) => own)),
+    };
+  };
+  const [metrics, analytics] = [ofKind('metric'), ofKind('analytics')];
+  return {
+    ...shown,
+    starts: bounds.slice(0, -1).map((start) => text(start, zone)),
+    metrics: { ...metrics.all, names: metrics.named, other: { names: metrics.others, ...metrics.other } },
+    analytics: {
+      ...analytics.all,
+      types: analytics.named.map(({ name, ...own }) => ({ type: name, ...own })),
+      other: { types: analytics.others, ...analytics.other },
+    },
+  };
 }
 
 export function names(items: readonly Item[], kind: Kind, user: string | undefined) {
