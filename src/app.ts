@@ -8,6 +8,7 @@ import { metricsRoute } from './http/metrics.ts';
 import { type OperationsParts, operations } from './http/operations.ts';
 import { reading } from './http/reading.ts';
 import { type RecordingParts, recording } from './http/recording.ts';
+import { type RejectionsParts, rejecting } from './http/rejections.ts';
 import { createRequestIds, requestStart } from './http/request-start.ts';
 import { type TailParts, tailing } from './http/tail.ts';
 
@@ -23,6 +24,7 @@ export function createApp(
     OperationsParts &
     AdministrationParts &
     TailParts &
+    RejectionsParts &
     Omit<ErrorHandlingParts, 'routes' | 'nextRequestId' | 'addressOf'> & { corsOrigins: readonly string[] },
 ) {
   const app = new Elysia({
@@ -51,6 +53,7 @@ export function createApp(
     .use(reading(parts))
     .use(exporting(parts))
     .use(tailing(parts))
+    .use(rejecting(parts))
     .use(administration(parts))
     .use(operations(parts))
     .use(docs());

@@ -10,6 +10,7 @@ import { createIdempotency, pruneAnswers } from './ingest/idempotency.ts';
 import { createIdSource } from './ingest/ids.ts';
 import { createLedger } from './ingest/ledger.ts';
 import { createRateLimit } from './ingest/rate-limit.ts';
+import { createRejections } from './ingest/rejections.ts';
 import { createStamper } from './ingest/stamper.ts';
 import { createReader } from './reading/reader.ts';
 import { createTails } from './reading/tail.ts';
@@ -88,6 +89,7 @@ export async function startServer(
       tails,
       queue,
       ledger,
+      rejections: createRejections(now),
       metrics,
       idempotency: createIdempotency(writer, now),
       rows: createRateLimit('rows', config.rateLimit, config.maxBatchItems, monotonic),

@@ -10,6 +10,7 @@ import { createIdempotency } from '../src/ingest/idempotency.ts';
 import { createIdSource } from '../src/ingest/ids.ts';
 import { createLedger } from '../src/ingest/ledger.ts';
 import { createRateLimit } from '../src/ingest/rate-limit.ts';
+import { createRejections } from '../src/ingest/rejections.ts';
 import { createStamper } from '../src/ingest/stamper.ts';
 import { createLog } from '../src/log.ts';
 import { createReader } from '../src/reading/reader.ts';
@@ -34,6 +35,7 @@ test('Elysia gives the recording routes nothing that they do not ask for: cookie
     verify: cacheVerified(verify, Date.now),
     queue: createCommitQueue(writer, ledger, { rows: 1, bytes: 1 }, () => {}),
     ledger,
+    rejections: createRejections(Date.now),
     metrics: createMetrics(),
     idempotency: createIdempotency(writer, Date.now),
     rows: unlimited,

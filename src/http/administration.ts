@@ -7,6 +7,7 @@ import { isUserId } from '../auth/verifier.ts';
 import { Failure } from '../errors.ts';
 import type { CommitQueue, QueueBounds } from '../ingest/commit-queue.ts';
 import type { Ledger } from '../ingest/ledger.ts';
+import type { Rejections } from '../ingest/rejections.ts';
 import { authenticate } from './auth.ts';
 import { readingRoute } from './openapi.ts';
 import type { ReadingParts } from './reading.ts';
@@ -14,6 +15,7 @@ import type { ReadingParts } from './reading.ts';
 /** What the routes of administration work with. */
 export interface AdministrationParts extends ReadingParts {
   readonly ledger: Ledger;
+  readonly rejections: Pick<Rejections, 'forgetUser'>;
   readonly queue: Pick<CommitQueue, 'depth'>;
   readonly maxQueueRows: number;
   readonly maxQueueBytes: number;
@@ -23,7 +25,7 @@ export interface AdministrationParts extends ReadingParts {
 
 /** The routes for whoever looks after the log: how it is, and the erasure of a user. */
 export function administration(parts: AdministrationParts) {
-  const { verify, reader, log } = parts;
+  const { verify, reader, rejections, log } = parts;
 
   return new Elysia({ name: 'administration' })
     .decorate('requestId', '') // set by request-start.ts
@@ -56,6 +58,7 @@ export function administration(parts: AdministrationParts) {
         // it may take longer than a connection may be silent
         server?.timeout(request, 0);
         const deleted = await reader.ask('erase', user_id);
+        rejections.forgetUser(user_id);
         log.warn({ request_id: requestId, admin: principal.userId, ...deleted }, 'a user was erased');
         return { user_id, deleted };
       },
@@ -63,7 +66,7 @@ export function administration(parts: AdministrationParts) {
         detail: {
           ...readingRoute(
             'Erase a user',
-            'For tokens with the role `admin`: removes every row of the user, what aggregates have of them, and answers that are remembered under their keys. Freed space is overwritten, the write-ahead log emptied.',
+            'For tokens with the role `admin`: removes every row of the user, what aggregates have of them, answers that are remembered under their keys, and rejections. Freed space is overwritten, the write-ahead log emptied.',
             [{ name: 'user_id', in: 'path', required: true, schema: { type: 'string', maxLength: 128 } }],
             { user_id: 'user-42', deleted: { metrics: 12, analytics: 3 } },
           ),

@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import { type ErrorCode, Failure, type Quota } from '../errors.ts';
 import type { Ledger } from '../ingest/ledger.ts';
 import type { RateLimit } from '../ingest/rate-limit.ts';
+import type { Rejections } from '../ingest/rejections.ts';
 import { failedRequest } from './failed-request.ts';
 import type { Metrics } from './metrics.ts';
 import { commonHeaders } from './request-start.ts';
@@ -58,6 +59,7 @@ export interface ErrorHandlingParts {
   /** Limits failed authentication by address. */
   readonly failedLogins: RateLimit;
   readonly ledger: Ledger;
+  readonly rejections: Rejections;
   readonly metrics: Metrics;
 }
 
@@ -79,10 +81,10 @@ export interface ErrorBody {
 /**
  * The only place that turns an error into an answer. Whatever was thrown becomes a {@link Failure}
  * of the closed table, its cause is logged once under the request's id, and only the table's text is
- * sent. What could not be recorded goes into the ledger here, by its code.
+ * sent. What could not be recorded goes into the ledger here, by its code, and among the rejections.
  */
 export function errorHandling(parts: ErrorHandlingParts) {
-  const { log, routes, nextRequestId, addressOf, failedLogins, ledger, metrics } = parts;
+  const { log, routes, nextRequestId, addressOf, failedLogins, ledger, rejections, metrics } = parts;
 
   /** The same failure, or that there were too many of its kind from this address. */
   function limited(failure: Failure, address: string): Failure {
@@ -111,7 +113,12 @@ export function errorHandling(parts: ErrorHandlingParts) {
       }
       const status = STATUS_BY_CODE[failure.code];
       const failed = failedRequest(request);
-      if (failed) ledger.reject(failure.code, failed.items);
+      if (failed) {
+        const { items, sender, requestId } = failed;
+        ledger.reject(failure.code, items);
+        const { code, message, faults = [] } = failure;
+        rejections.add({ code, route: path, items, userId: sender ?? null, requestId, message, faults });
+      }
       const known = routes().find((route) => isAt(route.path, path));
       // empty where the request never found a route
       const began = (failed?.startedAt ?? startedAt) || performance.now();

@@ -5,6 +5,8 @@ export interface FailedRequest {
   readonly startedAt: number;
   /** How many items it was to record; 1 where nobody could count them. */
   readonly items: number;
+  /** Who sent it; undefined where it failed before that was known. */
+  readonly sender: string | undefined;
 }
 
 const notes = new WeakMap<Request, FailedRequest>();

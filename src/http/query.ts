@@ -1,7 +1,7 @@
 import type { DocumentDecoration } from 'elysia';
 import { isUserId } from '../auth/verifier.ts';
 import { parseDuration } from '../duration.ts';
-import { Failure, type Fault } from '../errors.ts';
+import { ERRORS, type ErrorCode, Failure, type Fault } from '../errors.ts';
 import { isTimeZone, parseInterval } from '../reading/calendar.ts';
 import { EXPORT_FORMATS } from '../reading/export.ts';
 import { MAX_DAYS } from '../reading/retention.ts';
@@ -273,6 +273,13 @@ export const WITHIN: Parameter<number> = {
 };
 
 export const LIMIT = integer('Records of a page.', 1, 1000, 100);
+
+/** Filters of rejections. */
+export const REJECTIONS = {
+  // the keys of the table are the closed list of codes
+  code: choice('Only rejections with this code.', Object.keys(ERRORS) as ErrorCode[]),
+  limit: integer('The most that are wanted.', 1, 1000, 100),
+};
 
 /** A place among the records: the time part of an id as a number, in base 36. */
 export const CURSOR: Parameter<number> = {

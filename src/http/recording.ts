@@ -1,11 +1,13 @@
 import { Elysia } from 'elysia';
 import type { Logger } from 'pino';
 import type { CachedVerifier } from '../auth/token-cache.ts';
+import type { Principal } from '../auth/verifier.ts';
 import { Failure } from '../errors.ts';
 import type { CommitQueue } from '../ingest/commit-queue.ts';
 import type { Idempotency } from '../ingest/idempotency.ts';
 import type { Ledger } from '../ingest/ledger.ts';
 import type { RateLimit } from '../ingest/rate-limit.ts';
+import type { Rejections } from '../ingest/rejections.ts';
 import type { Stamper } from '../ingest/stamper.ts';
 import { keepExactNumbers } from '../json.ts';
 import { type Analytics, analyticsCheck, type Batch, batchCheck, type LogRecord, metricCheck } from '../records.ts';
@@ -26,6 +28,7 @@ export interface RecordingParts {
   readonly idempotency: Idempotency;
   readonly stamper: Stamper;
   readonly ledger: Ledger;
+  readonly rejections: Rejections;
   /** Limits the rows of each user. */
   readonly rows: RateLimit;
   /** Whether the server still takes new records. */
@@ -72,11 +75,12 @@ export function recording(parts: RecordingParts) {
       const startedAt = performance.now();
       const requestId = nextRequestId();
       let items = 1;
+      let sender: Principal | undefined;
       try {
         const { headers } = request;
         const open = isOpen();
         const authenticated = authenticate(headers, verify);
-        const sender = authenticated instanceof Promise ? await authenticated : authenticated;
+        sender = authenticated instanceof Promise ? await authenticated : authenticated;
         const userId = recordedUser(headers, sender, requestId, log);
         if (!open) throw new Failure('shutting_down');
         // a body that cannot be stored is not read: that takes as long as storing it
@@ -106,7 +110,7 @@ export function recording(parts: RecordingParts) {
         observe((performance.now() - startedAt) / 1000);
         return new Response(answer, { headers: headersOf(requestId, replayed) });
       } catch (error) {
-        noteFailed(request, { requestId, startedAt, items });
+        noteFailed(request, { requestId, startedAt, items, sender: sender?.userId });
         throw error;
       }
     };

@@ -18,6 +18,8 @@ const SQL_MARKERS = ['INSERT', 'SELECT', 'metric_name,', 'SQLITE', 'SQLite', 'dr
 const folder = temporaryFolder();
 let target: Target;
 const answers: Answer[] = [];
+/** What the server keeps of all the refusals. */
+let rejections: Answer;
 const tokens: string[] = [];
 
 async function provoke(path: string, body: unknown, claims: Record<string, unknown> = {}, secret = SECRET_MARKER) {
@@ -57,6 +59,8 @@ beforeAll(async () => {
   other.run('COMMIT');
   other.close();
   await provoke('/log_raw_metric', metric);
+  const admin = await token({ sub: 'root', role: 'admin' }, SECRET_MARKER);
+  rejections = await send(`${target.url}/api/rejections`, { headers: { authorization: `Bearer ${admin}` } });
 });
 afterAll(async () => {
   await target.stop();
@@ -68,8 +72,14 @@ test('what was provoked is all that can go wrong', () => {
   expect(statuses).toBe('200 401 401 401 401 401 422 422 400 400 422 404 405 403 503 500');
 });
 
+test('rejections are kept of all that were to record, and no others', () => {
+  const ids = rejections.body.rejections.map(({ request_id }: { request_id: string }) => request_id);
+  const refused = answers.filter(({ status }) => ![200, 404, 405].includes(status));
+  expect(ids.reverse()).toEqual(refused.map(({ body }) => body.request_id));
+});
+
 test('no answer carries SQL, parameters, paths, the secret or a token', () => {
-  for (const { text, headers } of answers) {
+  for (const { text, headers } of [...answers, rejections]) {
     const all = `${text}\n${JSON.stringify([...headers])}`;
     for (const marker of [SECRET_MARKER, PATH_MARKER, DATA_MARKER, ...SQL_MARKERS, ...tokens])
       expect(all).not.toContain(marker);

@@ -55,6 +55,7 @@ test('it names the routes that there are, and no others', () => {
     'get /api/records/analytics/tail',
     'get /api/records/metrics',
     'get /api/records/metrics/tail',
+    'get /api/rejections',
     'get /api/status',
     'get /healthz',
     'get /metrics',

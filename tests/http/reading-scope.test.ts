@@ -32,6 +32,8 @@ beforeAll(async () => {
   const { body } = await post(target, '/log_batch', rowsOf(MARK, 987_654.321), other);
   foreignIds = [...body.metrics, ...body.analytics];
   await post(target, '/log_batch', rowsOf('mine', 1), own);
+  // rejections of both
+  for (const headers of [own, other]) await post(target, '/log_raw_metric', {}, headers);
 });
 afterAll(() => target.stop());
 
@@ -47,6 +49,7 @@ const ROUTES = [
   '/api/records/analytics',
   '/api/export/metrics',
   '/api/export/analytics',
+  '/api/rejections',
   '/api/status',
 ];
 const texts = fc.constantFrom(MARK, SHARED, 'mine', `${MARK}-user`, 'reader', '', '%', "' OR 1=1 --");
@@ -75,6 +78,7 @@ const parameters = fc.record(
     format: fc.constantFrom('ndjson', 'csv'),
     formulas: fc.constantFrom('keep', 'escape'),
     after: fc.constantFrom('019aab3c-5f00-7001-9c3e-5a1d7f0b2c44', 'x'),
+    code: fc.constantFrom('validation_failed', 'unauthorized', 'none'),
     within: fc.constantFrom('7d', '1s', 'long'),
     days: fc.constantFrom('1', '30', '31'),
     return_step: texts,
