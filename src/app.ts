@@ -1,6 +1,7 @@
 import { Elysia } from 'elysia';
 import { type AdministrationParts, administration } from './http/administration.ts';
 import { corsFor } from './http/cors.ts';
+import { dashboard } from './http/dashboard.ts';
 import { docs } from './http/docs.ts';
 import { type ErrorHandlingParts, errorHandling } from './http/errors.ts';
 import { exporting } from './http/export.ts';
@@ -56,5 +57,6 @@ export function createApp(
     .use(rejecting(parts))
     .use(administration(parts))
     .use(operations(parts))
-    .use(docs());
+    .use(docs())
+    .use(dashboard());
 }

@@ -28,7 +28,10 @@ export interface CliCommand {
   readonly argument?: { form: string; help: string };
   /** Options beside the settings: commander's form, text for the help, and whether it must be given. */
   readonly options?: readonly { form: string; help: string; required?: boolean; default?: string }[];
-  /** Does it. Returns the exit code; throws {@link UsageError} for options that make no sense. Without an argument its text is empty. */
+  /**
+   * Does it. Returns the exit code; throws {@link UsageError} for options that make no sense. The text of an
+   * argument, or of an option's value, that may be left out and is, is empty.
+   */
   run(context: CommandContext, options: Readonly<Record<string, string>>, argument: string): Promise<number>;
 }
 
@@ -76,7 +79,7 @@ export async function run(args: readonly string[], env: CommandContext['env']): 
     sub.showHelpAfterError(`Run "rawlog help ${command.name}" to see its options.`);
     // commander gives the argument first, where the command has one
     sub.action(async (...given: [Record<string, string>] | [string | undefined, Record<string, string>]) => {
-      const options = (command.argument ? given[1] : given[0]) as Record<string, string>;
+      const options = withTexts((command.argument ? given[1] : given[0]) as Record<string, string | true>);
       const argument = command.argument ? String(given[0] ?? '') : '';
       const flags = settingFlags(options);
       const config = () => loadConfig({ flags, env, readFile: (path) => readFileSync(path, 'utf8') });
@@ -114,6 +117,11 @@ function exitCodeOf(error: unknown): number {
   }
   console.error(error instanceof Error ? error.message : error);
   return 1;
+}
+
+/** Options with a text for those that were given without a value. */
+function withTexts(options: Readonly<Record<string, string | true>>): Record<string, string> {
+  return Object.fromEntries(Object.entries(options).map(([name, value]) => [name, value === true ? '' : value]));
 }
 
 /** The settings among a command's options: commander names `--jwt-secret` `jwtSecret`. */

@@ -1,6 +1,7 @@
 import { mintToken } from '../auth/mint.ts';
 import { type OwnSecret, ownSecret } from '../auth/secret.ts';
 import type { Config } from '../config.ts';
+import { signInLink } from '../dashboard/link.ts';
 import { createLog } from '../log.ts';
 import { startServer } from '../server.ts';
 import type { CliCommand } from './program.ts';
@@ -58,7 +59,11 @@ async function greet(url: URL, config: Config, own: OwnSecret | undefined): Prom
   });
   const made = own.made ? 'so this start made a secret of its own' : 'so the server uses its own secret';
   console.log(`No key is configured, ${made}: ${own.path}
-Store a first metric (the token is valid for an hour; "rawlog token" makes others):
+Open the dashboard (the token is valid for an hour; "rawlog token" makes others):
+
+${signInLink(address, token)}
+
+Store a first metric:
 
 curl -X POST ${address}/log_raw_metric -H 'Authorization: Bearer ${token}' -H 'Content-Type: application/json' -d '{"metric_name":"page_load_time","metric_value":2.5,"data_string":"/dashboard"}'
 `);

@@ -2,6 +2,7 @@ import { mintToken } from '../auth/mint.ts';
 import { ownSecret } from '../auth/secret.ts';
 import { isUserId } from '../auth/verifier.ts';
 import type { Config } from '../config.ts';
+import { signInLink } from '../dashboard/link.ts';
 import { parseDuration } from '../duration.ts';
 import { type CliCommand, UsageError } from './program.ts';
 
@@ -13,13 +14,19 @@ export const tokenCommand: CliCommand = {
     { form: '--sub <id>', help: 'the user: 1 to 128 characters', required: true },
     { form: '--role <role>', help: 'the role; "admin" may do everything', default: 'authenticated' },
     { form: '--expires <duration>', help: 'how long it is valid, such as 90s, 15m, 1h or 30d', default: '1h' },
+    {
+      form: '--link [address]',
+      help: 'print a link that opens the dashboard signed in; where the server is not reached by HOST and PORT, with its address, such as https://log.example.com',
+    },
   ],
-  async run({ config }, { sub = '', role = '', expires = '' }) {
+  async run({ config }, { sub = '', role = '', expires = '', link }) {
     if (!isUserId(sub)) throw new UsageError('--sub should have 1 to 128 characters and no control characters');
     const seconds = lifetime(expires);
-    const { jwt, dataDir } = config();
+    const { jwt, dataDir, host, port } = config();
+    const address = link === undefined ? undefined : reachedAt(link, host, port);
     const secret = signingSecret(jwt, dataDir);
-    console.log(await mintToken(secret, jwt, { sub, role, expires: seconds, now: Date.now() }));
+    const token = await mintToken(secret, jwt, { sub, role, expires: seconds, now: Date.now() });
+    console.log(address === undefined ? token : signInLink(address, token));
     return 0;
   },
 };
@@ -32,6 +39,18 @@ function lifetime(text: string): number {
     // said below
   }
   throw new UsageError('--expires should be a number above 0 with s, m, h or d behind it, such as 90s or 1h');
+}
+
+/** The address of the server: the one that is given, or the one that it listens on. */
+function reachedAt(given: string, host: string, port: number): string {
+  if (given !== '') {
+    if (/^https?:$/.test(URL.parse(given)?.protocol ?? '')) return given;
+    throw new UsageError('--link should have an address with http:// or https://, or none');
+  }
+  if (port === 0) throw new UsageError('PORT is 0, so the port is not known: give --link the address of the server');
+  // a server that listens on all addresses is also there on this machine's own
+  const name = host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host;
+  return `http://${name.includes(':') ? `[${name}]` : name}:${port}`;
 }
 
 function signingSecret({ secret, algorithms }: Config['jwt'], dataDir: string): string {

@@ -94,6 +94,9 @@ const EXAMPLE_STATUS = {
   durability: { journal: 'wal', acknowledged: 'after fsync' },
 };
 
+/** How the log is. */
+export type Status = ReturnType<typeof status>;
+
 /** How the log is, at this moment. */
 function status({ ledger, queue, maxQueueRows, maxQueueBytes, databasePath }: AdministrationParts) {
   const size = (path: string) => statSync(path, { throwIfNoEntry: false })?.size ?? 0;

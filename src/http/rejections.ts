@@ -1,6 +1,6 @@
 import { Elysia } from 'elysia';
 import type { CachedVerifier } from '../auth/token-cache.ts';
-import type { Rejections } from '../ingest/rejections.ts';
+import type { KeptRejection, Rejections } from '../ingest/rejections.ts';
 import { formatInZone } from '../reading/calendar.ts';
 import { authenticate } from './auth.ts';
 import { readingRoute } from './openapi.ts';
@@ -24,18 +24,7 @@ export function rejecting({ verify, rejections }: RejectionsParts) {
       const principal = await authenticate(request.headers, verify);
       const { code, limit, user_id } = readQuery(request.url, PARAMETERS);
       const found = rejections.newest({ user: scopeOf(principal, user_id), code }, limit ?? DEFAULT_LIMIT);
-      return {
-        rejections: found.map(({ at, code, route, items, userId, requestId, message, faults }) => ({
-          at: formatInZone(at * 1000, 'UTC'),
-          code,
-          route,
-          items,
-          user_id: userId,
-          request_id: requestId,
-          message,
-          faults,
-        })),
-      };
+      return { rejections: found.map(answered) };
     },
     {
       detail: readingRoute(
@@ -59,4 +48,12 @@ export function rejecting({ verify, rejections }: RejectionsParts) {
       ),
     },
   );
+}
+
+/** A rejection as it is answered. */
+export type AnsweredRejection = ReturnType<typeof answered>;
+
+function answered({ at, userId, requestId, code, route, items, message, faults }: KeptRejection) {
+  const time = formatInZone(at * 1000, 'UTC');
+  return { at: time, code, route, items, user_id: userId, request_id: requestId, message, faults };
 }

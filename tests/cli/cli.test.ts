@@ -37,6 +37,9 @@ describe('wrong usage exits with 2 and says why', () => {
     [['token', '--sub', 'a', '--expires', 'soon']],
     [['token', '--sub', 'a', '--expires', '0s']],
     [['token', '--sub', 'a', '--expires', '-1h']],
+    [['token', '--sub', 'a', '--link', 'log.example.com']],
+    [['token', '--sub', 'a', '--link', 'ftp://log.example.com']],
+    [['token', '--sub', 'a', '--link', '--port', '0']],
     [['help', 'nonsense']],
   ])('%p', async (args) => {
     using folder = temporaryFolder();
@@ -134,6 +137,19 @@ describe('token', () => {
     }
   });
 
+  test('as a link has the address of the server, and the token in the fragment', async () => {
+    const linkOf = async (...args: string[]) => {
+      const { stdout } = await runCli(['token', '--sub', 'a', ...args], { env: { JWT_SECRET: SECRET } });
+      const [address, secret = ''] = stdout.trim().split('#token=');
+      expect(decodeJwt(secret).sub).toBe('a');
+      return address;
+    };
+    expect(await linkOf('--link')).toBe('http://127.0.0.1:3000/');
+    expect(await linkOf('--link', '--host', '0.0.0.0', '--port', '8080')).toBe('http://127.0.0.1:8080/');
+    expect(await linkOf('--link', '--host', '::1')).toBe('http://[::1]:3000/');
+    expect(await linkOf('--link', 'https://log.example.com')).toBe('https://log.example.com/');
+  });
+
   test('cannot be minted where the server takes no HS256', async () => {
     const env = { JWT_SECRET: SECRET, JWT_JWKS_URL: 'http://127.0.0.1:1/keys', JWT_ALGORITHMS: 'RS256' };
     expect((await runCli(['token', '--sub', 'a'], { env })).exitCode).toBe(2);
@@ -166,6 +182,7 @@ describe('serve with no configuration', () => {
     expect(statSync(dataDir).mode & 0o777).toBe(0o700);
     expect(statSync(join(dataDir, 'jwt-secret')).mode & 0o777).toBe(0o600);
     expect(statSync(target.databasePath).mode & 0o777).toBe(0o600);
+    expect(stdout).toMatch(new RegExp(`^${target.url}/#token=[\\w-]+\\.[\\w-]+\\.[\\w-]+$`, 'm'));
     const curl = stdout.split('\n').find((line) => line.startsWith('curl ')) ?? '';
     const { stdout: id, exitCode } = Bun.spawnSync(['sh', '-c', curl]);
     expect(exitCode).toBe(0);

@@ -1,0 +1,188 @@
+import { createContext } from 'preact';
+import { useContext, useEffect, useState } from 'preact/hooks';
+import { INTERVALS, type IntervalName, isTimeZone, ownTimeZone, RANGES } from './time.ts';
+
+export const VIEWS = ['overview', 'metric', 'event', 'records'] as const;
+export type View = (typeof VIEWS)[number];
+
+/** How often a view asks again, in seconds; 0: only when told to. */
+export const REFRESHES = [0, 5, 30, 60, 300] as const;
+
+/** The figures of a metric that can be broken down. */
+export const STATISTICS = ['count', 'avg', 'p50', 'p95', 'p99', 'min', 'max'] as const;
+export type Statistic = (typeof STATISTICS)[number];
+
+/** The tables of records. */
+export const KINDS = ['metrics', 'analytics'] as const;
+export type RecordKind = (typeof KINDS)[number];
+
+/** Everything that a view shows depends on this and on the token: who has the address sees the same. */
+export interface Address {
+  readonly view: View;
+  /** One of RANGES, `all`, or `custom` with the two ends. */
+  readonly range: string;
+  readonly from: Date | undefined;
+  readonly to: Date | undefined;
+  readonly zone: string;
+  readonly interval: IntervalName | 'auto';
+  readonly refresh: number;
+  /** Whose rows an admin wants; undefined: everybody's. */
+  readonly user: string | undefined;
+  /** The metric, or the event type; undefined: the most frequent one, or all in the records. */
+  readonly name: string | undefined;
+  /** The only `data_string` or `data_index` that is shown. */
+  readonly label: string | undefined;
+  /** Whether the period before is shown too. */
+  readonly compare: boolean;
+  /** What is shown by `data_string`. */
+  readonly split: Statistic | undefined;
+  /** How many groups are shown before the rest is `other`. */
+  readonly top: number;
+  /** The steps of the funnel. */
+  readonly steps: readonly string[];
+  /** How long a way through the funnel may take, such as `7d`. */
+  readonly within: string;
+  /** The step whose users are looked for on later days. */
+  readonly retention: string | undefined;
+  /** Which records. */
+  readonly kind: RecordKind;
+  /** Whether new records appear as they are committed. */
+  readonly live: boolean;
+}
+
+const DEFAULTS: Address = {
+  view: 'overview',
+  range: '24h',
+  from: undefined,
+  to: undefined,
+  zone: 'UTC',
+  interval: 'auto',
+  refresh: 30,
+  user: undefined,
+  name: undefined,
+  label: undefined,
+  compare: false,
+  split: undefined,
+  top: 10,
+  steps: [],
+  within: '7d',
+  retention: undefined,
+  kind: 'metrics',
+  live: false,
+};
+
+/** What belongs to one view alone, and is left behind on the way to another. */
+const OF_ONE_VIEW = {
+  name: undefined,
+  label: undefined,
+  compare: false,
+  split: undefined,
+  top: DEFAULTS.top,
+  steps: [],
+  within: DEFAULTS.within,
+  retention: undefined,
+  kind: DEFAULTS.kind,
+  live: false,
+} as const;
+
+/** Reads the part of an address behind `?`. What makes no sense there has its default. */
+export function readAddress(search: string): Address {
+  const query = new URLSearchParams(search);
+  const moment = (name: string) => {
+    const at = new Date(query.get(name) ?? '');
+    return Number.isNaN(at.getTime()) ? undefined : at;
+  };
+  const oneOf = <Value extends string>(name: string, values: readonly Value[], otherwise: Value) =>
+    values.find((value) => value === query.get(name)) ?? otherwise;
+  const text = (name: string) => query.get(name) ?? undefined;
+  const [from, to] = [moment('from'), moment('to')];
+  const isCustom = from !== undefined && to !== undefined && from < to;
+  const zone = query.get('tz') ?? '';
+  const statistic = query.get('split');
+  return {
+    view: oneOf('view', VIEWS, DEFAULTS.view),
+    range: isCustom ? 'custom' : oneOf('range', [...RANGES.map(({ name }) => name), 'all'], DEFAULTS.range),
+    from: isCustom ? from : undefined,
+    to: isCustom ? to : undefined,
+    zone: isTimeZone(zone) ? zone : ownTimeZone(),
+    interval: oneOf('interval', ['auto', ...INTERVALS.map(({ name }) => name)], DEFAULTS.interval),
+    refresh: REFRESHES.find((seconds) => String(seconds) === query.get('refresh')) ?? DEFAULTS.refresh,
+    user: query.get('user') || undefined,
+    name: text('name'),
+    label: text('label'),
+    compare: query.has('compare'),
+    split: STATISTICS.find((name) => name === statistic),
+    top: Math.min(1000, Math.max(1, Number.parseInt(query.get('top') ?? '', 10) || DEFAULTS.top)),
+    steps: query.getAll('step').slice(0, 20),
+    within: /^\d{1,6}[smhd]$/.test(query.get('within') ?? '') ? (query.get('within') ?? '') : DEFAULTS.within,
+    retention: text('retention'),
+    kind: oneOf('kind', KINDS, DEFAULTS.kind),
+    live: query.has('live'),
+  };
+}
+
+/** The address as a link: what has its default is left out, save for the zone, which differs between browsers. */
+export function linkTo(address: Address): string {
+  const query = new URLSearchParams();
+  const put = (name: string, value: string | undefined, otherwise?: string) => {
+    if (value !== undefined && value !== otherwise) query.append(name, value);
+  };
+  put('view', address.view, DEFAULTS.view);
+  put('name', address.name);
+  put('label', address.label);
+  put('kind', address.kind, DEFAULTS.kind);
+  if (address.range !== 'custom') put('range', address.range, DEFAULTS.range);
+  put('from', address.from?.toISOString());
+  put('to', address.to?.toISOString());
+  put('interval', address.interval, DEFAULTS.interval);
+  if (address.compare) put('compare', '1');
+  put('split', address.split);
+  put('top', String(address.top), String(DEFAULTS.top));
+  for (const step of address.steps) put('step', step);
+  put('within', address.within, DEFAULTS.within);
+  put('retention', address.retention);
+  if (address.live) put('live', '1');
+  put('user', address.user);
+  put('refresh', String(address.refresh), String(DEFAULTS.refresh));
+  put('tz', address.zone);
+  return `/?${query}`;
+}
+
+/** The same moment, zone and user in another view. */
+export function inView(address: Address, view: View, rest: Partial<Address> = {}): Address {
+  return { ...address, ...OF_ONE_VIEW, view, ...rest };
+}
+
+/** Where the page is, and the way to somewhere else. */
+export interface Place {
+  readonly address: Address;
+  /** Changes what is given. It is a step of the browser's history unless it replaces the last one. */
+  readonly go: (change: Partial<Address>, options?: { replace: boolean }) => void;
+}
+
+export const PlaceContext = createContext<Place>({ address: DEFAULTS, go: () => {} });
+
+/** Where the page is. */
+export function usePlace(): Place {
+  return useContext(PlaceContext);
+}
+
+/** Follows the browser's address. For the root of the page alone; the rest has {@link usePlace}. */
+export function useBrowserAddress(): Place {
+  const [address, setAddress] = useState(() => readAddress(location.search));
+  useEffect(() => {
+    history.replaceState(null, '', linkTo(readAddress(location.search)) + location.hash);
+    const onMove = () => setAddress(readAddress(location.search));
+    addEventListener('popstate', onMove);
+    return () => removeEventListener('popstate', onMove);
+  }, []);
+  const go: Place['go'] = (change, { replace } = { replace: false }) => {
+    const next = { ...readAddress(location.search), ...change };
+    const link = linkTo(next);
+    if (link === location.pathname + location.search) return;
+    if (replace) history.replaceState(null, '', link);
+    else history.pushState(null, '', link);
+    setAddress(next);
+  };
+  return { address, go };
+}

@@ -1,0 +1,155 @@
+import type { Status } from '../../http/administration.ts';
+import type { AnsweredRejection } from '../../http/rejections.ts';
+import type { ActivityAnswer } from '../../reading/activity.ts';
+import type { CountsAnswer } from '../../reading/counts.ts';
+import type { FunnelAnswer } from '../../reading/funnel.ts';
+import type { RetentionAnswer } from '../../reading/retention.ts';
+import type { SeriesAnswer } from '../../reading/series.ts';
+
+/** A metric's name, or an event's type, in a list of them. */
+export interface Listed {
+  readonly count: number;
+  readonly first_seen: string;
+  readonly last_seen: string;
+}
+
+/** A record, of either kind. Numbers in `data` are kept as they are written. */
+export interface LogRecord {
+  readonly id: string;
+  readonly user_id: string;
+  readonly timestamp: string;
+  readonly received_at: string;
+  readonly metric_name?: string;
+  readonly metric_value?: number;
+  readonly data_string?: string;
+  readonly type?: string;
+  readonly data_index?: string;
+  readonly data?: object;
+}
+
+/** What the reading routes answer, by their paths. */
+export interface Answers {
+  '/api/status': Status;
+  '/api/activity': ActivityAnswer;
+  '/api/rejections': { readonly rejections: readonly AnsweredRejection[] };
+  '/api/metrics': { readonly metrics: readonly (Listed & { readonly name: string })[] };
+  '/api/analytics': { readonly types: readonly (Listed & { readonly type: string })[] };
+  '/api/metrics/series': SeriesAnswer;
+  '/api/analytics/counts': CountsAnswer;
+  '/api/analytics/funnel': FunnelAnswer;
+  '/api/analytics/retention': RetentionAnswer;
+  '/api/records/metrics': { readonly records: readonly LogRecord[]; readonly next_cursor: string | null };
+  '/api/records/analytics': { readonly records: readonly LogRecord[]; readonly next_cursor: string | null };
+}
+
+export type Path = keyof Answers;
+
+/** The parameters of a question; what is undefined is left out. */
+export type Query = Readonly<Record<string, string | number | Date | readonly string[] | undefined>>;
+
+/** Why there is no answer. */
+export class Failed extends Error {
+  override readonly name = 'Failed';
+  /** The HTTP status; 0: the server did not answer at all. */
+  readonly status: number;
+  readonly hint: string;
+  readonly requestId: string | undefined;
+  /** After how many seconds to ask again; undefined: it would be in vain. */
+  readonly retryAfter: number | undefined;
+
+  constructor(status: number, message: string, hint: string, rest: { requestId?: string; retryAfter?: number } = {}) {
+    super(message);
+    this.status = status;
+    this.hint = hint;
+    this.requestId = rest.requestId;
+    this.retryAfter = rest.retryAfter;
+  }
+}
+
+/** A question is given up after this time, in milliseconds: the server itself gives up after ten seconds. */
+const PATIENCE = 30_000;
+
+let pending = 0;
+
+/** How many questions are not answered yet. */
+export function pendingQuestions(): number {
+  return pending;
+}
+
+/** The address of a question. */
+export function questionAddress(path: string, parameters: Query): string {
+  const query = new URLSearchParams();
+  for (const [name, value] of Object.entries(parameters)) {
+    if (value === undefined) continue;
+    for (const one of [value].flat()) query.append(name, one instanceof Date ? one.toISOString() : String(one));
+  }
+  return query.size > 0 ? `${path}?${query}` : path;
+}
+
+/**
+ * Asks the server.
+ *
+ * @param address a path with its query
+ * @returns the answer, once its status says that it is one; its body is still to be read
+ * @throws {Failed} when there is none
+ */
+export async function request(address: string, token: string, signal: AbortSignal): Promise<Response> {
+  let response: Response;
+  try {
+    response = await fetch(address, { headers: { authorization: `Bearer ${token}` }, signal, cache: 'no-store' });
+  } catch (error) {
+    if (error instanceof DOMException && error.name === 'AbortError') throw error;
+    const slow = error instanceof DOMException && error.name === 'TimeoutError';
+    throw slow
+      ? new Failed(0, 'The server took too long to answer', 'Choose a shorter range, or try again.')
+      : new Failed(0, 'The server cannot be reached', 'It may be stopped, or the network may be down.', {
+          retryAfter: 1,
+        });
+  }
+  if (response.ok) return response;
+  throw await failureOf(response);
+}
+
+async function failureOf(response: Response): Promise<Failed> {
+  const body = (await response.json().catch(() => ({}))) as Record<string, unknown>;
+  const text = (name: string, otherwise: string) => (typeof body[name] === 'string' ? body[name] : otherwise);
+  const [fault] = Array.isArray(body['detail']) ? (body['detail'] as { msg?: unknown }[]) : [];
+  const message = text('message', `The answer has the status ${response.status}`);
+  const waits = response.status === 429 || response.status >= 500;
+  const retryAfter = Number(response.headers.get('retry-after')) || 5;
+  return new Failed(
+    response.status,
+    typeof fault?.msg === 'string' ? `${message}: ${fault.msg}` : message,
+    text('hint', 'Something between this page and the server may be broken.'),
+    { requestId: text('request_id', ''), ...(waits && { retryAfter }) },
+  );
+}
+
+/** Asks the server, and reads the answer. */
+export async function ask<Asked extends Path>(
+  path: Asked,
+  parameters: Query,
+  token: string,
+  signal: AbortSignal,
+): Promise<Answers[Asked]> {
+  const patient = AbortSignal.any([signal, AbortSignal.timeout(PATIENCE)]);
+  pending++;
+  try {
+    const response = await request(questionAddress(path, parameters), token, patient);
+    // the reading routes answer by the types that are named here: they are the server's own
+    return parseExact(await response.text()) as Answers[Asked];
+  } finally {
+    pending--;
+  }
+}
+
+/**
+ * Parses JSON. Numbers whose digits a double would change are kept as they are written, where the browser can:
+ * only the data of an event has such.
+ */
+export function parseExact(text: string): unknown {
+  if (typeof JSON.rawJSON !== 'function') return JSON.parse(text);
+  return JSON.parse(text, (_key, value: unknown, { source }) =>
+    typeof value === 'number' && source !== undefined && source !== String(value) ? JSON.rawJSON(source) : value,
+  );
+}

@@ -1,0 +1,164 @@
+import { useCallback, useEffect, useMemo, useState } from 'preact/hooks';
+import { inView, PlaceContext, useBrowserAddress, usePlace, VIEWS, type View } from './address.ts';
+import { type Asking, AskingContext, useAnswer } from './answer.ts';
+import { pendingQuestions } from './api.ts';
+import { CatalogContext } from './catalog.ts';
+import { Controls } from './controls.tsx';
+import { Link } from './links.tsx';
+import { currentSession, forgetToken, type Session, takeTokenFromAddress } from './session.ts';
+import { Answered, Empty } from './states.tsx';
+import { chooseTheme, chosenTheme, THEMES } from './theme.ts';
+import { EventView } from './views/event.tsx';
+import { MetricView } from './views/metric.tsx';
+import { Overview } from './views/overview.tsx';
+import { Records } from './views/records.tsx';
+import { SignIn } from './views/sign-in.tsx';
+
+const TITLES: Record<View, string> = { overview: 'Overview', metric: 'Metrics', event: 'Events', records: 'Records' };
+
+/** The page: who is signed in, where they are, and what they see there. */
+export function App() {
+  const place = useBrowserAddress();
+  const [session, setSession] = useState(currentSession);
+  const [reason, setReason] = useState<string>();
+
+  useEffect(() => {
+    // a link of `rawlog token --link`, opened where the page already is
+    const onFragment = () => {
+      if (takeTokenFromAddress()) setSession(currentSession());
+    };
+    addEventListener('hashchange', onFragment);
+    return () => removeEventListener('hashchange', onFragment);
+  }, []);
+  useEffect(() => {
+    document.title = `${TITLES[place.address.view]}${place.address.name ? `: ${place.address.name}` : ''} · rawlog`;
+  });
+
+  const end = useCallback((why?: string) => {
+    forgetToken();
+    setReason(why);
+    setSession(undefined);
+  }, []);
+  return (
+    <PlaceContext.Provider value={place}>
+      {session ? (
+        <SignedIn key={session.token} session={session} onEnd={end} />
+      ) : (
+        <SignIn reason={reason} onSignedIn={() => setSession(currentSession())} />
+      )}
+    </PlaceContext.Provider>
+  );
+}
+
+interface SignedInProps {
+  readonly session: Session;
+  readonly onEnd: (why?: string) => void;
+}
+
+function SignedIn({ session, onEnd }: SignedInProps) {
+  const { address } = usePlace();
+  const [now, setNow] = useState(() => new Date());
+  const [isReached, setReached] = useState(true);
+  const again = useCallback(() => setNow(new Date()), []);
+
+  useEffect(() => {
+    if (address.refresh === 0) return;
+    const timer = setInterval(() => {
+      // not while the last answers are still waited for, nor while nobody looks
+      if (pendingQuestions() === 0 && !document.hidden) again();
+    }, address.refresh * 1000);
+    return () => clearInterval(timer);
+  }, [address.refresh, again]);
+
+  const { token } = session;
+  const asking = useMemo(
+    (): Asking => ({ token, now, again, onUnauthorized: onEnd, onReached: setReached }),
+    [token, now, again, onEnd],
+  );
+  return (
+    <AskingContext.Provider value={asking}>
+      <a class="skip" href="#content">
+        To the content
+      </a>
+      <header>
+        <b class="brand">rawlog</b>
+        <nav aria-label="Views">
+          {VIEWS.map((view) => (
+            <Link key={view} to={inView(address, view)} current={address.view === view}>
+              {TITLES[view]}
+            </Link>
+          ))}
+        </nav>
+        <span class="session">
+          <span>
+            {session.userId} {session.isAdmin && <small>admin</small>}
+          </span>
+          <ThemeControl />
+          <button type="button" onClick={() => onEnd()}>
+            Sign out
+          </button>
+        </span>
+      </header>
+      {!isReached && (
+        <p class="unreached" role="alert">
+          The server does not answer. It is asked again until it does; what you see may be old.
+        </p>
+      )}
+      <Content session={session} />
+    </AskingContext.Provider>
+  );
+}
+
+/** What the address names, as soon as it is known what there is. */
+function Content({ session }: { session: Session }) {
+  const { address } = usePlace();
+  const user_id = address.user;
+  const metrics = useAnswer('/api/metrics', { user_id }, user_id);
+  const types = useAnswer('/api/analytics', { user_id }, user_id);
+  const catalog = useMemo(
+    () => ({ metrics: metrics.value?.metrics ?? [], types: types.value?.types ?? [] }),
+    [metrics.value, types.value],
+  );
+  return (
+    <CatalogContext.Provider value={catalog}>
+      <Controls isAdmin={session.isAdmin} />
+      <main id="content" tabIndex={-1}>
+        <h1 class="unseen">{TITLES[address.view]}</h1>
+        <Answered answer={metrics}>
+          {() => (
+            <Answered answer={types}>
+              {() => {
+                if (catalog.metrics.length + catalog.types.length === 0) return <Empty />;
+                if (address.view === 'metric') return <MetricView />;
+                if (address.view === 'event') return <EventView />;
+                if (address.view === 'records') return <Records />;
+                return <Overview isAdmin={session.isAdmin} />;
+              }}
+            </Answered>
+          )}
+        </Answered>
+      </main>
+    </CatalogContext.Provider>
+  );
+}
+
+function ThemeControl() {
+  const [theme, setTheme] = useState(chosenTheme);
+  return (
+    <label>
+      <span class="unseen">Colours</span>
+      <select
+        value={theme}
+        onChange={(event) => {
+          const chosen = THEMES.find((one) => one === event.currentTarget.value) ?? 'system';
+          chooseTheme(chosen);
+          setTheme(chosen);
+        }}
+      >
+        <option value="system">as the system</option>
+        <option value="light">light</option>
+        <option value="dark">dark</option>
+      </select>
+    </label>
+  );
+}

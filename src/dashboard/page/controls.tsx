@@ -1,0 +1,234 @@
+import { useContext, useEffect, useId, useState } from 'preact/hooks';
+import { REFRESHES, usePlace } from './address.ts';
+import { AskingContext } from './answer.ts';
+import { useCatalog } from './catalog.ts';
+import { extentOf, shownRange } from './shown-range.ts';
+import { INTERVALS, momentOfWall, RANGES, timeZones, wallTime } from './time.ts';
+
+/** More names than this are no list to choose from: they can still be typed. */
+const MAX_CHOICES = 500;
+
+const ZONES = timeZones();
+
+/** The range, its buckets, the zone, and how often to ask again. */
+export function Controls({ isAdmin }: { isAdmin: boolean }) {
+  const { address, go } = usePlace();
+  const { again } = useContext(AskingContext);
+  return (
+    <form class="controls" aria-label="What is shown" onSubmit={(event) => event.preventDefault()}>
+      <RangeControl />
+      <label>
+        Bucket{' '}
+        <select
+          value={address.interval}
+          onChange={(event) =>
+            go({ interval: INTERVALS.find(({ name }) => name === event.currentTarget.value)?.name ?? 'auto' })
+          }
+        >
+          <option value="auto">automatic</option>
+          {INTERVALS.map(({ name, label }) => (
+            <option key={name} value={name}>
+              {label}
+            </option>
+          ))}
+        </select>
+      </label>
+      <label>
+        Zone{' '}
+        <select value={address.zone} onChange={(event) => go({ zone: event.currentTarget.value })}>
+          {[...new Set([address.zone, ...ZONES])].map((zone) => (
+            <option key={zone} value={zone}>
+              {zone}
+            </option>
+          ))}
+        </select>
+      </label>
+      {isAdmin && (
+        <TextFilter
+          label="User"
+          value={address.user ?? ''}
+          placeholder="all"
+          onChosen={(user) => go({ user: user || undefined })}
+        />
+      )}
+      <label>
+        Refresh{' '}
+        <select
+          value={String(address.refresh)}
+          onChange={(event) => go({ refresh: Number(event.currentTarget.value) }, { replace: true })}
+        >
+          {REFRESHES.map((seconds) => (
+            <option key={seconds} value={String(seconds)}>
+              {seconds === 0 ? 'off' : `every ${seconds < 60 ? `${seconds} s` : `${seconds / 60} min`}`}
+            </option>
+          ))}
+        </select>
+      </label>
+      <button type="button" onClick={again}>
+        Refresh now
+      </button>
+    </form>
+  );
+}
+
+/** A range that ends now, all, or one between two times of the zone's calendar. */
+function RangeControl() {
+  const { address, go } = usePlace();
+  const { now } = useContext(AskingContext);
+  const { metrics, types } = useCatalog();
+  const shown = shownRange(address, now, extentOf([...metrics, ...types]));
+  const { zone } = address;
+  const [from, to] = [wallTime(shown.from, zone), wallTime(shown.to, zone)];
+  const [edited, setEdited] = useState<{ from: string; to: string }>();
+  const isCustom = edited !== undefined || address.range === 'custom';
+
+  // biome-ignore lint/correctness/useExhaustiveDependencies: what was typed is done with once the page is elsewhere
+  useEffect(() => setEdited(undefined), [address.range, address.from, address.to, zone]);
+
+  const [start, end] = [momentOfWall(edited?.from ?? from, zone), momentOfWall(edited?.to ?? to, zone)];
+  const isRange = start !== undefined && end !== undefined && start < end;
+  const length = shown.to.getTime() - shown.from.getTime();
+  const moveBy = (milliseconds: number) =>
+    go({
+      range: 'custom',
+      from: new Date(shown.from.getTime() + milliseconds),
+      to: new Date(shown.to.getTime() + milliseconds),
+    });
+
+  return (
+    <>
+      <label>
+        Range{' '}
+        <select
+          value={isCustom ? 'custom' : address.range}
+          onChange={(event) => {
+            const range = event.currentTarget.value;
+            if (range === 'custom') setEdited({ from, to });
+            else {
+              setEdited(undefined);
+              go({ range, from: undefined, to: undefined });
+            }
+          }}
+        >
+          {RANGES.map(({ name, label }) => (
+            <option key={name} value={name}>
+              {label}
+            </option>
+          ))}
+          <option value="all">All</option>
+          <option value="custom">From … to …</option>
+        </select>
+      </label>
+      {isCustom && (
+        <fieldset>
+          <legend class="unseen">Range</legend>
+          <label>
+            From{' '}
+            <input
+              type="datetime-local"
+              value={edited?.from ?? from}
+              onInput={(event) => setEdited({ from: event.currentTarget.value, to: edited?.to ?? to })}
+            />
+          </label>
+          <label>
+            to{' '}
+            <input
+              type="datetime-local"
+              value={edited?.to ?? to}
+              onInput={(event) => setEdited({ from: edited?.from ?? from, to: event.currentTarget.value })}
+            />
+          </label>
+          {edited && (
+            <button
+              type="submit"
+              disabled={!isRange}
+              title={isRange ? 'Show this range' : 'The range should end after its start'}
+              onClick={() => isRange && go({ range: 'custom', from: start, to: end })}
+            >
+              Show
+            </button>
+          )}
+        </fieldset>
+      )}
+      <span class="pair">
+        <button type="button" aria-label="Earlier" title="Earlier" onClick={() => moveBy(-length / 2)}>
+          ←
+        </button>
+        <button type="button" aria-label="Later" title="Later" onClick={() => moveBy(length / 2)}>
+          →
+        </button>
+      </span>
+    </>
+  );
+}
+
+interface TextFilterProps {
+  readonly label: string;
+  readonly value: string;
+  readonly placeholder: string;
+  /** What may be chosen; anything else can be typed. */
+  readonly choices?: readonly string[];
+  readonly onChosen: (value: string) => void;
+}
+
+/** A text that what is shown must have; it counts when Enter is pressed or the field is left. */
+export function TextFilter({ label, value, placeholder, choices = [], onChosen }: TextFilterProps) {
+  const id = useId();
+  const commit = (input: HTMLInputElement) => {
+    if (input.value !== value) onChosen(input.value);
+  };
+  return (
+    <label>
+      {label}{' '}
+      <input
+        type="search"
+        list={id}
+        value={value}
+        placeholder={placeholder}
+        autocomplete="off"
+        spellcheck={false}
+        onChange={(event) => commit(event.currentTarget)}
+        onKeyDown={(event) => event.key === 'Enter' && commit(event.currentTarget)}
+      />
+      <datalist id={id}>
+        {choices.slice(0, MAX_CHOICES).map((choice) => (
+          <option key={choice} value={choice} />
+        ))}
+      </datalist>
+    </label>
+  );
+}
+
+/** Chooses the metric or the event type of a view. */
+export function NamePicker({ label, name, names }: { label: string; name: string; names: readonly string[] }) {
+  const { go } = usePlace();
+  return (
+    <label>
+      {label}{' '}
+      <select
+        value={name}
+        onChange={(event) => go({ name: event.currentTarget.value, label: undefined, steps: [], retention: undefined })}
+      >
+        {[...new Set([name, ...names])].slice(0, MAX_CHOICES).map((one) => (
+          <option key={one} value={one}>
+            {one || '(no name)'}
+          </option>
+        ))}
+      </select>
+    </label>
+  );
+}
+
+/** Shows the rows of one label alone. */
+export function LabelFilter({ label, choices }: { label: string; choices?: readonly string[] }) {
+  const { address, go } = usePlace();
+  return (
+    <TextFilter
+      label={label}
+      value={address.label ?? ''}
+      placeholder="all"
+      {...(choices && { choices })}
+      onChosen={(chosen) => go({ label: chosen === '' ? undefined : chosen })}
+    />
+  );
+}

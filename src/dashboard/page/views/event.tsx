@@ -1,0 +1,170 @@
+import { useMemo } from 'preact/hooks';
+import { usePlace } from '../address.ts';
+import { useAnswer } from '../answer.ts';
+import type { Answers } from '../api.ts';
+import { useCatalog } from '../catalog.ts';
+import { Chart, type Line } from '../chart.tsx';
+import { LabelFilter, NamePicker } from '../controls.tsx';
+import { Bar, Figure } from '../figures.tsx';
+import { formatCount, NOTHING } from '../format.ts';
+import { extentOf, useShownRange } from '../shown-range.ts';
+import { Answered, Nothing } from '../states.tsx';
+import { periodBefore } from '../time.ts';
+import { Funnel } from './funnel.tsx';
+import { Retention } from './retention.tsx';
+
+type Counts = Answers['/api/analytics/counts'];
+
+/** How many values of `data_index` are offered as steps. */
+const OFFERED = 100;
+
+/** One type of event over time, with its funnel and its retention. */
+export function EventView() {
+  const { address, go } = usePlace();
+  const { types } = useCatalog();
+  const type = address.name ?? types[0]?.type;
+  const range = useShownRange(extentOf(types.filter((one) => one.type === type)));
+  const { from, to, interval } = range;
+  const { zone: tz, user, label, compare, top } = address;
+  const asked = type === undefined ? undefined : { type, user_id: user, data_index: label };
+  const subject = JSON.stringify(asked);
+  const before = compare ? periodBefore(range) : undefined;
+
+  const counts = useAnswer('/api/analytics/counts', asked && { ...asked, from, to, interval, tz }, subject);
+  const earlier = useAnswer('/api/analytics/counts', before && asked && { ...asked, ...before, interval, tz }, subject);
+  const labels = useAnswer(
+    '/api/analytics/counts',
+    asked && { ...asked, from, to, tz, group_by: 'data_index', top },
+    subject,
+  );
+  const offered = useAnswer(
+    '/api/analytics/counts',
+    type === undefined ? undefined : { type, user_id: user, from, to, tz, group_by: 'data_index', top: OFFERED },
+    JSON.stringify([type, user]),
+  );
+  const steps = offered.value?.groups?.map(({ data_index }) => data_index) ?? [];
+
+  if (type === undefined) return <Nothing>No event has been recorded yet.</Nothing>;
+  return (
+    <>
+      <section class="panel" aria-labelledby="type">
+        <div class="head">
+          <h2 id="type">{type || '(no type)'}</h2>
+          <NamePicker label="Type" name={type} names={types.map((one) => one.type)} />
+          <LabelFilter label="data_index" choices={steps} />
+          <label class="check">
+            <input type="checkbox" checked={compare} onChange={() => go({ compare: !compare })} /> Compare with the
+            period before
+          </label>
+        </div>
+        <Answered answer={counts}>
+          {(value) => (
+            <>
+              <dl class="figures">
+                <Figure
+                  label="Events"
+                  value={value.count}
+                  format={formatNumber}
+                  before={compare ? (earlier.value?.count ?? null) : undefined}
+                />
+                <Figure
+                  label="Unique users"
+                  value={value.unique_users}
+                  format={formatNumber}
+                  before={compare ? (earlier.value?.unique_users ?? null) : undefined}
+                />
+              </dl>
+              <CountsChart counts={value} earlier={compare ? earlier.value : undefined} end={to} />
+            </>
+          )}
+        </Answered>
+      </section>
+      <section class="panel" aria-labelledby="by-index">
+        <h2 id="by-index">By data_index</h2>
+        <Answered answer={labels}>{(value) => <ByIndex counts={value} />}</Answered>
+      </section>
+      <Funnel type={type} offered={steps} range={range} />
+      <Retention type={type} offered={steps} range={range} />
+    </>
+  );
+}
+
+const formatNumber = (count: number | null) => (count === null ? NOTHING : formatCount(count));
+
+function CountsChart({ counts, earlier, end }: { counts: Counts; earlier: Counts | undefined; end: Date }) {
+  const { buckets } = counts;
+  const starts = useMemo(() => buckets.map(({ start }) => start), [buckets]);
+  const lines = useMemo(() => {
+    const made: Line[] = [
+      { label: 'Events', values: buckets.map(({ count }) => count), color: '--chart-1', shape: 'bars' },
+      { label: 'Unique users', values: buckets.map(({ unique_users }) => unique_users), color: '--chart-3' },
+    ];
+    if (earlier) {
+      const values = buckets.map((_, i) => earlier.buckets[i]?.count ?? null);
+      made.push({ label: 'Events, period before', values, color: '--chart-5', shape: 'dashed' });
+    }
+    return made;
+  }, [buckets, earlier]);
+  if (counts.count === 0) return <Nothing>No event in this range. Choose a longer one above.</Nothing>;
+  return <Chart label={`${counts.type} over time`} starts={starts} end={end} lines={lines} format={formatNumber} />;
+}
+
+/** How often each value of `data_index` occurs, the most frequent first, and the rest together. */
+function ByIndex({ counts }: { counts: Counts }) {
+  const { address, go } = usePlace();
+  const { groups = [], other } = counts;
+  if (groups.length === 0) return <Nothing>No event in this range.</Nothing>;
+  const hasOther = other !== undefined && other.labels > 0;
+  const most = Math.max(1, groups[0]?.count ?? 0, hasOther ? other.count : 0);
+  const rows = groups.map(({ data_index, ...figures }) => ({ label: data_index, ...figures, isOther: false }));
+  if (hasOther) rows.push({ ...other, label: `${formatCount(other.labels)} others`, isOther: true });
+  return (
+    <>
+      <table class="labels">
+        <thead>
+          <tr>
+            <th scope="col">data_index</th>
+            <th scope="col" class="wide">
+              <span class="unseen">Part of the most frequent</span>
+            </th>
+            <th scope="col" class="number">
+              Events
+            </th>
+            <th scope="col" class="number">
+              Users
+            </th>
+          </tr>
+        </thead>
+        <tbody>
+          {rows.map(({ label, count, unique_users, isOther }) => (
+            <tr key={`${isOther}${label}`}>
+              <th scope="row">
+                {isOther ? (
+                  label
+                ) : (
+                  <button type="button" class="plain" onClick={() => go({ label })} title="Show this one alone">
+                    {label || '(empty)'}
+                  </button>
+                )}
+              </th>
+              <td class="wide">
+                <Bar part={count / most} />
+              </td>
+              <td class="number">
+                <data value={String(count)}>{formatCount(count)}</data>
+              </td>
+              <td class="number">
+                <data value={String(unique_users)}>{formatCount(unique_users)}</data>
+              </td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+      {hasOther && address.top < 1000 && (
+        <button type="button" onClick={() => go({ top: Math.min(1000, address.top * 10) })}>
+          Show more
+        </button>
+      )}
+    </>
+  );
+}

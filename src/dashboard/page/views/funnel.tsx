@@ -1,0 +1,175 @@
+import { usePlace } from '../address.ts';
+import { useAnswer } from '../answer.ts';
+import type { Answers } from '../api.ts';
+import { TextFilter } from '../controls.tsx';
+import { Bar } from '../figures.tsx';
+import { formatCount, formatDuration, formatPart } from '../format.ts';
+import type { ShownRange } from '../shown-range.ts';
+import { Answered, Nothing } from '../states.tsx';
+
+/** How long a way through the funnel may take, as the reading route reads it. */
+const WITHIN = [
+  { name: '1h', label: '1 hour' },
+  { name: '1d', label: '1 day' },
+  { name: '7d', label: '7 days' },
+  { name: '30d', label: '30 days' },
+  { name: '365d', label: '1 year' },
+];
+
+/** The most steps that the reading route takes. */
+const MAX_STEPS = 20;
+
+interface FunnelProps {
+  readonly type: string;
+  /** Values of `data_index` that are offered as steps. */
+  readonly offered: readonly string[];
+  readonly range: ShownRange;
+}
+
+/** Who gets through steps in an order that is picked here. */
+export function Funnel({ type, offered, range: { from, to } }: FunnelProps) {
+  const { address, go } = usePlace();
+  const { steps, within, user } = address;
+  const asked = steps.length >= 2 ? { type, step: steps, from, to, within, user_id: user } : undefined;
+  const answer = useAnswer('/api/analytics/funnel', asked, JSON.stringify([type, steps, user]));
+  const rest = offered.filter((step) => !steps.includes(step));
+
+  const move = (from: number, to: number) => {
+    const next = [...steps];
+    next.splice(to, 0, ...next.splice(from, 1));
+    go({ steps: next });
+  };
+  return (
+    <section class="panel" aria-labelledby="funnel">
+      <h2 id="funnel">Funnel</h2>
+      <p class="quiet">Pick steps in their order: who did the first, then the second, and so on.</p>
+      <ol class="steps">
+        {steps.map((step, i) => (
+          // biome-ignore lint/suspicious/noArrayIndexKey: a step may be there twice, and its place is what it is
+          <li key={`${i} ${step}`}>
+            <span>{step || '(empty)'}</span>
+            <button type="button" aria-label={`Move ${step} up`} disabled={i === 0} onClick={() => move(i, i - 1)}>
+              ↑
+            </button>
+            <button
+              type="button"
+              aria-label={`Move ${step} down`}
+              disabled={i === steps.length - 1}
+              onClick={() => move(i, i + 1)}
+            >
+              ↓
+            </button>
+            <button
+              type="button"
+              aria-label={`Remove ${step}`}
+              onClick={() => go({ steps: steps.filter((_, other) => other !== i) })}
+            >
+              ×
+            </button>
+          </li>
+        ))}
+      </ol>
+      <div class="head">
+        {steps.length < MAX_STEPS && (
+          <>
+            <label>
+              Add a step{' '}
+              <select
+                value=""
+                onChange={(event) => {
+                  const place = Number(event.currentTarget.value);
+                  event.currentTarget.value = '';
+                  const step = rest[place];
+                  if (step !== undefined) go({ steps: [...steps, step] });
+                }}
+              >
+                <option value="">choose…</option>
+                {rest.map((step, place) => (
+                  <option key={step} value={String(place)}>
+                    {step || '(empty)'}
+                  </option>
+                ))}
+              </select>
+            </label>
+            <TextFilter
+              key={steps.length}
+              label="or type one"
+              value=""
+              placeholder="data_index"
+              onChosen={(step) => step !== '' && go({ steps: [...steps, step] })}
+            />
+          </>
+        )}
+        <label>
+          Within{' '}
+          <select value={within} onChange={(event) => go({ within: event.currentTarget.value })}>
+            {[...WITHIN, ...(WITHIN.some(({ name }) => name === within) ? [] : [{ name: within, label: within }])].map(
+              ({ name, label }) => (
+                <option key={name} value={name}>
+                  {label}
+                </option>
+              ),
+            )}
+          </select>
+        </label>
+        {steps.length > 0 && (
+          <button type="button" onClick={() => go({ steps: [] })}>
+            Remove all
+          </button>
+        )}
+      </div>
+      {asked ? (
+        <Answered answer={answer}>{(value) => <Steps funnel={value} />}</Answered>
+      ) : (
+        <Nothing>A funnel has two steps at least.</Nothing>
+      )}
+    </section>
+  );
+}
+
+function Steps({ funnel }: { funnel: Answers['/api/analytics/funnel'] }) {
+  return (
+    // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by keyboard
+    <section class="scroll" tabIndex={0} aria-label="Users by step">
+      <table class="labels">
+        <thead>
+          <tr>
+            <th scope="col">Step</th>
+            <th scope="col" class="wide">
+              <span class="unseen">Part of the first step</span>
+            </th>
+            <th scope="col" class="number">
+              Users
+            </th>
+            <th scope="col" class="number">
+              Of the first
+            </th>
+            <th scope="col" class="number">
+              Of the one before
+            </th>
+            <th scope="col" class="number">
+              Median time since it
+            </th>
+          </tr>
+        </thead>
+        <tbody>
+          {funnel.steps.map((step, i) => (
+            // biome-ignore lint/suspicious/noArrayIndexKey: a step may be there twice, and its place is what it is
+            <tr key={`${i} ${step.step}`}>
+              <th scope="row">{step.step || '(empty)'}</th>
+              <td class="wide">
+                <Bar part={step.conversion ?? 0} />
+              </td>
+              <td class="number">
+                <data value={String(step.users)}>{formatCount(step.users)}</data>
+              </td>
+              <td class="number">{formatPart(step.conversion)}</td>
+              <td class="number">{i === 0 ? '' : formatPart(step.conversion_from_previous)}</td>
+              <td class="number">{i === 0 ? '' : formatDuration(step.median_seconds)}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </section>
+  );
+}

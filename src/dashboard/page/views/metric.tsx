@@ -1,0 +1,253 @@
+import { useMemo } from 'preact/hooks';
+import { STATISTICS, type Statistic, usePlace } from '../address.ts';
+import { useAnswer } from '../answer.ts';
+import type { Answers } from '../api.ts';
+import { useCatalog } from '../catalog.ts';
+import { Chart, type Line } from '../chart.tsx';
+import { LabelFilter, NamePicker } from '../controls.tsx';
+import { Bar, Figure } from '../figures.tsx';
+import { formatCount, formatValue } from '../format.ts';
+import { extentOf, useShownRange } from '../shown-range.ts';
+import { Answered, Nothing } from '../states.tsx';
+import { periodBefore } from '../time.ts';
+
+type Series = Answers['/api/metrics/series'];
+
+/** What a statistic is called where people read it. */
+const TITLES: Record<Statistic, string> = {
+  avg: 'Average',
+  p50: 'Median (p50)',
+  p95: 'p95',
+  p99: 'p99',
+  min: 'Min',
+  max: 'Max',
+  count: 'Count',
+};
+
+/** How many labels have a line of their own. */
+const MAX_LINES = 5;
+
+/** One metric over time. */
+export function MetricView() {
+  const { address, go } = usePlace();
+  const { metrics } = useCatalog();
+  const name = address.name ?? metrics[0]?.name;
+  const listed = metrics.filter((metric) => metric.name === name);
+  const range = useShownRange(extentOf(listed));
+  const { from, to, interval } = range;
+  const { zone: tz, user, label, compare, split } = address;
+  const asked = name === undefined ? undefined : { name, user_id: user, data_string: label };
+  const subject = JSON.stringify(asked);
+  const before = compare ? periodBefore(range) : undefined;
+
+  const series = useAnswer('/api/metrics/series', asked && { ...asked, from, to, interval, tz }, subject);
+  const whole = useAnswer('/api/metrics/series', asked && { ...asked, from, to, tz }, subject);
+  const earlier = useAnswer('/api/metrics/series', before && asked && { ...asked, ...before, interval, tz }, subject);
+  const wholeEarlier = useAnswer('/api/metrics/series', before && asked && { ...asked, ...before, tz }, subject);
+  const top = address.top;
+  const labels = useAnswer(
+    '/api/metrics/series',
+    asked && { ...asked, from, to, tz, group_by: 'data_string', top },
+    subject,
+  );
+  const lines = useAnswer(
+    '/api/metrics/series',
+    split && asked && { ...asked, from, to, interval, tz, group_by: 'data_string', top: MAX_LINES },
+    subject,
+  );
+
+  if (name === undefined) return <Nothing>No metric has been recorded yet.</Nothing>;
+  return (
+    <>
+      <section class="panel" aria-labelledby="name">
+        <div class="head">
+          <h2 id="name">{name}</h2>
+          <NamePicker label="Metric" name={name} names={metrics.map((metric) => metric.name)} />
+          <LabelFilter label="data_string" />
+          <label class="check">
+            <input type="checkbox" checked={compare} onChange={() => go({ compare: !compare })} /> Compare with the
+            period before
+          </label>
+          <label>
+            Lines by data_string{' '}
+            <select
+              value={split ?? ''}
+              onChange={(event) => go({ split: STATISTICS.find((one) => one === event.currentTarget.value) })}
+            >
+              <option value="">none</option>
+              {STATISTICS.map((statistic) => (
+                <option key={statistic} value={statistic}>
+                  {TITLES[statistic]}
+                </option>
+              ))}
+            </select>
+          </label>
+        </div>
+        <Answered answer={whole}>
+          {(value) => <Totals now={value} before={compare ? (wholeEarlier.value ?? null) : undefined} />}
+        </Answered>
+        {split ? (
+          <Answered answer={lines}>
+            {(value) => <LabelChart key={split} series={value} statistic={split} end={to} />}
+          </Answered>
+        ) : (
+          <Answered answer={series}>
+            {(value) => <Values series={value} earlier={compare ? earlier.value : undefined} end={to} />}
+          </Answered>
+        )}
+      </section>
+      <section class="panel" aria-labelledby="by-label">
+        <h2 id="by-label">By data_string</h2>
+        <Answered answer={labels}>{(value) => <ByLabel series={value} />}</Answered>
+      </section>
+    </>
+  );
+}
+
+/** The figures of the whole range; `before` is null while the period before is not known yet. */
+function Totals({ now, before }: { now: Series; before: Series | null | undefined }) {
+  const bucket = now.buckets[0];
+  const old = before?.buckets[0];
+  const count = (value: number | null) => (value === null ? '–' : formatCount(value));
+  return (
+    <dl class="figures">
+      {STATISTICS.map((statistic) => (
+        <Figure
+          key={statistic}
+          label={TITLES[statistic]}
+          value={bucket?.[statistic] ?? (statistic === 'count' ? 0 : null)}
+          format={statistic === 'count' ? count : formatValue}
+          before={before === undefined ? undefined : (old?.[statistic] ?? (statistic === 'count' ? 0 : null))}
+        />
+      ))}
+    </dl>
+  );
+}
+
+function Values({ series, earlier, end }: { series: Series; earlier: Series | undefined; end: Date }) {
+  const { buckets } = series;
+  const starts = useMemo(() => buckets.map(({ start }) => start), [buckets]);
+  const lines = useMemo(() => {
+    const of = (statistic: Statistic) => buckets.map((bucket) => bucket[statistic]);
+    const made: Line[] = [
+      { label: 'max', values: of('max'), color: '--chart-4', shape: 'edge' },
+      { label: 'min', values: of('min'), color: '--chart-4', shape: 'edge' },
+      { label: 'avg', values: of('avg'), color: '--chart-1' },
+      { label: 'p50', values: of('p50'), color: '--chart-2' },
+      { label: 'p95', values: of('p95'), color: '--chart-3' },
+      { label: 'p99', values: of('p99'), color: '--chart-5' },
+    ];
+    if (earlier) {
+      const values = buckets.map((_, i) => earlier.buckets[i]?.avg ?? null);
+      made.push({ label: 'avg, period before', values, color: '--chart-1', shape: 'dashed' });
+    }
+    return made;
+  }, [buckets, earlier]);
+  if (!buckets.some(({ count }) => count > 0))
+    return <Nothing>No value in this range. Choose a longer one above.</Nothing>;
+  return (
+    <Chart
+      label={`${series.name} over time`}
+      starts={starts}
+      end={end}
+      lines={lines}
+      band={[0, 1]}
+      format={formatValue}
+    />
+  );
+}
+
+const LINE_COLORS = ['--chart-1', '--chart-2', '--chart-3', '--chart-5', '--chart-6'] as const;
+
+/** One statistic of the most frequent labels. */
+function LabelChart({ series, statistic, end }: { series: Series; statistic: Statistic; end: Date }) {
+  const { buckets, groups = [] } = series;
+  const starts = useMemo(() => buckets.map(({ start }) => start), [buckets]);
+  const lines = useMemo(
+    () =>
+      groups.map(
+        (group, i): Line => ({
+          label: group.data_string,
+          values: group.buckets.map((bucket) => bucket[statistic]),
+          color: LINE_COLORS[i] ?? '--chart-4',
+        }),
+      ),
+    [groups, statistic],
+  );
+  if (groups.length === 0) return <Nothing>No value in this range. Choose a longer one above.</Nothing>;
+  return (
+    <Chart
+      label={`${TITLES[statistic]} of ${series.name} by data_string`}
+      starts={starts}
+      end={end}
+      lines={lines}
+      format={formatValue}
+    />
+  );
+}
+
+/** The labels of a metric with their figures. */
+function ByLabel({ series }: { series: Series }) {
+  const { address, go } = usePlace();
+  const { groups = [], other } = series;
+  if (groups.length === 0) return <Nothing>No value in this range.</Nothing>;
+  const most = Math.max(1, ...groups.map(({ buckets }) => buckets[0]?.count ?? 0), other?.buckets[0]?.count ?? 0);
+  const rows = groups.map(({ data_string, buckets }) => ({ label: data_string, figures: buckets[0], isOther: false }));
+  if (other && other.labels > 0) {
+    rows.push({ label: `${formatCount(other.labels)} others`, figures: other.buckets[0], isOther: true });
+  }
+  return (
+    <>
+      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by keyboard */}
+      <section class="scroll" tabIndex={0} aria-label="Figures by data_string">
+        <table class="labels">
+          <thead>
+            <tr>
+              <th scope="col">data_string</th>
+              <th scope="col" class="wide">
+                <span class="unseen">Part of the most frequent</span>
+              </th>
+              {STATISTICS.map((statistic) => (
+                <th scope="col" class="number" key={statistic}>
+                  {TITLES[statistic]}
+                </th>
+              ))}
+            </tr>
+          </thead>
+          <tbody>
+            {rows.map(({ label, figures, isOther }) => (
+              <tr key={`${isOther}${label}`}>
+                <th scope="row">
+                  {isOther ? (
+                    label
+                  ) : (
+                    <button type="button" class="plain" onClick={() => go({ label })} title="Show this one alone">
+                      {label}
+                    </button>
+                  )}
+                </th>
+                <td class="wide">
+                  <Bar part={(figures?.count ?? 0) / most} />
+                </td>
+                {STATISTICS.map((statistic) => (
+                  <td class="number" key={statistic}>
+                    <data value={String(figures?.[statistic])}>
+                      {statistic === 'count'
+                        ? formatCount(figures?.count ?? 0)
+                        : formatValue(figures?.[statistic] ?? null)}
+                    </data>
+                  </td>
+                ))}
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </section>
+      {other && other.labels > 0 && address.top < 1000 && (
+        <button type="button" onClick={() => go({ top: Math.min(1000, address.top * 10) })}>
+          Show more
+        </button>
+      )}
+    </>
+  );
+}

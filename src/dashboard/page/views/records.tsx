@@ -1,0 +1,239 @@
+import { Fragment } from 'preact';
+import { useContext, useEffect, useMemo, useRef, useState } from 'preact/hooks';
+import { type RecordKind, usePlace } from '../address.ts';
+import { AskingContext, useAnswer } from '../answer.ts';
+import { ask, Failed, type LogRecord, type Query } from '../api.ts';
+import { useCatalog } from '../catalog.ts';
+import { LabelFilter, TextFilter } from '../controls.tsx';
+import { Download } from '../download.tsx';
+import { formatCount, formatTime, formatValue } from '../format.ts';
+import { extentOf, useShownRange } from '../shown-range.ts';
+import { Answered, Failure, Nothing } from '../states.tsx';
+import { type Tail, useTail } from '../tail.ts';
+
+/** Records of a page. */
+const PAGE = 100;
+
+/** What the reading routes call the name and the label of a record. */
+const FIELDS = {
+  metrics: { name: 'name', label: 'data_string', title: 'Metric' },
+  analytics: { name: 'type', label: 'data_index', title: 'Type' },
+} as const;
+
+/** The rows themselves. */
+export function Records() {
+  const { address, go } = usePlace();
+  const catalog = useCatalog();
+  const { kind, live, user } = address;
+  const fields = FIELDS[kind];
+  const names = kind === 'metrics' ? catalog.metrics.map(({ name }) => name) : catalog.types.map(({ type }) => type);
+
+  const filter: Query = { [fields.name]: address.name, [fields.label]: address.label, user_id: user };
+  const moving = useShownRange(extentOf([...catalog.metrics, ...catalog.types]));
+  const subject = JSON.stringify([kind, filter, live, address.range, address.from, address.to]);
+  const older = useOlder(kind, subject);
+  // pages that are shown together must be of the same range
+  const held = useRef({ subject, range: moving });
+  if (older.records.length === 0 || held.current.subject !== subject) held.current = { subject, range: moving };
+  const { from, to } = held.current.range;
+  // a row without a time of its own happened when it came: after the moment at which the range ends
+  const range = live ? { from } : { from, to };
+  const query = { ...filter, ...range };
+
+  const isHeld = live || older.records.length > 0;
+  const first = useAnswer(`/api/records/${kind}`, { ...query, limit: PAGE }, subject, isHeld);
+  const tail = useTail(live ? `/api/records/${kind}/tail` : undefined, filter, first.retry);
+  const cursor = older.cursor === undefined ? first.value?.next_cursor : older.cursor;
+
+  const records = useMemo(
+    () => newestFirst([...tail.records, ...(first.value?.records ?? []), ...older.records]),
+    [tail.records, first.value, older.records],
+  );
+  return (
+    <section class="panel" aria-labelledby="records">
+      <div class="head">
+        <h2 id="records">Records</h2>
+        <label>
+          Kind{' '}
+          <select
+            value={kind}
+            onChange={(event) =>
+              go({
+                kind: event.currentTarget.value === 'analytics' ? 'analytics' : 'metrics',
+                name: undefined,
+                label: undefined,
+              })
+            }
+          >
+            <option value="metrics">Metrics</option>
+            <option value="analytics">Events</option>
+          </select>
+        </label>
+        <TextFilter
+          key={kind}
+          label={fields.title}
+          value={address.name ?? ''}
+          placeholder="all"
+          choices={names}
+          onChosen={(name) => go({ name: name === '' ? undefined : name })}
+        />
+        <LabelFilter label={fields.label} />
+        <label class="check">
+          <input type="checkbox" checked={live} onChange={() => go({ live: !live })} /> Live
+        </label>
+        <Download path={`/api/export/${kind}`} query={{ ...query, format: 'csv', formulas: 'escape' }} name={kind} />
+      </div>
+      {live && <TailState tail={tail} />}
+      <Answered answer={first}>
+        {() =>
+          records.length === 0 ? (
+            <Nothing>No row in this range passes these filters.</Nothing>
+          ) : (
+            <>
+              <Rows kind={kind} records={records} zone={address.zone} />
+              {older.failure && <Failure failure={older.failure} retry={() => cursor && older.load(cursor, query)} />}
+              {cursor && (
+                <button type="button" disabled={older.isLoading} onClick={() => older.load(cursor, query)}>
+                  {older.isLoading ? 'Reading…' : 'Older rows'}
+                </button>
+              )}
+            </>
+          )
+        }
+      </Answered>
+    </section>
+  );
+}
+
+/** Each record once: the one with the greatest id first, which was stored last. */
+function newestFirst(records: readonly LogRecord[]): LogRecord[] {
+  const byId = new Map(records.map((record) => [record.id, record]));
+  return [...byId.values()].sort((a, b) => (a.id < b.id ? 1 : -1));
+}
+
+/** Whether new rows arrive, said so that it is also heard. */
+function TailState({ tail }: { tail: Tail }) {
+  const { state, records, skipped, failure } = tail;
+  const said =
+    state === 'open'
+      ? `Live: ${formatCount(records.length)} new ${records.length === 1 ? 'row' : 'rows'}.`
+      : state === 'connecting'
+        ? 'Connecting…'
+        : `Not live${failure ? `: ${failure.message}` : '.'}`;
+  return (
+    <p class={`live ${state}`} role="status">
+      <span class="lamp" aria-hidden="true" />
+      {said}
+      {skipped > 0 && ` ${formatCount(skipped)} came too fast to be shown here; they are recorded all the same.`}
+    </p>
+  );
+}
+
+/** Pages behind the first one. They are forgotten when another subject is asked for. */
+function useOlder(kind: RecordKind, subject: string) {
+  const { token, onUnauthorized } = useContext(AskingContext);
+  const none = { subject, records: [] as readonly LogRecord[], cursor: undefined as string | null | undefined };
+  const [known, setKnown] = useState(none);
+  const [failure, setFailure] = useState<Failed>();
+  const [isLoading, setLoading] = useState(false);
+  const abort = useRef<AbortController | undefined>(undefined);
+
+  // biome-ignore lint/correctness/useExhaustiveDependencies: what was asked of another subject is of no use
+  useEffect(() => {
+    setFailure(undefined);
+    setLoading(false);
+    return () => abort.current?.abort();
+  }, [subject]);
+
+  const load = async (cursor: string, query: Query) => {
+    const asked = new AbortController();
+    abort.current = asked;
+    setLoading(true);
+    try {
+      const page = await ask(`/api/records/${kind}`, { ...query, limit: PAGE, cursor }, token, asked.signal);
+      setKnown((before) => ({
+        subject,
+        records: [...(before.subject === subject ? before.records : []), ...page.records],
+        cursor: page.next_cursor,
+      }));
+      setFailure(undefined);
+    } catch (error) {
+      if (asked.signal.aborted) return;
+      if (error instanceof Failed && error.status === 401) onUnauthorized(error.message);
+      setFailure(error instanceof Failed ? error : new Failed(0, 'The answer could not be read', String(error)));
+    }
+    setLoading(false);
+  };
+  const { records, cursor } = known.subject === subject ? known : none;
+  return { records, cursor, failure, isLoading, load: (at: string, query: Query) => void load(at, query) };
+}
+
+interface RowsProps {
+  readonly kind: RecordKind;
+  readonly records: readonly LogRecord[];
+  readonly zone: string;
+}
+
+function Rows({ kind, records, zone }: RowsProps) {
+  const [opened, setOpened] = useState<string>();
+  const isMetric = kind === 'metrics';
+  return (
+    // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by keyboard
+    <section class="scroll" tabIndex={0} aria-label="Rows, the newest first">
+      <table class="records">
+        <thead>
+          <tr>
+            <th scope="col">
+              <span class="unseen">The whole row</span>
+            </th>
+            <th scope="col">Happened ({zone})</th>
+            <th scope="col">User</th>
+            <th scope="col">{FIELDS[kind].title}</th>
+            <th scope="col" class={isMetric ? 'number' : undefined}>
+              {isMetric ? 'Value' : 'data_index'}
+            </th>
+            <th scope="col">{isMetric ? 'data_string' : 'Data'}</th>
+          </tr>
+        </thead>
+        <tbody>
+          {records.map((record) => (
+            <Fragment key={record.id}>
+              <tr data-id={record.id}>
+                <td>
+                  <button
+                    type="button"
+                    aria-expanded={opened === record.id}
+                    aria-label={`JSON of the row ${record.id}`}
+                    onClick={() => setOpened(opened === record.id ? undefined : record.id)}
+                  >
+                    JSON
+                  </button>
+                </td>
+                <td class="time">{formatTime(new Date(record.timestamp), zone, 'millisecond')}</td>
+                <td>{record.user_id}</td>
+                <td>{isMetric ? record.metric_name : record.type}</td>
+                <td class={isMetric ? 'number' : undefined}>
+                  {isMetric ? (
+                    <data value={String(record.metric_value)}>{formatValue(record.metric_value ?? null)}</data>
+                  ) : (
+                    record.data_index
+                  )}
+                </td>
+                <td class="long">{isMetric ? record.data_string : JSON.stringify(record.data)}</td>
+              </tr>
+              {opened === record.id && (
+                <tr class="opened">
+                  <td colSpan={6}>
+                    <pre>
+                      <code>{JSON.stringify(record, null, 2)}</code>
+                    </pre>
+                  </td>
+                </tr>
+              )}
+            </Fragment>
+          ))}
+        </tbody>
+      </table>
+    </section>
+  );
+}

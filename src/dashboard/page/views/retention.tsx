@@ -1,0 +1,99 @@
+import { usePlace } from '../address.ts';
+import { useAnswer } from '../answer.ts';
+import type { Answers } from '../api.ts';
+import { formatCount, formatPart, formatTime } from '../format.ts';
+import type { ShownRange } from '../shown-range.ts';
+import { Answered, Nothing } from '../states.tsx';
+
+/** How many days are looked at. */
+const DAYS = 14;
+
+interface RetentionProps {
+  readonly type: string;
+  /** Values of `data_index` that are offered. */
+  readonly offered: readonly string[];
+  readonly range: ShownRange;
+}
+
+/** How many of those who did a step on a day came back on the days after it. */
+export function Retention({ type, offered, range: { from, to } }: RetentionProps) {
+  const { address, go } = usePlace();
+  const { retention, user, zone: tz } = address;
+  const step = retention ?? offered[0];
+  const asked = step === undefined ? undefined : { type, step, from, to, tz, days: DAYS, user_id: user };
+  const answer = useAnswer('/api/analytics/retention', asked, JSON.stringify([type, step, user]));
+  return (
+    <section class="panel" aria-labelledby="retention">
+      <h2 id="retention">Retention</h2>
+      <p class="quiet">
+        Of the users who did the step for the first time in this range on a day: how many had any event of this type on
+        the days after it.
+      </p>
+      <div class="head">
+        <label>
+          Step{' '}
+          <select value={step ?? ''} onChange={(event) => go({ retention: event.currentTarget.value })}>
+            {[...new Set([...(step === undefined ? [] : [step]), ...offered])].map((one) => (
+              <option key={one} value={one}>
+                {one || '(empty)'}
+              </option>
+            ))}
+          </select>
+        </label>
+      </div>
+      {asked ? (
+        <Answered answer={answer}>{(value) => <Cohorts retention={value} />}</Answered>
+      ) : (
+        <Nothing>No event in this range.</Nothing>
+      )}
+    </section>
+  );
+}
+
+function Cohorts({ retention }: { retention: Answers['/api/analytics/retention'] }) {
+  const { address } = usePlace();
+  const cohorts = retention.cohorts.filter(({ users }) => users > 0).toReversed();
+  if (cohorts.length === 0) return <Nothing>Nobody did this step in this range.</Nothing>;
+  const days = Math.max(1, ...cohorts.map(({ returned }) => returned.findLastIndex((users) => users !== null) + 1));
+  return (
+    // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by keyboard
+    <section class="scroll tall" tabIndex={0} aria-label="Users who came back, by day">
+      <table class="cohorts">
+        <thead>
+          <tr>
+            <th scope="col">Day</th>
+            <th scope="col" class="number">
+              Users
+            </th>
+            {Array.from({ length: days }, (_, i) => i + 1).map((day) => (
+              <th scope="col" class="number" key={day}>
+                +{day} d
+              </th>
+            ))}
+          </tr>
+        </thead>
+        <tbody>
+          {cohorts.map(({ start, users, returned }) => (
+            <tr key={start}>
+              <th scope="row">{formatTime(new Date(start), address.zone, 'day')}</th>
+              <td class="number">
+                <data value={String(users)}>{formatCount(users)}</data>
+              </td>
+              {returned.slice(0, days).map((back, i) => (
+                <td
+                  // biome-ignore lint/suspicious/noArrayIndexKey: the place is the day
+                  key={i}
+                  class="number cell"
+                  title={back === null ? 'not over yet' : `${back} of ${users} users`}
+                  style={{ '--part': back === null ? '0%' : `${Math.round((back / users) * 100)}%` }}
+                >
+                  {back === null ? '' : <data value={String(back)}>{formatPart(back / users)}</data>}
+                </td>
+              ))}
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </section>
+  );
+}

@@ -1,0 +1,68 @@
+import { useState } from 'preact/hooks';
+import { ask, Failed } from '../api.ts';
+import { keepToken } from '../session.ts';
+
+interface SignInProps {
+  /** Why the session that there was is over. */
+  readonly reason: string | undefined;
+  readonly onSignedIn: () => void;
+}
+
+/** Takes a token, and lets the server say whether it is good before it is kept. */
+export function SignIn({ reason, onSignedIn }: SignInProps) {
+  const [token, setToken] = useState('');
+  const [failure, setFailure] = useState<Failed>();
+  const [isAsking, setAsking] = useState(false);
+
+  const signIn = async (event: SubmitEvent) => {
+    event.preventDefault();
+    // what people paste often has the name of the scheme before it, or a line break in it
+    const pasted = token.replace(/^\s*bearer\s+/i, '').replace(/\s+/g, '');
+    if (pasted === '') return;
+    setAsking(true);
+    try {
+      await ask('/api/status', {}, pasted, AbortSignal.timeout(20_000));
+      keepToken(pasted);
+      onSignedIn();
+    } catch (error) {
+      setFailure(error instanceof Failed ? error : new Failed(0, 'This is no token', 'A token has three parts.'));
+      setAsking(false);
+    }
+  };
+  const said = failure ? `${failure.message}. ${failure.hint}` : reason;
+  return (
+    <main class="sign-in">
+      <form class="panel" onSubmit={(event) => void signIn(event)}>
+        <h1>rawlog</h1>
+        {said && (
+          <p class="failure" role="alert">
+            {reason && !failure && <b>The session is over. </b>}
+            {said}
+          </p>
+        )}
+        <label>
+          Token
+          <input
+            type="password"
+            name="token"
+            value={token}
+            autocomplete="off"
+            spellcheck={false}
+            required
+            onInput={(event) => setToken(event.currentTarget.value)}
+          />
+        </label>
+        <button type="submit" class="primary" disabled={isAsking}>
+          {isAsking ? 'Asking the server…' : 'Sign in'}
+        </button>
+        <p class="quiet">
+          A token of your product shows your own rows, one with the role <code>admin</code> those of all users. It is
+          kept in this tab alone, until you close it. On the server, this prints a link that signs you in:
+        </p>
+        <pre>
+          <code>rawlog token --sub me --role admin --link</code>
+        </pre>
+      </form>
+    </main>
+  );
+}

@@ -1,0 +1,200 @@
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
+import axe from 'axe-core';
+import type { Browser, Page } from 'playwright-core';
+import { noBrowser, startBrowser } from '../harness/browser.ts';
+import { post } from '../harness/client.ts';
+import { type Dashboard, openDashboard, settled, signedIn } from '../harness/dashboard.ts';
+import { recordProduct } from '../harness/product.ts';
+import { startTarget, type Target, UNLIMITED } from '../harness/target.ts';
+import { token } from '../harness/tokens.ts';
+
+const VIEWS = {
+  overview: '/?range=7d',
+  metric: '/?view=metric&name=page_load_time&range=7d&compare=1',
+  'metric by label': '/?view=metric&name=page_load_time&range=7d&split=p95',
+  event: '/?view=event&name=tutorial_step&range=7d&step=step_1&step=step_2&retention=step_1',
+  records: '/?view=records&kind=analytics&range=7d&live=1',
+  'no rows': '/?view=metric&name=never_recorded',
+  custom: '/?from=2026-03-01T00:00:00Z&to=2026-03-02T00:00:00Z',
+  forbidden: '/?user=someone-else',
+};
+
+let target: Target;
+let browser: Browser;
+beforeAll(async () => {
+  if (noBrowser) return;
+  [target, browser] = await Promise.all([startTarget(), startBrowser()]);
+  await recordProduct(target, { users: 6, days: 6, rowsPerDay: 8 });
+  await post(target, '/log_raw_metric', '{}');
+});
+afterAll(async () => {
+  await browser?.close();
+  await target?.stop();
+});
+
+/** What the checker finds wrong in the page as it is, by WCAG 2.2 A and AA and its own best practices. */
+async function findings(page: Page): Promise<string[]> {
+  await page.evaluate(axe.source);
+  const { violations } = (await page.evaluate(
+    `axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] })`,
+  )) as axe.AxeResults;
+  return violations.map(({ id, impact, nodes }) => `${impact} ${id}: ${nodes.map(({ html }) => html).join(' | ')}`);
+}
+
+/** How far the page is wider than its window, in pixels. */
+const excess = (page: Page) =>
+  page.evaluate('document.documentElement.scrollWidth - document.documentElement.clientWidth');
+
+describe.skipIf(noBrowser !== undefined)('whoever uses it', () => {
+  for (const [colorScheme, width] of [
+    ['light', 1280],
+    ['dark', 360],
+  ] as const) {
+    test(`the checker finds nothing wrong: ${colorScheme}, ${width} px wide, nor is a view wider`, async () => {
+      const options = { colorScheme, viewport: { width, height: 800 } };
+      const { page } = await openDashboard(browser, target, options);
+      expect(await findings(page)).toEqual([]);
+      await page.fill('input[name=token]', 'x');
+      await page.click('button[type=submit]');
+      await page.waitForSelector('[role=alert]');
+      expect(await findings(page)).toEqual([]);
+      await page.context().close();
+
+      const admin = await signedIn(browser, target, undefined, options);
+      const user = await signedIn(browser, target, { sub: 'user-1' }, options);
+      for (const [name, path] of Object.entries(VIEWS)) {
+        const { page: at, visit }: Dashboard = name === 'forbidden' ? user : admin;
+        await visit(path);
+        for (const summary of await at.locator('summary').all()) await summary.click();
+        if (name === 'records') await at.locator('tr button').first().click();
+        await settled(at);
+        expect({ name, excess: await excess(at) }).toEqual({ name, excess: 0 });
+        expect({ name, found: await findings(at) }).toEqual({ name, found: [] });
+      }
+      await Promise.all([admin.page.context().close(), user.page.context().close()]);
+    }, 120_000);
+  }
+
+  test('the empty page and the one without a server pass as well', async () => {
+    const empty = await startTarget({ ...UNLIMITED });
+    const { page } = await signedIn(browser, empty, { sub: 'first' });
+    await page.waitForSelector('.empty');
+    expect(await findings(page)).toEqual([]);
+    await empty.stop();
+    await page.click('text=Refresh now');
+    await page.waitForSelector('.unreached');
+    expect(await findings(page)).toEqual([]);
+    await page.context().close();
+  });
+
+  test('everything can be done by keyboard alone', async () => {
+    const { page } = await openDashboard(browser, target);
+    const { keyboard } = page;
+    const focused = () => page.locator(':focus');
+    /** Goes on by Tab until the focus is on what has this name. */
+    const tabTo = async (selector: string) => {
+      for (let i = 0; i < 60; i++) {
+        await keyboard.press('Tab');
+        if (await focused().and(page.locator(selector)).count()) return;
+      }
+      throw new Error(`Tab does not lead to ${selector}`);
+    };
+    await tabTo('input[name=token]');
+    await keyboard.insertText(await token({ sub: 'ada', role: 'admin' }));
+    await keyboard.press('Enter');
+    await page.waitForSelector('header');
+    await settled(page);
+
+    await tabTo('.skip');
+    await keyboard.press('Enter');
+    expect(await focused().getAttribute('id')).toBe('content');
+    await page.goto(`${target.url}/?range=7d&tz=UTC`);
+    await settled(page);
+    await tabTo('nav a:has-text("Metrics")');
+    await keyboard.press('Enter');
+    await settled(page);
+
+    // the outline of the focus can be seen
+    await tabTo('.plot');
+    expect(await page.evaluate('getComputedStyle(document.activeElement).outlineStyle')).toBe('solid');
+    await keyboard.press('ArrowRight');
+    const first = await page.textContent('.pointed');
+    expect(first).toMatch(/^\d{4}-\d\d-\d\d \d\d:\d\d, max /);
+    await keyboard.press('ArrowRight');
+    expect(await page.textContent('.pointed')).not.toBe(first);
+    await keyboard.press('+');
+    await page.waitForURL(/from=/);
+    const from = new URL(page.url()).searchParams.get('from') ?? '';
+    await keyboard.press('Shift+ArrowLeft');
+    await page.waitForURL((url) => (url.searchParams.get('from') ?? '') < from);
+
+    await page.goto(`${target.url}/?view=event&name=tutorial_step&range=7d`);
+    await settled(page);
+    for (const step of ['step_1', 'step_2']) {
+      await tabTo('label:has-text("or type one") input');
+      await keyboard.type(step);
+      await keyboard.press('Enter');
+      await page.locator('.steps li', { hasText: step }).waitFor();
+    }
+    await page.waitForSelector('section[aria-label="Users by step"]');
+
+    await page.goto(`${target.url}/?view=records&range=7d`);
+    await settled(page);
+    await tabTo('tr[data-id] button');
+    await keyboard.press('Enter');
+    await page.waitForSelector('.opened code');
+    await page.context().close();
+  });
+
+  test('light and dark follow the system, or what is chosen in this browser', async () => {
+    const { page } = await signedIn(browser, target, undefined, { colorScheme: 'light' });
+    const background = () => page.evaluate('getComputedStyle(document.documentElement).backgroundColor');
+    const [light, dark] = ['rgb(244, 245, 244)', 'rgb(16, 21, 19)'];
+    expect(await background()).toBe(light);
+    await page.emulateMedia({ colorScheme: 'dark' });
+    expect(await background()).toBe(dark);
+    await page.getByRole('combobox', { name: 'Colours' }).selectOption('light');
+    expect(await background()).toBe(light);
+    await page.emulateMedia({ colorScheme: 'light' });
+    await page.getByRole('combobox', { name: 'Colours' }).selectOption('dark');
+    await page.reload();
+    await page.waitForSelector('header');
+    expect(await background()).toBe(dark);
+    await page.context().close();
+  });
+
+  test('a finger moves a chart on a phone', async () => {
+    const { page, visit } = await signedIn(browser, target, undefined, {
+      viewport: { width: 390, height: 800 },
+      hasTouch: true,
+      isMobile: true,
+    });
+    await visit('/?view=event&name=page_view&range=7d');
+    const box = await page.locator('.plot .u-over').first().boundingBox();
+    if (!box) throw new Error('there is no plot');
+    const client = await page.context().newCDPSession(page);
+    const touch = (type: 'touchStart' | 'touchMove' | 'touchEnd', x: number) =>
+      client.send('Input.dispatchTouchEvent', {
+        type,
+        touchPoints: type === 'touchEnd' ? [] : [{ x, y: box.y + box.height / 2 }],
+      });
+    await touch('touchStart', box.x + 50);
+    for (let x = 60; x <= 200; x += 20) await touch('touchMove', box.x + x);
+    await touch('touchEnd', 0);
+    await page.waitForURL(/from=/);
+    const { searchParams } = new URL(page.url());
+    expect(Date.parse(searchParams.get('to') ?? '')).toBeLessThan(Date.now() - 86_400_000);
+    await page.context().close();
+  });
+
+  test('the page asks nobody but its own server', async () => {
+    const { page, requested, visit, complaints } = await signedIn(browser, target);
+    for (const path of Object.values(VIEWS)) await visit(path);
+    expect(requested.length).toBeGreaterThan(20);
+    for (const address of requested) expect(new URL(address).origin).toBe(target.url);
+    // the reading routes and the page's own files, nothing else
+    for (const address of requested) expect(new URL(address).pathname).toMatch(/^\/(api\/.+|assets\/.+)?$/);
+    expect(complaints).toEqual([]);
+    await page.context().close();
+  });
+});

@@ -1,0 +1,362 @@
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
+import type { Browser, Page } from 'playwright-core';
+import { noBrowser, startBrowser } from '../harness/browser.ts';
+import { ANALYTICS, METRIC, post } from '../harness/client.ts';
+import { type Dashboard, figures, openDashboard, settled, signedIn } from '../harness/dashboard.ts';
+import { recordProduct } from '../harness/product.ts';
+import { runCli, SECRET, startTarget, type Target, temporaryFolder, UNLIMITED } from '../harness/target.ts';
+import { secondsFromNow, token } from '../harness/tokens.ts';
+
+let target: Target;
+let browser: Browser;
+beforeAll(async () => {
+  if (noBrowser) return;
+  [target, browser] = await Promise.all([startTarget(), startBrowser()]);
+  await recordProduct(target, { users: 4, days: 4, rowsPerDay: 6 });
+});
+afterAll(async () => {
+  await browser?.close();
+  await target?.stop();
+});
+
+/** The parameters of the address that the page is at. */
+const query = (page: Page) => new URL(page.url()).searchParams;
+
+/** Records a metric as the user `ada`, and gives its id. */
+async function record(where: Target, body: object = METRIC): Promise<string> {
+  const path = 'type' in body ? '/log_raw_analytics' : '/log_raw_metric';
+  return (await post(where, path, body, { authorization: `Bearer ${await token({ sub: 'ada' })}` })).body;
+}
+
+describe.skipIf(noBrowser !== undefined)('signing in', () => {
+  test('by a token that is pasted; a wrong one is refused with the reason', async () => {
+    const { page } = await openDashboard(browser, target);
+    await page.fill('input[name=token]', 'no.token.atall');
+    await page.click('button[type=submit]');
+    expect(await page.locator('[role=alert]').textContent()).toContain('Invalid token');
+    await page.fill('input[name=token]', `Bearer ${await token({ sub: 'ada', role: 'admin' })}\n`);
+    await page.click('button[type=submit]');
+    await page.waitForSelector('header');
+    expect(await page.textContent('header')).toContain('ada admin');
+    await page.context().close();
+  });
+
+  test('by a link, whose token is gone from the address and from the history at once', async () => {
+    const { page, requested, complaints } = await openDashboard(browser, target);
+    const { stdout } = await runCli(['token', '--sub', 'ada', '--role', 'admin', '--link', target.url], {
+      env: { JWT_SECRET: SECRET },
+    });
+    const [, secret = ''] = stdout.trim().split('#token=');
+    expect(secret.split('.')).toHaveLength(3);
+    // in a tab that has the page already, and anew
+    for (const address of [stdout.trim(), `${target.url}/swagger`, stdout.trim()]) await page.goto(address);
+    await page.waitForSelector('header');
+    await settled(page);
+    expect(page.url()).not.toContain('token');
+    await page.goBack();
+    expect(page.url()).toBe(`${target.url}/swagger`);
+    await page.goBack();
+    expect(page.url()).not.toContain('token');
+    for (const address of requested) expect(address).not.toContain(secret.split('.')[2] ?? '');
+    expect(complaints).toEqual([]);
+    await page.context().close();
+  });
+
+  test('holds for the tab alone: nothing is kept beside its session', async () => {
+    const { page } = await signedIn(browser, target);
+    await page.reload();
+    await page.waitForSelector('header');
+    const kept = await page.evaluate('JSON.stringify([localStorage, document.cookie])');
+    expect(kept).toBe('[{},""]');
+    const other = await page.context().newPage();
+    await other.goto(`${target.url}/`);
+    await other.waitForSelector('input[name=token]');
+    await page.click('text=Sign out');
+    await page.waitForSelector('input[name=token]');
+    await page.reload();
+    await page.waitForSelector('input[name=token]');
+    expect(await page.evaluate('sessionStorage.length')).toBe(0);
+    await page.context().close();
+  });
+
+  test('ends when the token expires, with the reason, and goes on at the same place', async () => {
+    const { page } = await signedIn(browser, target, { sub: 'ada', role: 'admin', exp: secondsFromNow(3) });
+    await page.click('nav >> text=Metrics');
+    await page.getByRole('combobox', { name: 'Refresh' }).selectOption('5');
+    const at = page.url();
+    await page.waitForSelector('input[name=token]', { timeout: 20_000 });
+    expect(await page.locator('[role=alert]').textContent()).toContain('The session is over. Token has expired');
+    expect(page.url()).toBe(at);
+    await page.fill('input[name=token]', await token({ sub: 'ada', role: 'admin' }));
+    await page.click('button[type=submit]');
+    await page.waitForSelector('h2:has-text("page_load_time")');
+    await page.context().close();
+  });
+});
+
+describe.skipIf(noBrowser !== undefined)('the address', () => {
+  test('has all that is chosen: who opens it sees the same, and back and forward work', async () => {
+    const { page, complaints } = await signedIn(browser, target);
+    await page.click('nav >> text=Metrics');
+    await page.getByRole('combobox', { name: 'Metric' }).selectOption('response_bytes');
+    await page.getByRole('combobox', { name: 'Range' }).selectOption('30d');
+    await page.getByRole('combobox', { name: 'Bucket' }).selectOption('1d');
+    await page.getByRole('combobox', { name: 'Zone' }).selectOption('Asia/Tokyo');
+    await page.getByLabel('Compare with').check();
+    await settled(page);
+    expect(Object.fromEntries(query(page))).toEqual({
+      view: 'metric',
+      name: 'response_bytes',
+      range: '30d',
+      interval: '1d',
+      compare: '1',
+      tz: 'Asia/Tokyo',
+    });
+    const shown = await figures(page);
+
+    const other = await signedIn(browser, target, { sub: 'bob', role: 'admin' }, { timezoneId: 'America/Lima' });
+    await other.page.goto(page.url());
+    await settled(other.page);
+    expect(await figures(other.page)).toEqual(shown);
+    expect(await other.page.getByRole('combobox', { name: 'Zone' }).inputValue()).toBe('Asia/Tokyo');
+    expect(await other.page.getByRole('combobox', { name: 'Bucket' }).inputValue()).toBe('1d');
+
+    await page.goBack();
+    expect(await page.getByLabel('Compare with').isChecked()).toBe(false);
+    await page.goBack();
+    await page.goBack();
+    expect(await page.getByRole('combobox', { name: 'Bucket' }).inputValue()).toBe('auto');
+    await page.goForward();
+    expect(await page.getByRole('combobox', { name: 'Bucket' }).inputValue()).toBe('1d');
+    expect([...complaints, ...other.complaints]).toEqual([]);
+    await Promise.all([page.context().close(), other.page.context().close()]);
+  });
+
+  test('takes a range of its own, in the zone that is chosen', async () => {
+    const { page, visit } = await signedIn(browser, target);
+    await visit('/?tz=Asia/Kolkata');
+    await page.getByRole('combobox', { name: 'Range' }).selectOption('custom');
+    await page.getByRole('textbox', { name: 'From' }).fill('2026-03-01T00:00');
+    await page.getByRole('textbox', { name: 'to', exact: true }).fill('2026-03-08T12:30');
+    await page.click('fieldset button:has-text("Show")');
+    expect(query(page).get('from')).toBe('2026-02-28T18:30:00.000Z');
+    expect(query(page).get('to')).toBe('2026-03-08T07:00:00.000Z');
+    await settled(page);
+    expect(await page.textContent('main')).toContain('No metric in this range');
+    await page.click('button[aria-label=Earlier]');
+    expect(query(page).get('to')).toBe('2026-03-04T12:45:00.000Z');
+    await page.context().close();
+  });
+
+  test('makes no harm of what makes no sense', async () => {
+    const { page, visit, complaints } = await signedIn(browser, target);
+    await visit('/?view=nothing&range=9&from=x&to=y&tz=Mars/Base&interval=1s&refresh=1&top=-4&step=&within=never');
+    expect(query(page).get('tz')).not.toBe('Mars/Base');
+    await visit('/?view=metric&name=%00%3Cimg%20src=x%20onerror=alert(1)%3E');
+    expect(await page.textContent('main')).toContain('No value in this range');
+    expect(complaints).toEqual([]);
+    await page.context().close();
+  });
+});
+
+describe.skipIf(noBrowser !== undefined)('a chart', () => {
+  /** Where the plot is on the screen. */
+  async function plotOf(page: Page) {
+    const box = await page.locator('.plot .u-over').first().boundingBox();
+    if (!box) throw new Error('there is no plot');
+    return { ...box, middle: box.y + box.height / 2 };
+  }
+  const ends = (page: Page) => [query(page).get('from'), query(page).get('to')].map((text) => Date.parse(text ?? ''));
+
+  test('draws its lines, and says what is under the pointer', async () => {
+    const { page, visit } = await signedIn(browser, target);
+    await visit('/?view=metric&name=page_load_time&range=7d');
+    const colours = await page.evaluate(`(() => {
+      const canvas = document.querySelector('.plot canvas');
+      const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+      const found = new Set();
+      for (let i = 0; i < data.length; i += 4) if (data[i + 3] === 255) found.add(data[i] + ',' + data[i + 1] + ',' + data[i + 2]);
+      return [...found];
+    })()`);
+    // p50 and p99 in the style sheet's colours; lines that are equal cover each other
+    for (const colour of ['53,88,184', '168,48,122']) expect(colours).toContain(colour);
+    const plot = await plotOf(page);
+    await page.mouse.move(plot.x + plot.width - 5, plot.middle);
+    expect(await page.textContent('.pointed')).toMatch(/^\d{4}-\d\d-\d\d \d\d:\d\d/);
+    await page.context().close();
+  });
+
+  test('is zoomed by dragging, moved by dragging with shift, and both are in the address', async () => {
+    const { page, visit, complaints } = await signedIn(browser, target);
+    const [from, to] = [Date.now() - 4 * 86_400_000, Date.now()];
+    const range = `from=${new Date(from).toISOString()}&to=${new Date(to).toISOString()}`;
+    await visit(`/?view=event&name=page_view&${range}`);
+    const plot = await plotOf(page);
+    await page.mouse.move(plot.x + plot.width * 0.25, plot.middle);
+    await page.mouse.down();
+    await page.mouse.move(plot.x + plot.width * 0.75, plot.middle, { steps: 5 });
+    await page.mouse.up();
+    await page.waitForURL((url) => Date.parse(url.searchParams.get('from') ?? '') > from);
+    const zoomed = ends(page);
+    // the chart begins with the bucket in which the range does
+    const bucket = 30 * 60_000;
+    expect(Math.abs((zoomed[0] as number) - (from + (to - from) / 4))).toBeLessThan(bucket);
+    expect(Math.abs((zoomed[1] as number) - (to - (to - from) / 4))).toBeLessThan(bucket);
+    await settled(page);
+
+    await page.keyboard.down('Shift');
+    await page.mouse.move(plot.x + plot.width * 0.3, plot.middle);
+    await page.mouse.down();
+    await page.mouse.move(plot.x + plot.width * 0.8, plot.middle, { steps: 5 });
+    await page.mouse.up();
+    await page.keyboard.up('Shift');
+    await page.waitForURL((url) => Date.parse(url.searchParams.get('from') ?? '') < (zoomed[0] as number));
+    const moved = ends(page);
+    const length = (zoomed[1] as number) - (zoomed[0] as number);
+    expect(((moved[1] as number) - (moved[0] as number)) / length).toBeCloseTo(1, 2);
+    expect(((zoomed[0] as number) - (moved[0] as number)) / length).toBeCloseTo(0.5, 1);
+    expect(complaints).toEqual([]);
+    await page.context().close();
+  });
+
+  test('shows and hides a line by its name in the legend', async () => {
+    const { page, visit } = await signedIn(browser, target);
+    await visit('/?view=metric&name=page_load_time&range=7d');
+    const button = page.locator('.legend button', { hasText: 'p99' });
+    expect(await button.getAttribute('aria-pressed')).toBe('true');
+    await button.click();
+    expect(await button.getAttribute('aria-pressed')).toBe('false');
+    await page.context().close();
+  });
+});
+
+describe.skipIf(noBrowser !== undefined)('the live tail', () => {
+  test('shows rows as they are committed, those of the filter alone, and each once', async () => {
+    const { page, visit, complaints } = await signedIn(browser, target);
+    await visit('/?view=records&live=1&range=1h&name=live_one');
+    await page.waitForSelector('.live.open');
+    await record(target, { ...METRIC, metric_name: 'live_two' });
+    const ids: string[] = [];
+    for (let i = 0; i < 3; i++) ids.push(await record(target, { ...METRIC, metric_name: 'live_one', metric_value: i }));
+    await page.waitForSelector(`tr[data-id="${ids[2]}"]`);
+    const shown = await page
+      .locator('tr[data-id]')
+      .evaluateAll((rows) => rows.map((row) => row.getAttribute('data-id')));
+    expect(shown).toEqual(ids.toReversed());
+    expect(await page.textContent('.live')).toContain('3 new rows');
+    expect(complaints).toEqual([]);
+    await page.context().close();
+  });
+
+  test('of a user has no rows of others', async () => {
+    const { page, visit } = await signedIn(browser, target, { sub: 'tail-user' });
+    await record(target); // so that the page is not the one for who has nothing
+    await post(target, '/log_raw_metric', METRIC, { authorization: `Bearer ${await token({ sub: 'tail-user' })}` });
+    await visit('/?view=records&live=1&range=1h');
+    await page.waitForSelector('.live.open');
+    await record(target);
+    const own = await post(target, '/log_raw_metric', METRIC, {
+      authorization: `Bearer ${await token({ sub: 'tail-user' })}`,
+    });
+    await page.waitForSelector(`tr[data-id="${own.body}"]`);
+    expect(await page.locator('tr[data-id]').count()).toBe(2);
+    await page.context().close();
+  });
+});
+
+describe.skipIf(noBrowser !== undefined)('when there is nothing to show', () => {
+  test('an empty log gives a command that stores a first row, and shows it by itself', async () => {
+    const empty = await startTarget({ ...UNLIMITED });
+    const { page, complaints } = await signedIn(browser, empty, { sub: 'first' });
+    const command = (await page.textContent('.empty code')) ?? '';
+    expect(command).toStartWith(`curl -X POST ${empty.url}/log_raw_metric `);
+    const { stdout, exitCode } = Bun.spawnSync(['sh', '-c', `${command} -s`]);
+    expect([exitCode, JSON.parse(stdout.toString())]).toEqual([0, expect.stringMatching(/^[0-9a-f-]{36}$/)]);
+    await page.waitForSelector('h2:has-text("Top metrics")', { timeout: 15_000 });
+    expect(await page.textContent('main')).toContain('page_load_time');
+    expect(complaints).toEqual([]);
+    await page.context().close();
+    await empty.stop();
+  });
+
+  test("another user's rows are refused with a way back to one's own", async () => {
+    await record(target, ANALYTICS);
+    const { page, visit } = await signedIn(browser, target, { sub: 'ada' });
+    await visit('/?view=overview&user=user-1');
+    expect(await page.textContent('.failure')).toContain('This token may not see that');
+    await page.locator('.failure button').first().click();
+    await page.waitForSelector('h2:has-text("Top metrics")');
+    expect(query(page).get('user')).toBeNull();
+    await page.context().close();
+  });
+
+  test('what is waited for is said, and a question that fails says why and can be asked again', async () => {
+    const { page } = await signedIn(browser, target);
+    const held = Promise.withResolvers<void>();
+    let asked = 0;
+    await page.route('**/api/metrics/series*', async (route) => {
+      asked++;
+      await held.promise;
+      await route.continue();
+    });
+    await page.click('nav >> text=Metrics');
+    expect(await page.locator('main [role=status]').first().textContent()).toBe('Reading…');
+    await page.waitForSelector('text=Still reading');
+    held.resolve();
+    await page.waitForSelector('.figure');
+    expect(asked).toBeGreaterThan(0);
+    await page.unroute('**/api/metrics/series*');
+
+    // more buckets than are answered, which the page itself never asks for
+    await page.route('**/api/metrics/series*', (route) =>
+      route.continue({
+        url: route
+          .request()
+          .url()
+          .replace(/interval=\w+/, 'interval=nonsense'),
+      }),
+    );
+    await page.click('text=Refresh now');
+    const failure = page.locator('.failure').first();
+    expect(await failure.textContent()).toContain('the interval should be');
+    expect(await failure.locator('code').textContent()).toMatch(/^[0-9a-f]+-/);
+    await page.unroute('**/api/metrics/series*');
+    await failure.locator('button').click();
+    await failure.waitFor({ state: 'detached' });
+    await page.context().close();
+  });
+});
+
+describe.skipIf(noBrowser !== undefined)('a server that goes away', () => {
+  test('is told, and when it is back the page goes on by itself, the live tail too', async () => {
+    using folder = temporaryFolder();
+    const start = (port: string) => startTarget({ ...UNLIMITED, PORT: port }, { dataDir: folder.path });
+    const first = await start('0');
+    const { port } = new URL(first.url);
+    await record(first);
+    const overview: Dashboard = await signedIn(browser, first, { sub: 'ada', role: 'admin' });
+    const live: Dashboard = await signedIn(browser, first, { sub: 'ada', role: 'admin' });
+    await overview.page.getByRole('combobox', { name: 'Refresh' }).selectOption('5');
+    await live.visit('/?view=records&live=1&range=1h');
+    await live.page.waitForSelector('.live.open');
+
+    await first.stop();
+    for (const { page } of [overview, live]) {
+      await page.waitForSelector('.unreached', { timeout: 20_000 });
+      // what was known stays
+      expect(await page.locator('main .panel').count()).toBeGreaterThan(0);
+    }
+    const second = await start(port);
+    const id = await record(second, { ...METRIC, metric_name: 'after_the_break' });
+    await overview.page.waitForSelector('th:has-text("after_the_break")', { timeout: 45_000 });
+    await live.page.waitForSelector(`tr[data-id="${id}"]`, { timeout: 30_000 });
+    for (const { page } of [overview, live]) {
+      await page.locator('.unreached').waitFor({ state: 'detached', timeout: 45_000 });
+    }
+    await live.page.waitForSelector('.live.open');
+    const last = await record(second);
+    await live.page.waitForSelector(`tr[data-id="${last}"]`);
+    await Promise.all([overview.page.context().close(), live.page.context().close()]);
+    await second.stop();
+  }, 120_000);
+});

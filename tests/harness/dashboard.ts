@@ -1,0 +1,104 @@
+import { expect } from 'bun:test';
+import type { Browser, BrowserContextOptions, Locator, Page } from 'playwright-core';
+import { type Answer, send } from './client.ts';
+import type { Target } from './target.ts';
+import { token } from './tokens.ts';
+
+/** The dashboard in a browser of its own, and what it complained of and asked for. */
+export interface Dashboard {
+  readonly page: Page;
+  /** Errors of the console and of the page; none are expected but those that a test takes out. */
+  readonly complaints: string[];
+  /** The addresses of all requests. */
+  readonly requested: string[];
+  /** Goes to an address within the dashboard, and waits until nothing is loading there. */
+  visit(path: string): Promise<void>;
+}
+
+/** Opens the dashboard without a session. */
+export async function openDashboard(
+  browser: Browser,
+  target: Pick<Target, 'url'>,
+  options: BrowserContextOptions = {},
+): Promise<Dashboard> {
+  const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
+  const page = await context.newPage();
+  const complaints: string[] = [];
+  const requested: string[] = [];
+  page.on('console', (message) => {
+    if (message.type() === 'error' || message.type() === 'warning') complaints.push(message.text());
+  });
+  page.on('pageerror', (error) => complaints.push(error.message));
+  page.on('request', (request) => requested.push(request.url()));
+  await page.goto(`${target.url}/`);
+  await page.waitForSelector('input[name=token]');
+  return {
+    page,
+    complaints,
+    requested,
+    async visit(path) {
+      await page.goto(target.url + path);
+      await settled(page);
+    },
+  };
+}
+
+/** Opens the dashboard signed in. */
+export async function signedIn(
+  browser: Browser,
+  target: Pick<Target, 'url'>,
+  claims: Record<string, unknown> = { sub: 'ada', role: 'admin' },
+  options: BrowserContextOptions = {},
+): Promise<Dashboard> {
+  const dashboard = await openDashboard(browser, target, options);
+  const { page } = dashboard;
+  await page.fill('input[name=token]', await token(claims));
+  await page.press('input[name=token]', 'Enter');
+  await page.waitForSelector('header');
+  await settled(page);
+  return dashboard;
+}
+
+/** Resolves once the page shows its content and waits for no answer. */
+export async function settled(page: Page): Promise<void> {
+  await page.locator('main :is(.panel, .nothing, .failure)').first().waitFor();
+  await page.locator('.loading, [aria-busy=true]').first().waitFor({ state: 'detached' });
+}
+
+/** The figures of a place, by their names: the numbers themselves, not their short texts. */
+export async function figures(place: Locator | Page): Promise<Record<string, number>> {
+  const found = await place.locator('.figure').evaluateAll((elements) =>
+    elements.map((element) => {
+      const value = element.querySelector('data')?.getAttribute('value');
+      return [element.querySelector('dt')?.textContent ?? '', value === 'null' ? Number.NaN : Number(value)] as const;
+    }),
+  );
+  return Object.fromEntries(found);
+}
+
+/** The rows of a table: each cell as its number where it has one, otherwise as its text. */
+export async function tableRows(table: Locator): Promise<(string | number)[][]> {
+  return table.locator('tbody tr').evaluateAll((rows) =>
+    rows.map((row) =>
+      [...row.querySelectorAll('th, td')].map((cell) => {
+        const data = cell.querySelector('data');
+        return data ? Number(data.getAttribute('value')) : (cell.textContent ?? '').trim();
+      }),
+    ),
+  );
+}
+
+/** What the reading routes answer to an admin, or to whom the claims say. */
+export async function ask(
+  target: Pick<Target, 'url'>,
+  path: string,
+  query: Record<string, string | readonly string[]> = {},
+  claims: Record<string, unknown> = { sub: 'ada', role: 'admin' },
+): Promise<Answer['body']> {
+  const search = new URLSearchParams();
+  for (const [name, value] of Object.entries(query)) for (const one of [value].flat()) search.append(name, one);
+  const headers = { authorization: `Bearer ${await token(claims)}` };
+  const answer = await send(`${target.url}${path}?${search}`, { headers });
+  expect(answer.status).toBe(200);
+  return answer.body;
+}
