@@ -190,7 +190,7 @@ describe.skipIf(noBrowser !== undefined)('a chart', () => {
     const { page, visit, complaints } = await signedIn(browser, target);
     const [from, to] = [Date.now() - 4 * 86_400_000, Date.now()];
     const range = `from=${new Date(from).toISOString()}&to=${new Date(to).toISOString()}`;
-    await visit(`/?view=event&name=page_view&${range}`);
+    await visit(`/?view=event&name=page_view&interval=30m&${range}`);
     const plot = await plotOf(page);
     await page.mouse.move(plot.x + plot.width * 0.25, plot.middle);
     await page.mouse.down();
