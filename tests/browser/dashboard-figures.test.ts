@@ -122,7 +122,7 @@ describe.skipIf(noBrowser !== undefined)('the page shows what the reading routes
     expect(rows.length).toBeGreaterThan(15);
 
     const { groups } = await ask(target, '/api/metrics/series', { name, ...range, tz: ZONE, group_by: 'data_string' });
-    expect(await tableRows(page.locator('table.labels'))).toEqual(
+    expect(await tableRows(page.locator('table.bars'))).toEqual(
       groups.map(({ data_string, buckets: [bucket] }: { data_string: string; buckets: Record<string, number>[] }) => [
         data_string,
         '',
@@ -142,7 +142,7 @@ describe.skipIf(noBrowser !== undefined)('the page shows what the reading routes
     expect(await count.locator('small').textContent()).toContain(`before: ${before.count}`);
     expect(await count.locator('data').getAttribute('value')).toBe(String(now.count));
 
-    await page.click('table.labels button:has-text("/dashboard")');
+    await page.click('table.bars button:has-text("/dashboard")');
     await settled(page);
     expect(new URL(page.url()).searchParams.get('label')).toBe('/dashboard');
     const alone = await ask(target, '/api/metrics/series', {

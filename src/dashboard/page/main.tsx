@@ -1,10 +1,10 @@
 import { render } from 'preact';
 import { App } from './app.tsx';
 import { takeTokenFromAddress } from './session.ts';
-import { showTheme } from './theme.ts';
+import { followTheme } from './theme.ts';
 
 takeTokenFromAddress();
-showTheme();
+followTheme();
 const root = document.getElementById('app');
 if (root) {
   root.replaceChildren();

@@ -16,15 +16,19 @@ export function chooseTheme(theme: Theme): void {
   showTheme();
 }
 
+const systemIsDark = matchMedia('(prefers-color-scheme: dark)');
+
 /** Shows the page in the chosen theme. */
-export function showTheme(): void {
-  const theme = chosenTheme();
-  if (theme === 'system') delete document.documentElement.dataset['theme'];
-  else document.documentElement.dataset['theme'] = theme;
+function showTheme(): void {
+  document.documentElement.dataset['theme'] = shownTheme();
   dispatchEvent(new Event('themechange'));
 }
 
-const systemIsDark = matchMedia('(prefers-color-scheme: dark)');
+/** Shows the page in the chosen theme, and in that of the system as it changes. */
+export function followTheme(): void {
+  showTheme();
+  systemIsDark.addEventListener('change', showTheme);
+}
 
 function shownTheme(): 'light' | 'dark' {
   const theme = chosenTheme();
@@ -37,11 +41,7 @@ export function useTheme(): 'light' | 'dark' {
   useEffect(() => {
     const look = () => setShown(shownTheme());
     addEventListener('themechange', look);
-    systemIsDark.addEventListener('change', look);
-    return () => {
-      removeEventListener('themechange', look);
-      systemIsDark.removeEventListener('change', look);
-    };
+    return () => removeEventListener('themechange', look);
   }, []);
   return shown;
 }

@@ -2,10 +2,12 @@ import { useMemo } from 'preact/hooks';
 import { usePlace } from '../address.ts';
 import { useAnswer } from '../answer.ts';
 import type { Answers } from '../api.ts';
+import { type BarRow, BarTable, MoreGroups, othersLabel } from '../bar-table.tsx';
 import { useCatalog } from '../catalog.ts';
-import { Chart, type Line } from '../chart.tsx';
+import { Chart } from '../chart/chart.tsx';
+import type { Line } from '../chart/plot.ts';
 import { LabelFilter, NamePicker } from '../controls.tsx';
-import { Bar, Figure } from '../figures.tsx';
+import { Figure } from '../figures.tsx';
 import { formatCount, NOTHING } from '../format.ts';
 import { extentOf, useShownRange } from '../shown-range.ts';
 import { Answered, Nothing } from '../states.tsx';
@@ -111,60 +113,32 @@ function CountsChart({ counts, earlier, end }: { counts: Counts; earlier: Counts
 
 /** How often each value of `data_index` occurs, the most frequent first, and the rest together. */
 function ByIndex({ counts }: { counts: Counts }) {
-  const { address, go } = usePlace();
+  const { go } = usePlace();
   const { groups = [], other } = counts;
   if (groups.length === 0) return <Nothing>No event in this range.</Nothing>;
-  const hasOther = other !== undefined && other.labels > 0;
-  const most = Math.max(1, groups[0]?.count ?? 0, hasOther ? other.count : 0);
-  const rows = groups.map(({ data_index, ...figures }) => ({ label: data_index, ...figures, isOther: false }));
-  if (hasOther) rows.push({ ...other, label: `${formatCount(other.labels)} others`, isOther: true });
+  const rest = other && other.labels > 0 ? other : undefined;
+  const most = Math.max(1, groups[0]?.count ?? 0, rest?.count ?? 0);
+  const row = (label: string, { count, unique_users }: Pick<Counts, 'count' | 'unique_users'>): BarRow => ({
+    label,
+    part: count / most,
+    cells: [count, unique_users].map((value) => ({ value, text: formatCount(value) })),
+  });
   return (
     <>
-      <table class="labels">
-        <thead>
-          <tr>
-            <th scope="col">data_index</th>
-            <th scope="col" class="wide">
-              <span class="unseen">Part of the most frequent</span>
-            </th>
-            <th scope="col" class="number">
-              Events
-            </th>
-            <th scope="col" class="number">
-              Users
-            </th>
-          </tr>
-        </thead>
-        <tbody>
-          {rows.map(({ label, count, unique_users, isOther }) => (
-            <tr key={`${isOther}${label}`}>
-              <th scope="row">
-                {isOther ? (
-                  label
-                ) : (
-                  <button type="button" class="plain" onClick={() => go({ label })} title="Show this one alone">
-                    {label || '(empty)'}
-                  </button>
-                )}
-              </th>
-              <td class="wide">
-                <Bar part={count / most} />
-              </td>
-              <td class="number">
-                <data value={String(count)}>{formatCount(count)}</data>
-              </td>
-              <td class="number">
-                <data value={String(unique_users)}>{formatCount(unique_users)}</data>
-              </td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
-      {hasOther && address.top < 1000 && (
-        <button type="button" onClick={() => go({ top: Math.min(1000, address.top * 10) })}>
-          Show more
-        </button>
-      )}
+      <BarTable
+        title="Events by data_index"
+        label="data_index"
+        partOf="the most frequent"
+        columns={['Events', 'Users']}
+        rows={[
+          ...groups.map((group) => ({
+            ...row(group.data_index, group),
+            onChosen: () => go({ label: group.data_index }),
+          })),
+          ...(rest ? [row(othersLabel(rest.labels), rest)] : []),
+        ]}
+      />
+      {rest && <MoreGroups />}
     </>
   );
 }

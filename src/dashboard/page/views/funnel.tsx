@@ -1,8 +1,8 @@
 import { usePlace } from '../address.ts';
 import { useAnswer } from '../answer.ts';
 import type { Answers } from '../api.ts';
+import { BarTable } from '../bar-table.tsx';
 import { TextFilter } from '../controls.tsx';
-import { Bar } from '../figures.tsx';
 import { formatCount, formatDuration, formatPart } from '../format.ts';
 import type { ShownRange } from '../shown-range.ts';
 import { Answered, Nothing } from '../states.tsx';
@@ -129,47 +129,21 @@ export function Funnel({ type, offered, range: { from, to } }: FunnelProps) {
 
 function Steps({ funnel }: { funnel: Answers['/api/analytics/funnel'] }) {
   return (
-    // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by keyboard
-    <section class="scroll" tabIndex={0} aria-label="Users by step">
-      <table class="labels">
-        <thead>
-          <tr>
-            <th scope="col">Step</th>
-            <th scope="col" class="wide">
-              <span class="unseen">Part of the first step</span>
-            </th>
-            <th scope="col" class="number">
-              Users
-            </th>
-            <th scope="col" class="number">
-              Of the first
-            </th>
-            <th scope="col" class="number">
-              Of the one before
-            </th>
-            <th scope="col" class="number">
-              Median time since it
-            </th>
-          </tr>
-        </thead>
-        <tbody>
-          {funnel.steps.map((step, i) => (
-            // biome-ignore lint/suspicious/noArrayIndexKey: a step may be there twice, and its place is what it is
-            <tr key={`${i} ${step.step}`}>
-              <th scope="row">{step.step || '(empty)'}</th>
-              <td class="wide">
-                <Bar part={step.conversion ?? 0} />
-              </td>
-              <td class="number">
-                <data value={String(step.users)}>{formatCount(step.users)}</data>
-              </td>
-              <td class="number">{formatPart(step.conversion)}</td>
-              <td class="number">{i === 0 ? '' : formatPart(step.conversion_from_previous)}</td>
-              <td class="number">{i === 0 ? '' : formatDuration(step.median_seconds)}</td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
-    </section>
+    <BarTable
+      title="Users by step"
+      label="Step"
+      partOf="the first step"
+      columns={['Users', 'Of the first', 'Of the one before', 'Median time since it']}
+      rows={funnel.steps.map(({ step, users, conversion, conversion_from_previous, median_seconds }, i) => ({
+        label: step,
+        part: conversion ?? 0,
+        cells: [
+          { value: users, text: formatCount(users) },
+          { text: formatPart(conversion) },
+          { text: i === 0 ? '' : formatPart(conversion_from_previous) },
+          { text: i === 0 ? '' : formatDuration(median_seconds) },
+        ],
+      }))}
+    />
   );
 }

@@ -2,16 +2,19 @@ import { useMemo } from 'preact/hooks';
 import { STATISTICS, type Statistic, usePlace } from '../address.ts';
 import { useAnswer } from '../answer.ts';
 import type { Answers } from '../api.ts';
+import { type BarRow, BarTable, MoreGroups, othersLabel } from '../bar-table.tsx';
 import { useCatalog } from '../catalog.ts';
-import { Chart, type Line } from '../chart.tsx';
+import { Chart } from '../chart/chart.tsx';
+import type { Line } from '../chart/plot.ts';
 import { LabelFilter, NamePicker } from '../controls.tsx';
-import { Bar, Figure } from '../figures.tsx';
+import { Figure } from '../figures.tsx';
 import { formatCount, formatValue } from '../format.ts';
 import { extentOf, useShownRange } from '../shown-range.ts';
 import { Answered, Nothing } from '../states.tsx';
 import { periodBefore } from '../time.ts';
 
 type Series = Answers['/api/metrics/series'];
+type Figures = Series['buckets'][number];
 
 /** What a statistic is called where people read it. */
 const TITLES: Record<Statistic, string> = {
@@ -188,66 +191,35 @@ function LabelChart({ series, statistic, end }: { series: Series; statistic: Sta
 
 /** The labels of a metric with their figures. */
 function ByLabel({ series }: { series: Series }) {
-  const { address, go } = usePlace();
+  const { go } = usePlace();
   const { groups = [], other } = series;
   if (groups.length === 0) return <Nothing>No value in this range.</Nothing>;
-  const most = Math.max(1, ...groups.map(({ buckets }) => buckets[0]?.count ?? 0), other?.buckets[0]?.count ?? 0);
-  const rows = groups.map(({ data_string, buckets }) => ({ label: data_string, figures: buckets[0], isOther: false }));
-  if (other && other.labels > 0) {
-    rows.push({ label: `${formatCount(other.labels)} others`, figures: other.buckets[0], isOther: true });
-  }
+  const rest = other && other.labels > 0 ? other : undefined;
+  const most = Math.max(1, groups[0]?.buckets[0]?.count ?? 0, rest?.buckets[0]?.count ?? 0);
+  const row = (label: string, figures: Figures | undefined): BarRow => ({
+    label,
+    part: (figures?.count ?? 0) / most,
+    cells: STATISTICS.map((statistic) => {
+      const value = figures?.[statistic] ?? null;
+      return { value, text: statistic === 'count' ? formatCount(value ?? 0) : formatValue(value) };
+    }),
+  });
   return (
     <>
-      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by keyboard */}
-      <section class="scroll" tabIndex={0} aria-label="Figures by data_string">
-        <table class="labels">
-          <thead>
-            <tr>
-              <th scope="col">data_string</th>
-              <th scope="col" class="wide">
-                <span class="unseen">Part of the most frequent</span>
-              </th>
-              {STATISTICS.map((statistic) => (
-                <th scope="col" class="number" key={statistic}>
-                  {TITLES[statistic]}
-                </th>
-              ))}
-            </tr>
-          </thead>
-          <tbody>
-            {rows.map(({ label, figures, isOther }) => (
-              <tr key={`${isOther}${label}`}>
-                <th scope="row">
-                  {isOther ? (
-                    label
-                  ) : (
-                    <button type="button" class="plain" onClick={() => go({ label })} title="Show this one alone">
-                      {label}
-                    </button>
-                  )}
-                </th>
-                <td class="wide">
-                  <Bar part={(figures?.count ?? 0) / most} />
-                </td>
-                {STATISTICS.map((statistic) => (
-                  <td class="number" key={statistic}>
-                    <data value={String(figures?.[statistic])}>
-                      {statistic === 'count'
-                        ? formatCount(figures?.count ?? 0)
-                        : formatValue(figures?.[statistic] ?? null)}
-                    </data>
-                  </td>
-                ))}
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </section>
-      {other && other.labels > 0 && address.top < 1000 && (
-        <button type="button" onClick={() => go({ top: Math.min(1000, address.top * 10) })}>
-          Show more
-        </button>
-      )}
+      <BarTable
+        title="Figures by data_string"
+        label="data_string"
+        partOf="the most frequent"
+        columns={STATISTICS.map((statistic) => TITLES[statistic])}
+        rows={[
+          ...groups.map(({ data_string, buckets: [figures] }) => ({
+            ...row(data_string, figures),
+            onChosen: () => go({ label: data_string }),
+          })),
+          ...(rest ? [row(othersLabel(rest.labels), rest.buckets[0])] : []),
+        ]}
+      />
+      {rest && <MoreGroups />}
     </>
   );
 }

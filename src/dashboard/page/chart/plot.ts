@@ -1,0 +1,150 @@
+import uPlot from 'uplot';
+import { formatShort } from '../format.ts';
+import { createPanning } from './panning.ts';
+
+/** One line, or row of bars, of a chart. */
+export interface Line {
+  readonly label: string;
+  /** A value for each bucket; null where there is none. */
+  readonly values: readonly (number | null)[];
+  /** The custom property of the style sheet that holds its colour. */
+  readonly color: `--${string}`;
+  readonly shape?: 'line' | 'dashed' | 'bars' | 'edge';
+}
+
+const HEIGHT = 260;
+
+/**
+ * From so many points on, lines are one pixel wide. Without a graphics card, wider ones with their joins take
+ * four times as long to draw: a chart of 10,000 points that is dragged then shows 15 frames a second, not 60
+ * (bench:panning).
+ */
+export const DENSE = 2_000;
+
+/** Tick labels by the distance between ticks, with what is added where a new year, month or day begins. */
+const TICKS: uPlot.Axis.Values = [
+  [31_536_000, '{YYYY}', null, null, null, null, null, null, 1],
+  [2_419_200, '{MMM}', '\n{YYYY}', null, null, null, null, null, 1],
+  [86_400, '{D} {MMM}', '\n{YYYY}', null, null, null, null, null, 1],
+  [60, '{HH}:{mm}', '\n{D} {MMM} {YYYY}', null, '\n{D} {MMM}', null, null, null, 1],
+  [1, '{HH}:{mm}:{ss}', '\n{D} {MMM} {YYYY}', null, '\n{D} {MMM}', null, null, null, 1],
+];
+
+/** What a plot is made of. Times are seconds since 1970. */
+interface PlotParts {
+  readonly data: uPlot.AlignedData;
+  readonly lines: readonly Line[];
+  /** Two lines, by their places, between which the plot is filled. */
+  readonly band: readonly [upper: number, lower: number] | undefined;
+  readonly zone: string;
+  readonly isDense: boolean;
+  /** Where the last bucket ends. */
+  readonly until: () => number;
+  /** Told the place of the bucket that is pointed at; null: none. */
+  readonly onPointed: (place: number | null) => void;
+  /** Told the ends of a range that was selected or moved to. */
+  readonly onChosen: (from: number, to: number) => void;
+}
+
+/** The picture of a chart. */
+export interface Plot {
+  setData(data: uPlot.AlignedData): void;
+  /** Shows or hides a line, by its place. */
+  show(line: number, isShown: boolean): void;
+  /** Points at a bucket, by its place. */
+  pointAt(place: number): void;
+  destroy(): void;
+}
+
+/** Draws lines over time into an element, in the colours that its style has now. */
+export function createPlot(element: HTMLElement, parts: PlotParts): Plot {
+  const { data, lines, band, zone, isDense, until, onPointed, onChosen } = parts;
+  const colorOf = (name: string) => getComputedStyle(element).getPropertyValue(name).trim();
+  const grid = { stroke: colorOf('--line'), width: 1 };
+  const axis = { stroke: colorOf('--quiet'), grid, ticks: grid, font: '12px system-ui, sans-serif' };
+  const panning = createPanning(onChosen);
+  const plot = new uPlot(
+    {
+      width: element.clientWidth || 600,
+      height: HEIGHT,
+      tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), zone),
+      legend: { show: false },
+      scales: {
+        x: {
+          range(_plot, least) {
+            const moved = panning.movedTo();
+            return moved ? [moved.min, moved.max] : [least, Math.max(until(), least + 1)];
+          },
+        },
+        y: { range: { min: { pad: 0.05, soft: 0, mode: 2 }, max: { pad: 0.08, soft: 0, mode: 2 } } },
+      },
+      axes: [
+        { ...axis, values: TICKS, space: 70 },
+        { ...axis, values: (_plot, values) => values.map(formatShort), size: 60 },
+      ],
+      cursor: { drag: { x: true, y: false, setScale: false, dist: 6 }, y: false },
+      series: [{}, ...lines.map((line) => seriesOf(line, colorOf(line.color), isDense ? 1 : 1.75))],
+      ...(band && {
+        bands: [{ series: [band[0] + 1, band[1] + 1], fill: `${colorOf(lines[band[0]]?.color ?? '--line')}22` }],
+      }),
+      hooks: {
+        setCursor: [(self) => onPointed(self.cursor.idx ?? null)],
+        setSelect: [
+          (self) => {
+            const { left, width } = self.select;
+            if (width > 0) onChosen(self.posToVal(left, 'x'), self.posToVal(left + width, 'x'));
+            self.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
+          },
+        ],
+      },
+      plugins: [panning.plugin],
+    },
+    data,
+    element,
+  );
+  const resized = new ResizeObserver(() => plot.setSize({ width: element.clientWidth, height: HEIGHT }));
+  resized.observe(element);
+  return {
+    setData(next) {
+      panning.release();
+      plot.setData(next);
+    },
+    show(line, isShown) {
+      if (plot.series[line + 1]?.show !== isShown) plot.setSeries(line + 1, { show: isShown });
+    },
+    pointAt(place) {
+      const time = plot.data[0][place];
+      if (time !== undefined) plot.setCursor({ left: plot.valToPos(time, 'x'), top: 10 });
+    },
+    destroy() {
+      resized.disconnect();
+      plot.destroy();
+    },
+  };
+}
+
+function seriesOf({ label, shape = 'line' }: Line, stroke: string, width: number): uPlot.Series {
+  if (shape === 'bars') {
+    const paths = uPlot.paths.bars?.({ size: [0.85, 60], align: 1 });
+    return { label, stroke, fill: `${stroke}cc`, width: 0, points: { show: false }, ...(paths && { paths }) };
+  }
+  return {
+    label,
+    stroke: shape === 'edge' ? `${stroke}66` : stroke,
+    width: shape === 'edge' ? 1 : width,
+    ...(shape === 'dashed' && { dash: [5, 4] }),
+    points: { show: true, size: 4, fill: stroke, filter: lonePoints },
+  };
+}
+
+/** The points that no line shows, as both of their neighbours are missing; all points where there are few. */
+function lonePoints(self: uPlot, seriesIndex: number): number[] {
+  const values = self.data[seriesIndex] as (number | null)[];
+  const few = values.length <= 60;
+  const found: number[] = [];
+  values.forEach((value, i) => {
+    if (value !== null && (few || ((values[i - 1] ?? null) === null && (values[i + 1] ?? null) === null)))
+      found.push(i);
+  });
+  return found;
+}
