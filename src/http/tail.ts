@@ -23,7 +23,7 @@ export function tailing({ verify, tails }: TailParts) {
   const tail = async (request: Request, kind: Kind): Promise<Response> => {
     const principal = await authenticate(request.headers, verify);
     const filter = readTailFilter(request.url, kind, (named) => scopeOf(principal, named));
-    return new Response(tails.open(kind, filter, principal.expiresAt), { headers: HEADERS });
+    return new Response(tails.open(kind, filter, principal), { headers: HEADERS });
   };
 
   return new Elysia({ name: 'tail' })

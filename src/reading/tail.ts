@@ -1,11 +1,13 @@
+import type { Principal } from '../auth/verifier.ts';
 import { Failure } from '../errors.ts';
 import type { LogRecord } from '../records.ts';
 import type { Kind } from '../storage/columns.ts';
 import type { RecordFilter, RecordRow } from '../storage/records.ts';
 import { recordJson, rowOf } from './record-text.ts';
 
-/** Tails that may be open at once. */
+/** Tails that may be open at once, of all and of one user: nobody keeps the others from looking on. */
 const MAX_TAILS = 100;
+const MAX_TAILS_OF_USER = 20;
 /** How often tails are looked after, in milliseconds. */
 const TICK = 250;
 /** Records that a tail is sent between two ticks, at most: more than anyone reads on a screen. */
@@ -33,10 +35,11 @@ export interface Tails {
   /**
    * Opens a tail. Every record that is published from now on, and passes, is sent or counted as skipped.
    *
-   * @param expiresAt when it ends, in milliseconds since 1970
-   * @throws {Failure} `overloaded` beyond {@link MAX_TAILS}, `shutting_down` after {@link close}
+   * @param viewer who looks on, and until when, in milliseconds since 1970
+   * @throws {Failure} `overloaded` beyond {@link MAX_TAILS} and {@link MAX_TAILS_OF_USER}, `shutting_down` after
+   *   {@link close}
    */
-  open(kind: Kind, filter: TailFilter, expiresAt: number): ReadableStream<Uint8Array>;
+  open(kind: Kind, filter: TailFilter, viewer: Viewer): ReadableStream<Uint8Array>;
   /** Sends records to the tails that they pass. They must be on the disk. Costs nothing when nobody looks on. */
   publish(records: readonly LogRecord[]): void;
   /** How many tails are open. */
@@ -45,10 +48,13 @@ export interface Tails {
   close(): void;
 }
 
+/** Whose tail it is, and when that one's token expires, in milliseconds since 1970. */
+type Viewer = Pick<Principal, 'userId' | 'expiresAt'>;
+
 interface Tail {
   readonly kind: Kind;
   readonly filter: TailFilter;
-  readonly expiresAt: number;
+  readonly viewer: Viewer;
   readonly controller: ReadableStreamDefaultController<Uint8Array>;
   /** Records that it may be sent before the next tick. */
   left: number;
@@ -103,7 +109,7 @@ export function createTails(now: () => number): Tails {
   function endExpired(): void {
     const time = now();
     for (const tail of tails) {
-      if (time < tail.expiresAt) continue;
+      if (time < tail.viewer.expiresAt) continue;
       tellSkipped(tail);
       send(tail, EXPIRED);
       end(tail);
@@ -123,16 +129,20 @@ export function createTails(now: () => number): Tails {
   }
 
   return {
-    open(kind, filter, expiresAt) {
+    open(kind, filter, viewer) {
       if (closed) throw new Failure('shutting_down');
       if (tails.size >= MAX_TAILS) {
         throw new Failure('overloaded', { message: `${MAX_TAILS} tails are open, as many as this server takes on.` });
+      }
+      const own = [...tails].filter((tail) => tail.viewer.userId === viewer.userId).length;
+      if (own >= MAX_TAILS_OF_USER) {
+        throw new Failure('overloaded', { message: `You have ${MAX_TAILS_OF_USER} tails open, as many as one may.` });
       }
       let tail: Tail;
       return new ReadableStream<Uint8Array>(
         {
           start(controller) {
-            tail = { kind, filter, expiresAt, controller, left: RECORDS_PER_TICK, skipped: 0 };
+            tail = { kind, filter, viewer, controller, left: RECORDS_PER_TICK, skipped: 0 };
             add(tail);
           },
           cancel() {

@@ -137,6 +137,15 @@ describe.skipIf(noBrowser !== undefined)('whoever uses it', () => {
       await page.locator('.steps li', { hasText: step }).waitFor();
     }
     await page.waitForSelector('section[aria-label="Users by step"]');
+    // the focus stays with the step that is moved
+    await page.locator('button[aria-label="Move step_2 up"]').focus();
+    await keyboard.press('Enter');
+    await page.waitForSelector('.steps li:first-child:has-text("step_2")');
+    expect(await focused().getAttribute('aria-label')).toBe('Move step_2 down');
+    await page.locator('button[aria-label="Remove step_2"]').focus();
+    await keyboard.press('Enter');
+    await page.waitForSelector('.steps li:first-child:has-text("step_1")');
+    expect(await focused().getAttribute('aria-label')).toBe('Remove step_1');
 
     await page.goto(`${target.url}/?view=records&range=7d`);
     await settled(page);

@@ -58,8 +58,9 @@ describe.skipIf(noBrowser !== undefined)('the page shows what the reading routes
     await panel.locator('summary').click();
     const rows = await tableRows(panel.locator('table'));
     expect(rows).toHaveLength(activity.starts.length);
-    const minutes = (i: number) =>
-      (Date.parse(activity.starts[i + 1] ?? range.to) - Date.parse(activity.starts[i])) / 60_000;
+    // a bucket that the range cuts has the minutes that are in the range
+    const edges = [range.from, ...activity.starts.slice(1), range.to].map((text) => Date.parse(text));
+    const minutes = (i: number) => ((edges[i + 1] as number) - (edges[i] as number)) / 60_000;
     rows.forEach(([, metrics, events], i) => {
       expect(Number(metrics) * minutes(i)).toBeCloseTo(activity.metrics.counts[i], 6);
       expect(Number(events) * minutes(i)).toBeCloseTo(activity.analytics.counts[i], 6);
@@ -142,6 +143,32 @@ describe.skipIf(noBrowser !== undefined)('the page shows what the reading routes
     expect(await count.locator('small').textContent()).toContain(`before: ${before.count}`);
     expect(await count.locator('data').getAttribute('value')).toBe(String(now.count));
 
+    // bucket stands beside bucket: the period before of the last 7 days is 7 days of the calendar earlier
+    admin.requested.length = 0;
+    await admin.visit(`/?view=metric&name=${name}&range=7d&interval=1d&compare=1&tz=${ZONE}&refresh=0`);
+    const asked = admin.requested
+      .filter((address) => address.includes('interval=1d'))
+      .map((address) => new URL(address));
+    const [later = '', earlier = ''] = asked
+      .map(({ searchParams }) => searchParams.get('from') ?? '')
+      .sort()
+      .reverse();
+    expect(Math.round((Date.parse(later) - Date.parse(earlier)) / 3_600_000 / 24)).toBe(7);
+    const week = (from: string) => {
+      const of = asked.find(({ searchParams }) => searchParams.get('from') === from)?.searchParams;
+      return ask(target, '/api/metrics/series', Object.fromEntries(of ?? []));
+    };
+    const [thisWeek, lastWeek] = await Promise.all([week(later), week(earlier)]);
+    await page.click('figure summary');
+    const compared = await tableRows(page.locator('figure table'));
+    expect(compared.map((row) => row[3])).toEqual(
+      thisWeek.buckets.map(({ avg }: { avg: number | null }) => avg ?? '–'),
+    );
+    expect(compared.map((row) => row[7])).toEqual(
+      lastWeek.buckets.map(({ avg }: { avg: number | null }) => avg ?? '–'),
+    );
+
+    await admin.visit(fixed('metric', { name, from: half, compare: '1' }));
     await page.click('table.bars button:has-text("/dashboard")');
     await settled(page);
     expect(new URL(page.url()).searchParams.get('label')).toBe('/dashboard');

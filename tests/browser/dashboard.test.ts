@@ -34,6 +34,9 @@ describe.skipIf(noBrowser !== undefined)('signing in', () => {
     await page.fill('input[name=token]', 'no.token.atall');
     await page.click('button[type=submit]');
     expect(await page.locator('[role=alert]').textContent()).toContain('Invalid token');
+    await page.fill('input[name=token]', '\u65e5\u672c');
+    await page.click('button[type=submit]');
+    await page.waitForSelector('[role=alert]:has-text("This is no token")');
     await page.fill('input[name=token]', `Bearer ${await token({ sub: 'ada', role: 'admin' })}\n`);
     await page.click('button[type=submit]');
     await page.waitForSelector('header');
@@ -80,11 +83,11 @@ describe.skipIf(noBrowser !== undefined)('signing in', () => {
   });
 
   test('ends when the token expires, with the reason, and goes on at the same place', async () => {
-    const { page } = await signedIn(browser, target, { sub: 'ada', role: 'admin', exp: secondsFromNow(3) });
+    const { page } = await signedIn(browser, target, { sub: 'ada', role: 'admin', exp: secondsFromNow(8) });
     await page.click('nav >> text=Metrics');
     await page.getByRole('combobox', { name: 'Refresh' }).selectOption('5');
     const at = page.url();
-    await page.waitForSelector('input[name=token]', { timeout: 20_000 });
+    await page.waitForSelector('input[name=token]', { timeout: 40_000 });
     expect(await page.locator('[role=alert]').textContent()).toContain('The session is over. Token has expired');
     expect(page.url()).toBe(at);
     await page.fill('input[name=token]', await token({ sub: 'ada', role: 'admin' }));
@@ -248,6 +251,47 @@ describe.skipIf(noBrowser !== undefined)('the live tail', () => {
     await page.context().close();
   });
 
+  test('leaves alone what is being typed into a filter', async () => {
+    const { page, visit } = await signedIn(browser, target);
+    await visit('/?view=records&live=1&range=1h');
+    await page.waitForSelector('.live.open');
+    const field = page.getByRole('combobox', { name: 'Metric' });
+    await field.pressSequentially('typed_o');
+    const id = await record(target, { ...METRIC, metric_name: 'other' });
+    await page.waitForSelector(`tr[data-id="${id}"]`);
+    await field.pressSequentially('ne');
+    expect(await field.inputValue()).toBe('typed_one');
+    await field.press('Enter');
+    await page.waitForURL(/name=typed_one/);
+    await page.context().close();
+  });
+
+  test('counts all that comes, keeps the newest, and says that there are more', async () => {
+    const { page, visit } = await signedIn(browser, target);
+    await record(target, { ...METRIC, metric_name: 'flood', data_string: 'before' });
+    await visit('/?view=records&live=1&range=1h&name=flood');
+    await page.waitForSelector('.live.open');
+    const rows = 1_500;
+    let last = '';
+    for (let i = 0; i < rows; i += 50) {
+      const metrics = Array.from({ length: 50 }, (_, j) => ({ ...METRIC, metric_name: 'flood', metric_value: i + j }));
+      const { body } = await post(target, '/log_batch', { metrics });
+      last = body.metrics.at(-1);
+    }
+    // what was too fast is told behind the last row that was sent
+    for (let told = 0; told !== rows; ) {
+      const [shown, skipped] = ((await page.textContent('.live')) ?? '').replaceAll(',', '').match(/\d+/g) ?? [];
+      told = Number(shown ?? 0) + Number(skipped ?? 0);
+    }
+    const shown = await page.locator('tr[data-id]').count();
+    expect(shown).toBeLessThanOrEqual(500);
+    if (shown === 500) expect(await page.textContent('main')).toContain('The newest 500 rows.');
+    await page.getByLabel('Live').uncheck();
+    await page.waitForSelector(`tr[data-id="${last}"]`);
+    await page.waitForSelector('text=Older rows');
+    await page.context().close();
+  });
+
   test('of a user has no rows of others', async () => {
     const { page, visit } = await signedIn(browser, target, { sub: 'tail-user' });
     await record(target); // so that the page is not the one for who has nothing
@@ -277,6 +321,55 @@ describe.skipIf(noBrowser !== undefined)('when there is nothing to show', () => 
     expect(complaints).toEqual([]);
     await page.context().close();
     await empty.stop();
+  });
+
+  test('a newcomer whose rows are refused sees why', async () => {
+    const empty = await startTarget({ ...UNLIMITED });
+    await post(empty, '/log_raw_metric', { metric_name: 'x' });
+    const { page } = await signedIn(browser, empty, { sub: 'user-1' });
+    await page.click('details.rejected summary');
+    await page.waitForSelector('li:has-text("body.metric_value Field required")');
+    await page.context().close();
+    await empty.stop();
+  });
+
+  test('a user without rows is told from a log without rows', async () => {
+    const { page, visit } = await signedIn(browser, target);
+    await visit('/?user=nobody-here');
+    expect(await page.textContent('main')).toContain('nobody-here has recorded nothing');
+    await page.click('text=Show all users');
+    await page.waitForSelector('h2:has-text("Top metrics")');
+    await page.context().close();
+  });
+
+  test('a filter for the empty label can be seen and taken back', async () => {
+    await record(target, { type: 'unlabelled', data: {}, data_index: '' });
+    await record(target, { type: 'unlabelled', data: {}, data_index: 'some' });
+    const { page, visit } = await signedIn(browser, target);
+    await visit('/?view=event&name=unlabelled&range=1h');
+    await page.click('table.bars button:has-text("(empty)")');
+    await page.waitForURL(/label=&/);
+    await settled(page);
+    expect((await figures(page))['Events']).toBe(1);
+    await page.click('button:has-text("(empty) ×")');
+    await page.waitForSelector('.figure data[value="2"]');
+    await page.context().close();
+  });
+
+  test('of very many metrics each can be opened by its name', async () => {
+    const many = await startTarget({ ...UNLIMITED });
+    const metrics = Array.from({ length: 600 }, (_, i) => ({ ...METRIC, metric_name: `metric_${i}` }));
+    await post(many, '/log_batch', { metrics });
+    const { page, visit } = await signedIn(browser, many);
+    await visit('/?view=metric&range=1h');
+    const field = page.getByRole('combobox', { name: 'Metric' });
+    await field.fill('metric_599');
+    await field.press('Enter');
+    await page.waitForSelector('h2:has-text("metric_599")');
+    await settled(page);
+    expect((await figures(page))['Count']).toBe(1);
+    await page.context().close();
+    await many.stop();
   });
 
   test("another user's rows are refused with a way back to one's own", async () => {

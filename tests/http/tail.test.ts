@@ -245,17 +245,28 @@ describe('a tail', () => {
     }
     await untilOpen(0);
     // and there is room for all
-    const again = await Promise.all(Array.from({ length: 100 }, () => openTail()));
+    const admins = await Promise.all(Array.from({ length: 5 }, (_, i) => bearer({ sub: `root-${i}`, role: 'admin' })));
+    const again = await Promise.all(Array.from({ length: 100 }, (_, i) => openTail(METRICS, admins[i % 5])));
     expectError(await send(target.url + METRICS, { headers: berta }), 503, 'overloaded');
     again[0]?.close();
     await untilOpen(99);
-    again[0] = await openTail();
+    again[0] = await openTail(METRICS, admins[0]);
     // each has its own copy
     const { body: id } = await post(target, '/log_raw_metric', METRIC, anna);
     for (const tail of again) {
       expect((await nextRecord(tail)).id).toBe(id);
       tail.close();
     }
+    await untilOpen(0);
+  });
+
+  test('is one of twenty that a user may have, whatever others have', async () => {
+    const tails = await Promise.all(Array.from({ length: 20 }, () => openTail()));
+    const refused = await send(target.url + EVENTS, { headers: anna });
+    expectError(refused, 503, 'overloaded');
+    expect(refused.body.message).toContain('20 tails');
+    tails.push(await openTail(METRICS, berta));
+    for (const tail of tails) tail.close();
     await untilOpen(0);
   });
 

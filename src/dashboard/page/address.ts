@@ -1,6 +1,4 @@
-import { createContext } from 'preact';
-import { useContext, useEffect, useState } from 'preact/hooks';
-import { INTERVALS, type IntervalName, isTimeZone, ownTimeZone, RANGES } from './time.ts';
+import { EARLIEST, INTERVALS, type IntervalName, isTimeZone, LATEST, ownTimeZone, RANGES } from './time.ts';
 
 export const VIEWS = ['overview', 'metric', 'event', 'records'] as const;
 export type View = (typeof VIEWS)[number];
@@ -15,6 +13,10 @@ export type Statistic = (typeof STATISTICS)[number];
 /** The tables of records. */
 export const KINDS = ['metrics', 'analytics'] as const;
 export type RecordKind = (typeof KINDS)[number];
+
+/** The most steps of a funnel, and the most groups, that the reading routes take. */
+export const MAX_STEPS = 20;
+export const MAX_TOP = 1_000;
 
 /** Everything that a view shows depends on this and on the token: who has the address sees the same. */
 export interface Address {
@@ -50,7 +52,7 @@ export interface Address {
   readonly live: boolean;
 }
 
-const DEFAULTS: Address = {
+export const DEFAULTS: Address = {
   view: 'overview',
   range: '24h',
   from: undefined,
@@ -90,7 +92,7 @@ export function readAddress(search: string): Address {
   const query = new URLSearchParams(search);
   const moment = (name: string) => {
     const at = new Date(query.get(name) ?? '');
-    return Number.isNaN(at.getTime()) ? undefined : at;
+    return at >= EARLIEST && at <= LATEST ? at : undefined;
   };
   const oneOf = <Value extends string>(name: string, values: readonly Value[], otherwise: Value) =>
     values.find((value) => value === query.get(name)) ?? otherwise;
@@ -112,9 +114,9 @@ export function readAddress(search: string): Address {
     label: text('label'),
     compare: query.has('compare'),
     split: STATISTICS.find((name) => name === statistic),
-    top: Math.min(1000, Math.max(1, Number.parseInt(query.get('top') ?? '', 10) || DEFAULTS.top)),
-    steps: query.getAll('step').slice(0, 20),
-    within: /^\d{1,6}[smhd]$/.test(query.get('within') ?? '') ? (query.get('within') ?? '') : DEFAULTS.within,
+    top: Math.min(MAX_TOP, Math.max(1, Number.parseInt(query.get('top') ?? '', 10) || DEFAULTS.top)),
+    steps: query.getAll('step').slice(0, MAX_STEPS),
+    within: /^[1-9]\d{0,5}[smhd]$/.test(query.get('within') ?? '') ? (query.get('within') ?? '') : DEFAULTS.within,
     retention: text('retention'),
     kind: oneOf('kind', KINDS, DEFAULTS.kind),
     live: query.has('live'),
@@ -151,38 +153,4 @@ export function linkTo(address: Address): string {
 /** The same moment, zone and user in another view. */
 export function inView(address: Address, view: View, rest: Partial<Address> = {}): Address {
   return { ...address, ...OF_ONE_VIEW, view, ...rest };
-}
-
-/** Where the page is, and the way to somewhere else. */
-export interface Place {
-  readonly address: Address;
-  /** Changes what is given. It is a step of the browser's history unless it replaces the last one. */
-  readonly go: (change: Partial<Address>, options?: { replace: boolean }) => void;
-}
-
-export const PlaceContext = createContext<Place>({ address: DEFAULTS, go: () => {} });
-
-/** Where the page is. */
-export function usePlace(): Place {
-  return useContext(PlaceContext);
-}
-
-/** Follows the browser's address. For the root of the page alone; the rest has {@link usePlace}. */
-export function useBrowserAddress(): Place {
-  const [address, setAddress] = useState(() => readAddress(location.search));
-  useEffect(() => {
-    history.replaceState(null, '', linkTo(readAddress(location.search)) + location.hash);
-    const onMove = () => setAddress(readAddress(location.search));
-    addEventListener('popstate', onMove);
-    return () => removeEventListener('popstate', onMove);
-  }, []);
-  const go: Place['go'] = (change, { replace } = { replace: false }) => {
-    const next = { ...readAddress(location.search), ...change };
-    const link = linkTo(next);
-    if (link === location.pathname + location.search) return;
-    if (replace) history.replaceState(null, '', link);
-    else history.pushState(null, '', link);
-    setAddress(next);
-  };
-  return { address, go };
 }

@@ -1,6 +1,15 @@
 import { createContext } from 'preact';
-import { useContext, useEffect, useState } from 'preact/hooks';
-import { type Answers, ask, Failed, type Path, type Query, questionAddress } from './api.ts';
+import { useContext, useEffect, useRef, useState } from 'preact/hooks';
+import {
+  type Answers,
+  ask,
+  type Failed,
+  failedOf,
+  type Path,
+  pendingQuestions,
+  type Query,
+  questionAddress,
+} from './api.ts';
 
 /** The longest pause between two attempts, in seconds. */
 const LONGEST_PAUSE = 30;
@@ -26,6 +35,22 @@ export const AskingContext = createContext<Asking>({
   onUnauthorized: unused,
   onReached: unused,
 });
+
+/** Asks everything anew from time to time, but not while answers are waited for, nor while nobody looks. */
+export function useRefresh(seconds: number, again: () => void): void {
+  useEffect(() => {
+    if (seconds === 0) return;
+    const refresh = () => {
+      if (pendingQuestions() === 0 && !document.hidden) again();
+    };
+    const timer = setInterval(refresh, seconds * 1000);
+    document.addEventListener('visibilitychange', refresh);
+    return () => {
+      clearInterval(timer);
+      document.removeEventListener('visibilitychange', refresh);
+    };
+  }, [seconds, again]);
+}
 
 /** How far a question is. */
 export interface Answer<Value> {
@@ -59,7 +84,9 @@ export function useAnswer<Asked extends Path>(
   const [failed, setFailed] = useState<{ subject: string; failure: Failed }>();
   const [isLoading, setLoading] = useState(true);
   const address = parameters && questionAddress(path, parameters);
-  const moment = isHeld ? undefined : now;
+  const held = useRef(now);
+  if (!isHeld) held.current = now;
+  const moment = held.current;
 
   // biome-ignore lint/correctness/useExhaustiveDependencies: the address stands for path and parameters, and a new moment or attempt is a reason to ask again
   useEffect(() => {
@@ -75,8 +102,8 @@ export function useAnswer<Asked extends Path>(
         setLoading(false);
       } catch (error) {
         if (abort.signal.aborted) return;
-        const failure = error instanceof Failed ? error : new Failed(0, 'The answer could not be read', String(error));
-        onReached(failure.status !== 0 || failure.retryAfter === undefined);
+        const failure = failedOf(error);
+        onReached(failure.status !== 0);
         setLoading(false);
         if (failure.status === 401) {
           onUnauthorized(failure.message);

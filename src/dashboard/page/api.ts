@@ -94,21 +94,26 @@ export function questionAddress(path: string, parameters: Query): string {
  * @throws {Failed} when there is none
  */
 export async function request(address: string, token: string, signal: AbortSignal): Promise<Response> {
-  let response: Response;
-  try {
-    response = await fetch(address, { headers: { authorization: `Bearer ${token}` }, signal, cache: 'no-store' });
-  } catch (error) {
-    if (error instanceof DOMException && error.name === 'AbortError') throw error;
-    const slow = error instanceof DOMException && error.name === 'TimeoutError';
-    throw slow
-      ? new Failed(0, 'The server took too long to answer', 'Choose a shorter range, or try again.')
-      : new Failed(0, 'The server cannot be reached', 'It may be stopped, or the network may be down.', {
-          retryAfter: 1,
-        });
-  }
+  const headers = { authorization: `Bearer ${token}` };
+  const response = await fetch(address, { headers, signal, cache: 'no-store' }).catch((error: unknown) => {
+    throw failedOf(error);
+  });
   if (response.ok) return response;
   throw await failureOf(response);
 }
+
+/** Why there is no answer, of whatever asking or reading it has thrown. */
+export function failedOf(error: unknown): Failed {
+  if (error instanceof Failed) return error;
+  if (error instanceof SyntaxError) return new Failed(200, 'The answer could not be read', UNFIT);
+  if (error instanceof DOMException && error.name === 'TimeoutError') {
+    return new Failed(0, 'The server took too long to answer', 'Choose a shorter range.', { retryAfter: 5 });
+  }
+  const hint = 'It may be stopped, or the network may be down.';
+  return new Failed(0, 'The server cannot be reached', hint, { retryAfter: 1 });
+}
+
+const UNFIT = 'Something between this page and the server may be broken.';
 
 async function failureOf(response: Response): Promise<Failed> {
   const body = (await response.json().catch(() => ({}))) as Record<string, unknown>;
@@ -119,8 +124,8 @@ async function failureOf(response: Response): Promise<Failed> {
   const retryAfter = Number(response.headers.get('retry-after')) || 5;
   return new Failed(
     response.status,
-    typeof fault?.msg === 'string' ? `${message}: ${fault.msg}` : message,
-    text('hint', 'Something between this page and the server may be broken.'),
+    typeof fault?.msg === 'string' ? `${message.replace(/\.$/, '')}: ${fault.msg}` : message,
+    text('hint', UNFIT),
     { requestId: text('request_id', ''), ...(waits && { retryAfter }) },
   );
 }
@@ -138,6 +143,8 @@ export async function ask<Asked extends Path>(
     const response = await request(questionAddress(path, parameters), token, patient);
     // the reading routes answer by the types that are named here: they are the server's own
     return parseExact(await response.text()) as Answers[Asked];
+  } catch (error) {
+    throw failedOf(error);
   } finally {
     pending--;
   }

@@ -1,14 +1,15 @@
 import { useCallback, useEffect, useMemo, useState } from 'preact/hooks';
-import { inView, PlaceContext, useBrowserAddress, usePlace, VIEWS, type View } from './address.ts';
-import { type Asking, AskingContext, useAnswer } from './answer.ts';
-import { pendingQuestions } from './api.ts';
+import { inView, linkTo, VIEWS, type View } from './address.ts';
+import { type Asking, AskingContext, useAnswer, useRefresh } from './answer.ts';
 import { CatalogContext } from './catalog.ts';
 import { Controls } from './controls.tsx';
 import { Link } from './links.tsx';
+import { PlaceContext, useBrowserAddress, usePlace } from './place.ts';
 import { currentSession, forgetToken, type Session, takeTokenFromAddress } from './session.ts';
-import { Answered, Empty } from './states.tsx';
+import { Answered, Boundary, Empty, NoRowsOfUser } from './states.tsx';
 import { chooseTheme, chosenTheme, THEMES } from './theme.ts';
 import { EventView } from './views/event.tsx';
+import { Ledger } from './views/ledger.tsx';
 import { MetricView } from './views/metric.tsx';
 import { Overview } from './views/overview.tsx';
 import { Records } from './views/records.tsx';
@@ -61,14 +62,7 @@ function SignedIn({ session, onEnd }: SignedInProps) {
   const [isReached, setReached] = useState(true);
   const again = useCallback(() => setNow(new Date()), []);
 
-  useEffect(() => {
-    if (address.refresh === 0) return;
-    const timer = setInterval(() => {
-      // not while the last answers are still waited for, nor while nobody looks
-      if (pendingQuestions() === 0 && !document.hidden) again();
-    }, address.refresh * 1000);
-    return () => clearInterval(timer);
-  }, [address.refresh, again]);
+  useRefresh(address.refresh, again);
 
   const { token } = session;
   const asking = useMemo(
@@ -124,19 +118,29 @@ function Content({ session }: { session: Session }) {
       <Controls isAdmin={session.isAdmin} />
       <main id="content" tabIndex={-1}>
         <h1 class="unseen">{TITLES[address.view]}</h1>
-        <Answered answer={metrics}>
-          {() => (
-            <Answered answer={types}>
-              {() => {
-                if (catalog.metrics.length + catalog.types.length === 0) return <Empty />;
-                if (address.view === 'metric') return <MetricView />;
-                if (address.view === 'event') return <EventView />;
-                if (address.view === 'records') return <Records />;
-                return <Overview isAdmin={session.isAdmin} />;
-              }}
-            </Answered>
-          )}
-        </Answered>
+        <Boundary place={linkTo(address)}>
+          <Answered answer={metrics}>
+            {() => (
+              <Answered answer={types}>
+                {() => {
+                  if (catalog.metrics.length + catalog.types.length === 0) {
+                    if (user_id !== undefined) return <NoRowsOfUser />;
+                    return (
+                      <>
+                        <Empty />
+                        <Ledger />
+                      </>
+                    );
+                  }
+                  if (address.view === 'metric') return <MetricView />;
+                  if (address.view === 'event') return <EventView />;
+                  if (address.view === 'records') return <Records />;
+                  return <Overview isAdmin={session.isAdmin} />;
+                }}
+              </Answered>
+            )}
+          </Answered>
+        </Boundary>
       </main>
     </CatalogContext.Provider>
   );

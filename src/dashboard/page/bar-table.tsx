@@ -1,6 +1,7 @@
-import { usePlace } from './address.ts';
+import { MAX_TOP } from './address.ts';
 import { Bar } from './figures.tsx';
 import { formatCount } from './format.ts';
+import { usePlace } from './place.ts';
 
 /** A cell: its text, and the number that the text says, where it is one. */
 export interface Cell {
@@ -54,11 +55,16 @@ export function BarTable({ title, label, partOf, columns, rows }: BarTableProps)
             <tr key={`${i} ${row.label}`}>
               <th scope="row">
                 {row.onChosen ? (
-                  <button type="button" class="plain" onClick={row.onChosen} title="Show this one alone">
+                  <button
+                    type="button"
+                    class="plain name"
+                    onClick={row.onChosen}
+                    title={`Show this one alone: ${row.label}`}
+                  >
                     {row.label || '(empty)'}
                   </button>
                 ) : (
-                  row.label || '(empty)'
+                  <span class="name">{row.label || '(empty)'}</span>
                 )}
               </th>
               <td class="wide">
@@ -85,9 +91,9 @@ export function othersLabel(labels: number): string {
 /** Shows more groups before the rest, as many as the reading routes answer with. */
 export function MoreGroups() {
   const { address, go } = usePlace();
-  if (address.top >= 1000) return null;
+  if (address.top >= MAX_TOP) return null;
   return (
-    <button type="button" onClick={() => go({ top: Math.min(1000, address.top * 10) })}>
+    <button type="button" onClick={() => go({ top: Math.min(MAX_TOP, address.top * 10) })}>
       Show more
     </button>
   );

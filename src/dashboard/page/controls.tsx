@@ -1,7 +1,8 @@
 import { useContext, useEffect, useId, useState } from 'preact/hooks';
-import { REFRESHES, usePlace } from './address.ts';
+import { REFRESHES } from './address.ts';
 import { AskingContext } from './answer.ts';
 import { useCatalog } from './catalog.ts';
+import { usePlace } from './place.ts';
 import { extentOf, shownRange } from './shown-range.ts';
 import { INTERVALS, momentOfWall, RANGES, timeZones, wallTime } from './time.ts';
 
@@ -174,8 +175,13 @@ interface TextFilterProps {
 /** A text that what is shown must have; it counts when Enter is pressed or the field is left. */
 export function TextFilter({ label, value, placeholder, choices = [], onChosen }: TextFilterProps) {
   const id = useId();
-  const commit = (input: HTMLInputElement) => {
-    if (input.value !== value) onChosen(input.value);
+  // what is typed stays while the page around it is drawn anew
+  const [draft, setDraft] = useState<string>();
+  // biome-ignore lint/correctness/useExhaustiveDependencies: what was typed is done with once the filter is another
+  useEffect(() => setDraft(undefined), [value]);
+  const commit = () => {
+    if (draft !== undefined && draft !== value) onChosen(draft);
+    setDraft(undefined);
   };
   return (
     <label>
@@ -183,12 +189,13 @@ export function TextFilter({ label, value, placeholder, choices = [], onChosen }
       <input
         type="search"
         list={id}
-        value={value}
+        value={draft ?? value}
         placeholder={placeholder}
         autocomplete="off"
         spellcheck={false}
-        onChange={(event) => commit(event.currentTarget)}
-        onKeyDown={(event) => event.key === 'Enter' && commit(event.currentTarget)}
+        onInput={(event) => setDraft(event.currentTarget.value)}
+        onChange={commit}
+        onKeyDown={(event) => event.key === 'Enter' && commit()}
       />
       <datalist id={id}>
         {choices.slice(0, MAX_CHOICES).map((choice) => (
@@ -199,17 +206,18 @@ export function TextFilter({ label, value, placeholder, choices = [], onChosen }
   );
 }
 
-/** Chooses the metric or the event type of a view. */
+/** Chooses the metric or the event type of a view: from a list, or by its name where there are very many. */
 export function NamePicker({ label, name, names }: { label: string; name: string; names: readonly string[] }) {
   const { go } = usePlace();
+  const choose = (chosen: string) => go({ name: chosen, label: undefined, steps: [], retention: undefined });
+  if (names.length > MAX_CHOICES) {
+    return <TextFilter label={label} value={name} placeholder="name" choices={names} onChosen={choose} />;
+  }
   return (
     <label>
       {label}{' '}
-      <select
-        value={name}
-        onChange={(event) => go({ name: event.currentTarget.value, label: undefined, steps: [], retention: undefined })}
-      >
-        {[...new Set([name, ...names])].slice(0, MAX_CHOICES).map((one) => (
+      <select value={name} onChange={(event) => choose(event.currentTarget.value)}>
+        {[...new Set([name, ...names])].map((one) => (
           <option key={one} value={one}>
             {one || '(no name)'}
           </option>
@@ -222,6 +230,16 @@ export function NamePicker({ label, name, names }: { label: string; name: string
 /** Shows the rows of one label alone. */
 export function LabelFilter({ label, choices }: { label: string; choices?: readonly string[] }) {
   const { address, go } = usePlace();
+  if (address.label === '') {
+    return (
+      <span class="quiet">
+        {label}{' '}
+        <button type="button" onClick={() => go({ label: undefined })} title="Show all">
+          (empty) ×
+        </button>
+      </span>
+    );
+  }
   return (
     <TextFilter
       label={label}

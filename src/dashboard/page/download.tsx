@@ -1,6 +1,6 @@
 import { useContext, useEffect, useRef, useState } from 'preact/hooks';
 import { AskingContext } from './answer.ts';
-import { Failed, type Query, questionAddress, request } from './api.ts';
+import { type Failed, failedOf, type Query, questionAddress, request } from './api.ts';
 import { formatBytes } from './format.ts';
 
 interface DownloadProps {
@@ -35,9 +35,10 @@ export function Download({ path, query, name }: DownloadProps) {
       save(new Blob(parts, { type: 'text/csv' }), `${name}.csv`);
     } catch (error) {
       if (asked.signal.aborted) return;
-      if (error instanceof Failed && error.status === 401) onUnauthorized(error.message);
       // an answer that breaks off is not a file
-      setFailure(error instanceof Failed ? error : new Failed(0, 'The download broke off', 'Try again.'));
+      const failed = failedOf(error);
+      if (failed.status === 401) onUnauthorized(failed.message);
+      setFailure(failed);
     } finally {
       setBytes(undefined);
     }

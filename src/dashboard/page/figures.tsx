@@ -3,24 +3,25 @@ import { formatChange } from './format.ts';
 
 interface FigureProps {
   readonly label: string;
-  readonly value: number | null;
+  /** Undefined: it is not known yet. */
+  readonly value: number | null | undefined;
   readonly format: (value: number | null) => string;
-  /** The same figure of the period before; undefined: it is not shown. */
-  readonly before?: number | null | undefined;
+  /** The same figure of the period before, or that it is not known yet; undefined: it is not shown. */
+  readonly before?: number | null | 'unknown' | undefined;
   readonly children?: ComponentChildren;
 }
 
 /** One figure with its name, large. */
 export function Figure({ label, value, format, before, children }: FigureProps) {
-  const change = before === undefined ? undefined : formatChange(value, before);
+  const change = typeof before === 'number' && value !== undefined ? formatChange(value, before) : undefined;
   return (
     <div class="figure">
       <dt>{label}</dt>
       <dd>
-        <data value={String(value)}>{format(value)}</data>
+        {value === undefined ? '…' : <data value={String(value)}>{format(value)}</data>}
         {before !== undefined && (
           <small class="quiet">
-            {change && `${change}, `}before: {format(before)}
+            {change && `${change}, `}before: {before === 'unknown' ? '…' : format(before)}
           </small>
         )}
         {children && <small class="quiet">{children}</small>}

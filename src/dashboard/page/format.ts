@@ -13,8 +13,8 @@ const CHANGE = new Intl.NumberFormat('en', {
 export const NOTHING = '–';
 
 /** A number of things, to the last one. */
-export function formatCount(count: number): string {
-  return COUNT.format(count);
+export function formatCount(count: number | null): string {
+  return count === null ? NOTHING : COUNT.format(count);
 }
 
 /** A number in few characters, as axes and tiles have it: `12.3K`. */

@@ -1,5 +1,6 @@
 import type { ComponentChildren } from 'preact';
-import { type Address, linkTo, usePlace } from './address.ts';
+import { type Address, linkTo } from './address.ts';
+import { usePlace } from './place.ts';
 
 interface LinkProps {
   readonly to: Address;
@@ -7,7 +8,7 @@ interface LinkProps {
   readonly children: ComponentChildren;
 }
 
-/** A link within the page: a real one, so that it can be opened in a tab of its own or copied. */
+/** A link within the page: a real one, so that it can be copied, or opened in a tab with a session of its own. */
 export function Link({ to, current, children }: LinkProps) {
   const { go } = usePlace();
   const onClick = (event: MouseEvent) => {

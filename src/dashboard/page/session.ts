@@ -18,8 +18,13 @@ export function takeTokenFromAddress(): boolean {
   const token = new URLSearchParams(location.hash.slice(1)).get('token');
   if (token === null) return false;
   history.replaceState(history.state, '', location.pathname + location.search);
-  keepToken(token);
+  if (isToken(token)) keepToken(token);
   return true;
+}
+
+/** Whether a text has the form of a token: three parts in base64url. */
+export function isToken(text: string): boolean {
+  return /^[\w-]+\.[\w-]+\.[\w-]*$/.test(text);
 }
 
 /** Keeps a token for as long as the tab is open. */
@@ -38,8 +43,8 @@ export function currentSession(): Session | undefined {
   return token === null ? undefined : sessionOf(token);
 }
 
-/** What a text that should be a token says of its user. */
-export function sessionOf(token: string): Session {
+/** What a token says of its user. */
+function sessionOf(token: string): Session {
   const { sub, role } = claimsOf(token);
   return { token, userId: typeof sub === 'string' ? sub : '', isAdmin: role === 'admin' };
 }

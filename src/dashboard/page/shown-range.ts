@@ -1,38 +1,61 @@
 import { useContext } from 'preact/hooks';
-import { type Address, usePlace } from './address.ts';
+import type { Address } from './address.ts';
 import { AskingContext } from './answer.ts';
 import type { Listed } from './api.ts';
-import { type IntervalName, intervalFor, possibleInterval, RANGES, type Range, startOfBucket } from './time.ts';
+import { usePlace } from './place.ts';
+import {
+  type IntervalName,
+  intervalFor,
+  periodBefore,
+  possibleInterval,
+  RANGES,
+  type Range,
+  startOfBucket,
+} from './time.ts';
 
 /** The range and the buckets that a view shows. */
 export interface ShownRange {
   readonly from: Date;
   readonly to: Date;
   readonly interval: IntervalName;
+  /** The range to compare with: as long, and before it. */
+  readonly before: Required<Range>;
 }
 
 /** When the first and the last of some rows happened. */
 export function extentOf(listed: readonly Listed[]): Range {
-  if (listed.length === 0) return {};
-  const first = Math.min(...listed.map(({ first_seen }) => Date.parse(first_seen)));
-  const last = Math.max(...listed.map(({ last_seen }) => Date.parse(last_seen)));
+  let first = Number.POSITIVE_INFINITY;
+  let last = Number.NEGATIVE_INFINITY;
+  for (const { first_seen, last_seen } of listed) {
+    first = Math.min(first, Date.parse(first_seen));
+    last = Math.max(last, Date.parse(last_seen));
+  }
   // half-open: the last row is in it
-  return { from: new Date(first), to: new Date(last + 1) };
+  return listed.length === 0 ? {} : { from: new Date(first), to: new Date(last + 1) };
+}
+
+/** The range that the address names, at this moment; `all` is that of the rows, and goes on until now. */
+export function namedRange({ range, from, to }: Address, now: Date, extent: Range): Required<Range> {
+  if (from && to) return { from, to };
+  const named = RANGES.find(({ name }) => name === range);
+  if (named) return { from: new Date(now.getTime() - named.length), to: now };
+  return { from: extent.from ?? now, to: extent.to && extent.to > now ? extent.to : now };
 }
 
 /**
- * The range that the address names, at this moment. Ranges that end now begin with a whole bucket, so that the
- * first one is not low for being cut.
+ * The range that the address names, with its buckets. Unless it has ends of its own it begins with a whole bucket,
+ * so that the first one is not low for being cut.
  *
  * @param extent of the rows, for the range `all`
  */
 export function shownRange(address: Address, now: Date, extent: Range): ShownRange {
-  const named = RANGES.find(({ name }) => name === address.range);
-  const to = address.to ?? (named ? now : (extent.to ?? now));
-  const from = address.from ?? (named ? new Date(now.getTime() - named.length) : (extent.from ?? to));
-  const length = to.getTime() - from.getTime();
+  const { zone } = address;
+  const named = namedRange(address, now, extent);
+  const { to } = named;
+  const length = to.getTime() - named.from.getTime();
   const interval = address.interval === 'auto' ? intervalFor(length) : possibleInterval(address.interval, length);
-  return { from: named ? startOfBucket(from, interval, address.zone) : from, to, interval };
+  const from = address.range === 'custom' ? named.from : startOfBucket(named.from, interval, zone);
+  return { from, to, interval, before: periodBefore({ from, to }, length, interval, zone) };
 }
 
 /** {@link shownRange} of the page's address and moment. */

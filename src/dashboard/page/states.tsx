@@ -1,8 +1,11 @@
-import type { ComponentChildren } from 'preact';
+import { Component, type ComponentChildren } from 'preact';
 import { useContext, useEffect, useState } from 'preact/hooks';
-import { usePlace } from './address.ts';
-import { type Answer, AskingContext } from './answer.ts';
-import type { Failed } from './api.ts';
+import { type Answer, AskingContext, useRefresh } from './answer.ts';
+import { Failed } from './api.ts';
+import { usePlace } from './place.ts';
+
+/** How often to look for the first row, in seconds. */
+const FIRST_ROW_SOON = 2;
 
 /** After this time a question that is not answered yet says so, in milliseconds. */
 const SLOW = 3_000;
@@ -21,10 +24,15 @@ export function Answered<Value>({ answer, children }: AnsweredProps<Value>) {
   if (value === undefined) return failure ? <Failure failure={failure} retry={retry} /> : <Loading />;
   return (
     <div aria-busy={isLoading}>
-      {failure && failure.status !== 0 && <Failure failure={failure} retry={retry} />}
+      <Trouble of={answer} />
       {children(value)}
     </div>
   );
+}
+
+/** Why a question that is asked beside another has no answer, if that is so. */
+export function Trouble({ of: { failure, retry } }: { of: Answer<unknown> }) {
+  return failure && failure.status !== 0 ? <Failure failure={failure} retry={retry} /> : null;
 }
 
 /** That something is on its way; after a while, that it takes long. */
@@ -69,15 +77,27 @@ export function Failure({ failure, retry }: { failure: Failed; retry: () => void
   );
 }
 
+/** A user has recorded nothing. */
+export function NoRowsOfUser() {
+  const { address, go } = usePlace();
+  return (
+    <section class="panel">
+      <h2>{address.user} has recorded nothing</h2>
+      <p>
+        <button type="button" onClick={() => go({ user: undefined })}>
+          Show all users
+        </button>
+      </p>
+    </section>
+  );
+}
+
 /** Nothing has been recorded yet: the command that records something. */
 export function Empty() {
   const { token, again } = useContext(AskingContext);
   const [copied, setCopied] = useState(false);
   const command = `curl -X POST ${location.origin}/log_raw_metric -H 'Authorization: Bearer ${token}' -H 'Content-Type: application/json' -d '{"metric_name":"page_load_time","metric_value":2.5,"data_string":"/dashboard"}'`;
-  useEffect(() => {
-    const timer = setInterval(again, 2_000);
-    return () => clearInterval(timer);
-  }, [again]);
+  useRefresh(FIRST_ROW_SOON, again);
   const copy = () =>
     navigator.clipboard.writeText(command).then(
       () => setCopied(true),
@@ -98,6 +118,24 @@ export function Empty() {
       </p>
     </section>
   );
+}
+
+/** Catches what the page itself does wrong: that is said, and the page goes on once the place is another. */
+export class Boundary extends Component<{ place: string; children: ComponentChildren }, { error?: Error | undefined }> {
+  static override getDerivedStateFromError(error: Error) {
+    return { error };
+  }
+
+  override componentDidUpdate(before: { place: string }) {
+    if (this.state.error && before.place !== this.props.place) this.setState({ error: undefined });
+  }
+
+  override render() {
+    const { error } = this.state;
+    if (!error) return this.props.children;
+    const failure = new Failed(200, 'This page has a fault', `Reload it. What it says of it: ${error.message}`);
+    return <Failure failure={failure} retry={() => location.reload()} />;
+  }
 }
 
 /** That a question has an answer, which is nothing. */

@@ -6,9 +6,14 @@ export interface Range {
   readonly to?: Date;
 }
 
-const MINUTE = 60_000;
+/** In milliseconds. */
+export const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
-const DAY = 24 * HOUR;
+export const DAY = 24 * HOUR;
+
+/** When a range may begin and end: rows can be no older, and charts need be no longer. */
+export const EARLIEST = new Date(Date.UTC(1700, 0));
+export const LATEST = new Date(Date.UTC(2200, 0));
 
 /** Ranges that end now: their names in the address, what people read, and their length in milliseconds. */
 export const RANGES = [
@@ -50,9 +55,16 @@ export function intervalFor(milliseconds: number): IntervalName {
   return INTERVALS.find(({ length }) => milliseconds / length <= WANTED_BUCKETS)?.name ?? '1y';
 }
 
-/** The wanted buckets, or the next longer ones that the reading routes can answer with. */
+/**
+ * The wanted buckets, or the nearest ones that make sense: no longer than the range, and not more of them than the
+ * reading routes answer with.
+ */
 export function possibleInterval(wanted: IntervalName, milliseconds: number): IntervalName {
-  const first = INTERVALS.findIndex(({ name }) => name === wanted);
+  const most = INTERVALS.findLastIndex(({ length }) => length <= Math.max(milliseconds, MINUTE));
+  const first = Math.min(
+    most,
+    INTERVALS.findIndex(({ name }) => name === wanted),
+  );
   const fits = INTERVALS.find(({ length }, i) => i >= first && milliseconds / length < MAX_BUCKETS - 2);
   return fits?.name ?? '1y';
 }
@@ -62,24 +74,28 @@ export function lengthOf(interval: IntervalName): number {
   return INTERVALS.find(({ name }) => name === interval)?.length ?? 0;
 }
 
-/** The start of the bucket of a zone's calendar in which a moment lies. */
+/**
+ * The start of the bucket in which a moment lies. Buckets are those of the reading routes: up to an hour they are
+ * counted from local midnight, beyond it by the clock on the wall, and from a day on by the calendar.
+ */
 export function startOfBucket(moment: Date, interval: IntervalName, zone: string): Date {
   const at = new TZDate(moment.getTime(), zone);
+  const [year, month, day] = [at.getFullYear(), at.getMonth(), at.getDate()];
+  const midnight = (m: number, d: number) => new TZDate(year, m, d, 0, 0, 0, 0, zone).getTime();
+  const today = midnight(month, day);
   const length = lengthOf(interval);
-  if (length < HOUR) {
-    const minutes = length / MINUTE;
-    at.setMinutes(at.getMinutes() - (at.getMinutes() % minutes), 0, 0);
-  } else if (length < DAY) {
-    const hours = length / HOUR;
-    at.setHours(at.getHours() - (at.getHours() % hours), 0, 0, 0);
-  } else {
-    at.setHours(0, 0, 0, 0);
-    if (interval === '1w') at.setDate(at.getDate() - ((at.getDay() + 6) % 7));
-    if (interval === '1M') at.setDate(1);
-    if (interval === '1y') at.setMonth(0, 1);
-  }
-  // the clock on the wall may show an hour twice
-  return new Date(Math.min(at.getTime(), moment.getTime()));
+  const start = () => {
+    if (length <= HOUR) return today + Math.floor((moment.getTime() - today) / length) * length;
+    if (length < DAY) {
+      const hours = length / HOUR;
+      return new TZDate(year, month, day, at.getHours() - (at.getHours() % hours), 0, 0, 0, zone).getTime();
+    }
+    if (interval === '1w') return midnight(month, day - ((at.getDay() + 6) % 7));
+    if (interval === '1M') return midnight(month, 1);
+    return interval === '1y' ? midnight(0, 1) : today;
+  };
+  // the clock on the wall may show an hour twice, or leave one out
+  return new Date(Math.min(start(), moment.getTime()));
 }
 
 /** What a clock on the wall of a zone shows, as inputs for a date and a time want it: `2026-03-01T14:05`. */
@@ -99,10 +115,24 @@ export function momentOfWall(text: string, zone: string): Date | undefined {
   return Number.isNaN(at) ? undefined : new Date(at);
 }
 
-/** The range of the same length that ends where the given one starts. */
-export function periodBefore(range: Required<Range>): Required<Range> {
-  const length = range.to.getTime() - range.from.getTime();
-  return { from: new Date(range.from.getTime() - length), to: range.from };
+/**
+ * The same range a while ago: its length earlier, in whole buckets, so that bucket stands beside bucket, and days
+ * by the calendar, so that noon stands beside noon when the clocks have changed in between.
+ *
+ * @param length of the range, in milliseconds, before its start was moved to that of a bucket
+ */
+export function periodBefore({ from, to }: Required<Range>, length: number, interval: IntervalName, zone: string) {
+  const bucket = lengthOf(interval);
+  const buckets = Math.max(1, Math.ceil(length / bucket - 1e-9));
+  const earlier = (moment: Date): Date => {
+    const at = new TZDate(moment.getTime(), zone);
+    if (interval === '1y') at.setFullYear(at.getFullYear() - buckets);
+    else if (interval === '1M') at.setMonth(at.getMonth() - buckets);
+    else if ((buckets * bucket) % DAY === 0) at.setDate(at.getDate() - (buckets * bucket) / DAY);
+    else return new Date(moment.getTime() - buckets * bucket);
+    return new Date(at.getTime());
+  };
+  return { from: earlier(from), to: earlier(to) };
 }
 
 /** The zones that the browser knows, and always UTC. */
@@ -110,8 +140,10 @@ export function timeZones(): string[] {
   return [...new Set(['UTC', ...Intl.supportedValuesOf('timeZone')])];
 }
 
-/** Whether the browser knows a zone. */
+/** Whether a text names a zone. */
 export function isTimeZone(name: string): boolean {
+  // offsets such as +05:30 are zones to the browser, but not to the reading routes
+  if (!/^[A-Za-z]/.test(name)) return false;
   try {
     new Intl.DateTimeFormat('en', { timeZone: name });
     return true;

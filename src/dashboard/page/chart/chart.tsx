@@ -1,8 +1,9 @@
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import type uPlot from 'uplot';
-import { usePlace } from '../address.ts';
 import { formatTime } from '../format.ts';
+import { usePlace } from '../place.ts';
 import { useTheme } from '../theme.ts';
+import { EARLIEST, LATEST } from '../time.ts';
 import { createPlot, DENSE, type Line, type Plot } from './plot.ts';
 import { Table } from './table.tsx';
 
@@ -11,8 +12,8 @@ interface ChartProps {
   readonly label: string;
   /** The starts of the buckets, RFC 3339, rising. */
   readonly starts: readonly string[];
-  /** The end of the last bucket that is shown. */
-  readonly end: Date;
+  /** The range that was answered, RFC 3339: its first bucket may begin before it, its last may end after it. */
+  readonly range: { readonly from: string | null; readonly to: string | null };
   readonly lines: readonly Line[];
   /** Two lines, by their places, between which the chart is filled. */
   readonly band?: readonly [upper: number, lower: number];
@@ -24,7 +25,7 @@ interface ChartProps {
  * shift key, a finger or a sideways wheel, or shift and the arrow keys, moves it. The arrow keys alone go from
  * bucket to bucket. The figures are there as a table too.
  */
-export function Chart({ label, starts, end, lines, band, format }: ChartProps) {
+export function Chart({ label, range, starts, lines, band, format }: ChartProps) {
   const { address, go } = usePlace();
   const { zone } = address;
   const theme = useTheme();
@@ -33,7 +34,10 @@ export function Chart({ label, starts, end, lines, band, format }: ChartProps) {
   const [pointed, setPointed] = useState<number | null>(null);
   const [hidden, setHidden] = useState<ReadonlySet<string>>(new Set());
   const times = useMemo(() => starts.map((start) => Date.parse(start) / 1000), [starts]);
-  const until = end.getTime() / 1000;
+  const from = Date.parse(range.from ?? starts[0] ?? '') / 1000;
+  const to = Date.parse(range.to ?? '') / 1000;
+  // to the end of a bucket that is not over, so that its bar has room
+  const until = Math.max(to, 2 * (times.at(-1) ?? to) - (times.at(-2) ?? times.at(-1) ?? to));
 
   /** What the plot must be made anew for. */
   const isDense = times.length > DENSE;
@@ -45,12 +49,9 @@ export function Chart({ label, starts, end, lines, band, format }: ChartProps) {
     lines.map(({ label, color, shape }) => [label, color, shape]),
   ]);
   const data: uPlot.AlignedData = [times, ...lines.map(({ values }) => values as (number | null)[])];
-  const choose = (from: number, to: number) => {
-    const [start, end] = atLeastAMinute(from, to);
-    go({ range: 'custom', from: new Date(start * 1000), to: new Date(end * 1000) });
-  };
-  const latest = useRef({ until, choose });
-  latest.current = { until, choose };
+  const choose = (start: number, end: number) => go({ range: 'custom', ...sensible(start, end) });
+  const latest = useRef({ from, until, choose });
+  latest.current = { from, until, choose };
 
   // biome-ignore lint/correctness/useExhaustiveDependencies: the structure stands for what the plot is made of; data follow below
   useEffect(() => {
@@ -62,7 +63,7 @@ export function Chart({ label, starts, end, lines, band, format }: ChartProps) {
       band,
       zone,
       isDense,
-      until: () => latest.current.until,
+      range: () => latest.current,
       onPointed: setPointed,
       onChosen: (from, to) => latest.current.choose(from, to),
     });
@@ -76,7 +77,7 @@ export function Chart({ label, starts, end, lines, band, format }: ChartProps) {
   // biome-ignore lint/correctness/useExhaustiveDependencies: a new plot has the data already
   useEffect(() => {
     plot.current?.setData(data);
-  }, [times, until, ...lines.map(({ values }) => values)]);
+  }, [times, from, until, ...lines.map(({ values }) => values)]);
 
   useEffect(() => {
     lines.forEach((line, i) => {
@@ -85,15 +86,14 @@ export function Chart({ label, starts, end, lines, band, format }: ChartProps) {
   });
 
   const onKeyDown = (event: KeyboardEvent) => {
-    const [first = 0] = times;
-    const length = until - first;
+    const length = to - from;
     const step = event.key === 'ArrowLeft' ? -1 : event.key === 'ArrowRight' ? 1 : 0;
-    if (step !== 0 && event.shiftKey) choose(first + (step * length) / 4, until + (step * length) / 4);
+    if (step !== 0 && event.shiftKey) choose(from + (step * length) / 4, to + (step * length) / 4);
     else if (step !== 0) {
       const next = Math.min(times.length - 1, Math.max(0, (pointed ?? (step > 0 ? -1 : times.length)) + step));
       plot.current?.pointAt(next);
-    } else if (event.key === '+') choose(first + length / 4, until - length / 4);
-    else if (event.key === '-') choose(first - length / 2, until + length / 2);
+    } else if (event.key === '+') choose(from + length / 4, to - length / 4);
+    else if (event.key === '-') choose(from - length / 2, to + length / 2);
     else return;
     event.preventDefault();
   };
@@ -111,7 +111,7 @@ export function Chart({ label, starts, end, lines, band, format }: ChartProps) {
             onClick={() => setHidden(toggled(hidden, line.label))}
           >
             <span class={`swatch ${line.shape ?? 'line'}`} style={{ '--swatch': `var(${line.color})` }} />
-            {line.label}
+            <span class="name">{line.label}</span>
             <b>{pointed === null ? '' : format(lines[i]?.values[pointed] ?? null)}</b>
           </button>
         ))}
@@ -139,10 +139,13 @@ export function Chart({ label, starts, end, lines, band, format }: ChartProps) {
   );
 }
 
-/** The ends of a range, in seconds, moved apart until a minute lies between them: the shortest bucket. */
-function atLeastAMinute(from: number, to: number): [from: number, to: number] {
+/** A range with a minute between its ends at least, which is the shortest bucket; in seconds since 1970. */
+function sensible(from: number, to: number): { from: Date; to: Date } {
   const missing = Math.max(0, 60 - (to - from)) / 2;
-  return [from - missing, to + missing];
+  return {
+    from: new Date(Math.max(EARLIEST.getTime(), (from - missing) * 1000)),
+    to: new Date(Math.min(LATEST.getTime(), (to + missing) * 1000)),
+  };
 }
 
 function toggled(set: ReadonlySet<string>, value: string): Set<string> {

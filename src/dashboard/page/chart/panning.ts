@@ -81,7 +81,10 @@ export function createPanning(onMoved: (from: number, to: number) => void): Pann
         event.preventDefault();
         moveBy(rangeOf(self), pixels);
         clearTimeout(timer);
-        timer = setTimeout(tell, WHEEL_PAUSE);
+        timer = setTimeout(() => {
+          timer = undefined;
+          tell();
+        }, WHEEL_PAUSE);
       },
       { signal, passive: false },
     );
@@ -99,7 +102,7 @@ export function createPanning(onMoved: (from: number, to: number) => void): Pann
     },
     movedTo: () => moved,
     release() {
-      if (!grabbed) moved = undefined;
+      if (!grabbed && timer === undefined) moved = undefined;
     },
   };
 }

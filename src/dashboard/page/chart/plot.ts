@@ -38,8 +38,8 @@ interface PlotParts {
   readonly band: readonly [upper: number, lower: number] | undefined;
   readonly zone: string;
   readonly isDense: boolean;
-  /** Where the last bucket ends. */
-  readonly until: () => number;
+  /** What is shown, from where to where. */
+  readonly range: () => { readonly from: number; readonly until: number };
   /** Told the place of the bucket that is pointed at; null: none. */
   readonly onPointed: (place: number | null) => void;
   /** Told the ends of a range that was selected or moved to. */
@@ -58,7 +58,7 @@ export interface Plot {
 
 /** Draws lines over time into an element, in the colours that its style has now. */
 export function createPlot(element: HTMLElement, parts: PlotParts): Plot {
-  const { data, lines, band, zone, isDense, until, onPointed, onChosen } = parts;
+  const { data, lines, band, zone, isDense, range, onPointed, onChosen } = parts;
   const colorOf = (name: string) => getComputedStyle(element).getPropertyValue(name).trim();
   const grid = { stroke: colorOf('--line'), width: 1 };
   const axis = { stroke: colorOf('--quiet'), grid, ticks: grid, font: '12px system-ui, sans-serif' };
@@ -71,9 +71,10 @@ export function createPlot(element: HTMLElement, parts: PlotParts): Plot {
       legend: { show: false },
       scales: {
         x: {
-          range(_plot, least) {
+          range() {
             const moved = panning.movedTo();
-            return moved ? [moved.min, moved.max] : [least, Math.max(until(), least + 1)];
+            const { from, until } = range();
+            return moved ? [moved.min, moved.max] : [from, Math.max(until, from + 1)];
           },
         },
         y: { range: { min: { pad: 0.05, soft: 0, mode: 2 }, max: { pad: 0.08, soft: 0, mode: 2 } } },

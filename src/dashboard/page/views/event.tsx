@@ -1,5 +1,4 @@
 import { useMemo } from 'preact/hooks';
-import { usePlace } from '../address.ts';
 import { useAnswer } from '../answer.ts';
 import type { Answers } from '../api.ts';
 import { type BarRow, BarTable, MoreGroups, othersLabel } from '../bar-table.tsx';
@@ -8,10 +7,10 @@ import { Chart } from '../chart/chart.tsx';
 import type { Line } from '../chart/plot.ts';
 import { LabelFilter, NamePicker } from '../controls.tsx';
 import { Figure } from '../figures.tsx';
-import { formatCount, NOTHING } from '../format.ts';
+import { formatCount } from '../format.ts';
+import { useNameInAddress, usePlace } from '../place.ts';
 import { extentOf, useShownRange } from '../shown-range.ts';
-import { Answered, Nothing } from '../states.tsx';
-import { periodBefore } from '../time.ts';
+import { Answered, Nothing, Trouble } from '../states.tsx';
 import { Funnel } from './funnel.tsx';
 import { Retention } from './retention.tsx';
 
@@ -27,10 +26,11 @@ export function EventView() {
   const type = address.name ?? types[0]?.type;
   const range = useShownRange(extentOf(types.filter((one) => one.type === type)));
   const { from, to, interval } = range;
+  useNameInAddress(type);
   const { zone: tz, user, label, compare, top } = address;
   const asked = type === undefined ? undefined : { type, user_id: user, data_index: label };
   const subject = JSON.stringify(asked);
-  const before = compare ? periodBefore(range) : undefined;
+  const before = compare ? range.before : undefined;
 
   const counts = useAnswer('/api/analytics/counts', asked && { ...asked, from, to, interval, tz }, subject);
   const earlier = useAnswer('/api/analytics/counts', before && asked && { ...asked, ...before, interval, tz }, subject);
@@ -66,17 +66,18 @@ export function EventView() {
                 <Figure
                   label="Events"
                   value={value.count}
-                  format={formatNumber}
-                  before={compare ? (earlier.value?.count ?? null) : undefined}
+                  format={formatCount}
+                  before={compare ? (earlier.value?.count ?? 'unknown') : undefined}
                 />
                 <Figure
                   label="Unique users"
                   value={value.unique_users}
-                  format={formatNumber}
-                  before={compare ? (earlier.value?.unique_users ?? null) : undefined}
+                  format={formatCount}
+                  before={compare ? (earlier.value?.unique_users ?? 'unknown') : undefined}
                 />
               </dl>
-              <CountsChart counts={value} earlier={compare ? earlier.value : undefined} end={to} />
+              {compare && <Trouble of={earlier} />}
+              <CountsChart counts={value} earlier={compare ? earlier.value : undefined} />
             </>
           )}
         </Answered>
@@ -86,14 +87,12 @@ export function EventView() {
         <Answered answer={labels}>{(value) => <ByIndex counts={value} />}</Answered>
       </section>
       <Funnel type={type} offered={steps} range={range} />
-      <Retention type={type} offered={steps} range={range} />
+      <Answered answer={offered}>{() => <Retention type={type} offered={steps} range={range} />}</Answered>
     </>
   );
 }
 
-const formatNumber = (count: number | null) => (count === null ? NOTHING : formatCount(count));
-
-function CountsChart({ counts, earlier, end }: { counts: Counts; earlier: Counts | undefined; end: Date }) {
+function CountsChart({ counts, earlier }: { counts: Counts; earlier: Counts | undefined }) {
   const { buckets } = counts;
   const starts = useMemo(() => buckets.map(({ start }) => start), [buckets]);
   const lines = useMemo(() => {
@@ -107,8 +106,14 @@ function CountsChart({ counts, earlier, end }: { counts: Counts; earlier: Counts
     }
     return made;
   }, [buckets, earlier]);
-  if (counts.count === 0) return <Nothing>No event in this range. Choose a longer one above.</Nothing>;
-  return <Chart label={`${counts.type} over time`} starts={starts} end={end} lines={lines} format={formatNumber} />;
+  return (
+    <>
+      {counts.count === 0 && <Nothing>No event in this range. Choose a longer one above.</Nothing>}
+      {starts.length > 0 && (
+        <Chart label={`${counts.type} over time`} range={counts} starts={starts} lines={lines} format={formatCount} />
+      )}
+    </>
+  );
 }
 
 /** How often each value of `data_index` occurs, the most frequent first, and the rest together. */

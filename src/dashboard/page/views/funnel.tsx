@@ -1,9 +1,11 @@
-import { usePlace } from '../address.ts';
+import { useEffect, useRef } from 'preact/hooks';
+import { MAX_STEPS } from '../address.ts';
 import { useAnswer } from '../answer.ts';
 import type { Answers } from '../api.ts';
 import { BarTable } from '../bar-table.tsx';
 import { TextFilter } from '../controls.tsx';
 import { formatCount, formatDuration, formatPart } from '../format.ts';
+import { usePlace } from '../place.ts';
 import type { ShownRange } from '../shown-range.ts';
 import { Answered, Nothing } from '../states.tsx';
 
@@ -15,9 +17,6 @@ const WITHIN = [
   { name: '30d', label: '30 days' },
   { name: '365d', label: '1 year' },
 ];
-
-/** The most steps that the reading route takes. */
-const MAX_STEPS = 20;
 
 interface FunnelProps {
   readonly type: string;
@@ -34,36 +33,56 @@ export function Funnel({ type, offered, range: { from, to } }: FunnelProps) {
   const answer = useAnswer('/api/analytics/funnel', asked, JSON.stringify([type, steps, user]));
   const rest = offered.filter((step) => !steps.includes(step));
 
-  const move = (from: number, to: number) => {
-    const next = [...steps];
-    next.splice(to, 0, ...next.splice(from, 1));
-    go({ steps: next });
+  const list = useRef<HTMLOListElement>(null);
+  // what is to be focused once the list is drawn anew: a step's place, and its button
+  const next = useRef<{ place: number; button: string } | undefined>(undefined);
+  useEffect(() => {
+    if (!next.current) return;
+    const { place, button } = next.current;
+    next.current = undefined;
+    const buttons = list.current?.children[place]?.querySelectorAll('button:not(:disabled)') ?? [];
+    const focused = [...buttons].find((one) => one.getAttribute('name') === button) ?? buttons[0];
+    if (focused instanceof HTMLElement) focused.focus();
+  });
+
+  const move = (place: number, by: 1 | -1) => {
+    const moved = [...steps];
+    moved.splice(place + by, 0, ...moved.splice(place, 1));
+    next.current = { place: place + by, button: by < 0 ? 'up' : 'down' };
+    go({ steps: moved });
+  };
+  const remove = (place: number) => {
+    next.current = { place: Math.min(place, steps.length - 2), button: 'remove' };
+    go({ steps: steps.filter((_, other) => other !== place) });
   };
   return (
     <section class="panel" aria-labelledby="funnel">
       <h2 id="funnel">Funnel</h2>
       <p class="quiet">Pick steps in their order: who did the first, then the second, and so on.</p>
-      <ol class="steps">
+      <ol class="steps" ref={list}>
         {steps.map((step, i) => (
           // biome-ignore lint/suspicious/noArrayIndexKey: a step may be there twice, and its place is what it is
           <li key={`${i} ${step}`}>
-            <span>{step || '(empty)'}</span>
-            <button type="button" aria-label={`Move ${step} up`} disabled={i === 0} onClick={() => move(i, i - 1)}>
+            <span class="name">{step || '(empty)'}</span>
+            <button
+              type="button"
+              name="up"
+              aria-label={`Move ${step} up`}
+              disabled={i === 0}
+              onClick={() => move(i, -1)}
+            >
               ↑
             </button>
             <button
               type="button"
+              name="down"
               aria-label={`Move ${step} down`}
               disabled={i === steps.length - 1}
-              onClick={() => move(i, i + 1)}
+              onClick={() => move(i, 1)}
             >
               ↓
             </button>
-            <button
-              type="button"
-              aria-label={`Remove ${step}`}
-              onClick={() => go({ steps: steps.filter((_, other) => other !== i) })}
-            >
+            <button type="button" name="remove" aria-label={`Remove ${step}`} onClick={() => remove(i)}>
               ×
             </button>
           </li>
@@ -92,7 +111,6 @@ export function Funnel({ type, offered, range: { from, to } }: FunnelProps) {
               </select>
             </label>
             <TextFilter
-              key={steps.length}
               label="or type one"
               value=""
               placeholder="data_index"

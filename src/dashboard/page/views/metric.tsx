@@ -1,5 +1,5 @@
 import { useMemo } from 'preact/hooks';
-import { STATISTICS, type Statistic, usePlace } from '../address.ts';
+import { STATISTICS, type Statistic } from '../address.ts';
 import { useAnswer } from '../answer.ts';
 import type { Answers } from '../api.ts';
 import { type BarRow, BarTable, MoreGroups, othersLabel } from '../bar-table.tsx';
@@ -9,9 +9,9 @@ import type { Line } from '../chart/plot.ts';
 import { LabelFilter, NamePicker } from '../controls.tsx';
 import { Figure } from '../figures.tsx';
 import { formatCount, formatValue } from '../format.ts';
+import { useNameInAddress, usePlace } from '../place.ts';
 import { extentOf, useShownRange } from '../shown-range.ts';
-import { Answered, Nothing } from '../states.tsx';
-import { periodBefore } from '../time.ts';
+import { Answered, Nothing, Trouble } from '../states.tsx';
 
 type Series = Answers['/api/metrics/series'];
 type Figures = Series['buckets'][number];
@@ -38,10 +38,11 @@ export function MetricView() {
   const listed = metrics.filter((metric) => metric.name === name);
   const range = useShownRange(extentOf(listed));
   const { from, to, interval } = range;
+  useNameInAddress(name);
   const { zone: tz, user, label, compare, split } = address;
   const asked = name === undefined ? undefined : { name, user_id: user, data_string: label };
   const subject = JSON.stringify(asked);
-  const before = compare ? periodBefore(range) : undefined;
+  const before = compare ? range.before : undefined;
 
   const series = useAnswer('/api/metrics/series', asked && { ...asked, from, to, interval, tz }, subject);
   const whole = useAnswer('/api/metrics/series', asked && { ...asked, from, to, tz }, subject);
@@ -87,15 +88,15 @@ export function MetricView() {
           </label>
         </div>
         <Answered answer={whole}>
-          {(value) => <Totals now={value} before={compare ? (wholeEarlier.value ?? null) : undefined} />}
+          {(value) => <Totals now={value} before={compare ? (wholeEarlier.value ?? 'unknown') : undefined} />}
         </Answered>
+        {compare && <Trouble of={wholeEarlier} />}
+        {compare && <Trouble of={earlier} />}
         {split ? (
-          <Answered answer={lines}>
-            {(value) => <LabelChart key={split} series={value} statistic={split} end={to} />}
-          </Answered>
+          <Answered answer={lines}>{(value) => <LabelChart key={split} series={value} statistic={split} />}</Answered>
         ) : (
           <Answered answer={series}>
-            {(value) => <Values series={value} earlier={compare ? earlier.value : undefined} end={to} />}
+            {(value) => <Values series={value} earlier={compare ? earlier.value : undefined} />}
           </Answered>
         )}
       </section>
@@ -107,27 +108,27 @@ export function MetricView() {
   );
 }
 
-/** The figures of the whole range; `before` is null while the period before is not known yet. */
-function Totals({ now, before }: { now: Series; before: Series | null | undefined }) {
-  const bucket = now.buckets[0];
-  const old = before?.buckets[0];
-  const count = (value: number | null) => (value === null ? '–' : formatCount(value));
+/** The figures of the whole range, and of the period before. */
+function Totals({ now, before }: { now: Series; before: Series | 'unknown' | undefined }) {
+  // no rows at all: there is no bucket either
+  const of = (series: Series, statistic: Statistic) =>
+    series.buckets[0]?.[statistic] ?? (statistic === 'count' ? 0 : null);
   return (
     <dl class="figures">
       {STATISTICS.map((statistic) => (
         <Figure
           key={statistic}
           label={TITLES[statistic]}
-          value={bucket?.[statistic] ?? (statistic === 'count' ? 0 : null)}
-          format={statistic === 'count' ? count : formatValue}
-          before={before === undefined ? undefined : (old?.[statistic] ?? (statistic === 'count' ? 0 : null))}
+          value={of(now, statistic)}
+          format={statistic === 'count' ? formatCount : formatValue}
+          before={typeof before === 'object' ? of(before, statistic) : before}
         />
       ))}
     </dl>
   );
 }
 
-function Values({ series, earlier, end }: { series: Series; earlier: Series | undefined; end: Date }) {
+function Values({ series, earlier }: { series: Series; earlier: Series | undefined }) {
   const { buckets } = series;
   const starts = useMemo(() => buckets.map(({ start }) => start), [buckets]);
   const lines = useMemo(() => {
@@ -146,24 +147,27 @@ function Values({ series, earlier, end }: { series: Series; earlier: Series | un
     }
     return made;
   }, [buckets, earlier]);
-  if (!buckets.some(({ count }) => count > 0))
-    return <Nothing>No value in this range. Choose a longer one above.</Nothing>;
   return (
-    <Chart
-      label={`${series.name} over time`}
-      starts={starts}
-      end={end}
-      lines={lines}
-      band={[0, 1]}
-      format={formatValue}
-    />
+    <>
+      {!buckets.some(({ count }) => count > 0) && <Nothing>No value in this range. Choose a longer one above.</Nothing>}
+      {buckets.length > 0 && (
+        <Chart
+          label={`${series.name} over time`}
+          range={series}
+          starts={starts}
+          lines={lines}
+          band={[0, 1]}
+          format={formatValue}
+        />
+      )}
+    </>
   );
 }
 
 const LINE_COLORS = ['--chart-1', '--chart-2', '--chart-3', '--chart-5', '--chart-6'] as const;
 
 /** One statistic of the most frequent labels. */
-function LabelChart({ series, statistic, end }: { series: Series; statistic: Statistic; end: Date }) {
+function LabelChart({ series, statistic }: { series: Series; statistic: Statistic }) {
   const { buckets, groups = [] } = series;
   const starts = useMemo(() => buckets.map(({ start }) => start), [buckets]);
   const lines = useMemo(
@@ -181,8 +185,8 @@ function LabelChart({ series, statistic, end }: { series: Series; statistic: Sta
   return (
     <Chart
       label={`${TITLES[statistic]} of ${series.name} by data_string`}
+      range={series}
       starts={starts}
-      end={end}
       lines={lines}
       format={formatValue}
     />

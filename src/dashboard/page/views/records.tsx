@@ -1,15 +1,18 @@
-import { Fragment } from 'preact';
-import { useContext, useEffect, useMemo, useRef, useState } from 'preact/hooks';
-import { type RecordKind, usePlace } from '../address.ts';
+import { useCallback, useContext, useEffect, useMemo, useRef, useState } from 'preact/hooks';
+import type { RecordKind } from '../address.ts';
 import { AskingContext, useAnswer } from '../answer.ts';
-import { ask, Failed, type LogRecord, type Query } from '../api.ts';
+import { ask, type Failed, failedOf, type LogRecord, type Query } from '../api.ts';
 import { useCatalog } from '../catalog.ts';
 import { LabelFilter, TextFilter } from '../controls.tsx';
 import { Download } from '../download.tsx';
 import { formatCount, formatTime, formatValue } from '../format.ts';
-import { extentOf, useShownRange } from '../shown-range.ts';
+import { usePlace } from '../place.ts';
+import { extentOf, namedRange } from '../shown-range.ts';
 import { Answered, Failure, Nothing } from '../states.tsx';
 import { type Tail, useTail } from '../tail.ts';
+
+/** How much of an event's data stands in its row, in characters: the whole is a click away. */
+const MAX_TEXT = 300;
 
 /** Records of a page. */
 const PAGE = 100;
@@ -29,25 +32,32 @@ export function Records() {
   const names = kind === 'metrics' ? catalog.metrics.map(({ name }) => name) : catalog.types.map(({ type }) => type);
 
   const filter: Query = { [fields.name]: address.name, [fields.label]: address.label, user_id: user };
-  const moving = useShownRange(extentOf([...catalog.metrics, ...catalog.types]));
+  const { now } = useContext(AskingContext);
+  const moving = namedRange(address, now, extentOf([...catalog.metrics, ...catalog.types]));
   const subject = JSON.stringify([kind, filter, live, address.range, address.from, address.to]);
   const older = useOlder(kind, subject);
-  // pages that are shown together must be of the same range
+  // pages that are shown together must be of the same range, and a live tail brings by itself what is new
+  const isHeld = live || older.isLoading || older.records.length > 0;
   const held = useRef({ subject, range: moving });
-  if (older.records.length === 0 || held.current.subject !== subject) held.current = { subject, range: moving };
+  if (!isHeld || held.current.subject !== subject) held.current = { subject, range: moving };
   const { from, to } = held.current.range;
   // a row without a time of its own happened when it came: after the moment at which the range ends
   const range = live ? { from } : { from, to };
   const query = { ...filter, ...range };
 
-  const isHeld = live || older.records.length > 0;
   const first = useAnswer(`/api/records/${kind}`, { ...query, limit: PAGE }, subject, isHeld);
-  const tail = useTail(live ? `/api/records/${kind}/tail` : undefined, filter, first.retry);
-  const cursor = older.cursor === undefined ? first.value?.next_cursor : older.cursor;
+  const beginAnew = () => {
+    older.clear();
+    first.retry();
+  };
+  const tail = useTail(live ? `/api/records/${kind}/tail` : undefined, filter, beginAnew);
+  // beyond what is kept of the tail there are rows that neither it nor the first page has
+  const hasHole = tail.count > tail.records.length;
+  const cursor = hasHole ? undefined : older.cursor === undefined ? first.value?.next_cursor : older.cursor;
 
   const records = useMemo(
-    () => newestFirst([...tail.records, ...(first.value?.records ?? []), ...older.records]),
-    [tail.records, first.value, older.records],
+    () => newestFirst([...tail.records, ...(hasHole ? [] : [...(first.value?.records ?? []), ...older.records])]),
+    [tail.records, hasHole, first.value, older.records],
   );
   return (
     <section class="panel" aria-labelledby="records">
@@ -96,6 +106,14 @@ export function Records() {
                 <button type="button" disabled={older.isLoading} onClick={() => older.load(cursor, query)}>
                   {older.isLoading ? 'Reading…' : 'Older rows'}
                 </button>
+              )}{' '}
+              {older.records.length > 0 && !live && (
+                <button type="button" onClick={beginAnew}>
+                  The newest rows
+                </button>
+              )}
+              {hasHole && (
+                <p class="quiet">The newest {formatCount(records.length)} rows. For the others, switch Live off.</p>
               )}
             </>
           )
@@ -113,13 +131,12 @@ function newestFirst(records: readonly LogRecord[]): LogRecord[] {
 
 /** Whether new rows arrive, said so that it is also heard. */
 function TailState({ tail }: { tail: Tail }) {
-  const { state, records, skipped, failure } = tail;
+  const { state, count, skipped, failure } = tail;
+  const why = failure ? ` ${failure.message}` : '';
   const said =
     state === 'open'
-      ? `Live: ${formatCount(records.length)} new ${records.length === 1 ? 'row' : 'rows'}.`
-      : state === 'connecting'
-        ? 'Connecting…'
-        : `Not live${failure ? `: ${failure.message}` : '.'}`;
+      ? `Live: ${formatCount(count)} new ${count === 1 ? 'row' : 'rows'}.`
+      : `${state === 'connecting' ? 'Connecting…' : 'Not live.'}${why}`;
   return (
     <p class={`live ${state}`} role="status">
       <span class="lamp" aria-hidden="true" />
@@ -159,13 +176,20 @@ function useOlder(kind: RecordKind, subject: string) {
       setFailure(undefined);
     } catch (error) {
       if (asked.signal.aborted) return;
-      if (error instanceof Failed && error.status === 401) onUnauthorized(error.message);
-      setFailure(error instanceof Failed ? error : new Failed(0, 'The answer could not be read', String(error)));
+      const failed = failedOf(error);
+      if (failed.status === 401) onUnauthorized(failed.message);
+      setFailure(failed);
     }
     setLoading(false);
   };
+  const clear = () => {
+    abort.current?.abort();
+    setKnown(none);
+    setFailure(undefined);
+    setLoading(false);
+  };
   const { records, cursor } = known.subject === subject ? known : none;
-  return { records, cursor, failure, isLoading, load: (at: string, query: Query) => void load(at, query) };
+  return { records, cursor, failure, isLoading, clear, load: (at: string, query: Query) => void load(at, query) };
 }
 
 interface RowsProps {
@@ -176,6 +200,7 @@ interface RowsProps {
 
 function Rows({ kind, records, zone }: RowsProps) {
   const [opened, setOpened] = useState<string>();
+  const toggle = useCallback((id: string) => setOpened((before) => (before === id ? undefined : id)), []);
   const isMetric = kind === 'metrics';
   return (
     // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by keyboard
@@ -197,43 +222,68 @@ function Rows({ kind, records, zone }: RowsProps) {
         </thead>
         <tbody>
           {records.map((record) => (
-            <Fragment key={record.id}>
-              <tr data-id={record.id}>
-                <td>
-                  <button
-                    type="button"
-                    aria-expanded={opened === record.id}
-                    aria-label={`JSON of the row ${record.id}`}
-                    onClick={() => setOpened(opened === record.id ? undefined : record.id)}
-                  >
-                    JSON
-                  </button>
-                </td>
-                <td class="time">{formatTime(new Date(record.timestamp), zone, 'millisecond')}</td>
-                <td>{record.user_id}</td>
-                <td>{isMetric ? record.metric_name : record.type}</td>
-                <td class={isMetric ? 'number' : undefined}>
-                  {isMetric ? (
-                    <data value={String(record.metric_value)}>{formatValue(record.metric_value ?? null)}</data>
-                  ) : (
-                    record.data_index
-                  )}
-                </td>
-                <td class="long">{isMetric ? record.data_string : JSON.stringify(record.data)}</td>
-              </tr>
-              {opened === record.id && (
-                <tr class="opened">
-                  <td colSpan={6}>
-                    <pre>
-                      <code>{JSON.stringify(record, null, 2)}</code>
-                    </pre>
-                  </td>
-                </tr>
-              )}
-            </Fragment>
+            <Row
+              key={record.id}
+              isMetric={isMetric}
+              record={record}
+              zone={zone}
+              isOpen={opened === record.id}
+              onToggle={toggle}
+            />
           ))}
         </tbody>
       </table>
     </section>
+  );
+}
+
+interface RowProps {
+  readonly isMetric: boolean;
+  readonly record: LogRecord;
+  readonly zone: string;
+  readonly isOpen: boolean;
+  readonly onToggle: (id: string) => void;
+}
+
+/** A row, and below it its JSON when it is open. It is drawn once, however many come after it. */
+function Row({ isMetric, record, zone, isOpen, onToggle }: RowProps) {
+  return useMemo(
+    () => (
+      <>
+        <tr data-id={record.id}>
+          <td>
+            <button
+              type="button"
+              aria-expanded={isOpen}
+              aria-label={`JSON of the row ${record.id}`}
+              onClick={() => onToggle(record.id)}
+            >
+              JSON
+            </button>
+          </td>
+          <td class="time">{formatTime(new Date(record.timestamp), zone, 'millisecond')}</td>
+          <td>{record.user_id}</td>
+          <td class="name">{isMetric ? record.metric_name : record.type}</td>
+          <td class={isMetric ? 'number' : 'name'}>
+            {isMetric ? (
+              <data value={String(record.metric_value)}>{formatValue(record.metric_value ?? null)}</data>
+            ) : (
+              record.data_index
+            )}
+          </td>
+          <td class="name">{isMetric ? record.data_string : JSON.stringify(record.data).slice(0, MAX_TEXT)}</td>
+        </tr>
+        {isOpen && (
+          <tr class="opened">
+            <td colSpan={6}>
+              <pre>
+                <code>{JSON.stringify(record, null, 2)}</code>
+              </pre>
+            </td>
+          </tr>
+        )}
+      </>
+    ),
+    [isMetric, record, zone, isOpen, onToggle],
   );
 }

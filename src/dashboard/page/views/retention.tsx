@@ -1,9 +1,10 @@
-import { usePlace } from '../address.ts';
 import { useAnswer } from '../answer.ts';
 import type { Answers } from '../api.ts';
 import { formatCount, formatPart, formatTime } from '../format.ts';
+import { usePlace } from '../place.ts';
 import type { ShownRange } from '../shown-range.ts';
 import { Answered, Nothing } from '../states.tsx';
+import { DAY } from '../time.ts';
 
 /** How many days are looked at. */
 const DAYS = 14;
@@ -54,6 +55,7 @@ function Cohorts({ retention }: { retention: Answers['/api/analytics/retention']
   const { address } = usePlace();
   const cohorts = retention.cohorts.filter(({ users }) => users > 0).toReversed();
   if (cohorts.length === 0) return <Nothing>Nobody did this step in this range.</Nothing>;
+  const end = Date.parse(retention.to ?? '');
   const days = Math.max(1, ...cohorts.map(({ returned }) => returned.findLastIndex((users) => users !== null) + 1));
   return (
     // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by keyboard
@@ -80,20 +82,37 @@ function Cohorts({ retention }: { retention: Answers['/api/analytics/retention']
                 <data value={String(users)}>{formatCount(users)}</data>
               </td>
               {returned.slice(0, days).map((back, i) => (
-                <td
-                  // biome-ignore lint/suspicious/noArrayIndexKey: the place is the day
-                  key={i}
-                  class="number cell"
-                  title={back === null ? 'not over yet' : `${back} of ${users} users`}
-                  style={{ '--part': back === null ? '0%' : `${Math.round((back / users) * 100)}%` }}
-                >
-                  {back === null ? '' : <data value={String(back)}>{formatPart(back / users)}</data>}
-                </td>
+                // biome-ignore lint/suspicious/noArrayIndexKey: the place is the day
+                <Returned key={i} back={back} of={users} isOver={Date.parse(start) + (i + 2) * DAY <= end} />
               ))}
             </tr>
           ))}
         </tbody>
       </table>
     </section>
+  );
+}
+
+interface ReturnedProps {
+  /** How many came back; null where nobody can know yet. */
+  readonly back: number | null;
+  readonly of: number;
+  /** Whether the day is over: until then more may come. */
+  readonly isOver: boolean;
+}
+
+function Returned({ back, of, isOver }: ReturnedProps) {
+  if (back === null) return <td />;
+  return (
+    <td
+      class={isOver ? 'number cell' : 'number cell quiet'}
+      title={`${back} of ${of} users${isOver ? '' : ' so far: the day is not over'}`}
+      style={{ '--part': isOver ? `${Math.round((back / of) * 100)}%` : '0%' }}
+    >
+      <data value={String(back)}>
+        {formatPart(back / of)}
+        {!isOver && '…'}
+      </data>
+    </td>
   );
 }

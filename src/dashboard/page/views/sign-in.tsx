@@ -1,6 +1,6 @@
 import { useState } from 'preact/hooks';
-import { ask, Failed } from '../api.ts';
-import { keepToken } from '../session.ts';
+import { ask, Failed, failedOf } from '../api.ts';
+import { isToken, keepToken } from '../session.ts';
 
 interface SignInProps {
   /** Why the session that there was is over. */
@@ -18,14 +18,17 @@ export function SignIn({ reason, onSignedIn }: SignInProps) {
     event.preventDefault();
     // what people paste often has the name of the scheme before it, or a line break in it
     const pasted = token.replace(/^\s*bearer\s+/i, '').replace(/\s+/g, '');
-    if (pasted === '') return;
+    if (!isToken(pasted)) {
+      setFailure(new Failed(401, 'This is no token', 'A token has three parts, with points between them.'));
+      return;
+    }
     setAsking(true);
     try {
       await ask('/api/status', {}, pasted, AbortSignal.timeout(20_000));
       keepToken(pasted);
       onSignedIn();
     } catch (error) {
-      setFailure(error instanceof Failed ? error : new Failed(0, 'This is no token', 'A token has three parts.'));
+      setFailure(failedOf(error));
       setAsking(false);
     }
   };

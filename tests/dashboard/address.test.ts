@@ -1,0 +1,67 @@
+import { expect, test } from 'bun:test';
+import fc from 'fast-check';
+import {
+  type Address,
+  KINDS,
+  linkTo,
+  REFRESHES,
+  readAddress,
+  STATISTICS,
+  VIEWS,
+} from '../../src/dashboard/page/address.ts';
+import { INTERVALS, RANGES } from '../../src/dashboard/page/time.ts';
+
+const text = fc.string({ unit: 'grapheme', minLength: 0, maxLength: 20 });
+const maybe = <Value>(values: fc.Arbitrary<Value>) => fc.option(values, { nil: undefined });
+const ends = fc
+  .tuple(fc.integer({ min: -8e12, max: 7e12 }), fc.integer({ min: 1, max: 1e11 }))
+  .map(([from, length]) => ({ range: 'custom', from: new Date(from), to: new Date(from + length) }));
+const named = fc
+  .constantFrom(...RANGES.map(({ name }) => name), 'all')
+  .map((range) => ({ range, from: undefined, to: undefined }));
+const address: fc.Arbitrary<Address> = fc
+  .tuple(
+    fc.oneof(ends, named),
+    fc.record({
+      view: fc.constantFrom(...VIEWS),
+      zone: fc.constantFrom('UTC', 'Europe/Berlin', 'Asia/Kolkata'),
+      interval: fc.constantFrom('auto' as const, ...INTERVALS.map(({ name }) => name)),
+      refresh: fc.constantFrom(...REFRESHES),
+      user: maybe(text.filter((user) => user !== '')),
+      name: maybe(text),
+      label: maybe(text),
+      compare: fc.boolean(),
+      split: maybe(fc.constantFrom(...STATISTICS)),
+      top: fc.integer({ min: 1, max: 1000 }),
+      steps: fc.array(text, { maxLength: 20 }),
+      within: fc.constantFrom('1h', '7d', '90s'),
+      retention: maybe(text),
+      kind: fc.constantFrom(...KINDS),
+      live: fc.boolean(),
+    }),
+  )
+  .map(([range, rest]) => ({ ...range, ...rest }));
+
+test('a link leads back to all that was chosen', () => {
+  fc.assert(
+    fc.property(address, (chosen) => {
+      expect(readAddress(linkTo(chosen).slice(1))).toEqual(chosen);
+    }),
+    { numRuns: 1000 },
+  );
+});
+
+test('whatever stands in an address is read as something that makes sense', () => {
+  fc.assert(
+    fc.property(fc.webQueryParameters(), fc.webQueryParameters(), (one, other) => {
+      const names = ['view', 'range', 'from', 'to', 'tz', 'interval', 'refresh', 'top', 'within', 'split', 'kind'];
+      const search = `?${one}&${names.map((name) => `${name}=${other}`).join('&')}`;
+      const read = readAddress(search);
+      expect(readAddress(linkTo(read).slice(1))).toEqual(read);
+    }),
+  );
+  for (const tz of ['+05:30', 'Mars/Base', '']) expect(readAddress(`?tz=${tz}`).zone).toMatch(/^[A-Z]/);
+  expect(readAddress('?from=-271821-04-20T00:00:00Z&to=2026-01-01T00:00:00Z').range).toBe('24h');
+  expect(readAddress('?from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00Z').range).toBe('24h');
+  expect(readAddress('?within=0s').within).toBe('7d');
+});

@@ -1,0 +1,60 @@
+import { expect, test } from 'bun:test';
+import {
+  formatBytes,
+  formatChange,
+  formatCount,
+  formatDuration,
+  formatPart,
+  formatShort,
+  formatTime,
+  formatValue,
+} from '../../src/dashboard/page/format.ts';
+
+test('numbers', () => {
+  expect([formatCount(1_234_567), formatCount(null)]).toEqual(['1,234,567', '–']);
+  expect([0, 2.5, -3, 12_345.678, 1e-9, 1e300, null].map(formatValue)).toEqual([
+    '0',
+    '2.5',
+    '-3',
+    '12,346',
+    '1E-9',
+    '1E300',
+    '–',
+  ]);
+  expect([0, 0.25, 1500, 2_000_000, 1e21].map(formatShort)).toEqual(['0', '0.25', '1.5K', '2M', '1E21']);
+  expect([0.25, 1, 0.12345, null].map(formatPart)).toEqual(['25%', '100%', '12.3%', '–']);
+});
+
+test('changes against the period before', () => {
+  expect(formatChange(12, 10)).toBe('+20%');
+  expect(formatChange(5, 10)).toBe('-50%');
+  expect(formatChange(-5, -10)).toBe('+50%');
+  expect(formatChange(10, 10)).toBe('0%');
+  for (const [now, before] of [
+    [1, 0],
+    [null, 1],
+    [1, null],
+  ] as const)
+    expect(formatChange(now, before)).toBeUndefined();
+});
+
+test('bytes and durations', () => {
+  expect([0, 999, 1000, 1_234_567, 5e10].map(formatBytes)).toEqual(['0 byte', '999 byte', '1 kB', '1.23 MB', '50 GB']);
+  expect([0.5, 1, 59, 90, 7200, 86_400 * 3, 86_400 * 800].map(formatDuration)).toEqual([
+    '0.5 seconds',
+    '1 second',
+    '59 seconds',
+    '1.5 minutes',
+    '2 hours',
+    '3 days',
+    '2.2 years',
+  ]);
+});
+
+test('times in a zone', () => {
+  const moment = new Date('2026-03-01T23:05:07.123Z');
+  expect(formatTime(moment, 'UTC', 'millisecond')).toBe('2026-03-01 23:05:07.123');
+  expect(formatTime(moment, 'Europe/Berlin', 'second')).toBe('2026-03-02 00:05:07');
+  expect(formatTime(moment, 'Asia/Kolkata', 'minute')).toBe('2026-03-02 04:35');
+  expect(formatTime(moment, 'America/New_York', 'day')).toBe('2026-03-01');
+});
