@@ -59,9 +59,11 @@ async function greet(url: URL, config: Config, own: OwnSecret | undefined): Prom
   });
   const made = own.made ? 'so this start made a secret of its own' : 'so the server uses its own secret';
   console.log(`No key is configured, ${made}: ${own.path}
-Open the dashboard (the token is valid for an hour; "rawlog token" makes others):
+Open the dashboard (the token is valid for an hour):
 
 ${signInLink(address, token)}
+
+"rawlog token --sub me --role admin --link" prints a link that shows the rows of all users.
 
 Store a first metric:
 

@@ -27,7 +27,8 @@ const VIEWS = {
   records: '/?view=records&kind=analytics&range=7d&live=1&tz=Europe/Berlin',
   forbidden: '/?user=somebody-else&tz=Europe/Berlin',
 };
-const OF_README = { overview: 'light', event: 'dark' } as const;
+/** Those of the README, with their colours and as high as they are worth seeing, in pixels. */
+const OF_README = { overview: ['light', 860], event: ['dark', 1240] } as const;
 
 const onlyReadme = process.argv[2] === 'docs';
 const folder = onlyReadme ? 'docs' : 'screenshots';
@@ -45,8 +46,10 @@ for (const [amount, product] of Object.entries(PRODUCTS)) {
       const admin = await signedIn(browser, target, claims, options);
       const user = await signedIn(browser, target, { sub: 'user-1' }, options);
       for (const [view, path] of Object.entries(VIEWS)) {
-        if (onlyReadme && OF_README[view as keyof typeof OF_README] !== colorScheme) continue;
+        const [colours, height] = OF_README[view as keyof typeof OF_README] ?? [];
+        if (onlyReadme && colours !== colorScheme) continue;
         const { page, visit } = view === 'forbidden' ? user : admin;
+        if (onlyReadme && height) await page.setViewportSize({ width, height });
         await visit(path);
         if (view === 'records' && product) await page.locator('tr button').first().click();
         if (view === 'overview' && !onlyReadme) {

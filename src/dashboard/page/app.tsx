@@ -58,9 +58,12 @@ interface SignedInProps {
 
 function SignedIn({ session, onEnd }: SignedInProps) {
   const { address } = usePlace();
-  const [now, setNow] = useState(() => new Date());
+  const [turn, setTurn] = useState(0);
   const [isReached, setReached] = useState(true);
-  const again = useCallback(() => setNow(new Date()), []);
+  const again = useCallback(() => setTurn((before) => before + 1), []);
+  const place = linkTo(address);
+  // biome-ignore lint/correctness/useExhaustiveDependencies: each turn, and each place, has a moment of its own
+  const now = useMemo(() => new Date(), [turn, place]);
 
   useRefresh(address.refresh, again);
 
