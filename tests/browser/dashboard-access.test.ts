@@ -161,6 +161,7 @@ describe.skipIf(noBrowser !== undefined)('whoever uses it', () => {
     const [light, dark] = ['rgb(244, 245, 244)', 'rgb(16, 21, 19)'];
     expect(await background()).toBe(light);
     await page.emulateMedia({ colorScheme: 'dark' });
+    await page.waitForSelector('html[data-theme=dark]');
     expect(await background()).toBe(dark);
     await page.getByRole('combobox', { name: 'Colours' }).selectOption('light');
     expect(await background()).toBe(light);

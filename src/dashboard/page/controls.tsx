@@ -80,13 +80,15 @@ function RangeControl() {
   const shown = shownRange(address, now, extentOf([...metrics, ...types]));
   const { zone } = address;
   const [from, to] = [wallTime(shown.from, zone), wallTime(shown.to, zone)];
-  const [edited, setEdited] = useState<{ from: string; to: string }>();
+  // an end that is not touched keeps its seconds, which the field does not show
+  const [edited, setEdited] = useState<{ from?: string; to?: string }>();
   const isCustom = edited !== undefined || address.range === 'custom';
 
   // biome-ignore lint/correctness/useExhaustiveDependencies: what was typed is done with once the page is elsewhere
   useEffect(() => setEdited(undefined), [address.range, address.from, address.to, zone]);
 
-  const [start, end] = [momentOfWall(edited?.from ?? from, zone), momentOfWall(edited?.to ?? to, zone)];
+  const start = edited?.from === undefined ? shown.from : momentOfWall(edited.from, zone);
+  const end = edited?.to === undefined ? shown.to : momentOfWall(edited.to, zone);
   const isRange = start !== undefined && end !== undefined && start < end;
   const length = shown.to.getTime() - shown.from.getTime();
   const moveBy = (milliseconds: number) =>
@@ -104,7 +106,7 @@ function RangeControl() {
           value={isCustom ? 'custom' : address.range}
           onChange={(event) => {
             const range = event.currentTarget.value;
-            if (range === 'custom') setEdited({ from, to });
+            if (range === 'custom') setEdited({});
             else {
               setEdited(undefined);
               go({ range, from: undefined, to: undefined });
@@ -128,7 +130,7 @@ function RangeControl() {
             <input
               type="datetime-local"
               value={edited?.from ?? from}
-              onInput={(event) => setEdited({ from: event.currentTarget.value, to: edited?.to ?? to })}
+              onInput={(event) => setEdited({ ...edited, from: event.currentTarget.value })}
             />
           </label>
           <label>
@@ -136,7 +138,7 @@ function RangeControl() {
             <input
               type="datetime-local"
               value={edited?.to ?? to}
-              onInput={(event) => setEdited({ from: edited?.from ?? from, to: event.currentTarget.value })}
+              onInput={(event) => setEdited({ ...edited, to: event.currentTarget.value })}
             />
           </label>
           {edited && (
