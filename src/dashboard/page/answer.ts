@@ -96,6 +96,7 @@ export function useAnswer<Asked extends Path>(
     const attemptOnce = async (pause: number) => {
       try {
         const value = await ask(path, parameters, token, abort.signal);
+        if (abort.signal.aborted) return; // it came just as another was asked for
         onReached(true);
         setKnown({ subject, value });
         setFailed(undefined);
