@@ -9,7 +9,7 @@ import type { Loaded } from './servers.ts';
 /** Metrics of a batch, the most that a default takes, and of a transaction of the bare loop. */
 const ROWS = 1_000;
 /** Twice so many batches are fewer rows than may wait for their commit: those that a round leaves behind may still do. */
-const CONNECTIONS = 8;
+const CONNECTIONS = 5;
 
 /** Prints how many rows a second the service stores from batches, against bare inserts (bare-inserts.ts). */
 export async function measureBatches(
