@@ -262,7 +262,7 @@ function Row({ isMetric, record, zone, isOpen, onToggle }: RowProps) {
             </button>
           </td>
           <td class="time">{formatTime(new Date(record.timestamp), zone, 'millisecond')}</td>
-          <td>{record.user_id}</td>
+          <td class="name">{record.user_id}</td>
           <td class="name">{isMetric ? record.metric_name : record.type}</td>
           <td class={isMetric ? 'number' : 'name'}>
             {isMetric ? (
