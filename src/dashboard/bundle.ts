@@ -22,6 +22,7 @@ export interface BundledFile {
 export function bundledPage(): BundledFile[] {
   const folder = mkdtempSync(join(tmpdir(), 'rawlog-page-'));
   try {
+    // minified, which the server never is: it would lose the checks of schemas, and the page has none
     const page = join(import.meta.dir, 'page/index.html');
     const options = ['--outdir', folder, '--minify', `--public-path=${FOLDER}`, '--entry-naming=[name].[ext]'];
     const bundling = Bun.spawnSync([process.execPath, 'build', page, ...options], {

@@ -100,9 +100,19 @@ describe('periodBefore', () => {
     const [from, to] = [new Date('2026-01-01T00:00:00Z'), new Date('2026-07-01T00:00:00Z')];
     const before = periodBefore({ from, to }, to.getTime() - from.getTime(), '1M', 'UTC');
     expect([before.from.toISOString(), before.to.toISOString()]).toEqual([
-      '2025-06-01T00:00:00.000Z',
-      '2025-12-01T00:00:00.000Z',
+      '2025-07-01T00:00:00.000Z',
+      '2026-01-01T00:00:00.000Z',
     ]);
+  });
+
+  test('by months or years ends on the last day of a month that has no such day', () => {
+    const before = (from: string, to: string, days: number, name: '1M' | '1y') =>
+      periodBefore({ from: new Date(from), to: new Date(to) }, days * DAY, name, 'UTC')
+        .to.toISOString()
+        .slice(0, 10);
+    expect(before('2026-03-01T00:00:00Z', '2026-03-31T12:00:00Z', 30, '1M')).toBe('2026-02-28');
+    expect(before('2024-01-01T00:00:00Z', '2024-02-29T12:00:00Z', 365, '1y')).toBe('2023-02-28');
+    expect(before('2025-11-01T00:00:00Z', '2026-11-22T12:00:00Z', 365, '1M')).toBe('2025-11-22');
   });
 });
 

@@ -51,7 +51,7 @@ const BYTE_UNITS = ['byte', 'kilobyte', 'megabyte', 'gigabyte', 'terabyte', 'pet
 /** Bytes in units of 1,000, as disks are sold. */
 export function formatBytes(bytes: number): string {
   const power = bytes < 1 ? 0 : Math.min(BYTE_UNITS.length - 1, Math.floor(Math.log10(bytes) / 3));
-  const unit = BYTE_UNITS[power] as string;
+  const unit = BYTE_UNITS[power] as string; // the power is cut to their number
   return new Intl.NumberFormat('en', { style: 'unit', unit, maximumSignificantDigits: 3 }).format(
     bytes / 1000 ** power,
   );

@@ -69,7 +69,7 @@ export function useTail(path: string | undefined, query: Query, onOpen: () => vo
           } else if (event === 'record') {
             arrivals.add(parseExact(data) as LogRecord); // the server's own form
           } else if (event === 'skipped') {
-            arrivals.skip((JSON.parse(data) as { records: number }).records);
+            arrivals.skip((JSON.parse(data) as { records: number }).records); // likewise
           }
         }
       } finally {

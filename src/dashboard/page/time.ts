@@ -10,6 +10,8 @@ export interface Range {
 export const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
 export const DAY = 24 * HOUR;
+/** Of the Gregorian calendar: 400 years of it are 146,097 days. */
+const MEAN_MONTH = (146_097 * DAY) / 4_800;
 
 /** When a range may begin and end: rows can be no older, and charts need be no longer. */
 export const EARLIEST = new Date(Date.UTC(1700, 0));
@@ -123,13 +125,18 @@ export function momentOfWall(text: string, zone: string): Date | undefined {
  */
 export function periodBefore({ from, to }: Required<Range>, length: number, interval: IntervalName, zone: string) {
   const bucket = lengthOf(interval);
-  const buckets = Math.max(1, Math.ceil(length / bucket - 1e-9));
+  const whole = Math.max(1, Math.ceil(length / bucket)) * bucket;
+  const months = interval === '1y' ? 12 : interval === '1M' ? 1 : 0;
+  const monthsBack = months * Math.max(1, Math.round(length / (months * MEAN_MONTH)));
   const earlier = (moment: Date): Date => {
     const at = new TZDate(moment.getTime(), zone);
-    if (interval === '1y') at.setFullYear(at.getFullYear() - buckets);
-    else if (interval === '1M') at.setMonth(at.getMonth() - buckets);
-    else if ((buckets * bucket) % DAY === 0) at.setDate(at.getDate() - (buckets * bucket) / DAY);
-    else return new Date(moment.getTime() - buckets * bucket);
+    if (months > 0) {
+      const day = at.getDate();
+      at.setMonth(at.getMonth() - monthsBack);
+      // a month without that day ends on its last one
+      if (at.getDate() !== day) at.setDate(0);
+    } else if (whole % DAY === 0) at.setDate(at.getDate() - whole / DAY);
+    else return new Date(moment.getTime() - whole);
     return new Date(at.getTime());
   };
   return { from: earlier(from), to: earlier(to) };

@@ -48,6 +48,7 @@ export function Chart({ label, range, starts, lines, band, format }: ChartProps)
     band,
     lines.map(({ label, color, shape }) => [label, color, shape]),
   ]);
+  // the casts: uPlot's types know no lists that are only read
   const data: uPlot.AlignedData = [times, ...lines.map(({ values }) => values as (number | null)[])];
   const choose = (start: number, end: number) => go({ range: 'custom', ...sensible(start, end) });
   const latest = useRef({ from, until, choose });

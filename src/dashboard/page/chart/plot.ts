@@ -140,7 +140,7 @@ function seriesOf({ label, shape = 'line' }: Line, stroke: string, width: number
 
 /** The points that no line shows, as both of their neighbours are missing; all points where there are few. */
 function lonePoints(self: uPlot, seriesIndex: number): number[] {
-  const values = self.data[seriesIndex] as (number | null)[];
+  const values = self.data[seriesIndex] as (number | null)[]; // the data that it was given
   const few = values.length <= 60;
   const found: number[] = [];
   values.forEach((value, i) => {
