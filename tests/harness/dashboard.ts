@@ -1,6 +1,6 @@
 import { expect } from 'bun:test';
 import type { Browser, BrowserContextOptions, Locator, Page } from 'playwright-core';
-import { type Answer, send } from './client.ts';
+import { type Answer, METRIC, post, send } from './client.ts';
 import type { Target } from './target.ts';
 import { token } from './tokens.ts';
 
@@ -101,4 +101,10 @@ export async function ask(
   const answer = await send(`${target.url}${path}?${search}`, { headers });
   expect(answer.status).toBe(200);
   return answer.body;
+}
+
+/** Records a metric as the user `ada`, and gives its id. */
+export async function record(where: Target, body: object = METRIC): Promise<string> {
+  const path = 'type' in body ? '/log_raw_analytics' : '/log_raw_metric';
+  return (await post(where, path, body, { authorization: `Bearer ${await token({ sub: 'ada' })}` })).body;
 }
