@@ -1,17 +1,17 @@
 import { Elysia } from 'elysia';
-import { type AdministrationParts, administration } from './http/administration.ts';
 import { corsFor } from './http/cors.ts';
-import { dashboard } from './http/dashboard.ts';
-import { docs } from './http/docs.ts';
 import { type ErrorHandlingParts, errorHandling } from './http/errors.ts';
-import { exporting } from './http/export.ts';
-import { metricsRoute } from './http/metrics.ts';
-import { type OperationsParts, operations } from './http/operations.ts';
-import { reading } from './http/reading.ts';
-import { type RecordingParts, recording } from './http/recording.ts';
-import { type RejectionsParts, rejecting } from './http/rejections.ts';
 import { createRequestIds, requestStart } from './http/request-start.ts';
-import { type TailParts, tailing } from './http/tail.ts';
+import { type AdministrationParts, administration } from './http/routes/administration.ts';
+import { dashboard } from './http/routes/dashboard.ts';
+import { docs } from './http/routes/docs.ts';
+import { exporting } from './http/routes/exports.ts';
+import { type TailParts, tailing } from './http/routes/live-tails.ts';
+import { metricsRoute } from './http/routes/metrics.ts';
+import { type OperationsParts, operations } from './http/routes/operations.ts';
+import { reading } from './http/routes/queries.ts';
+import { type RecordingParts, recording } from './http/routes/recording.ts';
+import { type RejectionsParts, rejecting } from './http/routes/rejections.ts';
 
 /**
  * Composes the HTTP app from its parts. It opens nothing and listens nowhere.

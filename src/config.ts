@@ -1,7 +1,7 @@
 import { createPublicKey, type KeyObject } from 'node:crypto';
 import { join } from 'node:path';
-import { parseDuration } from './duration.ts';
-import { parseRate, type Rate } from './rate.ts';
+import { parseDuration } from './formats/duration.ts';
+import { parseRate, type Rate } from './formats/rate.ts';
 
 /** The algorithms that tokens may be signed with, each with the kind of key that it needs. */
 export const ALGORITHMS = { HS256: 'secret', RS256: 'RSA', ES256: 'EC P-256', EdDSA: 'Ed25519' } as const;
@@ -41,6 +41,12 @@ export interface Config {
   /** What may wait for its commit. */
   readonly maxQueueRows: number;
   readonly maxQueueBytes: number;
+  /** Largest query result, in bytes. */
+  readonly maxResultBytes: number;
+  /** How long a query may run, in milliseconds. */
+  readonly queryTimeoutMs: number;
+  /** Distinct metric names and event types per recorded user, together. */
+  readonly maxNamesPerUser: number;
   readonly logLevel: LogLevel;
 }
 
@@ -72,6 +78,9 @@ const settings = {
   AUTH_FAILURE_LIMIT: { help: 'failed authentications of each address, in the same form', default: '600/m' },
   MAX_QUEUE_ROWS: { help: 'rows that may wait for their commit', default: '12000' },
   MAX_QUEUE_BYTES: { help: 'bytes of bodies that may wait for their commit', default: '67108864' },
+  MAX_RESULT_BYTES: { help: 'largest query result, in bytes', default: '33554432' },
+  QUERY_TIMEOUT: { help: 'how long a query may run', default: '10s' },
+  MAX_NAMES_PER_USER: { help: 'distinct metric names and event types per user, together', default: '1000' },
   CORS_ORIGINS: {
     help: 'origins whose pages may call from a browser, such as https://app.example, with commas',
     default: '',
@@ -162,6 +171,9 @@ export function loadConfig(sources: ConfigSources): Config {
     maxClockSkew: read('MAX_CLOCK_SKEW', (text) => parseDuration(text) * 1e6),
     maxQueueRows: read('MAX_QUEUE_ROWS', integerBetween(1, 1e9)),
     maxQueueBytes: read('MAX_QUEUE_BYTES', integerBetween(1, 1024 ** 4)),
+    maxResultBytes: read('MAX_RESULT_BYTES', integerBetween(1024, 1024 ** 3)),
+    queryTimeoutMs: read('QUERY_TIMEOUT', (text) => parseDuration(text) * 1000),
+    maxNamesPerUser: read('MAX_NAMES_PER_USER', integerBetween(1, 1e9)),
     corsOrigins: read('CORS_ORIGINS', parseOrigins),
     logLevel: read('LOG_LEVEL', oneOf(LOG_LEVELS)),
   };

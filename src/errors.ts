@@ -42,8 +42,12 @@ export const ERRORS = {
     hint: 'Use a new key for each request, and the same one only to repeat it as it was.',
   },
   query_too_large: {
-    message: 'The question covers more than one answer may: too many rows or buckets, or too much time.',
-    hint: 'Ask for a shorter range, longer intervals, or fewer groups.',
+    message: 'The query exceeds a limit: its result is too large, or it takes too long.',
+    hint: 'Query a shorter range, longer intervals, or fewer groups.',
+  },
+  too_many_names: {
+    message: 'This user has recorded as many distinct metric names and event types as the server allows.',
+    hint: 'Reuse existing names and put what varies into data_string, data_index or data, or raise MAX_NAMES_PER_USER.',
   },
   rate_limited: {
     message: 'You have sent more than is allowed in this time; nothing was stored.',
@@ -68,6 +72,10 @@ export const ERRORS = {
   overloaded: {
     message: 'More is waiting to be stored than this server takes on; nothing was stored.',
     hint: 'Retry after a pause, and send less at once.',
+  },
+  queries_overloaded: {
+    message: 'The server has as many queries running as it accepts.',
+    hint: 'Retry after the delay in the Retry-After header, with fewer queries at once.',
   },
   shutting_down: {
     message: 'The server is shutting down; nothing was stored.',

@@ -1,7 +1,7 @@
 import { FormatRegistry, type Static, Type } from '@sinclair/typebox';
 import { TypeCompiler } from '@sinclair/typebox/compiler';
 import type { Fault } from './errors.ts';
-import { EARLIEST_TIMESTAMP, parseTimestamp } from './timestamp.ts';
+import { EARLIEST_TIMESTAMP, parseTimestamp } from './formats/timestamp.ts';
 
 /*
  * The bodies that clients send. One schema serves as check, as type and as documentation.
@@ -11,6 +11,19 @@ import { EARLIEST_TIMESTAMP, parseTimestamp } from './timestamp.ts';
 // A lone surrogate has no UTF-8 form: SQLite would store U+FFFD in its place.
 FormatRegistry.Set('unicode', (text) => text.isWellFormed());
 FormatRegistry.Set('date-time', (text) => parseTimestamp(text) !== undefined);
+
+/** What a record is: a measured value, or something that a user did. */
+export type Kind = 'metric' | 'analytics';
+export const KINDS: readonly Kind[] = ['metric', 'analytics'];
+
+/** Longest user ID, in code points (OpenID Connect Core 1.0, section 2). */
+export const MAX_USER_ID_LENGTH = 255;
+const USER_ID = new RegExp(`^[^\\p{Cc}\\p{Cs}]{1,${MAX_USER_ID_LENGTH}}$`, 'u');
+
+/** Returns whether a text can be a user ID: 1 to 255 code points, no control characters, no lone surrogates. */
+export function isUserId(text: string): boolean {
+  return USER_ID.test(text);
+}
 
 /** Longest name of a metric or type, in UTF-16 code units. Names repeat in every row. */
 export const MAX_NAME_LENGTH = 1024;

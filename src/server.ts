@@ -12,11 +12,11 @@ import { createLedger } from './ingest/ledger.ts';
 import { createRateLimit } from './ingest/rate-limit.ts';
 import { createRejections } from './ingest/rejections.ts';
 import { createStamper } from './ingest/stamper.ts';
-import { createReader } from './reading/reader.ts';
-import { createTails } from './reading/tail.ts';
+import { createQueryClient } from './query/client.ts';
 import type { LogRecord } from './records.ts';
 import { openStorage, type Storage } from './storage/database.ts';
 import { createWriter } from './storage/writer.ts';
+import { createLiveTails } from './tail/live-tails.ts';
 
 /** How long requests under way may take once the server stops, in milliseconds. */
 const DRAIN_DEADLINE = 7_000;
@@ -31,7 +31,7 @@ const PRUNE_INTERVAL = 60_000;
 const FOLLOW_INTERVAL = 5_000;
 
 /** In the binary, files are found by their place relative to the entry: this file is beside it. */
-const READING_THREAD = new URL('./reading/worker.ts', import.meta.url);
+const QUERY_WORKER = new URL('./query/worker.ts', import.meta.url);
 
 /** A running server. */
 export interface Server {
@@ -64,8 +64,8 @@ export async function startServer(
   const remoteKeys = jwksUrl && createRemoteKeys(jwksUrl, monotonic, log, () => verify.clear());
   const verify = cacheVerified(await createVerifier({ ...config.jwt, secret, remoteKeys, now }), now);
   const storage = openDatabase(config.databasePath);
-  const reader = createReader(config.databasePath, READING_THREAD);
-  const tails = createTails(now);
+  const queries = createQueryClient(config.databasePath, QUERY_WORKER);
+  const tails = createLiveTails(now);
   let stopping: Promise<void> | undefined;
   try {
     const metrics = createMetrics();
@@ -85,7 +85,7 @@ export async function startServer(
     const app = createApp({
       ...config,
       verify,
-      reader,
+      queries,
       tails,
       queue,
       ledger,
@@ -116,14 +116,14 @@ export async function startServer(
       async stop() {
         stopping ??= drain();
         await stopping;
-        await reader.close();
+        await queries.close();
         await queue.close();
         storage.close();
       },
       async abandon() {
         stopping ??= drain();
         await stopping;
-        await reader.close();
+        await queries.close();
       },
     };
 
@@ -132,7 +132,7 @@ export async function startServer(
       if (isFollowing) return;
       isFollowing = true;
       try {
-        while (stopping === undefined && !(await reader.ask('follow', undefined))) {
+        while (stopping === undefined && !(await queries.ask('follow', undefined))) {
           // there is more
         }
       } catch (error) {
@@ -165,7 +165,7 @@ export async function startServer(
       await server?.stop(true);
     }
   } catch (error) {
-    await reader.close();
+    await queries.close();
     storage.close();
     throw error;
   }

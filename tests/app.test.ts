@@ -13,10 +13,10 @@ import { createRateLimit } from '../src/ingest/rate-limit.ts';
 import { createRejections } from '../src/ingest/rejections.ts';
 import { createStamper } from '../src/ingest/stamper.ts';
 import { createLog } from '../src/log.ts';
-import { createReader } from '../src/reading/reader.ts';
-import { createTails } from '../src/reading/tail.ts';
+import { createQueryClient } from '../src/query/client.ts';
 import { openStorage } from '../src/storage/database.ts';
 import { createWriter } from '../src/storage/writer.ts';
+import { createLiveTails } from '../src/tail/live-tails.ts';
 import { SECRET, temporaryFolder } from './harness/target.ts';
 
 test('Elysia gives the recording routes nothing that they do not ask for: cookies, query, headers, server', async () => {
@@ -27,11 +27,11 @@ test('Elysia gives the recording routes nothing that they do not ask for: cookie
   const config = loadConfig({ flags: {}, env: { JWT_SECRET: SECRET }, readFile: String });
   const verify = await createVerifier({ ...config.jwt, secret: SECRET, remoteKeys: undefined, now: Date.now });
   const unlimited = createRateLimit('none', undefined, 0, Date.now);
-  const reader = createReader(join(folder.path, 'rawlog.db'), new URL('../src/reading/worker.ts', import.meta.url));
+  const queries = createQueryClient(join(folder.path, 'rawlog.db'), new URL('../src/query/worker.ts', import.meta.url));
   const app = createApp({
     ...config,
-    reader,
-    tails: createTails(Date.now),
+    queries,
+    tails: createLiveTails(Date.now),
     verify: cacheVerified(verify, Date.now),
     queue: createCommitQueue(writer, ledger, { rows: 1, bytes: 1 }, () => {}),
     ledger,
@@ -49,6 +49,6 @@ test('Elysia gives the recording routes nothing that they do not ask for: cookie
   const compiled = String(route?.compile());
   expect(compiled).toContain('handler(c)');
   expect(compiled).not.toMatch(/cookie|query|toJSON|getServer/i);
-  await reader.close();
+  await queries.close();
   storage.close();
 });

@@ -2,6 +2,7 @@ import { jwt } from '@elysiajs/jwt';
 import { errors, importSPKI, type JWTHeaderParameters, type JWTPayload, type JWTVerifyOptions, jwtVerify } from 'jose';
 import type { Config } from '../config.ts';
 import { Failure } from '../errors.ts';
+import { isUserId } from '../records.ts';
 import type { RemoteKeys } from './jwks.ts';
 
 /** Whoever sent a request. */
@@ -112,16 +113,8 @@ function principalOf(claims: { sub?: unknown; exp?: unknown; nbf?: unknown; role
   if (typeof claims.sub !== 'string' || claims.sub === '') {
     throw new Failure('unauthorized', { message: 'User ID not found in token' });
   }
-  if (!isUserId(claims.sub)) throw invalid('"sub" is longer than 128 characters or has control characters');
+  if (!isUserId(claims.sub)) throw invalid('"sub" is longer than 255 characters or has control characters');
   return { userId: claims.sub, isAdmin: claims.role === 'admin', expiresAt: claims.exp * 1000 };
-}
-
-/** 1 to 128 characters, none of them a control character or half of a surrogate pair. */
-const USER_ID = /^[^\p{Cc}\p{Cs}]{1,128}$/u;
-
-/** Whether a text can be a user's id. */
-export function isUserId(text: string): boolean {
-  return USER_ID.test(text);
 }
 
 function invalid(reason: string, cause?: unknown): Failure {

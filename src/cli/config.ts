@@ -1,5 +1,5 @@
 import { SETTING_NAMES, SETTINGS, type SettingName, settingText } from '../config.ts';
-import type { CliCommand } from './program.ts';
+import type { CliCommand } from './command.ts';
 
 /** Prints the settings in effect, each with where it comes from. */
 export const configCommand: CliCommand = {

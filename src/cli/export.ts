@@ -1,11 +1,11 @@
 import { closeSync, openSync, writeSync } from 'node:fs';
 import { SingleBar } from 'cli-progress';
-import { EXPORT_FORMATS, exportRecords } from '../reading/export.ts';
-import type { Kind } from '../storage/columns.ts';
+import { EXPORT_FORMATS, exportRecords } from '../export/export.ts';
+import { parseTimestamp } from '../formats/timestamp.ts';
+import type { Kind } from '../records.ts';
 import { openForReading } from '../storage/database.ts';
 import { countRows, type RecordFilter } from '../storage/records.ts';
-import { parseTimestamp } from '../timestamp.ts';
-import { type CliCommand, UsageError } from './program.ts';
+import { type CliCommand, UsageError } from './command.ts';
 
 const KINDS: Readonly<Record<string, readonly Kind[]>> = {
   all: ['metric', 'analytics'],

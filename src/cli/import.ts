@@ -1,12 +1,12 @@
 import { createReadStream, statSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { SingleBar } from 'cli-progress';
-import { createAnswers } from '../reading/answers.ts';
-import { parseExported } from '../reading/record-text.ts';
+import { parseExported } from '../export/encode.ts';
+import { createEngine } from '../query/engine.ts';
 import type { LogRecord } from '../records.ts';
 import { openForReading, openStorage } from '../storage/database.ts';
 import { createImporter } from '../storage/import.ts';
-import type { CliCommand } from './program.ts';
+import type { CliCommand } from './command.ts';
 
 /** Records of one transaction. */
 const BATCH = 10_000;
@@ -44,7 +44,7 @@ export const importCommand: CliCommand = {
       // rows that come in no order are moved within the file, and old copies stay: an erasure would not find them
       if (imported > 0) storage.client.run('VACUUM');
       const client = openForReading(path);
-      createAnswers(client).catchUp();
+      createEngine(client).catchUp();
       client.close();
     } finally {
       storage.close();

@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { version } from '../../package.json' with { type: 'json' };
-import { type Config, ConfigError, flagOf, loadConfig, SETTING_NAMES, SETTINGS, type SettingName } from '../config.ts';
+import { ConfigError, flagOf, loadConfig, SETTING_NAMES, SETTINGS, type SettingName } from '../config.ts';
+import { type CliCommand, type CommandContext, UsageError } from './command.ts';
 import { configCommand } from './config.ts';
 import { eraseCommand } from './erase.ts';
 import { exportCommand } from './export.ts';
@@ -10,35 +11,6 @@ import { rebuildCommand } from './rebuild.ts';
 import { serveCommand } from './serve.ts';
 import { statusCommand } from './status.ts';
 import { tokenCommand } from './token.ts';
-
-/** What a command gets to work with. */
-export interface CommandContext {
-  readonly env: Readonly<Record<string, string | undefined>>;
-  /** The settings that were given as flags. */
-  readonly flags: Partial<Record<SettingName, string>>;
-  /** The configuration from flags and environment; throws {@link ConfigError}. */
-  readonly config: () => Config;
-}
-
-/** One command, in a file of its own. */
-export interface CliCommand {
-  readonly name: string;
-  readonly summary: string;
-  /** What stands behind the name without a flag: commander's form, and text for the help. */
-  readonly argument?: { form: string; help: string };
-  /** Options beside the settings: commander's form, text for the help, and whether it must be given. */
-  readonly options?: readonly { form: string; help: string; required?: boolean; default?: string }[];
-  /**
-   * Does it. Returns the exit code; throws {@link UsageError} for options that make no sense. The text of an
-   * argument, or of an option's value, that may be left out and is, is empty.
-   */
-  run(context: CommandContext, options: Readonly<Record<string, string>>, argument: string): Promise<number>;
-}
-
-/** An option's value is of no use. */
-export class UsageError extends Error {
-  override readonly name = 'UsageError';
-}
 
 const COMMANDS: readonly CliCommand[] = [
   serveCommand,

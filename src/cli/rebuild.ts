@@ -1,6 +1,6 @@
-import { createAnswers } from '../reading/answers.ts';
+import { createEngine } from '../query/engine.ts';
 import { openForReading, openStorage } from '../storage/database.ts';
-import type { CliCommand } from './program.ts';
+import type { CliCommand } from './command.ts';
 
 /** Makes what charts are read from anew, from the rows. */
 export const rebuildCommand: CliCommand = {
@@ -11,7 +11,7 @@ export const rebuildCommand: CliCommand = {
     const storage = openStorage(path);
     const client = openForReading(path);
     try {
-      createAnswers(client).rebuild();
+      createEngine(client).rebuild();
     } finally {
       client.close();
       storage.close();

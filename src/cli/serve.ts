@@ -4,7 +4,7 @@ import type { Config } from '../config.ts';
 import { signInLink } from '../dashboard/link.ts';
 import { createLog } from '../log.ts';
 import { startServer } from '../server.ts';
-import type { CliCommand } from './program.ts';
+import type { CliCommand } from './command.ts';
 
 /** How long the token in the printed example is valid, in seconds. */
 const EXAMPLE_TOKEN_LIFETIME = 3600;

@@ -2,7 +2,7 @@ import { statSync } from 'node:fs';
 import { createLedger } from '../ingest/ledger.ts';
 import { openForReading } from '../storage/database.ts';
 import type { Count } from '../storage/writer.ts';
-import type { CliCommand } from './program.ts';
+import type { CliCommand } from './command.ts';
 
 /** Prints what the database has; the server may run meanwhile. */
 export const statusCommand: CliCommand = {

@@ -1,17 +1,17 @@
 import { mintToken } from '../auth/mint.ts';
 import { ownSecret } from '../auth/secret.ts';
-import { isUserId } from '../auth/verifier.ts';
 import type { Config } from '../config.ts';
 import { signInLink } from '../dashboard/link.ts';
-import { parseDuration } from '../duration.ts';
-import { type CliCommand, UsageError } from './program.ts';
+import { parseDuration } from '../formats/duration.ts';
+import { isUserId } from '../records.ts';
+import { type CliCommand, UsageError } from './command.ts';
 
 /** Prints a token for a user, signed with the configured or the own secret. */
 export const tokenCommand: CliCommand = {
   name: 'token',
   summary: 'print a JWT for a user, signed with the secret that the server uses',
   options: [
-    { form: '--sub <id>', help: 'the user: 1 to 128 characters', required: true },
+    { form: '--sub <id>', help: 'the user: 1 to 255 characters', required: true },
     { form: '--role <role>', help: 'the role; "admin" may do everything', default: 'authenticated' },
     { form: '--expires <duration>', help: 'how long it is valid, such as 90s, 15m, 1h or 30d', default: '1h' },
     {
@@ -20,7 +20,7 @@ export const tokenCommand: CliCommand = {
     },
   ],
   async run({ config }, { sub = '', role = '', expires = '', link }) {
-    if (!isUserId(sub)) throw new UsageError('--sub should have 1 to 128 characters and no control characters');
+    if (!isUserId(sub)) throw new UsageError('--sub should have 1 to 255 characters and no control characters');
     const seconds = lifetime(expires);
     const { jwt, dataDir, host, port } = config();
     const address = link === undefined ? undefined : reachedAt(link, host, port);

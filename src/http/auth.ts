@@ -1,7 +1,8 @@
 import type { Logger } from 'pino';
 import type { CachedVerifier } from '../auth/token-cache.ts';
-import { isUserId, type Principal } from '../auth/verifier.ts';
+import type { Principal } from '../auth/verifier.ts';
 import { Failure } from '../errors.ts';
+import { isUserId } from '../records.ts';
 
 const BEARER = /^bearer +(\S+) *$/i;
 
@@ -32,7 +33,7 @@ export function recordedUser(headers: Headers, sender: Principal, requestId: str
   if (other === '') return sender.userId;
   if (!sender.isAdmin) throw new Failure('forbidden');
   if (!isUserId(other)) {
-    const msg = 'String should have 1 to 128 characters and no control characters';
+    const msg = 'String should have 1 to 255 characters and no control characters';
     throw new Failure('validation_failed', {
       faults: [{ loc: ['header', 'x-act-as-user-id'], msg, type: 'string_pattern_mismatch' }],
     });

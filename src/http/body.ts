@@ -1,7 +1,7 @@
 import { promisify } from 'node:util';
 import { gunzip } from 'node:zlib';
 import { Failure } from '../errors.ts';
-import { MAX_JSON_DEPTH, parseJson } from '../json.ts';
+import { MAX_JSON_DEPTH, parseJson } from '../formats/json.ts';
 
 const inflate = promisify(gunzip);
 

@@ -7,27 +7,7 @@ import type { Rejections } from '../ingest/rejections.ts';
 import { failedRequest } from './failed-request.ts';
 import type { Metrics } from './metrics.ts';
 import { commonHeaders } from './request-start.ts';
-
-/** The one table from error code to HTTP status. */
-export const STATUS_BY_CODE = {
-  invalid_json: 400,
-  unauthorized: 401,
-  forbidden: 403,
-  not_found: 404,
-  method_not_allowed: 405,
-  payload_too_large: 413,
-  unsupported_media_type: 415,
-  validation_failed: 422,
-  idempotency_mismatch: 422,
-  query_too_large: 422,
-  rate_limited: 429,
-  internal: 500,
-  keys_unavailable: 503,
-  storage_unavailable: 503,
-  storage_full: 503,
-  overloaded: 503,
-  shutting_down: 503,
-} as const satisfies Record<ErrorCode, number>;
+import { STATUS_BY_CODE } from './status.ts';
 
 /** After how many seconds a retry makes sense. */
 const RETRY_AFTER: Partial<Record<ErrorCode, number>> = {
@@ -35,6 +15,7 @@ const RETRY_AFTER: Partial<Record<ErrorCode, number>> = {
   storage_unavailable: 1,
   storage_full: 30,
   overloaded: 1,
+  queries_overloaded: 1,
   shutting_down: 5,
 };
 

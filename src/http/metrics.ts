@@ -1,12 +1,10 @@
 import { statSync } from 'node:fs';
-import { Elysia } from 'elysia';
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import { version } from '../../package.json' with { type: 'json' };
 import type { CommitQueue } from '../ingest/commit-queue.ts';
 import type { Ledger } from '../ingest/ledger.ts';
-import type { Tails } from '../reading/tail.ts';
+import type { LiveTails } from '../tail/live-tails.ts';
 import { durationHistogram, type Observe } from './duration-histogram.ts';
-import { probeRoute } from './openapi.ts';
 
 /** From half a millisecond, which a lone durable row takes, to the longest that a lock is waited for. */
 const SECONDS_BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
@@ -25,7 +23,7 @@ export interface Metrics {
 export interface Observed {
   readonly ledger: Ledger;
   readonly queue: Pick<CommitQueue, 'depth'>;
-  readonly tails: Pick<Tails, 'count'>;
+  readonly tails: Pick<LiveTails, 'count'>;
   readonly databasePath: string;
 }
 
@@ -118,31 +116,4 @@ export function observe({ registry }: Metrics, { ledger, queue, tails, databaseP
   const size = (path: string) => statSync(path, { throwIfNoEntry: false })?.size ?? 0;
   gauge('rawlog_database_size_bytes', 'Size of the database file', () => size(databasePath));
   gauge('rawlog_wal_size_bytes', 'Size of the write-ahead log', () => size(`${databasePath}-wal`));
-}
-
-/** Times requests that are answered well (recording.ts does its own, errors.ts the failed ones), and answers `/metrics`. */
-export function metricsRoute(metrics: Metrics) {
-  return new Elysia({ name: 'metrics' })
-    .decorate('startedAt', 0) // set by request-start.ts
-    .onAfterHandle({ as: 'global' }, ({ request, route, set, startedAt }) => {
-      metrics.requests(request.method, route, Number(set.status))((performance.now() - startedAt) / 1000);
-    })
-    .get(
-      '/metrics',
-      async ({ set }) => {
-        set.headers['content-type'] = metrics.registry.contentType;
-        return metrics.registry.metrics();
-      },
-      {
-        detail: {
-          ...probeRoute('Metrics for Prometheus', 'The ledger, requests, commits, queue, sizes and the process.', []),
-          responses: {
-            '200': {
-              description: 'In the text format of Prometheus',
-              content: { 'text/plain': { schema: { type: 'string' } } },
-            },
-          },
-        },
-      },
-    );
 }

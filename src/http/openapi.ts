@@ -1,10 +1,10 @@
 import type { TSchema } from '@sinclair/typebox';
 import type { DocumentDecoration } from 'elysia';
 import { ERRORS, type ErrorCode } from '../errors.ts';
-import { STATUS_BY_CODE } from './errors.ts';
+import { STATUS_BY_CODE } from './status.ts';
 
 /*
- * The parts of the OpenAPI document that are not the schemas of bodies. Answers are described here and
+ * The parts of the OpenAPI document that are not the schemas of bodies. Engine are described here and
  * not given to Elysia as schemas: it would check every answer against them, at run time.
  */
 
@@ -105,7 +105,7 @@ export function recordingRoute(
         in: 'header',
         required: false,
         description: 'For tokens with the role `admin`: record for this user instead',
-        schema: { type: 'string', maxLength: 128 },
+        schema: { type: 'string', maxLength: 255 },
       },
       {
         name: 'Idempotency-Key',
@@ -137,6 +137,7 @@ export function recordingRoute(
         'unsupported_media_type',
         'validation_failed',
         'idempotency_mismatch',
+        'too_many_names',
         'rate_limited',
         'internal',
         'keys_unavailable',
@@ -150,7 +151,7 @@ export function recordingRoute(
 }
 
 /** The errors of every route that reads. */
-const READING_ERRORS: readonly ErrorCode[] = [
+const QUERY_ERRORS: readonly ErrorCode[] = [
   'unauthorized',
   'forbidden',
   'validation_failed',
@@ -159,12 +160,12 @@ const READING_ERRORS: readonly ErrorCode[] = [
   'internal',
   'keys_unavailable',
   'storage_unavailable',
-  'overloaded',
+  'queries_overloaded',
   'shutting_down',
 ];
 
 /** Documents a route that answers a question. */
-export function readingRoute(
+export function queryRoute(
   summary: string,
   description: string,
   parameters: NonNullable<DocumentDecoration['parameters']>,
@@ -178,7 +179,7 @@ export function readingRoute(
     parameters,
     responses: {
       '200': { description: 'The answer', content: { 'application/json': { schema: { type: 'object' }, example } } },
-      ...errorResponses(READING_ERRORS),
+      ...errorResponses(QUERY_ERRORS),
     },
   };
 }
@@ -205,7 +206,7 @@ export function exportRoute(
           'application/vnd.apache.parquet': { schema: { type: 'string', format: 'binary' } },
         },
       },
-      ...errorResponses(READING_ERRORS),
+      ...errorResponses(QUERY_ERRORS),
     },
   };
 }
@@ -239,7 +240,7 @@ export function tailRoute(
           },
         },
       },
-      ...errorResponses(READING_ERRORS),
+      ...errorResponses(QUERY_ERRORS),
     },
   };
 }

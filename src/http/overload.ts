@@ -2,8 +2,9 @@ import type { Logger } from 'pino';
 import { Failure } from '../errors.ts';
 import type { Ledger } from '../ingest/ledger.ts';
 import type { KeptRejection, Rejections } from '../ingest/rejections.ts';
-import { answerHeaders, bodyOf, STATUS_BY_CODE } from './errors.ts';
+import { answerHeaders, bodyOf } from './errors.ts';
 import type { Metrics } from './metrics.ts';
+import { STATUS_BY_CODE } from './status.ts';
 
 /** At most one line of the log, and one rejection, in this time tells of refusals, in milliseconds. */
 const LOG_INTERVAL = 1_000;
@@ -16,7 +17,7 @@ export interface OverloadParts {
   readonly metrics: Pick<Metrics, 'requests'>;
 }
 
-/** Answers a request that is refused because too much waits already. */
+/** Engine a request that is refused because too much waits already. */
 export type Refuse = (request: { readonly requestId: string; readonly startedAt: number }) => Response;
 
 /**

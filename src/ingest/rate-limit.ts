@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache';
 import { Failure } from '../errors.ts';
-import type { Rate } from '../rate.ts';
+import type { Rate } from '../formats/rate.ts';
 
 /** Buckets kept at once, about 10 MB; beyond it the one that was not used for longest is forgotten, full as it may be. */
 const MAX_BUCKETS = 100_000;

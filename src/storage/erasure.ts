@@ -1,5 +1,5 @@
 import type { Database } from 'bun:sqlite';
-import type { ColumnStore } from './columns.ts';
+import type { ColumnStore } from './columns/column-store.ts';
 import { millisecondOf } from './record-id.ts';
 
 /** Rows looked at, or removed, in one transaction: ingest waits for no more than a few milliseconds. */

@@ -1,6 +1,6 @@
 import type { Database } from 'bun:sqlite';
 import type { LogRecord } from '../records.ts';
-import { clearColumns } from './columns.ts';
+import { clearColumns } from './columns/column-store.ts';
 
 /** What became of a record: another one may have its place, which is the time part of its id. */
 export type Imported = 'stored' | 'present' | 'conflict';

@@ -1,5 +1,5 @@
 import type { Database } from 'bun:sqlite';
-import type { Kind } from './columns.ts';
+import type { Kind } from '../records.ts';
 
 /** Rows looked at in one statement, so that no reader keeps the write-ahead log from being reused for long. */
 const WINDOW_ROWS = 20_000;

@@ -33,7 +33,7 @@ describe('wrong usage exits with 2 and says why', () => {
     [['serve', '--port']],
     [['token']],
     [['token', '--sub', '']],
-    [['token', '--sub', 'x'.repeat(129)]],
+    [['token', '--sub', 'x'.repeat(256)]],
     [['token', '--sub', 'a', '--expires', 'soon']],
     [['token', '--sub', 'a', '--expires', '0s']],
     [['token', '--sub', 'a', '--expires', '-1h']],

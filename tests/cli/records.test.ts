@@ -127,7 +127,7 @@ describe('export and import', () => {
     [['export', '--from', 'yesterday'], '--from should be a time'],
     [['import'], 'missing required argument'],
     [['erase'], 'missing required argument'],
-    [['erase', ''], 'The user should have 1 to 128 characters'],
+    [['erase', ''], 'The user should have 1 to 255 characters'],
   ])('wrong usage is 2: %j', async (args, words) => {
     const { exitCode, stderr } = await runCli(args, { env });
     expect({ exitCode, stderr }).toEqual({ exitCode: 2, stderr: expect.stringContaining(words) });

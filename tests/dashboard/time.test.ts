@@ -8,7 +8,7 @@ import {
   startOfBucket,
   wallTime,
 } from '../../src/dashboard/page/time.ts';
-import { bucketEdges, parseInterval } from '../../src/reading/calendar.ts';
+import { bucketEdges, parseInterval } from '../../src/query/calendar.ts';
 
 const ZONES = [
   'UTC',

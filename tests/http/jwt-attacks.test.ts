@@ -49,7 +49,7 @@ describe('a server with a shared secret', () => {
     expect(
       (await withHeader(target, `Bearer ${forge(HEADER, goodClaims({ aud: ['other', 'authenticated'] }))}`)).status,
     ).toBe(200);
-    expect((await withHeader(target, `Bearer ${forge(HEADER, goodClaims({ sub: '😀'.repeat(128) }))}`)).status).toBe(
+    expect((await withHeader(target, `Bearer ${forge(HEADER, goodClaims({ sub: '😀'.repeat(255) }))}`)).status).toBe(
       200,
     );
   });
@@ -145,7 +145,7 @@ describe('a server with a shared secret', () => {
     ['a sub that is a list', forge(HEADER, { ...goodClaims(), sub: ['user-1'] }), 'User ID not found in token'],
     ['a sub that is null', forge(HEADER, { ...goodClaims(), sub: null }), 'User ID not found in token'],
     ['a sub that is an object', forge(HEADER, { ...goodClaims(), sub: {} }), 'User ID not found in token'],
-    ['a sub of 129 characters', forge(HEADER, goodClaims({ sub: 'x'.repeat(129) })), 'Invalid token: "sub"'],
+    ['a sub of 256 characters', forge(HEADER, goodClaims({ sub: 'x'.repeat(256) })), 'Invalid token: "sub"'],
     ['a sub with a NUL', forge(HEADER, goodClaims({ sub: 'a\0b' })), 'Invalid token: "sub"'],
     ['a sub with a line end', forge(HEADER, goodClaims({ sub: 'a\n' })), 'Invalid token: "sub"'],
     ['a sub with a C1 control', forge(HEADER, goodClaims({ sub: 'a\u0085' })), 'Invalid token: "sub"'],

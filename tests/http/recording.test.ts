@@ -242,7 +242,7 @@ describe('acting for another user', () => {
   test('an id that no user can have is refused', async () => {
     const answer = await post(target, '/log_raw_metric', METRIC, {
       authorization: `Bearer ${await token({ role: 'admin' })}`,
-      'x-act-as-user-id': 'b'.repeat(129),
+      'x-act-as-user-id': 'b'.repeat(256),
     });
     expectError(answer, 422, 'validation_failed');
     expect(answer.body.detail).toMatchObject([{ loc: ['header', 'x-act-as-user-id'] }]);

@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'bun:test';
 import fc from 'fast-check';
 import { Failure } from '../../src/errors.ts';
+import { parseRate } from '../../src/formats/rate.ts';
 import { createRateLimit } from '../../src/ingest/rate-limit.ts';
-import { parseRate } from '../../src/rate.ts';
 
 describe('a token bucket', () => {
   test('never lets through more than its capacity and what has flowed in since', () => {

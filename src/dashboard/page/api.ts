@@ -1,10 +1,10 @@
-import type { Status } from '../../http/administration.ts';
-import type { AnsweredRejection } from '../../http/rejections.ts';
-import type { ActivityAnswer } from '../../reading/activity.ts';
-import type { CountsAnswer } from '../../reading/counts.ts';
-import type { FunnelAnswer } from '../../reading/funnel.ts';
-import type { RetentionAnswer } from '../../reading/retention.ts';
-import type { SeriesAnswer } from '../../reading/series.ts';
+import type { Status } from '../../http/routes/administration.ts';
+import type { RejectionResponse } from '../../http/routes/rejections.ts';
+import type { ActivityResult } from '../../query/activity.ts';
+import type { CountsResult } from '../../query/counts.ts';
+import type { FunnelResult } from '../../query/funnel.ts';
+import type { RetentionResult } from '../../query/retention.ts';
+import type { SeriesResult } from '../../query/series.ts';
 
 /** A metric's name, or an event's type, in a list of them. */
 export interface Listed {
@@ -30,14 +30,14 @@ export interface LogRecord {
 /** What the reading routes answer, by their paths. */
 export interface Answers {
   '/api/status': Status;
-  '/api/activity': ActivityAnswer;
-  '/api/rejections': { readonly rejections: readonly AnsweredRejection[] };
+  '/api/activity': ActivityResult;
+  '/api/rejections': { readonly rejections: readonly RejectionResponse[] };
   '/api/metrics': { readonly metrics: readonly (Listed & { readonly name: string })[] };
   '/api/analytics': { readonly types: readonly (Listed & { readonly type: string })[] };
-  '/api/metrics/series': SeriesAnswer;
-  '/api/analytics/counts': CountsAnswer;
-  '/api/analytics/funnel': FunnelAnswer;
-  '/api/analytics/retention': RetentionAnswer;
+  '/api/metrics/series': SeriesResult;
+  '/api/analytics/counts': CountsResult;
+  '/api/analytics/funnel': FunnelResult;
+  '/api/analytics/retention': RetentionResult;
   '/api/records/metrics': { readonly records: readonly LogRecord[]; readonly next_cursor: string | null };
   '/api/records/analytics': { readonly records: readonly LogRecord[]; readonly next_cursor: string | null };
 }

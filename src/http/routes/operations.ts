@@ -1,0 +1,49 @@
+import { Elysia } from 'elysia';
+import { Failure } from '../../errors.ts';
+import type { CommitQueue } from '../../ingest/commit-queue.ts';
+import { probeRoute } from '../openapi.ts';
+
+/** How long one probe of the database answers for, in milliseconds: probing writes to the disk. */
+const PROBE_LASTS = 1_000;
+
+/** What the probes look at. */
+export interface OperationsParts {
+  readonly queue: Pick<CommitQueue, 'store'>;
+  /** Whether the server still takes new records. */
+  readonly isOpen: () => boolean;
+}
+
+/** The routes for those who run the server: is it up, and can it store. */
+export function operations({ queue, isOpen }: OperationsParts) {
+  let probedAt = Number.NEGATIVE_INFINITY;
+  let probed: Promise<void> = Promise.resolve();
+
+  /** A commit of nothing, shared by all who ask within {@link PROBE_LASTS}. */
+  function probe(): Promise<void> {
+    if (performance.now() - probedAt >= PROBE_LASTS) {
+      probedAt = performance.now();
+      probed = queue.store([], 0);
+    }
+    return probed;
+  }
+
+  return new Elysia({ name: 'operations' })
+    .get('/healthz', () => ({ status: 'ok' }), {
+      detail: probeRoute('Is the server up?', 'Engine as long as the process serves requests.', []),
+    })
+    .get(
+      '/readyz',
+      async () => {
+        if (!isOpen()) throw new Failure('shutting_down');
+        await probe();
+        return { status: 'ok' };
+      },
+      {
+        detail: probeRoute(
+          'Can it store?',
+          'Commits a transaction that changes nothing, at most once a second, by the way that records take.',
+          ['internal', 'storage_unavailable', 'storage_full', 'overloaded', 'shutting_down'],
+        ),
+      },
+    );
+}

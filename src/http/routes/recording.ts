@@ -1,0 +1,213 @@
+import { Elysia } from 'elysia';
+import type { Logger } from 'pino';
+import type { CachedVerifier } from '../../auth/token-cache.ts';
+import type { Principal } from '../../auth/verifier.ts';
+import { Failure } from '../../errors.ts';
+import { keepExactNumbers } from '../../formats/json.ts';
+import type { CommitQueue } from '../../ingest/commit-queue.ts';
+import type { Idempotency } from '../../ingest/idempotency.ts';
+import type { Ledger } from '../../ingest/ledger.ts';
+import type { RateLimit } from '../../ingest/rate-limit.ts';
+import type { Rejections } from '../../ingest/rejections.ts';
+import type { Stamper } from '../../ingest/stamper.ts';
+import { type Analytics, analyticsCheck, type Batch, batchCheck, type LogRecord, metricCheck } from '../../records.ts';
+import type { RememberedAnswer } from '../../storage/writer.ts';
+import { authenticate, recordedUser } from '../auth.ts';
+import { readJson } from '../body.ts';
+import { itemsOfBatch, noteFailed } from '../failed-request.ts';
+import type { Metrics } from '../metrics.ts';
+import { EXAMPLE_ID, recordingRoute } from '../openapi.ts';
+import { overloadAnswers } from '../overload.ts';
+import { commonHeaders } from '../request-start.ts';
+import { batchSizeFaults, validate } from '../validation.ts';
+
+/** What the recording routes work with. */
+export interface RecordingParts {
+  readonly verify: CachedVerifier;
+  readonly queue: CommitQueue;
+  readonly idempotency: Idempotency;
+  readonly stamper: Stamper;
+  readonly ledger: Ledger;
+  readonly rejections: Rejections;
+  /** Limits the rows of each user. */
+  readonly rows: RateLimit;
+  /** Whether the server still takes new records. */
+  readonly isOpen: () => boolean;
+  readonly log: Logger;
+  readonly metrics: Pick<Metrics, 'requests'>;
+  readonly nextRequestId: () => string;
+  readonly maxBodyBytes: number;
+  readonly maxBatchItems: number;
+}
+
+/** What differs between the recording routes. */
+interface RecordingRoute<Body> {
+  readonly path: string;
+  /** How many items a parsed body has, before it is checked. */
+  readonly itemsOf: (value: unknown) => number;
+  /** Checks a parsed body; throws `validation_failed`. */
+  readonly check: (value: unknown) => Body;
+  /** Makes the records of a checked body, whose text is given too, and of their ids the text of the answer. */
+  readonly make: (userId: string, body: Body, text: string) => { records: LogRecord[]; answer: string };
+}
+
+/**
+ * The recording routes. A request is authenticated by its headers alone; then its body is read,
+ * parsed and checked; its records go to the commit queue; their ids are the answer.
+ *
+ * All of that is in one handler, in that order, and Elysia is told to leave the body alone: its hooks
+ * that come before a body is read know no route, and those of a route come after the check of the
+ * body, when an anonymous caller would already have been told what is wrong with it.
+ *
+ * The handler also does what hooks do for other routes: it names and times its request, and answers
+ * with a `Response` that has its header fields. In trial servers of 17 µs a request, Elysia's merging of
+ * header fields took 4.6 µs more, and prom-client's histogram 2.5 of 53 in a profile of this one.
+ */
+export function recording(parts: RecordingParts) {
+  const { verify, queue, idempotency, stamper, ledger, metrics, nextRequestId } = parts;
+  const { rows, isOpen, log, maxBodyBytes, maxBatchItems } = parts;
+
+  function handlerOf<Body>({ path, itemsOf, check, make }: RecordingRoute<Body>) {
+    const observe = metrics.requests('POST', path, 200);
+    const refuse = overloadAnswers(path, parts);
+
+    return async function record({ request }: { request: Request }): Promise<Response> {
+      const startedAt = performance.now();
+      const requestId = nextRequestId();
+      let items = 1;
+      let sender: Principal | undefined;
+      try {
+        const { headers } = request;
+        const open = isOpen();
+        const authenticated = authenticate(headers, verify);
+        sender = authenticated instanceof Promise ? await authenticated : authenticated;
+        const userId = recordedUser(headers, sender, requestId, log);
+        if (!open) throw new Failure('shutting_down');
+        // a body that cannot be stored is not read: that takes as long as storing it
+        // (one that is larger than allowed is refused for that)
+        const length = Math.min(Number(headers.get('content-length')), maxBodyBytes);
+        if (!queue.hasRoom(length)) return refuse({ requestId, startedAt });
+        const { text, value } = await readJson(request, maxBodyBytes);
+        items = itemsOf(value);
+        const body = check(value);
+        const key = idempotencyKey(headers);
+        rows.take(userId, items);
+
+        const store = async (remember?: (answer: string) => RememberedAnswer) => {
+          const { records, answer } = make(userId, body, text);
+          await queue.store(records, text.length, remember?.(answer));
+          return answer;
+        };
+        let answer: string;
+        let replayed = false;
+        if (key === undefined) {
+          answer = await store();
+        } else {
+          const fingerprint = Bun.SHA256.hash(JSON.stringify([sender.userId, text]), 'base64');
+          ({ answer, replayed } = await idempotency.once({ userId, route: path, key }, fingerprint, store));
+        }
+        if (replayed) ledger.duplicate(items);
+        observe((performance.now() - startedAt) / 1000);
+        return new Response(answer, { headers: headersOf(requestId, replayed) });
+      } catch (error) {
+        noteFailed(request, { requestId, startedAt, items, sender: sender?.userId });
+        throw error;
+      }
+    };
+  }
+
+  const recordMetric = handlerOf({
+    path: '/log_raw_metric',
+    itemsOf: () => 1,
+    check: (value) => validate('body', metricCheck, value),
+    make(userId, body) {
+      const record = stamper.metric(userId, body, ['body']);
+      return { records: [record], answer: `"${record.id}"` };
+    },
+  });
+  const recordAnalytics = handlerOf({
+    path: '/log_raw_analytics',
+    itemsOf: () => 1,
+    check: (value) => validate('body', analyticsCheck, value),
+    make(userId, body, text) {
+      const record = stamper.analytics(userId, body, exactNumbers(text, body).data, ['body']);
+      return { records: [record], answer: `"${record.id}"` };
+    },
+  });
+  const recordBatch = handlerOf({
+    path: '/log_batch',
+    itemsOf: itemsOfBatch,
+    check(value) {
+      const body = validate('body', batchCheck, value);
+      const items = (body.metrics?.length ?? 0) + (body.analytics?.length ?? 0);
+      const faults = batchSizeFaults(items, maxBatchItems);
+      if (faults.length > 0) throw new Failure('validation_failed', { faults });
+      return body;
+    },
+    make(userId, body, text) {
+      const { metrics, analytics } = stamper.batch(userId, body, exactNumbers(text, body));
+      const ids = { metrics: metrics.map(({ id }) => id), analytics: analytics.map(({ id }) => id) };
+      return { records: [...metrics, ...analytics], answer: JSON.stringify(ids) };
+    },
+  });
+
+  return new Elysia({ name: 'recording' })
+    .post('/log_raw_metric', recordMetric, {
+      parse: 'none',
+      detail: recordingRoute(
+        'Record a metric',
+        'Stores one measured value, such as a load time, for the user of the token.',
+        metricCheck.Schema(),
+      ),
+    })
+    .post('/log_raw_analytics', recordAnalytics, {
+      parse: 'none',
+      detail: recordingRoute(
+        'Record an analytics event',
+        'Stores one thing that the user of the token did, such as a finished step of a tutorial.',
+        analyticsCheck.Schema(),
+      ),
+    })
+    .post('/log_batch', recordBatch, {
+      parse: 'none',
+      detail: recordingRoute(
+        'Record a batch',
+        `Stores metrics and events together, all or none: 1 to ${maxBatchItems} items.`,
+        batchCheck.Schema(),
+        {
+          description: "The new rows' ids, UUIDv7, in the order sent",
+          schema: {
+            type: 'object',
+            required: ['metrics', 'analytics'],
+            properties: {
+              metrics: { type: 'array', items: { type: 'string', format: 'uuid' } },
+              analytics: { type: 'array', items: { type: 'string', format: 'uuid' } },
+            },
+          },
+          example: { metrics: [EXAMPLE_ID], analytics: [EXAMPLE_ID.replace('001', '002')] },
+        },
+      ),
+    });
+}
+
+function headersOf(requestId: string, replayed: boolean): Record<string, string> {
+  const headers: Record<string, string> = { 'content-type': 'application/json', ...commonHeaders(requestId) };
+  if (replayed) headers['idempotent-replayed'] = 'true';
+  return headers;
+}
+
+/** A checked body as its text has it: the two readings differ in the digits of numbers alone. */
+function exactNumbers<Body extends Analytics | Batch>(text: string, body: Body): Body {
+  return (keepExactNumbers(text) as Body | undefined) ?? body;
+}
+
+/** The key of a request that may be repeated: 1 to 255 visible ASCII characters. */
+function idempotencyKey(headers: Headers): string | undefined {
+  const key = headers.get('idempotency-key');
+  if (key === null) return undefined;
+  if (/^[\x21-\x7e]{1,255}$/.test(key)) return key;
+  const msg = 'String should have 1 to 255 visible ASCII characters';
+  throw new Failure('validation_failed', {
+    faults: [{ loc: ['header', 'idempotency-key'], msg, type: 'string_pattern_mismatch' }],
+  });
+}

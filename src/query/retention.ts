@@ -1,0 +1,109 @@
+import type { ColumnStore } from '../storage/columns/column-store.ts';
+import { startsOf } from './calendar.ts';
+import { type Budget, bucketOf, edgesOf, type Query, rangeOf, select } from './selection.ts';
+
+/** Who comes back after a step. */
+export interface RetentionQuery extends Query {
+  /** What `data_index` is of the event that makes a user one of a cohort. */
+  readonly step: string;
+  /** What it is of the events that count as coming back; undefined: anything. */
+  readonly returnStep: string | undefined;
+  /** The zone whose calendar days follow, by its IANA name. */
+  readonly zone: string;
+  /** How many days later to look for users, 1 to {@link MAX_DAYS}. */
+  readonly days: number;
+}
+
+/** Days at most: a user's are the bits of one number. */
+export const MAX_DAYS = 30;
+
+/** The users who took the step for the first time on one local day. */
+export interface Cohort {
+  /** When the day begins, RFC 3339. */
+  readonly start: string;
+  readonly users: number;
+  /** How many came back 1, 2, … days later; null for days that begin at or after the end of the range. */
+  readonly returned: readonly (number | null)[];
+}
+
+/** Cohorts by local day. */
+export interface RetentionResult {
+  readonly type: string;
+  readonly step: string;
+  /** null: any event of the type. */
+  readonly return_step: string | null;
+  /** The range, RFC 3339; null where no row could give it. */
+  readonly from: string | null;
+  readonly to: string | null;
+  readonly tz: string;
+  readonly days: number;
+  /** One for every local day of the range. */
+  readonly cohorts: readonly Cohort[];
+}
+
+/**
+ * Engine who comes back. A user is in the cohort of the local day of the first event with `step` in the
+ * range, and has come back n days later with an event on that day. Days are those of the local calendar,
+ * also where they have 23 or 25 hours; a date that a change of the clocks leaves out is no day.
+ */
+export function retention(store: ColumnStore, question: RetentionQuery, budget: Budget): RetentionResult {
+  const { step, returnStep, zone, days } = question;
+  const selection = select(store, 'analytics', question, budget);
+  const { from, to, user, series } = selection;
+  const edges = edgesOf(selection, { interval: { count: 1, unit: 'day' }, zone });
+  // 0, which no label has, where the series lacks it
+  const labelOf = (text: string) => (series && store.label(series, text)) ?? 0;
+  const begins = labelOf(step);
+  const returns = returnStep === undefined ? -1 : labelOf(returnStep);
+
+  // rows come only nearly in the order of time: who is in which cohort is known after all of them
+  const first = new Float64Array(store.userLimit).fill(Number.POSITIVE_INFINITY);
+  for (const { times, users, labels } of selection.chunks()) {
+    for (let i = 0; i < times.length; i++) {
+      const time = times[i] as number;
+      const who = users[i] as number;
+      if (labels[i] !== begins || time < from || time >= to || (user >= 0 && who !== user)) continue;
+      if (time < (first[who] as number)) first[who] = time;
+    }
+  }
+  const cohortOf = Int32Array.from(first, (time) => (time < to ? bucketOf(edges, time, 0) : -1));
+
+  // bit n: was there n days after the first
+  const cameBack = new Uint32Array(store.userLimit);
+  for (const { times, users, labels } of selection.chunks()) {
+    let day = 0;
+    for (let i = 0; i < times.length; i++) {
+      const time = times[i] as number;
+      const cohort = cohortOf[users[i] as number] as number;
+      if (cohort < 0 || time < from || time >= to || (returns >= 0 && labels[i] !== returns)) continue;
+      day = bucketOf(edges, time, day);
+      const later = day - cohort;
+      if (later < 1 || later > days) continue;
+      cameBack[users[i] as number] = (cameBack[users[i] as number] as number) | (1 << later);
+    }
+  }
+
+  const starts = startsOf(edges, zone);
+  const sizes = new Uint32Array(starts.length);
+  const returned = new Uint32Array(starts.length * days);
+  cohortOf.forEach((cohort, who) => {
+    if (cohort < 0) return;
+    (sizes[cohort] as number)++;
+    const bits = cameBack[who] as number;
+    for (let later = 1; later <= days; later++) (returned[cohort * days + later - 1] as number) += (bits >>> later) & 1;
+  });
+  return {
+    type: question.name,
+    step,
+    return_step: returnStep ?? null,
+    ...rangeOf(selection, question, zone),
+    days,
+    cohorts: starts.map((start, cohort) => ({
+      start,
+      users: sizes[cohort] as number,
+      returned: Array.from(returned.subarray(cohort * days, (cohort + 1) * days), (count, i) =>
+        cohort + i + 1 < starts.length ? count : null,
+      ),
+    })),
+  };
+}
