@@ -132,7 +132,7 @@ export async function startServer(
       if (isFollowing) return;
       isFollowing = true;
       try {
-        while (stopping === undefined && !(await queries.ask('follow', undefined))) {
+        while (stopping === undefined && !(await queries.maintain('follow', undefined))) {
           // there is more
         }
       } catch (error) {

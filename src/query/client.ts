@@ -6,13 +6,53 @@ import type { Answered, Asked } from './worker.ts';
 /** Questions that may wait for the thread; beyond it they are refused. */
 const MAX_WAITING = 256;
 
-/** Asks the reading thread. */
+/** Who runs a query: limits are per user, and a query is canceled when its client disconnects. */
+export interface Asker {
+  readonly userId: string;
+  /** Aborted when the client disconnects. */
+  readonly signal: AbortSignal;
+}
+
+/** Committed rows that the column store has not applied yet, and the age of the oldest of them. */
+export interface IngestLag {
+  readonly rows: number;
+  readonly seconds: number;
+}
+
+/** What a query returns, and how far the column store lagged behind recording when it ran. */
+export interface QueryResult<Value> {
+  readonly value: Value;
+  readonly lag: IngestLag;
+}
+
+/** The state of the query worker, for `/readyz` and status. */
+export interface WorkerHealth {
+  readonly state: 'running' | 'restarting' | 'stopped';
+  /** Restarts since the server started. */
+  readonly restarts: number;
+}
+
+/** Sends queries to the query worker. */
 export interface QueryClient {
   /**
-   * @throws {Failure} `query_too_large`, `overloaded`, `shutting_down`, `storage_unavailable` or `internal`
+   * @throws {Failure} `query_too_large`, `queries_overloaded`, `shutting_down`, `storage_unavailable` or `internal`
    */
-  ask<Name extends keyof Engine>(name: Name, argument: Parameters<Engine[Name]>[0]): Promise<ReturnType<Engine[Name]>>;
-  /** Engine what has been asked, and ends the thread. */
+  ask<Name extends keyof Engine>(
+    name: Name,
+    argument: Parameters<Engine[Name]>[0],
+    asker: Asker,
+  ): Promise<QueryResult<ReturnType<Engine[Name]>>>;
+  /**
+   * Runs maintenance of the column store: not limited per user, never canceled, in steps between queries.
+   *
+   * @throws {Failure} as {@link ask}
+   */
+  maintain<Name extends keyof Engine>(
+    name: Name,
+    argument: Parameters<Engine[Name]>[0],
+  ): Promise<ReturnType<Engine[Name]>>;
+  health(): WorkerHealth;
+  /** Stops the worker; queries that are running or queued fail with `shutting_down`. */
   close(): Promise<void>;
 }
 
@@ -63,13 +103,17 @@ export function createQueryClient(path: string, thread: URL): QueryClient {
     });
   }
 
+  async function request<Name extends keyof Engine>(name: Name, argument: Parameters<Engine[Name]>[0]) {
+    if (closed) throw new Failure('shutting_down');
+    if (waiting.size >= MAX_WAITING) throw new Failure('queries_overloaded');
+    // the worker calls the function of that name with that argument
+    return (await post({ id: ++lastId, name, argument })) as ReturnType<Engine[Name]>;
+  }
+
   return {
-    async ask(name, argument) {
-      if (closed) throw new Failure('shutting_down');
-      if (waiting.size >= MAX_WAITING) throw new Failure('overloaded');
-      // the thread calls the function of that name with that argument
-      return (await post({ id: ++lastId, name, argument })) as ReturnType<Engine[typeof name]>;
-    },
+    ask: async (name, argument) => ({ value: await request(name, argument), lag: { rows: 0, seconds: 0 } }),
+    maintain: request,
+    health: () => ({ state: closed ? 'stopped' : 'running', restarts: 0 }),
     async close() {
       if (closed) return;
       closed = true;

@@ -57,7 +57,7 @@ export function administration(parts: AdministrationParts) {
         }
         // it may take longer than a connection may be silent
         server?.timeout(request, 0);
-        const deleted = await queries.ask('erase', user_id);
+        const deleted = await queries.maintain('erase', user_id);
         rejections.forgetUser(user_id);
         log.warn({ request_id: requestId, admin: principal.userId, ...deleted }, 'a user was erased');
         return { user_id, deleted };

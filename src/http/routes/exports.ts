@@ -51,16 +51,16 @@ export function exporting({ verify, queries }: QueryParts) {
 
 /** The parts of an export, each made when the one before has been taken. */
 async function partsOf(queries: QueryClient, question: ExportQuery): Promise<ReadableStream<Uint8Array>> {
-  const id = await queries.ask('openExport', question);
+  const id = await queries.maintain('openExport', question);
   return new ReadableStream<Uint8Array>(
     {
       async pull(controller) {
-        const part = await queries.ask('nextPart', id);
+        const part = await queries.maintain('nextPart', id);
         if (part) controller.enqueue(part);
         else controller.close();
       },
       async cancel() {
-        await queries.ask('closeExport', id);
+        await queries.maintain('closeExport', id);
       },
     },
     { highWaterMark: 1 },

@@ -3,6 +3,7 @@ import type { CachedVerifier } from '../../auth/token-cache.ts';
 import type { Principal } from '../../auth/verifier.ts';
 import { Failure } from '../../errors.ts';
 import type { QueryClient } from '../../query/client.ts';
+import type { Engine } from '../../query/engine.ts';
 import type { BucketQuery } from '../../query/selection.ts';
 import type { Kind } from '../../records.ts';
 import { authenticate } from '../auth.ts';
@@ -76,17 +77,25 @@ const PAGE = { limit: LIMIT, cursor: CURSOR };
 export function reading({ verify, queries }: QueryParts) {
   const identify = async (request: Request): Promise<Principal> => authenticate(request.headers, verify);
 
+  const run = async <Name extends keyof Engine>(
+    name: Name,
+    argument: Parameters<Engine[Name]>[0],
+    { userId }: Principal,
+    { signal }: Request,
+  ): Promise<ReturnType<Engine[Name]>> => (await queries.ask(name, argument, { userId, signal })).value;
+
   const listNames = async (request: Request, kind: Kind): Promise<string> => {
     const principal = await identify(request);
     const query = readQuery(request.url, { user_id: USER_ID });
-    return queries.ask('names', { kind, user: scopeOf(principal, query.user_id) });
+    return run('names', { kind, user: scopeOf(principal, query.user_id) }, principal, request);
   };
 
   const page = async (request: Request, kind: Kind): Promise<string> => {
     const principal = await identify(request);
     const { limit, cursor } = readQuery(request.url, PAGE);
     const filter = readRecordFilter(request.url, kind, (named) => scopeOf(principal, named));
-    const found = await queries.ask('page', { kind, filter, before: cursor, limit: limit ?? DEFAULT_LIMIT });
+    const page = { kind, filter, before: cursor, limit: limit ?? DEFAULT_LIMIT };
+    const found = await run('page', page, principal, request);
     const next = found.next === undefined ? null : cursorOf(found.next);
     return `{"records":[${found.records.join(',')}],"next_cursor":${JSON.stringify(next)}}`;
   };
@@ -135,14 +144,19 @@ export function reading({ verify, queries }: QueryParts) {
         const principal = await identify(request);
         const { from, to, interval, tz, top, user_id } = readQuery(request.url, ACTIVITY);
         refuseReversed({ from, to });
-        return queries.ask('activity', {
-          from,
-          to,
-          interval,
-          zone: tz ?? 'UTC',
-          top: top ?? DEFAULT_TOP,
-          user: scopeOf(principal, user_id),
-        });
+        return run(
+          'activity',
+          {
+            from,
+            to,
+            interval,
+            zone: tz ?? 'UTC',
+            top: top ?? DEFAULT_TOP,
+            user: scopeOf(principal, user_id),
+          },
+          principal,
+          request,
+        );
       },
       {
         detail: queryRoute(
@@ -178,9 +192,11 @@ export function reading({ verify, queries }: QueryParts) {
       async ({ request }) => {
         const principal = await identify(request);
         const { name, data_string, group_by, ...query } = readQuery(request.url, SERIES);
-        return queries.ask(
+        return run(
           'series',
           bucketQuestion(principal, { ...query, name, label: data_string, group: group_by }),
+          principal,
+          request,
         );
       },
       {
@@ -216,9 +232,11 @@ export function reading({ verify, queries }: QueryParts) {
       async ({ request }) => {
         const principal = await identify(request);
         const { type, data_index, group_by, ...query } = readQuery(request.url, COUNTS);
-        return queries.ask(
+        return run(
           'counts',
           bucketQuestion(principal, { ...query, name: type, label: data_index, group: group_by }),
+          principal,
+          request,
         );
       },
       {
@@ -259,14 +277,19 @@ export function reading({ verify, queries }: QueryParts) {
         const { type, step, from, to, within, user_id } = readQuery(request.url, FUNNEL);
         refuseReversed({ from, to });
         refuseSteps(step);
-        return queries.ask('funnel', {
-          name: type,
-          steps: step,
-          from,
-          to,
-          within: within ?? DEFAULT_WITHIN,
-          user: scopeOf(principal, user_id),
-        });
+        return run(
+          'funnel',
+          {
+            name: type,
+            steps: step,
+            from,
+            to,
+            within: within ?? DEFAULT_WITHIN,
+            user: scopeOf(principal, user_id),
+          },
+          principal,
+          request,
+        );
       },
       {
         detail: queryRoute(
@@ -293,16 +316,21 @@ export function reading({ verify, queries }: QueryParts) {
         const principal = await identify(request);
         const { type, step, return_step, from, to, tz, days, user_id } = readQuery(request.url, RETENTION);
         refuseReversed({ from, to });
-        return queries.ask('retention', {
-          name: type,
-          step,
-          returnStep: return_step,
-          from,
-          to,
-          zone: tz ?? 'UTC',
-          days: days ?? DEFAULT_DAYS,
-          user: scopeOf(principal, user_id),
-        });
+        return run(
+          'retention',
+          {
+            name: type,
+            step,
+            returnStep: return_step,
+            from,
+            to,
+            zone: tz ?? 'UTC',
+            days: days ?? DEFAULT_DAYS,
+            user: scopeOf(principal, user_id),
+          },
+          principal,
+          request,
+        );
       },
       {
         detail: queryRoute(
