@@ -281,6 +281,27 @@ export class ColumnStore {
     return extentOfAll([stored?.rows ? { ...stored, rows: stored.rows } : undefined, this.#tails.get(id)?.chunk()]);
   }
 
+  /** Every series of a kind that has rows, with its extent. One pass, whatever the number of series. */
+  extents(kind: Kind): { series: Series; extent: Extent }[] {
+    return this.seriesOf(kind).flatMap((series) => {
+      const extent = this.extent(series);
+      return extent ? [{ series, extent }] : [];
+    });
+  }
+
+  /** Every series of a kind in which a user has rows, with the extent of those rows only. */
+  extentsOfUser(kind: Kind, user: number): { series: Series; extent: Extent }[] {
+    return this.seriesOf(kind).flatMap((series) => {
+      const extents = [...this.chunks(series)].map(({ times, users }) => {
+        const own = times.filter((_, row) => users[row] === user);
+        if (own.length === 0) return undefined;
+        return { rows: own.length, minTime: Math.min(...own), maxTime: Math.max(...own) };
+      });
+      const extent = extentOfAll(extents);
+      return extent ? [{ series, extent }] : [];
+    });
+  }
+
   /** The number of a user; undefined for one who has recorded nothing. */
   user(userId: string): number | undefined {
     return this.#users.find(userId);
