@@ -12,6 +12,7 @@ import { createLedger } from '../src/ingest/ledger.ts';
 import { createRateLimit } from '../src/ingest/rate-limit.ts';
 import { createRejections } from '../src/ingest/rejections.ts';
 import { createStamper } from '../src/ingest/stamper.ts';
+import { createUserNames } from '../src/ingest/user-names.ts';
 import { createLog } from '../src/log.ts';
 import { createQueryClient } from '../src/query/client.ts';
 import { openStorage } from '../src/storage/database.ts';
@@ -38,6 +39,8 @@ test('Elysia gives the recording routes nothing that they do not ask for: cookie
     rejections: createRejections(Date.now),
     metrics: createMetrics(),
     idempotency: createIdempotency(writer, Date.now),
+    userNames: createUserNames(writer, storage.hash, 1000),
+    erase: async () => ({ metrics: 0, analytics: 0 }),
     rows: unlimited,
     failedLogins: unlimited,
     stamper: createStamper(createIdSource(Date.now, 0), Date.now, 0),

@@ -1,6 +1,8 @@
-import { createEngine } from '../query/engine.ts';
 import { isUserId } from '../records.ts';
-import { openForReading, openStorage } from '../storage/database.ts';
+import { openStorage } from '../storage/database.ts';
+import { eraseUser } from '../storage/erasure.ts';
+import { runJob } from '../storage/job.ts';
+import { openReader } from '../storage/reader.ts';
 import { type CliCommand, UsageError } from './command.ts';
 
 /** Removes every trace of a user. */
@@ -12,12 +14,12 @@ export const eraseCommand: CliCommand = {
     if (!isUserId(user)) throw new UsageError('The user should have 1 to 255 characters and no control characters.');
     const path = config().databasePath;
     const storage = openStorage(path);
-    const client = openForReading(path);
+    const reader = openReader(path);
     try {
-      const { metrics, analytics } = createEngine(client).erase(user);
+      const { metrics, analytics } = runJob(eraseUser(reader, user));
       console.log(`Removed ${metrics} metrics and ${analytics} events.`);
     } finally {
-      client.close();
+      reader.close();
       storage.close();
     }
     return 0;

@@ -2,10 +2,11 @@ import { createReadStream, statSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { SingleBar } from 'cli-progress';
 import { parseExported } from '../export/encode.ts';
-import { createEngine } from '../query/engine.ts';
 import type { LogRecord } from '../records.ts';
-import { openForReading, openStorage } from '../storage/database.ts';
+import { openStorage } from '../storage/database.ts';
 import { createImporter } from '../storage/import.ts';
+import { runJob } from '../storage/job.ts';
+import { openReader } from '../storage/reader.ts';
 import type { CliCommand } from './command.ts';
 
 /** Records of one transaction. */
@@ -43,9 +44,11 @@ export const importCommand: CliCommand = {
       store();
       // rows that come in no order are moved within the file, and old copies stay: an erasure would not find them
       if (imported > 0) storage.client.run('VACUUM');
-      const client = openForReading(path);
-      createEngine(client).catchUp();
-      client.close();
+      const reader = openReader(path);
+      runJob(reader.store.finishRebuild());
+      runJob(reader.store.catchUp());
+      runJob(reader.store.seal());
+      reader.close();
     } finally {
       storage.close();
     }

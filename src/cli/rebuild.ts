@@ -1,5 +1,6 @@
-import { createEngine } from '../query/engine.ts';
-import { openForReading, openStorage } from '../storage/database.ts';
+import { openStorage } from '../storage/database.ts';
+import { runJob } from '../storage/job.ts';
+import { openReader } from '../storage/reader.ts';
 import type { CliCommand } from './command.ts';
 
 /** Makes what charts are read from anew, from the rows. */
@@ -9,11 +10,11 @@ export const rebuildCommand: CliCommand = {
   async run({ config }) {
     const path = config().databasePath;
     const storage = openStorage(path);
-    const client = openForReading(path);
+    const reader = openReader(path);
     try {
-      createEngine(client).rebuild();
+      runJob(reader.store.rebuild());
     } finally {
-      client.close();
+      reader.close();
       storage.close();
     }
     console.error('The column store was made anew.');

@@ -1,7 +1,7 @@
 import { statSync } from 'node:fs';
 import { createLedger } from '../ingest/ledger.ts';
 import { openForReading } from '../storage/database.ts';
-import type { Count } from '../storage/writer.ts';
+import { readLedger } from '../storage/ledger.ts';
 import type { CliCommand } from './command.ts';
 
 /** Prints what the database has; the server may run meanwhile. */
@@ -12,8 +12,7 @@ export const statusCommand: CliCommand = {
     const path = config().databasePath;
     const client = openForReading(path);
     try {
-      const counts = client.query<{ name: string; items: number }, []>('SELECT name, items FROM ledger').all();
-      const ledger = createLedger(counts.map(({ name, items }): Count => [name, items])).counts();
+      const ledger = createLedger(readLedger(client)).counts();
       const size = (file: string) => statSync(file, { throwIfNoEntry: false })?.size ?? 0;
       const storage = { database: path, database_bytes: size(path), wal_bytes: size(`${path}-wal`) };
       console.log(JSON.stringify({ ledger, storage }, null, 2));

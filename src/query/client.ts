@@ -1,5 +1,6 @@
 import { Worker } from 'node:worker_threads';
 import { Failure } from '../errors.ts';
+import type { Job } from '../storage/job.ts';
 import type { Engine } from './engine.ts';
 import type { Answered, Asked } from './worker.ts';
 
@@ -32,6 +33,10 @@ export interface WorkerHealth {
   readonly restarts: number;
 }
 
+/** What a function of the engine returns in the end: a job is run. */
+export type Returned<Name extends keyof Engine> =
+  ReturnType<Engine[Name]> extends Job<infer Result> ? Result : ReturnType<Engine[Name]>;
+
 /** Sends queries to the query worker. */
 export interface QueryClient {
   /**
@@ -41,16 +46,13 @@ export interface QueryClient {
     name: Name,
     argument: Parameters<Engine[Name]>[0],
     asker: Asker,
-  ): Promise<QueryResult<ReturnType<Engine[Name]>>>;
+  ): Promise<QueryResult<Returned<Name>>>;
   /**
    * Runs maintenance of the column store: not limited per user, never canceled, in steps between queries.
    *
    * @throws {Failure} as {@link ask}
    */
-  maintain<Name extends keyof Engine>(
-    name: Name,
-    argument: Parameters<Engine[Name]>[0],
-  ): Promise<ReturnType<Engine[Name]>>;
+  maintain<Name extends keyof Engine>(name: Name, argument: Parameters<Engine[Name]>[0]): Promise<Returned<Name>>;
   health(): WorkerHealth;
   /** Stops the worker; queries that are running or queued fail with `shutting_down`. */
   close(): Promise<void>;
@@ -107,7 +109,7 @@ export function createQueryClient(path: string, thread: URL): QueryClient {
     if (closed) throw new Failure('shutting_down');
     if (waiting.size >= MAX_WAITING) throw new Failure('queries_overloaded');
     // the worker calls the function of that name with that argument
-    return (await post({ id: ++lastId, name, argument })) as ReturnType<Engine[Name]>;
+    return (await post({ id: ++lastId, name, argument })) as Returned<Name>;
   }
 
   return {

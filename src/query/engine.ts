@@ -1,16 +1,16 @@
-import type { Database } from 'bun:sqlite';
 import { recordJson } from '../export/encode.ts';
 import { type ExportQuery, exportRecords } from '../export/export.ts';
 import type { Kind } from '../records.ts';
-import { ColumnStore } from '../storage/columns/column-store.ts';
-import { type Erased, eraseUser } from '../storage/erasure.ts';
+import { type Erased, eraseUser, finishErasures, finishOverwriting } from '../storage/erasure.ts';
+import type { Job } from '../storage/job.ts';
+import type { ReaderStorage } from '../storage/reader.ts';
 import { type RecordFilter, readWindow } from '../storage/records.ts';
 import { type ActivityQuery, activity } from './activity.ts';
 import { counts } from './counts.ts';
 import { type FunnelQuery, funnel } from './funnel.ts';
 import { names } from './names.ts';
 import { type RetentionQuery, retention } from './retention.ts';
-import { type BucketQuery, createBudget, TooLarge } from './selection.ts';
+import { type BucketQuery, createBudget } from './selection.ts';
 import { series } from './series.ts';
 
 /** How long a question may take, in milliseconds, and how many rows it may look at. */
@@ -18,8 +18,8 @@ const QUESTION_LIMITS = { milliseconds: 10_000, rows: 100_000_000 };
 /** How long a page of records is looked for, in milliseconds: what has been found by then is the page. */
 const PAGE_TIME = 1_000;
 
-/** For how long new rows are taken in at once when nobody asks, in milliseconds. */
-const FOLLOW_TIME = 200;
+/** For how long a query first catches up with recording, in milliseconds. */
+const CATCH_UP_TIME = 250;
 
 /** A page of records. */
 export interface PageQuery {
@@ -34,14 +34,14 @@ export interface PageQuery {
  * Everything that can be asked of a database, by name. Engine are JSON text, save pages and exports. Each
  * question sees all rows that were committed when it was asked.
  */
-export function createEngine(client: Database) {
-  const store = new ColumnStore(client);
+export function createEngine(storage: ReaderStorage) {
+  const { client, store, list } = storage;
   const exports = new Map<number, Generator<Uint8Array>>();
   let lastExport = 0;
 
   function budget() {
     const spend = createBudget(QUESTION_LIMITS.milliseconds, QUESTION_LIMITS.rows);
-    store.catchUp(() => spend(0));
+    catchUp();
     return spend;
   }
 
@@ -89,24 +89,30 @@ export function createEngine(client: Database) {
       exports.delete(id);
     },
 
-    /** Removes every trace of a user. */
-    erase: (userId: string): Erased => eraseUser(client, store, userId),
-    /** Makes the column store anew from the rows. */
-    rebuild: (): void => store.rebuild(),
-    /** Takes in what is new, for a moment; tells whether that was all. */
-    follow(): boolean {
-      const spend = createBudget(FOLLOW_TIME, Number.POSITIVE_INFINITY);
-      try {
-        store.catchUp(() => spend(0));
-        return true;
-      } catch (error) {
-        if (error instanceof TooLarge) return false;
-        throw error;
-      }
+    /** Erases a user. */
+    erase: (userId: string): Job<Erased> => eraseUser(storage, userId),
+    /** Finishes what was begun before the last stop: a rebuild, erasures. */
+    *resume(): Job<Erased> {
+      yield* store.finishRebuild();
+      return yield* finishErasures(storage);
     },
-    /** Takes in all that is new. */
-    catchUp: (): void => store.catchUp(),
+    /** Rebuilds the column store from the rows. */
+    rebuild: (): Job<void> => store.rebuild(),
+    /** Applies every row that is committed by now, and overwrites what erasures have left for it. */
+    *catchUp(): Job<void> {
+      yield* store.catchUp();
+      finishOverwriting(client, store, list);
+    },
+    /** How many erasures are not finished, or not overwritten in every file. */
+    pendingErasures: (): number => list.pending(),
   };
+
+  function catchUp(): void {
+    const deadline = performance.now() + CATCH_UP_TIME;
+    while (!store.step() && performance.now() < deadline) {
+      // there is more
+    }
+  }
 }
 
 export type Engine = ReturnType<typeof createEngine>;

@@ -1,6 +1,7 @@
 import { constants, setPriority } from 'node:os';
 import { parentPort, workerData } from 'node:worker_threads';
-import { openForReading } from '../storage/database.ts';
+import { runJob } from '../storage/job.ts';
+import { openReader } from '../storage/reader.ts';
 import { createEngine, type Engine } from './engine.ts';
 import { TooLarge } from './selection.ts';
 
@@ -28,18 +29,19 @@ if (parentPort) {
   // of this thread alone, on Linux: where it shares a core with the requests that record, they go first
   setPriority(0, constants.priority.PRIORITY_BELOW_NORMAL);
   const port = parentPort;
-  const client = openForReading((workerData as { path: string }).path);
-  const answers = createEngine(client);
+  const storage = openReader((workerData as { path: string }).path);
+  const answers = createEngine(storage);
   port.on('message', (message: Asked | 'close') => {
     if (message === 'close') {
-      client.close();
+      storage.close();
       port.close();
       return;
     }
     const { id, name, argument } = message;
     try {
       // the names and their arguments are paired where the question is asked: see QueryClient
-      const value = (answers[name] as (argument: unknown) => unknown)(argument);
+      const returned = (answers[name] as (argument: unknown) => unknown)(argument);
+      const value = isJob(returned) ? runJob(returned) : returned;
       port.postMessage({ id, value } satisfies Answered);
     } catch (error) {
       const { message: text, errno } = error as Error & { errno?: number };
@@ -50,4 +52,8 @@ if (parentPort) {
       } satisfies Answered);
     }
   });
+}
+
+function isJob(value: unknown): value is Generator<void, unknown> {
+  return typeof value === 'object' && value !== null && 'next' in value && Symbol.iterator in value;
 }

@@ -1,6 +1,6 @@
 import type { Database } from 'bun:sqlite';
 import type { LogRecord } from '../records.ts';
-import { clearColumns } from './columns/column-store.ts';
+import { beginRebuild } from './columns/column-store.ts';
 
 /** What became of a record: another one may have its place, which is the time part of its id. */
 export type Imported = 'stored' | 'present' | 'conflict';
@@ -53,7 +53,7 @@ export function createImporter(client: Database): Importer {
     const stored = outcomes.filter((outcome) => outcome === 'stored').length;
     if (stored > 0) {
       count.run(stored);
-      if (!cleared) clearColumns(client);
+      if (!cleared) beginRebuild(client);
       cleared = true;
     }
     return outcomes;

@@ -67,7 +67,7 @@ export function readWindow(
   const rows = client
     .query<RecordRow, (string | number)[]>(
       `SELECT seq, id, user_id, happened_at, received_at, ${name} AS name, ${label} AS label, ${value} AS value
-       FROM ${table} WHERE ${given.map(([condition]) => condition).join(' AND ')} ORDER BY seq ${order} LIMIT ${limit}`,
+       FROM ${table} WHERE user_id <> '' AND ${given.map(([condition]) => condition).join(' AND ')} ORDER BY seq ${order} LIMIT ${limit}`,
     )
     .all(...given.map(([, bound]) => bound));
   return { rows, next: rows.length === limit ? rows.at(-1)?.seq : end };
@@ -75,5 +75,5 @@ export function readWindow(
 
 /** How many rows there are of a kind. */
 export function countRows(client: Database, kind: Kind): number {
-  return client.query<{ n: number }, []>(`SELECT count(*) AS n FROM ${SOURCES[kind].table}`).get()?.n ?? 0;
+  return client.query<{ n: number }, []>(`SELECT count(*) AS n FROM ${SOURCES[kind].table} WHERE user_id <> ''`).get()?.n ?? 0;
 }

@@ -9,10 +9,13 @@ import type { FunnelQuery } from '../../src/query/funnel.ts';
 import { type RetentionQuery, retention } from '../../src/query/retention.ts';
 import { type BucketQuery, type Budget, createBudget, TooLarge } from '../../src/query/selection.ts';
 import type { Kind } from '../../src/records.ts';
-import { ColumnStore } from '../../src/storage/columns/column-store.ts';
-import { openForReading, openStorage } from '../../src/storage/database.ts';
+import type { ColumnStore } from '../../src/storage/columns/column-store.ts';
+import { openStorage } from '../../src/storage/database.ts';
+import { runJob } from '../../src/storage/job.ts';
+import { openReader } from '../../src/storage/reader.ts';
 import type { RecordFilter } from '../../src/storage/records.ts';
 import { createWriter } from '../../src/storage/writer.ts';
+import { NOTHING } from '../harness/commit.ts';
 import { temporaryFolder } from '../harness/target.ts';
 import type { Item } from './reference.ts';
 import * as reference from './reference.ts';
@@ -33,8 +36,8 @@ class World {
   readonly #path = join(folder.path, `world-${++worlds}.db`);
   readonly #storage = openStorage(this.#path);
   readonly #writer = createWriter(this.#storage);
-  readonly #client = openForReading(this.#path);
-  answers: Engine = createEngine(this.#client);
+  #reader = openReader(this.#path);
+  answers: Engine = createEngine(this.#reader);
   items: Item[] = [];
   #seq = 1e12;
 
@@ -44,33 +47,36 @@ class World {
       return { ...row, seq, id: `id-${seq}`, received: 1.7e15 + i, data: `{"value":${row.value}}` };
     });
     this.#seq += rows.length;
-    await this.#writer.commit(added.map(recordOf), [], []);
+    await this.#writer.commit({ ...NOTHING, records: added.map(recordOf) });
     this.items.push(...added);
   }
 
   /** As after a restart of the server. */
   restart({ flushed }: { flushed: boolean }): void {
     if (flushed) {
-      this.store().flush();
+      runJob(this.#reader.store.catchUp());
+      runJob(this.#reader.store.seal());
     }
-    this.answers = createEngine(this.#client);
+    this.#reader.close();
+    this.#reader = openReader(this.#path);
+    this.answers = createEngine(this.#reader);
   }
 
   erase(user: string): void {
     const count = (kind: Kind) => this.items.filter((item) => item.kind === kind && item.user === user).length;
-    expect(this.answers.erase(user)).toEqual({ metrics: count('metric'), analytics: count('analytics') });
+    expect(runJob(this.answers.erase(user))).toEqual({ metrics: count('metric'), analytics: count('analytics') });
     this.items = this.items.filter((item) => item.user !== user);
   }
 
   /** The column store as a reader has it that has just been started. */
   store(): ColumnStore {
-    const store = new ColumnStore(this.#client);
-    store.catchUp();
+    const { store } = this.#reader;
+    runJob(store.catchUp());
     return store;
   }
 
   close(): void {
-    this.#client.close();
+    this.#reader.close();
     this.#storage.close();
   }
 
@@ -360,7 +366,7 @@ async function live(world: World, step: Step): Promise<void> {
     case 'restart':
       return world.restart(step);
     case 'rebuild':
-      return world.answers.rebuild();
+      return runJob(world.answers.rebuild());
     case 'erase':
       return world.erase(step.user);
   }
@@ -446,7 +452,7 @@ test('so many rows that they are flushed and joined several times are all counte
   const before = textsOf(world);
   world.restart({ flushed: false });
   expect(textsOf(world)).toEqual(before);
-  world.answers.rebuild();
+  runJob(world.answers.rebuild());
   expect(textsOf(world)).toEqual(before);
   world.restart({ flushed: true });
   expect(textsOf(world)).toEqual(before);
@@ -469,7 +475,7 @@ test('after an erasure answers are, to the letter, those of a log without that u
   world.erase('user 12');
   world.restart({ flushed: false });
   expect(textsOf(world)).toEqual(expected);
-  world.answers.rebuild();
+  runJob(world.answers.rebuild());
   expect(textsOf(world)).toEqual(expected);
   world.close();
   without.close();

@@ -2,7 +2,7 @@ import { Elysia } from 'elysia';
 import type { CachedVerifier } from '../../auth/token-cache.ts';
 import type { Principal } from '../../auth/verifier.ts';
 import { Failure } from '../../errors.ts';
-import type { QueryClient } from '../../query/client.ts';
+import type { QueryClient, Returned } from '../../query/client.ts';
 import type { Engine } from '../../query/engine.ts';
 import type { BucketQuery } from '../../query/selection.ts';
 import type { Kind } from '../../records.ts';
@@ -82,7 +82,7 @@ export function reading({ verify, queries }: QueryParts) {
     argument: Parameters<Engine[Name]>[0],
     { userId }: Principal,
     { signal }: Request,
-  ): Promise<ReturnType<Engine[Name]>> => (await queries.ask(name, argument, { userId, signal })).value;
+  ): Promise<Returned<Name>> => (await queries.ask(name, argument, { userId, signal })).value;
 
   const listNames = async (request: Request, kind: Kind): Promise<string> => {
     const principal = await identify(request);
