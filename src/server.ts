@@ -66,6 +66,9 @@ export async function startServer(
   const remoteKeys = jwksUrl && createRemoteKeys(jwksUrl, monotonic, log, () => verify.clear());
   const verify = cacheVerified(await createVerifier({ ...config.jwt, secret, remoteKeys, now }), now);
   const storage = openDatabase(config.databasePath);
+  if (storage.log && storage.log.dropped > 0) {
+    log.warn(storage.log, 'frames at the end of the write-ahead log did not verify and were dropped');
+  }
   const queries = createQueryClient(config.databasePath, QUERY_WORKER);
   const tails = createLiveTails(now);
   let stopping: Promise<void> | undefined;

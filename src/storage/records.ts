@@ -75,5 +75,8 @@ export function readWindow(
 
 /** How many rows there are of a kind. */
 export function countRows(client: Database, kind: Kind): number {
-  return client.query<{ n: number }, []>(`SELECT count(*) AS n FROM ${SOURCES[kind].table} WHERE user_id <> ''`).get()?.n ?? 0;
+  return (
+    client.query<{ n: number }, []>(`SELECT count(*) AS n FROM ${SOURCES[kind].table} WHERE user_id <> ''`).get()?.n ??
+    0
+  );
 }
