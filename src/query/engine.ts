@@ -10,11 +10,12 @@ import { counts } from './counts.ts';
 import { type FunnelQuery, funnel } from './funnel.ts';
 import { names } from './names.ts';
 import { type RetentionQuery, retention } from './retention.ts';
-import { type BucketQuery, createBudget, TooLarge } from './selection.ts';
+import { type BucketQuery, type Budget, createBudget, type QueryLimits, TooLarge } from './selection.ts';
+import { serialize } from './serialize.ts';
 import { series } from './series.ts';
 
-/** How long a question may take, in milliseconds, and how many rows it may look at. */
-const QUESTION_LIMITS = { milliseconds: 10_000, rows: 100_000_000 };
+/** The limits of a query. */
+const QUERY_LIMITS: QueryLimits = { timeoutMs: 10_000, maxResultBytes: 32_000_000, isCanceled: () => false };
 /** How long a page of records is looked for, in milliseconds: what has been found by then is the page. */
 const PAGE_TIME = 1_000;
 
@@ -39,20 +40,21 @@ export function createEngine(client: Database) {
   const exports = new Map<number, Generator<Uint8Array>>();
   let lastExport = 0;
 
-  function budget() {
-    const spend = createBudget(QUESTION_LIMITS.milliseconds, QUESTION_LIMITS.rows);
-    store.catchUp(() => spend(0));
-    return spend;
+  /** Runs a query, and returns its result as JSON text. */
+  function run(query: (budget: Budget) => unknown): string {
+    const budget = createBudget(QUERY_LIMITS);
+    store.catchUp(budget.check);
+    return serialize(query(budget), budget);
   }
 
   return {
     names: ({ kind, user }: { kind: Kind; user: string | undefined }) =>
-      JSON.stringify(names(store, kind, user, budget())),
-    series: (question: BucketQuery) => JSON.stringify(series(store, question, budget())),
-    counts: (question: BucketQuery) => JSON.stringify(counts(store, question, budget())),
-    funnel: (question: FunnelQuery) => JSON.stringify(funnel(store, question, budget())),
-    retention: (question: RetentionQuery) => JSON.stringify(retention(store, question, budget())),
-    activity: (question: ActivityQuery) => JSON.stringify(activity(store, question, budget())),
+      run((budget) => names(store, kind, user, budget)),
+    series: (question: BucketQuery) => run((budget) => series(store, question, budget)),
+    counts: (question: BucketQuery) => run((budget) => counts(store, question, budget)),
+    funnel: (question: FunnelQuery) => run((budget) => funnel(store, question, budget)),
+    retention: (question: RetentionQuery) => run((budget) => retention(store, question, budget)),
+    activity: (question: ActivityQuery) => run((budget) => activity(store, question, budget)),
 
     /** A page: records as JSON texts, and the `seq` to go on below; undefined at the end. */
     page({ kind, filter, before, limit }: PageQuery): { records: string[]; next: number | undefined } {
@@ -95,9 +97,9 @@ export function createEngine(client: Database) {
     rebuild: (): void => store.rebuild(),
     /** Takes in what is new, for a moment; tells whether that was all. */
     follow(): boolean {
-      const spend = createBudget(FOLLOW_TIME, Number.POSITIVE_INFINITY);
+      const budget = createBudget({ ...QUERY_LIMITS, timeoutMs: FOLLOW_TIME });
       try {
-        store.catchUp(() => spend(0));
+        store.catchUp(budget.check);
         return true;
       } catch (error) {
         if (error instanceof TooLarge) return false;
