@@ -69,7 +69,14 @@ export async function startServer(
   if (storage.log && storage.log.dropped > 0) {
     log.warn(storage.log, 'frames at the end of the write-ahead log did not verify and were dropped');
   }
-  const queries = createQueryClient(config.databasePath, QUERY_WORKER);
+  const queries = createQueryClient({
+    path: config.databasePath,
+    worker: QUERY_WORKER,
+    timeoutMs: config.queryTimeoutMs,
+    maxResultBytes: config.maxResultBytes,
+    idleTimeoutMs: config.idleTimeoutSeconds * 1000,
+    log,
+  });
   const tails = createLiveTails(now);
   let stopping: Promise<void> | undefined;
   try {

@@ -28,7 +28,14 @@ test('Elysia gives the recording routes nothing that they do not ask for: cookie
   const config = loadConfig({ flags: {}, env: { JWT_SECRET: SECRET }, readFile: String });
   const verify = await createVerifier({ ...config.jwt, secret: SECRET, remoteKeys: undefined, now: Date.now });
   const unlimited = createRateLimit('none', undefined, 0, Date.now);
-  const queries = createQueryClient(join(folder.path, 'rawlog.db'), new URL('../src/query/worker.ts', import.meta.url));
+  const queries = createQueryClient({
+    path: join(folder.path, 'rawlog.db'),
+    worker: new URL('../src/query/worker.ts', import.meta.url),
+    timeoutMs: 10_000,
+    maxResultBytes: 1e6,
+    idleTimeoutMs: 10_000,
+    log: createLog('silent'),
+  });
   const app = createApp({
     ...config,
     queries,

@@ -29,7 +29,10 @@ function openStore(path: string): Store {
       const found: RecordRow[] = [];
       const all = { user: undefined, name: undefined, label: undefined, from: undefined, to: undefined };
       for (let next: number | undefined = 0; next !== undefined; ) {
-        const window: ReturnType<typeof readWindow> = readWindow(reader.client, kind, all, next, 'oldest', 1_000);
+        const window: ReturnType<typeof readWindow> = readWindow(reader.client, kind, all, next, 'oldest', {
+          rows: 1_000,
+          bytes: 1e9,
+        });
         found.push(...window.rows);
         next = window.next;
       }
