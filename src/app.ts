@@ -1,6 +1,7 @@
 import { Elysia } from 'elysia';
 import { corsFor } from './http/cors.ts';
-import { type ErrorHandlingParts, errorHandling } from './http/errors.ts';
+import { createErrorResponder, type ErrorResponseParts, errorHandling } from './http/error-response.ts';
+import type { Metrics } from './http/metrics.ts';
 import { createRequestIds, requestStart } from './http/request-start.ts';
 import { type AdministrationParts, administration } from './http/routes/administration.ts';
 import { dashboard } from './http/routes/dashboard.ts';
@@ -21,12 +22,12 @@ import { type RejectionsParts, rejecting } from './http/routes/rejections.ts';
  * to the error handling.
  */
 export function createApp(
-  parts: Omit<RecordingParts, 'nextRequestId'> &
+  parts: Omit<RecordingParts, 'nextRequestId' | 'respond'> &
     OperationsParts &
     AdministrationParts &
     TailParts &
     RejectionsParts &
-    Omit<ErrorHandlingParts, 'routes' | 'nextRequestId' | 'addressOf'> & { corsOrigins: readonly string[] },
+    Omit<ErrorResponseParts, 'addressOf'> & { metrics: Metrics; corsOrigins: readonly string[] },
 ) {
   const app = new Elysia({
     // the default rewrites a value before it is checked, so that a list passes for an empty object
@@ -45,10 +46,11 @@ export function createApp(
   });
   const nextRequestId = createRequestIds();
   const addressOf = (request: Request) => app.server?.requestIP(request)?.address ?? '';
+  const respond = createErrorResponder({ ...parts, addressOf });
   if (parts.corsOrigins.length > 0) app.use(corsFor(parts.corsOrigins));
   return app
-    .use(errorHandling({ ...parts, nextRequestId, addressOf, routes: () => app.routes }))
-    .use(recording({ ...parts, nextRequestId })) // before the hooks that follow: it does without them
+    .use(errorHandling(respond, () => app.routes, nextRequestId))
+    .use(recording({ ...parts, respond, nextRequestId })) // before the hooks that follow: it does without them
     .use(requestStart(nextRequestId))
     .use(metricsRoute(parts.metrics))
     .use(reading(parts))
