@@ -3,6 +3,7 @@ import type { CachedVerifier } from '../auth/token-cache.ts';
 import type { Principal } from '../auth/verifier.ts';
 import { Failure } from '../errors.ts';
 import { isUserId } from '../records.ts';
+import { USER_ID_ISSUE } from './validation.ts';
 
 const BEARER = /^bearer +(\S+) *$/i;
 
@@ -33,10 +34,8 @@ export function recordedUser(headers: Headers, sender: Principal, requestId: str
   if (other === '') return sender.userId;
   if (!sender.isAdmin) throw new Failure('forbidden');
   if (!isUserId(other)) {
-    const msg = 'String should have 1 to 255 characters and no control characters';
-    throw new Failure('validation_failed', {
-      faults: [{ loc: ['header', 'x-act-as-user-id'], msg, type: 'string_pattern_mismatch' }],
-    });
+    const fault = { loc: ['header', 'x-act-as-user-id'], ...USER_ID_ISSUE };
+    throw new Failure('validation_failed', { faults: [fault] });
   }
   log.info({ request_id: requestId, admin: sender.userId, user: other }, 'an admin records for another user');
   return other;

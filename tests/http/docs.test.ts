@@ -41,6 +41,7 @@ test('the validator can say no', async () => {
 
 test('it names the routes that there are, and no others', () => {
   expect(operations.map(([method, path]) => `${method} ${path}`).sort()).toEqual([
+    'delete /api/users',
     'delete /api/users/{user_id}',
     'get /api/activity',
     'get /api/analytics',

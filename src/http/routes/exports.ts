@@ -5,7 +5,7 @@ import type { Kind } from '../../records.ts';
 import { seqOfId } from '../../storage/record-id.ts';
 import { authenticate } from '../auth.ts';
 import { exportRoute } from '../openapi.ts';
-import { documented, EXPORT, RANGE, RECORD_FILTERS, readQuery, readRecordFilter, USER_ID } from '../parameters.ts';
+import { documented, EXPORT, RANGE, RECORD_FILTERS, readQuery, recordFilter } from '../parameters.ts';
 import { type QueryParts, scopeOf } from './queries.ts';
 
 const MEDIA_TYPES: Readonly<Record<ExportFormat, string>> = {
@@ -14,12 +14,17 @@ const MEDIA_TYPES: Readonly<Record<ExportFormat, string>> = {
   parquet: 'application/vnd.apache.parquet',
 };
 
+const EXPORT_PARAMETERS = {
+  metric: { ...EXPORT, ...RANGE, ...RECORD_FILTERS.metric },
+  analytics: { ...EXPORT, ...RANGE, ...RECORD_FILTERS.analytics },
+};
+
 /** The routes that stream records out. */
 export function exporting({ verify, queries }: QueryParts) {
   const stream = async (request: Request, kind: Kind): Promise<Response> => {
     const principal = await authenticate(request.headers, verify);
-    const query = readQuery(request.url, EXPORT);
-    const filter = readRecordFilter(request.url, kind, (named) => scopeOf(principal, named));
+    const query = readQuery(request, EXPORT_PARAMETERS[kind]);
+    const filter = recordFilter(kind, query, scopeOf(principal, query.user_id));
     const format = query.format ?? 'ndjson';
     const parts = await partsOf(queries, {
       kind,
@@ -36,16 +41,10 @@ export function exporting({ verify, queries }: QueryParts) {
 
   return new Elysia({ name: 'export' })
     .get('/api/export/metrics', ({ request }) => stream(request, 'metric'), {
-      detail: exportRoute(
-        'Export metrics',
-        documented({ ...EXPORT, ...RANGE, ...RECORD_FILTERS.metric, user_id: USER_ID }),
-      ),
+      detail: exportRoute('Export metrics', documented(EXPORT_PARAMETERS.metric)),
     })
     .get('/api/export/analytics', ({ request }) => stream(request, 'analytics'), {
-      detail: exportRoute(
-        'Export events',
-        documented({ ...EXPORT, ...RANGE, ...RECORD_FILTERS.analytics, user_id: USER_ID }),
-      ),
+      detail: exportRoute('Export events', documented(EXPORT_PARAMETERS.analytics)),
     });
 }
 
