@@ -35,7 +35,7 @@ export interface LiveTails {
    * Opens a tail. Every record that is published from now on, and passes, is sent or counted as skipped.
    *
    * @param viewer who looks on, and until when, in milliseconds since 1970
-   * @throws {Failure} `overloaded` beyond {@link MAX_TAILS} and {@link MAX_TAILS_OF_USER}, `shutting_down` after
+   * @throws {Failure} `queries_overloaded` beyond {@link MAX_TAILS} and {@link MAX_TAILS_OF_USER}, `shutting_down` after
    *   {@link close}
    */
   open(kind: Kind, filter: TailFilter, viewer: Viewer): ReadableStream<Uint8Array>;
@@ -131,11 +131,15 @@ export function createLiveTails(now: () => number): LiveTails {
     open(kind, filter, viewer) {
       if (closed) throw new Failure('shutting_down');
       if (tails.size >= MAX_TAILS) {
-        throw new Failure('overloaded', { message: `${MAX_TAILS} tails are open, as many as this server takes on.` });
+        throw new Failure('queries_overloaded', {
+          message: `This server has ${MAX_TAILS} live tails open, its limit.`,
+        });
       }
       const own = [...tails].filter((tail) => tail.viewer.userId === viewer.userId).length;
       if (own >= MAX_TAILS_OF_USER) {
-        throw new Failure('overloaded', { message: `You have ${MAX_TAILS_OF_USER} tails open, as many as one may.` });
+        throw new Failure('queries_overloaded', {
+          message: `This user has ${MAX_TAILS_OF_USER} live tails open, the limit.`,
+        });
       }
       let tail: Tail;
       return new ReadableStream<Uint8Array>(

@@ -247,7 +247,7 @@ describe('a tail', () => {
     // and there is room for all
     const admins = await Promise.all(Array.from({ length: 5 }, (_, i) => bearer({ sub: `root-${i}`, role: 'admin' })));
     const again = await Promise.all(Array.from({ length: 100 }, (_, i) => openTail(METRICS, admins[i % 5])));
-    expectError(await send(target.url + METRICS, { headers: berta }), 503, 'overloaded');
+    expectError(await send(target.url + METRICS, { headers: berta }), 503, 'queries_overloaded');
     again[0]?.close();
     await untilOpen(99);
     again[0] = await openTail(METRICS, admins[0]);
@@ -263,7 +263,7 @@ describe('a tail', () => {
   test('is one of twenty that a user may have, whatever others have', async () => {
     const tails = await Promise.all(Array.from({ length: 20 }, () => openTail()));
     const refused = await send(target.url + EVENTS, { headers: anna });
-    expectError(refused, 503, 'overloaded');
+    expectError(refused, 503, 'queries_overloaded');
     expect(refused.body.message).toContain('20 tails');
     tails.push(await openTail(METRICS, berta));
     for (const tail of tails) tail.close();
