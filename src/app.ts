@@ -26,7 +26,10 @@ export function createApp(
     AdministrationParts &
     TailParts &
     RejectionsParts &
-    Omit<ErrorHandlingParts, 'routes' | 'nextRequestId' | 'addressOf'> & { corsOrigins: readonly string[] },
+    Omit<ErrorHandlingParts, 'routes' | 'nextRequestId' | 'addressOf'> & {
+      corsOrigins: readonly string[];
+      idleTimeoutSeconds: number;
+    },
 ) {
   const app = new Elysia({
     // the default rewrites a value before it is checked, so that a list passes for an empty object
@@ -41,6 +44,7 @@ export function createApp(
       // the body parser bounds bodies and says so; Bun's own bound answers without a word
       maxRequestBodySize: Number.MAX_SAFE_INTEGER,
       development: false,
+      idleTimeout: parts.idleTimeoutSeconds,
     },
   });
   const nextRequestId = createRequestIds();

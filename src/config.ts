@@ -43,6 +43,8 @@ export interface Config {
   readonly maxQueueBytes: number;
   /** Largest query result, in bytes. */
   readonly maxResultBytes: number;
+  /** After how long a connection on which no byte moves is closed, in seconds. */
+  readonly idleTimeoutSeconds: number;
   /** How long a query may run, in milliseconds. */
   readonly queryTimeoutMs: number;
   /** Distinct metric names and event types per recorded user, together. */
@@ -79,6 +81,7 @@ const settings = {
   MAX_QUEUE_ROWS: { help: 'rows that may wait for their commit', default: '12000' },
   MAX_QUEUE_BYTES: { help: 'bytes of bodies that may wait for their commit', default: '67108864' },
   MAX_RESULT_BYTES: { help: 'largest query result, in bytes', default: '33554432' },
+  IDLE_TIMEOUT: { help: 'after how long a connection on which no byte moves is closed, 1s to 255s', default: '75s' },
   QUERY_TIMEOUT: { help: 'how long a query may run', default: '10s' },
   MAX_NAMES_PER_USER: { help: 'distinct metric names and event types per user, together', default: '1000' },
   CORS_ORIGINS: {
@@ -172,6 +175,7 @@ export function loadConfig(sources: ConfigSources): Config {
     maxQueueRows: read('MAX_QUEUE_ROWS', integerBetween(1, 1e9)),
     maxQueueBytes: read('MAX_QUEUE_BYTES', integerBetween(1, 1024 ** 4)),
     maxResultBytes: read('MAX_RESULT_BYTES', integerBetween(1024, 1024 ** 3)),
+    idleTimeoutSeconds: read('IDLE_TIMEOUT', parseIdleTimeout),
     queryTimeoutMs: read('QUERY_TIMEOUT', (text) => parseDuration(text) * 1000),
     maxNamesPerUser: read('MAX_NAMES_PER_USER', integerBetween(1, 1e9)),
     corsOrigins: read('CORS_ORIGINS', parseOrigins),
@@ -310,6 +314,13 @@ function parseDatabaseUrl(text: string): string {
   } catch {
     throw new Error('should be file:PATH');
   }
+}
+
+/** Bun holds an idle timeout in a byte. */
+function parseIdleTimeout(text: string): number {
+  const seconds = parseDuration(text);
+  if (seconds < 1 || seconds > 255) throw new Error('should be from 1s to 255s');
+  return seconds;
 }
 
 function integerBetween(min: number, max: number): (text: string) => number {

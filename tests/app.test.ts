@@ -12,6 +12,7 @@ import { createLedger } from '../src/ingest/ledger.ts';
 import { createRateLimit } from '../src/ingest/rate-limit.ts';
 import { createRejections } from '../src/ingest/rejections.ts';
 import { createStamper } from '../src/ingest/stamper.ts';
+import { createUserNames } from '../src/ingest/user-names.ts';
 import { createLog } from '../src/log.ts';
 import { createQueryClient } from '../src/query/client.ts';
 import { openStorage } from '../src/storage/database.ts';
@@ -27,7 +28,14 @@ test('Elysia gives the recording routes nothing that they do not ask for: cookie
   const config = loadConfig({ flags: {}, env: { JWT_SECRET: SECRET }, readFile: String });
   const verify = await createVerifier({ ...config.jwt, secret: SECRET, remoteKeys: undefined, now: Date.now });
   const unlimited = createRateLimit('none', undefined, 0, Date.now);
-  const queries = createQueryClient(join(folder.path, 'rawlog.db'), new URL('../src/query/worker.ts', import.meta.url));
+  const queries = createQueryClient({
+    path: join(folder.path, 'rawlog.db'),
+    worker: new URL('../src/query/worker.ts', import.meta.url),
+    timeoutMs: 10_000,
+    maxResultBytes: 1e6,
+    idleTimeoutMs: 10_000,
+    log: createLog('silent'),
+  });
   const app = createApp({
     ...config,
     queries,
@@ -38,6 +46,8 @@ test('Elysia gives the recording routes nothing that they do not ask for: cookie
     rejections: createRejections(Date.now),
     metrics: createMetrics(),
     idempotency: createIdempotency(writer, Date.now),
+    userNames: createUserNames(writer, storage.hash, 1000),
+    erase: async () => ({ metrics: 0, analytics: 0 }),
     rows: unlimited,
     failedLogins: unlimited,
     stamper: createStamper(createIdSource(Date.now, 0), Date.now, 0),

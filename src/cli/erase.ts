@@ -1,5 +1,6 @@
-import { createEngine } from '../query/engine.ts';
 import { isUserId } from '../records.ts';
+import { eraseUser } from '../storage/erasure.ts';
+import { runJob } from '../storage/job.ts';
 import { defineCommand } from './command.ts';
 import { openOffline } from './open-database.ts';
 
@@ -14,7 +15,7 @@ export const eraseCommand = defineCommand({
   },
   async run({ config }, _options, user) {
     using database = openOffline(config().databasePath);
-    const { metrics, analytics } = createEngine(database.client).erase(user);
+    const { metrics, analytics } = runJob(eraseUser(database.reader, user));
     console.log(`Removed ${metrics} metrics and ${analytics} events.`);
     return 0;
   },

@@ -15,9 +15,9 @@ import { SingleBar } from 'cli-progress';
 import type { Config } from '../config.ts';
 import { makeDurableFolder } from '../durable-folder.ts';
 import { parseExported } from '../export/encode.ts';
-import { createEngine } from '../query/engine.ts';
 import type { LogRecord } from '../records.ts';
 import { createImporter, type Imported } from '../storage/import.ts';
+import { runJob } from '../storage/job.ts';
 import { defineCommand } from './command.ts';
 import { readLines } from './lines.ts';
 import { openOffline } from './open-database.ts';
@@ -55,10 +55,14 @@ async function importFile(file: string, { databasePath, maxClockSkew }: Config):
     using created = existing ? undefined : openOffline(databasePath, { create: true });
     const database = existing ?? created;
     if (!database) throw new Error('there is no database'); // one of the two is
-    const importer = createImporter(database.storage);
+    const importer = createImporter(database.storage, database.reader.list.isErased);
     const outcomes = storeLines(input, size, latest, importer.store);
     await importer.finish();
-    createEngine(database.client).catchUp();
+    const { store } = database.reader;
+    store.reload();
+    runJob(store.finishRebuild());
+    runJob(store.catchUp());
+    runJob(store.seal());
     return outcomes;
   } finally {
     closeSync(input);

@@ -2,6 +2,7 @@ import type { Database } from 'bun:sqlite';
 import { existsSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { openForReading, openStorage, type Storage } from '../storage/database.ts';
+import { openReader, type ReaderStorage } from '../storage/reader.ts';
 
 /*
  * How commands open the database. Only `serve` and `import` create one; the others fail where there is none,
@@ -21,8 +22,8 @@ export function openDatabase(path: string): Database {
 /** A database that this process has for itself. */
 export interface OfflineDatabase extends Disposable {
   readonly storage: Storage;
-  /** A second connection, for the column store. */
-  readonly client: Database;
+  /** A second connection, for the column store and erasures. */
+  readonly reader: ReaderStorage;
 }
 
 /**
@@ -35,12 +36,12 @@ export function openOffline(path: string, { create = false } = {}): OfflineDatab
   if (!create) assertExists(path);
   const storage = openStorage(path);
   try {
-    const client = openForReading(path);
+    const reader = openReader(path);
     return {
       storage,
-      client,
+      reader,
       [Symbol.dispose]() {
-        client.close();
+        reader.close();
         storage.close();
       },
     };

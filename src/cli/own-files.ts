@@ -1,11 +1,10 @@
 import { realpathSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Config } from '../config.ts';
+import { erasureKeyPath } from '../storage/erasure-list.ts';
 
 /** What SQLite and the server keep beside a database, by the endings of their names. */
 const BESIDE_DATABASE = ['', '-wal', '-shm', '-journal', '.lock'];
-/** Secrets in the data folder. */
-const SECRETS = ['jwt-secret', 'erasure-key'];
 
 /** The files that no command may write to, whether they exist or not. */
 export function ownFiles({ databasePath, dataDir }: Pick<Config, 'databasePath' | 'dataDir'>): string[] {
@@ -13,7 +12,8 @@ export function ownFiles({ databasePath, dataDir }: Pick<Config, 'databasePath' 
   const databases = new Set([databasePath, realPath(databasePath)]);
   return [
     ...[...databases].flatMap((path) => BESIDE_DATABASE.map((ending) => path + ending)),
-    ...SECRETS.map((name) => join(dataDir, name)),
+    ...[...databases].map(erasureKeyPath),
+    join(dataDir, 'jwt-secret'),
   ];
 }
 

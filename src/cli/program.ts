@@ -12,6 +12,7 @@ import { rebuildCommand } from './rebuild.ts';
 import { serveCommand } from './serve.ts';
 import { statusCommand } from './status.ts';
 import { tokenCommand } from './token.ts';
+import { verifyCommand } from './verify.ts';
 
 const COMMANDS: readonly CliCommand[] = [
   serveCommand,
@@ -21,6 +22,7 @@ const COMMANDS: readonly CliCommand[] = [
   eraseCommand,
   rebuildCommand,
   statusCommand,
+  verifyCommand,
   configCommand,
 ];
 const DEFAULT_COMMAND = serveCommand.name;

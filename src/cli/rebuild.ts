@@ -1,4 +1,4 @@
-import { createEngine } from '../query/engine.ts';
+import { runJob } from '../storage/job.ts';
 import { defineCommand } from './command.ts';
 import { openOffline } from './open-database.ts';
 
@@ -8,7 +8,7 @@ export const rebuildCommand = defineCommand({
   summary: 'rebuild the column store, which charts are read from; the server must be stopped',
   async run({ config }) {
     using database = openOffline(config().databasePath);
-    createEngine(database.client).rebuild();
+    runJob(database.reader.store.rebuild());
     console.error('The column store was rebuilt.');
     return 0;
   },

@@ -1,6 +1,8 @@
 import type { LogRecord } from '../records.ts';
-import { clearColumns } from './columns/column-store.ts';
+import { beginRebuild } from './columns/column-store.ts';
 import type { Storage } from './database.ts';
+import { addToLedger, STORED } from './ledger.ts';
+import { createTransact } from './transact.ts';
 
 /*
  * What one transaction stores at most, so that whoever else writes waits for no longer: rows, bytes of their
@@ -20,6 +22,9 @@ const TRANSACTION_MS = 50;
  */
 export type Imported = 'stored' | 'identical' | 'different' | 'occupied' | 'erased';
 
+/** The ID of rows that were erased. */
+const BLANK = '';
+
 /** Stores records that have their IDs already. */
 export interface Importer {
   /**
@@ -37,22 +42,20 @@ type Columns = [id: string, user: string, happenedAt: number, receivedAt: number
 
 /**
  * Makes an importer. Records may come in any order, which the column store, which follows the order of commits,
- * does not expect: it is cleared in the first transaction that stores something, and rebuilt when it is next opened.
+ * does not expect: its rebuild begins in the first transaction that stores something, and is finished when it is next opened.
  *
  * @param isErased whether a user was erased after the record with this key
  */
-export function createImporter(
-  storage: Storage,
-  isErased: (userId: string, seq: number) => boolean = () => false,
-): Importer {
+export function createImporter(storage: Storage, isErased: (userId: string, seq: number) => boolean): Importer {
   const { client } = storage;
+  // what is replaced is a blank row: an erased one, whose key is free again
   const insert = {
     metric: client.prepare(
-      `INSERT INTO metrics (seq, id, user_id, happened_at, received_at, metric_name, metric_value, data_string)
+      `INSERT OR REPLACE INTO metrics (seq, id, user_id, happened_at, received_at, metric_name, metric_value, data_string)
        VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
     ),
     analytics: client.prepare(
-      `INSERT INTO analytics (seq, id, user_id, happened_at, received_at, type, data_index, data)
+      `INSERT OR REPLACE INTO analytics (seq, id, user_id, happened_at, received_at, type, data_index, data)
        VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
     ),
   };
@@ -67,10 +70,8 @@ export function createImporter(
   const lastOf = (table: 'metrics' | 'analytics') =>
     client.query<{ seq: number | null }, []>(`SELECT max(seq) AS seq FROM ${table}`).get()?.seq ?? 0;
   const last = { metric: lastOf('metrics'), analytics: lastOf('analytics') };
-  const count = client.prepare(
-    "INSERT INTO ledger (name, items) VALUES ('stored', ?) ON CONFLICT (name) DO UPDATE SET items = items + excluded.items",
-  );
-  let cleared = false;
+  const transact = createTransact(client);
+  let isRebuilding = false;
   let hasMovedCells = false;
 
   function storeOne(record: LogRecord): Imported {
@@ -81,7 +82,7 @@ export function createImporter(
     const other = kind === 'metric' ? 'analytics' : 'metric';
     for (const one of [kind, other] as const) {
       const [found] = find[one].values(seq);
-      if (!found) continue;
+      if (!found || found[0] === BLANK) continue;
       if (found[0] !== record.id) return 'occupied';
       return one === kind && columns.every((value, i) => value === found[i]) ? 'identical' : 'different';
     }
@@ -92,7 +93,7 @@ export function createImporter(
     return 'stored';
   }
 
-  const transaction = client.transaction((records: readonly LogRecord[]): Imported[] => {
+  function storeSome(records: readonly LogRecord[]): Imported[] {
     const deadline = performance.now() + TRANSACTION_MS;
     const outcomes: Imported[] = [];
     let bytes = 0;
@@ -103,16 +104,16 @@ export function createImporter(
     }
     const stored = outcomes.filter((outcome) => outcome === 'stored').length;
     if (stored > 0) {
-      count.run(stored);
-      if (!cleared) clearColumns(client);
+      addToLedger(client, STORED, stored);
+      if (!isRebuilding) beginRebuild(client);
     }
     return outcomes;
-  });
+  }
 
   return {
     store(records) {
-      const outcomes = transaction.immediate(records);
-      cleared ||= outcomes.includes('stored');
+      const outcomes = transact(() => storeSome(records));
+      isRebuilding ||= outcomes.includes('stored');
       return outcomes;
     },
     async finish() {

@@ -57,22 +57,25 @@ function room(): string {
 }
 
 describe('refuses a file of rawlog itself, and leaves it as it is', () => {
-  test.each(['rawlog.db', 'rawlog.db-wal', 'rawlog.db-shm', 'rawlog.db.lock', 'jwt-secret'])('%s', async (name) => {
-    const path = join(target.dataDir, name);
-    const before = readFileSync(path);
-    const byName = await runCli(['export', path], { env });
-    expect(byName).toEqual({ exitCode: 1, stdout: '', stderr: expect.stringContaining('a file of rawlog itself') });
-    const place = room();
-    symlinkSync(path, join(place, 'link'));
-    linkSync(path, join(place, 'hard'));
-    symlinkSync(target.dataDir, join(place, 'folder'));
-    for (const other of ['link', 'hard', `folder/${name}`, `folder/../data/${name}`]) {
-      const { exitCode, stderr } = await runCli(['export', `${place}/${other}`], { env });
-      expect({ other, exitCode, stderr }).toMatchObject({ exitCode: 1, stderr: expect.stringContaining('itself') });
-    }
-    expect(readFileSync(path).equals(before)).toBe(true);
-    expect((await runCli(['export'], { env })).stdout === whole).toBe(true);
-  });
+  test.each(['rawlog.db', 'rawlog.db-wal', 'rawlog.db-shm', 'rawlog.db.lock', 'jwt-secret', 'erasure-key'])(
+    '%s',
+    async (name) => {
+      const path = join(target.dataDir, name);
+      const before = readFileSync(path);
+      const byName = await runCli(['export', path], { env });
+      expect(byName).toEqual({ exitCode: 1, stdout: '', stderr: expect.stringContaining('a file of rawlog itself') });
+      const place = room();
+      symlinkSync(path, join(place, 'link'));
+      linkSync(path, join(place, 'hard'));
+      symlinkSync(target.dataDir, join(place, 'folder'));
+      for (const other of ['link', 'hard', `folder/${name}`, `folder/../data/${name}`]) {
+        const { exitCode, stderr } = await runCli(['export', `${place}/${other}`], { env });
+        expect({ other, exitCode, stderr }).toMatchObject({ exitCode: 1, stderr: expect.stringContaining('itself') });
+      }
+      expect(readFileSync(path).equals(before)).toBe(true);
+      expect((await runCli(['export'], { env })).stdout === whole).toBe(true);
+    },
+  );
 
   test('a place that has no file yet', async () => {
     // SQLite would take what is put there for a journal of its own
@@ -246,7 +249,7 @@ describe('standard output', () => {
 });
 
 describe('where there is no database', () => {
-  test.each([[['export']], [['status']], [['erase', 'ada']], [['rebuild']]])(
+  test.each([[['export']], [['status']], [['erase', 'ada']], [['rebuild']], [['verify']]])(
     '%j fails and creates nothing',
     async (args) => {
       const place = room();

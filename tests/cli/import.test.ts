@@ -181,6 +181,28 @@ describe('what is stored already', () => {
   });
 });
 
+test('records of an erased user stay erased, and are counted as skipped', async () => {
+  const env = newEnv();
+  const file = fileOf(RECORD, { ...numbered(1), user_id: 'bob' });
+  expect((await runCli(['import', file], { env })).exitCode).toBe(0);
+  expect((await runCli(['erase', 'ada'], { env })).exitCode).toBe(0);
+  const later = { ...RECORD, id: idAt(Date.now()), data_string: 'later' };
+  expect(await runCli(['import', fileOf(RECORD, numbered(1), later)], { env })).toEqual({
+    exitCode: 0,
+    stdout: 'Imported 1 records; 0 were already stored; 2 belong to erased users and were skipped.\n',
+    stderr: '',
+  });
+  // what is left of an erased row is its key, which another record may take
+  expect(await runCli(['import', fileOf({ ...RECORD, user_id: 'carl', data_string: 'other' })], { env })).toMatchObject(
+    {
+      exitCode: 0,
+      stdout: 'Imported 1 records; 0 were already stored.\n',
+    },
+  );
+  expect((await runCli(['verify'], { env })).exitCode).toBe(0);
+  expect(stored(env).map((row) => row['data_string'])).toEqual(['n1', 'other', 'later']);
+});
+
 describe('reads', () => {
   const records = Array.from({ length: 2_500 }, (_, i) => numbered(i));
   const IMPORTED = { exitCode: 0, stdout: 'Imported 2500 records; 0 were already stored.\n', stderr: '' };

@@ -60,7 +60,7 @@ describe('export and import', () => {
     expect(everything(copy)).toEqual(everything(databasePath));
     expect((await runCli(['export'], { env: second })).stdout).toBe(exported);
     const { ledger } = JSON.parse((await runCli(['status'], { env: second })).stdout);
-    expect(ledger).toEqual({ received: 5, stored: 5, duplicates: 0, rejected: {} });
+    expect(ledger).toEqual({ received: 5, stored: 5, duplicates: 0, deleted: 0, rejected: {} });
   });
 
   test('what is imported between older and newer records is in the answers of a server', async () => {

@@ -8,6 +8,7 @@ import type { LogRecord } from '../../src/records.ts';
 import { openStorage } from '../../src/storage/database.ts';
 import { createWriter } from '../../src/storage/writer.ts';
 import { type Answer, send } from '../harness/client.ts';
+import { NOTHING } from '../harness/commit.ts';
 import { startTarget, type Target, temporaryFolder, UNLIMITED } from '../harness/target.ts';
 import { token } from '../harness/tokens.ts';
 
@@ -70,7 +71,7 @@ beforeAll(async () => {
       stored.push({ kind: 'analytics', ...stamp, type: text, dataIndex: other, data });
     }
   }
-  for (let i = 0; i < stored.length; i += 4000) await writer.commit(stored.slice(i, i + 4000), [], []);
+  for (let i = 0; i < stored.length; i += 4000) await writer.commit({ ...NOTHING, records: stored.slice(i, i + 4000) });
   storage.close();
   target = await startTarget(UNLIMITED, { dataDir });
   headers = { authorization: `Bearer ${await token({ sub: 'root', role: 'admin' })}` };

@@ -6,8 +6,8 @@ import { version } from '../../../package.json' with { type: 'json' };
 import { Failure } from '../../errors.ts';
 import type { CommitQueue, QueueBounds } from '../../ingest/commit-queue.ts';
 import type { Ledger } from '../../ingest/ledger.ts';
-import type { Rejections } from '../../ingest/rejections.ts';
 import { isUserId } from '../../records.ts';
+import type { Erased } from '../../storage/erasure.ts';
 import { authenticate } from '../auth.ts';
 import { queryRoute } from '../openapi.ts';
 import type { QueryParts } from './queries.ts';
@@ -15,7 +15,8 @@ import type { QueryParts } from './queries.ts';
 /** What the routes of administration work with. */
 export interface AdministrationParts extends QueryParts {
   readonly ledger: Ledger;
-  readonly rejections: Pick<Rejections, 'forgetUser'>;
+  /** Erases a user; resolves once no query returns the user's rows. */
+  readonly erase: (userId: string) => Promise<Erased>;
   readonly queue: Pick<CommitQueue, 'depth'>;
   readonly maxQueueRows: number;
   readonly maxQueueBytes: number;
@@ -25,7 +26,7 @@ export interface AdministrationParts extends QueryParts {
 
 /** The routes for whoever looks after the log: how it is, and the erasure of a user. */
 export function administration(parts: AdministrationParts) {
-  const { verify, queries, rejections, log } = parts;
+  const { verify, erase, log } = parts;
 
   return new Elysia({ name: 'administration' })
     .decorate('requestId', '') // set by request-start.ts
@@ -57,8 +58,7 @@ export function administration(parts: AdministrationParts) {
         }
         // it may take longer than a connection may be silent
         server?.timeout(request, 0);
-        const deleted = await queries.maintain('erase', user_id);
-        rejections.forgetUser(user_id);
+        const deleted = await erase(user_id);
         log.warn({ request_id: requestId, admin: principal.userId, ...deleted }, 'a user was erased');
         return { user_id, deleted };
       },

@@ -3,7 +3,7 @@ import type { CachedVerifier } from '../../auth/token-cache.ts';
 import type { Principal } from '../../auth/verifier.ts';
 import { Failure } from '../../errors.ts';
 import type { QueryClient } from '../../query/client.ts';
-import type { Engine } from '../../query/engine.ts';
+import type { Queries } from '../../query/engine.ts';
 import type { BucketQuery } from '../../query/selection.ts';
 import type { Kind } from '../../records.ts';
 import { authenticate } from '../auth.ts';
@@ -77,12 +77,12 @@ const PAGE = { limit: LIMIT, cursor: CURSOR };
 export function reading({ verify, queries }: QueryParts) {
   const identify = async (request: Request): Promise<Principal> => authenticate(request.headers, verify);
 
-  const run = async <Name extends keyof Engine>(
+  const run = async <Name extends keyof Queries>(
     name: Name,
-    argument: Parameters<Engine[Name]>[0],
+    argument: Parameters<Queries[Name]>[0],
     { userId }: Principal,
     { signal }: Request,
-  ): Promise<ReturnType<Engine[Name]>> => (await queries.ask(name, argument, { userId, signal })).value;
+  ): Promise<ReturnType<Queries[Name]>> => (await queries.ask(name, argument, { userId, signal })).value;
 
   const listNames = async (request: Request, kind: Kind): Promise<string> => {
     const principal = await identify(request);
