@@ -1,7 +1,6 @@
-import type { Database } from 'bun:sqlite';
 import { existsSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { openForReading, openStorage, type Storage } from '../storage/database.ts';
+import { type Database, openForReading, openStorage, type Storage } from '../storage/database.ts';
 import { openReader, type ReaderStorage } from '../storage/reader.ts';
 
 /*

@@ -1,7 +1,6 @@
 import { stringify } from 'csv-stringify/sync';
 import { keepExactNumbers, parseJson } from '../formats/json.ts';
-import { EARLIEST_TIMESTAMP, parseTimestamp } from '../formats/timestamp.ts';
-import { formatInZone } from '../query/calendar.ts';
+import { EARLIEST_TIMESTAMP, formatInZone, parseTimestamp } from '../formats/timestamp.ts';
 import type { Kind } from '../records.ts';
 import { type Analytics, analyticsCheck, isUserId, type LogRecord, type Metric, metricCheck } from '../records.ts';
 import { isRecordId, millisecondOf, seqOfId } from '../storage/record-id.ts';

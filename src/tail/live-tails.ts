@@ -1,4 +1,3 @@
-import type { Principal } from '../auth/verifier.ts';
 import { Failure } from '../errors.ts';
 import { recordJson, rowOf } from '../export/encode.ts';
 import type { Kind, LogRecord } from '../records.ts';
@@ -47,8 +46,12 @@ export interface LiveTails {
   close(): void;
 }
 
-/** Whose tail it is, and when that one's token expires, in milliseconds since 1970. */
-type Viewer = Pick<Principal, 'userId' | 'expiresAt'>;
+/** Whose tail it is. */
+interface Viewer {
+  readonly userId: string;
+  /** When the viewer's token expires, in milliseconds since 1970. */
+  readonly expiresAt: number;
+}
 
 interface Tail {
   readonly kind: Kind;
