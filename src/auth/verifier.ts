@@ -2,14 +2,8 @@ import { jwt } from '@elysiajs/jwt';
 import { errors, importSPKI, type JWTHeaderParameters, type JWTPayload, type JWTVerifyOptions, jwtVerify } from 'jose';
 import type { Config } from '../config.ts';
 import { Failure } from '../errors.ts';
-import { isUserId } from '../records.ts';
+import { isUserId, type Role } from '../records.ts';
 import type { RemoteKeys } from './jwks.ts';
-
-/**
- * What a caller may do: an `admin` everything, a `viewer` read everything and change nothing, a `user` record and read
- * what is the user's own.
- */
-export type Role = 'admin' | 'viewer' | 'user';
 
 /** Returns whether a caller may read the rows of every user. */
 export function readsAll({ role }: Pick<Principal, 'role'>): boolean {

@@ -1,16 +1,16 @@
 import { SingleBar } from 'cli-progress';
-import { openForReading } from '../storage/database.ts';
 import { countRows } from '../storage/records.ts';
 import { verifyDatabase } from '../storage/verify.ts';
-import type { CliCommand } from './command.ts';
+import { defineCommand } from './command.ts';
+import { openDatabase } from './open-database.ts';
 
 /** Verifies the database; the server may run meanwhile. */
-export const verifyCommand: CliCommand = {
+export const verifyCommand = defineCommand({
   name: 'verify',
   summary: 'verify the database: pages, rows against the column store, ledger; the server may run meanwhile',
   async run({ config }) {
     const path = config().databasePath;
-    const client = openForReading(path);
+    const client = openDatabase(path);
     const bar = new SingleBar({ format: '{bar} {percentage}% | {value} of {total} rows', stream: process.stderr });
     try {
       bar.start(countRows(client, 'metric') + countRows(client, 'analytics'), 0);
@@ -29,4 +29,4 @@ export const verifyCommand: CliCommand = {
       client.close();
     }
   },
-};
+});

@@ -1,6 +1,6 @@
-import type { Database } from 'bun:sqlite';
 import { ByteWriter, ParquetWriter } from 'hyparquet-writer';
 import type { Kind } from '../records.ts';
+import type { Database } from '../storage/database.ts';
 import { type RecordFilter, type RecordRow, type Room, readWindow } from '../storage/records.ts';
 import { recordJson, recordsCsv } from './encode.ts';
 

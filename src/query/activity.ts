@@ -1,8 +1,8 @@
 import { type ColumnStore, type Extent, extentOfAll } from '../storage/columns/column-store.ts';
+import type { Budget } from './budget.ts';
 import { startsOf } from './calendar.ts';
 import {
   type Bucketing,
-  type Budget,
   bucketOf,
   edgesOf,
   extentsOf,

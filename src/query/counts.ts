@@ -1,7 +1,8 @@
 import type { ColumnStore } from '../storage/columns/column-store.ts';
+import type { Budget } from './budget.ts';
 import { startsOf } from './calendar.ts';
 import { DistinctUsers, type UniqueUsers } from './distinct-users.ts';
-import { type Arrangement, arrange, type BucketQuery, type Budget, rangeOf } from './selection.ts';
+import { type Arrangement, arrange, type BucketQuery, rangeOf } from './selection.ts';
 import type { Streamed } from './serialize.ts';
 
 /** How often something happened, and to how many users: exact. */

@@ -6,11 +6,12 @@ import type { Job } from '../storage/job.ts';
 import type { ReaderStorage } from '../storage/reader.ts';
 import { countRowsAfter, type RecordFilter, readWindow } from '../storage/records.ts';
 import { type ActivityQuery, activity } from './activity.ts';
+import { type Budget, createBudget, type QueryLimits } from './budget.ts';
 import { counts } from './counts.ts';
 import { type FunnelQuery, funnel } from './funnel.ts';
 import { names } from './names.ts';
 import { type RetentionQuery, retention } from './retention.ts';
-import { type BucketQuery, type Budget, createBudget, type QueryLimits } from './selection.ts';
+import type { BucketQuery } from './selection.ts';
 import { serialize } from './serialize.ts';
 import { series } from './series.ts';
 

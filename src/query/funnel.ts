@@ -1,8 +1,9 @@
 import type { ColumnStore } from '../storage/columns/column-store.ts';
+import type { Budget } from './budget.ts';
 import { newPairs, type Pairs, sortByUser } from './distinct-users.ts';
 import { NumberIndex } from './number-index.ts';
 import { nthSmallest } from './percentiles.ts';
-import { type Budget, type Query, rangeOf, type Selection, select } from './selection.ts';
+import { type Query, rangeOf, type Selection, select } from './selection.ts';
 
 /** Who gets through an order of steps. */
 export interface FunnelQuery extends Query {

@@ -1,7 +1,8 @@
+import { formatInZone } from '../formats/timestamp.ts';
 import type { Kind } from '../records.ts';
 import type { ColumnStore, Extent, Series } from '../storage/columns/column-store.ts';
-import { formatInZone } from './calendar.ts';
-import { type Budget, extentsOf, userOf } from './selection.ts';
+import type { Budget } from './budget.ts';
+import { extentsOf, userOf } from './selection.ts';
 
 /** A metric's name or an event's type, under the name that its routes have for it. */
 export type NameSummary = ({ readonly name: string } | { readonly type: string }) & {

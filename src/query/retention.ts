@@ -1,7 +1,8 @@
 import type { ColumnStore } from '../storage/columns/column-store.ts';
+import type { Budget } from './budget.ts';
 import { startsOf } from './calendar.ts';
 import { grown, NumberIndex } from './number-index.ts';
-import { type Budget, bucketOf, edgesOf, type Query, rangeOf, select } from './selection.ts';
+import { bucketOf, edgesOf, type Query, rangeOf, select } from './selection.ts';
 
 /** Who comes back after a step. */
 export interface RetentionQuery extends Query {

@@ -1,8 +1,9 @@
 import type { ColumnStore } from '../storage/columns/column-store.ts';
+import type { Budget } from './budget.ts';
 import { startsOf } from './calendar.ts';
 import { exactSum } from './exact-sum.ts';
 import { valuesAt } from './percentiles.ts';
-import { type Arrangement, arrange, type BucketQuery, type Budget, rangeOf } from './selection.ts';
+import { type Arrangement, arrange, type BucketQuery, rangeOf } from './selection.ts';
 import type { Streamed } from './serialize.ts';
 
 /** Statistics of the values of a bucket or of the whole range. All but the first two are null where there are none. */

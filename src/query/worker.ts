@@ -4,8 +4,8 @@ import type { ExportQuery } from '../export/export.ts';
 import { storageFault } from '../storage/faults.ts';
 import type { Job } from '../storage/job.ts';
 import { openReader } from '../storage/reader.ts';
+import { Canceled, TooLarge } from './budget.ts';
 import { createEngine, type IngestLag, type Maintenance, type Queries } from './engine.ts';
-import { Canceled, TooLarge } from './selection.ts';
 
 /*
  * The query worker: a thread with a connection of its own. Requests that record only share the processor with it,

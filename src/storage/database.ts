@@ -12,6 +12,9 @@ import { createTextHash, type TextHash } from './text-hash.ts';
 import { createTransact } from './transact.ts';
 import { inspectLog, type LogReport, logOf } from './wal.ts';
 
+/** A connection to a database: only storage makes one, so only storage imports the driver. */
+export type { Database } from 'bun:sqlite';
+
 const syncFile = promisify(fs.fsync);
 
 /** Marks the file as rawlog's in its header: "rawl" in ASCII. */

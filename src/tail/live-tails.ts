@@ -1,4 +1,3 @@
-import type { Principal } from '../auth/verifier.ts';
 import { Failure } from '../errors.ts';
 import { recordJson, rowOf } from '../export/encode.ts';
 import type { Kind, LogRecord } from '../records.ts';
@@ -49,8 +48,13 @@ export interface LiveTails {
   close(): void;
 }
 
-/** Whose tail it is, and when that one's token expires, in milliseconds since 1970. */
-type Viewer = Pick<Principal, 'userId' | 'role' | 'expiresAt'>;
+/** Whose tail it is. */
+interface Viewer {
+  readonly userId: string;
+  readonly role: Role;
+  /** When the viewer's token expires, in milliseconds since 1970. */
+  readonly expiresAt: number;
+}
 
 interface Tail {
   readonly kind: Kind;

@@ -1,13 +1,14 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import { parseTimestamp } from '../../src/formats/timestamp.ts';
+import { formatInZone, parseTimestamp } from '../../src/formats/timestamp.ts';
 import { type ActivityQuery, activity } from '../../src/query/activity.ts';
-import { bucketEdges, formatInZone, type Interval } from '../../src/query/calendar.ts';
+import { createBudget, TooLarge } from '../../src/query/budget.ts';
+import { bucketEdges, type Interval } from '../../src/query/calendar.ts';
 import { createEngine, type Engine } from '../../src/query/engine.ts';
 import type { FunnelQuery } from '../../src/query/funnel.ts';
 import type { RetentionQuery } from '../../src/query/retention.ts';
-import { type BucketQuery, createBudget, TooLarge } from '../../src/query/selection.ts';
+import type { BucketQuery } from '../../src/query/selection.ts';
 import { serialize } from '../../src/query/serialize.ts';
 import type { Kind } from '../../src/records.ts';
 import { type ChunkOutline, ColumnStore } from '../../src/storage/columns/column-store.ts';

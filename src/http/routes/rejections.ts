@@ -1,7 +1,7 @@
 import { Elysia } from 'elysia';
 import type { CachedVerifier } from '../../auth/token-cache.ts';
+import { formatInZone } from '../../formats/timestamp.ts';
 import type { KeptRejection, Rejections } from '../../ingest/rejections.ts';
-import { formatInZone } from '../../query/calendar.ts';
 import { authenticate } from '../auth.ts';
 import { queryRoute } from '../openapi.ts';
 import { documented, REJECTIONS, readQuery, USER_ID } from '../parameters.ts';
