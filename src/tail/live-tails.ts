@@ -1,6 +1,6 @@
 import { Failure } from '../errors.ts';
 import { recordJson, rowOf } from '../export/encode.ts';
-import type { Kind, LogRecord } from '../records.ts';
+import type { Kind, LogRecord, Role } from '../records.ts';
 import type { RecordFilter, RecordRow } from '../storage/records.ts';
 
 /** LiveTails that may be open at once, of all and of one user: nobody keeps the others from looking on. */
