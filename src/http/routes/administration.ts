@@ -1,6 +1,6 @@
 import { statfsSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { type DocumentDecoration, Elysia } from 'elysia';
+import { Elysia } from 'elysia';
 import type { Logger } from 'pino';
 import { version } from '../../../package.json' with { type: 'json' };
 import { type Principal, readsAll } from '../../auth/verifier.ts';
@@ -9,9 +9,10 @@ import { Failure } from '../../errors.ts';
 import type { CommitQueue, QueueBounds } from '../../ingest/commit-queue.ts';
 import type { Ledger } from '../../ingest/ledger.ts';
 import { isUserId, MAX_USER_ID_LENGTH } from '../../records.ts';
+import type { OperatorStatus, UserStatus } from '../../responses.ts';
 import type { Erased } from '../../storage/erasure.ts';
 import { authenticate } from '../auth.ts';
-import { queryRoute } from '../openapi.ts';
+import { erasureRoute, statusRoute } from '../openapi.ts';
 import { documented, readQuery, USER_ID } from '../parameters.ts';
 import { targetOf } from '../request-target.ts';
 import { USER_ID_ISSUE } from '../validation.ts';
@@ -43,8 +44,6 @@ interface Erasure {
   readonly requestId: string;
 }
 
-type Documented = NonNullable<DocumentDecoration['parameters']>;
-
 const ERASED_USER_ID = { ...USER_ID, description: 'The ID, percent-encoded once.', required: true } as const;
 
 /** The routes for operators: status, and the erasure of a user. */
@@ -75,12 +74,7 @@ export function administration(parts: AdministrationParts) {
         return readsAll(principal) ? operatorStatus(parts) : userStatus(parts);
       },
       {
-        detail: queryRoute(
-          'Status of the server',
-          'For admins and viewers: the ledger of every item since the database was created, storage, queue, lag of the column store, erasures, durability and version. For everyone else: version, durability and the limits that apply to them.',
-          [],
-          EXAMPLE_STATUS,
-        ),
+        detail: statusRoute(),
       },
     )
     .delete(
@@ -91,7 +85,7 @@ export function administration(parts: AdministrationParts) {
         return eraseUser(userIdInPath(request), { principal, request, server, requestId });
       },
       {
-        detail: eraseRoute('Erase a user', [
+        detail: erasureRoute('Erase a user', ERASURE, [
           {
             name: 'user_id',
             in: 'path',
@@ -109,24 +103,17 @@ export function administration(parts: AdministrationParts) {
         return eraseUser(userIdInQuery(request), { principal, request, server, requestId });
       },
       {
-        detail: eraseRoute(
+        detail: erasureRoute(
           'Erase a user whose ID no path can carry',
+          `For IDs such as \`.\` and \`..\`, which clients and proxies take for path segments. ${ERASURE}`,
           documented({ user_id: ERASED_USER_ID }),
-          'For IDs such as `.` and `..`, which clients and proxies take for path segments. ',
         ),
       },
     );
 }
 
-const eraseRoute = (summary: string, parameters: Documented, description = '') => ({
-  ...queryRoute(
-    summary,
-    `${description}For tokens with the role \`admin\`: removes every row of the user, what aggregates have of them, answers that are remembered under their keys, and rejections. Freed space is overwritten, the write-ahead log emptied.`,
-    parameters,
-    { user_id: 'user-42', deleted: { metrics: 12, analytics: 3 } },
-  ),
-  tags: ['Administration'],
-});
+const ERASURE =
+  "For admins: erases every row of the user that was received before, aggregates, the user's cached responses and rejections. Rows recorded later stay. The bytes are overwritten in every file.";
 
 /**
  * Returns the user ID in the path, percent-decoded exactly once.
@@ -168,27 +155,8 @@ function userIdInQuery(request: Request): string {
   throw new Failure('validation_failed', { faults: [{ loc: ['query', 'user_id'], msg, type: 'value_error' }] });
 }
 
-const EXAMPLE_STATUS = {
-  version: '0.1.0',
-  durability: { journal: 'wal', acknowledged: 'after fsync' },
-  limits: {
-    max_body_bytes: 1048576,
-    max_batch_items: 1000,
-    max_result_bytes: 33554432,
-    max_names_per_user: 1000,
-    rate_limit: { rows: 1000, seconds: 1 },
-  },
-  uptime_seconds: 86400,
-  ledger: { received: 12, stored: 10, duplicates: 1, deleted: 0, rejected: { validation_failed: 1 } },
-  storage: { database_bytes: 16384, wal_bytes: 4152, free_bytes: 50000000000 },
-  queue: { rows: 0, bytes: 0, max_rows: 12000, max_bytes: 67108864 },
-  columns: { lag_rows: 0, lag_seconds: 0 },
-  query_worker: { state: 'running', restarts: 0 },
-  erasures: { pending: 0 },
-};
-
 /** What every caller may know. */
-function userStatus({ limits }: AdministrationParts) {
+function userStatus({ limits }: AdministrationParts): UserStatus {
   return {
     version,
     durability: { journal: 'wal', acknowledged: 'after fsync' },
@@ -203,7 +171,7 @@ function userStatus({ limits }: AdministrationParts) {
 }
 
 /** What operators may know beside that. Figures of the query worker are null while it is busy or does not run. */
-async function operatorStatus(parts: AdministrationParts) {
+async function operatorStatus(parts: AdministrationParts): Promise<OperatorStatus> {
   const { ledger, queue, queueBounds, databasePath, queries } = parts;
   const size = (path: string) => statSync(path, { throwIfNoEntry: false })?.size ?? 0;
   const { bavail, bsize } = statfsSync(dirname(databasePath));
@@ -222,6 +190,3 @@ async function operatorStatus(parts: AdministrationParts) {
     erasures: { pending: pending ?? null },
   };
 }
-
-/** The status as admins and viewers see it. */
-export type Status = Awaited<ReturnType<typeof operatorStatus>>;

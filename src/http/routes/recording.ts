@@ -17,7 +17,7 @@ import { authenticate, recordedUser } from '../auth.ts';
 import { readJson } from '../body.ts';
 import type { ErrorResponder } from '../error-response.ts';
 import type { Metrics } from '../metrics.ts';
-import { EXAMPLE_ID, recordingRoute } from '../openapi.ts';
+import { recordingRoute } from '../openapi.ts';
 import { commonHeaders } from '../request-start.ts';
 import { batchSizeFaults, validate } from '../validation.ts';
 
@@ -180,7 +180,8 @@ export function recording(parts: RecordingParts) {
       detail: recordingRoute(
         'Record a metric',
         'Stores one measured value, such as a load time, for the user of the token.',
-        metricCheck.Schema(),
+        'Metric',
+        'RecordId',
       ),
     })
     .post('/log_raw_analytics', recordAnalytics, {
@@ -188,7 +189,8 @@ export function recording(parts: RecordingParts) {
       detail: recordingRoute(
         'Record an analytics event',
         'Stores one thing that the user of the token did, such as a finished step of a tutorial.',
-        analyticsCheck.Schema(),
+        'Analytics',
+        'RecordId',
       ),
     })
     .post('/log_batch', recordBatch, {
@@ -196,19 +198,8 @@ export function recording(parts: RecordingParts) {
       detail: recordingRoute(
         'Record a batch',
         `Stores metrics and events together, all or none: 1 to ${maxBatchItems} items.`,
-        batchCheck.Schema(),
-        {
-          description: "The new rows' ids, UUIDv7, in the order sent",
-          schema: {
-            type: 'object',
-            required: ['metrics', 'analytics'],
-            properties: {
-              metrics: { type: 'array', items: { type: 'string', format: 'uuid' } },
-              analytics: { type: 'array', items: { type: 'string', format: 'uuid' } },
-            },
-          },
-          example: { metrics: [EXAMPLE_ID], analytics: [EXAMPLE_ID.replace('001', '002')] },
-        },
+        'Batch',
+        'BatchIds',
       ),
     });
 }
