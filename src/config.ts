@@ -27,6 +27,9 @@ export interface Config {
     readonly audience: string | undefined;
     /** undefined: any issuer. */
     readonly issuer: string | undefined;
+    /** Values of the role claim that make an admin, and those that make a viewer. */
+    readonly adminRoles: readonly string[];
+    readonly viewerRoles: readonly string[];
   };
   readonly maxBodyBytes: number;
   readonly maxBatchItems: number;
@@ -49,6 +52,8 @@ export interface Config {
   readonly queryTimeoutMs: number;
   /** Distinct metric names and event types per recorded user, together. */
   readonly maxNamesPerUser: number;
+  /** What a scraper of `/metrics` may present in place of a token; undefined: nothing. */
+  readonly metricsToken: string | undefined;
   readonly logLevel: LogLevel;
 }
 
@@ -73,6 +78,9 @@ const settings = {
   JWT_ALGORITHMS: { help: `accepted algorithms of ${Object.keys(ALGORITHMS).join(', ')}`, default: 'HS256' },
   JWT_AUDIENCE: { help: 'audience that "aud" must contain; none: not checked', default: 'authenticated' },
   JWT_ISSUER: { help: 'issuer that "iss" must be; unset: not checked' },
+  JWT_ADMIN_ROLES: { help: 'values of "role" that make an admin, separated by commas', default: 'admin' },
+  JWT_VIEWER_ROLES: { help: 'values of "role" that make a viewer, who reads everything and changes nothing' },
+  METRICS_TOKEN: { help: 'bearer token for /metrics, beside the tokens of admins and viewers', secret: true },
   MAX_BODY_BYTES: { help: 'largest body, in bytes, also after decompression', default: '1048576' },
   MAX_BATCH_ITEMS: { help: 'most items of one batch', default: '1000' },
   MAX_CLOCK_SKEW: { help: 'how far ahead a timestamp may be', default: '5m' },
@@ -160,6 +168,9 @@ export function loadConfig(sources: ConfigSources): Config {
   const publicKey = read('JWT_PUBLIC_KEY', (text) => parsePublicKey(text, sources.readFile));
   const jwksUrl = read('JWT_JWKS_URL', parseHttpUrl);
   const algorithms = read('JWT_ALGORITHMS', parseAlgorithms);
+  const adminRoles = read('JWT_ADMIN_ROLES', parseList);
+  const viewerRoles = read('JWT_VIEWER_ROLES', parseList);
+  const metricsToken = read('METRICS_TOKEN', parseMetricsToken);
   const rateLimit = read('RATE_LIMIT', parseRate);
   const authFailureLimit = read('AUTH_FAILURE_LIMIT', parseRate);
   const config = {
@@ -198,6 +209,7 @@ export function loadConfig(sources: ConfigSources): Config {
     ...complete,
     rateLimit,
     authFailureLimit,
+    metricsToken,
     jwt: {
       secret: keyGiven ? jwtSecret : 'own',
       publicKey,
@@ -205,6 +217,8 @@ export function loadConfig(sources: ConfigSources): Config {
       algorithms: algorithms ?? [],
       audience: config.audience === 'none' ? undefined : config.audience,
       issuer: config.issuer,
+      adminRoles: adminRoles ?? [],
+      viewerRoles: viewerRoles ?? [],
     },
   };
 }
@@ -279,6 +293,18 @@ function parsePublicKey(text: string, readFile: ConfigSources['readFile']): KeyO
     throw new Error('should be an RSA key of 2048 bits or more');
   }
   return key;
+}
+
+function parseList(text: string): string[] {
+  return text.split(',').flatMap((part) => part.trim() || []);
+}
+
+/** RFC 6750, section 2.1: what can stand behind "Bearer". */
+function parseMetricsToken(text: string): string {
+  if (!/^[\w.~+/-]{16,}=*$/.test(text)) {
+    throw new Error('should have 16 or more letters, digits and -._~+/; "openssl rand -hex 32" makes one');
+  }
+  return text;
 }
 
 function parseAlgorithms(text: string): Algorithm[] {

@@ -85,10 +85,11 @@ export async function startServer(
     const ledger = createLedger(writer.counts());
     const rejections = createRejections(now);
     const userNames = createUserNames(writer, storage.hash, config.maxNamesPerUser);
+    const queueBounds = { rows: config.maxQueueRows, bytes: config.maxQueueBytes };
     const queue = createCommitQueue(
       writer,
       ledger,
-      { rows: config.maxQueueRows, bytes: config.maxQueueBytes },
+      queueBounds,
       (fault) => {
         log.fatal({ err: fault }, 'the storage is failing');
         onFailing();
@@ -96,21 +97,32 @@ export async function startServer(
       publish,
     );
     observe(metrics, { ledger, queue, tails, databasePath: config.databasePath });
+    const { maxBodyBytes, maxBatchItems, maxResultBytes, maxNamesPerUser, rateLimit } = config;
     const app = createApp({
-      ...config,
-      verify,
-      queries,
-      tails,
-      queue,
-      ledger,
-      rejections,
+      access: {
+        verify,
+        failedLogins: createRateLimit('failed-authentication', config.authFailureLimit, 0, monotonic),
+        metricsToken: config.metricsToken,
+        corsOrigins: config.corsOrigins,
+      },
+      ingest: {
+        queue,
+        idempotency: createIdempotency(writer, now),
+        stamper: createStamper(createIdSource(now, writer.lastSeq()), now, config.maxClockSkew),
+        userNames,
+        ledger,
+        rejections,
+        rows: createRateLimit('rows', config.rateLimit, config.maxBatchItems, monotonic),
+      },
+      reading: { queries, tails },
       erase,
       metrics,
-      idempotency: createIdempotency(writer, now),
-      rows: createRateLimit('rows', config.rateLimit, config.maxBatchItems, monotonic),
-      failedLogins: createRateLimit('failed-authentication', config.authFailureLimit, 0, monotonic),
-      userNames,
-      stamper: createStamper(createIdSource(now, writer.lastSeq()), now, config.maxClockSkew),
+      settings: {
+        limits: { maxBodyBytes, maxBatchItems, maxResultBytes, maxNamesPerUser, rateLimit },
+        queueBounds,
+        databasePath: config.databasePath,
+        idleTimeoutSeconds: config.idleTimeoutSeconds,
+      },
       isOpen: () => stopping === undefined,
       log,
     });

@@ -3,6 +3,7 @@ import { Failure, type Fault } from '../errors.ts';
 import type { Kind } from '../records.ts';
 import type { TextHash } from '../storage/text-hash.ts';
 import type { UserName, Writer } from '../storage/writer.ts';
+import { failureOfStorage } from './storage-failure.ts';
 
 /** Names of users kept in memory, in total: about 30 MB. */
 const CACHED_NAMES = 500_000;
@@ -60,12 +61,21 @@ export function createUserNames(
     return found;
   }
 
+  /** Runs a read of the database. */
+  function reading<Result>(read: () => Result): Result {
+    try {
+      return read();
+    } catch (error) {
+      throw failureOfStorage(error);
+    }
+  }
+
   return {
     admit(userId, uses) {
       let known = users.get(userId);
       const userHash = known ? undefined : hash(userId);
       if (!known) {
-        known = new Set(writer.namesOf(userHash ?? 0));
+        known = new Set(reading(() => writer.namesOf(userHash ?? 0)));
         users.set(userId, known);
       }
       const added = new Map<number, NameUse>();
@@ -77,7 +87,7 @@ export function createUserNames(
       const room = max - known.size;
       if (added.size > room) {
         for (const [nameHash, { kind, name }] of added) {
-          if (writer.hasRecorded(userId, kind, name)) added.delete(nameHash);
+          if (reading(() => writer.hasRecorded(userId, kind, name))) added.delete(nameHash);
         }
       }
       if (added.size > Math.max(0, room)) {

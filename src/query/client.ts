@@ -14,6 +14,9 @@ const RESTART_DELAY = { first: 100, longest: 30_000 };
 /** For how long a worker that is asked to close may finish what it is doing, in milliseconds. */
 const CLOSE_DEADLINE = 1_000;
 
+/** How long the status waits for figures of the worker, in milliseconds. */
+const STATUS_DEADLINE = 250;
+
 /** What a query returns, and how far the column store lagged behind recording when it ran. */
 export interface QueryResult<Value> {
   readonly value: Value;
@@ -62,10 +65,10 @@ export interface QueryClient {
     name: Name,
     argument: Parameters<Maintenance[Name]>[0],
   ): Promise<Result<ReturnType<Maintenance[Name]>>>;
-  /** How far the column store is behind recording now. */
-  lag(): Promise<IngestLag>;
-  /** How many erasures are unfinished, or not overwritten in every file. */
-  pendingErasures(): Promise<number>;
+  /** How far the column store is behind recording; undefined if the worker does not say so within 250 ms. */
+  lag(): Promise<IngestLag | undefined>;
+  /** How many erasures are unfinished, or not overwritten in every file; undefined likewise. */
+  pendingErasures(): Promise<number | undefined>;
   health(): WorkerHealth;
   /** Stops the worker; queries that are running or queued fail with `shutting_down`. Takes a few seconds at most. */
   close(): Promise<void>;
@@ -189,6 +192,19 @@ export function createQueryClient({
     Atomics.store(new Int32Array(canceled), 0, id);
   }
 
+  /** Runs a short task for the status, which does not wait for a query that runs. */
+  async function soon<Value>(task: Task): Promise<Value | undefined> {
+    const late = Promise.withResolvers<undefined>();
+    const timer = setTimeout(() => late.resolve(undefined), STATUS_DEADLINE);
+    try {
+      return await Promise.race([post(task).then(({ value }) => value as Value), late.promise]);
+    } catch {
+      return undefined; // the worker has ended: its health says so
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
   const exports = createExports(inTurn, (task) => post(task), idleTimeoutMs);
 
   return {
@@ -202,8 +218,8 @@ export function createQueryClient({
       const { value } = await post({ do: 'maintain', name, argument });
       return value as Result<ReturnType<Maintenance[typeof name]>>; // likewise
     },
-    lag: async () => (await post({ do: 'lag' })).value as IngestLag,
-    pendingErasures: async () => (await post({ do: 'pending-erasures' })).value as number,
+    lag: () => soon<IngestLag>({ do: 'lag' }),
+    pendingErasures: () => soon<number>({ do: 'pending-erasures' }),
     health: () => ({
       state: isClosed ? 'stopped' : failures > 0 && !isReady ? 'restarting' : 'running',
       restarts,

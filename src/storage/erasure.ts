@@ -17,6 +17,8 @@ import { checkpoint, truncateLog } from './wal.ts';
 
 /** Rows looked at in one statement, so that no read transaction is long. */
 const WINDOW_ROWS = 20_000;
+/** A database of up to this size is written again as a whole within the 50 ms that a transaction may take. */
+const SMALL_DATABASE_BYTES = 2 * 1024 * 1024;
 /** Attempts to empty the write-ahead log until it is left for later: another process reads the database. */
 const TRUNCATE_ATTEMPTS = 50;
 
@@ -86,11 +88,30 @@ export function* finishErasures(parts: ErasureParts): Job<Erased> {
 }
 
 /**
+ * Removes the blank rows of a small database. Deleting moves rows, so the whole file is written again after it, which
+ * leaves nothing behind and takes some milliseconds for a file of this size. In a larger one blank rows stay until it
+ * is compacted.
+ */
+function compactSmall(client: Database, store: ColumnStore): void {
+  const { bytes } = client
+    .query<{ bytes: number }, []>('SELECT page_count * page_size AS bytes FROM pragma_page_count, pragma_page_size')
+    .get() ?? { bytes: 0 };
+  if (bytes > SMALL_DATABASE_BYTES) return;
+  store.transact(() => {
+    for (const table of ['metrics', 'analytics']) client.run(`DELETE FROM ${table} WHERE user_id = ''`);
+    client.run('DELETE FROM cached_responses WHERE key IS NULL');
+    client.run('DELETE FROM chunks WHERE rows = 0');
+  });
+  client.run('VACUUM');
+}
+
+/**
  * Empties the write-ahead log if an erasure waits for it: it has the rows as they were before. Does nothing while
  * another connection reads an older snapshot.
  */
 export function finishOverwriting(client: Database, store: ColumnStore, list: ErasureList): void {
   if (list.pending() === 0) return;
+  compactSmall(client, store);
   checkpoint(client);
   if (truncateLog(client, READER_BUSY_TIMEOUT)) store.transact(() => list.noteOverwritten());
 }

@@ -18,9 +18,11 @@ export type TextHash = (text: string, scope?: number) => number;
  * The seed is drawn once per database and stored in it: the first call writes.
  */
 export function createTextHash(client: Database): TextHash {
-  const [drawn = 1n] = getRandomValues(new BigUint64Array(1));
-  client.run("INSERT OR IGNORE INTO column_state (name, value) VALUES ('hash_seed', ?)", [Number(drawn & MASK)]);
-  const row = client.query<{ value: number }, []>("SELECT value FROM column_state WHERE name = 'hash_seed'").get();
-  const seed = row?.value ?? 0;
+  const read = client.query<{ value: number }, []>("SELECT value FROM column_state WHERE name = 'hash_seed'");
+  if (!read.get()) {
+    const [drawn = 1n] = getRandomValues(new BigUint64Array(1));
+    client.run("INSERT OR IGNORE INTO column_state (name, value) VALUES ('hash_seed', ?)", [Number(drawn & MASK)]);
+  }
+  const seed = read.get()?.value ?? 0;
   return (text, scope = 0) => Number(Bun.hash.xxHash3(text, BigInt(seed + scope)) & MASK);
 }

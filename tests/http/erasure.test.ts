@@ -410,7 +410,8 @@ describe('whoever is no admin', () => {
     const answer = await send(`${target.url}/api/users/user-1`, { method: 'POST', headers: admin });
     expectError(answer, 405, 'method_not_allowed');
     expect(answer.headers.get('allow')).toBe('DELETE');
-    for (const path of ['/api/users', '/api/users/', '/api/users/user-1/', '/api/users/a/b']) {
+    expectError(await send(`${target.url}/api/users`, { method: 'DELETE', headers: admin }), 422, 'validation_failed');
+    for (const path of ['/api/users/', '/api/users/user-1/', '/api/users/a/b']) {
       const { status } = await send(target.url + path, { method: 'DELETE', headers: admin });
       expect(status).toBe(404);
     }

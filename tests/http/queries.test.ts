@@ -553,8 +553,9 @@ describe('records', () => {
     expect(await values({ user_id: 'berta' })).toEqual([100]);
     expect(await values({ user_id: 'berta', name: 'other' })).toEqual([]);
     expect(await values({ from: '2026-03-29T00:00:00Z', to: '2026-03-29T12:00:00Z' })).toEqual([100, 4, 2]);
-    // of the other kind of record, and so no filter here
-    expect(await values({ type: 'tutorial', data_index: 'one', user_id: 'berta' })).toEqual([100]);
+    // parameters of the other kind
+    expectError(await askAdmin('/api/records/metrics', { type: 'tutorial' }), 422, 'validation_failed');
+    expectError(await askAdmin('/api/records/analytics', { data_string: 'a' }), 422, 'validation_failed');
   });
 
   test('keep the digits of numbers in their data', async () => {
@@ -760,9 +761,16 @@ describe.each(ROUTES)('%s', (path, query) => {
     }
   });
 
-  test('ignores parameters that it does not know', async () => {
-    const own = await ask('anna', path, query);
-    expect((await ask('anna', path, { ...query, unknown: 'x', toString: 'y' })).text).toBe(own.text);
+  test('rejects parameters that it does not know, all of them', async () => {
+    const answer = await ask('anna', path, { ...query, unknown: 'x', toString: 'y' });
+    expectError(answer, 422, 'validation_failed');
+    expect(answer.body.detail).toEqual(
+      ['unknown', 'toString'].map((name) => ({
+        loc: ['query', name],
+        msg: 'Extra inputs are not permitted',
+        type: 'extra_forbidden',
+      })),
+    );
   });
 
   test('takes no other method', async () => {
@@ -879,7 +887,21 @@ describe('422 says which parameter is wrong, and how', () => {
     const answer = await ask('anna', path);
     expectError(answer, 422, 'validation_failed');
     const faults = missing.map((name) => ({ loc: ['query', name], msg: 'Field required', type: 'missing' }));
-    expect(answer.body.detail).toEqual(faults);
+    const msg = 'Value error, a funnel has 2 to 20 steps, not 0';
+    const steps = path === FUNNEL[0] ? [{ loc: ['query', 'step'], msg, type: 'value_error' }] : [];
+    expect(answer.body.detail).toEqual([...faults, ...steps]);
+  });
+
+  test('everything that is wrong is said at once', async () => {
+    const { body } = await ask('anna', '/api/records/metrics', { limit: '0', from: 'x', cursor: '!', more: '1' });
+    expect(body.detail.map(({ loc }: { loc: string[] }) => loc[1]).sort()).toEqual(['cursor', 'from', 'limit', 'more']);
+    const range = { from: '2026-03-02T00:00:00Z', to: '2026-03-01T00:00:00Z' };
+    const answer = await ask('anna', '/api/analytics/funnel', { step: 'one', ...range, within: 'x', user_id: '\0' });
+    expectError(answer, 422, 'validation_failed');
+    const wrong = answer.body.detail.map(({ loc }: { loc: string[] }) => loc[1]).sort();
+    expect(wrong).toEqual(['step', 'to', 'type', 'user_id', 'within']);
+    const page = await ask('anna', '/api/export/metrics', { format: 'x', after: 'x', from: 'x' });
+    expect(page.body.detail.map(({ loc }: { loc: string[] }) => loc[1]).sort()).toEqual(['after', 'format', 'from']);
   });
 
   test.each([0, 1, 21])('a funnel of %p steps', async (steps) => {

@@ -5,7 +5,7 @@ import type { Kind } from '../../records.ts';
 import { seqOfId } from '../../storage/record-id.ts';
 import { authenticate } from '../auth.ts';
 import { exportRoute } from '../openapi.ts';
-import { documented, EXPORT, RANGE, RECORD_FILTERS, readQuery, readRecordFilter, USER_ID } from '../parameters.ts';
+import { documented, EXPORT, RANGE, RECORD_FILTERS, readQuery, recordFilter } from '../parameters.ts';
 import { type QueryParts, scopeOf } from './queries.ts';
 
 const MEDIA_TYPES: Readonly<Record<ExportFormat, string>> = {
@@ -21,12 +21,17 @@ interface Streamed {
   readonly requestId: string;
 }
 
+const EXPORT_PARAMETERS = {
+  metric: { ...EXPORT, ...RANGE, ...RECORD_FILTERS.metric },
+  analytics: { ...EXPORT, ...RANGE, ...RECORD_FILTERS.analytics },
+};
+
 /** The routes that stream records out. */
 export function exporting({ verify, queries, log }: QueryParts & { readonly log: Logger }) {
   const stream = async ({ request, server, requestId }: Streamed, kind: Kind): Promise<Response> => {
     const principal = await authenticate(request.headers, verify);
-    const query = readQuery(request.url, EXPORT);
-    const filter = readRecordFilter(request.url, kind, (named) => scopeOf(principal, named));
+    const query = readQuery(request, EXPORT_PARAMETERS[kind]);
+    const filter = recordFilter(kind, query, scopeOf(principal, query.user_id));
     const format = query.format ?? 'ndjson';
     const exported = {
       kind,
@@ -50,19 +55,11 @@ export function exporting({ verify, queries, log }: QueryParts & { readonly log:
   return new Elysia({ name: 'export' })
     .decorate('requestId', '') // set by request-start.ts
     .get('/api/export/metrics', ({ request, server, requestId }) => stream({ request, server, requestId }, 'metric'), {
-      detail: exportRoute(
-        'Export metrics',
-        documented({ ...EXPORT, ...RANGE, ...RECORD_FILTERS.metric, user_id: USER_ID }),
-      ),
+      detail: exportRoute('Export metrics', documented(EXPORT_PARAMETERS.metric)),
     })
     .get(
       '/api/export/analytics',
       ({ request, server, requestId }) => stream({ request, server, requestId }, 'analytics'),
-      {
-        detail: exportRoute(
-          'Export events',
-          documented({ ...EXPORT, ...RANGE, ...RECORD_FILTERS.analytics, user_id: USER_ID }),
-        ),
-      },
+      { detail: exportRoute('Export events', documented(EXPORT_PARAMETERS.analytics)) },
     );
 }

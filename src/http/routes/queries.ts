@@ -1,6 +1,6 @@
 import { Elysia } from 'elysia';
 import type { CachedVerifier } from '../../auth/token-cache.ts';
-import type { Principal } from '../../auth/verifier.ts';
+import { type Principal, readsAll } from '../../auth/verifier.ts';
 import { Failure } from '../../errors.ts';
 import type { QueryClient } from '../../query/client.ts';
 import type { Queries } from '../../query/engine.ts';
@@ -22,9 +22,7 @@ import {
   RECORD_FILTERS,
   RETURN_STEP,
   readQuery,
-  readRecordFilter,
-  refuseReversed,
-  refuseSteps,
+  recordFilter,
   STEP,
   STEPS,
   TOP_NAMES,
@@ -71,10 +69,13 @@ const RETENTION = {
   days: DAYS,
   user_id: USER_ID,
 };
-const PAGE = { limit: LIMIT, cursor: CURSOR };
+const PAGE = {
+  metric: { ...RECORD_FILTERS.metric, ...RANGE, limit: LIMIT, cursor: CURSOR },
+  analytics: { ...RECORD_FILTERS.analytics, ...RANGE, limit: LIMIT, cursor: CURSOR },
+};
 
 /** The routes that answer questions. What a token may see is decided here, before a question is asked. */
-export function reading({ verify, queries }: QueryParts) {
+export function querying({ verify, queries }: QueryParts) {
   const identify = async (request: Request): Promise<Principal> => authenticate(request.headers, verify);
 
   const run = async <Name extends keyof Queries>(
@@ -86,15 +87,15 @@ export function reading({ verify, queries }: QueryParts) {
 
   const listNames = async (request: Request, kind: Kind): Promise<string> => {
     const principal = await identify(request);
-    const query = readQuery(request.url, { user_id: USER_ID });
+    const query = readQuery(request, { user_id: USER_ID });
     return run('names', { kind, user: scopeOf(principal, query.user_id) }, principal, request);
   };
 
   const page = async (request: Request, kind: Kind): Promise<string> => {
     const principal = await identify(request);
-    const { limit, cursor } = readQuery(request.url, PAGE);
-    const filter = readRecordFilter(request.url, kind, (named) => scopeOf(principal, named));
-    const page = { kind, filter, before: cursor, limit: limit ?? DEFAULT_LIMIT };
+    const query = readQuery(request, PAGE[kind]);
+    const filter = recordFilter(kind, query, scopeOf(principal, query.user_id));
+    const page = { kind, filter, before: query.cursor, limit: query.limit ?? DEFAULT_LIMIT };
     const found = await run('page', page, principal, request);
     const next = found.next === undefined ? null : cursorOf(found.next);
     return `{"records":[${found.records.join(',')}],"next_cursor":${JSON.stringify(next)}}`;
@@ -142,8 +143,7 @@ export function reading({ verify, queries }: QueryParts) {
       '/api/activity',
       async ({ request }) => {
         const principal = await identify(request);
-        const { from, to, interval, tz, top, user_id } = readQuery(request.url, ACTIVITY);
-        refuseReversed({ from, to });
+        const { from, to, interval, tz, top, user_id } = readQuery(request, ACTIVITY);
         return run(
           'activity',
           {
@@ -191,7 +191,7 @@ export function reading({ verify, queries }: QueryParts) {
       '/api/metrics/series',
       async ({ request }) => {
         const principal = await identify(request);
-        const { name, data_string, group_by, ...query } = readQuery(request.url, SERIES);
+        const { name, data_string, group_by, ...query } = readQuery(request, SERIES);
         return run(
           'series',
           bucketQuestion(principal, { ...query, name, label: data_string, group: group_by }),
@@ -231,7 +231,7 @@ export function reading({ verify, queries }: QueryParts) {
       '/api/analytics/counts',
       async ({ request }) => {
         const principal = await identify(request);
-        const { type, data_index, group_by, ...query } = readQuery(request.url, COUNTS);
+        const { type, data_index, group_by, ...query } = readQuery(request, COUNTS);
         return run(
           'counts',
           bucketQuestion(principal, { ...query, name: type, label: data_index, group: group_by }),
@@ -274,9 +274,7 @@ export function reading({ verify, queries }: QueryParts) {
       '/api/analytics/funnel',
       async ({ request }) => {
         const principal = await identify(request);
-        const { type, step, from, to, within, user_id } = readQuery(request.url, FUNNEL);
-        refuseReversed({ from, to });
-        refuseSteps(step);
+        const { type, step, from, to, within, user_id } = readQuery(request, FUNNEL);
         return run(
           'funnel',
           {
@@ -314,8 +312,7 @@ export function reading({ verify, queries }: QueryParts) {
       '/api/analytics/retention',
       async ({ request }) => {
         const principal = await identify(request);
-        const { type, step, return_step, from, to, tz, days, user_id } = readQuery(request.url, RETENTION);
-        refuseReversed({ from, to });
+        const { type, step, return_step, from, to, tz, days, user_id } = readQuery(request, RETENTION);
         return run(
           'retention',
           {
@@ -358,7 +355,7 @@ export function reading({ verify, queries }: QueryParts) {
       detail: queryRoute(
         'Metrics, newest first',
         'Rows as they were recorded, in the order of their receipt. A page may have fewer than asked for, also none: there is more as long as `next_cursor` is not null.',
-        documented({ ...RECORD_FILTERS.metric, ...RANGE, user_id: USER_ID, ...PAGE }),
+        documented(PAGE.metric),
         {
           records: [
             {
@@ -376,25 +373,20 @@ export function reading({ verify, queries }: QueryParts) {
       ),
     })
     .get('/api/records/analytics', ({ request }) => page(request, 'analytics'), {
-      detail: queryRoute(
-        'Events, newest first',
-        'As for metrics.',
-        documented({ ...RECORD_FILTERS.analytics, ...RANGE, user_id: USER_ID, ...PAGE }),
-        {
-          records: [
-            {
-              id: '019aab3c-5f00-7001-9c3e-5a1d7f0b2c44',
-              user_id: 'user-42',
-              timestamp: '2026-03-01T10:00:00Z',
-              received_at: '2026-03-01T10:00:00.25Z',
-              type: 'tutorial_step',
-              data_index: 'step_3',
-              data: { step: 3, outcome: 'completed' },
-            },
-          ],
-          next_cursor: null,
-        },
-      ),
+      detail: queryRoute('Events, newest first', 'As for metrics.', documented(PAGE.analytics), {
+        records: [
+          {
+            id: '019aab3c-5f00-7001-9c3e-5a1d7f0b2c44',
+            user_id: 'user-42',
+            timestamp: '2026-03-01T10:00:00Z',
+            received_at: '2026-03-01T10:00:00.25Z',
+            type: 'tutorial_step',
+            data_index: 'step_3',
+            data: { step: 3, outcome: 'completed' },
+          },
+        ],
+        next_cursor: null,
+      }),
     });
 }
 
@@ -413,7 +405,6 @@ function bucketQuestion(
     user_id: string | undefined;
   },
 ): BucketQuery {
-  refuseReversed(query);
   const { name, from, to, interval, label } = query;
   return {
     name,
@@ -432,8 +423,9 @@ function bucketQuestion(
  *
  * @throws {Failure} `forbidden` when somebody else is named
  */
-export function scopeOf({ userId, isAdmin }: Principal, named: string | undefined): string | undefined {
-  if (isAdmin) return named;
+export function scopeOf(principal: Principal, named: string | undefined): string | undefined {
+  const { userId } = principal;
+  if (readsAll(principal)) return named;
   if (named !== undefined && named !== userId) throw new Failure('forbidden');
   return userId;
 }

@@ -22,7 +22,7 @@ export function rejecting({ verify, rejections }: RejectionsParts) {
     '/api/rejections',
     async ({ request }) => {
       const principal = await authenticate(request.headers, verify);
-      const { code, limit, user_id } = readQuery(request.url, PARAMETERS);
+      const { code, limit, user_id } = readQuery(request, PARAMETERS);
       const found = rejections.newest({ user: scopeOf(principal, user_id), code }, limit ?? DEFAULT_LIMIT);
       return { rejections: found.map(answered) };
     },
