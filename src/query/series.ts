@@ -16,8 +16,8 @@ export interface Statistics {
   readonly p99: number | null;
 }
 
-/** A metric over time. */
-export interface SeriesResult {
+/** A metric over time; the statistics beside the buckets are those of the whole range. */
+export interface SeriesResult extends Statistics {
   readonly name: string;
   /** The range, RFC 3339; null where no row could give it. */
   readonly from: string | null;
@@ -76,13 +76,15 @@ export function series(store: ColumnStore, question: BucketQuery, budget: Budget
     ...rangeOf(selection, question, question.zone),
     percentiles: { method: 'percentile_cont', error: 0 },
   } as const;
-  if (question.top === undefined) return { ...answer, buckets: slotsOf(0) };
+  if (question.top === undefined) return { ...answer, buckets: slotsOf(0), ...statistics(values) };
   const named = groups.labels.map((number, group) => ({
     data_string: store.labelText(number),
     buckets: slotsOf(group),
   }));
   const other = { labels: groups.others, buckets: slotsOf(groups.labels.length) };
-  return { ...answer, buckets: totals(values, starts, slots, labelsOfEdges), groups: named, other };
+  // the buckets first: statistics reorder the values
+  const all = totals(values, starts, slots, labelsOfEdges);
+  return { ...answer, ...statistics(values), buckets: all, groups: named, other };
 }
 
 /** The buckets of all groups together. */

@@ -32,8 +32,9 @@ export function administration(parts: AdministrationParts) {
     .get(
       '/api/status',
       async ({ request }) => {
-        await authenticate(request.headers, verify);
-        return status(parts);
+        const { isAdmin } = await authenticate(request.headers, verify);
+        const whole = status(parts);
+        return isAdmin ? whole : { version: whole.version, durability: whole.durability };
       },
       {
         detail: queryRoute(
