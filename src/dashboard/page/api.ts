@@ -1,3 +1,4 @@
+// all that the page takes from the server: the types of its responses
 import type { Status } from '../../http/routes/administration.ts';
 import type { RejectionResponse } from '../../http/routes/rejections.ts';
 import type { ActivityResult } from '../../query/activity.ts';
@@ -6,12 +7,8 @@ import type { FunnelResult } from '../../query/funnel.ts';
 import type { RetentionResult } from '../../query/retention.ts';
 import type { SeriesResult } from '../../query/series.ts';
 
-/** A metric's name, or an event's type, in a list of them. */
-export interface Listed {
-  readonly count: number;
-  readonly first_seen: string;
-  readonly last_seen: string;
-}
+/** The status: ledger, storage and queue are for those who may read all rows. */
+export type StatusResult = Pick<Status, 'version' | 'durability'> & Partial<Status>;
 
 /** A record, of either kind. Numbers in `data` are kept as they are written. */
 export interface LogRecord {
@@ -29,11 +26,9 @@ export interface LogRecord {
 
 /** What the reading routes answer, by their paths. */
 export interface Answers {
-  '/api/status': Status;
+  '/api/status': StatusResult;
   '/api/activity': ActivityResult;
   '/api/rejections': { readonly rejections: readonly RejectionResponse[] };
-  '/api/metrics': { readonly metrics: readonly (Listed & { readonly name: string })[] };
-  '/api/analytics': { readonly types: readonly (Listed & { readonly type: string })[] };
   '/api/metrics/series': SeriesResult;
   '/api/analytics/counts': CountsResult;
   '/api/analytics/funnel': FunnelResult;
