@@ -264,7 +264,7 @@ describe('a tail', () => {
     const tails = await Promise.all(Array.from({ length: 20 }, () => openTail()));
     const refused = await send(target.url + EVENTS, { headers: anna });
     expectError(refused, 503, 'queries_overloaded');
-    expect(refused.body.message).toContain('20 tails');
+    expect(refused.body.message).toContain('20 live tails');
     tails.push(await openTail(METRICS, berta));
     for (const tail of tails) tail.close();
     await untilOpen(0);
