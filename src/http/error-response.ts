@@ -4,6 +4,7 @@ import { type ErrorCode, Failure, type Quota } from '../errors.ts';
 import type { Ledger } from '../ingest/ledger.ts';
 import type { RateLimit } from '../ingest/rate-limit.ts';
 import type { KeptRejection, Rejections } from '../ingest/rejections.ts';
+import { ClientGone } from '../query/asker.ts';
 import type { Metrics } from './metrics.ts';
 import { commonHeaders } from './request-start.ts';
 import { targetOf } from './request-target.ts';
@@ -30,6 +31,9 @@ const CLOSES_CONNECTION: ReadonlySet<ErrorCode> = new Set(['payload_too_large', 
 
 /** Errors of one code on one route share a log line for this long, in milliseconds, where the status is 503. */
 const LOG_INTERVAL = 1_000;
+
+/** The status of a response that nobody reads, as nginx counts it. */
+const CLIENT_GONE = 499;
 
 /** What the error response depends on. */
 export interface ErrorResponseParts {
@@ -147,6 +151,10 @@ export function createErrorResponder(parts: ErrorResponseParts): ErrorResponder 
 
   return (error, failed) => {
     const { request, route, requestId, startedAt, recording, allowed } = failed;
+    if (error instanceof ClientGone) {
+      metrics.requests(request.method, route, CLIENT_GONE)((performance.now() - startedAt) / 1000);
+      return new Response(null, { status: CLIENT_GONE });
+    }
     let failure = failureOf(error);
     if (failure.code === 'unauthorized') failure = limited(failure, request);
     const { code } = failure;

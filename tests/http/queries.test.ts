@@ -125,25 +125,24 @@ describe('a metric over time', () => {
     expect(answer.headers.get('cache-control')).toBe('no-store');
     expect(answer.headers.get('x-request-id')).toMatch(/^[0-9a-f]+-[0-9a-z]+$/);
     const from = '2026-03-28T22:30:00Z';
+    const statistics = {
+      count: 5,
+      sum: 31,
+      avg: 6.2,
+      min: 1,
+      max: 16,
+      p50: 4,
+      p95: expect.closeTo(14.4, 12),
+      p99: expect.closeTo(15.68, 12),
+    };
     expect(answer.body).toEqual({
       name: 'load',
       from,
       to: '2026-03-30T22:00:00.000001Z',
       tz: 'UTC',
       percentiles: { method: 'percentile_cont', error: 0 },
-      buckets: [
-        {
-          start: from,
-          count: 5,
-          sum: 31,
-          avg: 6.2,
-          min: 1,
-          max: 16,
-          p50: 4,
-          p95: expect.closeTo(14.4, 12),
-          p99: expect.closeTo(15.68, 12),
-        },
-      ],
+      ...statistics,
+      buckets: [{ start: from, ...statistics }],
     });
   });
 
@@ -188,10 +187,10 @@ describe('a metric over time', () => {
       { data_string: '/', buckets: [{ start, count: 3, sum: 11 }] },
       { data_string: '/a', buckets: [{ start, count: 2, sum: 20, p50: 10 }] },
     ]);
-    expect(body.other).toEqual({ labels: 1, buckets: [{ start, ...ONE(100) }] });
+    expect(body.other).toEqual({ labels: 1, ...ONE(100), buckets: [{ start, ...ONE(100) }] });
     const all = await askAdmin(path, { name: 'load', ...range, group_by: 'data_string' });
     expect(all.body.groups).toHaveLength(3);
-    expect(all.body.other).toEqual({ labels: 0, buckets: [{ start, ...NOTHING }] });
+    expect(all.body.other).toEqual({ labels: 0, ...NOTHING, buckets: [{ start, ...NOTHING }] });
   });
 
   test('is of one label where one is named', async () => {

@@ -44,7 +44,7 @@ async function nextRecord(tail: EventStream) {
 }
 
 async function openTails(of = target): Promise<number> {
-  const { text } = await send(`${of.url}/metrics`);
+  const { text } = await send(`${of.url}/metrics`, { headers: await bearer({ role: 'admin' }) });
   return Number(/^rawlog_tails (\d+)$/m.exec(text)?.[1]);
 }
 
@@ -187,7 +187,7 @@ describe('a tail', () => {
   test('answers with the header fields of a stream that nobody keeps, and is counted when it opens', async () => {
     const before = await openTails();
     const count = async () =>
-      (await send(`${target.url}/metrics`)).text.match(
+      (await send(`${target.url}/metrics`, { headers: await bearer({ role: 'admin' }) })).text.match(
         /http_request_duration_seconds_count\{method="GET",route="\/api\/records\/analytics\/tail",status="200"\} (\d+)/,
       )?.[1];
     const answered = Number((await count()) ?? 0);

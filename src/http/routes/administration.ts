@@ -1,28 +1,37 @@
 import { statfsSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { type DocumentDecoration, Elysia } from 'elysia';
+import { Elysia } from 'elysia';
 import type { Logger } from 'pino';
 import { version } from '../../../package.json' with { type: 'json' };
-import type { Principal } from '../../auth/verifier.ts';
+import { type Principal, readsAll } from '../../auth/verifier.ts';
+import type { Config } from '../../config.ts';
 import { Failure } from '../../errors.ts';
 import type { CommitQueue, QueueBounds } from '../../ingest/commit-queue.ts';
 import type { Ledger } from '../../ingest/ledger.ts';
-import type { Rejections } from '../../ingest/rejections.ts';
 import { isUserId, MAX_USER_ID_LENGTH } from '../../records.ts';
+import type { OperatorStatus, UserStatus } from '../../responses.ts';
+import type { Erased } from '../../storage/erasure.ts';
 import { authenticate } from '../auth.ts';
-import { queryRoute } from '../openapi.ts';
+import { erasureRoute, statusRoute } from '../openapi.ts';
 import { documented, readQuery, USER_ID } from '../parameters.ts';
 import { targetOf } from '../request-target.ts';
 import { USER_ID_ISSUE } from '../validation.ts';
 import type { QueryParts } from './queries.ts';
 
+/** The limits that callers meet. */
+export type Limits = Pick<
+  Config,
+  'maxBodyBytes' | 'maxBatchItems' | 'maxResultBytes' | 'maxNamesPerUser' | 'rateLimit'
+>;
+
 /** What the routes of administration work with. */
 export interface AdministrationParts extends QueryParts {
   readonly ledger: Ledger;
-  readonly rejections: Pick<Rejections, 'forgetUser'>;
+  /** Erases a user; resolves once no query returns the user's rows. */
+  readonly erase: (userId: string) => Promise<Erased>;
   readonly queue: Pick<CommitQueue, 'depth'>;
-  readonly maxQueueRows: number;
-  readonly maxQueueBytes: number;
+  readonly queueBounds: QueueBounds;
+  readonly limits: Limits;
   readonly databasePath: string;
   readonly log: Logger;
 }
@@ -35,25 +44,22 @@ interface Erasure {
   readonly requestId: string;
 }
 
-type Documented = NonNullable<DocumentDecoration['parameters']>;
-
 const ERASED_USER_ID = { ...USER_ID, description: 'The ID, percent-encoded once.', required: true } as const;
 
 /** The routes for operators: status, and the erasure of a user. */
 export function administration(parts: AdministrationParts) {
-  const { verify, queries, rejections, log } = parts;
+  const { verify, erase, log } = parts;
 
   async function authenticateAdmin(request: Request): Promise<Principal> {
     const principal = await authenticate(request.headers, verify);
-    if (!principal.isAdmin) throw new Failure('forbidden');
+    if (principal.role !== 'admin') throw new Failure('forbidden');
     return principal;
   }
 
   async function eraseUser(user_id: string, { principal, request, server, requestId }: Erasure) {
     // it may take longer than a connection may be silent
     server?.timeout(request, 0);
-    const deleted = await queries.maintain('erase', user_id);
-    rejections.forgetUser(user_id);
+    const deleted = await erase(user_id);
     log.warn({ request_id: requestId, admin: principal.userId, ...deleted }, 'a user was erased');
     return { user_id, deleted };
   }
@@ -63,17 +69,12 @@ export function administration(parts: AdministrationParts) {
     .get(
       '/api/status',
       async ({ request }) => {
-        await authenticate(request.headers, verify);
+        const principal = await authenticate(request.headers, verify);
         readQuery(request, {});
-        return status(parts);
+        return readsAll(principal) ? operatorStatus(parts) : userStatus(parts);
       },
       {
-        detail: queryRoute(
-          'How the log is',
-          'The ledger of every item since the database was made, storage, queue, durability and version.',
-          [],
-          EXAMPLE_STATUS,
-        ),
+        detail: statusRoute(),
       },
     )
     .delete(
@@ -84,7 +85,7 @@ export function administration(parts: AdministrationParts) {
         return eraseUser(userIdInPath(request), { principal, request, server, requestId });
       },
       {
-        detail: eraseRoute('Erase a user', [
+        detail: erasureRoute('Erase a user', ERASURE, [
           {
             name: 'user_id',
             in: 'path',
@@ -102,24 +103,17 @@ export function administration(parts: AdministrationParts) {
         return eraseUser(userIdInQuery(request), { principal, request, server, requestId });
       },
       {
-        detail: eraseRoute(
+        detail: erasureRoute(
           'Erase a user whose ID no path can carry',
+          `For IDs such as \`.\` and \`..\`, which clients and proxies take for path segments. ${ERASURE}`,
           documented({ user_id: ERASED_USER_ID }),
-          'For IDs such as `.` and `..`, which clients and proxies take for path segments. ',
         ),
       },
     );
 }
 
-const eraseRoute = (summary: string, parameters: Documented, description = '') => ({
-  ...queryRoute(
-    summary,
-    `${description}For tokens with the role \`admin\`: removes every row of the user, what aggregates have of them, answers that are remembered under their keys, and rejections. Freed space is overwritten, the write-ahead log emptied.`,
-    parameters,
-    { user_id: 'user-42', deleted: { metrics: 12, analytics: 3 } },
-  ),
-  tags: ['Administration'],
-});
+const ERASURE =
+  "For admins: erases every row of the user that was received before, aggregates, the user's cached responses and rejections. Rows recorded later stay. The bytes are overwritten in every file.";
 
 /**
  * Returns the user ID in the path, percent-decoded exactly once.
@@ -161,30 +155,38 @@ function userIdInQuery(request: Request): string {
   throw new Failure('validation_failed', { faults: [{ loc: ['query', 'user_id'], msg, type: 'value_error' }] });
 }
 
-const EXAMPLE_STATUS = {
-  version: '0.1.0',
-  uptime_seconds: 86400,
-  ledger: { received: 12, stored: 10, duplicates: 1, rejected: { validation_failed: 1 } },
-  storage: { database_bytes: 16384, wal_bytes: 4152, free_bytes: 50000000000 },
-  queue: { rows: 0, bytes: 0, max_rows: 12000, max_bytes: 67108864 },
-  durability: { journal: 'wal', acknowledged: 'after fsync' },
-};
+/** What every caller may know. */
+function userStatus({ limits }: AdministrationParts): UserStatus {
+  return {
+    version,
+    durability: { journal: 'wal', acknowledged: 'after fsync' },
+    limits: {
+      max_body_bytes: limits.maxBodyBytes,
+      max_batch_items: limits.maxBatchItems,
+      max_result_bytes: limits.maxResultBytes,
+      max_names_per_user: limits.maxNamesPerUser,
+      rate_limit: limits.rateLimit ? { rows: limits.rateLimit.amount, seconds: limits.rateLimit.window } : null,
+    },
+  };
+}
 
-/** How the log is. */
-export type Status = ReturnType<typeof status>;
-
-/** How the log is, at this moment. */
-function status({ ledger, queue, maxQueueRows, maxQueueBytes, databasePath }: AdministrationParts) {
+/** What operators may know beside that. Figures of the query worker are null while it is busy or does not run. */
+async function operatorStatus(parts: AdministrationParts): Promise<OperatorStatus> {
+  const { ledger, queue, queueBounds, databasePath, queries } = parts;
   const size = (path: string) => statSync(path, { throwIfNoEntry: false })?.size ?? 0;
   const { bavail, bsize } = statfsSync(dirname(databasePath));
   const { rows, bytes }: QueueBounds = queue.depth();
+  const { state, restarts } = queries.health();
+  const [lag, pending] = await Promise.all([queries.lag(), queries.pendingErasures()]);
   return {
-    version,
+    ...userStatus(parts),
     uptime_seconds: Math.floor(process.uptime()),
     ledger: ledger.counts(),
     // by stat, which opens nothing: closing the file would drop SQLite's locks
     storage: { database_bytes: size(databasePath), wal_bytes: size(`${databasePath}-wal`), free_bytes: bavail * bsize },
-    queue: { rows, bytes, max_rows: maxQueueRows, max_bytes: maxQueueBytes },
-    durability: { journal: 'wal', acknowledged: 'after fsync' },
+    queue: { rows, bytes, max_rows: queueBounds.rows, max_bytes: queueBounds.bytes },
+    columns: { lag_rows: lag?.rows ?? null, lag_seconds: lag?.seconds ?? null },
+    query_worker: { state, restarts },
+    erasures: { pending: pending ?? null },
   };
 }
