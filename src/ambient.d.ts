@@ -14,3 +14,9 @@ interface JSON {
   /** A value that JSON.stringify writes as the given text. */
   rawJSON(text: string): object;
 }
+
+// Math.sumPrecise (https://tc39.es/proposal-math-sum/), which the runtime has.
+interface Math {
+  /** The exact sum of numbers, rounded once. */
+  sumPrecise(numbers: Iterable<number>): number;
+}

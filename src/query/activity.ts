@@ -1,18 +1,21 @@
-import type { Kind } from '../records.ts';
-import { type ColumnStore, extentOfAll, type Series } from '../storage/columns/column-store.ts';
+import type { Activity as ActivityResult } from '../responses.ts';
+import { type ColumnStore, type Extent, extentOfAll } from '../storage/columns/column-store.ts';
+import type { Budget } from './budget.ts';
 import { startsOf } from './calendar.ts';
 import {
   type Bucketing,
-  type Budget,
   bucketOf,
   edgesOf,
-  extentOf,
+  extentsOf,
   type Range,
   type RangeQuery,
   rangeOf,
   resolveRange,
+  type SeriesExtent,
   userOf,
 } from './selection.ts';
+import type { Streamed } from './serialize.ts';
+import { TopList } from './top-list.ts';
 
 /** How much was recorded, of whatever name. */
 export interface ActivityQuery extends RangeQuery, Bucketing {
@@ -26,92 +29,140 @@ export interface Activity {
   readonly counts: readonly number[];
 }
 
-/** Rows of both kinds over time. */
-export interface ActivityResult {
-  /** The range, RFC 3339; null where no row could give it. */
-  readonly from: string | null;
-  readonly to: string | null;
-  readonly tz: string;
-  /** When each bucket begins, RFC 3339: all `counts` go by it. */
-  readonly starts: readonly string[];
-  readonly metrics: Activity & {
-    readonly names: readonly ({ readonly name: string } & Activity)[];
-    /** All names beside those in `names`, together. */
-    readonly other: { readonly names: number } & Activity;
-  };
-  readonly analytics: Activity & {
-    readonly types: readonly ({ readonly type: string } & Activity)[];
-    /** All types beside those in `types`, together. */
-    readonly other: { readonly types: number } & Activity;
-  };
-}
+/** The shortest that the count of a bucket can be in the result, with its comma. */
+const COUNT_BYTES = 2;
+/** The shortest that the start of a bucket can be. */
+const START_BYTES = '"2026-01-01T00:00:00Z",'.length;
 
 /**
- * Engine how many rows of either kind there are, in total and by name. Names come by their count, the most
+ * Returns how many rows of either kind there are, in total and by name. Names come by their count, the most
  * frequent first, and of equally frequent ones in the order of their UTF-16 code units; those without a row
  * in the range are left out.
+ *
+ * There may be hundreds of thousands of names. So the rows of each are counted first, and only the most
+ * frequent names get counts by bucket; those of the others are added to a common array.
  */
-export function activity(store: ColumnStore, question: ActivityQuery, budget: Budget): ActivityResult {
+export function activity(store: ColumnStore, question: ActivityQuery, budget: Budget): Streamed<ActivityResult> {
   const user = userOf(store, question);
-  const seriesOf = (kind: Kind) => (user === undefined ? [] : store.seriesOf(kind));
+  const all = { metric: extentsOf(store, 'metric', user), analytics: extentsOf(store, 'analytics', user) };
   const range = resolveRange(question, () =>
-    extentOfAll(
-      [...seriesOf('metric'), ...seriesOf('analytics')].map((series) => {
-        budget(0);
-        return extentOf(store, series, user ?? -1, budget);
-      }),
-    ),
+    extentOfAll([...all.metric, ...all.analytics].map(({ extent }) => extent)),
   );
   const edges = edgesOf(range, question);
-  const ofKind = (kind: Kind) => {
-    const ranking = new Ranking(question.top, Math.max(0, edges.length - 1));
-    for (const series of seriesOf(kind)) {
-      budget(0);
-      ranking.add(series.name, countRows(store, series, user ?? -1, range, edges, budget));
-    }
-    return ranking.result();
-  };
-  const [metrics, analytics] = [ofKind('metric'), ofKind('analytics')];
+  const buckets = Math.max(0, edges.length - 1);
+  budget.checkResult(buckets * START_BYTES);
+  const scope: Scope = { store, user: user ?? -1, range, edges, budget };
+  const ranked = { metric: rank(all.metric, question.top, scope), analytics: rank(all.analytics, question.top, scope) };
+  // for each kind: its top, all, and the others
+  const lists = ranked.metric.top.length + ranked.analytics.top.length + 4;
+  budget.checkResult(buckets * (START_BYTES + lists * COUNT_BYTES));
+  budget.reserve(4 * buckets * lists);
+  const [metrics, analytics] = [spread(ranked.metric, scope), spread(ranked.analytics, scope)];
   return {
     ...rangeOf(range, question, question.zone),
     starts: startsOf(edges, question.zone),
     metrics: {
       ...metrics.all,
-      names: metrics.named.map(({ name, counts }) => ({ name, ...summed(counts) })),
-      other: { names: metrics.others, ...metrics.other },
+      names: metrics.named,
+      other: { names: ranked.metric.others.length, ...metrics.other },
     },
     analytics: {
       ...analytics.all,
-      types: analytics.named.map(({ name, counts }) => ({ type: name, ...summed(counts) })),
-      other: { types: analytics.others, ...analytics.other },
+      types: analytics.named.map(({ name, ...counts }) => ({ type: name, ...counts })),
+      other: { types: ranked.analytics.others.length, ...analytics.other },
     },
   };
 }
 
+/** What counting needs. */
+interface Scope {
+  readonly store: ColumnStore;
+  /** The number of the user whose rows count; -1: all. */
+  readonly user: number;
+  readonly range: Pick<Range, 'from' | 'to'>;
+  readonly edges: Float64Array;
+  readonly budget: Budget;
+}
+
+/** The series with rows in the range: the most frequent ones in their order, and the others. */
+interface Ranking {
+  readonly top: readonly SeriesExtent[];
+  readonly others: readonly SeriesExtent[];
+}
+
+function rank(all: readonly SeriesExtent[], top: number, scope: Scope): Ranking {
+  const counts = new Map<SeriesExtent, number>();
+  const best = new TopList<SeriesExtent>(
+    top,
+    (a, b) => (counts.get(b) as number) - (counts.get(a) as number) || (a.series.name < b.series.name ? -1 : 1),
+  );
+  // the range as one bucket; an empty range has none
+  const { from, to } = scope.range;
+  const inRange = { ...scope, edges: Float64Array.of(from, to) };
+  const count = new Uint32Array(1);
+  for (const [i, one] of all.entries()) {
+    if (i % 1024 === 0) scope.budget.check();
+    addRows(one, inRange, count.fill(0));
+    const rows = count[0] as number;
+    if (rows === 0) continue;
+    counts.set(one, rows);
+    best.add(one);
+  }
+  const named = best.sorted();
+  const isNamed = new Set(named);
+  return { top: named, others: [...counts.keys()].filter((one) => !isNamed.has(one)) };
+}
+
+/** The rows by bucket of all series of a kind: of each at the top, of the others together, and of all. */
+function spread({ top, others }: Ranking, scope: Scope) {
+  const newCounts = () => new Uint32Array(Math.max(0, scope.edges.length - 1));
+  const named = top.map((one) => {
+    const counts = newCounts();
+    addRows(one, scope, counts);
+    return { name: one.series.name, ...summed(counts) };
+  });
+  const other = newCounts();
+  for (const [i, one] of others.entries()) {
+    if (i % 1024 === 0) scope.budget.check();
+    addRows(one, scope, other);
+  }
+  const all = other.slice();
+  for (const { counts } of named) for (let i = 0; i < all.length; i++) (all[i] as number) += counts[i] as number;
+  return { all: summed(all), named, other: summed(other) };
+}
+
 /**
- * Counts the rows of a series by bucket. A chunk that lies in one bucket, and of which every row counts, is
- * not read.
- *
- * @param user whose rows count; -1: all
+ * Adds the rows of a series to the counts of their buckets. Whatever lies in one bucket as a whole, the series
+ * or a chunk, is not read.
  */
-function countRows(
-  store: ColumnStore,
-  series: Series,
-  user: number,
-  { from, to }: Range,
-  edges: Float64Array,
-  budget: Budget,
-): Float64Array {
-  const counts = new Float64Array(Math.max(0, edges.length - 1));
-  if (to <= from) return counts;
-  for (const { rows, minTime, maxTime, read, readTimes } of store.outlines(series, from, to)) {
-    let bucket = bucketOf(edges, Math.max(minTime, from), 0);
-    if (user < 0 && minTime >= from && maxTime < Math.min(to, edges[bucket + 1] as number)) {
-      (counts[bucket] as number) += rows;
+function addRows(
+  { series, extent }: SeriesExtent,
+  { store, user, range, edges, budget }: Scope,
+  counts: Uint32Array,
+): void {
+  const from = Math.max(range.from, extent.minTime);
+  const to = Math.min(range.to, extent.maxTime + 1);
+  if (to <= from) return;
+  /** The bucket in which a whole extent lies; -1: there is none, or the range cuts it. */
+  const bucketOfAll = ({ minTime, maxTime }: Extent): number => {
+    if (minTime < from || maxTime >= to) return -1;
+    const bucket = bucketOf(edges, minTime, 0);
+    return maxTime < (edges[bucket + 1] as number) ? bucket : -1;
+  };
+  const only = bucketOfAll(extent);
+  if (only >= 0) {
+    (counts[only] as number) += extent.rows;
+    return;
+  }
+  for (const outline of store.outlines(series, from, to)) {
+    const whole = user < 0 ? bucketOfAll(outline) : -1;
+    if (whole >= 0) {
+      (counts[whole] as number) += outline.rows;
       continue;
     }
-    budget(rows);
-    const { times, users } = user < 0 ? { times: readTimes(), users: undefined } : read();
+    budget.check();
+    const { times, users } = user < 0 ? { times: outline.readTimes(), users: undefined } : outline.read();
+    let bucket = 0;
     for (let i = 0; i < times.length; i++) {
       const time = times[i] as number;
       if (time < from || time >= to || (users && users[i] !== user)) continue;
@@ -119,62 +170,10 @@ function countRows(
       (counts[bucket] as number)++;
     }
   }
-  return counts;
 }
 
-interface Ranked {
-  readonly name: string;
-  readonly count: number;
-  readonly counts: Float64Array;
-}
-
-/** The most frequent names, and the others together: these are added up as they come, there may be very many. */
-class Ranking {
-  readonly #top: number;
-  readonly #named: Ranked[] = [];
-  readonly #other: Float64Array;
-  #others = 0;
-
-  constructor(top: number, buckets: number) {
-    this.#top = top;
-    this.#other = new Float64Array(buckets);
-  }
-
-  add(name: string, counts: Float64Array): void {
-    const count = total(counts);
-    if (count === 0) return;
-    this.#named.push({ name, count, counts });
-    // not at each name, which would sort as often as there are names
-    if (this.#named.length >= 2 * this.#top + 64) this.#cut();
-  }
-
-  /** Sorts the names, and adds those behind the top to the others. */
-  #cut(): void {
-    this.#named.sort((a, b) => b.count - a.count || (a.name < b.name ? -1 : 1));
-    for (const { counts } of this.#named.splice(this.#top)) {
-      this.#others++;
-      addTo(this.#other, counts);
-    }
-  }
-
-  result() {
-    this.#cut();
-    const all = this.#other.slice();
-    for (const { counts } of this.#named) addTo(all, counts);
-    return { all: summed(all), named: this.#named, others: this.#others, other: summed(this.#other) };
-  }
-}
-
-function addTo(sum: Float64Array, counts: Float64Array): void {
-  for (let i = 0; i < sum.length; i++) (sum[i] as number) += counts[i] as number;
-}
-
-function total(counts: Float64Array): number {
-  let sum = 0;
-  for (let i = 0; i < counts.length; i++) sum += counts[i] as number;
-  return sum;
-}
-
-function summed(counts: Float64Array): Activity {
-  return { count: total(counts), counts: Array.from(counts) };
+function summed(counts: Uint32Array) {
+  let count = 0;
+  for (let i = 0; i < counts.length; i++) count += counts[i] as number;
+  return { count, counts };
 }

@@ -1,121 +1,106 @@
+import type { Counts as CountsResult } from '../responses.ts';
 import type { ColumnStore } from '../storage/columns/column-store.ts';
+import type { Budget } from './budget.ts';
 import { startsOf } from './calendar.ts';
-import { arrange, type BucketQuery, type Budget, bucketOf, rangeOf, TooLarge } from './selection.ts';
+import { DistinctUsers, type UniqueUsers } from './distinct-users.ts';
+import { type Arrangement, arrange, type BucketQuery, rangeOf } from './selection.ts';
+import type { Streamed } from './serialize.ts';
 
-/** The largest table of marks: 256 MB. */
-const MAX_MARKS = 2 ** 31;
+/** The shortest that a bucket can be in the result. */
+const BUCKET_BYTES = JSON.stringify({ start: '2026-01-01T00:00:00Z', count: 1, unique_users: 1 }).length;
 
-/** How often something happened, and to how many users: exact. */
-export interface Counts {
-  readonly count: number;
-  readonly unique_users: number;
-}
+/** Returns how often events of a type happened over time, and how many users they have. */
+export function counts(store: ColumnStore, question: BucketQuery, budget: Budget): Streamed<CountsResult> {
+  const arrangement = arrange(store, 'analytics', question, BUCKET_BYTES, budget);
+  const { buckets, groups, lanes } = arrangement;
+  const { rows, unique } = tally(arrangement, budget);
 
-/** Events of a type over time. */
-export interface CountsResult extends Counts {
-  readonly type: string;
-  /** The range, RFC 3339; null where no row could give it. */
-  readonly from: string | null;
-  readonly to: string | null;
-  readonly tz: string;
-  readonly buckets: readonly (Counts & { start: string })[];
-  /** By label, the most frequent first. */
-  readonly groups?: readonly (Counts & { data_index: string; buckets: readonly (Counts & { start: string })[] })[];
-  /** All labels beside those in `groups`, together. */
-  readonly other?: Counts & { labels: number; buckets: readonly (Counts & { start: string })[] };
-}
-
-/** Engine for an event type over time. Users are counted by a mark for each bucket, group and user. */
-export function counts(store: ColumnStore, question: BucketQuery, budget: Budget): CountsResult {
-  const selection = arrange(store, 'analytics', question, budget);
-  const { from, to, user, edges, buckets, groups, label } = selection;
-  const lanes = groups.labels.length + 1;
-
-  const tally = new Tally(lanes * buckets, store.userLimit);
-  for (const { times, users, labels } of selection.chunks()) {
-    let bucket = 0;
-    for (let i = 0; i < times.length; i++) {
-      const time = times[i] as number;
-      const who = users[i] as number;
-      if (time < from || time >= to || (user >= 0 && who !== user)) continue;
-      if (label >= 0 && labels[i] !== label) continue;
-      bucket = bucketOf(edges, time, bucket);
-      tally.add((groups.groupOf[labels[i] as number] as number) * buckets + bucket, who);
+  /** Rows of several slots: so many, from one on, each so far from the one before. */
+  const sum = (first: number, step: number, slots: number) => {
+    let total = 0;
+    for (let i = 0, slot = first; i < slots; i++, slot += step) total += rows[slot] as number;
+    return total;
+  };
+  const starts = startsOf(arrangement.edges, question.zone);
+  function* bucketsOf(lane: number) {
+    for (let bucket = 0; bucket < buckets; bucket++) {
+      const slot = lane * buckets + bucket;
+      const unique_users = unique.bySlot[slot] as number;
+      yield { start: starts[bucket] as string, count: rows[slot] as number, unique_users };
     }
   }
-
-  const starts = startsOf(edges, question.zone);
-  const bucketsOf = (group: number) =>
-    starts.map((start, bucket) => ({ start, ...tally.of(group * buckets + bucket) }));
-  const answer = {
+  function* allBuckets() {
+    for (let bucket = 0; bucket < buckets; bucket++) {
+      const unique_users = unique.byBucket[bucket] as number;
+      yield { start: starts[bucket] as string, count: sum(bucket, buckets, lanes), unique_users };
+    }
+  }
+  const totalOf = (lane: number) => ({
+    count: sum(lane * buckets, 1, buckets),
+    unique_users: unique.byLane[lane] as number,
+  });
+  const result = {
     type: question.name,
-    ...rangeOf(selection, question, question.zone),
-    ...tally.together(0, 1, lanes * buckets),
+    ...rangeOf(arrangement, question, question.zone),
+    count: sum(0, 1, lanes * buckets),
+    unique_users: unique.all,
+    buckets: allBuckets(),
   };
-  if (question.top === undefined) return { ...answer, buckets: bucketsOf(0) };
-  return {
-    ...answer,
-    buckets: starts.map((start, bucket) => ({ start, ...tally.together(bucket, buckets, lanes) })),
-    groups: groups.labels.map((number, group) => ({
-      data_index: store.labelText(number),
-      ...tally.together(group * buckets, 1, buckets),
-      buckets: bucketsOf(group),
-    })),
-    other: {
-      labels: groups.others,
-      ...tally.together(groups.labels.length * buckets, 1, buckets),
-      buckets: bucketsOf(groups.labels.length),
-    },
-  };
-}
-
-/** Counts events and, by one bit for each slot and user, users. */
-class Tally {
-  readonly #counts: Float64Array;
-  readonly #unique: Uint32Array;
-  readonly #marks: Uint32Array;
-  readonly #wordsOfSlot: number;
-
-  constructor(slots: number, userLimit: number) {
-    if (slots * userLimit > MAX_MARKS) throw new TooLarge('too many buckets, groups and users');
-    this.#wordsOfSlot = (userLimit >>> 5) + 1;
-    this.#counts = new Float64Array(slots);
-    this.#unique = new Uint32Array(slots);
-    this.#marks = new Uint32Array(slots * this.#wordsOfSlot);
-  }
-
-  add(slot: number, user: number): void {
-    (this.#counts[slot] as number)++;
-    const word = slot * this.#wordsOfSlot + (user >>> 5);
-    const bit = 1 << (user & 31);
-    const marks = this.#marks[word] as number;
-    if ((marks & bit) !== 0) return;
-    this.#marks[word] = marks | bit;
-    (this.#unique[slot] as number)++;
-  }
-
-  of(slot: number): Counts {
-    return { count: this.#counts[slot] as number, unique_users: this.#unique[slot] as number };
-  }
-
-  /** Several slots as one: so many, from one on, each so far from the one before. */
-  together(first: number, step: number, slots: number): Counts {
-    if (slots === 1) return this.of(first);
-    const words = this.#wordsOfSlot;
-    const marks = new Uint32Array(words);
-    let count = 0;
-    for (let i = 0, slot = first; i < slots; i++, slot += step) {
-      count += this.#counts[slot] as number;
-      for (let word = 0; word < words; word++)
-        marks[word] = (marks[word] as number) | (this.#marks[slot * words + word] as number);
+  if (question.top === undefined) return result;
+  function* groupsOf() {
+    for (const [lane, data_index] of groups.texts.entries()) {
+      yield { data_index, ...totalOf(lane), buckets: bucketsOf(lane) };
     }
-    return { count, unique_users: marks.reduce((sum, word) => sum + bitsOf(word), 0) };
+  }
+  const other = { labels: groups.others, ...totalOf(lanes - 1), buckets: bucketsOf(lanes - 1) };
+  return { ...result, groups: groupsOf(), other };
+}
+
+/** The rows of each slot, and the different users. */
+interface Tally {
+  readonly rows: Float64Array;
+  readonly unique: UniqueUsers;
+}
+
+/**
+ * Counts rows and users of an arrangement.
+ *
+ * @param capacity how many pairs of slot and user may be in memory. Where there are more, the users are
+ *   counted in two parts, each with a pass over the chunks, then in four, and so on
+ */
+export function tally(arrangement: Arrangement, budget: Budget, capacity?: number): Tally {
+  const { lanes, buckets } = arrangement;
+  budget.reserve(8 * lanes * buckets);
+  const rows = new Float64Array(lanes * buckets);
+  const distinct = new DistinctUsers(lanes, buckets, budget, capacity);
+  for (let parts = 1; ; parts *= 2) {
+    let part = 0;
+    while (part < parts && addPart(arrangement, part, parts, rows, distinct)) part++;
+    if (part === parts) return { rows, unique: distinct.unique };
+    rows.fill(0);
+    distinct.clear();
   }
 }
 
-/** How many bits of a 32-bit word are set: bits are added up in pairs, then in fours, then in bytes. */
-function bitsOf(word: number): number {
-  const pairs = word - ((word >>> 1) & 0x55555555);
-  const fours = (pairs & 0x33333333) + ((pairs >>> 2) & 0x33333333);
-  return Math.imul((fours + (fours >>> 4)) & 0x0f0f0f0f, 0x01010101) >>> 24;
+/** Adds the rows of one of several parts of the users. Returns whether there was room for all. */
+function addPart(
+  { chunks, slotsOf }: Arrangement,
+  part: number,
+  parts: number,
+  rows: Float64Array,
+  distinct: DistinctUsers,
+): boolean {
+  for (const chunk of chunks()) {
+    const { users } = chunk;
+    const slots = slotsOf(chunk);
+    for (let i = 0; i < slots.length; i++) {
+      const slot = slots[i] as number;
+      const user = users[i] as number;
+      if (slot < 0 || user % parts !== part) continue;
+      if (!distinct.add(slot, user)) return false;
+      (rows[slot] as number)++;
+    }
+  }
+  distinct.endPart();
+  return true;
 }

@@ -1,5 +1,10 @@
+import type { Funnel as FunnelResult } from '../responses.ts';
 import type { ColumnStore } from '../storage/columns/column-store.ts';
-import { type Budget, type Query, rangeOf, select } from './selection.ts';
+import type { Budget } from './budget.ts';
+import { newPairs, type Pairs, sortByUser } from './distinct-users.ts';
+import { NumberIndex } from './number-index.ts';
+import { nthSmallest } from './percentiles.ts';
+import { type Query, rangeOf, type Selection, select } from './selection.ts';
 
 /** Who gets through an order of steps. */
 export interface FunnelQuery extends Query {
@@ -9,74 +14,24 @@ export interface FunnelQuery extends Query {
   readonly within: number;
 }
 
-/** Users at one step. */
-export interface FunnelStep {
-  readonly step: string;
-  /** How many got there, through all steps before. */
-  readonly users: number;
-  /** The part of the first step's users; null where there are none. */
-  readonly conversion: number | null;
-  /** The part of the users at the step before; null where there are none. */
-  readonly conversion_from_previous: number | null;
-  /** The median time from the step before, in seconds; null at the first step, and where nobody got. */
-  readonly median_seconds: number | null;
-}
-
-/** A funnel. */
-export interface FunnelResult {
-  readonly type: string;
-  /** The range, RFC 3339, in UTC; null where no row could give it. */
-  readonly from: string | null;
-  readonly to: string | null;
-  readonly tz: string;
-  readonly within_seconds: number;
-  readonly steps: readonly FunnelStep[];
-}
-
 /**
- * Engine for an order of steps. A user's way begins at an event of the first step; each further step is
- * the earliest later event of that step, not after the way's beginning by more than `within`. Of a user's
- * ways the one counts that gets furthest, and of equals the first. Of events at the same microsecond the
- * one that was stored first is the earlier.
+ * Returns how many users get through an order of steps. A user's way begins at an event of the first step;
+ * each further step is the earliest later event of that step, not after the way's beginning by more than
+ * `within`. Of a user's ways the one counts that gets furthest, and of equals the first. Of events at the same
+ * microsecond the one that was stored first is the earlier.
  */
 export function funnel(store: ColumnStore, question: FunnelQuery, budget: Budget): FunnelResult {
   const { steps, within } = question;
   const selection = select(store, 'analytics', question, budget);
-  const { from, to, user, series } = selection;
-  const stepsOf = new Map<number, number[]>();
-  steps.forEach((text, step) => {
-    const label = series && store.label(series, text);
-    if (label !== undefined) stepsOf.set(label, [...(stepsOf.get(label) ?? []), step]);
-  });
-  const wanted = new Uint8Array(store.labelLimit);
-  for (const label of stepsOf.keys()) wanted[label] = 1;
-
-  const who: number[] = [];
-  const when: number[] = [];
-  const what: number[] = [];
-  for (const { times, users, labels } of selection.chunks()) {
-    for (let i = 0; i < times.length; i++) {
-      if (wanted[labels[i] as number] === 0) continue;
-      const time = times[i] as number;
-      if (time < from || time >= to || (user >= 0 && users[i] !== user)) continue;
-      who.push(users[i] as number);
-      when.push(time);
-      what.push(labels[i] as number);
-    }
-  }
+  const { series } = selection;
+  // 0, which no label has, where the series lacks it
+  const path = steps.map((step) => (series && store.label(series, step)) ?? 0);
+  const events = eventsOf(selection, path, budget);
 
   const reached = new Array<number>(steps.length).fill(0);
   const gaps: number[][] = steps.map(() => []);
-  for (const events of byUser(who, store.userLimit)) {
-    // stable: what was stored first stays first
-    events.sort((a, b) => (when[a] as number) - (when[b] as number));
-    const way = furthestWay(
-      events,
-      when,
-      (event) => stepsOf.get(what[event] as number) ?? [],
-      steps.length,
-      within * 1e6,
-    );
+  for (const own of byUser(events, budget)) {
+    const way = furthestWay(own, events, path, within * 1e6, budget);
     way.forEach((time, step) => {
       (reached[step] as number)++;
       if (step > 0) gaps[step]?.push((time - (way[step - 1] as number)) / 1e6);
@@ -96,50 +51,119 @@ export function funnel(store: ColumnStore, question: FunnelQuery, budget: Budget
         users,
         conversion: first === 0 ? null : users / first,
         conversion_from_previous: before === 0 ? null : users / before,
-        median_seconds: median(gaps[i] as number[]),
+        median_seconds: median(gaps[i] as number[], budget),
       };
     }),
   };
 }
 
-/** The positions of events, user by user, in the order in which they were given. */
-function* byUser(who: readonly number[], userLimit: number): Generator<number[]> {
-  const starts = new Uint32Array(userLimit + 1);
-  for (const user of who) (starts[user + 1] as number)++;
-  for (let user = 0; user < userLimit; user++) (starts[user + 1] as number) += starts[user] as number;
-  const events = new Uint32Array(who.length);
-  const next = starts.slice();
-  who.forEach((user, event) => {
-    events[(next[user] as number)++] = event;
-  });
-  for (let user = 0; user < userLimit; user++) {
-    const start = starts[user] as number;
-    const end = starts[user + 1] as number;
-    if (end > start) yield Array.from(events.subarray(start, end));
+/** Events of a funnel's steps, in the order of their commits. */
+interface Events {
+  /** The users, each with the place of the event in the other arrays. */
+  readonly pairs: Pairs;
+  readonly times: Float64Array;
+  readonly labels: Uint32Array;
+}
+
+/**
+ * Working memory per event: user and place, as much again to sort by, time and label; then the places of a
+ * label among the events of one user, and the time between two steps.
+ */
+const BYTES_PER_EVENT = 2 * 8 + 8 + 4 + 8 + 8;
+
+/** Reads the events whose label is on a path: first how many there are, so that no array has to grow. */
+function eventsOf({ from, to, user, chunks }: Selection, path: readonly number[], budget: Budget): Events {
+  const wanted = new NumberIndex(budget);
+  for (const label of path) wanted.add(label);
+  const isWanted = (time: number, who: number, label: number) =>
+    wanted.find(label) >= 0 && time >= from && time < to && (user < 0 || who === user);
+  let count = 0;
+  for (const { times, users, labels } of chunks()) {
+    for (let i = 0; i < times.length; i++) {
+      if (isWanted(times[i] as number, users[i] as number, labels[i] as number)) count++;
+    }
   }
+  budget.reserve(BYTES_PER_EVENT * count);
+  const events = { pairs: newPairs(count), times: new Float64Array(count), labels: new Uint32Array(count) };
+  let place = 0;
+  for (const { times, users, labels } of chunks()) {
+    for (let i = 0; i < times.length; i++) {
+      if (!isWanted(times[i] as number, users[i] as number, labels[i] as number)) continue;
+      events.pairs.users[place] = users[i] as number;
+      events.pairs.others[place] = place;
+      events.times[place] = times[i] as number;
+      events.labels[place++] = labels[i] as number;
+    }
+  }
+  return events;
+}
+
+/** The places of events, user by user, in the order of time. */
+function* byUser({ pairs, times }: Events, budget: Budget): Generator<Uint32Array> {
+  const size = times.length;
+  const [{ users, others }] = sortByUser(pairs, newPairs(size), size, budget);
+  for (let start = 0, end = 0, ended = 0; start < size; start = end) {
+    while (end < size && users[end] === users[start]) end++;
+    if (ended++ % 1024 === 0) budget.check();
+    const own = others.subarray(start, end);
+    sortByTime(own, times, budget);
+    yield own;
+  }
+}
+
+/**
+ * Sorts the places of events by time, stable: what was stored first stays first. Merges runs that are in order
+ * already, since events come nearly in the order of time.
+ */
+function sortByTime(places: Uint32Array, times: Float64Array, budget: Budget): void {
+  const endOfRun = (of: Uint32Array, start: number): number => {
+    let end = start + 1;
+    while (end < of.length && (times[of[end - 1] as number] as number) <= (times[of[end] as number] as number)) end++;
+    return end;
+  };
+  if (endOfRun(places, 0) >= places.length) return;
+  let from = places;
+  let to: Uint32Array = new Uint32Array(places.length);
+  for (let runs = 2; runs > 1; ) {
+    budget.check();
+    runs = 0;
+    for (let start = 0, end = 0; start < from.length; start = end, runs++) {
+      const middle = endOfRun(from, start);
+      end = middle < from.length ? endOfRun(from, middle) : middle;
+      for (let at = start, left = start, right = middle; at < end; at++) {
+        const takesLeft =
+          right === end ||
+          (left < middle && (times[from[left] as number] as number) <= (times[from[right] as number] as number));
+        to[at] = from[takesLeft ? left++ : right++] as number;
+      }
+    }
+    [from, to] = [to, from];
+  }
+  if (from !== places) places.set(from);
 }
 
 /** The times of the steps on the way of one user that gets furthest. */
 function furthestWay(
-  events: readonly number[],
-  when: readonly number[],
-  stepsOf: (event: number) => readonly number[],
-  steps: number,
+  own: Uint32Array,
+  { times, labels }: Events,
+  path: readonly number[],
   within: number,
+  budget: Budget,
 ): number[] {
-  // the places of each step among the user's events
-  const places: number[][] = Array.from({ length: steps }, () => []);
-  events.forEach((event, place) => {
-    for (const step of stepsOf(event)) places[step]?.push(place);
-  });
-  const timeAt = (place: number) => when[events[place] as number] as number;
+  // where each label is among the user's events
+  const byLabel = new Map<number, number[]>(path.map((label) => [label, []]));
+  for (let i = 0; i < own.length; i++) byLabel.get(labels[own[i] as number] as number)?.push(i);
+  const places = path.map((label) => byLabel.get(label) as number[]);
+  const timeAt = (place: number) => times[own[place] as number] as number;
   // behind which place of each step to look: ways that begin later cannot use earlier ones
-  const ahead = new Array<number>(steps).fill(0);
+  const ahead = new Array<number>(path.length).fill(0);
   let best: number[] = [];
+  let tried = 0;
   for (const start of places[0] ?? []) {
+    if (++tried % 4096 === 0) budget.check();
     const way = [timeAt(start)];
     let last = start;
-    for (let step = 1; step < steps; step++) {
+    for (let step = 1; step < path.length; step++) {
       const at = places[step] as number[];
       let i = ahead[step] as number;
       while (i < at.length && (at[i] as number) <= last) i++;
@@ -149,15 +173,19 @@ function furthestWay(
       way.push(timeAt(last));
     }
     if (way.length > best.length) best = way;
-    if (best.length === steps) break;
+    if (best.length === path.length) break;
   }
   return best;
 }
 
-function median(values: number[]): number | null {
+function median(values: readonly number[], { check }: Budget): number | null {
   if (values.length === 0) return null;
-  values.sort((a, b) => a - b);
-  const middle = values.length >> 1;
-  const high = values[middle] as number;
-  return values.length % 2 === 1 ? high : (high + (values[middle - 1] as number)) / 2;
+  const sorted = Float64Array.from(values);
+  const middle = sorted.length >> 1;
+  const high = nthSmallest(sorted, middle, check);
+  if (sorted.length % 2 === 1) return high;
+  // none before it is greater
+  let low = Number.NEGATIVE_INFINITY;
+  for (let i = 0; i < middle; i++) low = Math.max(low, sorted[i] as number);
+  return (low + high) / 2;
 }

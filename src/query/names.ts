@@ -1,34 +1,33 @@
+import { formatInZone } from '../formats/timestamp.ts';
 import type { Kind } from '../records.ts';
-import type { ColumnStore, Extent } from '../storage/columns/column-store.ts';
-import { formatInZone } from './calendar.ts';
-import { type Budget, select } from './selection.ts';
+import type { EventTypes, MetricNames } from '../responses.ts';
+import type { ColumnStore, Extent, Series } from '../storage/columns/column-store.ts';
+import type { Budget } from './budget.ts';
+import { extentsOf, userOf } from './selection.ts';
 
-/** A metric's name or an event's type, under the name that its routes have for it. */
-export type NameSummary = ({ readonly name: string } | { readonly type: string }) & {
-  readonly count: number;
-  /** When the first and the last of them happened, RFC 3339. */
-  readonly first_seen: string;
-  readonly last_seen: string;
-};
+type NameSummary = MetricNames['metrics'][number] | EventTypes['types'][number];
 
-/** Lists the names of a kind, the most frequent first. */
-export function names(store: ColumnStore, kind: Kind, user: string | undefined, budget: Budget): NameSummary[] {
-  const found: { name: string; extent: Extent }[] = [];
-  for (const one of store.seriesOf(kind)) {
-    const extent = user === undefined ? store.extent(one) : ownExtent(store, kind, one.name, user, budget);
-    if (!extent) continue;
-    found.push({ name: one.name, extent });
-  }
-  found.sort((a, b) => b.extent.rows - a.extent.rows || (a.name < b.name ? -1 : 1));
-  return found.map(({ name, extent }) => ({
-    ...(kind === 'metric' ? { name } : { type: name }),
+/** The shortest that a name can be in the result, without its own text. */
+const NAME_BYTES = '{"name":"","count":1,"first_seen":"2026-01-01T00:00:00Z","last_seen":"2026-01-01T00:00:00Z"},'
+  .length;
+
+/** Lists the names of a kind, the most frequent first. Looks only at series in which the user has rows. */
+export function names(store: ColumnStore, kind: Kind, user: string | undefined, budget: Budget): Iterable<NameSummary> {
+  const found = extentsOf(store, kind, userOf(store, { user }));
+  budget.checkResult(found.reduce((sum, { series }) => sum + NAME_BYTES + series.name.length, 0));
+  let compared = 0;
+  found.sort((a, b) => {
+    if (++compared % 4096 === 0) budget.check();
+    return b.extent.rows - a.extent.rows || (a.series.name < b.series.name ? -1 : 1);
+  });
+  return found.values().map((one) => summaryOf(kind, one));
+}
+
+function summaryOf(kind: Kind, { series, extent }: { series: Series; extent: Extent }): NameSummary {
+  return {
+    ...(kind === 'metric' ? { name: series.name } : { type: series.name }),
     count: extent.rows,
     first_seen: formatInZone(extent.minTime, 'UTC'),
     last_seen: formatInZone(extent.maxTime, 'UTC'),
-  }));
-}
-
-function ownExtent(store: ColumnStore, kind: Kind, name: string, user: string, budget: Budget) {
-  const selection = select(store, kind, { name, user, from: undefined, to: undefined }, budget);
-  return selection.extent;
+  };
 }

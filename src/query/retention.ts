@@ -1,6 +1,9 @@
+import type { Retention as RetentionResult } from '../responses.ts';
 import type { ColumnStore } from '../storage/columns/column-store.ts';
+import type { Budget } from './budget.ts';
 import { startsOf } from './calendar.ts';
-import { type Budget, bucketOf, edgesOf, type Query, rangeOf, select } from './selection.ts';
+import { grown, NumberIndex } from './number-index.ts';
+import { bucketOf, edgesOf, type Query, rangeOf, select } from './selection.ts';
 
 /** Who comes back after a step. */
 export interface RetentionQuery extends Query {
@@ -17,32 +20,11 @@ export interface RetentionQuery extends Query {
 /** Days at most: a user's are the bits of one number. */
 export const MAX_DAYS = 30;
 
-/** The users who took the step for the first time on one local day. */
-export interface Cohort {
-  /** When the day begins, RFC 3339. */
-  readonly start: string;
-  readonly users: number;
-  /** How many came back 1, 2, … days later; null for days that begin at or after the end of the range. */
-  readonly returned: readonly (number | null)[];
-}
-
-/** Cohorts by local day. */
-export interface RetentionResult {
-  readonly type: string;
-  readonly step: string;
-  /** null: any event of the type. */
-  readonly return_step: string | null;
-  /** The range, RFC 3339; null where no row could give it. */
-  readonly from: string | null;
-  readonly to: string | null;
-  readonly tz: string;
-  readonly days: number;
-  /** One for every local day of the range. */
-  readonly cohorts: readonly Cohort[];
-}
+/** Working memory per user of a cohort: the first time, as long again while it grows, the cohort and its days. */
+const BYTES_PER_USER = 2 * 8 + 4 + 4;
 
 /**
- * Engine who comes back. A user is in the cohort of the local day of the first event with `step` in the
+ * Returns who comes back. A user is in the cohort of the local day of the first event with `step` in the
  * range, and has come back n days later with an event on that day. Days are those of the local calendar,
  * also where they have 23 or 25 hours; a date that a change of the clocks leaves out is no day.
  */
@@ -57,39 +39,46 @@ export function retention(store: ColumnStore, question: RetentionQuery, budget: 
   const returns = returnStep === undefined ? -1 : labelOf(returnStep);
 
   // rows come only nearly in the order of time: who is in which cohort is known after all of them
-  const first = new Float64Array(store.userLimit).fill(Number.POSITIVE_INFINITY);
+  const people = new NumberIndex(budget);
+  let first = new Float64Array(64);
   for (const { times, users, labels } of selection.chunks()) {
     for (let i = 0; i < times.length; i++) {
       const time = times[i] as number;
       const who = users[i] as number;
       if (labels[i] !== begins || time < from || time >= to || (user >= 0 && who !== user)) continue;
-      if (time < (first[who] as number)) first[who] = time;
+      const known = people.size;
+      const index = people.add(who);
+      if (index === first.length) {
+        budget.reserve(BYTES_PER_USER * index);
+        first = grown(first, new Float64Array(2 * index));
+      }
+      first[index] = index === known ? time : Math.min(time, first[index] as number);
     }
   }
-  const cohortOf = Int32Array.from(first, (time) => (time < to ? bucketOf(edges, time, 0) : -1));
+  const cohortOf = Int32Array.from(first.subarray(0, people.size), (time) => bucketOf(edges, time, 0));
 
-  // bit n: was there n days after the first
-  const cameBack = new Uint32Array(store.userLimit);
+  // bit n: came back n days after the first
+  const cameBack = new Uint32Array(people.size);
   for (const { times, users, labels } of selection.chunks()) {
     let day = 0;
     for (let i = 0; i < times.length; i++) {
       const time = times[i] as number;
-      const cohort = cohortOf[users[i] as number] as number;
-      if (cohort < 0 || time < from || time >= to || (returns >= 0 && labels[i] !== returns)) continue;
+      if (time < from || time >= to || (returns >= 0 && labels[i] !== returns)) continue;
+      const index = people.find(users[i] as number);
+      if (index < 0) continue;
       day = bucketOf(edges, time, day);
-      const later = day - cohort;
+      const later = day - (cohortOf[index] as number);
       if (later < 1 || later > days) continue;
-      cameBack[users[i] as number] = (cameBack[users[i] as number] as number) | (1 << later);
+      cameBack[index] = (cameBack[index] as number) | (1 << later);
     }
   }
 
   const starts = startsOf(edges, zone);
   const sizes = new Uint32Array(starts.length);
   const returned = new Uint32Array(starts.length * days);
-  cohortOf.forEach((cohort, who) => {
-    if (cohort < 0) return;
+  cohortOf.forEach((cohort, index) => {
     (sizes[cohort] as number)++;
-    const bits = cameBack[who] as number;
+    const bits = cameBack[index] as number;
     for (let later = 1; later <= days; later++) (returned[cohort * days + later - 1] as number) += (bits >>> later) & 1;
   });
   return {

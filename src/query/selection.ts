@@ -1,7 +1,11 @@
+import { formatInZone } from '../formats/timestamp.ts';
 import type { Kind } from '../records.ts';
 import type { Chunk } from '../storage/columns/chunk.ts';
 import type { ColumnStore, Extent, Series } from '../storage/columns/column-store.ts';
-import { bucketEdges, formatInZone, type Interval } from './calendar.ts';
+import { type Budget, TooLarge } from './budget.ts';
+import { bucketEdges, type Interval } from './calendar.ts';
+import { grown, NumberIndex } from './number-index.ts';
+import { TopList } from './top-list.ts';
 
 /** What every question has that is about a range of time. Times are microseconds since 1970. */
 export interface RangeQuery {
@@ -35,28 +39,6 @@ export interface BucketQuery extends Query, Bucketing {
   readonly top: number | undefined;
 }
 
-/** Stops a question that takes too much: called before each chunk of rows, throws {@link TooLarge}. */
-export type Budget = (rows: number) => void;
-
-/** The question is too large to be answered: its time, its rows or its buckets go beyond the limit. */
-export class TooLarge extends Error {
-  override readonly name = 'TooLarge';
-}
-
-/**
- * @param milliseconds how long a question may take
- * @param rows how many rows it may look at
- */
-export function createBudget(milliseconds: number, rows: number): Budget {
-  const deadline = performance.now() + milliseconds;
-  let left = rows;
-  return (more) => {
-    left -= more;
-    if (left < 0) throw new TooLarge(`more than ${rows} rows`);
-    if (performance.now() > deadline) throw new TooLarge(`more than ${milliseconds} ms`);
-  };
-}
-
 /** The range of a question, with both ends. */
 export interface Range {
   readonly from: number;
@@ -87,7 +69,7 @@ export function resolveRange(question: RangeQuery, extent: () => Extent | undefi
 }
 
 /** The number of the user whose rows count; -1: all. Undefined for one who has recorded nothing. */
-export function userOf(store: ColumnStore, { user }: RangeQuery): number | undefined {
+export function userOf(store: ColumnStore, { user }: Pick<RangeQuery, 'user'>): number | undefined {
   return user === undefined ? -1 : store.user(user);
 }
 
@@ -95,46 +77,44 @@ export function userOf(store: ColumnStore, { user }: RangeQuery): number | undef
 export function select(store: ColumnStore, kind: Kind, question: Query, budget: Budget): Selection {
   const series = store.find(kind, question.name);
   const user = userOf(store, question);
-  const range = resolveRange(question, () =>
-    series && user !== undefined ? extentOf(store, series, user, budget) : undefined,
-  );
-  const { from, to } = range;
+  // the rows of one user may be a small part of the series: only the chunks around them are read
+  const own = series && user !== undefined && user >= 0 ? extentOfUser(store, series, user) : undefined;
+  const range = resolveRange(question, () => (series && user === -1 ? store.extent(series) : own));
+  const from = Math.max(range.from, own?.minTime ?? range.from);
+  const to = Math.min(range.to, own ? own.maxTime + 1 : range.to);
   return {
     ...range,
     series,
     user: user ?? -1,
     *chunks() {
-      if (!series || user === undefined || to <= from) return;
-      for (const chunk of store.chunks(series, from, to)) {
-        budget(chunk.rows);
-        yield chunk;
+      if (!series || (user !== -1 && !own) || to <= from) return;
+      for (const outline of store.outlines(series, from, to)) {
+        budget.check();
+        yield outline.read();
       }
     },
   };
 }
 
+/** The extent of the rows that a user has in a series; undefined where there are none. */
+function extentOfUser(store: ColumnStore, { kind, id }: Series, user: number): Extent | undefined {
+  return store.extentsOfUser(kind, user).find(({ series }) => series.id === id)?.extent;
+}
+
 /**
- * The extent of a series, as far as its queries may see it.
+ * Every series of a kind that has rows which the query may see, with the extent of those rows.
  *
- * @param user whose rows count; -1: all
+ * @param user as {@link userOf} returns it
  */
-export function extentOf(store: ColumnStore, series: Series, user: number, budget: Budget): Extent | undefined {
-  if (user < 0) return store.extent(series);
-  let rows = 0;
-  let minTime = Number.POSITIVE_INFINITY;
-  let maxTime = Number.NEGATIVE_INFINITY;
-  for (const chunk of store.chunks(series)) {
-    budget(chunk.rows);
-    const { users, times } = chunk;
-    for (let i = 0; i < users.length; i++) {
-      if (users[i] !== user) continue;
-      rows++;
-      const time = times[i] as number;
-      if (time < minTime) minTime = time;
-      if (time > maxTime) maxTime = time;
-    }
-  }
-  return rows === 0 ? undefined : { rows, minTime, maxTime };
+export function extentsOf(store: ColumnStore, kind: Kind, user: number | undefined): SeriesExtent[] {
+  if (user === undefined) return [];
+  return user < 0 ? store.extents(kind) : store.extentsOfUser(kind, user);
+}
+
+/** A series, and the extent of those of its rows that a query may see. */
+export interface SeriesExtent {
+  readonly series: Series;
+  readonly extent: Extent;
 }
 
 /** A range as text; null at an end that was not given, where no row could give it. */
@@ -176,14 +156,16 @@ export function bucketOf(edges: Float64Array, time: number, near: number): numbe
   return low;
 }
 
-/** The labels that have an answer of their own, and what the rest is. */
+/** The labels that get a group each, and the rest. */
 export interface Groups {
   /** The numbers of the labels, the most frequent first. */
   readonly labels: readonly number[];
+  /** Their texts. */
+  readonly texts: readonly string[];
   /** How many labels there are beside them. */
   readonly others: number;
-  /** The group of each label's number; `labels.length` for the rest. */
-  readonly groupOf: Uint32Array;
+  /** The group of a label's number; `labels.length` for the rest. */
+  readonly groupOf: (label: number) => number;
 }
 
 /**
@@ -192,9 +174,9 @@ export interface Groups {
  *
  * @param only the number of the label that counts; -1: all
  */
-function topLabels(store: ColumnStore, selection: Selection, top: number, only: number): Groups {
-  const counts = new Float64Array(store.labelLimit);
-  const present: number[] = []; // in the order in which the rows have them
+function topLabels(store: ColumnStore, selection: Selection, top: number, only: number, budget: Budget): Groups {
+  const present = new NumberIndex(budget); // in the order in which the rows have them
+  let counts = new Float64Array(64);
   const { from, to, user } = selection;
   for (const { times, users, labels } of selection.chunks()) {
     for (let i = 0; i < times.length; i++) {
@@ -202,46 +184,105 @@ function topLabels(store: ColumnStore, selection: Selection, top: number, only: 
       if (time < from || time >= to || (user >= 0 && users[i] !== user)) continue;
       const label = labels[i] as number;
       if (only >= 0 && label !== only) continue;
-      if (counts[label] === 0) present.push(label);
-      (counts[label] as number)++;
+      const index = present.add(label);
+      if (index === counts.length) {
+        budget.reserve(8 * index);
+        counts = grown(counts, new Float64Array(2 * index));
+      }
+      (counts[index] as number)++;
     }
   }
-  // stable; the numbers of labels would not do, which are others after a rebuild
-  present.sort((a, b) => (counts[b] as number) - (counts[a] as number));
-  const labels = present.slice(0, top);
-  const groupOf = new Uint32Array(store.labelLimit).fill(labels.length);
-  labels.forEach((label, group) => {
-    groupOf[label] = group;
+  // not by the number of the label where counts are equal: a rebuild changes it
+  const best = new TopList<number>(top, (a, b) => (counts[b] as number) - (counts[a] as number) || a - b);
+  for (let index = 0; index < present.size; index++) {
+    if (index % 4096 === 0) budget.check();
+    best.add(index);
+  }
+  const labels = best.sorted().map((index) => present.at(index));
+  budget.reserve(-8 * counts.length);
+  const groups = new NumberIndex(budget);
+  for (const label of labels) groups.add(label);
+  return {
+    labels,
+    texts: textsOf(store, labels, budget),
+    others: present.size - labels.length,
+    groupOf(label) {
+      const group = groups.find(label);
+      return group < 0 ? labels.length : group;
+    },
+  };
+}
+
+/** The texts of labels. Each may be kilobytes long, so that they are counted against the limit of the result. */
+function textsOf(store: ColumnStore, labels: readonly number[], budget: Budget): string[] {
+  let bytes = 0;
+  return labels.map((label) => {
+    const text = store.labelText(label);
+    bytes += text.length;
+    budget.checkResult(bytes);
+    return text;
   });
-  return { labels, others: present.length - labels.length, groupOf };
 }
 
-/** The one group of an answer that is not by label. */
-function oneGroup(store: ColumnStore): Groups {
-  return { labels: [], others: 0, groupOf: new Uint32Array(store.labelLimit) };
-}
+/** The groups of a result that is not by label. */
+const ONE_GROUP: Groups = { labels: [], texts: [], others: 0, groupOf: () => 0 };
 
-/** How the rows of a selection fall into buckets and groups. */
+/** How the rows of a selection fall into slots: each is a bucket of a group. */
 export interface Arrangement extends Selection {
   /** The starts of the buckets, and behind them the end of the last. */
   readonly edges: Float64Array;
   readonly buckets: number;
   readonly groups: Groups;
-  /** The number of the label whose rows count; -1: all; 0, which no label has, where the series lacks it. */
-  readonly label: number;
+  /** How many groups there are, that of the other labels included. */
+  readonly lanes: number;
+  /** The slot of each row of a chunk, which is group × buckets + bucket; -1 for rows that do not count. */
+  readonly slotsOf: (chunk: Chunk) => Int32Array;
 }
 
-/** Finds the rows of a question, and its buckets and groups. */
-export function arrange(store: ColumnStore, kind: Kind, question: BucketQuery, budget: Budget): Arrangement {
+/**
+ * Finds the rows of a query, and its buckets and groups.
+ *
+ * @param bucketBytes how long a bucket is in the result, at least
+ * @throws {TooLarge} where there are so many buckets and groups that the result exceeds its limit
+ */
+export function arrange(
+  store: ColumnStore,
+  kind: Kind,
+  question: BucketQuery,
+  bucketBytes: number,
+  budget: Budget,
+): Arrangement {
   const selection = select(store, kind, question, budget);
-  const { series } = selection;
+  const { series, from, to, user } = selection;
   const edges = edgesOf(selection, question);
-  const label = question.label === undefined ? -1 : ((series && store.label(series, question.label)) ?? 0);
+  const buckets = Math.max(0, edges.length - 1);
+  budget.checkResult(buckets * bucketBytes);
+  // 0, which no label has, where the series lacks it
+  const only = question.label === undefined ? -1 : ((series && store.label(series, question.label)) ?? 0);
+  const grouped = question.top !== undefined;
+  const groups = question.top === undefined ? ONE_GROUP : topLabels(store, selection, question.top, only, budget);
+  const lanes = groups.labels.length + 1;
+  const textBytes = groups.texts.reduce((sum, { length }) => sum + length, 0);
+  budget.checkResult((grouped ? lanes + 1 : 1) * buckets * bucketBytes + textBytes);
   return {
     ...selection,
     edges,
-    buckets: Math.max(0, edges.length - 1),
-    groups: question.top === undefined ? oneGroup(store) : topLabels(store, selection, question.top, label),
-    label,
+    buckets,
+    groups,
+    lanes,
+    slotsOf({ times, users, labels }) {
+      const slots = new Int32Array(times.length);
+      let bucket = 0;
+      for (let i = 0; i < times.length; i++) {
+        const time = times[i] as number;
+        const isIn = time >= from && time < to && (user < 0 || users[i] === user) && (only < 0 || labels[i] === only);
+        if (!isIn) slots[i] = -1;
+        else {
+          bucket = bucketOf(edges, time, bucket);
+          slots[i] = grouped ? groups.groupOf(labels[i] as number) * buckets + bucket : bucket;
+        }
+      }
+      return slots;
+    },
   };
 }

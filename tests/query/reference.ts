@@ -228,7 +228,8 @@ function statistics(rows: readonly Item[]) {
   const values = rows.map(({ value }) => value).sort((a, b) => a - b);
   const count = values.length;
   if (count === 0) return { count, sum: 0, avg: null, min: null, max: null, p50: null, p95: null, p99: null };
-  const sum = rows.reduce((total, { value }) => total + value, 0);
+  const sum = nearest(exactSum(values), 1n);
+  const fits = Math.abs(sum) < Number.POSITIVE_INFINITY;
   /** SQL's PERCENTILE_CONT. */
   const percentile = (hundredths: number) => {
     const below = Math.floor((hundredths * (count - 1)) / 100);
@@ -237,7 +238,37 @@ function statistics(rows: readonly Item[]) {
     return low * (1 - part) + high * part;
   };
   const [p50, p95, p99] = [percentile(50), percentile(95), percentile(99)];
-  return { count, sum, avg: sum / count, min: values[0], max: values.at(-1), p50, p95, p99 };
+  return {
+    count,
+    sum: fits ? sum : Math.sign(sum) * Number.MAX_VALUE,
+    ...(!fits && { sum_overflow: true }),
+    avg: nearest(exactSum(values), BigInt(count)),
+    ...{ min: values[0], max: values.at(-1), p50, p95, p99 },
+  };
+}
+
+/** The sum of values in units of 2^-1074, the least double. */
+export function exactSum(values: readonly number[]): bigint {
+  const view = new DataView(new ArrayBuffer(8));
+  return values.reduce((sum, value) => {
+    view.setFloat64(0, value);
+    const bits = view.getBigUint64(0);
+    const exponent = (bits >> 52n) & 0x7ffn;
+    const fraction = bits & (2n ** 52n - 1n);
+    const size = exponent === 0n ? fraction : (fraction | (2n ** 52n)) << (exponent - 1n);
+    return value < 0 ? sum - size : sum + size;
+  }, 0n);
+}
+
+/** The double nearest to a quotient, in units of 2^-1074; of two equally near ones the even one. */
+export function nearest(numerator: bigint, denominator: bigint): number {
+  const size = numerator < 0n ? -numerator : numerator;
+  const excess = Math.max(0, (size / denominator).toString(2).length - 53);
+  const unit = denominator << BigInt(excess);
+  const [whole, over] = [size / unit, (size % unit) * 2n];
+  const up = over > unit || (over === unit && whole % 2n === 1n);
+  const value = Number(up ? whole + 1n : whole) * 2 ** (excess - 1074);
+  return numerator < 0n ? -value : value;
 }
 
 function tally(rows: readonly Item[]) {
@@ -265,13 +296,14 @@ export function series(items: readonly Item[], question: BucketQuery) {
   if (bounds === TOO_LARGE) return TOO_LARGE;
   const counted = within(rows, from, to).filter((row) => label === undefined || row.label === label);
   const buckets = bucketed(bounds, zone, statistics);
-  const answer = { name, ...shown, percentiles: { method: 'percentile_cont', error: 0 }, buckets: buckets(counted) };
+  const percentiles = { method: 'percentile_cont', error: 0 };
+  const answer = { name, ...shown, percentiles, ...statistics(counted), buckets: buckets(counted) };
   if (top === undefined) return answer;
   const { named, others } = byLabel(counted, top);
   return {
     ...answer,
-    groups: named.map(([data_string, own]) => ({ data_string, buckets: buckets(own) })),
-    other: { labels: labelsOf(others), buckets: buckets(others) },
+    groups: named.map(([data_string, own]) => ({ data_string, ...statistics(own), buckets: buckets(own) })),
+    other: { labels: labelsOf(others), ...statistics(others), buckets: buckets(others) },
   };
 }
 

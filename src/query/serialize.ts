@@ -1,0 +1,96 @@
+import type { Budget } from './budget.ts';
+
+/** A value whose arrays may be any iterables, so that long ones need not exist in memory before they are serialized. */
+export type Streamed<Value> = Value extends readonly (infer Item)[]
+  ? Iterable<Streamed<Item>>
+  : Value extends object
+    ? { readonly [Key in keyof Value]: Streamed<Value[Key]> }
+    : Value;
+
+/** Characters between two checks of the budget: a fraction of a millisecond of work. */
+const BLOCK_LENGTH = 65_536;
+/** Numbers of a typed array that become text at once. */
+const NUMBERS_AT_ONCE = 4096;
+
+/**
+ * Returns a result as JSON text. Iterables become arrays, and are read piece by piece.
+ *
+ * @throws {TooLarge} as soon as the text exceeds the result limit, or the time is up
+ * @throws {Canceled}
+ */
+export function serialize(value: unknown, budget: Budget): string {
+  const text = new ResultText(budget);
+  write(value, text);
+  return text.end();
+}
+
+function write(value: unknown, text: ResultText): void {
+  if (value instanceof Float64Array || value instanceof Uint32Array) writeNumbers(value, text);
+  else if (isIterable(value)) {
+    text.add('[');
+    let separator = '';
+    for (const item of value) {
+      text.add(separator);
+      write(item, text);
+      separator = ',';
+    }
+    text.add(']');
+  } else if (typeof value === 'object' && value !== null && Object.values(value).some(isObject)) {
+    text.add('{');
+    let separator = '';
+    for (const [key, one] of Object.entries(value)) {
+      if (one === undefined) continue;
+      text.add(`${separator}${JSON.stringify(key)}:`);
+      write(one, text);
+      separator = ',';
+    }
+    text.add('}');
+  } else text.add(JSON.stringify(value));
+}
+
+function writeNumbers(numbers: Float64Array | Uint32Array, text: ResultText): void {
+  text.add('[');
+  for (let i = 0; i < numbers.length; i += NUMBERS_AT_ONCE) {
+    if (i > 0) text.add(',');
+    text.add(numbers.subarray(i, i + NUMBERS_AT_ONCE).join(','));
+  }
+  text.add(']');
+}
+
+function isObject(value: unknown): boolean {
+  return typeof value === 'object' && value !== null;
+}
+
+function isIterable(value: unknown): value is Iterable<unknown> {
+  return typeof value === 'object' && value !== null && Symbol.iterator in value;
+}
+
+/** Text that grows by blocks, with a running count of its bytes. */
+class ResultText {
+  readonly #budget: Budget;
+  readonly #blocks: string[] = [];
+  #block = '';
+  #bytes = 0;
+
+  constructor(budget: Budget) {
+    this.#budget = budget;
+  }
+
+  add(text: string): void {
+    this.#block += text;
+    if (this.#block.length >= BLOCK_LENGTH) this.#endBlock();
+  }
+
+  #endBlock(): void {
+    this.#bytes += Buffer.byteLength(this.#block);
+    this.#budget.checkResult(this.#bytes);
+    this.#budget.check();
+    this.#blocks.push(this.#block);
+    this.#block = '';
+  }
+
+  end(): string {
+    this.#endBlock();
+    return this.#blocks.join('');
+  }
+}
