@@ -22,7 +22,10 @@ export interface AppParts {
     Pick<ErrorResponseParts, 'failedLogins'> &
     Pick<MetricsParts, 'metricsToken'> & { readonly corsOrigins: readonly string[] };
   /** The write path. */
-  readonly ingest: Pick<RecordingParts, 'queue' | 'idempotency' | 'stamper' | 'userNames' | 'ledger' | 'rows'> &
+  readonly ingest: Pick<
+    RecordingParts,
+    'queue' | 'reservations' | 'idempotency' | 'stamper' | 'userNames' | 'ledger' | 'rows'
+  > &
     Pick<RejectionsParts, 'rejections'>;
   /** What is read from. */
   readonly reading: Pick<AdministrationParts, 'queries'> & Pick<TailParts, 'tails'>;

@@ -11,6 +11,7 @@ import { createIdSource } from './ingest/ids.ts';
 import { createLedger } from './ingest/ledger.ts';
 import { createRateLimit } from './ingest/rate-limit.ts';
 import { createRejections } from './ingest/rejections.ts';
+import { createReservations } from './ingest/reservations.ts';
 import { createStamper } from './ingest/stamper.ts';
 import { createUserNames } from './ingest/user-names.ts';
 import { createQueryClient } from './query/client.ts';
@@ -107,6 +108,7 @@ export async function startServer(
       },
       ingest: {
         queue,
+        reservations: createReservations(queue, queueBounds, config.maxBodyBytes),
         idempotency: createIdempotency(writer, now),
         stamper: createStamper(createIdSource(now, writer.lastSeq()), now, config.maxClockSkew),
         userNames,

@@ -11,6 +11,7 @@ import { createIdSource } from '../src/ingest/ids.ts';
 import { createLedger } from '../src/ingest/ledger.ts';
 import { createRateLimit } from '../src/ingest/rate-limit.ts';
 import { createRejections } from '../src/ingest/rejections.ts';
+import { createReservations } from '../src/ingest/reservations.ts';
 import { createStamper } from '../src/ingest/stamper.ts';
 import { createUserNames } from '../src/ingest/user-names.ts';
 import { createLog } from '../src/log.ts';
@@ -36,6 +37,7 @@ test('Elysia gives the recording routes nothing that they do not ask for: cookie
     idleTimeoutMs: 10_000,
     log: createLog('silent'),
   });
+  const queue = createCommitQueue(writer, ledger, { rows: 1, bytes: 1 }, () => {});
   const app = createApp({
     access: {
       verify: cacheVerified(verify, Date.now),
@@ -44,7 +46,8 @@ test('Elysia gives the recording routes nothing that they do not ask for: cookie
       corsOrigins: [],
     },
     ingest: {
-      queue: createCommitQueue(writer, ledger, { rows: 1, bytes: 1 }, () => {}),
+      queue,
+      reservations: createReservations(queue, { rows: 1, bytes: 1 }, 1),
       idempotency: createIdempotency(writer, Date.now),
       stamper: createStamper(createIdSource(Date.now, 0), Date.now, 0),
       userNames: createUserNames(writer, storage.hash, 1000),
