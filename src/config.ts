@@ -27,6 +27,9 @@ export interface Config {
     readonly audience: string | undefined;
     /** undefined: any issuer. */
     readonly issuer: string | undefined;
+    /** Values of the role claim that make an admin, and those that make a viewer. */
+    readonly adminRoles: readonly string[];
+    readonly viewerRoles: readonly string[];
   };
   readonly maxBodyBytes: number;
   readonly maxBatchItems: number;
@@ -43,10 +46,14 @@ export interface Config {
   readonly maxQueueBytes: number;
   /** Largest query result, in bytes. */
   readonly maxResultBytes: number;
+  /** After how long a connection on which no byte moves is closed, in seconds. */
+  readonly idleTimeoutSeconds: number;
   /** How long a query may run, in milliseconds. */
   readonly queryTimeoutMs: number;
   /** Distinct metric names and event types per recorded user, together. */
   readonly maxNamesPerUser: number;
+  /** What a scraper of `/metrics` may present in place of a token; undefined: nothing. */
+  readonly metricsToken: string | undefined;
   readonly logLevel: LogLevel;
 }
 
@@ -71,6 +78,9 @@ const settings = {
   JWT_ALGORITHMS: { help: `accepted algorithms of ${Object.keys(ALGORITHMS).join(', ')}`, default: 'HS256' },
   JWT_AUDIENCE: { help: 'audience that "aud" must contain; none: not checked', default: 'authenticated' },
   JWT_ISSUER: { help: 'issuer that "iss" must be; unset: not checked' },
+  JWT_ADMIN_ROLES: { help: 'values of "role" that make an admin, separated by commas', default: 'admin' },
+  JWT_VIEWER_ROLES: { help: 'values of "role" that make a viewer, who reads everything and changes nothing' },
+  METRICS_TOKEN: { help: 'bearer token for /metrics, beside the tokens of admins and viewers', secret: true },
   MAX_BODY_BYTES: { help: 'largest body, in bytes, also after decompression', default: '1048576' },
   MAX_BATCH_ITEMS: { help: 'most items of one batch', default: '1000' },
   MAX_CLOCK_SKEW: { help: 'how far ahead a timestamp may be', default: '5m' },
@@ -79,6 +89,7 @@ const settings = {
   MAX_QUEUE_ROWS: { help: 'rows that may wait for their commit', default: '12000' },
   MAX_QUEUE_BYTES: { help: 'bytes of bodies that may wait for their commit', default: '67108864' },
   MAX_RESULT_BYTES: { help: 'largest query result, in bytes', default: '33554432' },
+  IDLE_TIMEOUT: { help: 'after how long a connection on which no byte moves is closed, 1s to 255s', default: '75s' },
   QUERY_TIMEOUT: { help: 'how long a query may run', default: '10s' },
   MAX_NAMES_PER_USER: { help: 'distinct metric names and event types per user, together', default: '1000' },
   CORS_ORIGINS: {
@@ -157,6 +168,9 @@ export function loadConfig(sources: ConfigSources): Config {
   const publicKey = read('JWT_PUBLIC_KEY', (text) => parsePublicKey(text, sources.readFile));
   const jwksUrl = read('JWT_JWKS_URL', parseHttpUrl);
   const algorithms = read('JWT_ALGORITHMS', parseAlgorithms);
+  const adminRoles = read('JWT_ADMIN_ROLES', parseList);
+  const viewerRoles = read('JWT_VIEWER_ROLES', parseList);
+  const metricsToken = read('METRICS_TOKEN', parseMetricsToken);
   const rateLimit = read('RATE_LIMIT', parseRate);
   const authFailureLimit = read('AUTH_FAILURE_LIMIT', parseRate);
   const config = {
@@ -172,6 +186,7 @@ export function loadConfig(sources: ConfigSources): Config {
     maxQueueRows: read('MAX_QUEUE_ROWS', integerBetween(1, 1e9)),
     maxQueueBytes: read('MAX_QUEUE_BYTES', integerBetween(1, 1024 ** 4)),
     maxResultBytes: read('MAX_RESULT_BYTES', integerBetween(1024, 1024 ** 3)),
+    idleTimeoutSeconds: read('IDLE_TIMEOUT', parseIdleTimeout),
     queryTimeoutMs: read('QUERY_TIMEOUT', (text) => parseDuration(text) * 1000),
     maxNamesPerUser: read('MAX_NAMES_PER_USER', integerBetween(1, 1e9)),
     corsOrigins: read('CORS_ORIGINS', parseOrigins),
@@ -194,6 +209,7 @@ export function loadConfig(sources: ConfigSources): Config {
     ...complete,
     rateLimit,
     authFailureLimit,
+    metricsToken,
     jwt: {
       secret: keyGiven ? jwtSecret : 'own',
       publicKey,
@@ -201,6 +217,8 @@ export function loadConfig(sources: ConfigSources): Config {
       algorithms: algorithms ?? [],
       audience: config.audience === 'none' ? undefined : config.audience,
       issuer: config.issuer,
+      adminRoles: adminRoles ?? [],
+      viewerRoles: viewerRoles ?? [],
     },
   };
 }
@@ -277,6 +295,18 @@ function parsePublicKey(text: string, readFile: ConfigSources['readFile']): KeyO
   return key;
 }
 
+function parseList(text: string): string[] {
+  return text.split(',').flatMap((part) => part.trim() || []);
+}
+
+/** RFC 6750, section 2.1: what can stand behind "Bearer". */
+function parseMetricsToken(text: string): string {
+  if (!/^[\w.~+/-]{16,}=*$/.test(text)) {
+    throw new Error('should have 16 or more letters, digits and -._~+/; "openssl rand -hex 32" makes one');
+  }
+  return text;
+}
+
 function parseAlgorithms(text: string): Algorithm[] {
   const names = text.split(',').map((name) => name.trim());
   const unknown = names.filter((name) => !Object.hasOwn(ALGORITHMS, name));
@@ -310,6 +340,13 @@ function parseDatabaseUrl(text: string): string {
   } catch {
     throw new Error('should be file:PATH');
   }
+}
+
+/** Bun holds an idle timeout in a byte. */
+function parseIdleTimeout(text: string): number {
+  const seconds = parseDuration(text);
+  if (seconds < 1 || seconds > 255) throw new Error('should be from 1s to 255s');
+  return seconds;
 }
 
 function integerBetween(min: number, max: number): (text: string) => number {

@@ -1,8 +1,9 @@
 /**
- * The closed set of things that can go wrong in the eyes of a caller.
+ * The closed set of errors that a caller can see.
  *
- * `message` says what went wrong and `hint` what to do about it. Both are fixed text: nothing of the
- * request, the database or the configuration is ever put into them, so that neither can leak.
+ * `message` says what went wrong and `hint` what to do about it. Both are fixed text: nothing from the request,
+ * the database or the configuration is ever put into them, so that neither can leak. Where recording and queries
+ * share a code, the text is true for both.
  */
 export const ERRORS = {
   invalid_json: {
@@ -15,15 +16,15 @@ export const ERRORS = {
   },
   forbidden: {
     message: 'This token does not allow that.',
-    hint: 'Only a token with the role "admin" may act for another user.',
+    hint: 'Tokens record and read for their own user. Reading other users takes a viewer or admin role, anything else an admin role.',
   },
   not_found: {
-    message: 'There is nothing at this address.',
+    message: 'No such route.',
     hint: 'The routes are listed at /swagger.',
   },
   method_not_allowed: {
-    message: 'This address does not take that method.',
-    hint: 'The Allow header names the methods that it takes.',
+    message: 'This route does not accept that method.',
+    hint: 'The Allow header names the methods that it accepts.',
   },
   payload_too_large: {
     message: 'The body is larger than this server accepts.',
@@ -50,35 +51,35 @@ export const ERRORS = {
     hint: 'Reuse existing names and put what varies into data_string, data_index or data, or raise MAX_NAMES_PER_USER.',
   },
   rate_limited: {
-    message: 'You have sent more than is allowed in this time; nothing was stored.',
-    hint: 'Retry after the time that the Retry-After header names.',
+    message: 'The rate limit is exceeded; the request was rejected.',
+    hint: 'Retry after the delay in the Retry-After header.',
   },
   internal: {
     message: 'The server failed to handle the request.',
-    hint: 'Retry; if it stays, give the request_id to whoever runs this server.',
+    hint: 'Retry. If the problem persists, give this request_id to the operator.',
   },
   keys_unavailable: {
-    message: 'The keys that tokens are verified with could not be fetched yet.',
+    message: 'The keys that verify tokens could not be fetched yet.',
     hint: 'Retry in a moment; the token itself was not judged.',
   },
   storage_unavailable: {
-    message: 'The database cannot be written at the moment.',
-    hint: 'Retry in a moment; if it stays, the log of the server names the cause.',
+    message: 'The database is not available at the moment.',
+    hint: "Retry in a moment. If the problem persists, the server's log names the cause.",
   },
   storage_full: {
-    message: 'The disk of the database is full; nothing was stored.',
+    message: 'The disk of the database is full.',
     hint: 'Free disk space on the server, then retry.',
   },
   overloaded: {
-    message: 'More is waiting to be stored than this server takes on; nothing was stored.',
-    hint: 'Retry after a pause, and send less at once.',
+    message: 'The write queue is full; nothing was stored.',
+    hint: 'Retry after the delay in the Retry-After header, and send less at once.',
   },
   queries_overloaded: {
-    message: 'The server has as many queries running as it accepts.',
-    hint: 'Retry after the delay in the Retry-After header, with fewer queries at once.',
+    message: 'The server has as many queries and live tails running as it accepts.',
+    hint: 'Retry after the delay in the Retry-After header, with fewer at once.',
   },
   shutting_down: {
-    message: 'The server is shutting down; nothing was stored.',
+    message: 'The server is shutting down; the request was rejected.',
     hint: 'Retry in a moment.',
   },
 } as const satisfies Record<string, { message: string; hint: string }>;

@@ -16,6 +16,12 @@ FormatRegistry.Set('date-time', (text) => parseTimestamp(text) !== undefined);
 export type Kind = 'metric' | 'analytics';
 export const KINDS: readonly Kind[] = ['metric', 'analytics'];
 
+/**
+ * What a caller may do: an `admin` everything, a `viewer` read everything and change nothing, a `user` record and read
+ * what is the user's own.
+ */
+export type Role = 'admin' | 'viewer' | 'user';
+
 /** Longest user ID, in code points (OpenID Connect Core 1.0, section 2). */
 export const MAX_USER_ID_LENGTH = 255;
 const USER_ID = new RegExp(`^[^\\p{Cc}\\p{Cs}]{1,${MAX_USER_ID_LENGTH}}$`, 'u');

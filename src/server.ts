@@ -6,15 +6,18 @@ import { createVerifier } from './auth/verifier.ts';
 import type { Config } from './config.ts';
 import { createMetrics, observe } from './http/metrics.ts';
 import { createCommitQueue } from './ingest/commit-queue.ts';
-import { createIdempotency, pruneAnswers } from './ingest/idempotency.ts';
+import { createIdempotency, expireResponses } from './ingest/idempotency.ts';
 import { createIdSource } from './ingest/ids.ts';
 import { createLedger } from './ingest/ledger.ts';
 import { createRateLimit } from './ingest/rate-limit.ts';
 import { createRejections } from './ingest/rejections.ts';
+import { createReservations } from './ingest/reservations.ts';
 import { createStamper } from './ingest/stamper.ts';
+import { createUserNames } from './ingest/user-names.ts';
 import { createQueryClient } from './query/client.ts';
 import type { LogRecord } from './records.ts';
 import { openStorage, type Storage } from './storage/database.ts';
+import type { Erased } from './storage/erasure.ts';
 import { createWriter } from './storage/writer.ts';
 import { createLiveTails } from './tail/live-tails.ts';
 
@@ -64,17 +67,30 @@ export async function startServer(
   const remoteKeys = jwksUrl && createRemoteKeys(jwksUrl, monotonic, log, () => verify.clear());
   const verify = cacheVerified(await createVerifier({ ...config.jwt, secret, remoteKeys, now }), now);
   const storage = openDatabase(config.databasePath);
-  const queries = createQueryClient(config.databasePath, QUERY_WORKER);
+  if (storage.log && storage.log.dropped > 0) {
+    log.warn(storage.log, 'frames at the end of the write-ahead log did not verify and were dropped');
+  }
+  const queries = createQueryClient({
+    path: config.databasePath,
+    worker: QUERY_WORKER,
+    timeoutMs: config.queryTimeoutMs,
+    maxResultBytes: config.maxResultBytes,
+    idleTimeoutMs: config.idleTimeoutSeconds * 1000,
+    log,
+  });
   const tails = createLiveTails(now);
   let stopping: Promise<void> | undefined;
   try {
     const metrics = createMetrics();
     const writer = createWriter(storage, metrics.commit);
     const ledger = createLedger(writer.counts());
+    const rejections = createRejections(now);
+    const userNames = createUserNames(writer, storage.hash, config.maxNamesPerUser);
+    const queueBounds = { rows: config.maxQueueRows, bytes: config.maxQueueBytes };
     const queue = createCommitQueue(
       writer,
       ledger,
-      { rows: config.maxQueueRows, bytes: config.maxQueueBytes },
+      queueBounds,
       (fault) => {
         log.fatal({ err: fault }, 'the storage is failing');
         onFailing();
@@ -82,19 +98,33 @@ export async function startServer(
       publish,
     );
     observe(metrics, { ledger, queue, tails, databasePath: config.databasePath });
+    const { maxBodyBytes, maxBatchItems, maxResultBytes, maxNamesPerUser, rateLimit } = config;
     const app = createApp({
-      ...config,
-      verify,
-      queries,
-      tails,
-      queue,
-      ledger,
-      rejections: createRejections(now),
+      access: {
+        verify,
+        failedLogins: createRateLimit('failed-authentication', config.authFailureLimit, 0, monotonic),
+        metricsToken: config.metricsToken,
+        corsOrigins: config.corsOrigins,
+      },
+      ingest: {
+        queue,
+        reservations: createReservations(queue, queueBounds, config.maxBodyBytes),
+        idempotency: createIdempotency(writer, now),
+        stamper: createStamper(createIdSource(now, writer.lastSeq()), now, config.maxClockSkew),
+        userNames,
+        ledger,
+        rejections,
+        rows: createRateLimit('rows', config.rateLimit, config.maxBatchItems, monotonic),
+      },
+      reading: { queries, tails },
+      erase,
       metrics,
-      idempotency: createIdempotency(writer, now),
-      rows: createRateLimit('rows', config.rateLimit, config.maxBatchItems, monotonic),
-      failedLogins: createRateLimit('failed-authentication', config.authFailureLimit, 0, monotonic),
-      stamper: createStamper(createIdSource(now, writer.lastSeq()), now, config.maxClockSkew),
+      settings: {
+        limits: { maxBodyBytes, maxBatchItems, maxResultBytes, maxNamesPerUser, rateLimit },
+        queueBounds,
+        databasePath: config.databasePath,
+        idleTimeoutSeconds: config.idleTimeoutSeconds,
+      },
       isOpen: () => stopping === undefined,
       log,
     });
@@ -103,12 +133,13 @@ export async function startServer(
     const { server } = app;
     if (!server) throw new Error('the server did not start');
     const pruning = setInterval(() => {
-      pruneAnswers(writer, now, () => stopping === undefined).catch((error: unknown) => {
-        log.warn({ err: error }, 'remembered answers could not be pruned; the next attempt follows');
+      expireResponses(writer, now, () => stopping === undefined).catch((error: unknown) => {
+        log.warn({ err: error }, 'cached responses could not be expired; the next attempt follows');
       });
     }, PRUNE_INTERVAL);
     const following = setInterval(() => void follow(), FOLLOW_INTERVAL);
     let isFollowing = false;
+    let isResumed = false;
     void follow();
 
     return {
@@ -127,14 +158,29 @@ export async function startServer(
       },
     };
 
+    /** Erases a user: every row of a request that was received before, and everything derived from them. */
+    async function erase(userId: string): Promise<Erased> {
+      // requests are committed in the order of their IDs: behind this commit, none of them is still waiting
+      await queue.store([], 0);
+      const erased = await queries.maintain('erase', userId);
+      noteErased(erased);
+      rejections.forgetUser(userId);
+      userNames.forget(userId);
+      return erased;
+    }
+
+    function noteErased({ metrics, analytics }: Erased): void {
+      ledger.deleted(metrics + analytics);
+    }
+
     /** Lets the column store take in what is new, piece by piece; once at a time. */
     async function follow(): Promise<void> {
       if (isFollowing) return;
       isFollowing = true;
       try {
-        while (stopping === undefined && !(await queries.maintain('follow', undefined))) {
-          // there is more
-        }
+        if (!isResumed) noteErased(await queries.maintain('resume', undefined));
+        isResumed = true;
+        await queries.maintain('catchUp', undefined);
       } catch (error) {
         if (stopping === undefined)
           log.warn({ err: error }, 'the column store could not follow; the next attempt does');

@@ -11,7 +11,9 @@ import { createIdSource } from '../src/ingest/ids.ts';
 import { createLedger } from '../src/ingest/ledger.ts';
 import { createRateLimit } from '../src/ingest/rate-limit.ts';
 import { createRejections } from '../src/ingest/rejections.ts';
+import { createReservations } from '../src/ingest/reservations.ts';
 import { createStamper } from '../src/ingest/stamper.ts';
+import { createUserNames } from '../src/ingest/user-names.ts';
 import { createLog } from '../src/log.ts';
 import { createQueryClient } from '../src/query/client.ts';
 import { openStorage } from '../src/storage/database.ts';
@@ -27,20 +29,41 @@ test('Elysia gives the recording routes nothing that they do not ask for: cookie
   const config = loadConfig({ flags: {}, env: { JWT_SECRET: SECRET }, readFile: String });
   const verify = await createVerifier({ ...config.jwt, secret: SECRET, remoteKeys: undefined, now: Date.now });
   const unlimited = createRateLimit('none', undefined, 0, Date.now);
-  const queries = createQueryClient(join(folder.path, 'rawlog.db'), new URL('../src/query/worker.ts', import.meta.url));
+  const queries = createQueryClient({
+    path: join(folder.path, 'rawlog.db'),
+    worker: new URL('../src/query/worker.ts', import.meta.url),
+    timeoutMs: 10_000,
+    maxResultBytes: 1e6,
+    idleTimeoutMs: 10_000,
+    log: createLog('silent'),
+  });
+  const queue = createCommitQueue(writer, ledger, { rows: 1, bytes: 1 }, () => {});
   const app = createApp({
-    ...config,
-    queries,
-    tails: createLiveTails(Date.now),
-    verify: cacheVerified(verify, Date.now),
-    queue: createCommitQueue(writer, ledger, { rows: 1, bytes: 1 }, () => {}),
-    ledger,
-    rejections: createRejections(Date.now),
+    access: {
+      verify: cacheVerified(verify, Date.now),
+      failedLogins: unlimited,
+      metricsToken: undefined,
+      corsOrigins: [],
+    },
+    ingest: {
+      queue,
+      reservations: createReservations(queue, { rows: 1, bytes: 1 }, 1),
+      idempotency: createIdempotency(writer, Date.now),
+      stamper: createStamper(createIdSource(Date.now, 0), Date.now, 0),
+      userNames: createUserNames(writer, storage.hash, 1000),
+      ledger,
+      rejections: createRejections(Date.now),
+      rows: unlimited,
+    },
+    reading: { queries, tails: createLiveTails(Date.now) },
+    erase: async () => ({ metrics: 0, analytics: 0 }),
     metrics: createMetrics(),
-    idempotency: createIdempotency(writer, Date.now),
-    rows: unlimited,
-    failedLogins: unlimited,
-    stamper: createStamper(createIdSource(Date.now, 0), Date.now, 0),
+    settings: {
+      limits: { maxBodyBytes: 1, maxBatchItems: 1, maxResultBytes: 1, maxNamesPerUser: 1, rateLimit: undefined },
+      queueBounds: { rows: 1, bytes: 1 },
+      databasePath: '',
+      idleTimeoutSeconds: 30,
+    },
     isOpen: () => true,
     log: createLog('silent'),
   });

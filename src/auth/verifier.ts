@@ -2,13 +2,18 @@ import { jwt } from '@elysiajs/jwt';
 import { errors, importSPKI, type JWTHeaderParameters, type JWTPayload, type JWTVerifyOptions, jwtVerify } from 'jose';
 import type { Config } from '../config.ts';
 import { Failure } from '../errors.ts';
-import { isUserId } from '../records.ts';
+import { isUserId, type Role } from '../records.ts';
 import type { RemoteKeys } from './jwks.ts';
 
-/** Whoever sent a request. */
+/** Returns whether a caller may read the rows of every user. */
+export function readsAll({ role }: Pick<Principal, 'role'>): boolean {
+  return role !== 'user';
+}
+
+/** The authenticated caller. */
 export interface Principal {
   readonly userId: string;
-  readonly isAdmin: boolean;
+  readonly role: Role;
   /** Until when the token says so, in milliseconds since 1970: before this time, not at it. */
   readonly expiresAt: number;
 }
@@ -30,7 +35,8 @@ const LAST_SECOND = 253_402_300_799;
 const COMPACT_JWS = /^[\w-]+\.[\w-]+\.[\w-]+$/;
 
 /** What the verifier needs of the configuration, with the secret that is really in use. */
-export interface VerifierOptions extends Pick<Config['jwt'], 'algorithms' | 'audience' | 'issuer' | 'publicKey'> {
+export interface VerifierOptions
+  extends Pick<Config['jwt'], 'algorithms' | 'audience' | 'issuer' | 'publicKey' | 'adminRoles' | 'viewerRoles'> {
   readonly secret: string | undefined;
   readonly remoteKeys: RemoteKeys | undefined;
   /** The clock, in milliseconds since 1970. */
@@ -63,7 +69,7 @@ export async function createVerifier(options: VerifierOptions): Promise<Verify> 
     };
     const claims = (await plugin.verify(token, pinned)) || (await explain(token, pinned));
     return {
-      principal: principalOf(claims),
+      principal: principalOf(claims, options),
       notBefore: typeof claims.nbf === 'number' ? claims.nbf * 1000 : 0,
     };
   };
@@ -108,13 +114,25 @@ function isCanonical(token: string): boolean {
   return token.split('.').every((part) => Buffer.from(part, 'base64url').toString('base64url') === part);
 }
 
-function principalOf(claims: { sub?: unknown; exp?: unknown; nbf?: unknown; role?: unknown }): Principal {
+function principalOf(
+  claims: { sub?: unknown; exp?: unknown; nbf?: unknown; role?: unknown },
+  roles: Pick<VerifierOptions, 'adminRoles' | 'viewerRoles'>,
+): Principal {
   if (typeof claims.exp !== 'number' || !(claims.exp <= LAST_SECOND)) throw invalid('"exp" is not a date');
   if (typeof claims.sub !== 'string' || claims.sub === '') {
     throw new Failure('unauthorized', { message: 'User ID not found in token' });
   }
   if (!isUserId(claims.sub)) throw invalid('"sub" is longer than 255 characters or has control characters');
-  return { userId: claims.sub, isAdmin: claims.role === 'admin', expiresAt: claims.exp * 1000 };
+  return { userId: claims.sub, role: roleOf(claims.role, roles), expiresAt: claims.exp * 1000 };
+}
+
+function roleOf(
+  claim: unknown,
+  { adminRoles, viewerRoles }: Pick<VerifierOptions, 'adminRoles' | 'viewerRoles'>,
+): Role {
+  if (typeof claim !== 'string') return 'user';
+  if (adminRoles.includes(claim)) return 'admin';
+  return viewerRoles.includes(claim) ? 'viewer' : 'user';
 }
 
 function invalid(reason: string, cause?: unknown): Failure {

@@ -3,28 +3,73 @@ import type { Config, SettingName } from '../config.ts';
 /** What a command gets to work with. */
 export interface CommandContext {
   readonly env: Readonly<Record<string, string | undefined>>;
-  /** The settings that were given as flags. */
+  /** The settings given as flags. */
   readonly flags: Partial<Record<SettingName, string>>;
-  /** The configuration from flags and environment; throws {@link ConfigError}. */
+  /** Returns the configuration from flags and environment. It has been checked before the command runs. */
   readonly config: () => Config;
 }
 
-/** One command, in a file of its own. */
-export interface CliCommand {
+/** An option of a command, beside the settings. */
+export interface CommandOption<Value = unknown> {
+  /** Its value in commander's form: `<format>`, or `[url]` where the flag may stand without a value. */
+  readonly value: string;
+  readonly help: string;
+  readonly required?: true;
+  /** Parsed like a given text. */
+  readonly default?: string;
+  /** What the flag alone means. Only for options whose value is optional. */
+  readonly alone?: Value;
+  /**
+   * Parses its text, which is never empty.
+   *
+   * @throws {Error} with a message that continues the name of the flag: "should be …"
+   */
+  parse(text: string): Value;
+}
+
+/** Options of a command by the names of their flags, without the hyphens. */
+export type CommandOptions = Readonly<Record<string, CommandOption>>;
+
+/** Parsed options: a value each, or undefined for those that are neither given, required nor have a default. */
+export type Values<Options extends CommandOptions> = {
+  readonly [Name in keyof Options]:
+    | ReturnType<Options[Name]['parse']>
+    | (Options[Name] extends { required: true } | { default: string } ? never : undefined);
+};
+
+/** One command, in its own file. Make it with {@link defineCommand}. */
+export interface CliCommand<Options extends CommandOptions = CommandOptions> {
   readonly name: string;
   readonly summary: string;
   /** What stands behind the name without a flag: commander's form, and text for the help. */
-  readonly argument?: { form: string; help: string };
-  /** Options beside the settings: commander's form, text for the help, and whether it must be given. */
-  readonly options?: readonly { form: string; help: string; required?: boolean; default?: string }[];
+  readonly argument?: { readonly form: string; readonly help: string; check?(text: string): string | undefined };
+  readonly options?: Options;
+  /** Returns what is wrong with options that are valid one by one; a line each. */
+  check?(options: Values<Options>): string[];
   /**
-   * Does it. Returns the exit code; throws {@link UsageError} for options that make no sense. The text of an
-   * argument, or of an option's value, that may be left out and is, is empty.
+   * Does the work. An optional argument that is not given is empty.
+   *
+   * @returns the exit status
+   * @throws {UsageError} for what only shows with the configuration
    */
-  run(context: CommandContext, options: Readonly<Record<string, string>>, argument: string): Promise<number>;
+  run(context: CommandContext, options: Values<Options>, argument: string): Promise<number>;
 }
 
-/** An option's value is of no use. */
+/** Types the options of a command by their definition. */
+export function defineCommand<const Options extends CommandOptions>(command: CliCommand<Options>): CliCommand {
+  return command;
+}
+
+/** Parses a text that is one of several words. */
+export function oneOf<const Word extends string>(words: readonly Word[]): (text: string) => Word {
+  return (text) => {
+    const word = words.find((one) => one === text);
+    if (word === undefined) throw new Error(`should be one of ${words.join(', ')}`);
+    return word;
+  };
+}
+
+/** The command line cannot be used as it is. The message has a line for each error. */
 export class UsageError extends Error {
   override readonly name = 'UsageError';
 }

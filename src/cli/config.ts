@@ -1,8 +1,8 @@
 import { SETTING_NAMES, SETTINGS, type SettingName, settingText } from '../config.ts';
-import type { CliCommand } from './command.ts';
+import { defineCommand } from './command.ts';
 
 /** Prints the settings in effect, each with where it comes from. */
-export const configCommand: CliCommand = {
+export const configCommand = defineCommand({
   name: 'config',
   summary: 'print the configuration in effect, secrets masked',
   async run({ env, flags, config }) {
@@ -15,7 +15,7 @@ export const configCommand: CliCommand = {
     }
     return 0;
   },
-};
+});
 
 /** A setting's text on one line, a secret as stars, a URL without its password and query. */
 function shown(name: SettingName, text: string): string {

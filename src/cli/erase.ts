@@ -1,25 +1,22 @@
-import { createEngine } from '../query/engine.ts';
 import { isUserId } from '../records.ts';
-import { openForReading, openStorage } from '../storage/database.ts';
-import { type CliCommand, UsageError } from './command.ts';
+import { eraseUser } from '../storage/erasure.ts';
+import { runJob } from '../storage/job.ts';
+import { defineCommand } from './command.ts';
+import { openOffline } from './open-database.ts';
 
-/** Removes every trace of a user. */
-export const eraseCommand: CliCommand = {
+/** Erases every trace of a user. */
+export const eraseCommand = defineCommand({
   name: 'erase',
-  summary: 'remove every trace of a user; the server must be stopped (while it runs: DELETE /api/users/USER)',
-  argument: { form: '<user>', help: 'the id of the user' },
+  summary: 'erase every trace of a user; the server must be stopped (while it runs: DELETE /api/users/USER)',
+  argument: {
+    form: '<user>',
+    help: 'the ID of the user',
+    check: (user) => (isUserId(user) ? undefined : 'The user should have 1 to 255 characters, no control characters'),
+  },
   async run({ config }, _options, user) {
-    if (!isUserId(user)) throw new UsageError('The user should have 1 to 255 characters and no control characters.');
-    const path = config().databasePath;
-    const storage = openStorage(path);
-    const client = openForReading(path);
-    try {
-      const { metrics, analytics } = createEngine(client).erase(user);
-      console.log(`Removed ${metrics} metrics and ${analytics} events.`);
-    } finally {
-      client.close();
-      storage.close();
-    }
+    using database = openOffline(config().databasePath);
+    const { metrics, analytics } = runJob(eraseUser(database.reader, user));
+    console.log(`Removed ${metrics} metrics and ${analytics} events.`);
     return 0;
   },
-};
+});

@@ -1,79 +1,90 @@
-import { closeSync, openSync, writeSync } from 'node:fs';
 import { SingleBar } from 'cli-progress';
+import { replaceFile, writeStandardOutput } from '../durable-file.ts';
 import { EXPORT_FORMATS, exportRecords } from '../export/export.ts';
 import { parseTimestamp } from '../formats/timestamp.ts';
-import type { Kind } from '../records.ts';
-import { openForReading } from '../storage/database.ts';
+import { isUserId, type Kind } from '../records.ts';
 import { countRows, type RecordFilter } from '../storage/records.ts';
-import { type CliCommand, UsageError } from './command.ts';
+import { type CommandOptions, defineCommand, oneOf } from './command.ts';
+import { openDatabase } from './open-database.ts';
+import { ownFiles } from './own-files.ts';
 
-const KINDS: Readonly<Record<string, readonly Kind[]>> = {
+const KINDS: Readonly<Record<'all' | 'metrics' | 'analytics', readonly Kind[]>> = {
   all: ['metric', 'analytics'],
   metrics: ['metric'],
   analytics: ['analytics'],
 };
-/** The number of standard output, as a file. */
-const STDOUT = 1;
 
-/** Writes records to a file; the server may run meanwhile. */
-export const exportCommand: CliCommand = {
+const OPTIONS = {
+  what: { value: '<records>', help: 'all, metrics, analytics', default: 'all', parse: oneOf(keysOf(KINDS)) },
+  format: { value: '<format>', help: EXPORT_FORMATS.join(', '), default: 'ndjson', parse: oneOf(EXPORT_FORMATS) },
+  'user-id': { value: '<id>', help: 'only the records of this user', parse: parseUserId },
+  from: { value: '<time>', help: 'only what happened then or later, in RFC 3339', parse: parseTime },
+  to: { value: '<time>', help: 'only what happened before, in RFC 3339', parse: parseTime },
+  formulas: {
+    value: '<what>',
+    help: 'for csv: keep (the default), or escape for spreadsheets',
+    parse: oneOf(['keep', 'escape']),
+  },
+} satisfies CommandOptions;
+
+/** Writes records to a file. */
+export const exportCommand = defineCommand({
   name: 'export',
-  summary: 'write records to a file, or to standard output; the server may run meanwhile',
-  argument: { form: '[file]', help: 'the file; it is replaced. Without one: standard output' },
-  options: [
-    { form: '--what <records>', help: `${Object.keys(KINDS).join(', ')}`, default: 'all' },
-    { form: '--format <format>', help: EXPORT_FORMATS.join(', '), default: 'ndjson' },
-    { form: '--user-id <id>', help: 'only the records of this user' },
-    { form: '--from <time>', help: 'only what happened then or later, in RFC 3339' },
-    { form: '--to <time>', help: 'only what happened before, in RFC 3339' },
-    { form: '--formulas <what>', help: 'for csv: keep, or escape for spreadsheets', default: 'keep' },
-  ],
-  async run({ config }, options, file) {
-    const kinds = KINDS[options['what'] ?? ''];
-    if (!kinds) throw new UsageError(`--what should be one of ${Object.keys(KINDS).join(', ')}`);
-    const format = EXPORT_FORMATS.find((one) => one === options['format']);
-    if (!format) throw new UsageError(`--format should be one of ${EXPORT_FORMATS.join(', ')}`);
-    if (format !== 'ndjson' && kinds.length > 1) {
-      throw new UsageError(`--format ${format} has one kind of records a file: add --what metrics or --what analytics`);
+  summary: 'write records to a file, or to standard output; the server may be running',
+  argument: {
+    form: '[file]',
+    help: 'the file; it is replaced once the export is complete. Without one, or with -: standard output',
+  },
+  options: OPTIONS,
+  check({ what, format, formulas, from, to }) {
+    const errors: string[] = [];
+    if (format !== 'ndjson' && what === 'all') {
+      errors.push(`--format ${format} has one kind of records per file: add --what metrics or --what analytics`);
     }
-    const filter: RecordFilter = {
-      user: options['userId'],
-      name: undefined,
-      label: undefined,
-      from: timeOf('--from', options['from']),
-      to: timeOf('--to', options['to']),
-    };
-    const client = openForReading(config().databasePath);
-    const output = file === '' ? STDOUT : openSync(file, 'w');
+    if (format !== 'csv' && formulas !== undefined) errors.push('--formulas is only for --format csv');
+    if (from !== undefined && to !== undefined && from >= to) errors.push('--from should be before --to');
+    return errors;
+  },
+  async run({ config: load }, { what, format, formulas, from, to, 'user-id': user }, file) {
+    const config = load();
+    const filter: RecordFilter = { user, name: undefined, label: undefined, from, to };
+    const client = openDatabase(config.databasePath);
     const bar = new SingleBar({
       format: '{bar} {percentage}% | {value} of {total} rows | {eta_formatted}',
       stream: process.stderr,
     });
-    bar.start(
-      kinds.reduce((sum, kind) => sum + countRows(client, kind), 0),
-      0,
-    );
-    try {
-      for (const kind of kinds) {
-        const question = { kind, format, filter, after: 0, safe: options['formulas'] === 'escape' };
-        for (const part of exportRecords(client, question, (rows) => bar.increment(rows))) writeAll(output, part);
+    function* content(): Generator<Uint8Array> {
+      for (const kind of KINDS[what]) {
+        const query = { kind, format, filter, after: 0, safe: formulas === 'escape' };
+        yield* exportRecords(client, query, (rows) => bar.increment(rows));
       }
+    }
+    try {
+      bar.start(
+        KINDS[what].reduce((sum, kind) => sum + countRows(client, kind), 0),
+        0,
+      );
+      if (file === '' || file === '-') await writeStandardOutput(content(), ownFiles(config));
+      else await replaceFile(file, content(), ownFiles(config));
     } finally {
       bar.stop();
-      if (output !== STDOUT) closeSync(output);
       client.close();
     }
     return 0;
   },
-};
+});
 
-function timeOf(flag: string, text: string | undefined): number | undefined {
-  if (text === undefined) return undefined;
+function parseTime(text: string): number {
   const time = parseTimestamp(text);
-  if (time === undefined) throw new UsageError(`${flag} should be a time with an offset, in RFC 3339`);
+  if (time === undefined) throw new Error('should be a time with an offset, in RFC 3339');
   return time;
 }
 
-function writeAll(output: number, bytes: Uint8Array): void {
-  for (let at = 0; at < bytes.length; ) at += writeSync(output, bytes, at);
+function parseUserId(text: string): string {
+  if (!isUserId(text)) throw new Error('should have 1 to 255 characters and no control characters');
+  return text;
+}
+
+function keysOf<Key extends string>(table: Readonly<Record<Key, unknown>>): Key[] {
+  return Object.keys(table) as Key[]; // the table is a constant with these keys only
 }

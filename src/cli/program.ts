@@ -2,7 +2,8 @@ import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { version } from '../../package.json' with { type: 'json' };
 import { ConfigError, flagOf, loadConfig, SETTING_NAMES, SETTINGS, type SettingName } from '../config.ts';
-import { type CliCommand, type CommandContext, UsageError } from './command.ts';
+import { Interrupted } from '../durable-file.ts';
+import { type CliCommand, type CommandContext, type CommandOption, UsageError } from './command.ts';
 import { configCommand } from './config.ts';
 import { eraseCommand } from './erase.ts';
 import { exportCommand } from './export.ts';
@@ -11,6 +12,7 @@ import { rebuildCommand } from './rebuild.ts';
 import { serveCommand } from './serve.ts';
 import { statusCommand } from './status.ts';
 import { tokenCommand } from './token.ts';
+import { verifyCommand } from './verify.ts';
 
 const COMMANDS: readonly CliCommand[] = [
   serveCommand,
@@ -20,15 +22,19 @@ const COMMANDS: readonly CliCommand[] = [
   eraseCommand,
   rebuildCommand,
   statusCommand,
+  verifyCommand,
   configCommand,
 ];
 const DEFAULT_COMMAND = serveCommand.name;
+
+/** The values of each flag as given, in order; null for a flag without its optional value. */
+type GivenFlags = ReadonlyMap<string, (string | null)[]>;
 
 /**
  * Runs the command line.
  *
  * @param args the arguments behind the program's name
- * @returns the exit code: 0 done, 1 failed, 2 wrong usage or configuration
+ * @returns the exit status: 0 success, 1 failure, 2 usage or configuration error
  */
 export async function run(args: readonly string[], env: CommandContext['env']): Promise<number> {
   let exitCode = 0;
@@ -43,19 +49,20 @@ export async function run(args: readonly string[], env: CommandContext['env']): 
     const sub = program.command(command.name, { isDefault: command.name === DEFAULT_COMMAND });
     sub.summary(command.summary).description(`${command.summary}.`).allowExcessArguments(false);
     if (command.argument) sub.argument(command.argument.form, command.argument.help);
-    for (const option of command.options ?? []) {
-      if (option.required) sub.requiredOption(option.form, option.help);
-      else sub.option(option.form, option.help, option.default);
+    const given = new Map<string, (string | null)[]>();
+    for (const [flags, help] of flagsOf(command)) {
+      const option = sub.createOption(flags, help);
+      sub.addOption(option);
+      // commander itself keeps the last value of a flag that is given more than once
+      sub.on(`option:${option.name()}`, (value: string | null) => {
+        given.set(option.name(), [...(given.get(option.name()) ?? []), value]);
+      });
     }
-    for (const name of SETTING_NAMES) sub.option(`${flagOf(name)} <value>`, settingHelp(name));
     sub.showHelpAfterError(`Run "rawlog help ${command.name}" to see its options.`);
-    // commander gives the argument first, where the command has one
-    sub.action(async (...given: [Record<string, string>] | [string | undefined, Record<string, string>]) => {
-      const options = withTexts((command.argument ? given[1] : given[0]) as Record<string, string | true>);
-      const argument = command.argument ? String(given[0] ?? '') : '';
-      const flags = settingFlags(options);
-      const config = () => loadConfig({ flags, env, readFile: (path) => readFileSync(path, 'utf8') });
-      exitCode = await command.run({ env, flags, config }, options, argument);
+    sub.action(async (...got: unknown[]) => {
+      // commander gives the argument first, where the command has one
+      const argument = command.argument && typeof got[0] === 'string' ? got[0] : undefined;
+      exitCode = await runCommand(command, given, argument, env);
     });
   }
   program
@@ -75,11 +82,76 @@ export async function run(args: readonly string[], env: CommandContext['env']): 
   }
 }
 
+/** The flags of a command, settings included: commander's form, and text for the help. */
+function* flagsOf(command: CliCommand): Generator<[flags: string, help: string]> {
+  for (const [name, option] of Object.entries(command.options ?? {})) {
+    const note = option.required ? ' (required)' : option.default === undefined ? '' : ` (default ${option.default})`;
+    yield [`--${name} ${option.value}`, option.help + note];
+  }
+  for (const name of SETTING_NAMES) yield [`${flagOf(name)} <value>`, settingHelp(name)];
+}
+
+/**
+ * Runs a command once its argument, its options and the configuration are valid.
+ *
+ * @throws {UsageError} with every error at once
+ */
+async function runCommand(
+  command: CliCommand,
+  given: GivenFlags,
+  argument: string | undefined,
+  env: CommandContext['env'],
+): Promise<number> {
+  const errors: string[] = [];
+  if (argument === '') errors.push('The argument should not be empty');
+  else if (argument !== undefined) errors.push(...[command.argument?.check?.(argument) ?? []].flat());
+  for (const [name, values] of given) if (values.length > 1) errors.push(`--${name} is given more than once`);
+
+  const options: Record<string, unknown> = {};
+  const attempt = (name: string, parse: () => unknown) => {
+    try {
+      options[name] = parse();
+    } catch (error) {
+      errors.push(`--${name} ${(error as Error).message}`); // options throw nothing else
+    }
+  };
+  const before = errors.length;
+  for (const [name, option] of Object.entries(command.options ?? {})) {
+    attempt(name, () => parseOption(option, given.get(name)?.at(-1)));
+  }
+  if (errors.length === before) errors.push(...(command.check?.(options) ?? []));
+
+  const flags = Object.fromEntries(
+    SETTING_NAMES.flatMap((name) => {
+      const text = given.get(flagOf(name).slice(2))?.at(-1);
+      return typeof text === 'string' ? [[name, text]] : [];
+    }),
+  );
+  const config = () => loadConfig({ flags, env, readFile: (path) => readFileSync(path, 'utf8') });
+  try {
+    config();
+  } catch (error) {
+    if (!(error instanceof ConfigError) || errors.length === 0) throw error;
+    errors.push(...error.faults);
+  }
+  if (errors.length > 0) throw new UsageError(errors.join('\n'));
+  return command.run({ env, flags, config }, options, argument ?? '');
+}
+
+/** @param text undefined: the flag is not given; null: it is, without its optional value */
+function parseOption(option: CommandOption, text: string | null | undefined): unknown {
+  if (text === null) return option.alone;
+  if (text === '') throw new Error('should not be empty');
+  if (text !== undefined) return option.parse(text);
+  if (option.required) throw new Error('is required');
+  return option.default === undefined ? undefined : option.parse(option.default);
+}
+
 /** Says what went wrong, unless commander has said it already. */
 function exitCodeOf(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
   if (error instanceof ConfigError) {
-    console.error(`The configuration has ${error.faults.length === 1 ? 'a fault' : `${error.faults.length} faults`}:`);
+    console.error(`The configuration has ${error.faults.length === 1 ? 'an error' : `${error.faults.length} errors`}:`);
     for (const fault of error.faults) console.error(`  ${fault}`);
     return 2;
   }
@@ -87,22 +159,13 @@ function exitCodeOf(error: unknown): number {
     console.error(`${error.message}\nRun "rawlog help" to see what there is.`);
     return 2;
   }
+  if (error instanceof Interrupted) {
+    // ends as without a listener, so that a script that runs this command ends as well
+    process.kill(process.pid, error.signal);
+    return 1;
+  }
   console.error(error instanceof Error ? error.message : error);
   return 1;
-}
-
-/** Options with a text for those that were given without a value. */
-function withTexts(options: Readonly<Record<string, string | true>>): Record<string, string> {
-  return Object.fromEntries(Object.entries(options).map(([name, value]) => [name, value === true ? '' : value]));
-}
-
-/** The settings among a command's options: commander names `--jwt-secret` `jwtSecret`. */
-function settingFlags(options: Readonly<Record<string, string>>): CommandContext['flags'] {
-  const given = SETTING_NAMES.map((name) => {
-    const camel = name.toLowerCase().replace(/_(\w)/g, (_, letter: string) => letter.toUpperCase());
-    return [name, options[camel]] as const;
-  });
-  return Object.fromEntries(given.filter(([, text]) => text !== undefined));
 }
 
 function settingHelp(name: SettingName): string {

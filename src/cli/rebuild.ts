@@ -1,22 +1,15 @@
-import { createEngine } from '../query/engine.ts';
-import { openForReading, openStorage } from '../storage/database.ts';
-import type { CliCommand } from './command.ts';
+import { runJob } from '../storage/job.ts';
+import { defineCommand } from './command.ts';
+import { openOffline } from './open-database.ts';
 
-/** Makes what charts are read from anew, from the rows. */
-export const rebuildCommand: CliCommand = {
+/** Rebuilds the column store from the rows. */
+export const rebuildCommand = defineCommand({
   name: 'rebuild',
-  summary: 'make the column store, from which charts are read, anew from the rows; the server must be stopped',
+  summary: 'rebuild the column store, which charts are read from; the server must be stopped',
   async run({ config }) {
-    const path = config().databasePath;
-    const storage = openStorage(path);
-    const client = openForReading(path);
-    try {
-      createEngine(client).rebuild();
-    } finally {
-      client.close();
-      storage.close();
-    }
-    console.error('The column store was made anew.');
+    using database = openOffline(config().databasePath);
+    runJob(database.reader.store.rebuild());
+    console.error('The column store was rebuilt.');
     return 0;
   },
-};
+});

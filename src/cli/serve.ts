@@ -4,7 +4,8 @@ import type { Config } from '../config.ts';
 import { signInLink } from '../dashboard/link.ts';
 import { createLog } from '../log.ts';
 import { startServer } from '../server.ts';
-import type { CliCommand } from './command.ts';
+import type { CliCommand, CommandContext } from './command.ts';
+import { givenSettings, invocation, quoted, started } from './invocation.ts';
 
 /** How long the token in the printed example is valid, in seconds. */
 const EXAMPLE_TOKEN_LIFETIME = 3600;
@@ -13,8 +14,8 @@ const EXAMPLE_TOKEN_LIFETIME = 3600;
 export const serveCommand: CliCommand = {
   name: 'serve',
   summary: 'run the server (also with no command)',
-  async run({ config: load }) {
-    const config = load();
+  async run(context) {
+    const config = context.config();
     const log = createLog(config.logLevel);
     const own = config.jwt.secret === 'own' ? ownSecret(config.dataDir) : undefined;
     const secret = own?.secret ?? config.jwt.secret;
@@ -32,7 +33,7 @@ export const serveCommand: CliCommand = {
       end.resolve();
     });
 
-    await greet(server.url, config, own);
+    await greet(server.url, config, own, context);
     log.info({ url: server.url.href, database: config.databasePath }, 'listening');
     await end.promise;
     try {
@@ -47,7 +48,7 @@ export const serveCommand: CliCommand = {
 };
 
 /** Tells a person where the server is, and, where it has a secret of its own, how to store a first row. */
-async function greet(url: URL, config: Config, own: OwnSecret | undefined): Promise<void> {
+async function greet(url: URL, config: Config, own: OwnSecret | undefined, context: CommandContext): Promise<void> {
   const address = url.href.replace(/\/$/, '');
   console.log(`\nrawlog listens on  ${address}\nTry it in a page   ${address}/swagger\n`);
   if (!own) return;
@@ -63,10 +64,23 @@ Open the dashboard (the token is valid for an hour):
 
 ${signInLink(address, token)}
 
-"rawlog token --sub me --role admin --link" prints a link that shows the rows of all users.
+This prints a link that shows the rows of all users:
+
+${adminLinkCommand(address, context)}
 
 Store a first metric:
 
 curl -X POST ${address}/log_raw_metric -H 'Authorization: Bearer ${token}' -H 'Content-Type: application/json' -d '{"metric_name":"page_load_time","metric_value":2.5,"data_string":"/dashboard"}'
 `);
+}
+
+/** The settings that a token depends on, where the server has a secret of its own. */
+const TOKEN_SETTINGS = ['DATA_DIR', 'JWT_AUDIENCE', 'JWT_ISSUER'] as const;
+
+/** Returns a command that prints an admin's link, and works as pasted in the folder that this was started in. */
+function adminLinkCommand(address: string, context: CommandContext): string {
+  const isDefault = givenSettings(['HOST', 'PORT'], context).length === 0;
+  const link = isDefault ? [] : [quoted(address)];
+  const flags = givenSettings(TOKEN_SETTINGS, context);
+  return [invocation(started(context.env)), 'token --sub me --role admin', ...flags, '--link', ...link].join(' ');
 }

@@ -1,25 +1,23 @@
 import { statSync } from 'node:fs';
 import { createLedger } from '../ingest/ledger.ts';
-import { openForReading } from '../storage/database.ts';
-import type { Count } from '../storage/writer.ts';
-import type { CliCommand } from './command.ts';
+import { readLedger } from '../storage/ledger.ts';
+import { defineCommand } from './command.ts';
+import { openDatabase } from './open-database.ts';
 
-/** Prints what the database has; the server may run meanwhile. */
-export const statusCommand: CliCommand = {
+/** Prints what the database has. */
+export const statusCommand = defineCommand({
   name: 'status',
-  summary: 'print the ledger and sizes of the database; the server may run meanwhile',
+  summary: 'print the ledger and sizes of the database; the server may be running',
   async run({ config }) {
     const path = config().databasePath;
-    const client = openForReading(path);
+    const client = openDatabase(path);
     try {
-      const counts = client.query<{ name: string; items: number }, []>('SELECT name, items FROM ledger').all();
-      const ledger = createLedger(counts.map(({ name, items }): Count => [name, items])).counts();
       const size = (file: string) => statSync(file, { throwIfNoEntry: false })?.size ?? 0;
       const storage = { database: path, database_bytes: size(path), wal_bytes: size(`${path}-wal`) };
-      console.log(JSON.stringify({ ledger, storage }, null, 2));
+      console.log(JSON.stringify({ ledger: createLedger(readLedger(client)).counts(), storage }, null, 2));
     } finally {
       client.close();
     }
     return 0;
   },
-};
+});

@@ -4,51 +4,66 @@ import type { Config } from '../config.ts';
 import { signInLink } from '../dashboard/link.ts';
 import { parseDuration } from '../formats/duration.ts';
 import { isUserId } from '../records.ts';
-import { type CliCommand, UsageError } from './command.ts';
+import { defineCommand, UsageError } from './command.ts';
+
+/** `--link` without an address: the one that the server listens on. */
+const LISTENING = '';
 
 /** Prints a token for a user, signed with the configured or the own secret. */
-export const tokenCommand: CliCommand = {
+export const tokenCommand = defineCommand({
   name: 'token',
   summary: 'print a JWT for a user, signed with the secret that the server uses',
-  options: [
-    { form: '--sub <id>', help: 'the user: 1 to 255 characters', required: true },
-    { form: '--role <role>', help: 'the role; "admin" may do everything', default: 'authenticated' },
-    { form: '--expires <duration>', help: 'how long it is valid, such as 90s, 15m, 1h or 30d', default: '1h' },
-    {
-      form: '--link [address]',
-      help: 'print a link that opens the dashboard signed in; where the server is not reached by HOST and PORT, with its address, such as https://log.example.com',
+  options: {
+    sub: { value: '<id>', help: 'the user: 1 to 255 characters', required: true, parse: parseUserId },
+    role: {
+      value: '<role>',
+      help: 'the role; "admin" may do everything',
+      default: 'authenticated',
+      parse: (text) => text,
     },
-  ],
-  async run({ config }, { sub = '', role = '', expires = '', link }) {
-    if (!isUserId(sub)) throw new UsageError('--sub should have 1 to 255 characters and no control characters');
-    const seconds = lifetime(expires);
+    expires: {
+      value: '<duration>',
+      help: 'how long it is valid, such as 90s, 15m, 1h or 30d',
+      default: '1h',
+      parse: parseLifetime,
+    },
+    link: {
+      value: '[address]',
+      help: 'print a link that opens the dashboard signed in; where the server is not reached by HOST and PORT, with its address, such as https://log.example.com',
+      alone: LISTENING,
+      parse: parseAddress,
+    },
+  },
+  async run({ config }, { sub, role, expires, link }) {
     const { jwt, dataDir, host, port } = config();
-    const address = link === undefined ? undefined : reachedAt(link, host, port);
+    const address = link === LISTENING ? listeningAddress(host, port) : link;
     const secret = signingSecret(jwt, dataDir);
-    const token = await mintToken(secret, jwt, { sub, role, expires: seconds, now: Date.now() });
+    const token = await mintToken(secret, jwt, { sub, role, expires, now: Date.now() });
     console.log(address === undefined ? token : signInLink(address, token));
     return 0;
   },
-};
+});
 
-function lifetime(text: string): number {
-  try {
-    const seconds = parseDuration(text);
-    if (seconds > 0) return seconds;
-  } catch {
-    // said below
-  }
-  throw new UsageError('--expires should be a number above 0 with s, m, h or d behind it, such as 90s or 1h');
+function parseUserId(text: string): string {
+  if (!isUserId(text)) throw new Error('should have 1 to 255 characters and no control characters');
+  return text;
 }
 
-/** The address of the server: the one that is given, or the one that it listens on. */
-function reachedAt(given: string, host: string, port: number): string {
-  if (given !== '') {
-    if (/^https?:$/.test(URL.parse(given)?.protocol ?? '')) return given;
-    throw new UsageError('--link should have an address with http:// or https://, or none');
-  }
+function parseLifetime(text: string): number {
+  const seconds = parseDuration(text);
+  if (seconds === 0) throw new Error('should be above 0');
+  return seconds;
+}
+
+function parseAddress(text: string): string {
+  if (/^https?:$/.test(URL.parse(text)?.protocol ?? '')) return text;
+  throw new Error('should have an address with http:// or https://, or none');
+}
+
+/** The address that the server listens on. */
+function listeningAddress(host: string, port: number): string {
   if (port === 0) throw new UsageError('PORT is 0, so the port is not known: give --link the address of the server');
-  // a server that listens on all addresses is also there on this machine's own
+  // a server that listens on all addresses also listens on the loopback address
   const name = host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host;
   return `http://${name.includes(':') ? `[${name}]` : name}:${port}`;
 }

@@ -1,10 +1,9 @@
 import { stringify } from 'csv-stringify/sync';
 import { keepExactNumbers, parseJson } from '../formats/json.ts';
-import { parseTimestamp } from '../formats/timestamp.ts';
-import { formatInZone } from '../query/calendar.ts';
+import { EARLIEST_TIMESTAMP, formatInZone, parseTimestamp } from '../formats/timestamp.ts';
 import type { Kind } from '../records.ts';
 import { type Analytics, analyticsCheck, isUserId, type LogRecord, type Metric, metricCheck } from '../records.ts';
-import { isRecordId, seqOfId } from '../storage/record-id.ts';
+import { isRecordId, millisecondOf, seqOfId } from '../storage/record-id.ts';
 import type { RecordRow } from '../storage/records.ts';
 
 /** The columns of a record as people read them, in order. */
@@ -60,32 +59,43 @@ export function recordsCsv(kind: Kind, rows: readonly RecordRow[], header: boole
 }
 
 /**
- * Reads a record back from its JSON text, to the bit.
+ * Parses the JSON text of an exported record, to the bit. It is checked like a recorded one.
  *
+ * @param latest the end of the times that are accepted, its ID's among them, in microseconds since 1970
  * @returns the record, or what is wrong with the text
  */
-export function parseExported(text: string): LogRecord | string {
+export function parseExported(text: string, latest: number): LogRecord | string {
   let value: unknown;
   try {
     value = parseJson(text);
-  } catch {
-    return 'it is no JSON';
+  } catch (error) {
+    return error instanceof RangeError ? 'it is nested too deeply' : 'it is not JSON';
   }
-  if (typeof value !== 'object' || value === null) return 'it is no object';
-  const { id, user_id, timestamp, received_at } = value as Record<string, unknown>;
-  if (typeof id !== 'string' || !isRecordId(id)) return 'its id is no UUIDv7';
-  if (typeof user_id !== 'string' || !isUserId(user_id)) return 'its user_id is none';
+  if (typeof value !== 'object' || value === null) return 'it is not an object';
+  const { id, user_id, timestamp, received_at } = value as Record<string, unknown>; // of any object
+  if (typeof id !== 'string' || !isRecordId(id)) return 'its id is not a UUIDv7';
+  const seq = seqOfId(id);
+  if (seq <= 0) return 'its id is from before 2020';
+  if (millisecondOf(seq) * 1000 > latest) return 'its id is from the future';
+  if (typeof user_id !== 'string' || !isUserId(user_id)) return 'its user_id is not a user ID';
   const happenedAt = typeof timestamp === 'string' ? parseTimestamp(timestamp) : undefined;
+  if (happenedAt === undefined) return 'its timestamp is not in RFC 3339';
   const receivedAt = typeof received_at === 'string' ? parseTimestamp(received_at) : undefined;
-  if (happenedAt === undefined || receivedAt === undefined) return 'its times are not in RFC 3339';
-  const stamp = { seq: seqOfId(id), id, userId: user_id, happenedAt, receivedAt };
-  if (stamp.seq <= 0) return 'its id is from before 2020';
+  if (receivedAt === undefined) return 'its received_at is not in RFC 3339';
+  for (const [name, time] of [
+    ['timestamp', happenedAt],
+    ['received_at', receivedAt],
+  ] as const) {
+    if (time < EARLIEST_TIMESTAMP) return `its ${name} is before the year 1700`;
+    if (time > latest) return `its ${name} is in the future`;
+  }
+  const stamp = { seq, id, userId: user_id, happenedAt, receivedAt };
   if (metricCheck.Check(value)) {
     const { metric_name, metric_value, data_string }: Metric = value;
     return { kind: 'metric', ...stamp, metricName: metric_name, metricValue: metric_value, dataString: data_string };
   }
   if (!analyticsCheck.Check(value)) return 'it has the fields of neither a metric nor an event';
   const { type, data_index, data }: Analytics = value;
-  const exact = (keepExactNumbers(text) as Analytics | undefined)?.data ?? data;
+  const exact = (keepExactNumbers(text) as Analytics | undefined)?.data ?? data; // the same text was checked above
   return { kind: 'analytics', ...stamp, type, dataIndex: data_index, data: JSON.stringify(exact) };
 }

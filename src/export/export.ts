@@ -1,7 +1,7 @@
-import type { Database } from 'bun:sqlite';
 import { ByteWriter, ParquetWriter } from 'hyparquet-writer';
 import type { Kind } from '../records.ts';
-import { type RecordFilter, type RecordRow, readWindow } from '../storage/records.ts';
+import type { Database } from '../storage/database.ts';
+import { type RecordFilter, type RecordRow, type Room, readWindow } from '../storage/records.ts';
 import { recordJson, recordsCsv } from './encode.ts';
 
 /** The forms in which records leave. */
@@ -19,57 +19,72 @@ export interface ExportQuery {
   readonly safe: boolean;
 }
 
-/** Rows of a part: what is in memory at once. */
-const PART_ROWS = 10_000;
-/** Rows of a Parquet row group. */
-const GROUP_ROWS = 50_000;
+/** Largest part of an export, in bytes: one is in memory at once, and on its way between threads. */
+const MAX_PART_BYTES = 1024 * 1024;
+/** Bytes of the rows that are read at once, about: half a part, because JSON and CSV write some characters longer. */
+const READ_BYTES = MAX_PART_BYTES / 2;
+const READ_ROWS = 10_000;
+/** A row group of Parquet, at most: its columns are in memory as values and as encoded bytes. */
+const GROUP = { rows: 50_000, bytes: 4 * 1024 * 1024 };
 
 /**
- * Exports records, oldest first, part by part, at constant memory. Each part is read by statements of its
- * own: rows that are committed meanwhile are in it when they come before its end.
+ * Exports records, oldest first, in parts of at most 1 MB, in constant memory. Each part is read by statements of
+ * its own: rows that are committed meanwhile are included if they come before the end.
  *
- * @param onRows told how many rows a part has, before it is given
+ * @param onRows called with the number of rows of each read
  */
 export function* exportRecords(
   client: Database,
-  question: ExportQuery,
+  query: ExportQuery,
   onRows: (rows: number) => void = () => {},
 ): Generator<Uint8Array> {
-  const { kind, format, safe } = question;
+  const { kind, format, safe } = query;
   if (format === 'parquet') {
-    yield* parquet(kind, parts(client, question, GROUP_ROWS, onRows));
+    for (const bytes of parquet(kind, reads(client, query, GROUP, onRows))) yield* partsOf(bytes);
     return;
   }
   const encoder = new TextEncoder();
   if (format === 'csv') yield encoder.encode(recordsCsv(kind, [], true, safe));
-  for (const rows of parts(client, question, PART_ROWS, onRows)) {
+  for (const rows of reads(client, query, { rows: READ_ROWS, bytes: READ_BYTES }, onRows)) {
     const text =
       format === 'csv' ? recordsCsv(kind, rows, false, safe) : rows.map((row) => `${recordJson(kind, row)}\n`).join('');
-    yield encoder.encode(text);
+    yield* partsOf(encoder.encode(text));
   }
 }
 
-/** The rows, so many at a time. */
-function* parts(
+/** Cuts bytes into parts. A row can be larger than a part. */
+function* partsOf(bytes: Uint8Array): Generator<Uint8Array> {
+  if (bytes.length <= MAX_PART_BYTES) {
+    yield bytes;
+    return;
+  }
+  for (let at = 0; at < bytes.length; at += MAX_PART_BYTES) yield bytes.slice(at, at + MAX_PART_BYTES);
+}
+
+/** The rows, so many and so many bytes at a time. */
+function* reads(
   client: Database,
   { kind, filter, after }: ExportQuery,
-  size: number,
+  room: Room,
   onRows: (rows: number) => void,
 ): Generator<RecordRow[]> {
-  let part: RecordRow[] = [];
+  let rows: RecordRow[] = [];
+  let bytes = 0;
   for (let next: number | undefined = after; next !== undefined; ) {
-    const window: ReturnType<typeof readWindow> = readWindow(client, kind, filter, next, 'oldest', size - part.length);
-    part.push(...window.rows);
+    const left = { rows: room.rows - rows.length, bytes: room.bytes - bytes };
+    const window: ReturnType<typeof readWindow> = readWindow(client, kind, filter, next, 'oldest', left);
+    rows.push(...window.rows);
+    bytes += window.bytes;
     next = window.next;
-    if (part.length === size) {
-      onRows(size);
-      yield part;
-      part = [];
-    }
+    if (rows.length < room.rows && bytes < room.bytes) continue;
+    onRows(rows.length);
+    yield rows;
+    rows = [];
+    bytes = 0;
   }
-  if (part.length === 0) return;
-  onRows(part.length);
-  yield part;
+  if (rows.length === 0) return;
+  onRows(rows.length);
+  yield rows;
 }
 
 const TIME = {

@@ -26,3 +26,17 @@ export function parseTimestamp(text: string): number | undefined {
   const offset = (Number(offsetHour ?? 0) * 60 + Number(offsetMinute ?? 0)) * (sign === '-' ? -60_000 : 60_000);
   return (local.getTime() - offset) * 1000 + Number(fraction.slice(0, 6).padEnd(6, '0'));
 }
+
+/** Returns a time, in microseconds since 1970, as RFC 3339 in a time zone: with microseconds where there are any. */
+export function formatInZone(microseconds: number, zone: string): string {
+  if (zone === 'UTC') return instantOf(microseconds).toString();
+  const zoned = instantOf(microseconds).toZonedDateTimeISO(zone);
+  const text = zoned.toString({ timeZoneName: 'never' });
+  // the offset is rounded to minutes, the time is not: before railways, and in Monrovia until 1972, they differ
+  return zoned.offsetNanoseconds % 60e9 === 0 ? text : instantOf(microseconds).toString({ timeZone: text.slice(-6) });
+}
+
+/** Returns the instant of a time in microseconds since 1970. */
+export function instantOf(microseconds: number): Temporal.Instant {
+  return Temporal.Instant.fromEpochNanoseconds(BigInt(microseconds) * 1000n);
+}

@@ -2,6 +2,7 @@ import { promisify } from 'node:util';
 import { gunzip } from 'node:zlib';
 import { Failure } from '../errors.ts';
 import { MAX_JSON_DEPTH, parseJson } from '../formats/json.ts';
+import type { Reservation } from '../ingest/reservations.ts';
 
 const inflate = promisify(gunzip);
 
@@ -21,14 +22,29 @@ export interface JsonBody {
 }
 
 /**
+ * Larger bodies are counted as they arrive. Of smaller ones the whole is set aside at once, which saves the stream.
+ */
+export const STREAMED_BYTES = 64 * 1024;
+
+/** Memory for a body: see Reservation. */
+type Memory = Pick<Reservation, 'grow'>;
+
+/** Returns how many bytes to set aside before a body is read. */
+export function expectedBytes(headers: Headers): number {
+  const length = Number(headers.get('content-length') ?? 0);
+  return length <= STREAMED_BYTES ? length : 0;
+}
+
+/**
  * Reads a request's body, never more of it than allowed, and parses it. A request that names no
  * content type is taken to be JSON, as the service did that rawlog replaces.
  *
  * @param maxBytes the largest body, as sent and after decompression
- * @throws {Failure} `unsupported_media_type`, `payload_too_large`, `invalid_json`, or
+ * @param memory what {@link expectedBytes} said is set aside; it grows with what arrives and with what is inflated
+ * @throws {Failure} `overloaded` if the memory cannot grow; `unsupported_media_type`, `payload_too_large`, `invalid_json`, or
  *   `validation_failed` for nesting that is too deep
  */
-export async function readJson(request: Request, maxBytes: number): Promise<JsonBody> {
+export async function readJson(request: Request, maxBytes: number, memory: Memory): Promise<JsonBody> {
   const type = request.headers.get('content-type');
   if (type !== null && type !== '' && !JSON_MEDIA_TYPE.test(type)) throw new Failure('unsupported_media_type');
   const encoding = (request.headers.get('content-encoding') ?? 'identity').trim().toLowerCase();
@@ -36,29 +52,30 @@ export async function readJson(request: Request, maxBytes: number): Promise<Json
 
   let bytes: Uint8Array;
   try {
-    bytes = await readAtMost(request, maxBytes);
+    bytes = await readAtMost(request, maxBytes, memory);
   } catch (error) {
     // the sender went away, or sent what is no HTTP: nobody's fault here
     throw error instanceof Failure ? error : new Failure('invalid_json', { cause: error });
   }
-  return parse(encoding === 'gzip' ? await decompress(bytes, maxBytes) : bytes);
+  return parse(encoding === 'gzip' ? await decompress(bytes, maxBytes, memory) : bytes);
 }
 
 /** Not async itself: the usual body is one promise away, and each further one costs a turn. */
-function readAtMost(request: Request, maxBytes: number): Promise<Uint8Array> {
+function readAtMost(request: Request, maxBytes: number, memory: Memory): Promise<Uint8Array> {
   const length = request.headers.get('content-length');
-  if (length === null) return readChunks(request, maxBytes);
-  if (Number(length) > maxBytes) throw new Failure('payload_too_large');
+  if (Number(length ?? 0) > maxBytes) throw new Failure('payload_too_large');
+  if (length === null || Number(length) > STREAMED_BYTES) return readChunks(request, maxBytes, memory);
   return request.bytes();
 }
 
-/** Reads a body that is sent in chunks, with no word on how many: counted as they come. */
-async function readChunks(request: Request, maxBytes: number): Promise<Uint8Array> {
+/** Reads a body chunk by chunk, and counts what has arrived. */
+async function readChunks(request: Request, maxBytes: number, memory: Memory): Promise<Uint8Array> {
   const chunks: Uint8Array[] = [];
   let total = 0;
   for await (const chunk of request.body ?? []) {
     total += chunk.byteLength;
     if (total > maxBytes) throw new Failure('payload_too_large');
+    if (!memory.grow(chunk.byteLength)) throw new Failure('overloaded');
     chunks.push(chunk);
   }
   return Buffer.concat(chunks);
@@ -74,13 +91,16 @@ function inflateInTurn(bytes: Uint8Array, maxBytes: number): Promise<Uint8Array>
   return inflated;
 }
 
-async function decompress(bytes: Uint8Array, maxBytes: number): Promise<Uint8Array> {
+async function decompress(bytes: Uint8Array, maxBytes: number, memory: Memory): Promise<Uint8Array> {
+  let inflated: Uint8Array;
   try {
-    return await inflateInTurn(bytes, maxBytes);
+    inflated = await inflateInTurn(bytes, maxBytes);
   } catch (error) {
     const tooLarge = (error as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE';
     throw new Failure(tooLarge ? 'payload_too_large' : 'invalid_json', { cause: error });
   }
+  if (!memory.grow(inflated.byteLength)) throw new Failure('overloaded');
+  return inflated;
 }
 
 function parse(bytes: Uint8Array): JsonBody {

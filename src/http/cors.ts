@@ -14,7 +14,15 @@ export function corsFor(origins: readonly string[]) {
     origin: (request) => allowed.has(request.headers.get('origin') ?? ''),
     methods: ['GET', 'POST', 'DELETE'],
     allowedHeaders: ['Authorization', 'Content-Type', 'Content-Encoding', 'Idempotency-Key', 'X-Act-As-User-Id'],
-    exposeHeaders: ['X-Request-Id', 'Idempotent-Replayed', 'Retry-After', 'RateLimit', 'RateLimit-Policy'],
+    exposeHeaders: [
+      'X-Request-Id',
+      'Idempotent-Replayed',
+      'Retry-After',
+      'RateLimit',
+      'RateLimit-Policy',
+      'X-Ingest-Lag-Rows',
+      'X-Ingest-Lag-Seconds',
+    ],
     credentials: false,
     maxAge: PREFLIGHT_LASTS,
   });

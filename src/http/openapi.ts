@@ -1,46 +1,54 @@
 import type { TSchema } from '@sinclair/typebox';
 import type { DocumentDecoration } from 'elysia';
 import { ERRORS, type ErrorCode } from '../errors.ts';
+import { analyticsCheck, batchCheck, metricCheck } from '../records.ts';
+import { RESPONSES } from '../responses.ts';
+import { EXAMPLE_ID, EXAMPLES } from './examples.ts';
 import { STATUS_BY_CODE } from './status.ts';
 
 /*
- * The parts of the OpenAPI document that are not the schemas of bodies. Engine are described here and
- * not given to Elysia as schemas: it would check every answer against them, at run time.
+ * The OpenAPI document beside its parameters. Responses are described here and not given to Elysia as schemas: it
+ * would check every response against them, at run time.
  */
 
-const ERROR_SCHEMA = {
-  type: 'object',
-  required: ['code', 'message', 'hint', 'request_id', 'detail'],
-  properties: {
-    code: { type: 'string', enum: Object.keys(ERRORS) },
-    message: { type: 'string', description: 'What went wrong' },
-    hint: { type: 'string', description: 'What to do about it' },
-    request_id: { type: 'string', description: 'Also the X-Request-Id header; the server logs the cause under it' },
-    detail: {
-      description: 'For 422 a list of faults; for 5xx message and hint; otherwise the message',
-      oneOf: [
-        {
-          type: 'array',
-          items: {
-            type: 'object',
-            required: ['loc', 'msg', 'type'],
-            properties: {
-              loc: { type: 'array', items: { oneOf: [{ type: 'string' }, { type: 'integer' }] } },
-              msg: { type: 'string' },
-              type: { type: 'string' },
-            },
-          },
-        },
-        {
-          type: 'object',
-          required: ['message', 'hint'],
-          properties: { message: { type: 'string' }, hint: { type: 'string' } },
-        },
-        { type: 'string' },
-      ],
-    },
-  },
-};
+/** A schema as OpenAPI 3.0 has it: null is a flag of a schema there, and a constant a list of one. */
+function openApiSchema(schema: TSchema): object {
+  return convert(JSON.parse(JSON.stringify(schema))) as object;
+}
+
+function convert(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(convert);
+  if (typeof value !== 'object' || value === null) return value;
+  const { const: constant, anyOf, patternProperties, ...rest } = value as Record<string, unknown>;
+  // generated clients take an empty list of properties for an object without any
+  if (rest['additionalProperties'] === true && isEmpty(rest['properties'])) delete rest['properties'];
+  const converted = Object.fromEntries(Object.entries(rest).map(([key, one]) => [key, convert(one)]));
+  if (constant !== undefined) return { ...converted, enum: [constant] };
+  if (patternProperties) {
+    const [values] = Object.values(patternProperties as Record<string, unknown>);
+    return { ...converted, additionalProperties: convert(values) };
+  }
+  if (!Array.isArray(anyOf)) return converted;
+  if (anyOf.every((one) => typeof one.const === 'string')) {
+    return { ...converted, type: 'string', enum: anyOf.map((one) => one.const) };
+  }
+  const schemas = anyOf.filter((one) => one.type !== 'null').map(convert) as object[];
+  const isNullable = schemas.length < anyOf.length && { nullable: true };
+  if (schemas.length === 1) return { ...schemas[0], ...converted, ...isNullable };
+  return { ...converted, ...isNullable, oneOf: schemas };
+}
+
+function isEmpty(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && Object.keys(value).length === 0;
+}
+
+/** A reference to a component. */
+function ref(name: string) {
+  return { $ref: `#/components/schemas/${name}` };
+}
+
+/** The bodies of the recording routes, by the names of their components. */
+const BODIES = { Metric: metricCheck.Schema(), Analytics: analyticsCheck.Schema(), Batch: batchCheck.Schema() };
 
 /** The shared components of the document. */
 export const COMPONENTS = {
@@ -52,8 +60,10 @@ export const COMPONENTS = {
       description: 'A token of your product, or one that `rawlog token --sub ID` prints',
     },
   },
-  schemas: { Error: ERROR_SCHEMA },
-} as const;
+  schemas: Object.fromEntries(
+    Object.entries<TSchema>({ ...BODIES, ...RESPONSES }).map(([name, schema]) => [name, openApiSchema(schema)]),
+  ),
+};
 
 /** The answers for errors, as OpenAPI knows them: by status, each with an example for every code. */
 function errorResponses(codes: readonly ErrorCode[]): NonNullable<DocumentDecoration['responses']> {
@@ -66,7 +76,7 @@ function errorResponses(codes: readonly ErrorCode[]): NonNullable<DocumentDecora
         String(status),
         {
           description: here.map((code) => `\`${code}\`: ${ERRORS[code].message}`).join('\n\n'),
-          content: { 'application/json': { schema: { $ref: '#/components/schemas/Error' }, examples } },
+          content: { 'application/json': { schema: ref('Error'), examples } },
         },
       ];
     }),
@@ -80,24 +90,17 @@ function exampleOf(code: ErrorCode, status: number) {
   return { code, message, hint, request_id: '3f9c0a5e7b21-1c', detail };
 }
 
-/** An id as examples show it. */
-export const EXAMPLE_ID = '019aab3c-5f00-7001-9c3e-5a1d7f0b2c44';
-
-/** Documents a route that records; the schema is that of its body. */
+/** Documents a route that records. */
 export function recordingRoute(
   summary: string,
   description: string,
-  body: TSchema,
-  stored: { description: string; schema: object; example: unknown } = {
-    description: "The new row's id, a UUIDv7",
-    schema: { type: 'string', format: 'uuid' },
-    example: EXAMPLE_ID,
-  },
+  body: keyof typeof BODIES,
+  response: 'RecordId' | 'BatchIds',
 ): DocumentDecoration {
   return {
     tags: ['Recording'],
     summary,
-    description: `${description} The answer comes after the row is on the disk.`,
+    description: `${description} The response is sent once the data is on disk.`,
     security: [{ bearer: [] }],
     parameters: [
       {
@@ -116,18 +119,20 @@ export function recordingRoute(
         schema: { type: 'string', minLength: 1, maxLength: 255, pattern: '^[\\x21-\\x7e]+$' },
       },
     ],
-    // TypeBox's schemas are JSON Schema; OpenAPI's type is narrower in words, not in substance
-    requestBody: { required: true, content: { 'application/json': { schema: body as object } } },
+    requestBody: {
+      required: true,
+      content: { 'application/json': { schema: ref(body), example: BODIES[body]['example'] } },
+    },
     responses: {
       '200': {
-        description: stored.description,
+        description: 'Stored',
         headers: {
           'Idempotent-Replayed': {
-            description: '`true` where the answer was given before',
+            description: '`true` if this is the first response again',
             schema: { type: 'string' },
           },
         },
-        content: { 'application/json': { schema: stored.schema, example: stored.example } },
+        content: { 'application/json': { schema: ref(response), example: EXAMPLES[response] } },
       },
       ...errorResponses([
         'invalid_json',
@@ -164,22 +169,80 @@ const QUERY_ERRORS: readonly ErrorCode[] = [
   'shutting_down',
 ];
 
-/** Documents a route that answers a question. */
+const INGEST_LAG_HEADERS = {
+  'X-Ingest-Lag-Rows': {
+    description: 'Committed rows that the result lacks, because the column store is behind; absent if there are none',
+    schema: { type: 'integer' },
+  },
+  'X-Ingest-Lag-Seconds': { description: 'How long ago the oldest of them was received', schema: { type: 'number' } },
+} as const;
+
+/** Documents a route that returns the result of a query. */
 export function queryRoute(
   summary: string,
   description: string,
   parameters: NonNullable<DocumentDecoration['parameters']>,
-  example: object,
+  response: keyof typeof EXAMPLES,
+  tag: 'Queries' | 'Administration' = 'Queries',
 ): DocumentDecoration {
   return {
-    tags: ['Reading'],
+    tags: [tag],
     summary,
-    description: `${description} A token sees the rows of its own user, one with the role \`admin\` those of all.`,
+    description: `${description} A token sees the rows of its own user; admins and viewers see all rows.`,
     security: [{ bearer: [] }],
     parameters,
     responses: {
-      '200': { description: 'The answer', content: { 'application/json': { schema: { type: 'object' }, example } } },
+      '200': {
+        description: 'The result',
+        headers: INGEST_LAG_HEADERS,
+        content: { 'application/json': { schema: ref(response), example: EXAMPLES[response] } },
+      },
       ...errorResponses(QUERY_ERRORS),
+    },
+  };
+}
+
+/** Documents the status, whose content depends on the role. */
+export function statusRoute(): DocumentDecoration {
+  return {
+    tags: ['Administration'],
+    summary: 'Status of the server',
+    description:
+      'For admins and viewers: the ledger of every item since the database was created, storage, queue, lag of the column store, erasures, durability and version. For everyone else: version, durability and the limits that apply to them.',
+    security: [{ bearer: [] }],
+    responses: {
+      '200': {
+        description: 'The status',
+        content: {
+          'application/json': {
+            schema: { oneOf: [ref('OperatorStatus'), ref('UserStatus')] },
+            examples: { operator: { value: EXAMPLES.OperatorStatus }, user: { value: EXAMPLES.UserStatus } },
+          },
+        },
+      },
+      ...errorResponses(QUERY_ERRORS),
+    },
+  };
+}
+
+/** Documents the erasure of a user. */
+export function erasureRoute(
+  summary: string,
+  description: string,
+  parameters: NonNullable<DocumentDecoration['parameters']>,
+): DocumentDecoration {
+  return {
+    tags: ['Administration'],
+    summary,
+    description,
+    security: [{ bearer: [] }],
+    parameters,
+    responses: {
+      '200': {
+        description: 'No query returns the rows any more',
+        content: { 'application/json': { schema: ref('Erasure'), example: EXAMPLES.Erasure } },
+      },
+      ...errorResponses([...QUERY_ERRORS, 'storage_full']),
     },
   };
 }
@@ -191,10 +254,10 @@ export function exportRoute(
 ): DocumentDecoration {
   const text = { schema: { type: 'string' } } as const;
   return {
-    tags: ['Reading'],
+    tags: ['Queries'],
     summary,
     description:
-      'Streams records, oldest first. An export in NDJSON that broke off goes on with `after`. A token exports the rows of its own user, one with the role `admin` those of all.',
+      'Streams records, oldest first. An export in NDJSON that broke off goes on with `after`. A token exports the rows of its own user, admins and viewers those of all.',
     security: [{ bearer: [] }],
     parameters,
     responses: {
@@ -224,10 +287,10 @@ export function tailRoute(
   const head = `"id":"${EXAMPLE_ID}","user_id":"user-42","timestamp":"2026-03-01T10:00:00Z"`;
   const record = `{${head},"received_at":"2026-03-01T10:00:00.25Z",${fields}}`;
   return {
-    tags: ['Reading'],
+    tags: ['Queries'],
     summary,
     description:
-      'Sends each record as soon as it is on the disk, as a server-sent event, until the token expires (`expired`) or the server stops. After `open` none is missing: what is read elsewhere from then on may overlap, and is told apart by its `id`. Of more than 100 records in a quarter of a second, or more than the client reads, the rest is left out, and counted by `skipped` where it is missing. What a broken connection has missed gives `/api/export` with `after`. A token sees the rows of its own user, one with the role `admin` those of all.',
+      'Sends each record as soon as it is on the disk, as a server-sent event, until the token expires (`expired`) or the server stops. After `open` none is missing: what is read elsewhere from then on may overlap, and is told apart by its `id`. Of more than 100 records in a quarter of a second, or more than the client reads, the rest is left out, and counted by `skipped` where it is missing. What a broken connection has missed gives `/api/export` with `after`. A token sees the rows of its own user, admins and viewers those of all.',
     security: [{ bearer: [] }],
     parameters,
     responses: {
@@ -256,8 +319,8 @@ export function probeRoute(summary: string, description: string, failures: reado
         description: 'Yes',
         content: {
           'application/json': {
-            schema: { type: 'object', required: ['status'], properties: { status: { type: 'string', enum: ['ok'] } } },
-            example: { status: 'ok' },
+            schema: ref('Probe'),
+            example: EXAMPLES.Probe,
           },
         },
       },

@@ -9,7 +9,8 @@ import type { Kind } from '../records.ts';
 import { isUserId } from '../records.ts';
 import { isRecordId } from '../storage/record-id.ts';
 import type { RecordFilter } from '../storage/records.ts';
-import type { TailFilter } from '../tail/live-tails.ts';
+import { targetOf } from './request-target.ts';
+import { MAX_FAULTS, USER_ID_ISSUE } from './validation.ts';
 
 /** One parameter of a query: what it means, and how its text becomes a value. */
 export interface Parameter<Value> {
@@ -17,8 +18,13 @@ export interface Parameter<Value> {
   /** Its JSON Schema in the OpenAPI document. */
   readonly schema: object;
   readonly required?: true;
-  /** May be given several times: the value is a list. */
-  readonly several?: true;
+  /** May be repeated, this often: the value is a list. */
+  readonly several?: {
+    readonly least: number;
+    readonly most: number;
+    /** Says that a number of them is too small or too large. */
+    readonly msg: (count: number) => string;
+  };
   /** Gives the value, or what is wrong with the text in pydantic's words. */
   readonly parse: (text: string) => { value: Value } | Pick<Fault, 'msg' | 'type'>;
 }
@@ -26,7 +32,7 @@ export interface Parameter<Value> {
 /** The values of a query's parameters; undefined where one is not given. */
 type Values<Parameters extends Record<string, Parameter<unknown>>> = {
   [Name in keyof Parameters]: Parameters[Name] extends Parameter<infer Value>
-    ? Parameters[Name] extends { several: true }
+    ? Parameters[Name] extends { several: object }
       ? Value[]
       : Parameters[Name] extends { required: true }
         ? Value
@@ -34,34 +40,76 @@ type Values<Parameters extends Record<string, Parameter<unknown>>> = {
     : never;
 };
 
+/** The parameters of a query, by name. */
+type Parameters = Record<string, Parameter<unknown>>;
+
+/** Names in validation issues are cut to this length, in UTF-16 code units. */
+const MAX_SHOWN_NAME = 100;
+
 /**
- * Reads the query of an address. Parameters that are not named are ignored.
+ * Reads all parameters of a request's query string.
  *
- * @throws {Failure} `validation_failed` with every parameter that is wrong or missing
+ * @throws {Failure} `validation_failed` with everything that is wrong: parameters that are invalid, missing,
+ *   unknown or repeated, and a range that ends before it starts
  */
-export function readQuery<Parameters extends Record<string, Parameter<unknown>>>(
-  address: string,
-  parameters: Parameters,
-): Values<Parameters> {
-  const given = new URL(address).searchParams;
+export function readQuery<Known extends Parameters>(request: Request, parameters: Known): Values<Known> {
+  const given = searchParams(targetOf(request).query);
   const faults: Fault[] = [];
   const read = Object.entries(parameters).map(([name, parameter]) => {
     const fault = (wrong: Pick<Fault, 'msg' | 'type'>) => void faults.push({ loc: ['query', name], ...wrong });
     const texts = given.getAll(name);
+    const { several } = parameter;
     if (texts.length === 0 && parameter.required) fault({ msg: 'Field required', type: 'missing' });
-    if (texts.length > 1 && !parameter.several) {
-      fault({ msg: 'Input should be given once', type: 'too_long' });
-    }
-    const values = texts.map((text) => {
+    else if (several && (texts.length < several.least || texts.length > several.most)) {
+      fault(wrong(several.msg(texts.length)));
+    } else if (texts.length > 1 && !several) fault({ msg: 'Input should be given once', type: 'too_long' });
+    const values = texts.slice(0, several?.most ?? 1).map((text) => {
       const parsed = parameter.parse(text);
       if ('value' in parsed) return parsed.value;
       return fault(parsed);
     });
-    return [name, parameter.several ? values : values[0]];
+    return [name, several ? values : values[0]];
   });
-  if (faults.length > 0) throw new Failure('validation_failed', { faults });
+  for (const name of new Set(given.keys())) {
+    if (Object.hasOwn(parameters, name)) continue;
+    faults.push({
+      loc: ['query', name.slice(0, MAX_SHOWN_NAME)],
+      msg: 'Extra inputs are not permitted',
+      type: 'extra_forbidden',
+    });
+  }
   // each value has come from the parameter of its name
-  return Object.fromEntries(read) as Values<Parameters>;
+  const values = Object.fromEntries(read) as Values<Known>;
+  if (isReversed(values)) faults.push({ loc: ['query', 'to'], ...wrong('the end of the range lies before its start') });
+  if (faults.length > 0) throw new Failure('validation_failed', { faults: faults.slice(0, MAX_FAULTS) });
+  return values;
+}
+
+/**
+ * Returns the parameters of a query string.
+ *
+ * @throws {Failure} `validation_failed` where it is ambiguous: percent-encoding that is wrong or spells no
+ *   UTF-8, which would become another text, and a raw `#`, which others read as the end of the query
+ */
+function searchParams(query: string): URLSearchParams {
+  if (query.includes('#') || !isDecodable(query)) {
+    const fault = { loc: ['query'], ...wrong('the query string should be percent-encoded UTF-8') };
+    throw new Failure('validation_failed', { faults: [fault] });
+  }
+  return new URLSearchParams(query);
+}
+
+function isDecodable(text: string): boolean {
+  try {
+    decodeURIComponent(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function isReversed({ from, to }: { readonly from?: unknown; readonly to?: unknown }): boolean {
+  return typeof from === 'number' && typeof to === 'number' && to < from;
 }
 
 /** Documents parameters for OpenAPI. */
@@ -71,9 +119,9 @@ export function documented(
   return Object.entries(parameters).map(([name, { description, schema, required, several }]) => ({
     name,
     in: 'query',
-    required: required ?? false,
+    required: required ?? (several?.least ?? 0) > 0,
     description,
-    schema: several ? { type: 'array', items: schema } : schema,
+    schema: several ? { type: 'array', items: schema, minItems: several.least, maxItems: several.most } : schema,
     ...(several && { style: 'form', explode: true }),
   }));
 }
@@ -128,13 +176,6 @@ export const RANGE = {
   to: instant('End of the range, not in it. Default: behind the last row.'),
 };
 
-/** @throws {Failure} when a range ends before it starts */
-export function refuseReversed({ from, to }: { from: number | undefined; to: number | undefined }): void {
-  if (from === undefined || to === undefined || to >= from) return;
-  const msg = 'Value error, the end of the range lies before its start';
-  throw new Failure('validation_failed', { faults: [{ loc: ['query', 'to'], msg, type: 'value_error' }] });
-}
-
 export const BUCKETS = {
   interval: {
     description:
@@ -180,7 +221,7 @@ export const USER_ID: Parameter<string> = {
   schema: { type: 'string', maxLength: 255 },
   parse(given) {
     if (isUserId(given)) return { value: given };
-    return { msg: 'String should have 1 to 255 characters and no control characters', type: 'string_pattern_mismatch' };
+    return USER_ID_ISSUE;
   },
 };
 
@@ -190,63 +231,35 @@ export const LABEL = {
   data_index: text('Only events of this `data_index`.'),
 };
 
-/** Filters of records: their parameters, by kind. */
+/** The parameters that select records, by kind. */
 export const RECORD_FILTERS = {
-  metric: { name: text('Only this metric.'), data_string: LABEL.data_string },
-  analytics: { type: text('Only this type of event.'), data_index: LABEL.data_index },
+  metric: { name: text('Only this metric.'), data_string: LABEL.data_string, user_id: USER_ID },
+  analytics: { type: text('Only this type of event.'), data_index: LABEL.data_index, user_id: USER_ID },
 };
 
-const ROW_FILTERS = { ...RECORD_FILTERS.metric, ...RECORD_FILTERS.analytics, user_id: USER_ID };
-
-/**
- * Reads which records are wanted, of those to come.
- *
- * @param userOf as for {@link readRecordFilter}
- */
-export function readTailFilter(
-  address: string,
-  kind: Kind,
-  userOf: (named: string | undefined) => string | undefined,
-): TailFilter {
-  const query = readQuery(address, ROW_FILTERS);
-  return { user: userOf(query.user_id), ...labelsOf(kind, query) };
+/** What {@link RECORD_FILTERS} and {@link RANGE} give, of either kind. */
+interface RecordSelection {
+  readonly from?: number | undefined;
+  readonly to?: number | undefined;
+  readonly name?: string | undefined;
+  readonly data_string?: string | undefined;
+  readonly type?: string | undefined;
+  readonly data_index?: string | undefined;
 }
 
-/**
- * Reads which records are wanted.
- *
- * @param userOf whose records, of the `user_id` that is named; may throw `forbidden`
- */
-export function readRecordFilter(
-  address: string,
-  kind: Kind,
-  userOf: (named: string | undefined) => string | undefined,
-): RecordFilter {
-  const query = readQuery(address, { ...RANGE, ...ROW_FILTERS });
-  refuseReversed(query);
+/** Returns the filter that the parameters of a kind ask for, within a scope: the user whose rows count, or undefined for all. */
+export function recordFilter(kind: Kind, query: RecordSelection, user: string | undefined): RecordFilter {
   const { from, to } = query;
-  return { user: userOf(query.user_id), from, to, ...labelsOf(kind, query) };
-}
-
-/** The name and the label of a query, whose parameters differ by kind. */
-function labelsOf(kind: Kind, query: Values<typeof ROW_FILTERS>): Pick<RecordFilter, 'name' | 'label'> {
   return kind === 'metric'
-    ? { name: query.name, label: query.data_string }
-    : { name: query.type, label: query.data_index };
+    ? { user, from, to, name: query.name, label: query.data_string }
+    : { user, from, to, name: query.type, label: query.data_index };
 }
 
 export const STEPS = {
   ...text('`data_index` at a step; two to twenty times, in their order.'),
   schema: { type: 'string', example: 'step_3' },
-  several: true,
+  several: { least: 2, most: 20, msg: (count: number) => `a funnel has 2 to 20 steps, not ${count}` },
 } as const;
-
-/** @throws {Failure} when a funnel has too few or too many steps */
-export function refuseSteps(steps: readonly string[]): void {
-  if (steps.length >= 2 && steps.length <= 20) return;
-  const msg = `Value error, a funnel has 2 to 20 steps, not ${steps.length}`;
-  throw new Failure('validation_failed', { faults: [{ loc: ['query', 'step'], msg, type: 'value_error' }] });
-}
 
 /** Of retention. */
 export const STEP = {

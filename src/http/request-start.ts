@@ -1,5 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { Elysia } from 'elysia';
+import { Failure } from '../errors.ts';
+import { targetOf } from './request-target.ts';
 
 /** The response header that names a request; the log names it `request_id`. */
 const REQUEST_ID_HEADER = 'x-request-id';
@@ -20,12 +22,21 @@ export function requestStart(nextRequestId: () => string) {
   return new Elysia({ name: 'request-start' })
     .decorate({ requestId: '', startedAt: 0 })
     .onTransform({ as: 'global' }, (context) => {
+      if (isMisrouted(context.request, context.path)) throw new Failure('not_found');
       context.startedAt = performance.now();
       context.requestId = nextRequestId();
       Object.assign(context.set.headers, commonHeaders(context.requestId));
       // answers to other methods are kept by nobody
       if (context.request.method === 'GET') context.set.headers['cache-control'] = 'no-store';
     });
+}
+
+/**
+ * Returns whether Elysia's own router, which sees what Bun's has not matched, has taken the end of a path for the
+ * whole: it looks behind the place where a URL's host would be, also where there is none.
+ */
+function isMisrouted(request: Request, path: string): boolean {
+  return request.url.startsWith('/') && !('params' in request) && path !== targetOf(request).path;
 }
 
 /** The header fields of every answer. */

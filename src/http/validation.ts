@@ -2,9 +2,16 @@ import type { Static, TSchema } from '@sinclair/typebox';
 import type { TypeCheck } from '@sinclair/typebox/compiler';
 import { type ValueErrorIterator, ValueErrorType } from '@sinclair/typebox/errors';
 import { Failure, type Fault } from '../errors.ts';
+import { MAX_USER_ID_LENGTH } from '../records.ts';
 
-/** More faults than this are of no more use to anyone. */
-const MAX_FAULTS = 64;
+/** Most validation issues of one response: more are of no use to anyone. */
+export const MAX_FAULTS = 64;
+
+/** What is wrong with a text that cannot be a user ID. */
+export const USER_ID_ISSUE: Pick<Fault, 'msg' | 'type'> = {
+  msg: `String should have 1 to ${MAX_USER_ID_LENGTH} characters and no control characters`,
+  type: 'string_pattern_mismatch',
+};
 
 /**
  * Checks a part of a request against its schema.

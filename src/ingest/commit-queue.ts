@@ -1,14 +1,18 @@
 import { Failure } from '../errors.ts';
 import type { LogRecord } from '../records.ts';
 import { type StorageFault, storageFault } from '../storage/faults.ts';
-import type { Count, RememberedAnswer, Writer } from '../storage/writer.ts';
-import { type Ledger, STORED } from './ledger.ts';
+import { type Count, STORED } from '../storage/ledger.ts';
+import type { CachedResponse, UserName, Writer } from '../storage/writer.ts';
+import type { Ledger } from './ledger.ts';
 import { failureOfStorage } from './storage-failure.ts';
 
 /** How long a database may be held by another process until requests are refused, in milliseconds. */
 const LOCK_PATIENCE = 2_000;
-/** The first pause between two attempts while it does, and the longest, in milliseconds. */
-const LOCK_PAUSE = { first: 5, longest: 200 };
+/**
+ * The first pause between two attempts while it does, and the longest, in milliseconds. Maintenance of the column store
+ * holds the lock for 50 ms at most, and leaves it for as long: the pause must find that gap.
+ */
+const LOCK_PAUSE = { first: 1, longest: 10 };
 /**
  * Rows of one transaction, at most. A transaction stops the event loop, for about 4 µs a row: with this
  * many it turns in time to refuse what is too much, and to answer probes.
@@ -36,10 +40,10 @@ export interface CommitQueue {
    * on the disk. With no records it finds out whether a commit succeeds.
    *
    * @param bytes how much memory they take, about
-   * @param remember the answer to remember with them, in the same transaction
+   * @param along what else is stored with them, in the same transaction
    * @throws {Failure} `storage_unavailable`, `storage_full`, `internal`, `overloaded` or `shutting_down`
    */
-  store(records: readonly LogRecord[], bytes: number, remember?: RememberedAnswer): Promise<void>;
+  store(records: readonly LogRecord[], bytes: number, along?: StoredAlong): Promise<void>;
   /**
    * Whether {@link store} would take a request now: to be asked before anything is spent on reading one.
    *
@@ -52,10 +56,18 @@ export interface CommitQueue {
   close(): Promise<void>;
 }
 
+/** What is stored in the transaction of a request's records. */
+export interface StoredAlong {
+  /** The response to repeat for the request's Idempotency-Key. */
+  readonly response?: CachedResponse | undefined;
+  /** Names that the user records for the first time. */
+  readonly names?: readonly UserName[] | undefined;
+}
+
 interface Waiting {
   readonly records: readonly LogRecord[];
   readonly bytes: number;
-  readonly remember: RememberedAnswer | undefined;
+  readonly along: StoredAlong;
   readonly resolve: () => void;
   readonly reject: (failure: Failure) => void;
 }
@@ -64,7 +76,8 @@ interface Waiting {
 interface Group {
   readonly requests: Waiting[];
   readonly records: LogRecord[];
-  readonly remembered: RememberedAnswer[];
+  readonly responses: CachedResponse[];
+  readonly names: UserName[];
 }
 
 /**
@@ -113,28 +126,27 @@ export function createCommitQueue(
   }
 
   function takeGroup(): Group {
-    const records: LogRecord[] = [];
-    const remembered: RememberedAnswer[] = [];
+    let rowsOfGroup = 0;
     let count = 0;
-    for (const request of waiting) {
-      if (count > 0 && records.length + request.records.length > MAX_COMMIT_ROWS) break;
+    for (const { records } of waiting) {
+      if (count > 0 && rowsOfGroup + records.length > MAX_COMMIT_ROWS) break;
       count++;
-      for (const record of request.records) records.push(record);
-      if (request.remember) remembered.push(request.remember);
+      rowsOfGroup += records.length;
     }
     const requests = waiting;
     waiting = requests.splice(count);
-    return { requests, records, remembered };
+    return groupOf(requests);
   }
 
-  async function commit({ requests, records, remembered }: Group): Promise<void> {
-    const fault = await attempt(records, remembered);
+  async function commit(group: Group): Promise<void> {
+    const { requests, records } = group;
+    const fault = await attempt(group);
     if (fault === undefined) {
       for (const request of requests) leave(request).resolve();
       onCommitted(records);
     } else if (fault.kind === 'bug' && requests.length > 1) {
       // one request's record is unfit for the database: it must not take its neighbours along
-      for (const request of requests) await commit(groupOf(request));
+      for (const request of requests) await commit(groupOf([request]));
     } else {
       if (fault.kind === 'failing') onFailing(fault);
       for (const request of requests) leave(request).reject(failureOfStorage(fault));
@@ -147,14 +159,12 @@ export function createCommitQueue(
    *
    * @returns why it could not be done
    */
-  async function attempt(
-    records: readonly LogRecord[],
-    remembered: readonly RememberedAnswer[],
-  ): Promise<StorageFault | undefined> {
+  async function attempt({ records, responses, names }: Omit<Group, 'requests'>): Promise<StorageFault | undefined> {
     const counts: Count[] = ledger.takeUnwritten();
+    const added: Count[] = records.length > 0 ? [...counts, [STORED, records.length]] : counts;
     for (let pause = LOCK_PAUSE.first; ; pause = Math.min(pause * 2, LOCK_PAUSE.longest)) {
       try {
-        await writer.commit(records, remembered, records.length > 0 ? [...counts, [STORED, records.length]] : counts);
+        await writer.commit({ records, responses, names, counts: added });
         ledger.stored(records.length);
         lockedSince = undefined;
         return undefined;
@@ -181,14 +191,14 @@ export function createCommitQueue(
   }
 
   return {
-    store(records, size, remember) {
+    store(records, size, along = {}) {
       if (closed) return Promise.reject(new Failure('shutting_down'));
       // what has no records takes no room: it only asks whether a commit succeeds
       if (records.length > 0 && !hasRoom(size)) return Promise.reject(new Failure('overloaded'));
       rows += records.length;
       bytes += size;
       return new Promise((resolve, reject) => {
-        waiting.push({ records, bytes: size, remember, resolve, reject });
+        waiting.push({ records, bytes: size, along, resolve, reject });
         running ??= drain();
       });
     },
@@ -198,7 +208,7 @@ export function createCommitQueue(
       closed = true;
       await running;
       // what the ledger has counted since the last commit
-      await attempt([], []);
+      await attempt({ records: [], responses: [], names: [] });
     },
   };
 }
@@ -207,7 +217,12 @@ function nextTurn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }
 
-/** A group of one request alone. */
-function groupOf(request: Waiting): Group {
-  return { requests: [request], records: [...request.records], remembered: request.remember ? [request.remember] : [] };
+function groupOf(requests: Waiting[]): Group {
+  const group: Group = { requests, records: [], responses: [], names: [] };
+  for (const { records, along } of requests) {
+    for (const record of records) group.records.push(record);
+    if (along.response) group.responses.push(along.response);
+    for (const name of along.names ?? []) group.names.push(name);
+  }
+  return group;
 }

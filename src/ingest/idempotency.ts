@@ -1,11 +1,11 @@
 import { ERRORS, Failure } from '../errors.ts';
-import type { RememberedAnswer, Writer } from '../storage/writer.ts';
+import type { CachedResponse, Writer } from '../storage/writer.ts';
 import { failureOfStorage } from './storage-failure.ts';
 
 /** How long an answer is remembered at least, in milliseconds. */
-const REMEMBERED_FOR = 24 * 3600_000;
+const CACHED_FOR = 24 * 3600_000;
 /** Answers forgotten in one transaction: few enough that it stops the event loop for milliseconds. */
-const PRUNE_BATCH = 1_000;
+const EXPIRE_BATCH = 1_000;
 
 /** What a client's key belongs to: the same key of another user, or on another route, is another key. */
 export interface IdempotencyScope {
@@ -15,8 +15,8 @@ export interface IdempotencyScope {
 }
 
 /** An answer, and whether it was given before. */
-export interface IdempotentAnswer {
-  readonly answer: string;
+export interface IdempotentResponse {
+  readonly response: string;
   readonly replayed: boolean;
 }
 
@@ -33,8 +33,8 @@ export interface Idempotency {
   once(
     scope: IdempotencyScope,
     fingerprint: string,
-    work: (remember: (answer: string) => RememberedAnswer) => Promise<string>,
-  ): Promise<IdempotentAnswer>;
+    work: (cache: (response: string, seq: number) => CachedResponse) => Promise<string>,
+  ): Promise<IdempotentResponse>;
 }
 
 /**
@@ -42,12 +42,12 @@ export interface Idempotency {
  *
  * @param now the clock, in milliseconds since 1970
  */
-export function createIdempotency(writer: Pick<Writer, 'answerOf'>, now: () => number): Idempotency {
-  const underWay = new Map<string, { fingerprint: string; answer: Promise<string> }>();
+export function createIdempotency(writer: Pick<Writer, 'responseOf'>, now: () => number): Idempotency {
+  const underWay = new Map<string, { fingerprint: string; response: Promise<string> }>();
 
-  function remembered(scope: IdempotencyScope): RememberedAnswer | undefined {
+  function remembered(scope: IdempotencyScope): CachedResponse | undefined {
     try {
-      return writer.answerOf(scope);
+      return writer.responseOf(scope);
     } catch (error) {
       throw failureOfStorage(error);
     }
@@ -60,12 +60,12 @@ export function createIdempotency(writer: Pick<Writer, 'answerOf'>, now: () => n
       const before = underWay.get(name) ?? remembered(scope);
       if (before) {
         if (before.fingerprint !== fingerprint) throw mismatch();
-        return { answer: await before.answer, replayed: true };
+        return { response: await before.response, replayed: true };
       }
-      const answer = work((text) => ({ ...scope, fingerprint, answer: text, createdAt: now() }));
-      underWay.set(name, { fingerprint, answer });
+      const response = work((text, seq) => ({ ...scope, fingerprint, response: text, seq, createdAt: now() }));
+      underWay.set(name, { fingerprint, response });
       try {
-        return { answer: await answer, replayed: false };
+        return { response: await response, replayed: false };
       } finally {
         underWay.delete(name);
       }
@@ -86,12 +86,12 @@ function mismatch(): Failure {
  * @param mayGoOn asked before each transaction
  * @throws {StorageFault} what was forgotten before stays forgotten
  */
-export async function pruneAnswers(
-  writer: Pick<Writer, 'forgetAnswers'>,
+export async function expireResponses(
+  writer: Pick<Writer, 'expireResponses'>,
   now: () => number,
   mayGoOn: () => boolean,
 ): Promise<void> {
-  while (mayGoOn() && writer.forgetAnswers(now() - REMEMBERED_FOR, PRUNE_BATCH) === PRUNE_BATCH) {
+  while (mayGoOn() && writer.expireResponses(now() - CACHED_FOR, EXPIRE_BATCH) === EXPIRE_BATCH) {
     await new Promise((resolve) => setImmediate(resolve));
   }
 }

@@ -1,5 +1,5 @@
 import { getRandomValues } from 'node:crypto';
-import { COUNTER_RANGE, millisecondOf, SEQ_EPOCH } from '../storage/record-id.ts';
+import { CLOCK_LIMIT, COUNTER_RANGE, millisecondOf, SEQ_EPOCH } from '../storage/record-id.ts';
 
 const COUNTER_HEX = Array.from({ length: COUNTER_RANGE }, (_, value) => value.toString(16).padStart(3, '0'));
 
@@ -13,7 +13,8 @@ export interface RecordId {
 /**
  * Makes record ids: UUIDv7 with a 12-bit counter in `rand_a` (RFC 9562, section 6.2, method 1), and
  * 62 random bits. Each id is above all before it, also when the clock steps back, when more than
- * 4,096 fall into one millisecond (they then run ahead of the clock), and after a restart.
+ * 4,096 fall into one millisecond (they then run ahead of the clock), after a restart, and while the
+ * clock is beyond {@link CLOCK_LIMIT} (they then count on from the last ID).
  *
  * @param now the clock, in milliseconds since 1970
  * @param lastSeq the highest `seq` that is already taken
@@ -28,7 +29,7 @@ export function createIdSource(now: () => number, lastSeq: number): () => Record
 
   return () => {
     const time = now();
-    if (time > millisecond) {
+    if (time > millisecond && time < CLOCK_LIMIT) {
       millisecond = time;
       counter = 0;
       prefix = timePrefix(millisecond);

@@ -1,11 +1,13 @@
 import type { ErrorCode } from '../errors.ts';
-import type { Count } from '../storage/writer.ts';
+import { type Count, DELETED, DUPLICATE, REJECTED, STORED } from '../storage/ledger.ts';
 
 /** What became of everything that was received, since the database was made. */
 export interface LedgerCounts {
   readonly received: number;
   readonly stored: number;
   readonly duplicates: number;
+  /** Stored rows that were erased or deleted since: rows present = stored − deleted. */
+  readonly deleted: number;
   readonly rejected: Readonly<Record<string, number>>;
 }
 
@@ -19,6 +21,8 @@ export interface LedgerCounts {
  */
 export interface Ledger {
   stored(items: number): void;
+  /** Counts rows that were deleted; the transaction that deleted them has written the count. */
+  deleted(items: number): void;
   duplicate(items: number): void;
   reject(code: ErrorCode, items: number): void;
   counts(): LedgerCounts;
@@ -26,11 +30,6 @@ export interface Ledger {
   takeUnwritten(): Count[];
   putBack(entries: readonly Count[]): void;
 }
-
-/** The name under which stored items are counted. */
-export const STORED = 'stored';
-const DUPLICATE = 'duplicate';
-const REJECTED = 'rejected:';
 
 /** @param written the counts of the database */
 export function createLedger(written: readonly Count[]): Ledger {
@@ -44,14 +43,16 @@ export function createLedger(written: readonly Count[]): Ledger {
 
   return {
     stored: (items) => void add(counts, STORED, items),
+    deleted: (items) => void add(counts, DELETED, items),
     duplicate: (items) => count(DUPLICATE, items),
     reject: (code, items) => count(REJECTED + code, items),
     counts() {
       const rejected = [...counts].filter(([name]) => name.startsWith(REJECTED));
       return {
-        received: [...counts.values()].reduce((sum, items) => sum + items, 0),
+        received: [...counts].reduce((sum, [name, items]) => (name === DELETED ? sum : sum + items), 0),
         stored: counts.get(STORED) ?? 0,
         duplicates: counts.get(DUPLICATE) ?? 0,
+        deleted: counts.get(DELETED) ?? 0,
         rejected: Object.fromEntries(rejected.map(([name, items]) => [name.slice(REJECTED.length), items])),
       };
     },

@@ -1,8 +1,9 @@
+import type { Activity as ActivityResult } from '../responses.ts';
 import { type ColumnStore, type Extent, extentOfAll } from '../storage/columns/column-store.ts';
+import type { Budget } from './budget.ts';
 import { startsOf } from './calendar.ts';
 import {
   type Bucketing,
-  type Budget,
   bucketOf,
   edgesOf,
   extentsOf,
@@ -26,26 +27,6 @@ export interface ActivityQuery extends RangeQuery, Bucketing {
 export interface Activity {
   readonly count: number;
   readonly counts: readonly number[];
-}
-
-/** Rows of both kinds over time. */
-export interface ActivityResult {
-  /** The range, RFC 3339; null where no row could give it. */
-  readonly from: string | null;
-  readonly to: string | null;
-  readonly tz: string;
-  /** When each bucket begins, RFC 3339: all `counts` go by it. */
-  readonly starts: readonly string[];
-  readonly metrics: Activity & {
-    readonly names: readonly ({ readonly name: string } & Activity)[];
-    /** All names beside those in `names`, together. */
-    readonly other: { readonly names: number } & Activity;
-  };
-  readonly analytics: Activity & {
-    readonly types: readonly ({ readonly type: string } & Activity)[];
-    /** All types beside those in `types`, together. */
-    readonly other: { readonly types: number } & Activity;
-  };
 }
 
 /** The shortest that the count of a bucket can be in the result, with its comma. */

@@ -1,3 +1,5 @@
+import { formatInZone, instantOf } from '../formats/timestamp.ts';
+
 /** A length of buckets: so many of a unit of the calendar. */
 export interface Interval {
   readonly count: number;
@@ -146,19 +148,6 @@ function startOf(date: Temporal.PlainDate, count: number, unit: Interval['unit']
   const passed = origin.until(first, { largestUnit: key })[key];
   const over = ((passed % count) + count) % count;
   return first.subtract({ [key]: over });
-}
-
-/** A time as RFC 3339 in a zone, with microseconds where there are any. */
-export function formatInZone(microseconds: number, zone: string): string {
-  if (zone === 'UTC') return instantOf(microseconds).toString();
-  const zoned = instantOf(microseconds).toZonedDateTimeISO(zone);
-  const text = zoned.toString({ timeZoneName: 'never' });
-  // the offset is rounded to minutes, the time is not: before railways, and in Monrovia until 1972, they differ
-  return zoned.offsetNanoseconds % 60e9 === 0 ? text : instantOf(microseconds).toString({ timeZone: text.slice(-6) });
-}
-
-function instantOf(microseconds: number): Temporal.Instant {
-  return Temporal.Instant.fromEpochNanoseconds(BigInt(microseconds) * 1000n);
 }
 
 function microsecondsOf(time: Temporal.ZonedDateTime): number {

@@ -1,23 +1,21 @@
 import { Worker } from 'node:worker_threads';
+import type { Logger } from 'pino';
 import { Failure } from '../errors.ts';
-import type { Engine } from './engine.ts';
-import type { Answered, Asked } from './worker.ts';
+import type { ExportQuery } from '../export/export.ts';
+import type { Job } from '../storage/job.ts';
+import { type Asker, ClientGone } from './asker.ts';
+import type { IngestLag, Maintenance, Queries } from './engine.ts';
+import { createExports } from './exports.ts';
+import { createFairQueue } from './fair-queue.ts';
+import type { Message, Outcome, Task, TaskError, WorkerOptions } from './worker.ts';
 
-/** Questions that may wait for the thread; beyond it they are refused. */
-const MAX_WAITING = 256;
+/** Delays before the worker is started again after it has ended, in milliseconds: doubled each time. */
+const RESTART_DELAY = { first: 100, longest: 30_000 };
+/** For how long a worker that is asked to close may finish what it is doing, in milliseconds. */
+const CLOSE_DEADLINE = 1_000;
 
-/** Who runs a query: limits are per user, and a query is canceled when its client disconnects. */
-export interface Asker {
-  readonly userId: string;
-  /** Aborted when the client disconnects. */
-  readonly signal: AbortSignal;
-}
-
-/** Committed rows that the column store has not applied yet, and the age of the oldest of them. */
-export interface IngestLag {
-  readonly rows: number;
-  readonly seconds: number;
-}
+/** How long the status waits for figures of the worker, in milliseconds. */
+const STATUS_DEADLINE = 250;
 
 /** What a query returns, and how far the column store lagged behind recording when it ran. */
 export interface QueryResult<Value> {
@@ -27,110 +25,222 @@ export interface QueryResult<Value> {
 
 /** The state of the query worker, for `/readyz` and status. */
 export interface WorkerHealth {
+  /** `restarting`: it has ended by itself, and is not ready again. */
   readonly state: 'running' | 'restarting' | 'stopped';
   /** Restarts since the server started. */
   readonly restarts: number;
+  /** Whether a query has found the database damaged. */
+  readonly isDamaged: boolean;
 }
+
+type Result<Job_> = Job_ extends Job<infer Value> ? Value : never;
 
 /** Sends queries to the query worker. */
 export interface QueryClient {
   /**
+   * Runs a query. Queries of different users take turns.
+   *
    * @throws {Failure} `query_too_large`, `queries_overloaded`, `shutting_down`, `storage_unavailable` or `internal`
+   * @throws {ClientGone} if the client has disconnected
    */
-  ask<Name extends keyof Engine>(
+  ask<Name extends keyof Queries>(
     name: Name,
-    argument: Parameters<Engine[Name]>[0],
+    argument: Parameters<Queries[Name]>[0],
     asker: Asker,
-  ): Promise<QueryResult<ReturnType<Engine[Name]>>>;
+  ): Promise<QueryResult<ReturnType<Queries[Name]>>>;
   /**
-   * Runs maintenance of the column store: not limited per user, never canceled, in steps between queries.
+   * Streams records. The stream breaks with an error if the export cannot be completed, or if nobody reads it for
+   * the idle timeout.
+   *
+   * @param onBroken called with the error that breaks the stream
+   * @throws {Failure} `queries_overloaded` beyond the limits of concurrent exports, and as {@link ask}
+   */
+  export(query: ExportQuery, asker: Asker, onBroken: (error: unknown) => void): Promise<ReadableStream<Uint8Array>>;
+  /**
+   * Runs maintenance of the database: not limited per user, never canceled, in steps between queries.
    *
    * @throws {Failure} as {@link ask}
    */
-  maintain<Name extends keyof Engine>(
+  maintain<Name extends keyof Maintenance>(
     name: Name,
-    argument: Parameters<Engine[Name]>[0],
-  ): Promise<ReturnType<Engine[Name]>>;
+    argument: Parameters<Maintenance[Name]>[0],
+  ): Promise<Result<ReturnType<Maintenance[Name]>>>;
+  /** How far the column store is behind recording; undefined if the worker does not say so within 250 ms. */
+  lag(): Promise<IngestLag | undefined>;
+  /** How many erasures are unfinished, or not overwritten in every file; undefined likewise. */
+  pendingErasures(): Promise<number | undefined>;
   health(): WorkerHealth;
-  /** Stops the worker; queries that are running or queued fail with `shutting_down`. */
+  /** Stops the worker; queries that are running or queued fail with `shutting_down`. Takes a few seconds at most. */
   close(): Promise<void>;
 }
 
-interface Waiting {
-  readonly resolve: (value: unknown) => void;
-  readonly reject: (failure: Failure) => void;
+/** How a query client works. */
+export interface QueryClientOptions extends Omit<WorkerOptions, 'canceled'> {
+  /** The address of worker.ts; in the binary it is relative to the entry, so that a file beside the entry has to say it. */
+  readonly worker: URL;
+  /** After how long an export that nobody reads is broken off, in milliseconds. */
+  readonly idleTimeoutMs: number;
+  readonly log: Logger;
 }
 
-/**
- * Starts a thread that reads a database; see worker.ts. It is started anew should it ever end by itself.
- *
- * @param path the database
- * @param thread the address of worker.ts; in the binary it is relative to the entry, so that a file beside
- *   the entry has to say it
- */
-export function createQueryClient(path: string, thread: URL): QueryClient {
+interface Waiting {
+  readonly resolve: (outcome: { value: unknown; lag?: IngestLag }) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** Starts the query worker, and starts it again, after growing delays, should it ever end by itself. */
+export function createQueryClient({
+  worker: address,
+  idleTimeoutMs,
+  log,
+  ...options
+}: QueryClientOptions): QueryClient {
+  const canceled = new SharedArrayBuffer(4);
   const waiting = new Map<number, Waiting>();
+  const queue = createFairQueue();
   let lastId = 0;
-  let closed = false;
-  let worker = start();
+  let isClosed = false;
+  let isReady = false;
+  let isDamaged = false;
+  let restarts = 0;
+  /** Starts in a row after which the worker was not ready. */
+  let failures = 0;
+  let restarting: ReturnType<typeof setTimeout> | undefined;
+  let worker: Worker | undefined = start();
 
   function start(): Worker {
-    const started = new Worker(thread, { workerData: { path } });
-    started.on('message', (answer: Answered) => {
-      const asked = waiting.get(answer.id);
-      waiting.delete(answer.id);
-      if ('error' in answer) asked?.reject(failureOf(answer.error));
-      else asked?.resolve(answer.value);
+    const started = new Worker(address, { workerData: { ...options, canceled } satisfies WorkerOptions });
+    let reason: unknown = new Error('the query worker ended');
+    started.on('message', (outcome: Outcome) => {
+      if (outcome === 'ready') {
+        isReady = true;
+        failures = 0;
+        return;
+      }
+      const asked = waiting.get(outcome.id);
+      waiting.delete(outcome.id);
+      if ('error' in outcome) asked?.reject(failureOf(outcome.error));
+      else asked?.resolve(outcome);
     });
-    started.on('error', (error) => failAll(error));
+    started.on('error', (error) => {
+      reason = error;
+    });
     started.on('exit', () => {
-      if (closed || started !== worker) return;
-      failAll(new Error('the reading thread ended'));
-      worker = start();
+      if (started !== worker) return;
+      worker = undefined;
+      failAll(() => new Failure(isClosed ? 'shutting_down' : 'storage_unavailable', { cause: reason }));
+      if (isClosed) return;
+      isReady = false;
+      const delay = Math.min(RESTART_DELAY.first * 2 ** failures++, RESTART_DELAY.longest);
+      log.error({ err: reason, restarts, delay_ms: delay }, 'the query worker ended; it is started again');
+      restarting = setTimeout(() => {
+        restarts++;
+        worker = start();
+      }, delay);
     });
     return started;
   }
 
-  function failAll(error: unknown): void {
-    for (const { reject } of waiting.values()) reject(new Failure('internal', { cause: error }));
+  function failAll(failure: () => Failure): void {
+    for (const { reject } of waiting.values()) reject(failure());
     waiting.clear();
   }
 
-  function post(message: Asked): Promise<unknown> {
+  function failureOf({ kind, message }: TaskError): Error {
+    const cause = new Error(message);
+    switch (kind) {
+      case 'too-large':
+        return new Failure('query_too_large', { cause });
+      case 'canceled':
+        return isClosed ? new Failure('shutting_down') : new ClientGone();
+      case 'locked':
+        return new Failure('storage_unavailable', { cause });
+      case 'full':
+        return new Failure('storage_full', { cause });
+      case 'damaged':
+        isDamaged = true;
+        return new Failure('storage_unavailable', { cause });
+      case 'other':
+        return new Failure('internal', { cause });
+    }
+  }
+
+  /** Hands a task to the worker. */
+  function post(task: Task, id = ++lastId): Promise<{ value: unknown; lag?: IngestLag }> {
+    if (isClosed) return Promise.reject(new Failure('shutting_down'));
+    if (!worker) return Promise.reject(new Failure('storage_unavailable', { cause: new Error('no query worker') }));
+    const target = worker;
     return new Promise((resolve, reject) => {
-      waiting.set(message.id, { resolve, reject });
-      worker.postMessage(message);
+      waiting.set(id, { resolve, reject });
+      target.postMessage({ ...task, id } satisfies Message);
     });
   }
 
-  async function request<Name extends keyof Engine>(name: Name, argument: Parameters<Engine[Name]>[0]) {
-    if (closed) throw new Failure('shutting_down');
-    if (waiting.size >= MAX_WAITING) throw new Failure('queries_overloaded');
-    // the worker calls the function of that name with that argument
-    return (await post({ id: ++lastId, name, argument })) as ReturnType<Engine[Name]>;
+  /** Runs a task in its user's turn; cancels it when the signal is aborted. */
+  async function inTurn(task: Task, { userId, signal }: Asker): Promise<{ value: unknown; lag?: IngestLag }> {
+    if (isClosed) throw new Failure('shutting_down');
+    if (signal.aborted) throw new ClientGone();
+    return queue.run(userId, signal, () => {
+      const id = ++lastId;
+      const cancel = () => cancelRunning(id);
+      signal.addEventListener('abort', cancel);
+      return post(task, id).finally(() => signal.removeEventListener('abort', cancel));
+    });
   }
 
+  function cancelRunning(id: number): void {
+    Atomics.store(new Int32Array(canceled), 0, id);
+  }
+
+  /** Runs a short task for the status, which does not wait for a query that runs. */
+  async function soon<Value>(task: Task): Promise<Value | undefined> {
+    const late = Promise.withResolvers<undefined>();
+    const timer = setTimeout(() => late.resolve(undefined), STATUS_DEADLINE);
+    try {
+      return await Promise.race([post(task).then(({ value }) => value as Value), late.promise]);
+    } catch {
+      return undefined; // the worker has ended: its health says so
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  const exports = createExports(inTurn, (task) => post(task), idleTimeoutMs);
+
   return {
-    ask: async (name, argument) => ({ value: await request(name, argument), lag: { rows: 0, seconds: 0 } }),
-    maintain: request,
-    health: () => ({ state: closed ? 'stopped' : 'running', restarts: 0 }),
+    async ask(name, argument, asker) {
+      const { value, lag } = await inTurn({ do: 'query', name, argument }, asker);
+      // the worker calls the function of that name with that argument
+      return { value: value as ReturnType<Queries[typeof name]>, lag: lag ?? { rows: 0, seconds: 0 } };
+    },
+    export: exports.open,
+    async maintain(name, argument) {
+      const { value } = await post({ do: 'maintain', name, argument });
+      return value as Result<ReturnType<Maintenance[typeof name]>>; // likewise
+    },
+    lag: () => soon<IngestLag>({ do: 'lag' }),
+    pendingErasures: () => soon<number>({ do: 'pending-erasures' }),
+    health: () => ({
+      state: isClosed ? 'stopped' : failures > 0 && !isReady ? 'restarting' : 'running',
+      restarts,
+      isDamaged,
+    }),
     async close() {
-      if (closed) return;
-      closed = true;
-      const ended = new Promise((resolve) => worker.once('exit', resolve));
-      worker.postMessage('close');
-      await ended;
-      failAll(new Error('the server is shutting down'));
+      if (isClosed) return;
+      isClosed = true;
+      clearTimeout(restarting);
+      exports.close();
+      queue.close(() => new Failure('shutting_down'));
+      for (const id of waiting.keys()) cancelRunning(id);
+      const last = worker;
+      if (last) {
+        const ended = new Promise<void>((resolve) => last.once('exit', () => resolve()));
+        last.postMessage('close' satisfies Message);
+        const deadline = setTimeout(() => void last.terminate(), CLOSE_DEADLINE);
+        await Promise.race([ended, Bun.sleep(2 * CLOSE_DEADLINE)]);
+        clearTimeout(deadline);
+      }
+      failAll(() => new Failure('shutting_down'));
     },
   };
-}
-
-/** Result codes of SQLite that mean that another process holds the database: BUSY and LOCKED. */
-const LOCKED = new Set([5, 6]);
-
-function failureOf({ tooLarge, message, errno }: Extract<Answered, { error: unknown }>['error']): Failure {
-  const cause = new Error(message);
-  if (tooLarge) return new Failure('query_too_large', { cause });
-  if (errno !== undefined && LOCKED.has(errno & 0xff)) return new Failure('storage_unavailable', { cause });
-  return new Failure('internal', { cause });
 }

@@ -1,28 +1,10 @@
+import type { Counts as CountsResult } from '../responses.ts';
 import type { ColumnStore } from '../storage/columns/column-store.ts';
+import type { Budget } from './budget.ts';
 import { startsOf } from './calendar.ts';
 import { DistinctUsers, type UniqueUsers } from './distinct-users.ts';
-import { type Arrangement, arrange, type BucketQuery, type Budget, rangeOf } from './selection.ts';
+import { type Arrangement, arrange, type BucketQuery, rangeOf } from './selection.ts';
 import type { Streamed } from './serialize.ts';
-
-/** How often something happened, and to how many users: exact. */
-export interface Counts {
-  readonly count: number;
-  readonly unique_users: number;
-}
-
-/** Events of a type over time. */
-export interface CountsResult extends Counts {
-  readonly type: string;
-  /** The range, RFC 3339; null where no row could give it. */
-  readonly from: string | null;
-  readonly to: string | null;
-  readonly tz: string;
-  readonly buckets: readonly (Counts & { start: string })[];
-  /** By label, the most frequent first. */
-  readonly groups?: readonly (Counts & { data_index: string; buckets: readonly (Counts & { start: string })[] })[];
-  /** All labels beside those in `groups`, together. */
-  readonly other?: Counts & { labels: number; buckets: readonly (Counts & { start: string })[] };
-}
 
 /** The shortest that a bucket can be in the result. */
 const BUCKET_BYTES = JSON.stringify({ start: '2026-01-01T00:00:00Z', count: 1, unique_users: 1 }).length;

@@ -1,4 +1,4 @@
-import type { Budget } from './selection.ts';
+import type { Budget } from './budget.ts';
 
 /** Pairs before the first compaction. */
 const FIRST_CAPACITY = 60_000;

@@ -1,26 +1,28 @@
-import type { Database } from 'bun:sqlite';
 import { recordJson } from '../export/encode.ts';
 import { type ExportQuery, exportRecords } from '../export/export.ts';
 import type { Kind } from '../records.ts';
-import { ColumnStore } from '../storage/columns/column-store.ts';
-import { type Erased, eraseUser } from '../storage/erasure.ts';
-import { type RecordFilter, readWindow } from '../storage/records.ts';
+import { type Erased, eraseUser, finishErasures, finishOverwriting } from '../storage/erasure.ts';
+import type { Job } from '../storage/job.ts';
+import type { ReaderStorage } from '../storage/reader.ts';
+import { countRowsAfter, type RecordFilter, readWindow } from '../storage/records.ts';
 import { type ActivityQuery, activity } from './activity.ts';
+import { type Budget, createBudget, type QueryLimits } from './budget.ts';
 import { counts } from './counts.ts';
 import { type FunnelQuery, funnel } from './funnel.ts';
 import { names } from './names.ts';
 import { type RetentionQuery, retention } from './retention.ts';
-import { type BucketQuery, type Budget, createBudget, type QueryLimits, TooLarge } from './selection.ts';
+import type { BucketQuery } from './selection.ts';
 import { serialize } from './serialize.ts';
 import { series } from './series.ts';
 
-/** The limits of a query. */
-const QUERY_LIMITS: QueryLimits = { timeoutMs: 10_000, maxResultBytes: 32_000_000, isCanceled: () => false };
 /** How long a page of records is looked for, in milliseconds: what has been found by then is the page. */
 const PAGE_TIME = 1_000;
-
-/** For how long new rows are taken in at once when nobody asks, in milliseconds. */
-const FOLLOW_TIME = 200;
+/** Bytes of a page's rows, about, at which it ends early. */
+const PAGE_BYTES = 8 * 1024 * 1024;
+/** For how long a query first catches up with recording, in milliseconds. */
+const CATCH_UP_TIME = 250;
+/** Rows that the lag is counted up to. */
+const MAX_LAG_ROWS = 1_000_000;
 
 /** A page of records. */
 export interface PageQuery {
@@ -31,84 +33,123 @@ export interface PageQuery {
   readonly limit: number;
 }
 
-/**
- * Everything that can be asked of a database, by name. Engine are JSON text, save pages and exports. Each
- * question sees all rows that were committed when it was asked.
- */
-export function createEngine(client: Database) {
-  const store = new ColumnStore(client);
-  const exports = new Map<number, Generator<Uint8Array>>();
-  let lastExport = 0;
+/** Records as JSON texts, and the `seq` below which to continue; undefined at the end. */
+export interface Page {
+  readonly records: string[];
+  readonly next: number | undefined;
+}
 
-  /** Runs a query, and returns its result as JSON text. */
+/** Committed rows that the column store has not applied yet, and the age of the oldest of them. */
+export interface IngestLag {
+  readonly rows: number;
+  readonly seconds: number;
+}
+
+/**
+ * Everything that can be asked of a database, by name.
+ *
+ * - `queries` return JSON text, and a page of records. Each first catches up with recording, for 250 ms at most.
+ * - `exports` return records part by part.
+ * - `maintenance` are jobs: the caller runs their steps between queries.
+ *
+ * @param limits of each query
+ */
+export function createEngine(storage: ReaderStorage, limits: QueryLimits) {
+  const { client, store, list } = storage;
+  const exports = new Map<number, Generator<Uint8Array>>();
+
   function run(query: (budget: Budget) => unknown): string {
-    const budget = createBudget(QUERY_LIMITS);
-    store.catchUp(budget.check);
+    const budget = createBudget(limits);
+    catchUp();
     return serialize(query(budget), budget);
   }
 
+  function catchUp(): void {
+    const deadline = performance.now() + CATCH_UP_TIME;
+    while (!store.step() && performance.now() < deadline) {
+      // there is more
+    }
+  }
+
   return {
-    names: ({ kind, user }: { kind: Kind; user: string | undefined }) =>
-      run((budget) => names(store, kind, user, budget)),
-    series: (question: BucketQuery) => run((budget) => series(store, question, budget)),
-    counts: (question: BucketQuery) => run((budget) => counts(store, question, budget)),
-    funnel: (question: FunnelQuery) => run((budget) => funnel(store, question, budget)),
-    retention: (question: RetentionQuery) => run((budget) => retention(store, question, budget)),
-    activity: (question: ActivityQuery) => run((budget) => activity(store, question, budget)),
-
-    /** A page: records as JSON texts, and the `seq` to go on below; undefined at the end. */
-    page({ kind, filter, before, limit }: PageQuery): { records: string[]; next: number | undefined } {
-      const deadline = performance.now() + PAGE_TIME;
-      const found: string[] = [];
-      let next: number | undefined = before ?? Number.MAX_SAFE_INTEGER;
-      do {
-        const window: ReturnType<typeof readWindow> = readWindow(
-          client,
-          kind,
-          filter,
-          next,
-          'newest',
-          limit - found.length,
-        );
-        for (const row of window.rows) found.push(recordJson(kind, row));
-        next = window.next;
-      } while (next !== undefined && found.length < limit && performance.now() < deadline);
-      return { records: found, next };
+    queries: {
+      names: ({ kind, user }: { kind: Kind; user: string | undefined }) =>
+        run((budget) => names(store, kind, user, budget)),
+      series: (query: BucketQuery) => run((budget) => series(store, query, budget)),
+      counts: (query: BucketQuery) => run((budget) => counts(store, query, budget)),
+      funnel: (query: FunnelQuery) => run((budget) => funnel(store, query, budget)),
+      retention: (query: RetentionQuery) => run((budget) => retention(store, query, budget)),
+      activity: (query: ActivityQuery) => run((budget) => activity(store, query, budget)),
+      page({ kind, filter, before, limit }: PageQuery): Page {
+        const deadline = performance.now() + PAGE_TIME;
+        const records: string[] = [];
+        let bytes = 0;
+        let next: number | undefined = before ?? Number.MAX_SAFE_INTEGER;
+        do {
+          const room = { rows: limit - records.length, bytes: PAGE_BYTES - bytes };
+          const window: ReturnType<typeof readWindow> = readWindow(client, kind, filter, next, 'newest', room);
+          for (const row of window.rows) records.push(recordJson(kind, row));
+          bytes += window.bytes;
+          next = window.next;
+          if (limits.isCanceled()) break;
+        } while (next !== undefined && records.length < limit && bytes < PAGE_BYTES && performance.now() < deadline);
+        return { records, next };
+      },
     },
 
-    /** Begins an export; its parts are asked for one by one. */
-    openExport(question: ExportQuery): number {
-      exports.set(++lastExport, exportRecords(client, question));
-      return lastExport;
-    },
-    /** The next part of an export; undefined when it is complete. */
-    nextPart(id: number): Uint8Array | undefined {
-      const { value, done } = exports.get(id)?.next() ?? { value: undefined, done: true };
-      if (done) exports.delete(id);
-      return value || undefined;
-    },
-    closeExport(id: number): void {
-      exports.delete(id);
+    exports: {
+      /** Begins an export under a number that the caller chooses. */
+      open(id: number, query: ExportQuery): void {
+        exports.set(id, exportRecords(client, query));
+      },
+      /**
+       * Returns the next part; undefined once the export is complete.
+       *
+       * @throws if there is no such export: the worker was restarted
+       */
+      next(id: number): Uint8Array | undefined {
+        const parts = exports.get(id);
+        if (!parts) throw new Error(`there is no export ${id}`);
+        const { value, done } = parts.next();
+        if (done) exports.delete(id);
+        return value || undefined;
+      },
+      close(id: number): void {
+        exports.delete(id);
+      },
     },
 
-    /** Removes every trace of a user. */
-    erase: (userId: string): Erased => eraseUser(client, store, userId),
-    /** Makes the column store anew from the rows. */
-    rebuild: (): void => store.rebuild(),
-    /** Takes in what is new, for a moment; tells whether that was all. */
-    follow(): boolean {
-      const budget = createBudget({ ...QUERY_LIMITS, timeoutMs: FOLLOW_TIME });
-      try {
-        store.catchUp(budget.check);
-        return true;
-      } catch (error) {
-        if (error instanceof TooLarge) return false;
-        throw error;
-      }
+    maintenance: {
+      /** Erases a user. */
+      erase: (userId: string): Job<Erased> => eraseUser(storage, userId),
+      /** Finishes what was begun before the last stop: a rebuild, erasures. */
+      *resume(): Job<Erased> {
+        yield* store.finishRebuild();
+        return yield* finishErasures(storage);
+      },
+      /** Rebuilds the column store from the rows. */
+      rebuild: (): Job<void> => store.rebuild(),
+      /** Applies every row that is committed by now, and overwrites what erasures have left to be overwritten. */
+      *catchUp(): Job<void> {
+        yield* store.catchUp();
+        finishOverwriting(client, store, list);
+      },
     },
-    /** Takes in all that is new. */
-    catchUp: (): void => store.catchUp(),
+
+    /** How far the column store is behind recording now. */
+    lag(): IngestLag {
+      const missing = (['metric', 'analytics'] as const).map((kind) =>
+        countRowsAfter(client, kind, store.position(kind), MAX_LAG_ROWS),
+      );
+      const oldest = Math.min(...missing.map(({ oldestReceivedAt }) => oldestReceivedAt ?? Number.POSITIVE_INFINITY));
+      const seconds = Number.isFinite(oldest) ? Math.max(0, Date.now() - oldest / 1000) / 1000 : 0;
+      return { rows: missing.reduce((sum, { rows }) => sum + rows, 0), seconds };
+    },
+    /** How many erasures are unfinished, or not overwritten in every file. */
+    pendingErasures: () => list.pending(),
   };
 }
 
 export type Engine = ReturnType<typeof createEngine>;
+export type Queries = Engine['queries'];
+export type Maintenance = Engine['maintenance'];

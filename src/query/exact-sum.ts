@@ -27,7 +27,7 @@ export function exactSum(values: Float64Array, check: () => void): ExactSum {
   const parts = threeParts(values);
   const terms: Terms = parts ? (extra) => [...parts, extra] : (extra) => each(values, 1, extra, check);
   const { sum, mean } = sumOf(terms, values.length);
-  if (Number.isFinite(sum)) return { sum: sum + 0, overflow: false, mean: mean + 0 }; // never -0
+  if (Number.isFinite(sum)) return { sum: sum + 0, overflow: false, mean: mean + 0 };
   // rounds only values that are so small that they cannot matter beside a sum that large
   const scaled = sumOf((extra) => each(values, DOWN, extra, check), values.length);
   return { sum: Math.sign(sum) * Number.MAX_VALUE, overflow: true, mean: scaled.mean / DOWN };
@@ -72,22 +72,20 @@ function* each(values: Float64Array, factor: number, extra: number, check: () =>
 
 /** The sum of terms, rounded once, and the sum divided by a number. */
 function sumOf(terms: Terms, count: number): { sum: number; mean: number } {
-  const sum = rounded(() => terms(0));
+  const sum = preciseSum(() => terms(0));
   if (!Number.isFinite(sum)) return { sum, mean: sum };
   const quotient = sum / count;
   // what the quotient leaves of the sum: its product with the count in terms that are exact, one for each bit
-  const left = [sum, rounded(() => terms(-sum))];
+  const left = [sum, preciseSum(() => terms(-sum))];
   for (let bit = 1; bit <= count; bit *= 2) if (Math.floor(count / bit) % 2 === 1) left.push(-quotient * bit);
-  return { sum, mean: quotient + rounded(() => left) / count };
+  return { sum, mean: quotient + preciseSum(() => left) / count };
 }
 
 /**
- * The exact sum of terms, rounded once.
- *
- * Bun 1.4.5 rounds every negative sum away from zero: Math.sumPrecise([-3]) is -3.0000000000000004. So negative
- * sums are those of the negated terms.
+ * The sum of terms, rounded once. Bun 1.4.5's `Math.sumPrecise` is off by one unit in the last place whenever the
+ * result is negative, also for a single value: those sums are taken of the negated terms.
  */
-function rounded(terms: () => Iterable<number>): number {
+function preciseSum(terms: () => Iterable<number>): number {
   const sum = Math.sumPrecise(terms());
   return sum < 0 ? -Math.sumPrecise(negated(terms())) : sum;
 }

@@ -1,8 +1,10 @@
+import type { Funnel as FunnelResult } from '../responses.ts';
 import type { ColumnStore } from '../storage/columns/column-store.ts';
+import type { Budget } from './budget.ts';
 import { newPairs, type Pairs, sortByUser } from './distinct-users.ts';
 import { NumberIndex } from './number-index.ts';
 import { nthSmallest } from './percentiles.ts';
-import { type Budget, type Query, rangeOf, type Selection, select } from './selection.ts';
+import { type Query, rangeOf, type Selection, select } from './selection.ts';
 
 /** Who gets through an order of steps. */
 export interface FunnelQuery extends Query {
@@ -10,30 +12,6 @@ export interface FunnelQuery extends Query {
   readonly steps: readonly string[];
   /** How long after the first step the last may come, in seconds. */
   readonly within: number;
-}
-
-/** Users at one step. */
-export interface FunnelStep {
-  readonly step: string;
-  /** How many got there, through all steps before. */
-  readonly users: number;
-  /** The part of the first step's users; null where there are none. */
-  readonly conversion: number | null;
-  /** The part of the users at the step before; null where there are none. */
-  readonly conversion_from_previous: number | null;
-  /** The median time from the step before, in seconds; null at the first step, and where nobody got. */
-  readonly median_seconds: number | null;
-}
-
-/** A funnel. */
-export interface FunnelResult {
-  readonly type: string;
-  /** The range, RFC 3339, in UTC; null where no row could give it. */
-  readonly from: string | null;
-  readonly to: string | null;
-  readonly tz: string;
-  readonly within_seconds: number;
-  readonly steps: readonly FunnelStep[];
 }
 
 /**

@@ -1,15 +1,11 @@
+import { formatInZone } from '../formats/timestamp.ts';
 import type { Kind } from '../records.ts';
+import type { EventTypes, MetricNames } from '../responses.ts';
 import type { ColumnStore, Extent, Series } from '../storage/columns/column-store.ts';
-import { formatInZone } from './calendar.ts';
-import { type Budget, extentsOf, userOf } from './selection.ts';
+import type { Budget } from './budget.ts';
+import { extentsOf, userOf } from './selection.ts';
 
-/** A metric's name or an event's type, under the name that its routes have for it. */
-export type NameSummary = ({ readonly name: string } | { readonly type: string }) & {
-  readonly count: number;
-  /** When the first and the last of them happened, RFC 3339. */
-  readonly first_seen: string;
-  readonly last_seen: string;
-};
+type NameSummary = MetricNames['metrics'][number] | EventTypes['types'][number];
 
 /** The shortest that a name can be in the result, without its own text. */
 const NAME_BYTES = '{"name":"","count":1,"first_seen":"2026-01-01T00:00:00Z","last_seen":"2026-01-01T00:00:00Z"},'

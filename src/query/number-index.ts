@@ -1,4 +1,4 @@
-import type { Budget } from './selection.ts';
+import type { Budget } from './budget.ts';
 
 /**
  * Maps numbers of users or labels to consecutive indices, in the order in which they are added. Its memory is

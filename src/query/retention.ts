@@ -1,7 +1,9 @@
+import type { Retention as RetentionResult } from '../responses.ts';
 import type { ColumnStore } from '../storage/columns/column-store.ts';
+import type { Budget } from './budget.ts';
 import { startsOf } from './calendar.ts';
 import { grown, NumberIndex } from './number-index.ts';
-import { type Budget, bucketOf, edgesOf, type Query, rangeOf, select } from './selection.ts';
+import { bucketOf, edgesOf, type Query, rangeOf, select } from './selection.ts';
 
 /** Who comes back after a step. */
 export interface RetentionQuery extends Query {
@@ -17,30 +19,6 @@ export interface RetentionQuery extends Query {
 
 /** Days at most: a user's are the bits of one number. */
 export const MAX_DAYS = 30;
-
-/** The users who took the step for the first time on one local day. */
-export interface Cohort {
-  /** When the day begins, RFC 3339. */
-  readonly start: string;
-  readonly users: number;
-  /** How many came back 1, 2, … days later; null for days that begin at or after the end of the range. */
-  readonly returned: readonly (number | null)[];
-}
-
-/** Cohorts by local day. */
-export interface RetentionResult {
-  readonly type: string;
-  readonly step: string;
-  /** null: any event of the type. */
-  readonly return_step: string | null;
-  /** The range, RFC 3339; null where no row could give it. */
-  readonly from: string | null;
-  readonly to: string | null;
-  readonly tz: string;
-  readonly days: number;
-  /** One for every local day of the range. */
-  readonly cohorts: readonly Cohort[];
-}
 
 /** Working memory per user of a cohort: the first time, as long again while it grows, the cohort and its days. */
 const BYTES_PER_USER = 2 * 8 + 4 + 4;

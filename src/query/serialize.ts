@@ -1,4 +1,4 @@
-import type { Budget } from './selection.ts';
+import type { Budget } from './budget.ts';
 
 /** A value whose arrays may be any iterables, so that long ones need not exist in memory before they are serialized. */
 export type Streamed<Value> = Value extends readonly (infer Item)[]

@@ -1,44 +1,14 @@
+import type { Series as SeriesResult } from '../responses.ts';
 import type { ColumnStore } from '../storage/columns/column-store.ts';
+import type { Budget } from './budget.ts';
 import { startsOf } from './calendar.ts';
 import { exactSum } from './exact-sum.ts';
 import { valuesAt } from './percentiles.ts';
-import { type Arrangement, arrange, type BucketQuery, type Budget, rangeOf } from './selection.ts';
+import { type Arrangement, arrange, type BucketQuery, rangeOf } from './selection.ts';
 import type { Streamed } from './serialize.ts';
 
-/** Statistics of the values of a bucket or of the whole range. All but the first two are null where there are none. */
-export interface Statistics {
-  readonly count: number;
-  /** Exact, rounded once; at most ±1.7976931348623157e308. */
-  readonly sum: number;
-  /** Present where the exact sum is beyond the largest double. */
-  readonly sum_overflow?: true;
-  readonly avg: number | null;
-  readonly min: number | null;
-  readonly max: number | null;
-  /** Percentiles, exact: interpolated between the two nearest values, as SQL's PERCENTILE_CONT does. */
-  readonly p50: number | null;
-  readonly p95: number | null;
-  readonly p99: number | null;
-}
-
-/** A metric over time. Statistics beside `buckets` are those of the range, whatever the buckets are. */
-export interface SeriesResult extends Statistics {
-  readonly name: string;
-  /** The range, RFC 3339; null where no row could give it. */
-  readonly from: string | null;
-  readonly to: string | null;
-  readonly tz: string;
-  /** How the percentiles were found, and how far they can be off. */
-  readonly percentiles: { readonly method: 'percentile_cont'; readonly error: 0 };
-  readonly buckets: readonly (Statistics & { start: string })[];
-  /** By label, the most frequent first. */
-  readonly groups?: readonly (Statistics & {
-    data_string: string;
-    buckets: readonly (Statistics & { start: string })[];
-  })[];
-  /** All labels beside those in `groups`, together. */
-  readonly other?: Statistics & { labels: number; buckets: readonly (Statistics & { start: string })[] };
-}
+/** Statistics of the values of a bucket or of the whole range. All but the first two are null if there are none. */
+type Statistics = Omit<SeriesResult['buckets'][number], 'start'>;
 
 /** The shortest that a bucket can be in the result. */
 const BUCKET_BYTES = JSON.stringify({

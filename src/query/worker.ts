@@ -1,53 +1,145 @@
 import { constants, setPriority } from 'node:os';
 import { parentPort, workerData } from 'node:worker_threads';
-import { openForReading } from '../storage/database.ts';
-import { createEngine, type Engine } from './engine.ts';
-import { TooLarge } from './selection.ts';
+import type { ExportQuery } from '../export/export.ts';
+import { storageFault } from '../storage/faults.ts';
+import type { Job } from '../storage/job.ts';
+import { openReader } from '../storage/reader.ts';
+import { Canceled, TooLarge } from './budget.ts';
+import { createEngine, type IngestLag, type Maintenance, type Queries } from './engine.ts';
 
 /*
- * The thread that answers questions, with a connection of its own. Whatever it does, requests that record
- * go on: it only shares the processor, and for a moment the writer's lock when it writes chunks.
+ * The query worker: a thread with a connection of its own. Requests that record only share the processor with it,
+ * and for some milliseconds the writer's lock, when maintenance writes.
  */
 
-/** What the thread is asked. */
-export interface Asked {
-  readonly id: number;
-  readonly name: keyof Engine;
-  readonly argument: unknown;
+/** What the worker is started with. */
+export interface WorkerOptions {
+  readonly path: string;
+  readonly timeoutMs: number;
+  readonly maxResultBytes: number;
+  /** One number: the `id` of a query that is canceled while it runs. */
+  readonly canceled: SharedArrayBuffer;
 }
 
-/** What it answers: a value, or an error by its kind. */
-export type Answered =
-  | { readonly id: number; readonly value: unknown }
-  | {
-      readonly id: number;
-      readonly error: { readonly tooLarge: boolean; readonly message: string; readonly errno?: number };
-    };
+/** What the worker is asked to do. */
+export type Task =
+  | { readonly do: 'query'; readonly name: keyof Queries; readonly argument: unknown }
+  | { readonly do: 'maintain'; readonly name: keyof Maintenance; readonly argument: unknown }
+  | { readonly do: 'lag' }
+  | { readonly do: 'pending-erasures' }
+  | { readonly do: 'open-export'; readonly export: number; readonly query: ExportQuery }
+  | { readonly do: 'next-part' | 'close-export'; readonly export: number };
 
-if (parentPort) {
-  // of this thread alone, on Linux: where it shares a core with the requests that record, they go first
+export type Message = (Task & { readonly id: number }) | 'close';
+
+/** Why a task failed, by its kind; the text is for the log only. */
+export interface TaskError {
+  readonly kind: 'too-large' | 'canceled' | 'locked' | 'full' | 'damaged' | 'other';
+  readonly message: string;
+}
+
+/** What the worker sends: that it has opened the database, and the outcome of each task. */
+export type Outcome =
+  | 'ready'
+  | { readonly id: number; readonly value: unknown; readonly lag?: IngestLag }
+  | { readonly id: number; readonly error: TaskError };
+
+/** Shortest pause between two steps of maintenance, in milliseconds. */
+const MIN_PAUSE = 1;
+
+if (parentPort) run(parentPort, workerData as WorkerOptions);
+
+function run(port: NonNullable<typeof parentPort>, options: WorkerOptions): void {
+  // of this thread only, on Linux: if it shares a core with the requests that record, they go first
   setPriority(0, constants.priority.PRIORITY_BELOW_NORMAL);
-  const port = parentPort;
-  const client = openForReading((workerData as { path: string }).path);
-  const answers = createEngine(client);
-  port.on('message', (message: Asked | 'close') => {
+  const canceled = new Int32Array(options.canceled);
+  let running = 0;
+  const storage = openReader(options.path);
+  const engine = createEngine(storage, { ...options, isCanceled: () => Atomics.load(canceled, 0) === running });
+  const jobs: { id: number; job: Job<unknown> }[] = [];
+  let stepping: ReturnType<typeof setTimeout> | undefined;
+
+  const send = (outcome: Outcome) => port.postMessage(outcome);
+  const sendError = (id: number, error: unknown) => send({ id, error: describe(error) });
+
+  port.on('message', (message: Message) => {
     if (message === 'close') {
-      client.close();
+      clearTimeout(stepping);
+      storage.close();
       port.close();
       return;
     }
-    const { id, name, argument } = message;
+    const { id } = message;
+    running = id;
     try {
-      // the names and their arguments are paired where the question is asked: see QueryClient
-      const value = (answers[name] as (argument: unknown) => unknown)(argument);
-      port.postMessage({ id, value } satisfies Answered);
+      switch (message.do) {
+        case 'query': {
+          // the names and their arguments are paired where the query is asked: see QueryClient
+          const query = engine.queries[message.name] as (argument: unknown) => unknown;
+          return send({ id, value: query(message.argument), lag: engine.lag() });
+        }
+        case 'maintain': {
+          const start = engine.maintenance[message.name] as (argument: unknown) => Job<unknown>;
+          jobs.push({ id, job: start(message.argument) });
+          stepping ??= setTimeout(step, 0);
+          return;
+        }
+        case 'lag':
+          return send({ id, value: engine.lag() });
+        case 'pending-erasures':
+          return send({ id, value: engine.pendingErasures() });
+        case 'open-export':
+          return send({ id, value: engine.exports.open(message.export, message.query) });
+        case 'next-part':
+          return send({ id, value: engine.exports.next(message.export) });
+        case 'close-export':
+          return send({ id, value: engine.exports.close(message.export) });
+      }
     } catch (error) {
-      const { message: text, errno } = error as Error & { errno?: number };
-      const tooLarge = error instanceof TooLarge;
-      port.postMessage({
-        id,
-        error: { tooLarge, message: text, ...(errno !== undefined && { errno }) },
-      } satisfies Answered);
+      sendError(id, error);
+    } finally {
+      running = 0;
     }
   });
+
+  /** Runs one step of the oldest job. Messages that have come meanwhile are handled before the next one. */
+  function step(): void {
+    stepping = undefined;
+    const current = jobs[0];
+    if (!current) return;
+    const began = performance.now();
+    try {
+      const { done, value } = current.job.next();
+      if (done) {
+        jobs.shift();
+        send({ id: current.id, value });
+      }
+    } catch (error) {
+      jobs.shift();
+      sendError(current.id, error);
+    }
+    // for as long as a step has held the write lock, recording has it
+    if (jobs.length > 0) stepping = setTimeout(step, Math.max(MIN_PAUSE, performance.now() - began));
+  }
+
+  send('ready');
+}
+
+function describe(error: unknown): TaskError {
+  const { message } = error instanceof Error ? error : { message: String(error) };
+  if (error instanceof TooLarge) return { kind: 'too-large', message };
+  if (error instanceof Canceled) return { kind: 'canceled', message };
+  const fault = storageFault(error);
+  const cause = fault.cause instanceof Error ? fault.cause.message : message;
+  switch (fault.kind) {
+    case 'locked':
+    case 'full':
+      return { kind: fault.kind, message: cause };
+    case 'failing':
+    case 'corrupt':
+    case 'unavailable':
+      return { kind: 'damaged', message: cause };
+    default:
+      return { kind: 'other', message };
+  }
 }

@@ -8,6 +8,12 @@ import { makeDurableFolder, syncFolder } from '../durable-folder.ts';
 import { StorageFault, storageFault } from './faults.ts';
 import journal from './migrations/meta/_journal.json' with { type: 'json' };
 import * as schema from './schema.ts';
+import { createTextHash, type TextHash } from './text-hash.ts';
+import { createTransact } from './transact.ts';
+import { inspectLog, type LogReport, logOf } from './wal.ts';
+
+/** A connection to a database: only storage makes one, so only storage imports the driver. */
+export type { Database } from 'bun:sqlite';
 
 const syncFile = promisify(fs.fsync);
 
@@ -16,6 +22,9 @@ const APPLICATION_ID = 0x7261776c;
 
 /** How long opening waits for another process's lock, in milliseconds: nothing is served yet. */
 const OPEN_TIMEOUT = 5_000;
+
+/** How long the query worker waits for the writer's lock, in milliseconds: far longer than a group commit takes. */
+export const READER_BUSY_TIMEOUT = 5_000;
 
 /** The database is not one that this program may open. The message is for the operator. */
 export class UnusableDatabase extends Error {
@@ -26,6 +35,9 @@ export class UnusableDatabase extends Error {
 export interface Storage {
   readonly orm: BunSQLiteDatabase<typeof schema>;
   readonly client: Database;
+  readonly hash: TextHash;
+  /** What the write-ahead log had when the database was opened; undefined if there was none. */
+  readonly log: LogReport | undefined;
   /**
    * Resolves once every transaction that has ended before the call is on the disk.
    *
@@ -47,6 +59,7 @@ export interface Storage {
 export function openStorage(path: string): Storage {
   makeDurableFolder(dirname(path));
   const lock = lockDatabase(path);
+  const report = inspectLog(path);
   const client = new Database(path, { create: true, strict: true });
   try {
     client.run(`PRAGMA busy_timeout = ${OPEN_TIMEOUT}`);
@@ -62,6 +75,8 @@ export function openStorage(path: string): Storage {
     // sync(), which does the same in a thread, so that requests are read while the disk works. With NORMAL
     // SQLite still syncs what a checkpoint relies on: the log before, and the database after it.
     client.run('PRAGMA synchronous = NORMAL');
+    const hash = createTextHash(client);
+    hashMigratedKeys(client, hash);
     const log = openLog(path);
     syncFolder(dirname(path));
     // from now on the commit queue waits for locks, without stopping the event loop
@@ -72,6 +87,8 @@ export function openStorage(path: string): Storage {
     return {
       orm,
       client,
+      hash,
+      log: report,
       async sync() {
         try {
           await syncFile(log);
@@ -113,7 +130,7 @@ export function openStorage(path: string): Storage {
  */
 export function openForReading(path: string): Database {
   const client = openExisting(path);
-  client.run('PRAGMA busy_timeout = 5000');
+  client.run(`PRAGMA busy_timeout = ${READER_BUSY_TIMEOUT}`);
   client.run('PRAGMA synchronous = NORMAL');
   client.run('PRAGMA secure_delete = ON');
   return client;
@@ -127,9 +144,23 @@ function openExisting(path: string): Database {
   }
 }
 
-/** The write-ahead log of a database: SQLite names it so. */
-function logOf(path: string): string {
-  return `${path}-wal`;
+/** Replaces the placeholders that a migration has put in place of hashes, which SQL cannot make. */
+function hashMigratedKeys(client: Database, hash: TextHash): void {
+  const some = client.prepare<{ id: number; user_id: string; route: string; key: string }, []>(
+    'SELECT id, user_id, route, key FROM cached_responses WHERE key_hash < 0 AND key IS NOT NULL LIMIT 1000',
+  );
+  const update = client.prepare('UPDATE cached_responses SET key_hash = ? WHERE id = ?');
+  const transact = createTransact(client);
+  for (let rows = some.all(); rows.length > 0; rows = some.all()) {
+    transact(() => {
+      for (const { id, user_id, route, key } of rows) update.run(hash(cachedResponseKey(user_id, route, key)), id);
+    });
+  }
+}
+
+/** The text whose hash a cached response is looked up by. */
+export function cachedResponseKey(userId: string, route: string, key: string): string {
+  return JSON.stringify([userId, route, key]);
 }
 
 /** Opens the write-ahead log to sync it. SQLite takes its locks on other files, so that closing it drops none. */

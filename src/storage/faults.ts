@@ -7,10 +7,11 @@ import { SQLiteError } from 'bun:sqlite';
  * - `full`: no space; heals when there is some again
  * - `failing`: the disk or the file is broken. What an fsync reported as failed may or may not be on
  *   the disk, and the page cache cannot be trusted: the process must end and start anew
+ * - `corrupt`: the file was read, and is not what was written: queries that read it fail, recording goes on
  * - `unavailable`: the file cannot be opened or written (permissions, read-only)
  * - `bug`: anything else: the statement is wrong, not the storage
  */
-export type StorageFaultKind = 'locked' | 'full' | 'failing' | 'unavailable' | 'bug';
+export type StorageFaultKind = 'locked' | 'full' | 'failing' | 'corrupt' | 'unavailable' | 'bug';
 
 /** Primary result codes of SQLite (https://www.sqlite.org/rescode.html). */
 const KIND_BY_RESULT_CODE: Readonly<Record<number, StorageFaultKind>> = {

@@ -1,62 +1,150 @@
-import type { Database } from 'bun:sqlite';
 import type { LogRecord } from '../records.ts';
-import { clearColumns } from './columns/column-store.ts';
+import { beginRebuild } from './columns/column-store.ts';
+import type { Storage } from './database.ts';
+import { addToLedger, STORED } from './ledger.ts';
+import { createTransact } from './transact.ts';
 
-/** What became of a record: another one may have its place, which is the time part of its id. */
-export type Imported = 'stored' | 'present' | 'conflict';
-
-/** Stores records that have their ids already. */
-export interface Importer {
-  /** Stores records in one transaction; tells what became of each. Those that are stored already stay as they are. */
-  store(records: readonly LogRecord[]): Imported[];
-}
+/*
+ * What one transaction stores at most, so that whoever else writes waits for no longer: rows, bytes of their
+ * texts, and milliseconds, looked at after each row.
+ */
+const TRANSACTION_ROWS = 1_000;
+const TRANSACTION_BYTES = 1024 ** 2;
+const TRANSACTION_MS = 50;
 
 /**
- * Makes an importer. Records may come in any order, so the column store, which follows the order of commits,
- * is made anew after the first that is stored: in the same transaction it is cleared.
+ * What became of a record:
+ * - `stored`
+ * - `identical`: it was stored before, with the same content
+ * - `different`: its ID is stored with other content, which stays as it is
+ * - `occupied`: a record with another ID has its key, the time part of the ID
+ * - `erased`: its user was erased after it was recorded
  */
-export function createImporter(client: Database): Importer {
-  const columns = '(?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING';
-  const insertMetric = client.prepare(
-    `INSERT INTO metrics (seq, id, user_id, happened_at, received_at, metric_name, metric_value, data_string) VALUES ${columns}`,
-  );
-  const insertAnalytics = client.prepare(
-    `INSERT INTO analytics (seq, id, user_id, happened_at, received_at, type, data_index, data) VALUES ${columns}`,
-  );
-  const idAt = {
-    metric: client.prepare<{ id: string }, [number]>('SELECT id FROM metrics WHERE seq = ?'),
-    analytics: client.prepare<{ id: string }, [number]>('SELECT id FROM analytics WHERE seq = ?'),
-  };
-  const count = client.prepare(
-    "INSERT INTO ledger (name, items) VALUES ('stored', ?) ON CONFLICT (name) DO UPDATE SET items = items + excluded.items",
-  );
-  let cleared = false;
+export type Imported = 'stored' | 'identical' | 'different' | 'occupied' | 'erased';
 
-  const insert = (record: LogRecord): number => {
-    const { seq, id, userId, happenedAt, receivedAt } = record;
-    if (record.kind === 'metric') {
-      const { metricName, metricValue, dataString } = record;
-      return insertMetric.run(seq, id, userId, happenedAt, receivedAt, metricName, metricValue, dataString).changes;
+/** The ID of rows that were erased. */
+const BLANK = '';
+
+/** Stores records that have their IDs already. */
+export interface Importer {
+  /**
+   * Stores the first of the given records, as many as one transaction may have and at least one.
+   *
+   * @returns what became of each of them, in order
+   */
+  store(records: readonly LogRecord[]): Imported[];
+  /** Makes everything that was stored durable. */
+  finish(): Promise<void>;
+}
+
+/** A record as the tables have it, but for its key. */
+type Columns = [id: string, user: string, happenedAt: number, receivedAt: number, ...(string | number)[]];
+
+/**
+ * Makes an importer. Records may come in any order, which the column store, which follows the order of commits,
+ * does not expect: its rebuild begins in the first transaction that stores something, and is finished when it is next opened.
+ *
+ * @param isErased whether a user was erased after the record with this key
+ */
+export function createImporter(storage: Storage, isErased: (userId: string, seq: number) => boolean): Importer {
+  const { client } = storage;
+  // what is replaced is a blank row: an erased one, whose key is free again
+  const insert = {
+    metric: client.prepare(
+      `INSERT OR REPLACE INTO metrics (seq, id, user_id, happened_at, received_at, metric_name, metric_value, data_string)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+    ),
+    analytics: client.prepare(
+      `INSERT OR REPLACE INTO analytics (seq, id, user_id, happened_at, received_at, type, data_index, data)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+    ),
+  };
+  const find = {
+    metric: client.prepare(
+      `SELECT id, user_id, happened_at, received_at, metric_name, metric_value, data_string FROM metrics WHERE seq = ?`,
+    ),
+    analytics: client.prepare(
+      `SELECT id, user_id, happened_at, received_at, type, data_index, data FROM analytics WHERE seq = ?`,
+    ),
+  };
+  const lastOf = (table: 'metrics' | 'analytics') =>
+    client.query<{ seq: number | null }, []>(`SELECT max(seq) AS seq FROM ${table}`).get()?.seq ?? 0;
+  const last = { metric: lastOf('metrics'), analytics: lastOf('analytics') };
+  const transact = createTransact(client);
+  let isRebuilding = false;
+  let hasMovedCells = false;
+
+  function storeOne(record: LogRecord): Imported {
+    const { kind, seq, userId } = record;
+    if (isErased(userId, seq)) return 'erased';
+    const columns = columnsOf(record);
+    // the keys of both tables are one sequence
+    const other = kind === 'metric' ? 'analytics' : 'metric';
+    for (const one of [kind, other] as const) {
+      const [found] = find[one].values(seq);
+      if (!found || found[0] === BLANK) continue;
+      if (found[0] !== record.id) return 'occupied';
+      return one === kind && columns.every((value, i) => value === found[i]) ? 'identical' : 'different';
     }
-    const { type, dataIndex, data } = record;
-    return insertAnalytics.run(seq, id, userId, happenedAt, receivedAt, type, dataIndex, data).changes;
-  };
+    insert[kind].run(seq, ...columns);
+    // only at the end of a table does SQLite leave the cells of other rows where they are
+    if (seq < last[kind]) hasMovedCells = true;
+    else last[kind] = seq;
+    return 'stored';
+  }
 
-  const transaction = client.transaction((records: readonly LogRecord[]): Imported[] => {
-    const outcomes = records.map((record): Imported => {
-      // the places of both tables are one sequence
-      const other = record.kind === 'metric' ? 'analytics' : 'metric';
-      if (idAt[other].get(record.seq)) return 'conflict';
-      if (insert(record) > 0) return 'stored';
-      return idAt[record.kind].get(record.seq)?.id === record.id ? 'present' : 'conflict';
-    });
+  function storeSome(records: readonly LogRecord[]): Imported[] {
+    const deadline = performance.now() + TRANSACTION_MS;
+    const outcomes: Imported[] = [];
+    let bytes = 0;
+    for (const record of records.slice(0, TRANSACTION_ROWS)) {
+      bytes += sizeOf(record);
+      if (outcomes.length > 0 && (bytes > TRANSACTION_BYTES || performance.now() > deadline)) break;
+      outcomes.push(storeOne(record));
+    }
     const stored = outcomes.filter((outcome) => outcome === 'stored').length;
     if (stored > 0) {
-      count.run(stored);
-      if (!cleared) clearColumns(client);
-      cleared = true;
+      addToLedger(client, STORED, stored);
+      if (!isRebuilding) beginRebuild(client);
     }
     return outcomes;
-  });
-  return { store: (records) => transaction.immediate(records) };
+  }
+
+  return {
+    store(records) {
+      const outcomes = transact(() => storeSome(records));
+      isRebuilding ||= outcomes.includes('stored');
+      return outcomes;
+    },
+    async finish() {
+      await storage.sync();
+      if (!hasMovedCells) return;
+      try {
+        // old copies of moved cells stay in unused parts of pages, where an erasure would not find them
+        client.run('VACUUM');
+      } catch (error) {
+        const { message } = error as Error; // SQLite throws nothing else
+        throw new Error(`The records are stored, but the database file could not be compacted: ${message}`, {
+          cause: error,
+        });
+      }
+    },
+  };
+}
+
+function columnsOf(record: LogRecord): Columns {
+  const { id, userId, happenedAt, receivedAt } = record;
+  return record.kind === 'metric'
+    ? [id, userId, happenedAt, receivedAt, record.metricName, record.metricValue, record.dataString]
+    : [id, userId, happenedAt, receivedAt, record.type, record.dataIndex, record.data];
+}
+
+/** About how many bytes a record takes. */
+function sizeOf(record: LogRecord): number {
+  const { id, userId } = record;
+  const own =
+    record.kind === 'metric'
+      ? record.metricName.length + record.dataString.length
+      : record.type.length + record.dataIndex.length + record.data.length;
+  return id.length + userId.length + own;
 }

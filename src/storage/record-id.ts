@@ -8,6 +8,14 @@ export const SEQ_EPOCH = Date.UTC(2020, 0, 1);
 /** Ids within one millisecond: 12 bits. Milliseconds and counter together fill the 53 exact bits of a double. */
 export const COUNTER_RANGE = 4096;
 
+/**
+ * IDs follow the clock up to here, in milliseconds. Until keys would pass 2^53, in 2089, there is room for 10^15 more
+ * records, so that a clock that has run ahead, for however long, never stops recording.
+ */
+export const CLOCK_LIMIT = Date.UTC(2080, 0, 1);
+/** No key is above: a double does not hold larger ones exactly. */
+export const MAX_SEQ = Number.MAX_SAFE_INTEGER;
+
 const UUID_V7 = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
 
 /** Whether a text has the form of a record's id: UUIDv7, in lower case with hyphens. */

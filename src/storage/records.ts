@@ -3,6 +3,8 @@ import type { Kind } from '../records.ts';
 
 /** Rows looked at in one statement, so that no reader keeps the write-ahead log from being reused for long. */
 const WINDOW_ROWS = 20_000;
+/** What a row takes beside its texts, in bytes, about. */
+const ROW_BYTES = 100;
 
 /** Which rows are wanted. Times are microseconds since 1970. */
 export interface RecordFilter {
@@ -25,18 +27,27 @@ export interface RecordRow {
   readonly value: number | string;
 }
 
+/** How much is wanted at most. One row is always read, however large. */
+export interface Room {
+  readonly rows: number;
+  readonly bytes: number;
+}
+
 const SOURCES = {
   metric: { table: 'metrics', name: 'metric_name', label: 'data_string', value: 'metric_value' },
   analytics: { table: 'analytics', name: 'type', label: 'data_index', value: 'data' },
 } as const;
 
+/** Blank rows are those that were erased. */
+const IS_PRESENT = "user_id <> ''";
+
 /**
- * Looks at one window of rows from a place on, and gives those that pass the filter.
+ * Reads one window of rows from a place on, and returns those that pass the filter.
  *
  * @param after the `seq` behind which to begin, in the direction of reading
  * @param direction `newest` first, or `oldest` first
- * @param limit how many rows are wanted
- * @returns the rows, and where to go on; undefined where there is nothing more
+ * @param room how many rows and bytes are wanted
+ * @returns the rows, about how many bytes they have, and where to continue; undefined at the end
  */
 export function readWindow(
   client: Database,
@@ -44,8 +55,8 @@ export function readWindow(
   filter: RecordFilter,
   after: number,
   direction: 'newest' | 'oldest',
-  limit: number,
-): { rows: RecordRow[]; next: number | undefined } {
+  room: Room,
+): { rows: RecordRow[]; bytes: number; next: number | undefined } {
   const { table, name, label, value } = SOURCES[kind];
   const [beyond, order] = direction === 'newest' ? ['<', 'DESC'] : ['>', 'ASC'];
   // where the window ends: with a filter that few rows pass, a statement without an end would read them all
@@ -64,16 +75,54 @@ export function readWindow(
     ['happened_at < ?', filter.to],
   ];
   const given = conditions.filter((one): one is [string, string | number] => one[1] !== undefined);
-  const rows = client
-    .query<RecordRow, (string | number)[]>(
-      `SELECT seq, id, user_id, happened_at, received_at, ${name} AS name, ${label} AS label, ${value} AS value
-       FROM ${table} WHERE ${given.map(([condition]) => condition).join(' AND ')} ORDER BY seq ${order} LIMIT ${limit}`,
-    )
-    .all(...given.map(([, bound]) => bound));
-  return { rows, next: rows.length === limit ? rows.at(-1)?.seq : end };
+  const statement = client.query<RecordRow, (string | number)[]>(
+    `SELECT seq, id, user_id, happened_at, received_at, ${name} AS name, ${label} AS label, ${value} AS value
+     FROM ${table} WHERE ${IS_PRESENT} AND ${given.map(([condition]) => condition).join(' AND ')}
+     ORDER BY seq ${order} LIMIT ?`,
+  );
+  const rows: RecordRow[] = [];
+  let bytes = 0;
+  for (const row of statement.iterate(...given.map(([, bound]) => bound), room.rows)) {
+    rows.push(row);
+    bytes += bytesOf(row);
+    if (bytes >= room.bytes) break;
+  }
+  const isFull = rows.length === room.rows || bytes >= room.bytes;
+  return { rows, bytes, next: isFull ? rows.at(-1)?.seq : end };
 }
 
-/** How many rows there are of a kind. */
+/** The bytes of a row as JSON, about. */
+function bytesOf({ user_id, name, label, value }: RecordRow): number {
+  const texts = Buffer.byteLength(user_id) + Buffer.byteLength(name) + Buffer.byteLength(label);
+  return ROW_BYTES + texts + (typeof value === 'string' ? Buffer.byteLength(value) : 0);
+}
+
+/** Returns how many rows there are of a kind. */
 export function countRows(client: Database, kind: Kind): number {
-  return client.query<{ n: number }, []>(`SELECT count(*) AS n FROM ${SOURCES[kind].table}`).get()?.n ?? 0;
+  const { table } = SOURCES[kind];
+  return client.query<{ n: number }, []>(`SELECT count(*) AS n FROM ${table} WHERE ${IS_PRESENT}`).get()?.n ?? 0;
+}
+
+/**
+ * Returns how many rows there are behind a `seq`, and when the first of them was received, in microseconds since 1970.
+ *
+ * @param limit how far to count
+ */
+export function countRowsAfter(
+  client: Database,
+  kind: Kind,
+  after: number,
+  limit: number,
+): { rows: number; oldestReceivedAt: number | undefined } {
+  const { table } = SOURCES[kind];
+  const first = client
+    .query<{ received_at: number }, [number]>(`SELECT received_at FROM ${table} WHERE seq > ? ORDER BY seq LIMIT 1`)
+    .get(after);
+  if (!first) return { rows: 0, oldestReceivedAt: undefined };
+  const count = client
+    .query<{ n: number }, [number, number]>(
+      `SELECT count(*) AS n FROM (SELECT 1 FROM ${table} WHERE seq > ? ORDER BY seq LIMIT ?)`,
+    )
+    .get(after, limit);
+  return { rows: count?.n ?? 0, oldestReceivedAt: first.received_at };
 }

@@ -1,4 +1,5 @@
-import { blob, index, integer, primaryKey, real, sqliteTable, text, uniqueIndex } from 'drizzle-orm/sqlite-core';
+import { sql } from 'drizzle-orm';
+import { blob, index, integer, primaryKey, real, sqliteTable, text } from 'drizzle-orm/sqlite-core';
 
 /*
  * The tables. A change here needs a migration: see CONTRIBUTING, "Add a migration".
@@ -52,77 +53,129 @@ export const analytics = sqliteTable('analytics', {
 });
 
 /**
- * Answers to requests that carried an Idempotency-Key, written in the transaction of their records.
- * Looked up by the whole key, before each request that has one; `created_at` is there for pruning.
- * Requests without a key pay for neither.
+ * Responses to requests that carried an Idempotency-Key, written in the transaction of their records.
+ * They are looked up by a hash of user, route and key: an index on the texts themselves would leave copies of
+ * them behind wherever SQLite splits a page. Requests without a key pay for neither.
  */
-export const answers = sqliteTable(
-  'answers',
+export const cachedResponses = sqliteTable(
+  'cached_responses',
   {
-    userId: text('user_id').notNull(),
-    route: text('route').notNull(),
-    key: text('key').notNull(),
-    /** SHA-256 of who sent what, in base64. */
-    fingerprint: text('fingerprint').notNull(),
-    /** The body of the answer. */
-    answer: text('answer').notNull(),
+    id: integer('id').primaryKey(),
+    /** See text-hash.ts. */
+    keyHash: integer('key_hash').notNull(),
+    /** The user recorded for; null once the response has expired or was erased. */
+    userId: text('user_id'),
+    route: text('route'),
+    key: text('key'),
+    /** SHA-256 of the sender and the payload, in base64. */
+    fingerprint: text('fingerprint'),
+    /** The body of the response. */
+    response: text('response'),
+    /** The highest `seq` among its records. */
+    seq: integer('seq').notNull(),
     /** Milliseconds since 1970-01-01T00:00:00Z. */
     createdAt: integer('created_at').notNull(),
   },
-  (table) => [
-    primaryKey({ columns: [table.userId, table.route, table.key] }),
-    index('answers_created_at').on(table.createdAt),
-  ],
+  (table) => [index('cached_responses_key_hash').on(table.keyHash).where(sql`key IS NOT NULL`)],
 );
 
-/** The ledger: how many items have been stored, were duplicates, or were rejected by error code. One row each. */
+/** The ledger: how many items have been stored, deleted, were duplicates, or were rejected by error code. */
 export const ledger = sqliteTable('ledger', {
   name: text('name').primaryKey(),
   items: integer('items').notNull(),
 });
 
+/**
+ * Which metric names and event types each user has recorded, as hashes (text-hash.ts): what MAX_NAMES_PER_USER
+ * is checked against. A row costs about 22 bytes.
+ */
+export const userNames = sqliteTable(
+  'user_names',
+  { userHash: integer('user_hash').notNull(), nameHash: integer('name_hash').notNull() },
+  (table) => [primaryKey({ columns: [table.userHash, table.nameHash] })],
+);
+
+/**
+ * The erasure list. Whoever holds the database alone cannot tell whom it names: the user ID is hashed with a key
+ * that is kept in a file beside the database (erasure-list.ts).
+ */
+export const erasures = sqliteTable(
+  'erasures',
+  {
+    id: integer('id').primaryKey(),
+    /** HMAC-SHA-256 of the user ID. */
+    userHash: blob('user_hash', { mode: 'buffer' }).notNull(),
+    /** Rows up to this `seq` are erased; the user may have recorded new ones since. */
+    cutoffSeq: integer('cutoff_seq').notNull(),
+    /** Milliseconds since 1970-01-01T00:00:00Z. */
+    requestedAt: integer('requested_at').notNull(),
+    /** The user ID as long as the erasure is unfinished, so that the next start can finish it; then null. */
+    pendingUserId: text('pending_user_id'),
+    /** The user's key in `users` before the erasure; null if the column store did not know the user. */
+    userNumber: integer('user_number'),
+    /** 1 once no file of the database has the erased bytes any more. */
+    isOverwritten: integer('is_overwritten').notNull(),
+  },
+  (table) => [index('erasures_user_hash').on(table.userHash)],
+);
+
 /*
- * The column store: the rows once more, column by column, for reading (columns.ts). It is derived: what is
- * here can be made anew from the tables above, and how far it has come is part of it.
+ * The column store: the rows once more, column by column, for queries (columns/column-store.ts). It is derived:
+ * everything here can be rebuilt from the tables above, and how far it has come is part of it.
  *
- * A chart reads the few columns of one series that it needs, as arrays of numbers. Texts are replaced by
+ * A query reads the few columns of one series that it needs, as arrays of numbers. Texts are replaced by
  * numbers: those of users in `users`, names in `series`, `data_string` and `data_index` in `labels`.
+ *
+ * Tables that hold texts or values only grow at their end, and their rows are blanked in place, not deleted.
+ * SQLite never moves their rows between pages then, which is how an erasure finds every copy: see erasure.ts.
+ * Everything else is numbers without meaning of their own.
  */
 
 export const users = sqliteTable(
   'users',
-  { id: integer('id').primaryKey(), userId: text('user_id').notNull() },
-  (table) => [uniqueIndex('users_user_id').on(table.userId)],
-);
-
-/** What is charted: a metric's name, or an event's type. */
-export const series = sqliteTable(
-  'series',
   {
     id: integer('id').primaryKey(),
-    kind: text('kind', { enum: ['metric', 'analytics'] }).notNull(),
-    name: text('name').notNull(),
+    /** null: erased. */
+    userId: text('user_id'),
+    hash: integer('hash'),
   },
-  (table) => [uniqueIndex('series_kind_name').on(table.kind, table.name)],
+  (table) => [index('users_hash').on(table.hash)],
 );
 
-/** The labels of a series: what its rows have as `data_string` or `data_index`. */
+/** A metric name or an event type. */
+export const series = sqliteTable('series', {
+  id: integer('id').primaryKey(),
+  kind: text('kind', { enum: ['metric', 'analytics'] }).notNull(),
+  /** null: the last rows of the series were erased. */
+  name: text('name'),
+});
+
+/** The labels of a series: the `data_string` or `data_index` of its rows. */
 export const labels = sqliteTable(
   'labels',
-  { id: integer('id').primaryKey(), seriesId: integer('series_id').notNull(), label: text('label').notNull() },
-  (table) => [uniqueIndex('labels_series_label').on(table.seriesId, table.label)],
+  {
+    id: integer('id').primaryKey(),
+    seriesId: integer('series_id').notNull(),
+    /** null: the last rows with the label were erased. */
+    label: text('label'),
+    hash: integer('hash'),
+  },
+  (table) => [index('labels_hash').on(table.hash), index('labels_series').on(table.seriesId)],
 );
 
-/** A run of rows of one series, in the order of their commits. The arrays have `rows` elements each. */
+/** A sealed run of rows of one series, in the order of their commits. The arrays have `rows` elements each. */
 export const chunks = sqliteTable(
   'chunks',
   {
     id: integer('id').primaryKey(),
     seriesId: integer('series_id').notNull(),
+    /** 0: replaced by a later chunk, or erased. */
     rows: integer('rows').notNull(),
     /** The smallest and the largest of `times`. */
     minTime: integer('min_time').notNull(),
     maxTime: integer('max_time').notNull(),
+    /** Of the four arrays: see chunk.ts. */
+    checksum: integer('checksum').notNull(),
     /** `happened_at` as doubles: microseconds since 1970, exact. */
     times: blob('times', { mode: 'buffer' }).notNull(),
     /** Keys of `users`, 32 bits each. */
@@ -132,11 +185,31 @@ export const chunks = sqliteTable(
     /** `metric_value` as doubles; empty for events. */
     values: blob('values', { mode: 'buffer' }).notNull(),
   },
-  (table) => [index('chunks_series').on(table.seriesId, table.minTime, table.maxTime, table.rows)],
+  (table) => [index('chunks_series').on(table.seriesId, table.minTime, table.maxTime, table.rows).where(sql`rows > 0`)],
 );
 
-/** How far the chunks have come, by kind: they hold every row up to this `seq`, and none above it. */
-export const watermarks = sqliteTable('watermarks', {
-  kind: text('kind', { enum: ['metric', 'analytics'] }).primaryKey(),
+/**
+ * Which users have sealed rows in which series: an overview of one user's rows, and an erasure, read only these.
+ * A row costs about 14 bytes, once per user and series.
+ */
+export const userSeries = sqliteTable(
+  'user_series',
+  { user: integer('user').notNull(), seriesId: integer('series_id').notNull() },
+  (table) => [primaryKey({ columns: [table.user, table.seriesId] })],
+);
+
+/** Series that are sealed further than the watermark of their kind, while a memtable is written in several steps. */
+export const sealedSeries = sqliteTable('sealed_series', {
+  seriesId: integer('series_id').primaryKey(),
   seq: integer('seq').notNull(),
+});
+
+/**
+ * The state of the column store. `metric` and `analytics` are watermarks: every row up to this `seq` is sealed,
+ * and none above it, except as `sealed_series` says. `rebuilding` is 1 while chunks are cleared for a rebuild.
+ * `hash_seed` makes the hashes of this database its own, so that nobody can prepare texts with equal hashes.
+ */
+export const columnState = sqliteTable('column_state', {
+  name: text('name').primaryKey(),
+  value: integer('value').notNull(),
 });

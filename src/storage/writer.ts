@@ -1,51 +1,78 @@
 import { and, eq, sql } from 'drizzle-orm';
-import type { LogRecord } from '../records.ts';
-import type { Storage } from './database.ts';
-import { StorageFault, storageFault } from './faults.ts';
-import { analytics, answers, ledger, metrics } from './schema.ts';
+import type { Kind, LogRecord } from '../records.ts';
+import { cachedResponseKey, type Storage } from './database.ts';
+import { BLANK_RESPONSE } from './erasure.ts';
+import { type StorageFault, storageFault } from './faults.ts';
+import { addToLedger, type Count, readLedger } from './ledger.ts';
+import { MAX_SEQ } from './record-id.ts';
+import { analytics, cachedResponses, metrics } from './schema.ts';
+import { createTransact } from './transact.ts';
 
-/** A count of the ledger: its name, and how many items it has, or is to have more. */
-export type Count = readonly [name: string, items: number];
+/**
+ * Blank responses that stay in front of the oldest one that is not blank. Deleting a row can move rows of the two
+ * pages beside it; pages of blank rows hold about 250 each, so that only blank rows are ever moved.
+ */
+const BLANK_MARGIN = 1_000;
 
-/** An answer that is remembered under a client's Idempotency-Key. */
-export interface RememberedAnswer {
+/** A response that is cached under a client's Idempotency-Key. */
+export interface CachedResponse {
   readonly userId: string;
   readonly route: string;
   readonly key: string;
   /** Tells payloads apart. */
   readonly fingerprint: string;
-  readonly answer: string;
+  /** The body of the response. */
+  readonly response: string;
+  /** The highest `seq` among its records. */
+  readonly seq: number;
   /** Milliseconds since 1970. */
   readonly createdAt: number;
+}
+
+/** What identifies a cached response. */
+export type ResponseKey = Pick<CachedResponse, 'userId' | 'route' | 'key'>;
+
+/** A name that a user records for the first time, as hashes: see user-names.ts. */
+export interface UserName {
+  readonly userHash: number;
+  readonly nameHash: number;
+}
+
+/** What one transaction stores. */
+export interface Commit {
+  readonly records: readonly LogRecord[];
+  readonly responses: readonly CachedResponse[];
+  readonly names: readonly UserName[];
+  /** What is added to the counts of the ledger. */
+  readonly counts: readonly Count[];
 }
 
 /** The only way in which records enter the database. */
 export interface Writer {
   /**
-   * Stores the records in one transaction, and with them the answers to remember and what the ledger
-   * counts. Resolves once they are on the disk, fsynced; the transaction itself is over when the call
-   * returns. With no records it writes all the same, to find out whether a commit succeeds.
+   * Stores everything in one transaction. Resolves once it is on the disk, fsynced; the transaction itself is over
+   * when the call returns. With no records it writes all the same, to find out whether a commit succeeds.
    *
-   * @throws {StorageFault} and then none of them is stored; save that after the kind `failing` it
-   *   cannot be known
+   * @throws {StorageFault} and then nothing is stored; except that after the kind `failing` it cannot be known
    */
-  commit(
-    records: readonly LogRecord[],
-    remembered: readonly RememberedAnswer[],
-    counts: readonly Count[],
-  ): Promise<void>;
+  commit(commit: Commit): Promise<void>;
   /** The counts of the ledger. */
   counts(): Count[];
-  /** The answer that is remembered under a key, if any. */
-  answerOf(key: Pick<RememberedAnswer, 'userId' | 'route' | 'key'>): RememberedAnswer | undefined;
+  /** The response that is cached under a key, if any. */
+  responseOf(key: ResponseKey): CachedResponse | undefined;
   /**
-   * Forgets answers from before a time, in milliseconds since 1970, at most so many.
+   * Blanks cached responses from before a time, in milliseconds since 1970, the oldest first.
    *
-   * @returns how many it were
+   * @param limit how many at most
+   * @returns how many were blanked
    * @throws {StorageFault}
    */
-  forgetAnswers(before: number, limit: number): number;
-  /** The highest `seq` stored so far; 0 in an empty database. */
+  expireResponses(before: number, limit: number): number;
+  /** The hashes of the names that a user has recorded: see user-names.ts. */
+  namesOf(userHash: number): number[];
+  /** Whether the column store has rows of a user under a name: it has those that came by import or before names were counted. */
+  hasRecorded(userId: string, kind: Kind, name: string): boolean;
+  /** The highest `seq` taken so far, by rows, the column store's watermarks or the erasure list; 0 if none is. */
   lastSeq(): number;
 }
 
@@ -55,7 +82,7 @@ export interface Writer {
  * @param onCommit told of each commit: its rows, its time until it was on the disk, and the part of the fsync
  */
 export function createWriter(
-  { orm, client, sync }: Storage,
+  { orm, client, sync, hash }: Storage,
   onCommit: (rows: number, seconds: number, syncSeconds: number) => void = () => {},
 ): Writer {
   const stamps = {
@@ -89,38 +116,48 @@ export function createWriter(
       })
       .toSQL().sql,
   );
-  const insertAnswer = orm
-    .insert(answers)
-    .values({
-      userId: sql.placeholder('userId'),
-      route: sql.placeholder('route'),
-      key: sql.placeholder('key'),
-      fingerprint: sql.placeholder('fingerprint'),
-      answer: sql.placeholder('answer'),
-      createdAt: sql.placeholder('createdAt'),
-    })
-    .prepare();
-  const findAnswer = orm
+  const insertResponse = client.prepare(
+    orm
+      .insert(cachedResponses)
+      .values({
+        keyHash: sql.placeholder('keyHash'),
+        userId: sql.placeholder('userId'),
+        route: sql.placeholder('route'),
+        key: sql.placeholder('key'),
+        fingerprint: sql.placeholder('fingerprint'),
+        response: sql.placeholder('response'),
+        seq: sql.placeholder('seq'),
+        createdAt: sql.placeholder('createdAt'),
+      })
+      .toSQL().sql,
+  );
+  const findResponse = orm
     .select()
-    .from(answers)
+    .from(cachedResponses)
     .where(
       and(
-        eq(answers.userId, sql.placeholder('userId')),
-        eq(answers.route, sql.placeholder('route')),
-        eq(answers.key, sql.placeholder('key')),
+        eq(cachedResponses.keyHash, sql.placeholder('keyHash')),
+        eq(cachedResponses.key, sql.placeholder('key')),
+        eq(cachedResponses.userId, sql.placeholder('userId')),
+        eq(cachedResponses.route, sql.placeholder('route')),
       ),
     )
     .prepare();
-  const deleteAnswers = client.prepare(
-    `DELETE FROM answers WHERE (user_id, route, key) IN
-       (SELECT user_id, route, key FROM answers WHERE created_at < ? ORDER BY created_at LIMIT ?)`,
+  const oldestResponses = client.prepare<{ id: number; createdAt: number; isBlank: number }, [number]>(
+    'SELECT id, created_at AS createdAt, key IS NULL AS isBlank FROM cached_responses ORDER BY id LIMIT ?',
   );
-  const addCount = client.prepare(
-    'INSERT INTO ledger (name, items) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET items = items + excluded.items',
+  const blankResponse = client.prepare(BLANK_RESPONSE);
+  const deleteResponse = client.prepare('DELETE FROM cached_responses WHERE id = ?');
+  const insertName = client.prepare('INSERT OR IGNORE INTO user_names (user_hash, name_hash) VALUES (?, ?)');
+  const findNames = client.prepare<{ nameHash: number }, [number]>(
+    'SELECT name_hash AS nameHash FROM user_names WHERE user_hash = ?',
   );
-  const begin = client.prepare('BEGIN IMMEDIATE');
-  const commit = client.prepare('COMMIT');
-  const rollback = client.prepare('ROLLBACK');
+  const findRecorded = client.prepare<{ found: number }, [number, string, string, string]>(
+    `SELECT 1 AS found FROM users JOIN user_series ON user_series.user = users.id
+     JOIN series ON series.id = user_series.series_id
+     WHERE users.hash = ? AND users.user_id = ? AND series.kind = ? AND series.name = ?`,
+  );
+  const runTransaction = createTransact(client);
   const touch = client.prepare('PRAGMA user_version = 0');
 
   /** What broke the storage. From then on every call fails with it: nobody knows what is on the disk. */
@@ -132,26 +169,17 @@ export function createWriter(
     return fault;
   }
 
-  /** Runs the work in a transaction of its own, which ends with it, whatever happens. */
-  function transact(work: () => void): void {
+  function transact<Result>(work: () => Result): Result {
     if (broken) throw broken;
     try {
-      begin.run();
-      work();
-      commit.run();
+      return runTransaction(work);
     } catch (error) {
-      try {
-        // after some errors SQLite has rolled back by itself
-        if (client.inTransaction) rollback.run();
-      } catch (rollbackError) {
-        throw noteBroken(new StorageFault('failing', rollbackError));
-      }
       throw noteBroken(error);
     }
   }
 
   return {
-    async commit(records, remembered, counts) {
+    async commit({ records, responses, names, counts }) {
       const began = performance.now();
       transact(() => {
         if (records.length === 0) touch.run();
@@ -166,8 +194,12 @@ export function createWriter(
             insertAnalytics.run(seq, id, userId, happenedAt, receivedAt, type, dataIndex, data);
           }
         }
-        for (const answer of remembered) insertAnswer.run({ ...answer });
-        for (const [name, items] of counts) addCount.run(name, items);
+        for (const { userId, route, key, fingerprint, response, seq, createdAt } of responses) {
+          const keyHash = hash(cachedResponseKey(userId, route, key));
+          insertResponse.run(keyHash, userId, route, key, fingerprint, response, seq, createdAt);
+        }
+        for (const { userHash, nameHash } of names) insertName.run(userHash, nameHash);
+        for (const [name, items] of counts) addToLedger(client, name, items);
       });
       const committed = performance.now();
       await sync().catch((error: unknown) => {
@@ -176,27 +208,47 @@ export function createWriter(
       const synced = performance.now();
       onCommit(records.length, (synced - began) / 1000, (synced - committed) / 1000);
     },
-    counts() {
-      return orm
-        .select()
-        .from(ledger)
-        .all()
-        .map(({ name, items }) => [name, items] as const);
-    },
-    answerOf(key) {
+    counts: () => readLedger(client),
+    responseOf(key) {
       if (broken) throw broken;
-      return findAnswer.get({ ...key });
+      const found = findResponse.get({ ...key, keyHash: hash(cachedResponseKey(key.userId, key.route, key.key)) });
+      if (found?.fingerprint == null || found.response === null) return undefined; // null: blank
+      return {
+        ...key,
+        fingerprint: found.fingerprint,
+        response: found.response,
+        seq: found.seq,
+        createdAt: found.createdAt,
+      };
     },
-    forgetAnswers(before, limit) {
-      let forgotten = 0;
-      transact(() => {
-        forgotten = deleteAnswers.run(before, limit).changes;
+    expireResponses(before, limit) {
+      return transact(() => {
+        const oldest = oldestResponses.all(limit + 2 * BLANK_MARGIN);
+        let expired = 0;
+        let blank = 0;
+        for (const { id, createdAt, isBlank } of oldest) {
+          if (isBlank === 0) {
+            if (createdAt >= before || expired === limit) break;
+            blankResponse.run(id);
+            expired++;
+          }
+          blank++;
+        }
+        for (const { id } of oldest.slice(0, Math.max(0, blank - BLANK_MARGIN))) deleteResponse.run(id);
+        return expired;
       });
-      return forgotten;
     },
+    namesOf: (userHash) => findNames.all(userHash).map(({ nameHash }) => nameHash),
+    hasRecorded: (userId, kind, name) => findRecorded.get(hash(userId), userId, kind, name) !== null,
     lastSeq() {
       const [row] = orm.all<{ last: number }>(
-        sql`SELECT max(coalesce((SELECT max(seq) FROM metrics), 0), coalesce((SELECT max(seq) FROM analytics), 0)) AS last`,
+        sql`SELECT max(
+          coalesce((SELECT max(seq) FROM metrics WHERE seq <= ${MAX_SEQ}), 0),
+          coalesce((SELECT max(seq) FROM analytics WHERE seq <= ${MAX_SEQ}), 0),
+          coalesce((SELECT max(value) FROM column_state WHERE name IN ('metric', 'analytics')), 0),
+          coalesce((SELECT max(seq) FROM sealed_series), 0),
+          coalesce((SELECT max(cutoff_seq) FROM erasures), 0)
+        ) AS last`,
       );
       return row?.last ?? 0;
     },

@@ -1,12 +1,13 @@
-import type { Principal } from '../auth/verifier.ts';
 import { Failure } from '../errors.ts';
 import { recordJson, rowOf } from '../export/encode.ts';
-import type { Kind, LogRecord } from '../records.ts';
+import type { Kind, LogRecord, Role } from '../records.ts';
 import type { RecordFilter, RecordRow } from '../storage/records.ts';
 
 /** LiveTails that may be open at once, of all and of one user: nobody keeps the others from looking on. */
 const MAX_TAILS = 100;
 const MAX_TAILS_OF_USER = 20;
+/** Of all tails, those that only admins and viewers may open: other users cannot keep them from looking. */
+const RESERVED_TAILS = 20;
 /** How often tails are looked after, in milliseconds. */
 const TICK = 250;
 /** Records that a tail is sent between two ticks, at most: more than anyone reads on a screen. */
@@ -35,7 +36,7 @@ export interface LiveTails {
    * Opens a tail. Every record that is published from now on, and passes, is sent or counted as skipped.
    *
    * @param viewer who looks on, and until when, in milliseconds since 1970
-   * @throws {Failure} `overloaded` beyond {@link MAX_TAILS} and {@link MAX_TAILS_OF_USER}, `shutting_down` after
+   * @throws {Failure} `queries_overloaded` beyond {@link MAX_TAILS} and {@link MAX_TAILS_OF_USER}, `shutting_down` after
    *   {@link close}
    */
   open(kind: Kind, filter: TailFilter, viewer: Viewer): ReadableStream<Uint8Array>;
@@ -47,8 +48,13 @@ export interface LiveTails {
   close(): void;
 }
 
-/** Whose tail it is, and when that one's token expires, in milliseconds since 1970. */
-type Viewer = Pick<Principal, 'userId' | 'expiresAt'>;
+/** Whose tail it is. */
+interface Viewer {
+  readonly userId: string;
+  readonly role: Role;
+  /** When the viewer's token expires, in milliseconds since 1970. */
+  readonly expiresAt: number;
+}
 
 interface Tail {
   readonly kind: Kind;
@@ -130,12 +136,17 @@ export function createLiveTails(now: () => number): LiveTails {
   return {
     open(kind, filter, viewer) {
       if (closed) throw new Failure('shutting_down');
-      if (tails.size >= MAX_TAILS) {
-        throw new Failure('overloaded', { message: `${MAX_TAILS} tails are open, as many as this server takes on.` });
+      const others = viewer.role === 'user' ? RESERVED_TAILS : 0;
+      if (tails.size >= MAX_TAILS - others) {
+        throw new Failure('queries_overloaded', {
+          message: `This server has ${tails.size} live tails open, its limit.`,
+        });
       }
       const own = [...tails].filter((tail) => tail.viewer.userId === viewer.userId).length;
       if (own >= MAX_TAILS_OF_USER) {
-        throw new Failure('overloaded', { message: `You have ${MAX_TAILS_OF_USER} tails open, as many as one may.` });
+        throw new Failure('queries_overloaded', {
+          message: `This user has ${MAX_TAILS_OF_USER} live tails open, the limit.`,
+        });
       }
       let tail: Tail;
       return new ReadableStream<Uint8Array>(

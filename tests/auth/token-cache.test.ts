@@ -13,7 +13,14 @@ let verify: CachedVerifier;
 beforeEach(async () => {
   clock = Date.now();
   verifications = 0;
-  const options = { algorithms: ['HS256'], audience: undefined, issuer: undefined, publicKey: undefined } as const;
+  const options = {
+    algorithms: ['HS256'],
+    audience: undefined,
+    issuer: undefined,
+    adminRoles: ['admin'],
+    viewerRoles: [],
+    publicKey: undefined,
+  } as const;
   const plain = await createVerifier({ ...options, secret: SECRET, remoteKeys: undefined, now: () => clock });
   verify = cacheVerified(
     (text) => {
@@ -31,10 +38,10 @@ describe('a verified token', () => {
     const exp = inSeconds(60);
     const [anna, berta] = await Promise.all([token({ sub: 'anna', exp }), token({ sub: 'berta', role: 'admin', exp })]);
     const expiresAt = exp * 1000;
-    expect(await verify(anna)).toEqual({ userId: 'anna', isAdmin: false, expiresAt });
-    expect(await verify(berta)).toEqual({ userId: 'berta', isAdmin: true, expiresAt });
-    expect(verify(anna)).toEqual({ userId: 'anna', isAdmin: false, expiresAt });
-    expect(verify(berta)).toEqual({ userId: 'berta', isAdmin: true, expiresAt });
+    expect(await verify(anna)).toEqual({ userId: 'anna', role: 'user', expiresAt });
+    expect(await verify(berta)).toEqual({ userId: 'berta', role: 'admin', expiresAt });
+    expect(verify(anna)).toEqual({ userId: 'anna', role: 'user', expiresAt });
+    expect(verify(berta)).toEqual({ userId: 'berta', role: 'admin', expiresAt });
     expect(verifications).toBe(2);
   });
 

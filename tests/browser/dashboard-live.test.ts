@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import type { Browser } from 'playwright-core';
 import { noBrowser, startBrowser } from '../harness/browser.ts';
 import { METRIC, post } from '../harness/client.ts';
-import { type Dashboard, record, signedIn } from '../harness/dashboard.ts';
+import { type Dashboard, eventually, record, signedIn } from '../harness/dashboard.ts';
 import { startTarget, type Target, temporaryFolder, UNLIMITED } from '../harness/target.ts';
 import { token } from '../harness/tokens.ts';
 
@@ -26,12 +26,10 @@ describe.skipIf(noBrowser !== undefined)('the live tail', () => {
     await record(target, { ...METRIC, metric_name: 'live_two' });
     const ids: string[] = [];
     for (let i = 0; i < 3; i++) ids.push(await record(target, { ...METRIC, metric_name: 'live_one', metric_value: i }));
-    await page.waitForSelector(`tr[data-id="${ids[2]}"]`);
-    const shown = await page
-      .locator('tr[data-id]')
-      .evaluateAll((rows) => rows.map((row) => row.getAttribute('data-id')));
-    expect(shown).toEqual(ids.toReversed());
-    expect(await page.textContent('.live')).toContain('3 new rows');
+    const shown = () =>
+      page.locator('tr[data-id]').evaluateAll((rows) => rows.map((row) => row.getAttribute('data-id')));
+    await eventually(page, async () => expect(await shown()).toEqual(ids.toReversed()));
+    await eventually(page, async () => expect(await page.textContent('.live')).toContain('3 new rows'));
     expect(complaints).toEqual([]);
     await page.context().close();
   });
@@ -45,7 +43,7 @@ describe.skipIf(noBrowser !== undefined)('the live tail', () => {
     const id = await record(target, { ...METRIC, metric_name: 'other' });
     await page.waitForSelector(`tr[data-id="${id}"]`);
     await field.pressSequentially('ne');
-    expect(await field.inputValue()).toBe('typed_one');
+    await eventually(page, async () => expect(await field.inputValue()).toBe('typed_one'));
     await field.press('Enter');
     await page.waitForURL(/name=typed_one/);
     await page.context().close();
@@ -64,13 +62,18 @@ describe.skipIf(noBrowser !== undefined)('the live tail', () => {
       last = body.metrics.at(-1);
     }
     // what was too fast is told behind the last row that was sent
-    for (let told = 0; told !== rows; ) {
+    const counted = await eventually(page, async () => {
       const [shown, skipped] = ((await page.textContent('.live')) ?? '').replaceAll(',', '').match(/\d+/g) ?? [];
-      told = Number(shown ?? 0) + Number(skipped ?? 0);
-    }
-    const shown = await page.locator('tr[data-id]').count();
-    expect(shown).toBeLessThanOrEqual(500);
-    if (shown === 500) expect(await page.textContent('main')).toContain('The newest 500 rows.');
+      expect(Number(shown ?? 0) + Number(skipped ?? 0)).toBe(rows);
+      return Number(shown);
+    });
+    await eventually(page, async () => {
+      const rowsShown = await page.locator('tr[data-id]').count();
+      if (counted > 500) {
+        expect(rowsShown).toBe(500);
+        expect(await page.textContent('main')).toContain('The newest 500 rows.');
+      } else expect(rowsShown).toBeGreaterThan(counted);
+    });
     await page.getByLabel('Live').uncheck();
     await page.waitForSelector(`tr[data-id="${last}"]`);
     await page.waitForSelector('text=Older rows');
@@ -88,7 +91,7 @@ describe.skipIf(noBrowser !== undefined)('the live tail', () => {
       authorization: `Bearer ${await token({ sub: 'tail-user' })}`,
     });
     await page.waitForSelector(`tr[data-id="${own.body}"]`);
-    expect(await page.locator('tr[data-id]').count()).toBe(2);
+    await eventually(page, async () => expect(await page.locator('tr[data-id]').count()).toBe(2));
     await page.context().close();
   });
 });
@@ -110,7 +113,7 @@ describe.skipIf(noBrowser !== undefined)('a server that goes away', () => {
     for (const { page } of [overview, live]) {
       await page.waitForSelector('.unreached', { timeout: 20_000 });
       // what was known stays
-      expect(await page.locator('main .panel').count()).toBeGreaterThan(0);
+      await eventually(page, async () => expect(await page.locator('main .panel').count()).toBeGreaterThan(0));
     }
     const second = await start(port);
     const id = await record(second, { ...METRIC, metric_name: 'after_the_break' });

@@ -56,7 +56,7 @@ describe('wrong usage exits with 2 and says why', () => {
 });
 
 describe('configuration', () => {
-  test('every fault is listed at once, with the name under which it was given', async () => {
+  test('lists every error at once, under the name by which the setting was given', async () => {
     const env = {
       PORT: '70000',
       JWT_SECRET: 'short',
@@ -77,7 +77,7 @@ describe('configuration', () => {
       expect(exitCode).toBe(2);
       for (const name of [...Object.keys(env), '--log-level', '--max-clock-skew'])
         expect(stderr).toContain(`  ${name} should`);
-      expect(stderr).toContain('7 faults');
+      expect(stderr).toContain('7 errors');
     }
   });
 

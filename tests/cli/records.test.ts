@@ -53,14 +53,14 @@ describe('export and import', () => {
     const second = { ...env, DATA_DIR: join(folder.path, 'second') };
     const copy = join(folder.path, 'second/rawlog.db');
     const first = await runCli(['import', file], { env: second });
-    expect(first).toMatchObject({ exitCode: 0, stdout: 'Imported 5 records; 0 were there already.\n' });
+    expect(first).toMatchObject({ exitCode: 0, stdout: 'Imported 5 records; 0 were already stored.\n' });
     expect(everything(copy)).toEqual(everything(databasePath));
     const again = await runCli(['import', file], { env: second });
-    expect(again).toMatchObject({ exitCode: 0, stdout: 'Imported 0 records; 5 were there already.\n' });
+    expect(again).toMatchObject({ exitCode: 0, stdout: 'Imported 0 records; 5 were already stored.\n' });
     expect(everything(copy)).toEqual(everything(databasePath));
     expect((await runCli(['export'], { env: second })).stdout).toBe(exported);
     const { ledger } = JSON.parse((await runCli(['status'], { env: second })).stdout);
-    expect(ledger).toEqual({ received: 5, stored: 5, duplicates: 0, rejected: {} });
+    expect(ledger).toEqual({ received: 5, stored: 5, duplicates: 0, deleted: 0, rejected: {} });
   });
 
   test('what is imported between older and newer records is in the answers of a server', async () => {
@@ -82,35 +82,6 @@ describe('export and import', () => {
     await target.stop();
   });
 
-  test('another record in the place of one is never overwritten: it is reported', async () => {
-    const [line = ''] = exported.split('\n');
-    const file = join(folder.path, 'conflict.ndjson');
-    writeFileSync(file, `${line.replace(/-[0-9a-f]{12}"/, '-000000000000"')}\n`);
-    const before = everything(databasePath);
-    const { exitCode, stderr } = await runCli(['import', file], { env });
-    expect({ exitCode, stderr }).toEqual({ exitCode: 1, stderr: expect.stringContaining('The first is in line 1.') });
-    expect(everything(databasePath)).toEqual(before);
-  });
-
-  test.each([
-    ['{"id":1}', 'its id is no UUIDv7'],
-    ['no json', 'it is no JSON'],
-    ['[]', 'its id is no UUIDv7'],
-    ['{"id":"01a2051d-f34e-7000-963e-4dd273eea3b1","user_id":"u","timestamp":"x","received_at":"y"}', 'its times'],
-    [
-      '{"id":"01a2051d-f34e-7000-963e-4dd273eea3b1","user_id":"u","timestamp":"2026-01-01T00:00:00Z","received_at":"2026-01-01T00:00:00Z","metric_name":""}',
-      'it has the fields of neither',
-    ],
-  ])('a file with a wrong line is refused as a whole: %s', async (line, reason) => {
-    const file = join(folder.path, 'wrong.ndjson');
-    writeFileSync(file, `${exported}${line}\n`);
-    const target = { ...env, DATA_DIR: join(folder.path, 'wrong') };
-    const { exitCode, stderr } = await runCli(['import', file], { env: target });
-    expect(exitCode).toBe(1);
-    expect(stderr).toContain(`Line 6 is no exported record: ${reason}`);
-    expect((await runCli(['status'], { env: target })).exitCode).toBe(1); // there is no database
-  });
-
   test('filters and forms', async () => {
     const csv = await runCli(['export', '--what', 'metrics', '--format', 'csv'], { env });
     expect(csv.stdout.split('\r\n')[0]).toBe('id,user_id,timestamp,received_at,metric_name,metric_value,data_string');
@@ -118,19 +89,6 @@ describe('export and import', () => {
     expect(none).toMatchObject({ exitCode: 0, stdout: '' });
     const early = await runCli(['export', '--to', '2026-04-01T00:00:00Z'], { env });
     expect(early.stdout).toBe(`${exported.split('\n')[0]}\n`);
-  });
-
-  test.each([
-    [['export', '--format', 'xml'], '--format should be one of'],
-    [['export', '--format', 'csv'], 'add --what metrics'],
-    [['export', '--what', 'all things'], '--what should be one of'],
-    [['export', '--from', 'yesterday'], '--from should be a time'],
-    [['import'], 'missing required argument'],
-    [['erase'], 'missing required argument'],
-    [['erase', ''], 'The user should have 1 to 255 characters'],
-  ])('wrong usage is 2: %j', async (args, words) => {
-    const { exitCode, stderr } = await runCli(args, { env });
-    expect({ exitCode, stderr }).toEqual({ exitCode: 2, stderr: expect.stringContaining(words) });
   });
 });
 

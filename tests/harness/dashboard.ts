@@ -59,18 +59,71 @@ export async function signedIn(
   return dashboard;
 }
 
-/** Resolves once the page shows its content and waits for no answer. */
+/** Resolves once the page shows its content and waits for no answer. What it shows then is read by {@link eventually}. */
 export async function settled(page: Page): Promise<void> {
   await page.locator('main :is(.panel, .nothing, .failure)').first().waitFor();
   await page.locator('.loading, [aria-busy=true]').first().waitFor({ state: 'detached' });
 }
 
-/** The figures of a place, by their names: the numbers themselves, not their short texts. */
+/** How long the page may take to show what is expected of it, in milliseconds. */
+const PATIENCE = 20_000;
+
+/**
+ * Reads a page and checks what was read, again at each of its frames until nothing throws.
+ *
+ * A page is drawn after it was asked for: what a test reads of it once may be from before. So every read of a page
+ * that is not of an event stands in here, with what is expected of it.
+ *
+ * @returns what the attempt that succeeded returns
+ * @throws what the last attempt threw
+ */
+export async function eventually<T>(page: Page, attempt: () => Promise<T>): Promise<T> {
+  const deadline = performance.now() + PATIENCE;
+  for (;;) {
+    try {
+      return await attempt();
+    } catch (error) {
+      if (performance.now() > deadline) throw error;
+    }
+    // the page may be leaving its document: the next attempt says what became of it
+    await page.evaluate('new Promise(requestAnimationFrame)').catch(() => undefined);
+  }
+}
+
+/** Opens all that is folded in, which is something at least, and resolves once it is drawn. */
+export async function unfold(place: Locator | Page): Promise<void> {
+  await place.locator('details').first().waitFor();
+  for (const details of await place.locator('details').all()) {
+    if ((await details.getAttribute('open')) === null) await details.locator('summary').click();
+  }
+  await place.locator('details:not(:has(> summary + *))').first().waitFor({ state: 'detached' });
+}
+
+/** Where the plot of a chart is on the screen, once it is drawn and stays there. */
+export async function plotOf(page: Page) {
+  const over = page.locator('.plot .u-over').first();
+  const measure = async () => {
+    const box = await over.boundingBox();
+    if (!box) throw new Error('there is no plot');
+    return box;
+  };
+  const box = await eventually(page, async () => {
+    const before = await measure();
+    await page.evaluate('new Promise(requestAnimationFrame)');
+    const after = await measure();
+    expect(after).toEqual(before);
+    return after;
+  });
+  return { ...box, middle: box.y + box.height / 2 };
+}
+
+/** The figures of a place, by their names: the numbers themselves, not their short texts. Those to come are left out. */
 export async function figures(place: Locator | Page): Promise<Record<string, number>> {
   const found = await place.locator('.figure').evaluateAll((elements) =>
-    elements.map((element) => {
+    elements.flatMap((element) => {
       const value = element.querySelector('data')?.getAttribute('value');
-      return [element.querySelector('dt')?.textContent ?? '', value === 'null' ? Number.NaN : Number(value)] as const;
+      if (value === undefined) return [];
+      return [[element.querySelector('dt')?.textContent ?? '', value === 'null' ? Number.NaN : Number(value)] as const];
     }),
   );
   return Object.fromEntries(found);

@@ -23,12 +23,13 @@ export function temporaryFolder(): { path: string } & Disposable {
   return { path, [Symbol.dispose]: () => rmSync(path, { recursive: true, force: true }) };
 }
 
-/** The program under test, run to its end. */
+/** Runs the program under test to its end. */
 export async function runCli(
   args: readonly string[],
-  { env = {}, cwd = tmpdir() }: { env?: Record<string, string>; cwd?: string } = {},
+  { env = {}, cwd = tmpdir(), stdin }: { env?: Record<string, string>; cwd?: string; stdin?: string } = {},
 ): Promise<{ exitCode: number; stdout: string; stderr: string }> {
-  const child = Bun.spawn([...COMMAND, ...args], { env, cwd, stdout: 'pipe', stderr: 'pipe' });
+  const input = stdin === undefined ? 'ignore' : new Blob([stdin]);
+  const child = Bun.spawn([...COMMAND, ...args], { env, cwd, stdin: input, stdout: 'pipe', stderr: 'pipe' });
   const [stdout, stderr, exitCode] = await Promise.all([
     new Response(child.stdout).text(),
     new Response(child.stderr).text(),

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { openStorage } from '../../src/storage/database.ts';
 import { createWriter } from '../../src/storage/writer.ts';
 import { type Answer, expectError, post, rows, send } from '../harness/client.ts';
+import { NOTHING } from '../harness/commit.ts';
 import { runCli, SECRET, startTarget, type Target, temporaryFolder, UNLIMITED } from '../harness/target.ts';
 import { token } from '../harness/tokens.ts';
 
@@ -190,17 +191,18 @@ test.each([
   const writer = createWriter(storage);
   const random = generator(6);
   for (let i = 0; i < 40; i++) {
-    const remembered = Array.from({ length: 100 }, (_, k) => ({
+    const responses = Array.from({ length: 100 }, (_, k) => ({
       userId: k % 2 === 0 ? MARKED : `someone ${random(1000)}`,
       route: '/log_raw_metric',
       key: `${k % 2 === 0 ? MARK : 'key'}-${random(1e9)}-${i}-${k}`,
       fingerprint: 'f'.repeat(44),
-      answer: `"${k}"`,
-      createdAt: random(20) < forgotten - 1 ? 1 : 1e15 + random(1e9),
+      response: `"${k}"`,
+      seq: 0,
+      createdAt: i < 2 * forgotten - 2 ? 1 : 1e15 + random(1e9),
     }));
-    await writer.commit([], remembered, []);
+    await writer.commit({ ...NOTHING, responses });
   }
-  expect(writer.forgetAnswers(2, 1e6) > 3500).toBe(forgotten > 0);
+  expect(writer.expireResponses(2, 1e6) > 3500).toBe(forgotten > 0);
   storage.close();
   expect(traces(dataDir, [Buffer.from(MARK)])).not.toEqual([]);
   await withServer(dataDir, async (eraseThere) => {
@@ -233,7 +235,7 @@ test('users whose rows come in runs of any length leave no trace, erased one aft
         };
         return { kind: 'metric', ...stamp, metricName: 'm', metricValue: i + 0.5, dataString: '/dashboard' } as const;
       });
-      await writer.commit(records, [], []);
+      await writer.commit({ ...NOTHING, records });
     }
   }
   storage.close();
@@ -408,7 +410,8 @@ describe('whoever is no admin', () => {
     const answer = await send(`${target.url}/api/users/user-1`, { method: 'POST', headers: admin });
     expectError(answer, 405, 'method_not_allowed');
     expect(answer.headers.get('allow')).toBe('DELETE');
-    for (const path of ['/api/users', '/api/users/', '/api/users/user-1/', '/api/users/a/b']) {
+    expectError(await send(`${target.url}/api/users`, { method: 'DELETE', headers: admin }), 422, 'validation_failed');
+    for (const path of ['/api/users/', '/api/users/user-1/', '/api/users/a/b']) {
       const { status } = await send(target.url + path, { method: 'DELETE', headers: admin });
       expect(status).toBe(404);
     }

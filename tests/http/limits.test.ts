@@ -1,7 +1,7 @@
 import { Database } from 'bun:sqlite';
 import { afterEach, describe, expect, test } from 'bun:test';
 import { type Answer, expectError, METRIC, post, rows, send } from '../harness/client.ts';
-import { SECRET, startTarget, type Target } from '../harness/target.ts';
+import { SECRET, startTarget, type Target, UNLIMITED } from '../harness/target.ts';
 import { token } from '../harness/tokens.ts';
 
 let target: Target;
@@ -69,8 +69,27 @@ describe('rows that wait for their commit', () => {
     expect(rows(target, 'metrics')).toHaveLength(2);
     // many refusals in a second are one line
     const lines = target.logLines().filter(({ code }) => code === 'overloaded');
-    expect(lines).toMatchObject([{ level: 'error', status: 503, path: '/log_batch', refused: 1 }]);
+    expect(lines).toMatchObject([{ level: 'error', status: 503, route: '/log_batch', rejections: 1 }]);
   });
+});
+
+test('errors of a database that cannot be written share a log line per second, route and code, with their number', async () => {
+  target = await startTarget({ ...UNLIMITED });
+  const other = new Database(target.databasePath);
+  other.run('BEGIN IMMEDIATE');
+  const answers = await Promise.all(Array.from({ length: 200 }, () => post(target, '/log_raw_metric', METRIC)));
+  other.run('ROLLBACK');
+  other.close();
+  const failed = answers.filter(({ status }) => status !== 200);
+  for (const answer of failed) expectError(answer, 503, 'storage_unavailable');
+  expect(failed.length).toBeGreaterThan(100);
+  const told = () => target.logLines().filter(({ code }) => code === 'storage_unavailable');
+  await target.logged(() => told().reduce((sum, { rejections }) => sum + Number(rejections), 0) === failed.length);
+  const lines = told();
+  expect(lines[0]).toMatchObject({ level: 'error', status: 503, route: '/log_raw_metric', rejections: 1 });
+  expect(lines[0]?.['err']).toBeDefined();
+  const times = lines.map(({ time }) => Date.parse(String(time)));
+  for (const [i, time] of times.slice(1).entries()) expect(time - (times[i] ?? 0)).toBeGreaterThan(900);
 });
 
 describe('failed authentication of an address', () => {

@@ -1,13 +1,16 @@
 import { afterEach, expect, test } from 'bun:test';
 import { ANALYTICS, METRIC, post, rows, send } from '../harness/client.ts';
 import { startTarget, type Target, temporaryFolder, UNLIMITED } from '../harness/target.ts';
+import { token } from '../harness/tokens.ts';
 
 let target: Target;
 afterEach(() => target.stop());
 
 /** The samples of /metrics: name and labels as text, to value. */
 async function scrape(): Promise<Map<string, number>> {
-  const { status, text, headers } = await send(`${target.url}/metrics`);
+  const { status, text, headers } = await send(`${target.url}/metrics`, {
+    headers: { authorization: `Bearer ${await token({ role: 'admin' })}` },
+  });
   expect(status).toBe(200);
   expect(headers.get('content-type')).toStartWith('text/plain; version=0.0.4');
   const lines = text.split('\n').filter((line) => line !== '' && !line.startsWith('#'));

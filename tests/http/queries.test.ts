@@ -125,25 +125,24 @@ describe('a metric over time', () => {
     expect(answer.headers.get('cache-control')).toBe('no-store');
     expect(answer.headers.get('x-request-id')).toMatch(/^[0-9a-f]+-[0-9a-z]+$/);
     const from = '2026-03-28T22:30:00Z';
+    const statistics = {
+      count: 5,
+      sum: 31,
+      avg: 6.2,
+      min: 1,
+      max: 16,
+      p50: 4,
+      p95: expect.closeTo(14.4, 12),
+      p99: expect.closeTo(15.68, 12),
+    };
     expect(answer.body).toEqual({
       name: 'load',
       from,
       to: '2026-03-30T22:00:00.000001Z',
       tz: 'UTC',
       percentiles: { method: 'percentile_cont', error: 0 },
-      buckets: [
-        {
-          start: from,
-          count: 5,
-          sum: 31,
-          avg: 6.2,
-          min: 1,
-          max: 16,
-          p50: 4,
-          p95: expect.closeTo(14.4, 12),
-          p99: expect.closeTo(15.68, 12),
-        },
-      ],
+      ...statistics,
+      buckets: [{ start: from, ...statistics }],
     });
   });
 
@@ -188,10 +187,10 @@ describe('a metric over time', () => {
       { data_string: '/', buckets: [{ start, count: 3, sum: 11 }] },
       { data_string: '/a', buckets: [{ start, count: 2, sum: 20, p50: 10 }] },
     ]);
-    expect(body.other).toEqual({ labels: 1, buckets: [{ start, ...ONE(100) }] });
+    expect(body.other).toEqual({ labels: 1, ...ONE(100), buckets: [{ start, ...ONE(100) }] });
     const all = await askAdmin(path, { name: 'load', ...range, group_by: 'data_string' });
     expect(all.body.groups).toHaveLength(3);
-    expect(all.body.other).toEqual({ labels: 0, buckets: [{ start, ...NOTHING }] });
+    expect(all.body.other).toEqual({ labels: 0, ...NOTHING, buckets: [{ start, ...NOTHING }] });
   });
 
   test('is of one label where one is named', async () => {
@@ -554,8 +553,9 @@ describe('records', () => {
     expect(await values({ user_id: 'berta' })).toEqual([100]);
     expect(await values({ user_id: 'berta', name: 'other' })).toEqual([]);
     expect(await values({ from: '2026-03-29T00:00:00Z', to: '2026-03-29T12:00:00Z' })).toEqual([100, 4, 2]);
-    // of the other kind of record, and so no filter here
-    expect(await values({ type: 'tutorial', data_index: 'one', user_id: 'berta' })).toEqual([100]);
+    // parameters of the other kind
+    expectError(await askAdmin('/api/records/metrics', { type: 'tutorial' }), 422, 'validation_failed');
+    expectError(await askAdmin('/api/records/analytics', { data_string: 'a' }), 422, 'validation_failed');
   });
 
   test('keep the digits of numbers in their data', async () => {
@@ -761,9 +761,16 @@ describe.each(ROUTES)('%s', (path, query) => {
     }
   });
 
-  test('ignores parameters that it does not know', async () => {
-    const own = await ask('anna', path, query);
-    expect((await ask('anna', path, { ...query, unknown: 'x', toString: 'y' })).text).toBe(own.text);
+  test('rejects parameters that it does not know, all of them', async () => {
+    const answer = await ask('anna', path, { ...query, unknown: 'x', toString: 'y' });
+    expectError(answer, 422, 'validation_failed');
+    expect(answer.body.detail).toEqual(
+      ['unknown', 'toString'].map((name) => ({
+        loc: ['query', name],
+        msg: 'Extra inputs are not permitted',
+        type: 'extra_forbidden',
+      })),
+    );
   });
 
   test('takes no other method', async () => {
@@ -880,7 +887,21 @@ describe('422 says which parameter is wrong, and how', () => {
     const answer = await ask('anna', path);
     expectError(answer, 422, 'validation_failed');
     const faults = missing.map((name) => ({ loc: ['query', name], msg: 'Field required', type: 'missing' }));
-    expect(answer.body.detail).toEqual(faults);
+    const msg = 'Value error, a funnel has 2 to 20 steps, not 0';
+    const steps = path === FUNNEL[0] ? [{ loc: ['query', 'step'], msg, type: 'value_error' }] : [];
+    expect(answer.body.detail).toEqual([...faults, ...steps]);
+  });
+
+  test('everything that is wrong is said at once', async () => {
+    const { body } = await ask('anna', '/api/records/metrics', { limit: '0', from: 'x', cursor: '!', more: '1' });
+    expect(body.detail.map(({ loc }: { loc: string[] }) => loc[1]).sort()).toEqual(['cursor', 'from', 'limit', 'more']);
+    const range = { from: '2026-03-02T00:00:00Z', to: '2026-03-01T00:00:00Z' };
+    const answer = await ask('anna', '/api/analytics/funnel', { step: 'one', ...range, within: 'x', user_id: '\0' });
+    expectError(answer, 422, 'validation_failed');
+    const wrong = answer.body.detail.map(({ loc }: { loc: string[] }) => loc[1]).sort();
+    expect(wrong).toEqual(['step', 'to', 'type', 'user_id', 'within']);
+    const page = await ask('anna', '/api/export/metrics', { format: 'x', after: 'x', from: 'x' });
+    expect(page.body.detail.map(({ loc }: { loc: string[] }) => loc[1]).sort()).toEqual(['after', 'format', 'from']);
   });
 
   test.each([0, 1, 21])('a funnel of %p steps', async (steps) => {

@@ -37,7 +37,7 @@ test('more than can wait are refused with a word on when to come again', async (
   const refused = answers.filter(({ status }) => status !== 200);
   expect(refused.length).toBeLessThan(600);
   for (const answer of refused) {
-    expectError(answer, 503, 'overloaded');
+    expectError(answer, 503, 'queries_overloaded');
     expect(Number(answer.headers.get('retry-after'))).toBeGreaterThan(0);
   }
   expect((await ask('/api/metrics')).status).toBe(200);

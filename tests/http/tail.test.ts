@@ -44,7 +44,7 @@ async function nextRecord(tail: EventStream) {
 }
 
 async function openTails(of = target): Promise<number> {
-  const { text } = await send(`${of.url}/metrics`);
+  const { text } = await send(`${of.url}/metrics`, { headers: await bearer({ role: 'admin' }) });
   return Number(/^rawlog_tails (\d+)$/m.exec(text)?.[1]);
 }
 
@@ -187,7 +187,7 @@ describe('a tail', () => {
   test('answers with the header fields of a stream that nobody keeps, and is counted when it opens', async () => {
     const before = await openTails();
     const count = async () =>
-      (await send(`${target.url}/metrics`)).text.match(
+      (await send(`${target.url}/metrics`, { headers: await bearer({ role: 'admin' }) })).text.match(
         /http_request_duration_seconds_count\{method="GET",route="\/api\/records\/analytics\/tail",status="200"\} (\d+)/,
       )?.[1];
     const answered = Number((await count()) ?? 0);
@@ -247,7 +247,7 @@ describe('a tail', () => {
     // and there is room for all
     const admins = await Promise.all(Array.from({ length: 5 }, (_, i) => bearer({ sub: `root-${i}`, role: 'admin' })));
     const again = await Promise.all(Array.from({ length: 100 }, (_, i) => openTail(METRICS, admins[i % 5])));
-    expectError(await send(target.url + METRICS, { headers: berta }), 503, 'overloaded');
+    expectError(await send(target.url + METRICS, { headers: berta }), 503, 'queries_overloaded');
     again[0]?.close();
     await untilOpen(99);
     again[0] = await openTail(METRICS, admins[0]);
@@ -263,8 +263,8 @@ describe('a tail', () => {
   test('is one of twenty that a user may have, whatever others have', async () => {
     const tails = await Promise.all(Array.from({ length: 20 }, () => openTail()));
     const refused = await send(target.url + EVENTS, { headers: anna });
-    expectError(refused, 503, 'overloaded');
-    expect(refused.body.message).toContain('20 tails');
+    expectError(refused, 503, 'queries_overloaded');
+    expect(refused.body.message).toContain('20 live tails');
     tails.push(await openTail(METRICS, berta));
     for (const tail of tails) tail.close();
     await untilOpen(0);

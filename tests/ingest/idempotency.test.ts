@@ -1,8 +1,9 @@
 import { expect, test } from 'bun:test';
 import { join } from 'node:path';
-import { createIdempotency, pruneAnswers } from '../../src/ingest/idempotency.ts';
+import { createIdempotency, expireResponses } from '../../src/ingest/idempotency.ts';
 import { openStorage } from '../../src/storage/database.ts';
 import { createWriter } from '../../src/storage/writer.ts';
+import { NOTHING } from '../harness/commit.ts';
 import { temporaryFolder } from '../harness/target.ts';
 
 const HOUR = 3600_000;
@@ -15,41 +16,42 @@ test('answers are kept for 24 hours, and forgotten after, however many they are'
   const idempotency = createIdempotency(writer, () => clock);
   const scope = (key: string) => ({ userId: 'u', route: '/r', key });
   const once = (key: string, answer: string) =>
-    idempotency.once(scope(key), 'same payload', async (remember) => {
-      await writer.commit([], [remember(answer)], []);
+    idempotency.once(scope(key), 'same payload', async (cache) => {
+      await writer.commit({ ...NOTHING, responses: [cache(answer, 1)] });
       return answer;
     });
 
   const old = Array.from({ length: 2_500 }, (_, i) => ({
     ...scope(`old-${i}`),
     fingerprint: 'f',
-    answer: 'a',
+    response: 'a',
+    seq: 1,
     createdAt: clock - 1,
   }));
-  await writer.commit([], old, []);
-  expect(await once('key', 'first')).toEqual({ answer: 'first', replayed: false });
+  await writer.commit({ ...NOTHING, responses: old });
+  expect(await once('key', 'first')).toEqual({ response: 'first', replayed: false });
 
   clock += 24 * HOUR;
-  await pruneAnswers(
+  await expireResponses(
     writer,
     () => clock,
     () => true,
   );
-  expect(old.filter((one) => writer.answerOf(one) !== undefined)).toEqual([]);
-  expect(await once('key', 'second')).toEqual({ answer: 'first', replayed: true });
+  expect(old.filter((one) => writer.responseOf(one) !== undefined)).toEqual([]);
+  expect(await once('key', 'second')).toEqual({ response: 'first', replayed: true });
 
   clock += 1;
-  await pruneAnswers(
+  await expireResponses(
     writer,
     () => clock,
     () => false,
   ); // the server stops
-  expect(await once('key', 'second')).toEqual({ answer: 'first', replayed: true });
-  await pruneAnswers(
+  expect(await once('key', 'second')).toEqual({ response: 'first', replayed: true });
+  await expireResponses(
     writer,
     () => clock,
     () => true,
   );
-  expect(await once('key', 'second')).toEqual({ answer: 'second', replayed: false });
+  expect(await once('key', 'second')).toEqual({ response: 'second', replayed: false });
   storage.close();
 });

@@ -1,19 +1,23 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import { parseTimestamp } from '../../src/formats/timestamp.ts';
+import { formatInZone, parseTimestamp } from '../../src/formats/timestamp.ts';
 import { type ActivityQuery, activity } from '../../src/query/activity.ts';
-import { bucketEdges, formatInZone, type Interval } from '../../src/query/calendar.ts';
+import { createBudget, TooLarge } from '../../src/query/budget.ts';
+import { bucketEdges, type Interval } from '../../src/query/calendar.ts';
 import { createEngine, type Engine } from '../../src/query/engine.ts';
 import type { FunnelQuery } from '../../src/query/funnel.ts';
 import type { RetentionQuery } from '../../src/query/retention.ts';
-import { type BucketQuery, createBudget, TooLarge } from '../../src/query/selection.ts';
+import type { BucketQuery } from '../../src/query/selection.ts';
 import { serialize } from '../../src/query/serialize.ts';
 import type { Kind } from '../../src/records.ts';
 import { type ChunkOutline, ColumnStore } from '../../src/storage/columns/column-store.ts';
-import { openForReading, openStorage } from '../../src/storage/database.ts';
+import { openStorage } from '../../src/storage/database.ts';
+import { runJob } from '../../src/storage/job.ts';
+import { openReader } from '../../src/storage/reader.ts';
 import type { RecordFilter } from '../../src/storage/records.ts';
 import { createWriter } from '../../src/storage/writer.ts';
+import { NOTHING } from '../harness/commit.ts';
 import { temporaryFolder } from '../harness/target.ts';
 import type { Item } from './reference.ts';
 import * as reference from './reference.ts';
@@ -60,8 +64,8 @@ class World {
   readonly #path = join(folder.path, `world-${++worlds}.db`);
   readonly #storage = openStorage(this.#path);
   readonly #writer = createWriter(this.#storage);
-  readonly #client = openForReading(this.#path);
-  answers: Engine = createEngine(this.#client);
+  #reader = openReader(this.#path);
+  answers: Engine = createEngine(this.#reader, LIMITS);
   items: Item[] = [];
   #seq = 1e12;
 
@@ -71,33 +75,40 @@ class World {
       return { ...row, seq, id: `id-${seq}`, received: 1.7e15 + i, data: `{"value":${row.value}}` };
     });
     this.#seq += rows.length;
-    await this.#writer.commit(added.map(recordOf), [], []);
+    await this.#writer.commit({ ...NOTHING, records: added.map(recordOf) });
     this.items.push(...added);
   }
 
   /** As after a restart of the server. */
   restart({ flushed }: { flushed: boolean }): void {
     if (flushed) {
-      this.store().flush();
+      runJob(this.#reader.store.catchUp());
+      runJob(this.#reader.store.seal());
     }
-    this.answers = createEngine(this.#client);
+    this.#reader.close();
+    this.#reader = openReader(this.#path);
+    this.answers = createEngine(this.#reader, LIMITS);
   }
 
   erase(user: string): void {
     const count = (kind: Kind) => this.items.filter((item) => item.kind === kind && item.user === user).length;
-    expect(this.answers.erase(user)).toEqual({ metrics: count('metric'), analytics: count('analytics') });
+    expect(runJob(this.answers.maintenance.erase(user))).toEqual({
+      metrics: count('metric'),
+      analytics: count('analytics'),
+    });
     this.items = this.items.filter((item) => item.user !== user);
   }
 
   /** The column store as a reader has it that has just been started. */
   store(): CountingStore {
-    const store = new CountingStore(this.#client);
-    store.catchUp();
+    const { client, hash } = this.#reader;
+    const store = new CountingStore(client, hash);
+    runJob(store.catchUp());
     return store;
   }
 
   close(): void {
-    this.#client.close();
+    this.#reader.close();
     this.#storage.close();
   }
 
@@ -111,17 +122,17 @@ class World {
   answer(question: Query): string {
     switch (question.ask) {
       case 'series':
-        return this.answers.series(question);
+        return this.answers.queries.series(question);
       case 'counts':
-        return this.answers.counts(question);
+        return this.answers.queries.counts(question);
       case 'activity':
-        return this.answers.activity(question);
+        return this.answers.queries.activity(question);
       case 'funnel':
-        return this.answers.funnel(question);
+        return this.answers.queries.funnel(question);
       case 'retention':
-        return this.answers.retention(question);
+        return this.answers.queries.retention(question);
       case 'names':
-        return this.answers.names(question);
+        return this.answers.queries.names(question);
       case 'records':
         return JSON.stringify(this.#pages(question));
     }
@@ -130,7 +141,7 @@ class World {
   #pages({ kind, filter, limit }: Extract<Query, { ask: 'records' }>): unknown[] {
     const found: unknown[] = [];
     for (let before: number | undefined; ; ) {
-      const { records, next } = this.answers.page({ kind, filter, before, limit });
+      const { records, next } = this.answers.queries.page({ kind, filter, before, limit });
       expect(records.length).toBeLessThanOrEqual(limit);
       found.push(...records.map((text) => JSON.parse(text)));
       if (next === undefined) return found;
@@ -387,7 +398,7 @@ async function live(world: World, step: Step): Promise<void> {
     case 'restart':
       return world.restart(step);
     case 'rebuild':
-      return world.answers.rebuild();
+      return runJob(world.answers.maintenance.rebuild());
     case 'erase':
       return world.erase(step.user);
   }
@@ -473,7 +484,7 @@ test('so many rows that they are flushed and joined several times are all counte
   const before = textsOf(world);
   world.restart({ flushed: false });
   expect(textsOf(world)).toEqual(before);
-  world.answers.rebuild();
+  runJob(world.answers.maintenance.rebuild());
   expect(textsOf(world)).toEqual(before);
   world.restart({ flushed: true });
   expect(textsOf(world)).toEqual(before);
@@ -496,7 +507,7 @@ test('after an erasure answers are, to the letter, those of a log without that u
   world.erase('user 12');
   world.restart({ flushed: false });
   expect(textsOf(world)).toEqual(expected);
-  world.answers.rebuild();
+  runJob(world.answers.maintenance.rebuild());
   expect(textsOf(world)).toEqual(expected);
   world.close();
   without.close();
@@ -555,7 +566,7 @@ test('after an erasure rows are still in the order of their commits, chunk after
   world.check(question);
   world.erase('zoe');
   world.check(question);
-  expect(JSON.parse(world.answers.funnel(question)).steps[2].users).toBe(1);
+  expect(JSON.parse(world.answers.queries.funnel(question)).steps[2].users).toBe(1);
   world.close();
 });
 
@@ -696,7 +707,7 @@ test('who comes back is told for 30 days, local days of 23 and of 25 hours among
     const ends = { from: at(first, '00:00'), to: at(first, '00:00', 40), user: undefined };
     const question = { ...ends, name: 'x', step: 'step', returnStep: undefined, zone: 'Europe/Berlin', days: 30 };
     world.check({ ask: 'retention', ...question });
-    const { cohorts } = JSON.parse(world.answers.retention(question));
+    const { cohorts } = JSON.parse(world.answers.queries.retention(question));
     expect(cohorts).toHaveLength(40);
     expect(cohorts[0]).toMatchObject({ users: 3, returned: [1, ...Array(28).fill(0), 2] });
     expect(cohorts[1]).toMatchObject({ users: 0, returned: Array(30).fill(0) });
@@ -728,7 +739,7 @@ describe('of one series after the other in a log', () => {
           'metric',
           values.map((one, time) => ({ time, value: one + 0 })),
         );
-        const answer = world.answers.series({ ...all, name, interval: undefined, zone: 'UTC' });
+        const answer = world.answers.queries.series({ ...all, name, interval: undefined, zone: 'UTC' });
         const [bucket] = JSON.parse(answer).buckets;
         const [least, greatest] = [Math.min(...values), Math.max(...values)];
         expect(bucket).toMatchObject({ count: values.length, min: least + 0, max: greatest + 0 });
@@ -748,7 +759,7 @@ describe('of one series after the other in a log', () => {
     return fc.assert(
       fc.asyncProperty(fc.array(event, { minLength: 1, maxLength: 9 }), steps, within, async (events, path, limit) => {
         await record('analytics', events);
-        const answer = JSON.parse(world.answers.funnel({ ...all, name, steps: path, within: limit }));
+        const answer = JSON.parse(world.answers.queries.funnel({ ...all, name, steps: path, within: limit }));
         const own = world.items.filter((item) => item.name === name).sort((a, b) => a.time - b.time || a.seq - b.seq);
         const reached = reference.reachable(own, path, limit * SECOND);
         const users = answer.steps.map((step: { users: number }) => step.users);

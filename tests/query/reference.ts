@@ -229,7 +229,7 @@ function statistics(rows: readonly Item[]) {
   const count = values.length;
   if (count === 0) return { count, sum: 0, avg: null, min: null, max: null, p50: null, p95: null, p99: null };
   const sum = nearest(exactSum(values), 1n);
-  const overflows = Math.abs(sum) === Number.POSITIVE_INFINITY;
+  const fits = Math.abs(sum) < Number.POSITIVE_INFINITY;
   /** SQL's PERCENTILE_CONT. */
   const percentile = (hundredths: number) => {
     const below = Math.floor((hundredths * (count - 1)) / 100);
@@ -240,8 +240,8 @@ function statistics(rows: readonly Item[]) {
   const [p50, p95, p99] = [percentile(50), percentile(95), percentile(99)];
   return {
     count,
-    sum: overflows ? Math.sign(sum) * Number.MAX_VALUE : sum,
-    ...(overflows && { sum_overflow: true }),
+    sum: fits ? sum : Math.sign(sum) * Number.MAX_VALUE,
+    ...(!fits && { sum_overflow: true }),
     avg: nearest(exactSum(values), BigInt(count)),
     ...{ min: values[0], max: values.at(-1), p50, p95, p99 },
   };

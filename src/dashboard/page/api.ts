@@ -1,17 +1,17 @@
-import type { Status } from '../../http/routes/administration.ts';
-import type { RejectionResponse } from '../../http/routes/rejections.ts';
-import type { ActivityResult } from '../../query/activity.ts';
-import type { CountsResult } from '../../query/counts.ts';
-import type { FunnelResult } from '../../query/funnel.ts';
-import type { RetentionResult } from '../../query/retention.ts';
-import type { SeriesResult } from '../../query/series.ts';
+// all that the page takes from the server: the types of its responses
+import type {
+  Activity,
+  Counts,
+  Funnel,
+  OperatorStatus,
+  Rejections,
+  Retention,
+  Series,
+  UserStatus,
+} from '../../responses.ts';
 
-/** A metric's name, or an event's type, in a list of them. */
-export interface Listed {
-  readonly count: number;
-  readonly first_seen: string;
-  readonly last_seen: string;
-}
+/** The status: ledger, storage and queue are for those who may read all rows. */
+export type StatusResult = UserStatus & Partial<OperatorStatus>;
 
 /** A record, of either kind. Numbers in `data` are kept as they are written. */
 export interface LogRecord {
@@ -29,15 +29,13 @@ export interface LogRecord {
 
 /** What the reading routes answer, by their paths. */
 export interface Answers {
-  '/api/status': Status;
-  '/api/activity': ActivityResult;
-  '/api/rejections': { readonly rejections: readonly RejectionResponse[] };
-  '/api/metrics': { readonly metrics: readonly (Listed & { readonly name: string })[] };
-  '/api/analytics': { readonly types: readonly (Listed & { readonly type: string })[] };
-  '/api/metrics/series': SeriesResult;
-  '/api/analytics/counts': CountsResult;
-  '/api/analytics/funnel': FunnelResult;
-  '/api/analytics/retention': RetentionResult;
+  '/api/status': StatusResult;
+  '/api/activity': Activity;
+  '/api/rejections': Rejections;
+  '/api/metrics/series': Series;
+  '/api/analytics/counts': Counts;
+  '/api/analytics/funnel': Funnel;
+  '/api/analytics/retention': Retention;
   '/api/records/metrics': { readonly records: readonly LogRecord[]; readonly next_cursor: string | null };
   '/api/records/analytics': { readonly records: readonly LogRecord[]; readonly next_cursor: string | null };
 }

@@ -1,12 +1,12 @@
 import { useCallback, useEffect, useMemo, useState } from 'preact/hooks';
 import { inView, linkTo, VIEWS, type View } from './address.ts';
 import { type Asking, AskingContext, useAnswer, useRefresh } from './answer.ts';
-import { CatalogContext } from './catalog.ts';
+import { CatalogContext, catalogOf, UNKNOWN } from './catalog.ts';
 import { Controls } from './controls.tsx';
 import { Link } from './links.tsx';
 import { PlaceContext, useBrowserAddress, usePlace } from './place.ts';
 import { currentSession, forgetToken, type Session, takeTokenFromAddress } from './session.ts';
-import { Answered, Boundary, Empty, NoRowsOfUser } from './states.tsx';
+import { Boundary, Empty, Failure, Loading, NoRowsOfUser } from './states.tsx';
 import { chooseTheme, chosenTheme, THEMES } from './theme.ts';
 import { EventView } from './views/event.tsx';
 import { Ledger } from './views/ledger.tsx';
@@ -106,43 +106,45 @@ function SignedIn({ session, onEnd }: SignedInProps) {
   );
 }
 
+/** How many names are offered to choose from, at most: a longer list is none to choose from. */
+const MAX_CHOICES = 500;
+
 /** What the address names, as soon as it is known what there is. */
 function Content({ session }: { session: Session }) {
   const { address } = usePlace();
   const user_id = address.user;
-  const metrics = useAnswer('/api/metrics', { user_id }, user_id);
-  const types = useAnswer('/api/analytics', { user_id }, user_id);
-  const catalog = useMemo(
-    () => ({ metrics: metrics.value?.metrics ?? [], types: types.value?.types ?? [] }),
-    [metrics.value, types.value],
-  );
+  const status = useAnswer('/api/status', {});
+  const all = useAnswer('/api/activity', { top: address.view === 'overview' ? 1 : MAX_CHOICES, user_id }, user_id);
+  const catalog = useMemo(() => (all.value ? catalogOf(all.value) : UNKNOWN), [all.value]);
+  // the server decides: what the token says is a guess until it has
+  const seesAll = status.value ? status.value.ledger !== undefined : session.isAdmin;
+  const view = () => {
+    if (all.value === undefined) {
+      if (!all.failure) return <Loading />;
+      // there is too much to list it all, yet the views have queries of their own
+      if (all.failure.status !== 422) return <Failure failure={all.failure} retry={all.retry} />;
+    }
+    if (catalog.rows === 0) {
+      if (user_id !== undefined) return <NoRowsOfUser />;
+      return (
+        <>
+          <Empty />
+          <Ledger status={status} />
+        </>
+      );
+    }
+    if (address.view === 'metric') return <MetricView />;
+    if (address.view === 'event') return <EventView />;
+    if (address.view === 'records') return <Records />;
+    return <Overview status={status} />;
+  };
   return (
     <CatalogContext.Provider value={catalog}>
-      <Controls isAdmin={session.isAdmin} />
+      <Controls seesAll={seesAll} />
       <main id="content" tabIndex={-1}>
         <h1 class="unseen">{TITLES[address.view]}</h1>
         <Boundary place={linkTo(address)}>
-          <Answered answer={metrics}>
-            {() => (
-              <Answered answer={types}>
-                {() => {
-                  if (catalog.metrics.length + catalog.types.length === 0) {
-                    if (user_id !== undefined) return <NoRowsOfUser />;
-                    return (
-                      <>
-                        <Empty />
-                        <Ledger />
-                      </>
-                    );
-                  }
-                  if (address.view === 'metric') return <MetricView />;
-                  if (address.view === 'event') return <EventView />;
-                  if (address.view === 'records') return <Records />;
-                  return <Overview isAdmin={session.isAdmin} />;
-                }}
-              </Answered>
-            )}
-          </Answered>
+          <div aria-busy={all.isLoading}>{view()}</div>
         </Boundary>
       </main>
     </CatalogContext.Provider>

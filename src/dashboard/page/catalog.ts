@@ -1,16 +1,51 @@
 import { createContext } from 'preact';
 import { useContext } from 'preact/hooks';
 import type { Answers } from './api.ts';
+import type { Range } from './time.ts';
 
-/** What there is to look at: the names of metrics and the types of events, the most frequent first. */
-export interface Catalog {
-  readonly metrics: Answers['/api/metrics']['metrics'];
-  readonly types: Answers['/api/analytics']['types'];
+/** Names to choose from, the most frequent first. */
+export interface Names {
+  readonly names: readonly string[];
+  /** Whether there are no others: those can only be typed. */
+  readonly isComplete: boolean;
 }
 
-export const CatalogContext = createContext<Catalog>({ metrics: [], types: [] });
+/** What there is to look at, as far as it is known. */
+export interface Catalog {
+  readonly metrics: Names;
+  readonly types: Names;
+  /** How many rows there are; undefined: it is not known. */
+  readonly rows: number | undefined;
+  /** When the first and the last of them happened. */
+  readonly extent: Range;
+}
+
+/** The catalog when nothing is known: everything can still be typed. */
+export const UNKNOWN: Catalog = {
+  metrics: { names: [], isComplete: false },
+  types: { names: [], isComplete: false },
+  rows: undefined,
+  extent: {},
+};
+
+export const CatalogContext = createContext<Catalog>(UNKNOWN);
 
 /** What there is to look at. */
 export function useCatalog(): Catalog {
   return useContext(CatalogContext);
+}
+
+/**
+ * Returns the catalog of all rows.
+ *
+ * The routes that list every name are not asked: with very many names they reject the query.
+ */
+export function catalogOf({ metrics, analytics, from, to }: Answers['/api/activity']): Catalog {
+  return {
+    metrics: { names: metrics.names.map(({ name }) => name), isComplete: metrics.other.names === 0 },
+    types: { names: analytics.types.map(({ type }) => type), isComplete: analytics.other.types === 0 },
+    rows: metrics.count + analytics.count,
+    // half-open, and to the microsecond: the last row is in it
+    extent: from === null || to === null ? {} : { from: new Date(from), to: new Date(Date.parse(to) + 1) },
+  };
 }

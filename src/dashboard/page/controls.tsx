@@ -1,18 +1,15 @@
 import { useContext, useEffect, useId, useState } from 'preact/hooks';
 import { REFRESHES } from './address.ts';
 import { AskingContext } from './answer.ts';
-import { useCatalog } from './catalog.ts';
+import type { Names } from './catalog.ts';
 import { usePlace } from './place.ts';
-import { extentOf, shownRange } from './shown-range.ts';
+import { useShownRange } from './shown-range.ts';
 import { INTERVALS, momentOfWall, RANGES, timeZones, wallTime } from './time.ts';
-
-/** More names than this are no list to choose from: they can still be typed. */
-const MAX_CHOICES = 500;
 
 const ZONES = timeZones();
 
 /** The range, its buckets, the zone, and how often to ask again. */
-export function Controls({ isAdmin }: { isAdmin: boolean }) {
+export function Controls({ seesAll }: { seesAll: boolean }) {
   const { address, go } = usePlace();
   const { again } = useContext(AskingContext);
   return (
@@ -44,7 +41,7 @@ export function Controls({ isAdmin }: { isAdmin: boolean }) {
           ))}
         </select>
       </label>
-      {isAdmin && (
+      {seesAll && (
         <TextFilter
           label="User"
           value={address.user ?? ''}
@@ -75,9 +72,7 @@ export function Controls({ isAdmin }: { isAdmin: boolean }) {
 /** A range that ends now, all, or one between two times of the zone's calendar. */
 function RangeControl() {
   const { address, go } = usePlace();
-  const { now } = useContext(AskingContext);
-  const { metrics, types } = useCatalog();
-  const shown = shownRange(address, now, extentOf([...metrics, ...types]));
+  const shown = useShownRange();
   const { zone } = address;
   const [from, to] = [wallTime(shown.from, zone), wallTime(shown.to, zone)];
   // an end that is not touched keeps its seconds, which the field does not show
@@ -200,7 +195,7 @@ export function TextFilter({ label, value, placeholder, choices = [], onChosen }
         onKeyDown={(event) => event.key === 'Enter' && commit()}
       />
       <datalist id={id}>
-        {choices.slice(0, MAX_CHOICES).map((choice) => (
+        {choices.map((choice) => (
           <option key={choice} value={choice} />
         ))}
       </datalist>
@@ -208,18 +203,25 @@ export function TextFilter({ label, value, placeholder, choices = [], onChosen }
   );
 }
 
-/** Chooses the metric or the event type of a view: from a list, or by its name where there are very many. */
-export function NamePicker({ label, name, names }: { label: string; name: string; names: readonly string[] }) {
+interface NamePickerProps {
+  readonly label: string;
+  /** Undefined: none is chosen yet. */
+  readonly name: string | undefined;
+  readonly choices: Names;
+}
+
+/** Chooses the metric or the event type of a view: from a list or, where that is not all there is, by its name. */
+export function NamePicker({ label, name, choices: { names, isComplete } }: NamePickerProps) {
   const { go } = usePlace();
   const choose = (chosen: string) => go({ name: chosen, label: undefined, steps: [], retention: undefined });
-  if (names.length > MAX_CHOICES) {
-    return <TextFilter label={label} value={name} placeholder="name" choices={names} onChosen={choose} />;
+  if (!isComplete) {
+    return <TextFilter label={label} value={name ?? ''} placeholder="name" choices={names} onChosen={choose} />;
   }
   return (
     <label>
       {label}{' '}
       <select value={name} onChange={(event) => choose(event.currentTarget.value)}>
-        {[...new Set([name, ...names])].map((one) => (
+        {[...new Set([...(name === undefined ? [] : [name]), ...names])].map((one) => (
           <option key={one} value={one}>
             {one || '(no name)'}
           </option>

@@ -36,7 +36,7 @@ export function Trouble({ of: { failure, retry } }: { of: Answer<unknown> }) {
 }
 
 /** That something is on its way; after a while, that it takes long. */
-function Loading() {
+export function Loading() {
   const [isSlow, setSlow] = useState(false);
   useEffect(() => {
     const timer = setTimeout(() => setSlow(true), SLOW);

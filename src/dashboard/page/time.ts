@@ -10,8 +10,6 @@ export interface Range {
 export const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
 export const DAY = 24 * HOUR;
-/** Of the Gregorian calendar: 400 years of it are 146,097 days. */
-const MEAN_MONTH = (146_097 * DAY) / 4_800;
 
 /** When a range may begin and end: rows can be no older, and charts need be no longer. */
 export const EARLIEST = new Date(Date.UTC(1700, 0));
@@ -71,35 +69,6 @@ export function possibleInterval(wanted: IntervalName, milliseconds: number): In
   return fits?.name ?? '1y';
 }
 
-/** The length of a bucket in milliseconds; about, from a day on. */
-export function lengthOf(interval: IntervalName): number {
-  return INTERVALS.find(({ name }) => name === interval)?.length ?? 0;
-}
-
-/**
- * The start of the bucket in which a moment lies. Buckets are those of the reading routes: up to an hour they are
- * counted from local midnight, beyond it by the clock on the wall, and from a day on by the calendar.
- */
-export function startOfBucket(moment: Date, interval: IntervalName, zone: string): Date {
-  const at = new TZDate(moment.getTime(), zone);
-  const [year, month, day] = [at.getFullYear(), at.getMonth(), at.getDate()];
-  const midnight = (m: number, d: number) => new TZDate(year, m, d, 0, 0, 0, 0, zone).getTime();
-  const today = midnight(month, day);
-  const length = lengthOf(interval);
-  const start = () => {
-    if (length <= HOUR) return today + Math.floor((moment.getTime() - today) / length) * length;
-    if (length < DAY) {
-      const hours = length / HOUR;
-      return new TZDate(year, month, day, at.getHours() - (at.getHours() % hours), 0, 0, 0, zone).getTime();
-    }
-    if (interval === '1w') return midnight(month, day - ((at.getDay() + 6) % 7));
-    if (interval === '1M') return midnight(month, 1);
-    return interval === '1y' ? midnight(0, 1) : today;
-  };
-  // the clock on the wall may show an hour twice, or leave one out
-  return new Date(Math.min(start(), moment.getTime()));
-}
-
 /** What a clock on the wall of a zone shows, as inputs for a date and a time want it: `2026-03-01T14:05`. */
 export function wallTime(moment: Date, zone: string): string {
   const at = new TZDate(moment.getTime(), zone);
@@ -118,28 +87,21 @@ export function momentOfWall(text: string, zone: string): Date | undefined {
 }
 
 /**
- * The same range a while ago: its length earlier, in whole buckets, so that bucket stands beside bucket, and days
- * by the calendar, so that noon stands beside noon when the clocks have changed in between.
- *
- * @param length of the range, in milliseconds, before its start was moved to that of a bucket
+ * Returns the range of the same length that ends where the given one begins. Whole months and whole days are counted
+ * by the zone's calendar, so that noon stands beside noon when the clocks have changed; it never depends on buckets.
  */
-export function periodBefore({ from, to }: Required<Range>, length: number, interval: IntervalName, zone: string) {
-  const bucket = lengthOf(interval);
-  const whole = Math.max(1, Math.ceil(length / bucket)) * bucket;
-  const months = interval === '1y' ? 12 : interval === '1M' ? 1 : 0;
-  const monthsBack = months * Math.max(1, Math.round(length / (months * MEAN_MONTH)));
-  const earlier = (moment: Date): Date => {
-    const at = new TZDate(moment.getTime(), zone);
-    if (months > 0) {
-      const day = at.getDate();
-      at.setMonth(at.getMonth() - monthsBack);
-      // a month without that day ends on its last one
-      if (at.getDate() !== day) at.setDate(0);
-    } else if (whole % DAY === 0) at.setDate(at.getDate() - whole / DAY);
-    else return new Date(moment.getTime() - whole);
-    return new Date(at.getTime());
-  };
-  return { from: earlier(from), to: earlier(to) };
+export function periodBefore({ from, to }: Required<Range>, zone: string): Required<Range> {
+  const [start, end] = [new TZDate(from.getTime(), zone), new TZDate(to.getTime(), zone)];
+  const clock = (at: TZDate) =>
+    ((at.getHours() * 60 + at.getMinutes()) * 60 + at.getSeconds()) * 1000 + at.getMilliseconds();
+  const beginsMonth = (at: TZDate) => at.getDate() === 1 && clock(at) === 0;
+  const date = (at: TZDate) => Date.UTC(at.getFullYear(), at.getMonth(), at.getDate());
+  if (beginsMonth(start) && beginsMonth(end)) {
+    const months = (end.getFullYear() - start.getFullYear()) * 12 + end.getMonth() - start.getMonth();
+    start.setMonth(start.getMonth() - months);
+  } else if (clock(start) === clock(end)) start.setDate(start.getDate() - (date(end) - date(start)) / DAY);
+  else start.setTime(2 * from.getTime() - to.getTime());
+  return { from: new Date(start.getTime()), to: from };
 }
 
 /** The zones that the browser knows, and always UTC. */

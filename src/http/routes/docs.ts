@@ -60,9 +60,9 @@ export function docs() {
           },
         }),
       )
-      // static answers: the plugin's own page wins over a handler function
+      // static: the plugin's own page wins over a handler function
       .get('/swagger', page(PAGE, 'text/html'), hidden)
-      .get('/swagger/start.js', page(START, 'text/javascript'), hidden)
+      .get('/swagger/start.js', () => page(START, 'text/javascript'), hidden)
       .get('/swagger/swagger-ui.js', () => Bun.file(swaggerUiScript), hidden)
       .get('/swagger/swagger-ui.css', () => Bun.file(swaggerUiStyle), hidden)
   );

@@ -1,11 +1,11 @@
 import { Elysia } from 'elysia';
-import type { ExportFormat, ExportQuery } from '../../export/export.ts';
-import type { QueryClient } from '../../query/client.ts';
+import type { Logger } from 'pino';
+import type { ExportFormat } from '../../export/export.ts';
 import type { Kind } from '../../records.ts';
 import { seqOfId } from '../../storage/record-id.ts';
 import { authenticate } from '../auth.ts';
 import { exportRoute } from '../openapi.ts';
-import { documented, EXPORT, RANGE, RECORD_FILTERS, readQuery, readRecordFilter, USER_ID } from '../parameters.ts';
+import { documented, EXPORT, RANGE, RECORD_FILTERS, readQuery, recordFilter } from '../parameters.ts';
 import { type QueryParts, scopeOf } from './queries.ts';
 
 const MEDIA_TYPES: Readonly<Record<ExportFormat, string>> = {
@@ -14,19 +14,37 @@ const MEDIA_TYPES: Readonly<Record<ExportFormat, string>> = {
   parquet: 'application/vnd.apache.parquet',
 };
 
+/** What an export needs of its request. */
+interface Streamed {
+  readonly request: Request;
+  readonly server: { timeout(request: Request, seconds: number): void } | null;
+  readonly requestId: string;
+}
+
+const EXPORT_PARAMETERS = {
+  metric: { ...EXPORT, ...RANGE, ...RECORD_FILTERS.metric },
+  analytics: { ...EXPORT, ...RANGE, ...RECORD_FILTERS.analytics },
+};
+
 /** The routes that stream records out. */
-export function exporting({ verify, queries }: QueryParts) {
-  const stream = async (request: Request, kind: Kind): Promise<Response> => {
+export function exporting({ verify, queries, log }: QueryParts & { readonly log: Logger }) {
+  const stream = async ({ request, server, requestId }: Streamed, kind: Kind): Promise<Response> => {
     const principal = await authenticate(request.headers, verify);
-    const query = readQuery(request.url, EXPORT);
-    const filter = readRecordFilter(request.url, kind, (named) => scopeOf(principal, named));
+    const query = readQuery(request, EXPORT_PARAMETERS[kind]);
+    const filter = recordFilter(kind, query, scopeOf(principal, query.user_id));
     const format = query.format ?? 'ndjson';
-    const parts = await partsOf(queries, {
+    const exported = {
       kind,
       format,
       filter,
       safe: query.formulas === 'escape',
       after: query.after === undefined ? 0 : seqOfId(query.after),
+    };
+    // how long nobody may read it is decided by the export itself
+    server?.timeout(request, 0);
+    const asker = { userId: principal.userId, signal: request.signal };
+    const parts = await queries.export(exported, asker, (error) => {
+      log.error({ request_id: requestId, err: error }, 'an export was broken off');
     });
     const file = `${kind === 'metric' ? 'metrics' : 'analytics'}.${format}`;
     return new Response(parts, {
@@ -35,34 +53,13 @@ export function exporting({ verify, queries }: QueryParts) {
   };
 
   return new Elysia({ name: 'export' })
-    .get('/api/export/metrics', ({ request }) => stream(request, 'metric'), {
-      detail: exportRoute(
-        'Export metrics',
-        documented({ ...EXPORT, ...RANGE, ...RECORD_FILTERS.metric, user_id: USER_ID }),
-      ),
+    .decorate('requestId', '') // set by request-start.ts
+    .get('/api/export/metrics', ({ request, server, requestId }) => stream({ request, server, requestId }, 'metric'), {
+      detail: exportRoute('Export metrics', documented(EXPORT_PARAMETERS.metric)),
     })
-    .get('/api/export/analytics', ({ request }) => stream(request, 'analytics'), {
-      detail: exportRoute(
-        'Export events',
-        documented({ ...EXPORT, ...RANGE, ...RECORD_FILTERS.analytics, user_id: USER_ID }),
-      ),
-    });
-}
-
-/** The parts of an export, each made when the one before has been taken. */
-async function partsOf(queries: QueryClient, question: ExportQuery): Promise<ReadableStream<Uint8Array>> {
-  const id = await queries.maintain('openExport', question);
-  return new ReadableStream<Uint8Array>(
-    {
-      async pull(controller) {
-        const part = await queries.maintain('nextPart', id);
-        if (part) controller.enqueue(part);
-        else controller.close();
-      },
-      async cancel() {
-        await queries.maintain('closeExport', id);
-      },
-    },
-    { highWaterMark: 1 },
-  );
+    .get(
+      '/api/export/analytics',
+      ({ request, server, requestId }) => stream({ request, server, requestId }, 'analytics'),
+      { detail: exportRoute('Export events', documented(EXPORT_PARAMETERS.analytics)) },
+    );
 }

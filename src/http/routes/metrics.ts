@@ -1,9 +1,38 @@
+import { timingSafeEqual } from 'node:crypto';
 import { Elysia } from 'elysia';
+import type { CachedVerifier } from '../../auth/token-cache.ts';
+import { readsAll } from '../../auth/verifier.ts';
+import { Failure } from '../../errors.ts';
+import { bearerToken } from '../auth.ts';
 import type { Metrics } from '../metrics.ts';
 import { probeRoute } from '../openapi.ts';
 
-/** Times requests that are answered well (recording.ts does its own, errors.ts the failed ones), and answers `/metrics`. */
-export function metricsRoute(metrics: Metrics) {
+/** What the metrics route works with. */
+export interface MetricsParts {
+  readonly metrics: Metrics;
+  readonly verify: CachedVerifier;
+  /** What a scraper may present in place of a token; undefined: nothing. */
+  readonly metricsToken: string | undefined;
+}
+
+/**
+ * Times requests that succeed (recording.ts times its own, error-response.ts the failed ones), and serves `/metrics`
+ * to whoever has METRICS_TOKEN, and to admins and viewers.
+ */
+export function metricsRoute({ metrics, verify, metricsToken }: MetricsParts) {
+  const expected = metricsToken === undefined ? undefined : sha256(metricsToken);
+
+  async function authorize({ headers }: Request): Promise<void> {
+    const token = bearerToken(headers);
+    if (expected && timingSafeEqual(sha256(token), expected)) return;
+    if (!readsAll(await verify(token))) throw new Failure('forbidden');
+  }
+
+  const metricsDocs = probeRoute(
+    'Metrics for Prometheus',
+    'The ledger, requests, commits, queue, sizes and the process. Needs METRICS_TOKEN, or the token of an admin or a viewer.',
+    ['unauthorized', 'forbidden', 'rate_limited', 'keys_unavailable'],
+  );
   return new Elysia({ name: 'metrics' })
     .decorate('startedAt', 0) // set by request-start.ts
     .onAfterHandle({ as: 'global' }, ({ request, route, set, startedAt }) => {
@@ -11,14 +40,17 @@ export function metricsRoute(metrics: Metrics) {
     })
     .get(
       '/metrics',
-      async ({ set }) => {
+      async ({ request, set }) => {
+        await authorize(request);
         set.headers['content-type'] = metrics.registry.contentType;
         return metrics.registry.metrics();
       },
       {
         detail: {
-          ...probeRoute('Metrics for Prometheus', 'The ledger, requests, commits, queue, sizes and the process.', []),
+          ...metricsDocs,
+          security: [{ bearer: [] }],
           responses: {
+            ...metricsDocs.responses,
             '200': {
               description: 'In the text format of Prometheus',
               content: { 'text/plain': { schema: { type: 'string' } } },
@@ -27,4 +59,8 @@ export function metricsRoute(metrics: Metrics) {
         },
       },
     );
+}
+
+function sha256(text: string): Uint8Array {
+  return Bun.SHA256.hash(text) as Uint8Array;
 }

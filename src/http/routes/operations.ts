@@ -1,6 +1,7 @@
 import { Elysia } from 'elysia';
 import { Failure } from '../../errors.ts';
 import type { CommitQueue } from '../../ingest/commit-queue.ts';
+import type { QueryClient } from '../../query/client.ts';
 import { probeRoute } from '../openapi.ts';
 
 /** How long one probe of the database answers for, in milliseconds: probing writes to the disk. */
@@ -9,12 +10,13 @@ const PROBE_LASTS = 1_000;
 /** What the probes look at. */
 export interface OperationsParts {
   readonly queue: Pick<CommitQueue, 'store'>;
+  readonly queries: Pick<QueryClient, 'health'>;
   /** Whether the server still takes new records. */
   readonly isOpen: () => boolean;
 }
 
 /** The routes for those who run the server: is it up, and can it store. */
-export function operations({ queue, isOpen }: OperationsParts) {
+export function operations({ queue, queries, isOpen }: OperationsParts) {
   let probedAt = Number.NEGATIVE_INFINITY;
   let probed: Promise<void> = Promise.resolve();
 
@@ -35,13 +37,15 @@ export function operations({ queue, isOpen }: OperationsParts) {
       '/readyz',
       async () => {
         if (!isOpen()) throw new Failure('shutting_down');
+        const { state, isDamaged } = queries.health();
+        if (state === 'restarting' || isDamaged) throw new Failure('storage_unavailable');
         await probe();
         return { status: 'ok' };
       },
       {
         detail: probeRoute(
           'Can it store?',
-          'Commits a transaction that changes nothing, at most once a second, by the way that records take.',
+          'Commits a transaction that changes nothing, at most once per second, the way records are committed. Fails also while the query worker cannot start, and after it has found the database damaged.',
           ['internal', 'storage_unavailable', 'storage_full', 'overloaded', 'shutting_down'],
         ),
       },

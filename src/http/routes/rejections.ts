@@ -1,7 +1,9 @@
 import { Elysia } from 'elysia';
 import type { CachedVerifier } from '../../auth/token-cache.ts';
-import type { KeptRejection, Rejections } from '../../ingest/rejections.ts';
-import { formatInZone } from '../../query/calendar.ts';
+import type { Fault } from '../../errors.ts';
+import { formatInZone } from '../../formats/timestamp.ts';
+import type { KeptRejection, Rejections as RecentRejections } from '../../ingest/rejections.ts';
+import type { Rejections } from '../../responses.ts';
 import { authenticate } from '../auth.ts';
 import { queryRoute } from '../openapi.ts';
 import { documented, REJECTIONS, readQuery, USER_ID } from '../parameters.ts';
@@ -10,7 +12,7 @@ import { scopeOf } from './queries.ts';
 /** What the route of rejections works with. */
 export interface RejectionsParts {
   readonly verify: CachedVerifier;
-  readonly rejections: Rejections;
+  readonly rejections: RecentRejections;
 }
 
 const DEFAULT_LIMIT = 100;
@@ -22,38 +24,35 @@ export function rejecting({ verify, rejections }: RejectionsParts) {
     '/api/rejections',
     async ({ request }) => {
       const principal = await authenticate(request.headers, verify);
-      const { code, limit, user_id } = readQuery(request.url, PARAMETERS);
+      const { code, limit, user_id } = readQuery(request, PARAMETERS);
       const found = rejections.newest({ user: scopeOf(principal, user_id), code }, limit ?? DEFAULT_LIMIT);
       return { rejections: found.map(answered) };
     },
     {
       detail: queryRoute(
-        'Why items were rejected',
-        'Requests to record that were refused, newest first, as they were answered: the last 100 of each code since the server started, kept in memory alone. `user_id` is the sender, or null where nobody knows, as without a good token; those are for the role `admin` alone. Requests that were refused since too much was waiting are told together, once a second and route, without a sender.',
+        'Recent rejections',
+        'Rejected requests to record, newest first, with the text of their responses: the last 100 of each code since the server started, kept in memory. `user_id` is null if the user is unknown, as without a valid token; those are for admins and viewers only. Overload rejections are aggregated per route, once per second, without a user.',
         documented(PARAMETERS),
-        {
-          rejections: [
-            {
-              at: '2026-03-01T10:00:00.25Z',
-              code: 'validation_failed',
-              route: '/log_raw_metric',
-              items: 1,
-              user_id: 'user-42',
-              request_id: '3f9c0a5e7b21-1c',
-              message: 'The request does not have the expected form.',
-              faults: [{ loc: ['body', 'data_string'], msg: 'Field required', type: 'missing' }],
-            },
-          ],
-        },
+        'Rejections',
       ),
     },
   );
 }
 
-/** A rejection as it is answered. */
-export type RejectionResponse = ReturnType<typeof answered>;
-
-function answered({ at, userId, requestId, code, route, items, message, faults }: KeptRejection) {
+function answered({
+  at,
+  userId,
+  requestId,
+  code,
+  route,
+  items,
+  message,
+  faults,
+}: KeptRejection): Rejections['rejections'][number] {
   const time = formatInZone(at * 1000, 'UTC');
-  return { at: time, code, route, items, user_id: userId, request_id: requestId, message, faults };
+  return { at: time, code, route, items, user_id: userId, request_id: requestId, message, faults: faults.map(shown) };
+}
+
+function shown({ loc, msg, type }: Fault) {
+  return { loc: [...loc], msg, type };
 }

@@ -1,4 +1,4 @@
-/** A run of rows of one series; the arrays have one element a row. */
+/** A run of rows of one series; the arrays have one element per row. */
 export interface Chunk {
   readonly rows: number;
   /** When it happened, in microseconds since 1970. */
@@ -14,91 +14,95 @@ export interface Chunk {
   readonly maxTime: number;
 }
 
-/** The rows of a series that are not in a chunk yet, in arrays that grow. */
-export class Tail {
-  #rows = 0;
-  #times = new Float64Array(64);
-  #users = new Uint32Array(64);
-  #labels = new Uint32Array(64);
-  #values: Float64Array;
-  #minTime = Number.POSITIVE_INFINITY;
-  #maxTime = Number.NEGATIVE_INFINITY;
-
-  /** @param hasValues whether the rows have values, as those of metrics have */
-  constructor(hasValues: boolean) {
-    this.#values = new Float64Array(hasValues ? 64 : 0);
-  }
-
-  push(time: number, user: number, label: number, value: number): void {
-    const row = this.#rows++;
-    if (row === this.#times.length) this.#grow();
-    this.#times[row] = time;
-    this.#users[row] = user;
-    this.#labels[row] = label;
-    if (this.#values.length > 0) this.#values[row] = value;
-    if (time < this.#minTime) this.#minTime = time;
-    if (time > this.#maxTime) this.#maxTime = time;
-  }
-
-  #grow(): void {
-    const double = <T extends Float64Array | Uint32Array>(from: T, to: T): T => {
-      to.set(from);
-      return to;
-    };
-    this.#times = double(this.#times, new Float64Array(this.#times.length * 2));
-    this.#users = double(this.#users, new Uint32Array(this.#users.length * 2));
-    this.#labels = double(this.#labels, new Uint32Array(this.#labels.length * 2));
-    this.#values = double(this.#values, new Float64Array(this.#values.length * 2));
-  }
-
-  /** A view of the rows so far. */
-  chunk(): Chunk {
-    return {
-      rows: this.#rows,
-      minTime: this.#minTime,
-      maxTime: this.#maxTime,
-      times: this.#times.subarray(0, this.#rows),
-      users: this.#users.subarray(0, this.#rows),
-      labels: this.#labels.subarray(0, this.#rows),
-      values: this.#values.subarray(0, this.#rows),
-    };
-  }
+/** Returns an empty chunk's arrays for a number of rows; the caller fills them. */
+export function allocateChunk(rows: number, hasValues: boolean) {
+  return {
+    times: new Float64Array(rows),
+    users: new Uint32Array(rows),
+    labels: new Uint32Array(rows),
+    values: new Float64Array(hasValues ? rows : 0),
+  };
 }
 
-export function joined(first: Chunk, second: Chunk): Chunk {
-  const join = <T extends Float64Array | Uint32Array>(to: T, a: T, b: T): T => {
-    to.set(a);
-    to.set(b, a.length);
-    return to;
-  };
+/** Returns the rows of two chunks, in order. */
+export function mergeChunks(first: Chunk, second: Chunk): Chunk {
   const rows = first.rows + second.rows;
+  const merged = allocateChunk(rows, first.values.length + second.values.length > 0);
+  for (const name of ['times', 'users', 'labels', 'values'] as const) {
+    merged[name].set(first[name]);
+    merged[name].set(second[name], first[name].length);
+  }
   return {
     rows,
     minTime: Math.min(first.minTime, second.minTime),
     maxTime: Math.max(first.maxTime, second.maxTime),
-    times: join(new Float64Array(rows), first.times, second.times),
-    users: join(new Uint32Array(rows), first.users, second.users),
-    labels: join(new Uint32Array(rows), first.labels, second.labels),
-    values: join(new Float64Array(first.values.length + second.values.length), first.values, second.values),
+    ...merged,
   };
 }
 
-/** The chunk without the rows of a user. */
-export function without(chunk: Chunk, user: number): Chunk {
-  const tail = new Tail(chunk.values.length > 0);
-  for (let i = 0; i < chunk.rows; i++) {
+/** Returns the chunk without the rows of a user; undefined if the user has none in it. */
+export function withoutUser(chunk: Chunk, user: number): Chunk | undefined {
+  let rows = 0;
+  for (let i = 0; i < chunk.rows; i++) if (chunk.users[i] !== user) rows++;
+  if (rows === chunk.rows) return undefined;
+  const kept = allocateChunk(rows, chunk.values.length > 0);
+  let minTime = Number.POSITIVE_INFINITY;
+  let maxTime = Number.NEGATIVE_INFINITY;
+  for (let i = 0, at = 0; i < chunk.rows; i++) {
     if (chunk.users[i] === user) continue;
-    tail.push(chunk.times[i] as number, chunk.users[i] as number, chunk.labels[i] as number, chunk.values[i] ?? 0);
+    const time = chunk.times[i] as number;
+    kept.times[at] = time;
+    kept.users[at] = chunk.users[i] as number;
+    kept.labels[at] = chunk.labels[i] as number;
+    if (kept.values.length > 0) kept.values[at] = chunk.values[i] as number;
+    if (time < minTime) minTime = time;
+    if (time > maxTime) maxTime = time;
+    at++;
   }
-  return tail.chunk();
+  return { rows, minTime, maxTime, ...kept };
 }
 
-export function bytesOf(array: Float64Array | Uint32Array): Uint8Array {
+/** The blobs of a chunk as they are stored: little-endian, as on every processor that Bun runs on. */
+export interface ChunkBlobs {
+  readonly times: Uint8Array;
+  readonly users: Uint8Array;
+  readonly labels: Uint8Array;
+  readonly values: Uint8Array;
+}
+
+/** Returns the bytes of a chunk's arrays, without copying them. */
+export function encodeChunk({ times, users, labels, values }: Chunk): ChunkBlobs {
+  return { times: bytesOf(times), users: bytesOf(users), labels: bytesOf(labels), values: bytesOf(values) };
+}
+
+/** Returns the checksum of a chunk's blobs: XXH3 of each, chained by its seed, cut to 53 bits. */
+export function checksumOf({ times, users, labels, values }: ChunkBlobs): number {
+  let hash = 0n;
+  for (const bytes of [times, users, labels, values]) hash = Bun.hash.xxHash3(bytes, hash);
+  return Number(hash & ((1n << 53n) - 1n));
+}
+
+/** Returns a chunk's arrays from its blobs. */
+export function decodeChunk(blobs: ChunkBlobs, extent: Pick<Chunk, 'rows' | 'minTime' | 'maxTime'>): Chunk {
+  return {
+    ...extent,
+    times: decodeTimes(blobs.times),
+    users: new Uint32Array(aligned(blobs.users)),
+    labels: new Uint32Array(aligned(blobs.labels)),
+    values: new Float64Array(aligned(blobs.values)),
+  };
+}
+
+function decodeTimes(bytes: Uint8Array): Float64Array {
+  return new Float64Array(aligned(bytes));
+}
+
+function bytesOf(array: Float64Array | Uint32Array): Uint8Array {
   return new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
 }
 
 /** The bytes in a buffer of their own, from which arrays of wider numbers can be made. */
-export function aligned(bytes: Uint8Array): ArrayBuffer {
+function aligned(bytes: Uint8Array): ArrayBuffer {
   return bytes.byteOffset === 0 && bytes.byteLength === bytes.buffer.byteLength
     ? (bytes.buffer as ArrayBuffer)
     : (bytes.slice().buffer as ArrayBuffer);

@@ -4,16 +4,13 @@ import { formatTime } from '../format.ts';
 import { usePlace } from '../place.ts';
 import { useTheme } from '../theme.ts';
 import { EARLIEST, LATEST } from '../time.ts';
+import { type Buckets, edgesOf, middlesOf } from './buckets.ts';
 import { createPlot, DENSE, type Line, type Plot } from './plot.ts';
 import { Table } from './table.tsx';
 
-interface ChartProps {
+interface ChartProps extends Buckets {
   /** What the chart shows, for those who do not see it. */
   readonly label: string;
-  /** The starts of the buckets, RFC 3339, rising. */
-  readonly starts: readonly string[];
-  /** The range that was answered, RFC 3339: its first bucket may begin before it, its last may end after it. */
-  readonly range: { readonly from: string | null; readonly to: string | null };
   readonly lines: readonly Line[];
   /** Two lines, by their places, between which the chart is filled. */
   readonly band?: readonly [upper: number, lower: number];
@@ -33,11 +30,13 @@ export function Chart({ label, range, starts, lines, band, format }: ChartProps)
   const plot = useRef<Plot | undefined>(undefined);
   const [pointed, setPointed] = useState<number | null>(null);
   const [hidden, setHidden] = useState<ReadonlySet<string>>(new Set());
-  const times = useMemo(() => starts.map((start) => Date.parse(start) / 1000), [starts]);
-  const from = Date.parse(range.from ?? starts[0] ?? '') / 1000;
-  const to = Date.parse(range.to ?? '') / 1000;
-  // to the end of a bucket that is not over, so that its bar has room
-  const until = Math.max(to, 2 * (times.at(-1) ?? to) - (times.at(-2) ?? times.at(-1) ?? to));
+  const edges = useMemo(
+    () => edgesOf({ starts, range: { from: range.from, to: range.to } }),
+    [starts, range.from, range.to],
+  );
+  const [from, to] = [edges[0] ?? 0, edges.at(-1) ?? 0];
+  // a point stands in the middle of its bucket, as its bar does, so that the bucket under the pointer has the nearest
+  const times = useMemo(() => middlesOf(edges), [edges]);
 
   /** What the plot must be made anew for. */
   const isDense = times.length > DENSE;
@@ -51,8 +50,8 @@ export function Chart({ label, range, starts, lines, band, format }: ChartProps)
   // the casts: uPlot's types know no lists that are only read
   const data: uPlot.AlignedData = [times, ...lines.map(({ values }) => values as (number | null)[])];
   const choose = (start: number, end: number) => go({ range: 'custom', ...sensible(start, end) });
-  const latest = useRef({ from, until, choose });
-  latest.current = { from, until, choose };
+  const latest = useRef({ edges, choose });
+  latest.current = { edges, choose };
 
   // biome-ignore lint/correctness/useExhaustiveDependencies: the structure stands for what the plot is made of; data follow below
   useEffect(() => {
@@ -64,7 +63,7 @@ export function Chart({ label, range, starts, lines, band, format }: ChartProps)
       band,
       zone,
       isDense,
-      range: () => latest.current,
+      edges: () => latest.current.edges,
       onPointed: setPointed,
       onChosen: (from, to) => latest.current.choose(from, to),
     });
@@ -78,7 +77,7 @@ export function Chart({ label, range, starts, lines, band, format }: ChartProps)
   // biome-ignore lint/correctness/useExhaustiveDependencies: a new plot has the data already
   useEffect(() => {
     plot.current?.setData(data);
-  }, [times, from, until, ...lines.map(({ values }) => values)]);
+  }, [times, ...lines.map(({ values }) => values)]);
 
   useEffect(() => {
     lines.forEach((line, i) => {

@@ -1,5 +1,6 @@
 import uPlot from 'uplot';
 import { formatShort } from '../format.ts';
+import { placeOf } from './buckets.ts';
 import { createPanning } from './panning.ts';
 
 /** One line, or row of bars, of a chart. */
@@ -38,8 +39,8 @@ interface PlotParts {
   readonly band: readonly [upper: number, lower: number] | undefined;
   readonly zone: string;
   readonly isDense: boolean;
-  /** What is shown, from where to where. */
-  readonly range: () => { readonly from: number; readonly until: number };
+  /** Where each bucket begins, and where the last one ends: the range that is shown. The data are at their middles. */
+  readonly edges: () => readonly number[];
   /** Told the place of the bucket that is pointed at; null: none. */
   readonly onPointed: (place: number | null) => void;
   /** Told the ends of a range that was selected or moved to. */
@@ -58,11 +59,12 @@ export interface Plot {
 
 /** Draws lines over time into an element, in the colours that its style has now. */
 export function createPlot(element: HTMLElement, parts: PlotParts): Plot {
-  const { data, lines, band, zone, isDense, range, onPointed, onChosen } = parts;
+  const { data, lines, band, zone, isDense, edges, onPointed, onChosen } = parts;
   const colorOf = (name: string) => getComputedStyle(element).getPropertyValue(name).trim();
   const grid = { stroke: colorOf('--line'), width: 1 };
   const axis = { stroke: colorOf('--quiet'), grid, ticks: grid, font: '12px system-ui, sans-serif' };
   const panning = createPanning(onChosen);
+  const placeAt = (moment: number) => placeOf(edges(), moment) ?? null;
   const plot = new uPlot(
     {
       width: element.clientWidth || 600,
@@ -73,8 +75,8 @@ export function createPlot(element: HTMLElement, parts: PlotParts): Plot {
         x: {
           range() {
             const moved = panning.movedTo();
-            const { from, until } = range();
-            return moved ? [moved.min, moved.max] : [from, Math.max(until, from + 1)];
+            const [from = 0, ...rest] = edges();
+            return moved ? [moved.min, moved.max] : [from, Math.max(rest.at(-1) ?? from, from + 1)];
           },
         },
         y: { range: { min: { pad: 0.05, soft: 0, mode: 2 }, max: { pad: 0.08, soft: 0, mode: 2 } } },
@@ -83,13 +85,23 @@ export function createPlot(element: HTMLElement, parts: PlotParts): Plot {
         { ...axis, values: TICKS, space: 70 },
         { ...axis, values: (_plot, values) => values.map(formatShort), size: 60 },
       ],
-      cursor: { drag: { x: true, y: false, setScale: false, dist: 6 }, y: false },
-      series: [{}, ...lines.map((line) => seriesOf(line, colorOf(line.color), isDense ? 1 : 1.75))],
+      cursor: {
+        drag: { x: true, y: false, setScale: false, dist: 6 },
+        y: false,
+        // the bucket under the pointer: the nearest point may be that of a neighbor
+        dataIdx: (_self, _series, _nearest, moment) => placeAt(moment),
+      },
+      series: [{}, ...lines.map((line) => seriesOf(line, colorOf(line.color), isDense ? 1 : 1.75, edges))],
       ...(band && {
         bands: [{ series: [band[0] + 1, band[1] + 1], fill: `${colorOf(lines[band[0]]?.color ?? '--line')}22` }],
       }),
       hooks: {
-        setCursor: [(self) => onPointed(self.cursor.idx ?? null)],
+        setCursor: [
+          (self) => {
+            const left = self.cursor.left ?? -1;
+            onPointed(left < 0 ? null : placeAt(self.posToVal(left, 'x')));
+          },
+        ],
         setSelect: [
           (self) => {
             const { left, width } = self.select;
@@ -124,10 +136,14 @@ export function createPlot(element: HTMLElement, parts: PlotParts): Plot {
   };
 }
 
-function seriesOf({ label, shape = 'line' }: Line, stroke: string, width: number): uPlot.Series {
+function seriesOf(
+  { label, shape = 'line' }: Line,
+  stroke: string,
+  width: number,
+  edges: PlotParts['edges'],
+): uPlot.Series {
   if (shape === 'bars') {
-    const paths = uPlot.paths.bars?.({ size: [0.85, 60], align: 1 });
-    return { label, stroke, fill: `${stroke}cc`, width: 0, points: { show: false }, ...(paths && { paths }) };
+    return { label, stroke, fill: `${stroke}cc`, width: 0, points: { show: false }, paths: barsBetween(edges) };
   }
   return {
     label,
@@ -135,6 +151,28 @@ function seriesOf({ label, shape = 'line' }: Line, stroke: string, width: number
     width: shape === 'edge' ? 1 : width,
     ...(shape === 'dashed' && { dash: [5, 4] }),
     points: { show: true, size: 4, fill: stroke, filter: lonePoints },
+  };
+}
+
+/** How much of a bucket's width its bar leaves free. */
+const GAP = 0.15;
+
+/** Draws a bar over each bucket. The library's own bars are all as wide as the narrowest; months and cut buckets are not. */
+function barsBetween(edges: PlotParts['edges']): uPlot.Series.PathBuilder {
+  return (self, seriesIndex, first, last) => {
+    const fill = new Path2D();
+    const values = self.data[seriesIndex] as (number | null)[]; // the data that it was given
+    const shown = edges();
+    const floor = self.valToPos(0, 'y', true);
+    for (let i = first; i <= last; i++) {
+      const [value = null, start = 0, end = start] = [values[i], shown[i], shown[i + 1]];
+      if (value === null || value === 0) continue;
+      const left = self.valToPos(start, 'x', true);
+      const width = self.valToPos(end, 'x', true) - left;
+      const top = self.valToPos(value, 'y', true);
+      fill.rect(left + (width * GAP) / 2, top, Math.max(1, width * (1 - GAP)), floor - top);
+    }
+    return { fill };
   };
 }
 

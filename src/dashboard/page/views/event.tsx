@@ -2,14 +2,15 @@ import { useMemo } from 'preact/hooks';
 import { useAnswer } from '../answer.ts';
 import type { Answers } from '../api.ts';
 import { type BarRow, BarTable, MoreGroups, othersLabel } from '../bar-table.tsx';
-import { useCatalog } from '../catalog.ts';
+import { type Names, useCatalog } from '../catalog.ts';
+import { beside } from '../chart/buckets.ts';
 import { Chart } from '../chart/chart.tsx';
 import type { Line } from '../chart/plot.ts';
 import { LabelFilter, NamePicker } from '../controls.tsx';
 import { Figure } from '../figures.tsx';
 import { formatCount } from '../format.ts';
 import { useNameInAddress, usePlace } from '../place.ts';
-import { extentOf, useShownRange } from '../shown-range.ts';
+import { useShownRange } from '../shown-range.ts';
 import { Answered, Nothing, Trouble } from '../states.tsx';
 import { Funnel } from './funnel.tsx';
 import { Retention } from './retention.tsx';
@@ -23,8 +24,8 @@ const OFFERED = 100;
 export function EventView() {
   const { address, go } = usePlace();
   const { types } = useCatalog();
-  const type = address.name ?? types[0]?.type;
-  const range = useShownRange(extentOf(types.filter((one) => one.type === type)));
+  const type = address.name ?? types.names[0];
+  const range = useShownRange();
   const { from, to, interval } = range;
   useNameInAddress(type);
   const { zone: tz, user, label, compare, top } = address;
@@ -46,13 +47,13 @@ export function EventView() {
   );
   const steps = offered.value?.groups?.map(({ data_index }) => data_index) ?? [];
 
-  if (type === undefined) return <Nothing>No event has been recorded yet.</Nothing>;
+  if (type === undefined) return <Unnamed choices={types} />;
   return (
     <>
       <section class="panel" aria-labelledby="type">
         <div class="head">
           <h2 id="type">{type || '(no type)'}</h2>
-          <NamePicker label="Type" name={type} names={types.map((one) => one.type)} />
+          <NamePicker label="Type" name={type} choices={types} />
           <LabelFilter label="data_index" choices={steps} />
           <label class="check">
             <input type="checkbox" checked={compare} onChange={() => go({ compare: !compare })} /> Compare with the
@@ -92,6 +93,17 @@ export function EventView() {
   );
 }
 
+/** Where no type is known: none has been recorded, or there are too many to list, and one can be typed. */
+function Unnamed({ choices }: { choices: Names }) {
+  if (choices.isComplete) return <Nothing>No event has been recorded yet.</Nothing>;
+  return (
+    <section class="panel" aria-label="Type">
+      <NamePicker label="Type" name={undefined} choices={choices} />
+      <Nothing>There are too many types to list them. Type the name of one.</Nothing>
+    </section>
+  );
+}
+
 function CountsChart({ counts, earlier }: { counts: Counts; earlier: Counts | undefined }) {
   const { buckets } = counts;
   const starts = useMemo(() => buckets.map(({ start }) => start), [buckets]);
@@ -101,11 +113,11 @@ function CountsChart({ counts, earlier }: { counts: Counts; earlier: Counts | un
       { label: 'Unique users', values: buckets.map(({ unique_users }) => unique_users), color: '--chart-3' },
     ];
     if (earlier) {
-      const values = buckets.map((_, i) => earlier.buckets[i]?.count ?? null);
+      const values = beside(counts, earlier).map((bucket) => bucket?.count ?? null);
       made.push({ label: 'Events, period before', values, color: '--chart-5', shape: 'dashed' });
     }
     return made;
-  }, [buckets, earlier]);
+  }, [counts, buckets, earlier]);
   return (
     <>
       {counts.count === 0 && <Nothing>No event in this range. Choose a longer one above.</Nothing>}

@@ -1,4 +1,4 @@
-import { useEffect, useRef } from 'preact/hooks';
+import { useLayoutEffect, useRef } from 'preact/hooks';
 import { MAX_STEPS } from '../address.ts';
 import { useAnswer } from '../answer.ts';
 import type { Answers } from '../api.ts';
@@ -36,7 +36,8 @@ export function Funnel({ type, offered, range: { from, to } }: FunnelProps) {
   const list = useRef<HTMLOListElement>(null);
   // what is to be focused once the list is drawn anew: a step's place, and its button
   const next = useRef<{ place: number; button: string } | undefined>(undefined);
-  useEffect(() => {
+  // not useEffect: one that is still pending would run before the list is drawn, and focus what is about to go
+  useLayoutEffect(() => {
     if (!next.current) return;
     const { place, button } = next.current;
     next.current = undefined;

@@ -1,5 +1,5 @@
 import { useState } from 'preact/hooks';
-import { useAnswer } from '../answer.ts';
+import { type Answer, useAnswer } from '../answer.ts';
 import type { Answers } from '../api.ts';
 import { Figure } from '../figures.tsx';
 import { formatCount, formatTime } from '../format.ts';
@@ -8,19 +8,19 @@ import { Answered, Nothing } from '../states.tsx';
 
 type Status = Answers['/api/status'];
 
-/** The ledger of all items. */
-export function Ledger() {
-  const status = useAnswer('/api/status', {});
+/** The ledger of all items; for those who may not see it, why their own items were rejected. */
+export function Ledger({ status }: { status: Answer<Status> }) {
+  const isHidden = status.value !== undefined && status.value.ledger === undefined;
   return (
     <section class="panel" aria-labelledby="ledger">
-      <h2 id="ledger">Ledger</h2>
-      <Answered answer={status}>{({ ledger }) => <Counts ledger={ledger} />}</Answered>
+      <h2 id="ledger">{isHidden ? 'Rejected' : 'Ledger'}</h2>
+      <Answered answer={status}>{({ ledger }) => (ledger ? <Counts ledger={ledger} /> : <Reasons />)}</Answered>
     </section>
   );
 }
 
 /** What became of everything that was received; the reasons of what was rejected are a click away. */
-function Counts({ ledger }: { ledger: Status['ledger'] }) {
+function Counts({ ledger }: { ledger: NonNullable<Status['ledger']> }) {
   const rejected = Object.entries(ledger.rejected).sort(([, a], [, b]) => b - a);
   const sum = rejected.reduce((all, [, count]) => all + count, 0);
   return (
@@ -51,8 +51,8 @@ function Rejected({ code, count }: { code: string; count: number }) {
   );
 }
 
-/** Why items were rejected, the last ones first. */
-function Reasons({ code }: { code: string }) {
+/** Why items were rejected, the last ones first: those with one error code, or with any. */
+function Reasons({ code }: { code?: string }) {
   const { address } = usePlace();
   const answer = useAnswer('/api/rejections', { code, limit: 20, user_id: address.user }, code);
   return (
@@ -62,22 +62,29 @@ function Reasons({ code }: { code: string }) {
           <Nothing>None that this token may see, since the server was started.</Nothing>
         ) : (
           // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by keyboard
-          <section class="scroll tall" tabIndex={0} aria-label={`Last items rejected with ${code}`}>
+          <section class="scroll tall" tabIndex={0} aria-label={`Last items rejected${code ? ` with ${code}` : ''}`}>
             <ul class="reasons">
               {rejections.map((one) => (
                 <li key={`${one.at} ${one.request_id}`}>
-                  {one.faults.length === 0
-                    ? one.message
-                    : one.faults.map(({ loc, msg }) => (
-                        <div key={loc.join('.')}>
-                          <code>{loc.join('.')}</code> {msg}
-                        </div>
-                      ))}
-                  <small class="quiet">
+                  {one.faults.length === 0 ? (
+                    <p>{one.message}</p>
+                  ) : (
+                    one.faults.map(({ loc, msg }) => (
+                      <p key={loc.join('.')}>
+                        <code>{loc.join('.')}</code> {msg}
+                      </p>
+                    ))
+                  )}
+                  <p class="quiet">
                     {formatTime(new Date(one.at), address.zone, 'second')} · {one.user_id ?? 'no known user'} ·{' '}
-                    {one.route} · {formatCount(one.items)} {one.items === 1 ? 'item' : 'items'} · request{' '}
-                    <code>{one.request_id}</code>
-                  </small>
+                    {one.route} · {formatCount(one.items)} {one.items === 1 ? 'item' : 'items'} ·{' '}
+                    {code === undefined && (
+                      <>
+                        <code>{one.code}</code> ·{' '}
+                      </>
+                    )}
+                    request <code>{one.request_id}</code>
+                  </p>
                 </li>
               ))}
             </ul>

@@ -3,14 +3,15 @@ import { STATISTICS, type Statistic } from '../address.ts';
 import { useAnswer } from '../answer.ts';
 import type { Answers } from '../api.ts';
 import { type BarRow, BarTable, MoreGroups, othersLabel } from '../bar-table.tsx';
-import { useCatalog } from '../catalog.ts';
+import { type Names, useCatalog } from '../catalog.ts';
+import { beside } from '../chart/buckets.ts';
 import { Chart } from '../chart/chart.tsx';
 import type { Line } from '../chart/plot.ts';
 import { LabelFilter, NamePicker } from '../controls.tsx';
 import { Figure } from '../figures.tsx';
 import { formatCount, formatValue } from '../format.ts';
 import { useNameInAddress, usePlace } from '../place.ts';
-import { extentOf, useShownRange } from '../shown-range.ts';
+import { useShownRange } from '../shown-range.ts';
 import { Answered, Nothing, Trouble } from '../states.tsx';
 
 type Series = Answers['/api/metrics/series'];
@@ -34,9 +35,8 @@ const MAX_LINES = 5;
 export function MetricView() {
   const { address, go } = usePlace();
   const { metrics } = useCatalog();
-  const name = address.name ?? metrics[0]?.name;
-  const listed = metrics.filter((metric) => metric.name === name);
-  const range = useShownRange(extentOf(listed));
+  const name = address.name ?? metrics.names[0];
+  const range = useShownRange();
   const { from, to, interval } = range;
   useNameInAddress(name);
   const { zone: tz, user, label, compare, split } = address;
@@ -45,9 +45,7 @@ export function MetricView() {
   const before = compare ? range.before : undefined;
 
   const series = useAnswer('/api/metrics/series', asked && { ...asked, from, to, interval, tz }, subject);
-  const whole = useAnswer('/api/metrics/series', asked && { ...asked, from, to, tz }, subject);
   const earlier = useAnswer('/api/metrics/series', before && asked && { ...asked, ...before, interval, tz }, subject);
-  const wholeEarlier = useAnswer('/api/metrics/series', before && asked && { ...asked, ...before, tz }, subject);
   const top = address.top;
   const labels = useAnswer(
     '/api/metrics/series',
@@ -60,13 +58,13 @@ export function MetricView() {
     subject,
   );
 
-  if (name === undefined) return <Nothing>No metric has been recorded yet.</Nothing>;
+  if (name === undefined) return <Unnamed choices={metrics} />;
   return (
     <>
       <section class="panel" aria-labelledby="name">
         <div class="head">
           <h2 id="name">{name}</h2>
-          <NamePicker label="Metric" name={name} names={metrics.map((metric) => metric.name)} />
+          <NamePicker label="Metric" name={name} choices={metrics} />
           <LabelFilter label="data_string" />
           <label class="check">
             <input type="checkbox" checked={compare} onChange={() => go({ compare: !compare })} /> Compare with the
@@ -87,17 +85,14 @@ export function MetricView() {
             </select>
           </label>
         </div>
-        <Answered answer={whole}>
-          {(value) => <Totals now={value} before={compare ? (wholeEarlier.value ?? 'unknown') : undefined} />}
+        <Answered answer={series}>
+          {(value) => <Totals now={value} before={compare ? (earlier.value ?? 'unknown') : undefined} />}
         </Answered>
-        {compare && <Trouble of={wholeEarlier} />}
         {compare && <Trouble of={earlier} />}
         {split ? (
           <Answered answer={lines}>{(value) => <LabelChart key={split} series={value} statistic={split} />}</Answered>
         ) : (
-          <Answered answer={series}>
-            {(value) => <Values series={value} earlier={compare ? earlier.value : undefined} />}
-          </Answered>
+          series.value && <Values series={series.value} earlier={compare ? earlier.value : undefined} />
         )}
       </section>
       <section class="panel" aria-labelledby="by-label">
@@ -108,20 +103,28 @@ export function MetricView() {
   );
 }
 
+/** Where no metric is known: none has been recorded, or there are too many to list, and one can be typed. */
+function Unnamed({ choices }: { choices: Names }) {
+  if (choices.isComplete) return <Nothing>No metric has been recorded yet.</Nothing>;
+  return (
+    <section class="panel" aria-label="Metric">
+      <NamePicker label="Metric" name={undefined} choices={choices} />
+      <Nothing>There are too many metrics to list them. Type the name of one.</Nothing>
+    </section>
+  );
+}
+
 /** The figures of the whole range, and of the period before. */
 function Totals({ now, before }: { now: Series; before: Series | 'unknown' | undefined }) {
-  // no rows at all: there is no bucket either
-  const of = (series: Series, statistic: Statistic) =>
-    series.buckets[0]?.[statistic] ?? (statistic === 'count' ? 0 : null);
   return (
     <dl class="figures">
       {STATISTICS.map((statistic) => (
         <Figure
           key={statistic}
           label={TITLES[statistic]}
-          value={of(now, statistic)}
+          value={now[statistic]}
           format={statistic === 'count' ? formatCount : formatValue}
-          before={typeof before === 'object' ? of(before, statistic) : before}
+          before={typeof before === 'object' ? before[statistic] : before}
         />
       ))}
     </dl>
@@ -142,11 +145,11 @@ function Values({ series, earlier }: { series: Series; earlier: Series | undefin
       { label: 'p99', values: of('p99'), color: '--chart-5' },
     ];
     if (earlier) {
-      const values = buckets.map((_, i) => earlier.buckets[i]?.avg ?? null);
+      const values = beside(series, earlier).map((bucket) => bucket?.avg ?? null);
       made.push({ label: 'avg, period before', values, color: '--chart-1', shape: 'dashed' });
     }
     return made;
-  }, [buckets, earlier]);
+  }, [series, buckets, earlier]);
   return (
     <>
       {!buckets.some(({ count }) => count > 0) && <Nothing>No value in this range. Choose a longer one above.</Nothing>}

@@ -1,15 +1,16 @@
 import { useContext, useMemo } from 'preact/hooks';
 import { inView } from '../address.ts';
-import { AskingContext, useAnswer } from '../answer.ts';
+import { type Answer, AskingContext, useAnswer } from '../answer.ts';
 import type { Answers } from '../api.ts';
 import { useCatalog } from '../catalog.ts';
+import { edgesOf } from '../chart/buckets.ts';
 import { Chart } from '../chart/chart.tsx';
 import type { Line } from '../chart/plot.ts';
 import { Figure, Sparkline } from '../figures.tsx';
 import { formatBytes, formatCount, formatDuration, formatValue } from '../format.ts';
 import { Link } from '../links.tsx';
 import { usePlace } from '../place.ts';
-import { extentOf, useShownRange } from '../shown-range.ts';
+import { useShownRange } from '../shown-range.ts';
 import { Answered, Nothing, Trouble } from '../states.tsx';
 import { DAY, MINUTE } from '../time.ts';
 import { Ledger } from './ledger.tsx';
@@ -24,15 +25,13 @@ const MANY_DAYS = 36_525;
 const TOP = 8;
 
 /** What happens now and how the log is. */
-export function Overview({ isAdmin }: { isAdmin: boolean }) {
+export function Overview({ status }: { status: Answer<Status> }) {
   const { address } = usePlace();
   const { now } = useContext(AskingContext);
-  const catalog = useCatalog();
-  const { from, to, interval } = useShownRange(extentOf([...catalog.metrics, ...catalog.types]));
+  const { from, to, interval } = useShownRange();
   const { zone: tz, user } = address;
   const ago = (milliseconds: number) => new Date(now.getTime() - milliseconds);
 
-  const status = useAnswer('/api/status', {});
   const activity = useAnswer('/api/activity', { from, to, interval, tz, top: TOP, user_id: user }, user);
   const minute = useAnswer('/api/activity', { from: ago(MINUTE), to: now, top: 1, user_id: user }, user);
   const day = useAnswer('/api/activity', { from: ago(DAY), to: now, top: 1, user_id: user }, user);
@@ -79,11 +78,20 @@ export function Overview({ isAdmin }: { isAdmin: boolean }) {
         </section>
       </div>
       <div class="columns">
-        <Ledger />
+        <Ledger status={status} />
         <section class="panel" aria-labelledby="storage">
-          <h2 id="storage">Storage</h2>
+          <h2 id="storage">{status.value && !status.value.storage ? 'Server' : 'Storage'}</h2>
           <Answered answer={status}>
-            {(value) => <Storage status={value} rowsOfDay={isAdmin && user === undefined ? rowsOf(day.value) : null} />}
+            {(value) => (
+              <>
+                <Disk status={value} rowsOfDay={user === undefined ? rowsOf(day.value) : null} />
+                <p>
+                  Durability: answered <b>{value.durability.acknowledged}</b> ({value.durability.journal.toUpperCase()}{' '}
+                  journal). Version {value.version}
+                  {value.uptime_seconds !== undefined && `, up for ${formatDuration(value.uptime_seconds)}`}.
+                </p>
+              </>
+            )}
           </Answered>
         </section>
       </div>
@@ -99,10 +107,9 @@ function rowsOf(activity: Activity | undefined): number | undefined {
 function ActivityChart({ activity }: { activity: Activity }) {
   const { starts, from, to } = activity;
   const lines = useMemo((): Line[] => {
-    const [first, last] = [Date.parse(from ?? ''), Date.parse(to ?? '')];
-    const edges = [...starts.map((start) => Math.max(first, Date.parse(start))), last];
+    const edges = edgesOf({ starts, range: { from, to } });
     const perMinute = (counts: readonly number[]) =>
-      counts.map((count, i) => (count * MINUTE) / Math.max(MINUTE, (edges[i + 1] ?? last) - (edges[i] ?? first)));
+      counts.map((count, i) => (count * 60) / Math.max(60, (edges[i + 1] ?? 0) - (edges[i] ?? 0)));
     return [
       { label: 'Metrics', values: perMinute(activity.metrics.counts), color: '--chart-1' },
       { label: 'Events', values: perMinute(activity.analytics.counts), color: '--chart-2' },
@@ -161,19 +168,18 @@ function Names({ kind, names, rest, empty }: NamesProps) {
   );
 }
 
-interface StorageProps {
+interface DiskProps {
   readonly status: Status;
   /** Rows of the last 24 hours; null where those of all users are not seen, undefined while they are not known. */
   readonly rowsOfDay: number | null | undefined;
 }
 
-/** What the disk holds, and for how long it lasts. */
-function Storage({ status, rowsOfDay }: StorageProps) {
-  const { metrics, types } = useCatalog();
-  const { storage, queue, durability } = status;
+/** What the disk holds, and for how long it lasts; nothing for those who may not see it. */
+function Disk({ status: { storage, queue }, rowsOfDay }: DiskProps) {
+  const { rows } = useCatalog();
+  if (!storage || !queue) return null;
   const used = storage.database_bytes + storage.wal_bytes;
-  const rows = [...metrics, ...types].reduce((sum, { count }) => sum + count, 0);
-  const bytesOfDay = rowsOfDay && (storage.database_bytes / Math.max(1, rows)) * rowsOfDay;
+  const bytesOfDay = rowsOfDay && rows && (storage.database_bytes / rows) * rowsOfDay;
   return (
     <>
       <dl class="figures">
@@ -184,10 +190,6 @@ function Storage({ status, rowsOfDay }: StorageProps) {
         </Figure>
       </dl>
       <p id="forecast">{forecast(bytesOfDay, storage.free_bytes)}</p>
-      <p>
-        Durability: answered <b>{durability.acknowledged}</b> ({durability.journal.toUpperCase()} journal). Version{' '}
-        {status.version}, up for {formatDuration(status.uptime_seconds)}.
-      </p>
     </>
   );
 }

@@ -7,7 +7,7 @@ import { LabelFilter, TextFilter } from '../controls.tsx';
 import { Download } from '../download.tsx';
 import { formatCount, formatTime, formatValue } from '../format.ts';
 import { usePlace } from '../place.ts';
-import { extentOf, namedRange } from '../shown-range.ts';
+import { namedRange } from '../shown-range.ts';
 import { Answered, Failure, Nothing } from '../states.tsx';
 import { type Tail, useTail } from '../tail.ts';
 
@@ -29,11 +29,11 @@ export function Records() {
   const catalog = useCatalog();
   const { kind, live, user } = address;
   const fields = FIELDS[kind];
-  const names = kind === 'metrics' ? catalog.metrics.map(({ name }) => name) : catalog.types.map(({ type }) => type);
+  const { names } = kind === 'metrics' ? catalog.metrics : catalog.types;
 
   const filter: Query = { [fields.name]: address.name, [fields.label]: address.label, user_id: user };
   const { now } = useContext(AskingContext);
-  const moving = namedRange(address, now, extentOf([...catalog.metrics, ...catalog.types]));
+  const moving = namedRange(address, now, catalog.extent);
   const subject = JSON.stringify([kind, filter, live, address.range, address.from, address.to]);
   const older = useOlder(kind, subject);
   // pages that are shown together must be of the same range, and a live tail brings by itself what is new

@@ -65,6 +65,9 @@ export function SignIn({ reason, onSignedIn }: SignInProps) {
         <pre>
           <code>rawlog token --sub me --role admin --link</code>
         </pre>
+        <p class="quiet">
+          Where it runs from its sources: <code>npm run -s rawlog -- token --sub me --role admin --link</code>
+        </p>
       </form>
     </main>
   );

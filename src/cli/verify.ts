@@ -1,0 +1,32 @@
+import { SingleBar } from 'cli-progress';
+import { countRows } from '../storage/records.ts';
+import { verifyDatabase } from '../storage/verify.ts';
+import { defineCommand } from './command.ts';
+import { openDatabase } from './open-database.ts';
+
+/** Verifies the database; the server may run meanwhile. */
+export const verifyCommand = defineCommand({
+  name: 'verify',
+  summary: 'verify the database: pages, rows against the column store, ledger; the server may run meanwhile',
+  async run({ config }) {
+    const path = config().databasePath;
+    const client = openDatabase(path);
+    const bar = new SingleBar({ format: '{bar} {percentage}% | {value} of {total} rows', stream: process.stderr });
+    try {
+      bar.start(countRows(client, 'metric') + countRows(client, 'analytics'), 0);
+      const { problems, omitted, rows, chunks } = verifyDatabase(client, (read) => bar.increment(read));
+      bar.stop();
+      for (const problem of problems) console.log(problem);
+      if (omitted > 0) console.log(`${omitted} more problems are not listed.`);
+      if (problems.length > 0) {
+        console.error(`${path}: ${problems.length + omitted} problems.`);
+        return 1;
+      }
+      console.log(`${path}: ${rows.metric} metrics, ${rows.analytics} events and ${chunks} chunks are in order.`);
+      return 0;
+    } finally {
+      bar.stop();
+      client.close();
+    }
+  },
+});

@@ -1,0 +1,277 @@
+import { Elysia } from 'elysia';
+import type { Logger } from 'pino';
+import { type ErrorCode, Failure, type Quota } from '../errors.ts';
+import type { Ledger } from '../ingest/ledger.ts';
+import type { RateLimit } from '../ingest/rate-limit.ts';
+import type { KeptRejection, Rejections } from '../ingest/rejections.ts';
+import { ClientGone } from '../query/asker.ts';
+import type { Metrics } from './metrics.ts';
+import { commonHeaders } from './request-start.ts';
+import { targetOf } from './request-target.ts';
+import { STATUS_BY_CODE } from './status.ts';
+
+/** After how many seconds a retry makes sense. */
+const RETRY_AFTER: Partial<Record<ErrorCode, number>> = {
+  keys_unavailable: 5,
+  storage_unavailable: 1,
+  storage_full: 30,
+  overloaded: 1,
+  queries_overloaded: 1,
+  shutting_down: 5,
+};
+
+/** Hints that clients of the original service know, for errors inside the server. */
+const HINTS: Readonly<Record<string, string>> = {
+  '/log_raw_metric': 'Check analytics service connection and retry.',
+  '/log_raw_analytics': 'Ensure analytics DB is reachable.',
+};
+
+/** Close the connection after these: the rest of an oversized body is in the way, or the server is stopping. */
+const CLOSES_CONNECTION: ReadonlySet<ErrorCode> = new Set(['payload_too_large', 'shutting_down']);
+
+/** Errors of one code on one route share a log line for this long, in milliseconds, where the status is 503. */
+const LOG_INTERVAL = 1_000;
+
+/** The status of a response that nobody reads, as nginx counts it. */
+const CLIENT_GONE = 499;
+
+/** What the error response depends on. */
+export interface ErrorResponseParts {
+  readonly log: Logger;
+  /** Returns the IP address of the client; empty when it has disconnected. */
+  readonly addressOf: (request: Request) => string;
+  /** Limits failed authentication by address. */
+  readonly failedLogins: RateLimit;
+  readonly ledger: Pick<Ledger, 'reject'>;
+  readonly rejections: Pick<Rejections, 'add'>;
+  readonly metrics: Pick<Metrics, 'requests'>;
+}
+
+/** A request that failed. */
+export interface FailedRequest {
+  readonly request: Request;
+  /** The pattern of its route, never its path: paths carry user IDs. */
+  readonly route: string;
+  readonly requestId: string;
+  /** On the monotonic clock, in milliseconds. */
+  readonly startedAt: number;
+  /** For requests that record: how many items they carry (1 where they could not be counted), and the caller, if known. */
+  readonly recording?: { readonly items: number; readonly userId: string | undefined };
+  /** The methods that the path accepts, for `method_not_allowed`. */
+  readonly allowed?: readonly string[];
+}
+
+/** Turns a thrown error into a response. */
+export type ErrorResponder = (error: unknown, failed: FailedRequest) => Response;
+
+/** What every error response contains. */
+interface ErrorBody {
+  readonly code: ErrorCode;
+  readonly message: string;
+  readonly hint: string;
+  readonly request_id: string;
+  /** For clients of the original service: validation issues, `{message, hint}`, or the message. */
+  readonly detail: unknown;
+}
+
+/** Errors of one code on one route while their log line is held back. */
+interface Burst {
+  /** Errors since the last log line. */
+  rejections: number;
+  latest: { failure: Failure; failed: FailedRequest };
+  /** The rejection that all of them share. */
+  kept: KeptRejection | undefined;
+}
+
+/**
+ * Creates the only function that turns an error into a response: it counts the items in the ledger, keeps the
+ * rejection, logs the cause under the request's ID, times the request, and sends text from the closed table.
+ *
+ * Errors with status 503 come in floods, when there is least time for them. The first of a code on a route is
+ * logged at once, the others once per second with their number; `overloaded` ones, whose requests were not
+ * read, also share one rejection without a user.
+ */
+export function createErrorResponder(parts: ErrorResponseParts): ErrorResponder {
+  const { log, addressOf, failedLogins, ledger, rejections, metrics } = parts;
+  const bursts = new Map<string, Burst>();
+
+  /** Returns the same failure, or `rate_limited` when its address has failed to authenticate too often. */
+  function limited(failure: Failure, request: Request): Failure {
+    try {
+      failedLogins.take(addressOf(request), 1);
+      return failure;
+    } catch (tooMany) {
+      return tooMany as Failure; // the only thing that take throws
+    }
+  }
+
+  function keep(failure: Failure, { route, requestId }: FailedRequest, items: number, userId: string | undefined) {
+    const { code, message, faults = [] } = failure;
+    return rejections.add({ code, route, items, userId: userId ?? null, requestId, message, faults });
+  }
+
+  function logEach(failure: Failure, failed: FailedRequest, status: number): void {
+    const entry = entryOf(failure, failed, status);
+    if (status >= 500) log.error(entry, 'request failed');
+    // a client over its limit would otherwise fill the log
+    else if (status === 429) log.debug(entry, 'request limited');
+    else log.info(entry, 'request rejected');
+  }
+
+  /** Logs the first error of a burst, and then once per interval what has come since. */
+  function logBurst(failure: Failure, failed: FailedRequest, status: number): Burst {
+    const key = `${failure.code} ${failed.route}`;
+    let burst = bursts.get(key);
+    if (burst) {
+      burst.rejections++;
+      burst.latest = { failure, failed };
+      return burst;
+    }
+    log.error({ ...entryOf(failure, failed, status), rejections: 1 }, 'request failed');
+    burst = { rejections: 0, latest: { failure, failed }, kept: undefined };
+    bursts.set(key, burst);
+    schedule(key, burst, status);
+    return burst;
+  }
+
+  function schedule(key: string, burst: Burst, status: number): void {
+    const timer = setTimeout(() => {
+      burst.kept = undefined;
+      if (burst.rejections === 0) {
+        bursts.delete(key);
+        return;
+      }
+      const { failure, failed } = burst.latest;
+      log.error({ ...entryOf(failure, failed, status), rejections: burst.rejections }, 'requests failed');
+      burst.rejections = 0;
+      schedule(key, burst, status);
+    }, LOG_INTERVAL);
+    timer.unref(); // the process may end before
+  }
+
+  return (error, failed) => {
+    const { request, route, requestId, startedAt, recording, allowed } = failed;
+    if (error instanceof ClientGone) {
+      metrics.requests(request.method, route, CLIENT_GONE)((performance.now() - startedAt) / 1000);
+      return new Response(null, { status: CLIENT_GONE });
+    }
+    let failure = failureOf(error);
+    if (failure.code === 'unauthorized') failure = limited(failure, request);
+    const { code } = failure;
+    const status = STATUS_BY_CODE[code];
+    let burst: Burst | undefined;
+    if (status === 503) burst = logBurst(failure, failed, status);
+    else logEach(failure, failed, status);
+    if (recording) {
+      const { items, userId } = recording;
+      ledger.reject(code, items);
+      if (code !== 'overloaded' || !burst) keep(failure, failed, items, userId);
+      else if (burst.kept) burst.kept.items += items;
+      else burst.kept = keep(failure, failed, items, undefined);
+    }
+    metrics.requests(request.method, route, status)((performance.now() - startedAt) / 1000);
+
+    const headers = headersOf(failure, requestId);
+    if (allowed) headers['allow'] = allowed.join(', ');
+    return new Response(JSON.stringify(bodyOf(failure, status, requestId, route)), { status, headers });
+  };
+}
+
+/**
+ * Registers the error hook, for every route but those that catch their own errors.
+ *
+ * @param routes all routes of the app, to tell 405 from 404
+ * @param nextRequestId names a request that matched no route
+ */
+export function errorHandling(respond: ErrorResponder, routes: () => readonly Route[], nextRequestId: () => string) {
+  // Parameters are named one by one: Elysia reads a hook's source to find out what a context must have, and
+  // would give every request its cookies, its query and a getter.
+  return new Elysia({ name: 'errors' })
+    .decorate({ requestId: '', startedAt: 0 })
+    .onError({ as: 'global' }, ({ error, code, request, set, startedAt, requestId }) => {
+      const { path } = targetOf(request);
+      const here = routes().filter((route) => isAt(route.path, path));
+      const isUnmatched = code === 'NOT_FOUND';
+      // Elysia answers a wrong method as if there were no such path
+      const allowed = isUnmatched && here.length > 0 ? methodsOf(here) : undefined;
+      const unmatched = allowed ? 'method_not_allowed' : 'not_found';
+      const response = respond(isUnmatched ? new Failure(unmatched) : error, {
+        request,
+        route: here[0]?.path ?? 'unmatched',
+        // empty where the request never reached a route
+        requestId: requestId || nextRequestId(),
+        startedAt: startedAt || performance.now(),
+        ...(allowed && { allowed }),
+      });
+      set.status = response.status;
+      // what the hooks before set for a good response
+      for (const name of response.headers.keys()) delete set.headers[name];
+      return response;
+    });
+}
+
+interface Route {
+  readonly method: string;
+  readonly path: string;
+}
+
+/** Returns whether a path fits a route's pattern, in which a segment that begins with a colon stands for any. */
+function isAt(pattern: string, path: string): boolean {
+  const parts = pattern.split('/');
+  const segments = path.split('/');
+  const fits = (part: string, segment = '') => (part.startsWith(':') ? segment !== '' : part === segment);
+  return parts.length === segments.length && parts.every((part, i) => fits(part, segments[i]));
+}
+
+/** Returns the methods of routes; GET routes answer HEAD as well. */
+function methodsOf(routes: readonly Route[]): string[] {
+  return [...new Set(routes.flatMap(({ method }) => (method === 'GET' ? ['GET', 'HEAD'] : [method])))];
+}
+
+/** Returns the place of a thrown value in the closed table; anything without one is `internal`. */
+function failureOf(error: unknown): Failure {
+  return error instanceof Failure ? error : new Failure('internal', { cause: error });
+}
+
+function entryOf(failure: Failure, { request, route, requestId }: FailedRequest, status: number) {
+  return {
+    request_id: requestId,
+    method: request.method,
+    route,
+    status,
+    code: failure.code,
+    ...(failure.code === 'unauthorized' && { reason: failure.message }),
+    ...(failure.faults && { faults: failure.faults }),
+    ...(failure.cause !== undefined && { err: failure.cause }),
+  };
+}
+
+function headersOf(failure: Failure, requestId: string): Record<string, string> {
+  const { code, quota } = failure;
+  const retryAfter = failure.retryAfter ?? RETRY_AFTER[code];
+  return {
+    'content-type': 'application/json',
+    'cache-control': 'no-store',
+    ...commonHeaders(requestId),
+    ...(retryAfter !== undefined && { 'retry-after': String(retryAfter) }),
+    ...(code === 'unauthorized' && { 'www-authenticate': 'Bearer' }),
+    ...(quota && quotaHeaders(quota, retryAfter)),
+    ...(CLOSES_CONNECTION.has(code) && { connection: 'close' }),
+  };
+}
+
+/** Returns the fields of draft-ietf-httpapi-ratelimit-headers-10. */
+function quotaHeaders({ name, amount, window, remaining }: Quota, seconds = 0): Record<string, string> {
+  return {
+    'ratelimit-policy': `"${name}";q=${amount};w=${window}`,
+    ratelimit: `"${name}";r=${remaining};t=${seconds}`,
+  };
+}
+
+function bodyOf(failure: Failure, status: number, requestId: string, route: string): ErrorBody {
+  const { code, message } = failure;
+  const routeHint = code === 'internal' || code === 'storage_unavailable' ? HINTS[route] : undefined;
+  const hint = routeHint ?? failure.hint;
+  const detail = status >= 500 ? { message, hint } : (failure.faults ?? message);
+  return { code, message, hint, request_id: requestId, detail };
+}

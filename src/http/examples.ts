@@ -1,0 +1,200 @@
+import type { Static } from '@sinclair/typebox';
+import type { RESPONSES, ResponseName } from '../responses.ts';
+
+/*
+ * Example responses for the OpenAPI document, by the names of their schemas.
+ */
+
+/** An ID as examples show it. */
+export const EXAMPLE_ID = '019aab3c-5f00-7001-9c3e-5a1d7f0b2c44';
+
+const LIMITS = {
+  max_body_bytes: 1048576,
+  max_batch_items: 1000,
+  max_result_bytes: 33554432,
+  max_names_per_user: 1000,
+  rate_limit: { rows: 1000, seconds: 1 },
+};
+
+export const EXAMPLES: { readonly [Name in Exclude<ResponseName, 'Error'>]: Static<(typeof RESPONSES)[Name]> } = {
+  MetricNames: {
+    metrics: [
+      {
+        name: 'page_load_time',
+        count: 3,
+        first_seen: '2026-03-01T10:00:00Z',
+        last_seen: '2026-03-02T08:30:00.5Z',
+      },
+    ],
+  },
+  EventTypes: {
+    types: [
+      {
+        type: 'tutorial_step',
+        count: 3,
+        first_seen: '2026-03-01T10:00:00Z',
+        last_seen: '2026-03-02T08:30:00.5Z',
+      },
+    ],
+  },
+  Series: {
+    name: 'page_load_time',
+    from: '2026-03-01T00:00:00+01:00',
+    to: '2026-03-02T00:00:00+01:00',
+    tz: 'Europe/Berlin',
+    percentiles: { method: 'percentile_cont', error: 0 },
+    count: 2,
+    sum: 5,
+    avg: 2.5,
+    min: 2,
+    max: 3,
+    p50: 2.5,
+    p95: 2.95,
+    p99: 2.99,
+    buckets: [
+      {
+        start: '2026-03-01T00:00:00+01:00',
+        count: 2,
+        sum: 5,
+        avg: 2.5,
+        min: 2,
+        max: 3,
+        p50: 2.5,
+        p95: 2.95,
+        p99: 2.99,
+      },
+    ],
+  },
+  Counts: {
+    type: 'tutorial_step',
+    from: '2026-03-01T00:00:00Z',
+    to: '2026-03-02T00:00:00Z',
+    tz: 'UTC',
+    count: 5,
+    unique_users: 3,
+    buckets: [{ start: '2026-03-01T00:00:00Z', count: 5, unique_users: 3 }],
+    groups: [
+      {
+        data_index: 'step_3',
+        count: 4,
+        unique_users: 3,
+        buckets: [{ start: '2026-03-01T00:00:00Z', count: 4, unique_users: 3 }],
+      },
+    ],
+    other: {
+      labels: 1,
+      count: 1,
+      unique_users: 1,
+      buckets: [{ start: '2026-03-01T00:00:00Z', count: 1, unique_users: 1 }],
+    },
+  },
+  Funnel: {
+    type: 'tutorial_step',
+    from: '2026-03-01T00:00:00Z',
+    to: '2026-03-02T00:00:00Z',
+    tz: 'UTC',
+    within_seconds: 604800,
+    steps: [
+      { step: 'step_1', users: 4, conversion: 1, conversion_from_previous: 1, median_seconds: null },
+      { step: 'step_2', users: 2, conversion: 0.5, conversion_from_previous: 0.5, median_seconds: 31.5 },
+    ],
+  },
+  Retention: {
+    type: 'tutorial_step',
+    step: 'step_1',
+    return_step: null,
+    from: '2026-03-27T00:00:00+01:00',
+    to: '2026-03-30T00:00:00+02:00',
+    tz: 'Europe/Berlin',
+    days: 3,
+    cohorts: [
+      { start: '2026-03-27T00:00:00+01:00', users: 10, returned: [8, 5, null] },
+      { start: '2026-03-28T00:00:00+01:00', users: 4, returned: [0, null, null] },
+      { start: '2026-03-29T00:00:00+01:00', users: 0, returned: [null, null, null] },
+    ],
+  },
+  Activity: {
+    from: '2026-03-01T00:00:00Z',
+    to: '2026-03-03T00:00:00Z',
+    tz: 'UTC',
+    starts: ['2026-03-01T00:00:00Z', '2026-03-02T00:00:00Z'],
+    metrics: {
+      count: 5,
+      counts: [4, 1],
+      names: [
+        { name: 'page_load_time', count: 3, counts: [2, 1] },
+        { name: 'memory_used', count: 2, counts: [2, 0] },
+      ],
+      other: { names: 0, count: 0, counts: [0, 0] },
+    },
+    analytics: {
+      count: 4,
+      counts: [1, 3],
+      types: [{ type: 'tutorial_step', count: 4, counts: [1, 3] }],
+      other: { types: 0, count: 0, counts: [0, 0] },
+    },
+  },
+  MetricPage: {
+    records: [
+      {
+        id: '019aab3c-5f00-7001-9c3e-5a1d7f0b2c44',
+        user_id: 'user-42',
+        timestamp: '2026-03-01T10:00:00Z',
+        received_at: '2026-03-01T10:00:00.25Z',
+        metric_name: 'page_load_time',
+        metric_value: 2.5,
+        data_string: '/dashboard',
+      },
+    ],
+    next_cursor: null,
+  },
+  EventPage: {
+    records: [
+      {
+        id: '019aab3c-5f00-7001-9c3e-5a1d7f0b2c44',
+        user_id: 'user-42',
+        timestamp: '2026-03-01T10:00:00Z',
+        received_at: '2026-03-01T10:00:00.25Z',
+        type: 'tutorial_step',
+        data_index: 'step_3',
+        data: { step: 3, outcome: 'completed' },
+      },
+    ],
+    next_cursor: null,
+  },
+  Rejections: {
+    rejections: [
+      {
+        at: '2026-03-01T10:00:00.25Z',
+        code: 'validation_failed',
+        route: '/log_raw_metric',
+        items: 1,
+        user_id: 'user-42',
+        request_id: '3f9c0a5e7b21-1c',
+        message: 'The request does not have the expected form.',
+        faults: [{ loc: ['body', 'data_string'], msg: 'Field required', type: 'missing' }],
+      },
+    ],
+  },
+  UserStatus: {
+    version: '0.1.0',
+    durability: { journal: 'wal', acknowledged: 'after fsync' },
+    limits: LIMITS,
+  },
+  OperatorStatus: {
+    version: '0.1.0',
+    durability: { journal: 'wal', acknowledged: 'after fsync' },
+    limits: LIMITS,
+    uptime_seconds: 86400,
+    ledger: { received: 12, stored: 10, duplicates: 1, deleted: 0, rejected: { validation_failed: 1 } },
+    storage: { database_bytes: 16384, wal_bytes: 4152, free_bytes: 50000000000 },
+    queue: { rows: 0, bytes: 0, max_rows: 12000, max_bytes: 67108864 },
+    columns: { lag_rows: 0, lag_seconds: 0 },
+    query_worker: { state: 'running', restarts: 0 },
+    erasures: { pending: 0 },
+  },
+  Erasure: { user_id: 'user-42', deleted: { metrics: 12, analytics: 3 } },
+  RecordId: EXAMPLE_ID,
+  BatchIds: { metrics: [EXAMPLE_ID], analytics: [EXAMPLE_ID.replace('001', '002')] },
+  Probe: { status: 'ok' },
+};

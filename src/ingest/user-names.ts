@@ -1,0 +1,107 @@
+import { LRUCache } from 'lru-cache';
+import { Failure, type Fault } from '../errors.ts';
+import type { Kind } from '../records.ts';
+import type { TextHash } from '../storage/text-hash.ts';
+import type { UserName, Writer } from '../storage/writer.ts';
+import { failureOfStorage } from './storage-failure.ts';
+
+/** Names of users kept in memory, in total: about 30 MB. */
+const CACHED_NAMES = 500_000;
+/** What a user with no names takes of them. */
+const USER_WEIGHT = 4;
+/** Hashes of names kept in memory: products record a few names again and again. */
+const CACHED_HASHES = 10_000;
+
+/** A name in a request: what it names, and where it stands in the body. */
+export interface NameUse {
+  readonly kind: Kind;
+  readonly name: string;
+  readonly loc: Fault['loc'];
+}
+
+/** Limits how many distinct metric names and event types each user records. */
+export interface UserNames {
+  /**
+   * Admits the names of a request, all or none.
+   *
+   * @returns those that the user records for the first time, to be stored with the records
+   * @throws {Failure} `too_many_names` with an issue for each name beyond the limit
+   */
+  admit(userId: string, uses: readonly NameUse[]): UserName[];
+  /** Forgets what is in memory about a user: the database has something else now. */
+  forget(userId: string): void;
+}
+
+/**
+ * Makes the limit over a writer, where names are stored as hashes. What the column store has of a user under a name
+ * is exempt: it came by import, or was recorded before names were counted.
+ *
+ * @param max distinct names and types per user, together
+ */
+export function createUserNames(
+  writer: Pick<Writer, 'namesOf' | 'hasRecorded'>,
+  hash: TextHash,
+  max: number,
+): UserNames {
+  const users = new LRUCache<string, Set<number>>({
+    maxSize: CACHED_NAMES,
+    sizeCalculation: (names) => names.size + USER_WEIGHT,
+  });
+  const hashes: Record<Kind, LRUCache<string, number>> = {
+    metric: new LRUCache({ max: CACHED_HASHES }),
+    analytics: new LRUCache({ max: CACHED_HASHES }),
+  };
+
+  function hashOf(kind: Kind, name: string): number {
+    let found = hashes[kind].get(name);
+    if (found === undefined) {
+      found = hash(name, kind === 'metric' ? 1 : 2);
+      hashes[kind].set(name, found);
+    }
+    return found;
+  }
+
+  /** Runs a read of the database. */
+  function reading<Result>(read: () => Result): Result {
+    try {
+      return read();
+    } catch (error) {
+      throw failureOfStorage(error);
+    }
+  }
+
+  return {
+    admit(userId, uses) {
+      let known = users.get(userId);
+      const userHash = known ? undefined : hash(userId);
+      if (!known) {
+        known = new Set(reading(() => writer.namesOf(userHash ?? 0)));
+        users.set(userId, known);
+      }
+      const added = new Map<number, NameUse>();
+      for (const use of uses) {
+        const nameHash = hashOf(use.kind, use.name);
+        if (!known.has(nameHash) && !added.has(nameHash)) added.set(nameHash, use);
+      }
+      if (added.size === 0) return [];
+      const room = max - known.size;
+      if (added.size > room) {
+        for (const [nameHash, { kind, name }] of added) {
+          if (reading(() => writer.hasRecorded(userId, kind, name))) added.delete(nameHash);
+        }
+      }
+      if (added.size > Math.max(0, room)) {
+        const msg = `Value error, a user may record at most ${max} distinct metric names and event types`;
+        const beyond = [...added.values()].slice(Math.max(0, room));
+        throw new Failure('too_many_names', {
+          faults: beyond.map(({ loc }) => ({ loc, msg, type: 'too_many_names' })),
+        });
+      }
+      for (const nameHash of added.keys()) known.add(nameHash);
+      users.set(userId, known); // its size has changed
+      const user = userHash ?? hash(userId);
+      return [...added.keys()].map((nameHash) => ({ userHash: user, nameHash }));
+    },
+    forget: (userId) => void users.delete(userId),
+  };
+}

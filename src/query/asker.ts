@@ -1,0 +1,15 @@
+/** Who runs a query: limits are per user, and a query is canceled when its client disconnects. */
+export interface Asker {
+  readonly userId: string;
+  /** Aborted when the client disconnects. */
+  readonly signal: AbortSignal;
+}
+
+/** The client of a query is gone: nobody reads the response. */
+export class ClientGone extends Error {
+  override readonly name = 'ClientGone';
+
+  constructor() {
+    super('the client has disconnected');
+  }
+}

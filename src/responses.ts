@@ -1,0 +1,265 @@
+import { type Static, type TSchema, Type } from '@sinclair/typebox';
+import { ERRORS, type ErrorCode } from './errors.ts';
+
+/*
+ * The JSON responses, as schemas: they document the routes, and are the types that the dashboard shares with the
+ * server. Responses are not checked against them at run time, which would cost every request; a test checks the
+ * responses of every route.
+ */
+
+/** An object with exactly these fields. */
+const record = <Fields extends Record<string, TSchema>>(fields: Fields, description?: string) =>
+  Type.Object(fields, { additionalProperties: false, ...(description !== undefined && { description }) });
+const orNull = <Schema extends TSchema>(schema: Schema) => Type.Union([schema, Type.Null()]);
+const literals = <const Values extends readonly string[]>(values: Values) =>
+  Type.Union(values.map((value) => Type.Literal(value as Values[number])));
+
+const count = Type.Integer({ minimum: 0 });
+const time = Type.String({ format: 'date-time', description: 'RFC 3339, with microseconds where there are any' });
+const uuid = Type.String({ format: 'uuid', description: 'UUIDv7' });
+/** The ends of a range: null where it was left open and no row could give it. */
+const range = { from: orNull(time), to: orNull(time), tz: Type.String({ description: 'IANA time zone' }) };
+const start = { start: Type.String({ format: 'date-time', description: 'Start of the bucket' }) };
+
+const statistics = {
+  count,
+  sum: Type.Number({ description: 'Exact, rounded once; at most ±1.7976931348623157e308' }),
+  sum_overflow: Type.Optional(
+    Type.Literal(true, { description: 'Present if the exact sum is beyond the largest double' }),
+  ),
+  avg: orNull(Type.Number({ description: 'Within min and max' })),
+  min: orNull(Type.Number()),
+  max: orNull(Type.Number()),
+  p50: orNull(Type.Number({ description: 'Exact, interpolated as by PERCENTILE_CONT' })),
+  p95: orNull(Type.Number()),
+  p99: orNull(Type.Number()),
+};
+const valueBuckets = { buckets: Type.Array(record({ ...start, ...statistics })) };
+
+export const MetricNames = record({
+  metrics: Type.Array(record({ name: Type.String(), count, first_seen: time, last_seen: time })),
+});
+export type MetricNames = Static<typeof MetricNames>;
+export const EventTypes = record({
+  types: Type.Array(record({ type: Type.String(), count, first_seen: time, last_seen: time })),
+});
+
+export type EventTypes = Static<typeof EventTypes>;
+
+export const Series = record({
+  name: Type.String(),
+  ...range,
+  percentiles: record({ method: Type.Literal('percentile_cont'), error: Type.Literal(0) }),
+  ...statistics,
+  ...valueBuckets,
+  groups: Type.Optional(
+    Type.Array(record({ data_string: Type.String(), ...statistics, ...valueBuckets }), {
+      description: 'The most frequent labels first',
+    }),
+  ),
+  other: Type.Optional(record({ labels: count, ...statistics, ...valueBuckets }, 'All other labels together')),
+});
+export type Series = Static<typeof Series>;
+
+const users = { count, unique_users: count };
+const countBuckets = { buckets: Type.Array(record({ ...start, ...users })) };
+
+export const Counts = record({
+  type: Type.String(),
+  ...range,
+  ...users,
+  ...countBuckets,
+  groups: Type.Optional(
+    Type.Array(record({ data_index: Type.String(), ...users, ...countBuckets }), {
+      description: 'The most frequent labels first',
+    }),
+  ),
+  other: Type.Optional(record({ labels: count, ...users, ...countBuckets }, 'All other labels together')),
+});
+export type Counts = Static<typeof Counts>;
+
+export const Funnel = record({
+  type: Type.String(),
+  ...range,
+  within_seconds: Type.Number(),
+  steps: Type.Array(
+    record({
+      step: Type.String(),
+      users: count,
+      conversion: orNull(Type.Number({ description: 'Share of the users of the first step' })),
+      conversion_from_previous: orNull(Type.Number()),
+      median_seconds: orNull(Type.Number({ description: 'Median time from the previous step' })),
+    }),
+  ),
+});
+export type Funnel = Static<typeof Funnel>;
+
+export const Retention = record({
+  type: Type.String(),
+  step: Type.String(),
+  return_step: orNull(Type.String({ description: 'null: any event of the type' })),
+  ...range,
+  days: count,
+  cohorts: Type.Array(
+    record({
+      ...start,
+      users: count,
+      returned: Type.Array(orNull(count), {
+        description: 'Users who came back 1, 2, … days later; null for days at or after the end of the range',
+      }),
+    }),
+  ),
+});
+export type Retention = Static<typeof Retention>;
+
+const activity = { count, counts: Type.Array(count, { description: 'One number for each of `starts`' }) };
+
+export const Activity = record({
+  ...range,
+  starts: Type.Array(time),
+  metrics: record({
+    ...activity,
+    names: Type.Array(record({ name: Type.String(), ...activity })),
+    other: record({ names: count, ...activity }),
+  }),
+  analytics: record({
+    ...activity,
+    types: Type.Array(record({ type: Type.String(), ...activity })),
+    other: record({ types: count, ...activity }),
+  }),
+});
+export type Activity = Static<typeof Activity>;
+
+const stamps = {
+  id: uuid,
+  user_id: Type.String(),
+  timestamp: Type.String({ format: 'date-time', description: 'When it happened' }),
+  received_at: Type.String({ format: 'date-time', description: 'When it was received' }),
+};
+const cursor = {
+  next_cursor: orNull(Type.String({ description: 'The cursor of the next page; null on the last one' })),
+};
+
+export const StoredMetric = record({
+  ...stamps,
+  metric_name: Type.String(),
+  metric_value: Type.Number(),
+  data_string: Type.String(),
+});
+export type StoredMetric = Static<typeof StoredMetric>;
+export const StoredEvent = record({
+  ...stamps,
+  type: Type.String(),
+  data_index: Type.String(),
+  data: Type.Object({}, { additionalProperties: true }),
+});
+export type StoredEvent = Static<typeof StoredEvent>;
+export const MetricPage = record({ records: Type.Array(StoredMetric), ...cursor });
+export const EventPage = record({ records: Type.Array(StoredEvent), ...cursor });
+
+export type MetricPage = Static<typeof MetricPage>;
+export type EventPage = Static<typeof EventPage>;
+
+export const Limits = record({
+  max_body_bytes: count,
+  max_batch_items: count,
+  max_result_bytes: count,
+  max_names_per_user: count,
+  rate_limit: orNull(record({ rows: count, seconds: count })),
+});
+const basics = {
+  version: Type.String(),
+  durability: record({ journal: Type.Literal('wal'), acknowledged: Type.Literal('after fsync') }),
+  limits: Limits,
+};
+
+export const UserStatus = record(basics);
+export type UserStatus = Static<typeof UserStatus>;
+export const OperatorStatus = record({
+  ...basics,
+  uptime_seconds: count,
+  ledger: record({
+    received: count,
+    stored: count,
+    duplicates: count,
+    deleted: Type.Integer({ minimum: 0, description: 'Stored rows that were erased or deleted since' }),
+    rejected: Type.Record(Type.String(), count, { description: 'By error code' }),
+  }),
+  storage: record({ database_bytes: count, wal_bytes: count, free_bytes: count }),
+  queue: record({ rows: count, bytes: count, max_rows: count, max_bytes: count }),
+  columns: record(
+    { lag_rows: orNull(count), lag_seconds: orNull(Type.Number({ minimum: 0 })) },
+    'How far the column store is behind recording; null while the query worker is busy',
+  ),
+  query_worker: record({ state: literals(['running', 'restarting', 'stopped']), restarts: count }),
+  erasures: record({
+    pending: orNull(Type.Integer({ minimum: 0, description: 'Unfinished, or not overwritten in every file yet' })),
+  }),
+});
+export type OperatorStatus = Static<typeof OperatorStatus>;
+
+const issue = record({
+  loc: Type.Array(Type.Union([Type.String(), Type.Integer()])),
+  msg: Type.String(),
+  type: Type.String(),
+});
+
+export const Rejections = record({
+  rejections: Type.Array(
+    record({
+      at: time,
+      code: literals(Object.keys(ERRORS) as ErrorCode[]), // the keys of the table are the closed list of codes
+      route: Type.String(),
+      items: Type.Integer({ minimum: 1 }),
+      user_id: orNull(
+        Type.String({ description: 'The user; null if unknown, and where several requests share an entry' }),
+      ),
+      request_id: Type.String(),
+      message: Type.String(),
+      faults: Type.Array(issue),
+    }),
+  ),
+});
+export type Rejections = Static<typeof Rejections>;
+
+export const Erasure = record({
+  user_id: Type.String(),
+  deleted: record({ metrics: count, analytics: count }),
+});
+
+export const RecordId = Type.String({ format: 'uuid', description: 'The ID of the new row, a UUIDv7' });
+export const BatchIds = record({ metrics: Type.Array(uuid), analytics: Type.Array(uuid) });
+export const Probe = record({ status: Type.Literal('ok') });
+
+export const ErrorBody = record({
+  code: literals(Object.keys(ERRORS) as ErrorCode[]),
+  message: Type.String({ description: 'What went wrong' }),
+  hint: Type.String({ description: 'What to do about it' }),
+  request_id: Type.String({ description: 'Also the X-Request-Id header; the server logs the cause under it' }),
+  detail: Type.Union([Type.Array(issue), record({ message: Type.String(), hint: Type.String() }), Type.String()], {
+    description: 'For 422 a list of validation issues; for 5xx message and hint; otherwise the message',
+  }),
+});
+export type ErrorBody = Static<typeof ErrorBody>;
+
+/** The responses by the names of their components in the OpenAPI document. */
+export const RESPONSES = {
+  MetricNames,
+  EventTypes,
+  Series,
+  Counts,
+  Funnel,
+  Retention,
+  Activity,
+  MetricPage,
+  EventPage,
+  UserStatus,
+  OperatorStatus,
+  Rejections,
+  Erasure,
+  RecordId,
+  BatchIds,
+  Probe,
+  Error: ErrorBody,
+} as const satisfies Record<string, TSchema>;
+export type ResponseName = keyof typeof RESPONSES;

@@ -1,0 +1,32 @@
+import type { Database } from 'bun:sqlite';
+import { StorageFault } from './faults.ts';
+import type { Transact } from './job.ts';
+
+/**
+ * Makes the one function that runs a transaction on a connection: BEGIN IMMEDIATE, the work, COMMIT. The work is
+ * synchronous, because an async callback would be committed before it is done.
+ *
+ * The function throws what the work or SQLite threw, after a rollback; a {@link StorageFault} of the kind
+ * `failing` where the rollback fails as well.
+ */
+export function createTransact(client: Database): Transact {
+  const begin = client.prepare('BEGIN IMMEDIATE');
+  const commit = client.prepare('COMMIT');
+  const rollback = client.prepare('ROLLBACK');
+  return (work) => {
+    begin.run();
+    try {
+      const result = work();
+      commit.run();
+      return result;
+    } catch (error) {
+      try {
+        // after some errors SQLite has rolled back by itself
+        if (client.inTransaction) rollback.run();
+      } catch (rollbackError) {
+        throw new StorageFault('failing', rollbackError);
+      }
+      throw error;
+    }
+  };
+}

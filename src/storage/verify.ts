@@ -1,0 +1,270 @@
+import type { Database } from 'bun:sqlite';
+import { KINDS, type Kind } from '../records.ts';
+import { type ChunkBlobs, checksumOf, decodeChunk } from './columns/chunk.ts';
+import type { Extent } from './columns/chunk-table.ts';
+import { DELETED, readLedger, STORED } from './ledger.ts';
+import { isRecordId, MAX_SEQ, seqOfId } from './record-id.ts';
+import { createTextHash, type TextHash } from './text-hash.ts';
+
+/** Problems that are reported one by one; the others are only counted. */
+const MAX_PROBLEMS = 100;
+/** Rows read in one statement. */
+const READ_ROWS = 5_000;
+/** Texts of users and labels kept in memory. */
+const MAX_TEXTS = 200_000;
+/** Digests are sums modulo this number: two of them add up exactly in a double. */
+const DIGEST_RANGE = 2 ** 52;
+
+/** What a verification found. */
+export interface Verification {
+  /** What is wrong, each in a sentence; empty if nothing is. */
+  readonly problems: readonly string[];
+  /** Problems beyond those that are listed. */
+  readonly omitted: number;
+  readonly rows: Readonly<Record<Kind, number>>;
+  readonly chunks: number;
+}
+
+/** The rows of a series, in any order: how many, and a sum of their hashes. */
+interface Digest {
+  rows: number;
+  sum: number;
+}
+
+/**
+ * Verifies a database: the structure of its pages, each row by itself, the rows against the column store, the
+ * checksums of chunks, and the ledger against the rows. Everything is read in one snapshot; recording goes on, and the
+ * write-ahead log grows meanwhile.
+ *
+ * The rows are compared by what the column store has of them: user, name, label, time and value. Of `data`, only that
+ * it is JSON is known.
+ *
+ * @param onRows called with the number of rows each time some have been read
+ */
+export function verifyDatabase(client: Database, onRows: (rows: number) => void = () => {}): Verification {
+  const problems: string[] = [];
+  let omitted = 0;
+  const report = (problem: string) => {
+    if (problems.length < MAX_PROBLEMS) problems.push(problem);
+    else omitted++;
+  };
+  client.run('BEGIN');
+  try {
+    for (const line of integrityProblems(client)) report(line);
+    const hash = createTextHash(client);
+    const columns = readColumnState(client);
+    const counts = { metric: 0, analytics: 0 };
+    const expected = new Map<number, Digest>();
+    for (const kind of KINDS) {
+      counts[kind] = verifyRows(client, kind, hash, columns, expected, report, onRows);
+    }
+    const chunks = columns.isRebuilding ? 0 : verifyChunks(client, hash, columns, expected, report);
+    verifyLedger(client, counts.metric + counts.analytics, report);
+    return { problems, omitted, rows: counts, chunks };
+  } finally {
+    client.run('COMMIT');
+  }
+}
+
+function integrityProblems(client: Database): string[] {
+  return client
+    .query<{ integrity_check: string }, []>('PRAGMA integrity_check')
+    .all()
+    .flatMap(({ integrity_check: line }) => (line === 'ok' ? [] : [`The file is damaged: ${line}`]));
+}
+
+/** How far the column store has come, and what it leaves out. */
+interface ColumnState {
+  readonly isRebuilding: boolean;
+  /** The `seq` up to which the rows of a series are in chunks. */
+  readonly sealedTo: (kind: Kind, series: number) => number;
+  readonly seriesOf: (kind: Kind, name: string) => number | undefined;
+  readonly nameOf: (series: number) => string;
+  /** Whether an erasure is removing this row. */
+  readonly isBeingErased: (userId: string, seq: number) => boolean;
+  readonly erasedNumbers: ReadonlySet<number>;
+}
+
+function readColumnState(client: Database): ColumnState {
+  const state = new Map(
+    client
+      .query<{ name: string; value: number }, []>('SELECT name, value FROM column_state')
+      .all()
+      .map(({ name, value }) => [name, value]),
+  );
+  const beyond = new Map(
+    client
+      .query<{ series_id: number; seq: number }, []>('SELECT series_id, seq FROM sealed_series')
+      .all()
+      .map(({ series_id, seq }) => [series_id, seq]),
+  );
+  const series: Record<Kind, Map<string, number>> = { metric: new Map(), analytics: new Map() };
+  const names = new Map<number, string>();
+  for (const { id, kind, name } of client
+    .query<{ id: number; kind: Kind; name: string }, []>('SELECT id, kind, name FROM series WHERE name IS NOT NULL')
+    .all()) {
+    series[kind].set(name, id);
+    names.set(id, `${kind === 'metric' ? 'metric' : 'event type'} ${JSON.stringify(name)}`);
+  }
+  const erasures = client
+    .query<{ userId: string; cutoff: number; number: number | null }, []>(
+      `SELECT pending_user_id AS userId, cutoff_seq AS cutoff, user_number AS number
+       FROM erasures WHERE pending_user_id IS NOT NULL`,
+    )
+    .all();
+  return {
+    isRebuilding: state.get('rebuilding') === 1,
+    sealedTo: (kind, id) => Math.max(state.get(kind) ?? 0, beyond.get(id) ?? 0),
+    seriesOf: (kind, name) => series[kind].get(name),
+    nameOf: (id) => names.get(id) ?? `series ${id}`,
+    isBeingErased: (userId, seq) => erasures.some((one) => one.userId === userId && seq <= one.cutoff),
+    erasedNumbers: new Set(erasures.flatMap(({ number }) => number ?? [])),
+  };
+}
+
+interface Row {
+  readonly seq: number;
+  readonly id: string;
+  readonly userId: string;
+  readonly time: number;
+  readonly name: string;
+  readonly label: string;
+  readonly value: number;
+  readonly isValid: number;
+}
+
+const SOURCES = {
+  metric: 'metric_name AS name, data_string AS label, metric_value AS value, 1 AS isValid FROM metrics',
+  analytics: 'type AS name, data_index AS label, 0 AS value, json_valid(data) AS isValid FROM analytics',
+} as const;
+
+/** Verifies each row by itself, and adds those that should be in chunks to the digests. Returns how many there are. */
+function verifyRows(
+  client: Database,
+  kind: Kind,
+  hash: TextHash,
+  columns: ColumnState,
+  digests: Map<number, Digest>,
+  report: (problem: string) => void,
+  onRows: (rows: number) => void,
+): number {
+  const next = client.prepare<Row, [number]>(
+    `SELECT seq, id, user_id AS userId, happened_at AS time, ${SOURCES[kind]} WHERE seq > ? ORDER BY seq LIMIT ${READ_ROWS}`,
+  );
+  let count = 0;
+  const unknown = new Set<string>();
+  for (let rows = next.all(-1); rows.length > 0; rows = next.all(rows.at(-1)?.seq ?? MAX_SEQ)) {
+    for (const row of rows) {
+      if (row.userId === '') continue; // blank
+      count++;
+      if (row.seq > MAX_SEQ) continue; // of an old import: no chunk has it
+      if (!isRecordId(row.id) || seqOfId(row.id) !== row.seq) report(`The ID of row ${row.seq} does not belong to it.`);
+      if (row.isValid === 0) report(`The data of row ${row.seq} is not JSON.`);
+      if (columns.isRebuilding || columns.isBeingErased(row.userId, row.seq)) continue;
+      const series = columns.seriesOf(kind, row.name);
+      if (series === undefined) {
+        if (row.seq <= columns.sealedTo(kind, 0) && !unknown.has(row.name)) {
+          unknown.add(row.name);
+          report(`The column store does not have the ${kind} ${JSON.stringify(row.name)} of row ${row.seq}.`);
+        }
+      } else if (row.seq <= columns.sealedTo(kind, series)) {
+        add(digests, series, digestOf(hash, row.userId, row.label, row.time, row.value));
+      }
+    }
+    onRows(rows.length);
+  }
+  return count;
+}
+
+/** Verifies the chunks, and compares what they have with the digests of the rows. Returns how many there are. */
+function verifyChunks(
+  client: Database,
+  hash: TextHash,
+  columns: ColumnState,
+  expected: ReadonlyMap<number, Digest>,
+  report: (problem: string) => void,
+): number {
+  const found = new Map<number, Digest>();
+  const users = createTexts(client, 'users', hash, report);
+  const labels = createTexts(client, 'labels', hash, report);
+  const ids = client.query<{ id: number }, []>('SELECT id FROM chunks WHERE rows > 0').all();
+  const read = client.prepare<ChunkBlobs & Extent & { series: number; checksum: number }, [number]>(
+    `SELECT series_id AS series, rows, min_time AS minTime, max_time AS maxTime, checksum, times, users, labels, "values"
+     FROM chunks WHERE id = ?`,
+  );
+  const damaged = new Set<number>();
+  for (const { id } of ids) {
+    const row = read.get(id);
+    if (!row) continue;
+    if (checksumOf(row) !== row.checksum) {
+      damaged.add(row.series);
+      report(`The checksum of chunk ${id} of the ${columns.nameOf(row.series)} does not match.`);
+      continue;
+    }
+    const chunk = decodeChunk(row, row);
+    if (chunk.times.length !== row.rows || chunk.times.some((time) => time < row.minTime || time > row.maxTime)) {
+      report(`Chunk ${id} of the ${columns.nameOf(row.series)} does not have the rows that it says.`);
+    }
+    for (let i = 0; i < chunk.times.length; i++) {
+      const user = chunk.users[i] as number;
+      if (columns.erasedNumbers.has(user)) continue;
+      const label = labels(chunk.labels[i] as number);
+      add(found, row.series, digestOf(hash, users(user), label, chunk.times[i] as number, chunk.values[i] ?? 0));
+    }
+  }
+  for (const series of new Set([...expected.keys(), ...found.keys()])) {
+    const [rows, chunks] = [expected.get(series), found.get(series)];
+    if (damaged.has(series) || (rows?.rows === chunks?.rows && rows?.sum === chunks?.sum)) continue;
+    report(
+      `The rows and the column store differ for the ${columns.nameOf(series)}: ${rows?.rows ?? 0} rows, ${chunks?.rows ?? 0} in chunks.`,
+    );
+  }
+  return ids.length;
+}
+
+/** Makes the function that returns the text of a number, which is verified when it is first read. */
+function createTexts(
+  client: Database,
+  table: 'users' | 'labels',
+  hash: TextHash,
+  report: (problem: string) => void,
+): (number: number) => string {
+  const [column, scope] = table === 'users' ? ['user_id', '0'] : ['label', 'series_id'];
+  const read = client.prepare<{ text: string | null; scope: number; hash: number | null }, [number]>(
+    `SELECT ${column} AS text, ${scope} AS scope, hash FROM ${table} WHERE id = ?`,
+  );
+  const known = new Map<number, string>();
+  return (number) => {
+    const near = known.get(number);
+    if (near !== undefined) return near;
+    const row = read.get(number);
+    if (row?.text == null) report(`A chunk refers to entry ${number} of ${table}, which has no text.`);
+    else if (hash(row.text, row.scope) !== row.hash) report(`Entry ${number} of ${table} does not match its hash.`);
+    if (known.size >= MAX_TEXTS) known.clear();
+    known.set(number, row?.text ?? '');
+    return row?.text ?? '';
+  };
+}
+
+function verifyLedger(client: Database, present: number, report: (problem: string) => void): void {
+  const counts = new Map(readLedger(client));
+  const stored = counts.get(STORED) ?? 0;
+  const deleted = counts.get(DELETED) ?? 0;
+  if (stored - deleted === present) return;
+  report(`The ledger has ${stored} stored and ${deleted} deleted items, but ${present} rows are present.`);
+}
+
+function add(digests: Map<number, Digest>, series: number, value: number): void {
+  const digest = digests.get(series);
+  if (!digest) {
+    digests.set(series, { rows: 1, sum: value });
+    return;
+  }
+  digest.rows++;
+  digest.sum = (digest.sum + value) % DIGEST_RANGE;
+}
+
+function digestOf(hash: TextHash, userId: string, label: string, time: number, value: number): number {
+  const number = Object.is(value, -0) ? '-0' : value;
+  return hash(JSON.stringify([userId, label, time, number])) % DIGEST_RANGE;
+}

@@ -1,0 +1,114 @@
+import type { Database } from 'bun:sqlite';
+import fs from 'node:fs';
+
+/** The write-ahead log of a database: SQLite names it so. */
+export function logOf(path: string): string {
+  return `${path}-wal`;
+}
+
+/** Moves what the write-ahead log has into the database file, as far as no reader needs it. Writers go on. */
+export function checkpoint(client: Database): void {
+  client.run('PRAGMA wal_checkpoint(PASSIVE)');
+}
+
+/**
+ * Cuts the write-ahead log to nothing. Call {@link checkpoint} before: writers wait for what it leaves.
+ *
+ * @param busyTimeout the connection's, in milliseconds, which is set again: here nothing is waited for
+ * @returns whether it was cut; false while another connection reads an older snapshot
+ */
+export function truncateLog(client: Database, busyTimeout: number): boolean {
+  client.run('PRAGMA busy_timeout = 0');
+  try {
+    return client.query<{ busy: number }, []>('PRAGMA wal_checkpoint(TRUNCATE)').get()?.busy === 0;
+  } finally {
+    client.run(`PRAGMA busy_timeout = ${busyTimeout}`);
+  }
+}
+
+const HEADER_BYTES = 32;
+const FRAME_HEADER_BYTES = 24;
+/** The magic numbers say in which byte order checksums were made (https://www.sqlite.org/fileformat2.html#walformat). */
+const MAGIC_LITTLE_ENDIAN = 0x377f0682;
+const MAGIC_BIG_ENDIAN = 0x377f0683;
+
+/** What opening a database would find in its write-ahead log. */
+export interface LogReport {
+  /** Frames that belong to committed transactions. */
+  readonly committed: number;
+  /**
+   * Frames of the same run of the log behind the last commit that verifies: SQLite drops them. After a power cut
+   * those are transactions that were not acknowledged; otherwise something has damaged the log.
+   */
+  readonly dropped: number;
+}
+
+/**
+ * Reads the write-ahead log of a database that no process has open, and says what SQLite will make of it. SQLite
+ * itself drops what does not verify without a word.
+ *
+ * @returns undefined if there is no log, or one without a header
+ */
+export function inspectLog(path: string): LogReport | undefined {
+  let file: number;
+  try {
+    file = fs.openSync(logOf(path), 'r');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  }
+  try {
+    return inspect(file);
+  } finally {
+    fs.closeSync(file);
+  }
+}
+
+function inspect(file: number): LogReport | undefined {
+  const header = Buffer.alloc(HEADER_BYTES);
+  if (fs.readSync(file, header, 0, HEADER_BYTES, 0) < HEADER_BYTES) return undefined;
+  const magic = header.readUInt32BE(0);
+  if (magic !== MAGIC_LITTLE_ENDIAN && magic !== MAGIC_BIG_ENDIAN) return undefined;
+  const littleEndian = magic === MAGIC_LITTLE_ENDIAN;
+  const pageSize = header.readUInt32BE(8);
+  const salts = header.subarray(16, 24);
+  const frame = Buffer.alloc(FRAME_HEADER_BYTES + pageSize);
+  let sum: Checksum = addChecksum([0, 0], header.subarray(0, 24), littleEndian);
+  let verified = 0;
+  let committed = 0;
+  let sameRun = 0;
+  let isChained = matches(sum, header, 24);
+  for (let at = HEADER_BYTES; ; at += frame.length) {
+    if (fs.readSync(file, frame, 0, frame.length, at) < frame.length) break;
+    // frames of an earlier run of the log have other salts
+    if (!frame.subarray(8, 16).equals(salts)) break;
+    sameRun++;
+    if (!isChained) continue;
+    sum = addChecksum(sum, frame.subarray(0, 8), littleEndian);
+    sum = addChecksum(sum, frame.subarray(FRAME_HEADER_BYTES), littleEndian);
+    isChained = matches(sum, frame, 16);
+    if (!isChained) continue;
+    verified++;
+    if (frame.readUInt32BE(4) !== 0) committed = verified;
+  }
+  return { committed, dropped: sameRun - committed };
+}
+
+type Checksum = readonly [first: number, second: number];
+
+/** The checksum of SQLite's log: two running sums over words of 32 bits. */
+function addChecksum([first, second]: Checksum, bytes: Buffer, littleEndian: boolean): Checksum {
+  let [a, b] = [first, second];
+  for (let at = 0; at < bytes.length; at += 8) {
+    const [x, y] = littleEndian
+      ? [bytes.readUInt32LE(at), bytes.readUInt32LE(at + 4)]
+      : [bytes.readUInt32BE(at), bytes.readUInt32BE(at + 4)];
+    a = (a + x + b) >>> 0;
+    b = (b + y + a) >>> 0;
+  }
+  return [a, b];
+}
+
+function matches([first, second]: Checksum, header: Buffer, at: number): boolean {
+  return header.readUInt32BE(at) === first && header.readUInt32BE(at + 4) === second;
+}

@@ -1,0 +1,58 @@
+import { describe, expect, test } from 'bun:test';
+import { runCli, SECRET, temporaryFolder } from '../harness/target.ts';
+
+/*
+ * Options and arguments that make no sense: exit status 2, and every error at once.
+ */
+
+const env = { JWT_SECRET: SECRET };
+
+describe('exits with 2 and names the option', () => {
+  test.each([
+    [['export', '--format', 'xml'], '--format should be one of ndjson, csv, parquet'],
+    [['export', '--format', ''], '--format should not be empty'],
+    [['export', '--format', 'csv'], 'add --what metrics or --what analytics'],
+    [['export', '--what', 'all things'], '--what should be one of all, metrics, analytics'],
+    [['export', '--what', 'constructor'], '--what should be one of'],
+    [['export', '--what', ''], '--what should not be empty'],
+    [['export', '--user-id', ''], '--user-id should not be empty'],
+    [['export', '--user-id', 'a\nb'], '--user-id should have 1 to 255 characters'],
+    [['export', '--from', 'yesterday'], '--from should be a time'],
+    [['export', '--to', ''], '--to should not be empty'],
+    [['export', '--from', '2026-02-01T00:00:00Z', '--to', '2026-01-01T00:00:00Z'], '--from should be before --to'],
+    [['export', '--from', '2026-02-01T00:00:00Z', '--to', '2026-02-01T00:00:00Z'], '--from should be before --to'],
+    [['export', '--what', 'metrics', '--format', 'csv', '--formulas', 'bogus'], '--formulas should be one of'],
+    [['export', '--formulas', 'escape'], '--formulas is only for --format csv'],
+    [['export', '--what', 'metrics', '--what', 'analytics'], '--what is given more than once'],
+    [['export', '--data-dir', 'a', '--data-dir', 'b'], '--data-dir is given more than once'],
+    [['export', ''], 'The argument should not be empty'],
+    [['export', 'a', 'b'], 'too many arguments'],
+    [['import'], 'missing required argument'],
+    [['import', ''], 'The argument should not be empty'],
+    [['erase'], 'missing required argument'],
+    [['erase', ''], 'The argument should not be empty'],
+    [['erase', 'a\u0000b'.replace('\u0000', '\t')], 'The user should have 1 to 255 characters'],
+    [['token'], '--sub is required'],
+    [['token', '--sub', 'a', '--sub', 'b'], '--sub is given more than once'],
+    [['token', '--sub', 'a', '--role', ''], '--role should not be empty'],
+    [['token', '--sub', 'a', '--link', ''], '--link should not be empty'],
+    [['token', '--sub', 'a', '--expires', '0s'], '--expires should be above 0'],
+  ])('%j', async (args, words) => {
+    using folder = temporaryFolder();
+    const result = await runCli(args, { env: { ...env, DATA_DIR: folder.path } });
+    expect(result).toEqual({ exitCode: 2, stdout: '', stderr: expect.stringContaining(words) });
+  });
+});
+
+test('reports every error of options and settings together', async () => {
+  using folder = temporaryFolder();
+  const times = ['--from', 'now', '--to', 'then'];
+  const { exitCode, stderr } = await runCli(
+    ['export', '--what', 'x', '--format', 'y', '--user-id', '', '--formulas', 'z', ...times, '--port', 'none'],
+    { env: { ...env, DATA_DIR: folder.path, LOG_LEVEL: 'loud' } },
+  );
+  expect(exitCode).toBe(2);
+  for (const name of ['--what', '--format', '--user-id', '--formulas', '--from', '--to', '--port', 'LOG_LEVEL']) {
+    expect(stderr).toMatch(new RegExp(`^${name} should`, 'm'));
+  }
+});

@@ -1,0 +1,37 @@
+import { expect, test } from 'bun:test';
+import { beside, edgesOf, middlesOf, placeOf } from '../../src/dashboard/page/chart/buckets.ts';
+
+const at = (hour: string) => Date.parse(`2026-03-01T${hour}:00Z`) / 1000;
+const buckets = (from: string, to: string, ...starts: string[]) => ({
+  from: `2026-03-01T${from}:00Z`,
+  to: `2026-03-01T${to}:00Z`,
+  buckets: starts.map((start) => ({ start: `2026-03-01T${start}:00Z` })),
+});
+
+test('edges are those of the buckets, cut where the range begins and ends', () => {
+  const { buckets: all, ...range } = buckets('00:45', '02:15', '00:00', '01:00', '02:00');
+  const edges = edgesOf({ starts: all.map(({ start }) => start), range });
+  expect(edges).toEqual(['00:45', '01:00', '02:00', '02:15'].map(at));
+  expect(middlesOf(edges)).toEqual([at('00:45') + 450, at('01:30'), at('02:00') + 450]);
+});
+
+test('a moment lies in the bucket that begins at it or last before it', () => {
+  const edges = ['00:45', '01:00', '02:00', '02:15'].map(at);
+  const places = [at('00:45'), at('01:00') - 1, at('01:00'), at('01:59'), at('02:00'), at('02:15') - 1];
+  expect(places.map((moment) => placeOf(edges, moment))).toEqual([0, 0, 1, 1, 2, 2]);
+  expect([at('00:44'), at('02:15'), Number.NaN].map((moment) => placeOf(edges, moment))).toEqual([
+    undefined,
+    undefined,
+    undefined,
+  ]);
+  expect(placeOf([], 0)).toBeUndefined();
+});
+
+test('a bucket has beside it the one that lies as far behind the start of the earlier range', () => {
+  // 90 minutes by the hour are two buckets here and three there
+  const now = buckets('12:00', '13:30', '12:00', '13:00');
+  const earlier = buckets('10:30', '12:00', '10:00', '11:00');
+  expect(beside(now, earlier).map((bucket) => bucket?.start)).toEqual(['2026-03-01T11:00:00Z', '2026-03-01T11:00:00Z']);
+  const shorter = buckets('11:00', '12:00', '11:00');
+  expect(beside(now, shorter).map((bucket) => bucket?.start)).toEqual(['2026-03-01T11:00:00Z', undefined]);
+});

@@ -1,0 +1,82 @@
+import { afterEach, expect, test } from 'bun:test';
+import { readFileSync } from 'node:fs';
+import { connect, type Socket } from 'node:net';
+import { gzipSync } from 'node:zlib';
+import { METRIC, post } from '../harness/client.ts';
+import { startTarget, type Target, UNLIMITED } from '../harness/target.ts';
+import { token } from '../harness/tokens.ts';
+
+let target: Target;
+afterEach(() => target.stop());
+
+const MEGABYTE = 1_000_000;
+const bearer = async (claims: object) => ({ authorization: `Bearer ${await token({ ...claims })}` });
+
+/** Sends the head of a request and the first part of its body, and then nothing more. */
+async function stalled(
+  sub: string,
+  sent: number,
+  length: number,
+): Promise<{ socket: Socket; response: Promise<string> }> {
+  const { hostname, port } = new URL(target.url);
+  const { authorization } = await bearer({ sub });
+  const socket = connect(Number(port), hostname);
+  const response = new Promise<string>((resolve) => {
+    socket.once('data', (data) => resolve(data.toString('latin1')));
+    socket.once('close', () => resolve(''));
+    socket.on('error', () => resolve(''));
+  });
+  await new Promise<void>((resolve) => socket.once('connect', () => resolve()));
+  socket.write(
+    `POST /log_raw_analytics HTTP/1.1\r\nHost: x\r\nAuthorization: ${authorization}\r\nContent-Length: ${length}\r\n\r\n`,
+  );
+  socket.write(`{"type":"t","data_index":"","data":{"x":"${'x'.repeat(sent)}`);
+  return { socket, response };
+}
+
+/** Resident memory of the server, in bytes. */
+function memory(): number {
+  const status = readFileSync(`/proc/${target.process.pid}/status`, 'utf8');
+  return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]) * 1024;
+}
+
+test('bodies in flight count against MAX_QUEUE_BYTES, and one user cannot take all of it', async () => {
+  target = await startTarget({ ...UNLIMITED, MAX_QUEUE_BYTES: String(16 * MEGABYTE) });
+  const before = memory();
+  const requests = await Promise.all(Array.from({ length: 120 }, () => stalled('hog', 0.9 * MEGABYTE, MEGABYTE)));
+  const rejected = await Promise.race(requests.map(({ response }) => response));
+  expect(rejected).toStartWith('HTTP/1.1 503');
+  expect(rejected).toContain('"code":"overloaded"');
+  // others record meanwhile
+  expect((await post(target, '/log_raw_metric', METRIC, await bearer({ sub: 'honest' }))).status).toBe(200);
+  expect(memory() - before).toBeLessThan(100 * MEGABYTE); // 108 MB were sent
+  for (const { socket } of requests) socket.destroy();
+});
+
+test('the memory of a body is free again once its client has gone', async () => {
+  target = await startTarget({ ...UNLIMITED, MAX_QUEUE_BYTES: String(4 * MEGABYTE), MAX_BODY_BYTES: String(MEGABYTE) });
+  const data = { filler: 'x'.repeat(0.8 * MEGABYTE) };
+  const large = async () =>
+    (await post(target, '/log_raw_analytics', { type: 't', data, data_index: '' }, await bearer({ sub: 'ada' })))
+      .status;
+  expect(await large()).toBe(200);
+  for (let round = 0; round < 3; round++) {
+    const requests = await Promise.all(Array.from({ length: 4 }, () => stalled('ada', 0.7 * MEGABYTE, MEGABYTE)));
+    expect(await Promise.race(requests.map(({ response }) => response))).toStartWith('HTTP/1.1 503');
+    for (const { socket } of requests) socket.destroy();
+    while ((await large()) !== 200) {
+      // the server is about to see that they have gone
+    }
+  }
+});
+
+test('what a compressed body inflates to counts as well', async () => {
+  target = await startTarget({ ...UNLIMITED, MAX_QUEUE_BYTES: String(2 * MEGABYTE), MAX_BODY_BYTES: String(MEGABYTE) });
+  const body = gzipSync(JSON.stringify({ type: 't', data: { filler: 'x'.repeat(0.9 * MEGABYTE) }, data_index: '' }));
+  const send = async () =>
+    post(target, '/log_raw_analytics', body, { 'content-encoding': 'gzip', ...(await bearer({ sub: 'ada' })) });
+  expect((await send()).status).toBe(200);
+  const statuses = await Promise.all(Array.from({ length: 20 }, async () => (await send()).status));
+  expect(statuses.filter((status) => status !== 200 && status !== 503)).toEqual([]);
+  expect((await send()).status).toBe(200);
+});

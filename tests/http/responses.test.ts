@@ -1,0 +1,166 @@
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
+import { FormatRegistry } from '@sinclair/typebox';
+import { Value } from '@sinclair/typebox/value';
+import { parseTimestamp } from '../../src/formats/timestamp.ts';
+import { EXAMPLES } from '../../src/http/examples.ts';
+import { RESPONSES, type ResponseName } from '../../src/responses.ts';
+import { ANALYTICS, METRIC, post, send } from '../harness/client.ts';
+import { SECRET, startTarget, type Target } from '../harness/target.ts';
+import { token } from '../harness/tokens.ts';
+
+FormatRegistry.Set('date-time', (text) => parseTimestamp(text) !== undefined);
+FormatRegistry.Set('uuid', (text) =>
+  /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/.test(text),
+);
+
+let target: Target;
+beforeAll(async () => {
+  target = await startTarget({ JWT_SECRET: SECRET, JWT_VIEWER_ROLES: 'analyst' });
+  for (let i = 0; i < 3; i++) {
+    await post(target, '/log_batch', {
+      metrics: [METRIC, { ...METRIC, metric_value: 1.7e308, data_string: `/${i}` }],
+      analytics: [ANALYTICS, { ...ANALYTICS, data_index: `step_${i}` }],
+    });
+  }
+  await post(target, '/log_raw_metric', {});
+});
+afterAll(() => target.stop());
+
+const bearer = async (role: string) => ({ authorization: `Bearer ${await token({ role })}` });
+
+/** What is wrong with a body, by its schema. */
+function problems(name: ResponseName, body: unknown): string[] {
+  return [...Value.Errors(RESPONSES[name], body)].map(({ path, message }) => `${path}: ${message}`);
+}
+
+describe('a response is what its schema says, field by field', () => {
+  test.each<[ResponseName, string]>([
+    ['MetricNames', '/api/metrics'],
+    ['EventTypes', '/api/analytics'],
+    ['Activity', '/api/activity?interval=hour&top=1'],
+    ['Series', '/api/metrics/series?name=page_load_time'],
+    ['Series', '/api/metrics/series?name=page_load_time&interval=hour&group_by=data_string&top=1'],
+    ['Series', '/api/metrics/series?name=none'],
+    ['Counts', '/api/analytics/counts?type=tutorial_step'],
+    ['Counts', '/api/analytics/counts?type=tutorial_step&interval=hour&group_by=data_index&top=1'],
+    ['Funnel', '/api/analytics/funnel?type=tutorial_step&step=step_3&step=step_1'],
+    ['Retention', '/api/analytics/retention?type=tutorial_step&step=step_3'],
+    ['MetricPage', '/api/records/metrics?limit=2'],
+    ['EventPage', '/api/records/analytics'],
+    ['Rejections', '/api/rejections'],
+    ['OperatorStatus', '/api/status'],
+    ['Probe', '/healthz'],
+    ['Probe', '/readyz'],
+  ])('%s: GET %s', async (name, path) => {
+    const { status, body } = await send(target.url + path, { headers: await bearer('admin') });
+    expect(status).toBe(200);
+    expect(problems(name, body)).toEqual([]);
+  });
+
+  test('the status tells operators more than users', async () => {
+    const viewer = await send(`${target.url}/api/status`, { headers: await bearer('analyst') });
+    expect(problems('OperatorStatus', viewer.body)).toEqual([]);
+    const user = await send(`${target.url}/api/status`, { headers: await bearer('authenticated') });
+    expect(problems('UserStatus', user.body)).toEqual([]);
+  });
+
+  test('IDs, an erasure and errors', async () => {
+    expect(problems('RecordId', (await post(target, '/log_raw_metric', METRIC)).body)).toEqual([]);
+    const batch = { metrics: [METRIC], analytics: [ANALYTICS] };
+    expect(problems('BatchIds', (await post(target, '/log_batch', batch)).body)).toEqual([]);
+    const headers = await bearer('admin');
+    const erased = await send(`${target.url}/api/users/nobody`, { method: 'DELETE', headers });
+    expect(problems('Erasure', erased.body)).toEqual([]);
+    for (const [path, init] of [
+      ['/nowhere', {}],
+      ['/api/metrics', {}],
+      ['/api/metrics?x=1', { headers }],
+      ['/log_raw_metric', { method: 'POST', headers, body: '{}' }],
+      ['/log_raw_metric', { method: 'DELETE', headers }],
+    ] as const) {
+      expect(problems('Error', (await send(target.url + path, init)).body)).toEqual([]);
+    }
+  });
+
+  test('and so are the examples of the document', () => {
+    for (const [name, example] of Object.entries(EXAMPLES)) {
+      expect([name, problems(name as ResponseName, example)]).toEqual([name, []]); // the keys are the names
+    }
+  });
+
+  test('a schema can say no', async () => {
+    const { body } = await send(`${target.url}/api/metrics`, { headers: await bearer('admin') });
+    expect(problems('MetricNames', { ...body, more: 1 })).not.toEqual([]);
+    expect(problems('MetricNames', { metrics: [{}] })).not.toEqual([]);
+  });
+});
+
+test('every JSON response of the document refers to a schema with fields', async () => {
+  const { body: document } = await send(`${target.url}/swagger/json`);
+  const schemas = JSON.stringify(document.paths).match(/"#\/components\/schemas\/\w+"/g) ?? [];
+  for (const name of new Set(schemas.map((text) => text.slice('"#/components/schemas/'.length, -1)))) {
+    expect([name, document.components.schemas[name]?.type]).toEqual([name, name === 'RecordId' ? 'string' : 'object']);
+  }
+  expect(JSON.stringify(document.paths)).not.toContain('"schema":{"type":"object"}');
+  expect(document.components.schemas.Analytics.properties.data).toEqual({
+    type: 'object',
+    additionalProperties: true,
+    description: 'The data to log',
+  });
+});
+
+describe('roles', () => {
+  test('a viewer reads every row, and never records or erases, whatever the body is', async () => {
+    const headers = { ...(await bearer('analyst')), 'content-type': 'application/json' };
+    expect((await send(`${target.url}/api/metrics?user_id=user-1`, { headers })).body.metrics.length).toBe(1);
+    for (const path of ['/log_raw_metric', '/log_raw_analytics', '/log_batch']) {
+      expect((await send(target.url + path, { method: 'POST', headers, body: '{' })).status).toBe(403);
+    }
+    expect((await send(`${target.url}/api/users/user-1`, { method: 'DELETE', headers })).status).toBe(403);
+    expect((await send(`${target.url}/metrics`, { headers })).status).toBe(200);
+  });
+
+  test('only admins record for another user', async () => {
+    const refused = await post(target, '/log_raw_metric', METRIC, { 'x-act-as-user-id': 'other' });
+    expect(refused.status).toBe(403);
+    expect(refused.body.detail).toBe('Only admin users can impersonate other users');
+  });
+
+  test('/metrics is for admins, viewers and METRICS_TOKEN', async () => {
+    expect((await send(`${target.url}/metrics`)).status).toBe(401);
+    expect((await send(`${target.url}/metrics`, { headers: await bearer('authenticated') })).status).toBe(403);
+    expect((await send(`${target.url}/metrics`, { headers: await bearer('admin') })).status).toBe(200);
+    const scraped = await startTarget({ JWT_SECRET: SECRET, METRICS_TOKEN: 'a-token-for-scrapes-1234' });
+    const scrape = (text: string) => send(`${scraped.url}/metrics`, { headers: { authorization: `Bearer ${text}` } });
+    expect((await scrape('a-token-for-scrapes-1234')).status).toBe(200);
+    expect((await scrape('a-token-for-scrapes-1235')).status).toBe(401);
+    expect(
+      (await send(`${scraped.url}/api/metrics`, { headers: { authorization: 'Bearer a-token-for-scrapes-1234' } }))
+        .status,
+    ).toBe(401);
+    await scraped.stop();
+  });
+});
+
+test('a user who has recorded too many names gets 422 with their place, and keeps the old ones', async () => {
+  const limited = await startTarget({ JWT_SECRET: SECRET, MAX_NAMES_PER_USER: '2' });
+  const record = (name: string, key?: string) =>
+    post(limited, '/log_raw_metric', { ...METRIC, metric_name: name }, key ? { 'idempotency-key': key } : {});
+  expect((await record('a', 'k')).status).toBe(200);
+  expect((await post(limited, '/log_raw_analytics', ANALYTICS)).status).toBe(200);
+  const refused = await record('b');
+  expect(refused.status).toBe(422);
+  expect(refused.body.code).toBe('too_many_names');
+  expect(refused.body.detail).toEqual([
+    { loc: ['body', 'metric_name'], msg: expect.stringContaining('at most 2'), type: 'too_many_names' },
+  ]);
+  const batch = await post(limited, '/log_batch', {
+    metrics: [METRIC, { ...METRIC, metric_name: 'a' }].map((one, i) => (i === 0 ? { ...one, metric_name: 'c' } : one)),
+  });
+  expect(batch.body.detail[0].loc).toEqual(['body', 'metrics', 0, 'metric_name']);
+  expect((await record('a')).status).toBe(200);
+  expect((await record('a', 'k')).headers.get('idempotent-replayed')).toBe('true');
+  const { body } = await send(`${limited.url}/api/status`, { headers: await bearer('admin') });
+  expect(body.ledger).toMatchObject({ stored: 3, duplicates: 1, rejected: { too_many_names: 3 } });
+  await limited.stop();
+});

@@ -1,0 +1,52 @@
+import { describe, expect, test } from 'bun:test';
+import fc from 'fast-check';
+import { exactSum } from '../../src/query/exact-sum.ts';
+import { nearest, exactSum as reference } from './reference.ts';
+
+const sumOf = (...values: number[]) => exactSum(Float64Array.from(values), () => {});
+
+describe('a sum is exact, rounded once', () => {
+  test.each([
+    [[1e16, 1, 1, 1, 1, -1e16], 4],
+    [[1e300, 1e150, 1, -1e300, -1e150], 1],
+    [[0.1, 0.1, 0.1], 0.30000000000000004],
+    [[5e-324, 5e-324, -5e-324], 5e-324],
+    [[-1284.0647937087247], -1284.0647937087247],
+    [[Number.MAX_VALUE, Number.MAX_VALUE, -Number.MAX_VALUE, -Number.MAX_VALUE, 1], 1],
+    [[-0], 0],
+    [[1, -1], 0],
+  ])('%p', (values, sum) => {
+    expect(sumOf(...values)).toMatchObject({ sum, overflow: false });
+  });
+
+  test('like the quotient of big integers, for any finite values in any order', () => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.double({ noNaN: true, noDefaultInfinity: true }), { minLength: 1, maxLength: 40 }),
+        (values) => {
+          const exact = nearest(reference(values), 1n);
+          const { sum, overflow } = sumOf(...values);
+          expect(overflow).toBe(!Number.isFinite(exact));
+          expect(sum).toBe(overflow ? Math.sign(exact) * Number.MAX_VALUE : exact + 0);
+          expect(sumOf(...values.toReversed()).sum).toBe(sum);
+        },
+      ),
+      { numRuns: 2_000 },
+    );
+  });
+});
+
+describe('a mean', () => {
+  test.each([
+    [[0.1, 0.1, 0.1], 0.1],
+    [[1.7e308, 1.7e308], 1.7e308],
+    [[-1.7e308, -1.7e308, -1.7e308], -1.7e308],
+    [[Number.MAX_VALUE, Number.MAX_VALUE, 0], (Number.MAX_VALUE / 3) * 2],
+  ])('of %p is %p', (values, mean) => {
+    expect(sumOf(...values).mean).toBe(mean);
+  });
+});
+
+test('Math.sumPrecise is wrong for negative sums in this runtime: once it is right, the detour can go', () => {
+  expect(Math.sumPrecise([-1284.0647937087247])).not.toBe(-1284.0647937087247);
+});

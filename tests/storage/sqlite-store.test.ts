@@ -1,0 +1,59 @@
+import { afterAll } from 'bun:test';
+import { copyFileSync, existsSync, mkdirSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { openStorage } from '../../src/storage/database.ts';
+import { eraseUser } from '../../src/storage/erasure.ts';
+import { runJob } from '../../src/storage/job.ts';
+import { openReader } from '../../src/storage/reader.ts';
+import { type RecordRow, readWindow } from '../../src/storage/records.ts';
+import { createWriter } from '../../src/storage/writer.ts';
+import { temporaryFolder } from '../harness/target.ts';
+import { describeStore, type Store } from './store-contract.ts';
+
+const folder = temporaryFolder();
+afterAll(() => folder[Symbol.dispose]());
+let databases = 0;
+const newPath = () => join(folder.path, `${++databases}`, 'rawlog.db');
+
+/** The SQLite store at a path. */
+function openStore(path: string): Store {
+  const storage = openStorage(path);
+  const reader = openReader(path);
+  const close = () => {
+    reader.close();
+    storage.close();
+  };
+  return {
+    writer: createWriter(storage),
+    rows(kind) {
+      const found: RecordRow[] = [];
+      const all = { user: undefined, name: undefined, label: undefined, from: undefined, to: undefined };
+      for (let next: number | undefined = 0; next !== undefined; ) {
+        const window: ReturnType<typeof readWindow> = readWindow(reader.client, kind, all, next, 'oldest', {
+          rows: 1_000,
+          bytes: 1e9,
+        });
+        found.push(...window.rows);
+        next = window.next;
+      }
+      return found;
+    },
+    erase: (userId) => runJob(eraseUser(reader, userId)),
+    names(kind) {
+      runJob(reader.store.catchUp());
+      return Object.fromEntries(reader.store.extents(kind).map(({ series, extent }) => [series.name, extent.rows]));
+    },
+    async crash() {
+      // what a crash leaves: the files as they are, with nothing moved out of the log
+      const next = newPath();
+      mkdirSync(dirname(next), { recursive: true });
+      for (const file of ['', '-wal']) if (existsSync(path + file)) copyFileSync(path + file, next + file);
+      copyFileSync(join(path, '../erasure-key'), join(next, '../erasure-key'));
+      close();
+      return openStore(next);
+    },
+    close,
+  };
+}
+
+describeStore('SQLite', async () => openStore(newPath()));
