@@ -44,7 +44,10 @@ const START_BYTES = '"2026-01-01T00:00:00Z",'.length;
  */
 export function activity(store: ColumnStore, question: ActivityQuery, budget: Budget): Streamed<ActivityResult> {
   const user = userOf(store, question);
-  const all = { metric: extentsOf(store, 'metric', user), analytics: extentsOf(store, 'analytics', user) };
+  const all = {
+    metric: extentsOf(store, 'metric', user, question, budget),
+    analytics: extentsOf(store, 'analytics', user, question, budget),
+  };
   const range = resolveRange(question, () =>
     extentOfAll([...all.metric, ...all.analytics].map(({ extent }) => extent)),
   );

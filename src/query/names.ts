@@ -13,7 +13,7 @@ const NAME_BYTES = '{"name":"","count":1,"first_seen":"2026-01-01T00:00:00Z","la
 
 /** Lists the names of a kind, the most frequent first. Looks only at series in which the user has rows. */
 export function names(store: ColumnStore, kind: Kind, user: string | undefined, budget: Budget): Iterable<NameSummary> {
-  const found = extentsOf(store, kind, userOf(store, { user }));
+  const found = extentsOf(store, kind, userOf(store, { user }), { from: undefined, to: undefined }, budget);
   budget.checkResult(found.reduce((sum, { series }) => sum + NAME_BYTES + series.name.length, 0));
   let compared = 0;
   found.sort((a, b) => {

@@ -77,17 +77,20 @@ export function userOf(store: ColumnStore, { user }: Pick<RangeQuery, 'user'>): 
 export function select(store: ColumnStore, kind: Kind, question: Query, budget: Budget): Selection {
   const series = store.find(kind, question.name);
   const user = userOf(store, question);
-  // the rows of one user may be a small part of the series: only the chunks around them are read
-  const own = series && user !== undefined && user >= 0 ? extentOfUser(store, series, user) : undefined;
-  const range = resolveRange(question, () => (series && user === -1 ? store.extent(series) : own));
-  const from = Math.max(range.from, own?.minTime ?? range.from);
-  const to = Math.min(range.to, own ? own.maxTime + 1 : range.to);
+  const extent = () => {
+    if (!series || user === undefined) return undefined;
+    return user < 0 ? store.extent(series) : extentOfUser(store, series, user, ALL_TIME, budget);
+  };
+  const range = resolveRange(question, extent);
+  // where an end was open, the extent is known: the chunks outside of it have no rows that count
+  const from = Math.max(range.from, range.extent?.minTime ?? range.from);
+  const to = Math.min(range.to, range.extent ? range.extent.maxTime + 1 : range.to);
   return {
     ...range,
     series,
     user: user ?? -1,
     *chunks() {
-      if (!series || (user !== -1 && !own) || to <= from) return;
+      if (!series || user === undefined || to <= from) return;
       for (const outline of store.outlines(series, from, to)) {
         budget.check();
         yield outline.read();
@@ -96,19 +99,53 @@ export function select(store: ColumnStore, kind: Kind, question: Query, budget: 
   };
 }
 
-/** The extent of the rows that a user has in a series; undefined where there are none. */
-function extentOfUser(store: ColumnStore, { kind, id }: Series, user: number): Extent | undefined {
-  return store.extentsOfUser(kind, user).find(({ series }) => series.id === id)?.extent;
+const ALL_TIME = { from: Number.NEGATIVE_INFINITY, to: Number.POSITIVE_INFINITY };
+
+/** The extent of the rows that a user has in a series and in a range; undefined where there are none. */
+function extentOfUser(
+  store: ColumnStore,
+  series: Series,
+  user: number,
+  { from, to }: Pick<Range, 'from' | 'to'>,
+  budget: Budget,
+): Extent | undefined {
+  let rows = 0;
+  let minTime = Number.POSITIVE_INFINITY;
+  let maxTime = Number.NEGATIVE_INFINITY;
+  for (const outline of store.outlines(series, from, to)) {
+    budget.check();
+    const { users, times } = outline.read();
+    for (let i = 0; i < users.length; i++) {
+      const time = times[i] as number;
+      if (users[i] !== user || time < from || time >= to) continue;
+      rows++;
+      if (time < minTime) minTime = time;
+      if (time > maxTime) maxTime = time;
+    }
+  }
+  return rows === 0 ? undefined : { rows, minTime, maxTime };
 }
 
 /**
- * Every series of a kind that has rows which the query may see, with the extent of those rows.
+ * Every series of a kind that has rows which the query may see, with the extent of those rows. Of one user, only
+ * the rows in the range count if it has both ends, so that no other chunks are read.
  *
  * @param user as {@link userOf} returns it
  */
-export function extentsOf(store: ColumnStore, kind: Kind, user: number | undefined): SeriesExtent[] {
+export function extentsOf(
+  store: ColumnStore,
+  kind: Kind,
+  user: number | undefined,
+  { from, to }: Pick<RangeQuery, 'from' | 'to'>,
+  budget: Budget,
+): SeriesExtent[] {
   if (user === undefined) return [];
-  return user < 0 ? store.extents(kind) : store.extentsOfUser(kind, user);
+  if (user < 0) return store.extents(kind);
+  const range = from === undefined || to === undefined ? ALL_TIME : { from, to };
+  return store.seriesWith(kind, user).flatMap((series) => {
+    const extent = extentOfUser(store, series, user, range, budget);
+    return extent ? [{ series, extent }] : [];
+  });
 }
 
 /** A series, and the extent of those of its rows that a query may see. */

@@ -33,7 +33,7 @@ let worlds = 0;
 
 type Recorded = Pick<Item, 'kind' | 'user' | 'name' | 'label' | 'time' | 'value'>;
 
-/** Counts the rows of chunks that are read, but for those that only give the extents of a user. */
+/** Counts the rows of chunks that are read. */
 class CountingStore extends ColumnStore {
   rowsRead = 0;
 
@@ -47,13 +47,6 @@ class CountingStore extends ColumnStore {
         };
       yield { ...outline, read: counted(outline.read), readTimes: counted(outline.readTimes) };
     }
-  }
-
-  override extentsOfUser(kind: Kind, user: number) {
-    const before = this.rowsRead;
-    const extents = super.extentsOfUser(kind, user);
-    this.rowsRead = before;
-    return extents;
   }
 }
 
@@ -120,6 +113,8 @@ class World {
 
   /** The answer as it is sent; records of all pages. */
   answer(question: Query): string {
+    // a query catches up for 250 ms only, which may not be enough on a busy machine
+    runJob(this.#reader.store.catchUp());
     switch (question.ask) {
       case 'series':
         return this.answers.queries.series(question);
@@ -623,12 +618,14 @@ describe('what an answer looks at', () => {
     const day = { count: 1, unit: 'day' } as const;
     expect(rowsFor(world, { ...total, interval: day, to: hour(1) })).toBe(400);
     expect(rowsFor(world, { ...total, interval: day, from: hour(1) })).toBe(400);
-    // of one user only the extent of a series is known: the range and the buckets may cut it
-    expect(rowsFor(world, { ...total, user: 'anna' })).toBe(0);
-    expect(rowsFor(world, { ...total, user: 'anna', from: hour(0), to: hour(3) })).toBe(0);
-    // the metrics twice, since they are in two hours
-    expect(rowsFor(world, { ...hours, user: 'anna', from: hour(0), to: hour(3) })).toBe(200);
-    expect(rowsFor(world, { ...hours, user: 'berta', from: hour(0), to: hour(3) })).toBe(300);
+    // which rows are one user's is known from the rows only; without both ends, from all of them
+    expect(rowsFor(world, { ...total, user: 'anna' })).toBe(300);
+    expect(rowsFor(world, { ...total, user: 'anna', from: hour(0) })).toBe(300);
+    expect(rowsFor(world, { ...total, user: 'anna', from: hour(0), to: hour(3) })).toBe(300);
+    expect(rowsFor(world, { ...total, user: 'anna', from: hour(0), to: hour(1) })).toBe(200);
+    // the metrics again, since they are in two hours; of berta the events, too
+    expect(rowsFor(world, { ...hours, user: 'anna', from: hour(0), to: hour(3) })).toBe(500);
+    expect(rowsFor(world, { ...hours, user: 'berta', from: hour(0), to: hour(3) })).toBe(600);
     expect(rowsFor(world, { ...total, user: 'nobody' })).toBe(0);
     world.close();
   });

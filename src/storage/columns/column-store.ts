@@ -325,15 +325,21 @@ export class ColumnStore {
     });
   }
 
-  /** Every series of a kind in which a user has rows, with the extent of those rows only. */
-  extentsOfUser(kind: Kind, user: number): { series: Series; extent: Extent }[] {
+  /** Every series of a kind in which a user may have rows: a few may have none any more. Reads no chunk. */
+  seriesWith(kind: Kind, user: number): Series[] {
     const ids = new Set(this.#userSeries.seriesOf(user));
     this.#memtable.forEach((series, who) => {
       if (who === user) ids.add(series);
     });
     return [...ids].flatMap((id) => {
       const series = this.#seriesById.get(id);
-      if (series?.kind !== kind) return [];
+      return series?.kind === kind ? [series] : [];
+    });
+  }
+
+  /** Every series of a kind in which a user has rows, with the extent of those rows only. Reads their chunks. */
+  extentsOfUser(kind: Kind, user: number): { series: Series; extent: Extent }[] {
+    return this.seriesWith(kind, user).flatMap((series) => {
       const extent = extentOfAll(Array.from(this.chunks(series), (chunk) => extentIn(chunk, user)));
       return extent ? [{ series, extent }] : [];
     });
