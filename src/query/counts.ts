@@ -2,7 +2,7 @@ import type { Counts as CountsResult } from '../responses.ts';
 import type { ColumnStore } from '../storage/columns/column-store.ts';
 import type { Budget } from './budget.ts';
 import { startsOf } from './calendar.ts';
-import { DistinctUsers, type UniqueUsers } from './distinct-users.ts';
+import { createUserCounter, type UniqueUsers, type UserCounter } from './distinct-users.ts';
 import { type Arrangement, arrange, type BucketQuery, rangeOf } from './selection.ts';
 import type { Streamed } from './serialize.ts';
 
@@ -13,7 +13,8 @@ const BUCKET_BYTES = JSON.stringify({ start: '2026-01-01T00:00:00Z', count: 1, u
 export function counts(store: ColumnStore, question: BucketQuery, budget: Budget): Streamed<CountsResult> {
   const arrangement = arrange(store, 'analytics', question, BUCKET_BYTES, budget);
   const { buckets, groups, lanes } = arrangement;
-  const { rows, unique } = tally(arrangement, budget);
+  const counter = createUserCounter(lanes, buckets, store.userLimit, budget);
+  const { rows, unique } = tally(arrangement, counter, budget);
 
   /** Rows of several slots: so many, from one on, each so far from the one before. */
   const sum = (first: number, step: number, slots: number) => {
@@ -63,44 +64,38 @@ interface Tally {
 }
 
 /**
- * Counts rows and users of an arrangement.
- *
- * @param capacity how many pairs of slot and user may be in memory. Where there are more, the users are
- *   counted in two parts, each with a pass over the chunks, then in four, and so on
+ * Counts rows and users of an arrangement. Where the counter has no room for all users, they are counted in two
+ * parts, each with a pass over the chunks, then in four, and so on.
  */
-export function tally(arrangement: Arrangement, budget: Budget, capacity?: number): Tally {
-  const { lanes, buckets } = arrangement;
-  budget.reserve(8 * lanes * buckets);
-  const rows = new Float64Array(lanes * buckets);
-  const distinct = new DistinctUsers(lanes, buckets, budget, capacity);
+export function tally(arrangement: Arrangement, counter: UserCounter, budget: Budget): Tally {
+  const slots = arrangement.lanes * arrangement.buckets;
+  budget.reserve(8 * slots);
+  const rows = new Float64Array(slots);
   for (let parts = 1; ; parts *= 2) {
     let part = 0;
-    while (part < parts && addPart(arrangement, part, parts, rows, distinct)) part++;
-    if (part === parts) return { rows, unique: distinct.unique };
+    while (part < parts && addPart(arrangement, part, parts, rows, counter)) part++;
+    if (part === parts) return { rows, unique: counter.unique };
     rows.fill(0);
-    distinct.clear();
+    counter.clear();
   }
 }
 
-/** Adds the rows of one of several parts of the users. Returns whether there was room for all. */
+/** Adds one of several parts of the users, and with the first the rows. Returns whether there was room. */
 function addPart(
   { chunks, slotsOf }: Arrangement,
   part: number,
   parts: number,
   rows: Float64Array,
-  distinct: DistinctUsers,
+  counter: UserCounter,
 ): boolean {
   for (const chunk of chunks()) {
-    const { users } = chunk;
     const slots = slotsOf(chunk);
-    for (let i = 0; i < slots.length; i++) {
+    if (!counter.add(slots, chunk.users, part, parts)) return false;
+    for (let i = 0; i < slots.length && part === 0; i++) {
       const slot = slots[i] as number;
-      const user = users[i] as number;
-      if (slot < 0 || user % parts !== part) continue;
-      if (!distinct.add(slot, user)) return false;
-      (rows[slot] as number)++;
+      if (slot >= 0) (rows[slot] as number)++;
     }
   }
-  distinct.endPart();
+  counter.endPart();
   return true;
 }

@@ -75,10 +75,23 @@ function sumOf(terms: Terms, count: number): { sum: number; mean: number } {
   const sum = preciseSum(() => terms(0));
   if (!Number.isFinite(sum)) return { sum, mean: sum };
   const quotient = sum / count;
-  // what the quotient leaves of the sum: its product with the count in terms that are exact, one for each bit
-  const left = [sum, preciseSum(() => terms(-sum))];
-  for (let bit = 1; bit <= count; bit *= 2) if (Math.floor(count / bit) % 2 === 1) left.push(-quotient * bit);
+  // what the quotient leaves of the sum
+  const left = [sum, preciseSum(() => terms(-sum)), ...product(-quotient, count)];
   return { sum, mean: quotient + preciseSum(() => left) / count };
+}
+
+/** Terms that add up to the exact product of a number and a count. */
+function product(number: number, count: number): number[] {
+  if (count < 2 ** 26 && Math.abs(number) < 2 ** 900) {
+    // Veltkamp's split: the high part has 26 bits and the low one 27, so that the products are exact
+    const scaled = number * (2 ** 27 + 1);
+    const high = scaled - (scaled - number);
+    return [high * count, (number - high) * count];
+  }
+  // a power of two for each bit of the count
+  const terms = [];
+  for (let bit = 1; bit <= count; bit *= 2) if (Math.floor(count / bit) % 2 === 1) terms.push(number * bit);
+  return terms;
 }
 
 /**

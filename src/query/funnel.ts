@@ -2,7 +2,6 @@ import type { Funnel as FunnelResult } from '../responses.ts';
 import type { ColumnStore } from '../storage/columns/column-store.ts';
 import type { Budget } from './budget.ts';
 import { newPairs, type Pairs, sortByUser } from './distinct-users.ts';
-import { NumberIndex } from './number-index.ts';
 import { nthSmallest } from './percentiles.ts';
 import { type Query, rangeOf, type Selection, select } from './selection.ts';
 
@@ -72,30 +71,41 @@ interface Events {
 const BYTES_PER_EVENT = 2 * 8 + 8 + 4 + 8 + 8;
 
 /** Reads the events whose label is on a path: first how many there are, so that no array has to grow. */
-function eventsOf({ from, to, user, chunks }: Selection, path: readonly number[], budget: Budget): Events {
-  const wanted = new NumberIndex(budget);
-  for (const label of path) wanted.add(label);
-  const isWanted = (time: number, who: number, label: number) =>
-    wanted.find(label) >= 0 && time >= from && time < to && (user < 0 || who === user);
+function eventsOf(selection: Selection, path: readonly number[], budget: Budget): Events {
   let count = 0;
-  for (const { times, users, labels } of chunks()) {
-    for (let i = 0; i < times.length; i++) {
-      if (isWanted(times[i] as number, users[i] as number, labels[i] as number)) count++;
-    }
-  }
+  forEachEvent(selection, path, () => {
+    count++;
+  });
   budget.reserve(BYTES_PER_EVENT * count);
   const events = { pairs: newPairs(count), times: new Float64Array(count), labels: new Uint32Array(count) };
   let place = 0;
+  forEachEvent(selection, path, (user, time, label) => {
+    events.pairs.users[place] = user;
+    events.pairs.others[place] = place;
+    events.times[place] = time;
+    events.labels[place++] = label;
+  });
+  return events;
+}
+
+function forEachEvent(
+  { from, to, user, chunks }: Selection,
+  path: readonly number[],
+  visit: (user: number, time: number, label: number) => void,
+): void {
+  const wanted = new Set(path);
+  // the last bits tell most labels apart, and faster than the set
+  const mayBeWanted = new Uint8Array(1024);
+  for (const label of path) mayBeWanted[label & 1023] = 1;
   for (const { times, users, labels } of chunks()) {
-    for (let i = 0; i < times.length; i++) {
-      if (!isWanted(times[i] as number, users[i] as number, labels[i] as number)) continue;
-      events.pairs.users[place] = users[i] as number;
-      events.pairs.others[place] = place;
-      events.times[place] = times[i] as number;
-      events.labels[place++] = labels[i] as number;
+    for (let i = 0; i < labels.length; i++) {
+      const label = labels[i] as number;
+      if (mayBeWanted[label & 1023] === 0 || !wanted.has(label)) continue;
+      const time = times[i] as number;
+      const who = users[i] as number;
+      if (time >= from && time < to && (user < 0 || who === user)) visit(who, time, label);
     }
   }
-  return events;
 }
 
 /** The places of events, user by user, in the order of time. */

@@ -39,13 +39,14 @@ export function retention(store: ColumnStore, question: RetentionQuery, budget: 
   const returns = returnStep === undefined ? -1 : labelOf(returnStep);
 
   // rows come only nearly in the order of time: who is in which cohort is known after all of them
-  const people = new NumberIndex(budget);
+  const people = new NumberIndex(store.userLimit, budget);
   let first = new Float64Array(64);
   for (const { times, users, labels } of selection.chunks()) {
     for (let i = 0; i < times.length; i++) {
+      if (labels[i] !== begins) continue;
       const time = times[i] as number;
       const who = users[i] as number;
-      if (labels[i] !== begins || time < from || time >= to || (user >= 0 && who !== user)) continue;
+      if (time < from || time >= to || (user >= 0 && who !== user)) continue;
       const known = people.size;
       const index = people.add(who);
       if (index === first.length) {
@@ -62,10 +63,10 @@ export function retention(store: ColumnStore, question: RetentionQuery, budget: 
   for (const { times, users, labels } of selection.chunks()) {
     let day = 0;
     for (let i = 0; i < times.length; i++) {
-      const time = times[i] as number;
-      if (time < from || time >= to || (returns >= 0 && labels[i] !== returns)) continue;
+      if (returns >= 0 && labels[i] !== returns) continue;
       const index = people.find(users[i] as number);
-      if (index < 0) continue;
+      const time = times[i] as number;
+      if (index < 0 || time < from || time >= to) continue;
       day = bucketOf(edges, time, day);
       const later = day - (cohortOf[index] as number);
       if (later < 1 || later > days) continue;

@@ -212,7 +212,7 @@ export interface Groups {
  * @param only the number of the label that counts; -1: all
  */
 function topLabels(store: ColumnStore, selection: Selection, top: number, only: number, budget: Budget): Groups {
-  const present = new NumberIndex(budget); // in the order in which the rows have them
+  const present = new NumberIndex(store.labelLimit, budget); // in the order in which the rows have them
   let counts = new Float64Array(64);
   const { from, to, user } = selection;
   for (const { times, users, labels } of selection.chunks()) {
@@ -237,7 +237,7 @@ function topLabels(store: ColumnStore, selection: Selection, top: number, only: 
   }
   const labels = best.sorted().map((index) => present.at(index));
   budget.reserve(-8 * counts.length);
-  const groups = new NumberIndex(budget);
+  const groups = new NumberIndex(store.labelLimit, budget);
   for (const label of labels) groups.add(label);
   return {
     labels,

@@ -36,7 +36,43 @@ describe('a sum is exact, rounded once', () => {
   });
 });
 
+describe('a sum of many values', () => {
+  /** Values of every magnitude, which no few doubles can add up exactly, and then all but one negated. */
+  const spread = Array.from({ length: 6_000 }, (_, i) => (i + 1) * 2 ** (((i * 37) % 1_900) - 1_000));
+  const values = [...spread, ...spread.slice(1).map((value) => -value)];
+
+  test('of magnitudes far apart is exact, and takes no longer than its time', () => {
+    let checks = 0;
+    const sum = exactSum(Float64Array.from(values), () => {
+      checks++;
+    });
+    expect(sum).toEqual({ sum: spread[0] as number, overflow: false, mean: nearest(reference(values), 11_999n) });
+    expect(checks).toBeGreaterThan(2);
+    const late = () => {
+      throw new Error('late');
+    };
+    expect(() => exactSum(Float64Array.from(values), late)).toThrow('late');
+  });
+});
+
 describe('a mean', () => {
+  test('is the exact quotient, rounded once, for any finite values', () => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.double({ noNaN: true, noDefaultInfinity: true, max: 1e300, min: -1e300 }), {
+          minLength: 1,
+          maxLength: 40,
+        }),
+        (values) => {
+          const exact = nearest(reference(values), BigInt(values.length));
+          expect(sumOf(...values).mean).toBe(exact + 0);
+          expect(sumOf(...values.toReversed()).mean).toBe(exact + 0);
+        },
+      ),
+      { numRuns: 2_000 },
+    );
+  });
+
   test.each([
     [[0.1, 0.1, 0.1], 0.1],
     [[1.7e308, 1.7e308], 1.7e308],
