@@ -4,7 +4,7 @@ export interface ExactSum {
   readonly sum: number;
   /** Whether the exact sum is beyond the largest double. */
   readonly overflow: boolean;
-  /** The exact sum divided by the number of values. */
+  /** The exact sum divided by the number of values, within one unit in the last place. */
   readonly mean: number;
 }
 

@@ -125,8 +125,7 @@ export function createExports(inTurn: Run, post: (task: Task) => Promise<unknown
           async pull(pulling) {
             one.offeredAt = undefined;
             try {
-              if (part?.length === 0) { part.buffer.transfer(0); part = undefined; }
- if (part===undefined) part = await nextPart(id, asker);
+              if (part?.length === 0) part = await nextPart(id, asker);
               if (!exports.has(id)) return; // broken off meanwhile
               if (part === undefined) {
                 remove(id);

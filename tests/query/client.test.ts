@@ -109,6 +109,7 @@ describe('a query client', () => {
 
   test('cancels a query that runs when its client disconnects, and goes on with others', async () => {
     const client = clientOf(await largeDatabase());
+    await client.maintain('catchUp', undefined);
     const asker = (signal: AbortSignal, userId = 'a') => ({ userId, signal });
     await client.ask('counts', query, asker(NEVER));
     const leaving = new AbortController();
