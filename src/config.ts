@@ -168,8 +168,8 @@ export function loadConfig(sources: ConfigSources): Config {
   const publicKey = read('JWT_PUBLIC_KEY', (text) => parsePublicKey(text, sources.readFile));
   const jwksUrl = read('JWT_JWKS_URL', parseHttpUrl);
   const algorithms = read('JWT_ALGORITHMS', parseAlgorithms);
-  const adminRoles = read('JWT_ADMIN_ROLES', parseList);
-  const viewerRoles = read('JWT_VIEWER_ROLES', parseList);
+  const adminRoles = read('JWT_ADMIN_ROLES', parseRoles);
+  const viewerRoles = read('JWT_VIEWER_ROLES', parseRoles);
   const metricsToken = read('METRICS_TOKEN', parseMetricsToken);
   const rateLimit = read('RATE_LIMIT', parseRate);
   const authFailureLimit = read('AUTH_FAILURE_LIMIT', parseRate);
@@ -199,6 +199,8 @@ export function loadConfig(sources: ConfigSources): Config {
     const keys = { secret: isGiven('JWT_SECRET'), publicKey: isGiven('JWT_PUBLIC_KEY'), jwks: isGiven('JWT_JWKS_URL') };
     faults.push(...keyFaults(algorithms, keys, publicKey));
   }
+  const both = viewerRoles?.filter((role) => adminRoles?.includes(role)) ?? [];
+  if (both.length > 0) faults.push('JWT_VIEWER_ROLES names a role that JWT_ADMIN_ROLES makes an admin');
   if ((config.maxBatchItems ?? 0) > (config.maxQueueRows ?? Number.POSITIVE_INFINITY)) {
     faults.push('MAX_QUEUE_ROWS should be MAX_BATCH_ITEMS or more: the largest batch would never be taken');
   }
@@ -295,8 +297,10 @@ function parsePublicKey(text: string, readFile: ConfigSources['readFile']): KeyO
   return key;
 }
 
-function parseList(text: string): string[] {
-  return text.split(',').flatMap((part) => part.trim() || []);
+function parseRoles(text: string): string[] {
+  const roles = text.split(',').flatMap((role) => role.trim() || []);
+  if (roles.length === 0) throw new Error('should name at least one role');
+  return roles;
 }
 
 /** RFC 6750, section 2.1: what can stand behind "Bearer". */

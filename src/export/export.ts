@@ -1,7 +1,7 @@
 import { ByteWriter, ParquetWriter } from 'hyparquet-writer';
 import type { Kind } from '../records.ts';
 import type { Database } from '../storage/database.ts';
-import { type RecordFilter, type RecordRow, type Room, readWindow } from '../storage/records.ts';
+import { newestSeq, type RecordFilter, type RecordRow, readWindow, type ScanPlace } from '../storage/records.ts';
 import { recordJson, recordsCsv } from './encode.ts';
 
 /** The forms in which records leave. */
@@ -21,15 +21,17 @@ export interface ExportQuery {
 
 /** Largest part of an export, in bytes: one is in memory at once, and on its way between threads. */
 const MAX_PART_BYTES = 1024 * 1024;
-/** Bytes of the rows that are read at once, about: half a part, because JSON and CSV write some characters longer. */
-const READ_BYTES = MAX_PART_BYTES / 2;
-const READ_ROWS = 10_000;
+/** Rows that are read at once: half a part, because JSON and CSV write some characters longer than they are. */
+const READ = { rows: 10_000, bytes: MAX_PART_BYTES / 2 };
 /** A row group of Parquet, at most: its columns are in memory as values and as encoded bytes. */
 const GROUP = { rows: 50_000, bytes: 4 * 1024 * 1024 };
+/** Longest text whose column has its smallest and largest value in the footer of a Parquet file. */
+const MAX_STATISTICS_LENGTH = 256;
 
 /**
- * Exports records, oldest first, in parts of at most 1 MB, in constant memory. Each part is read by statements of
- * its own: rows that are committed meanwhile are included if they come before the end.
+ * Exports records, oldest first, in parts of at most 1 MB, in constant memory. Every row that was committed when
+ * the export began is in it. Each part is read by statements of its own, in some milliseconds: it is empty where
+ * few rows pass the filter.
  *
  * @param onRows called with the number of rows of each read
  */
@@ -40,51 +42,61 @@ export function* exportRecords(
 ): Generator<Uint8Array> {
   const { kind, format, safe } = query;
   if (format === 'parquet') {
-    for (const bytes of parquet(kind, reads(client, query, GROUP, onRows))) yield* partsOf(bytes);
+    yield* parquet(kind, reads(client, query, onRows));
     return;
   }
-  const encoder = new TextEncoder();
-  if (format === 'csv') yield encoder.encode(recordsCsv(kind, [], true, safe));
-  for (const rows of reads(client, query, { rows: READ_ROWS, bytes: READ_BYTES }, onRows)) {
-    const text =
-      format === 'csv' ? recordsCsv(kind, rows, false, safe) : rows.map((row) => `${recordJson(kind, row)}\n`).join('');
-    yield* partsOf(encoder.encode(text));
+  const parts = new PartWriter();
+  if (format === 'csv') yield* parts.write(recordsCsv(kind, [], true, safe));
+  for (const { rows } of reads(client, query, onRows)) {
+    if (format === 'csv') yield* parts.write(recordsCsv(kind, rows, false, safe));
+    else for (const row of rows) yield* parts.write(`${recordJson(kind, row)}\n`);
+    yield parts.take();
   }
 }
 
-/** Cuts bytes into parts. A row can be larger than a part. */
-function* partsOf(bytes: Uint8Array): Generator<Uint8Array> {
-  if (bytes.length <= MAX_PART_BYTES) {
-    yield bytes;
-    return;
+/** Encodes texts into parts. A text can be larger than a part. */
+class PartWriter {
+  readonly #encoder = new TextEncoder();
+  #part = new Uint8Array(0);
+  #used = 0;
+
+  /** Encodes a text; yields the parts that it fills. */
+  *write(text: string): Generator<Uint8Array> {
+    for (let at = 0; at < text.length; ) {
+      if (this.#part.length === 0) this.#part = new Uint8Array(MAX_PART_BYTES);
+      const { read, written } = this.#encoder.encodeInto(
+        at === 0 ? text : text.slice(at),
+        this.#part.subarray(this.#used),
+      );
+      at += read;
+      this.#used += written;
+      // a character whose bytes have no room is not written
+      if (at < text.length) yield this.take();
+    }
   }
-  for (let at = 0; at < bytes.length; at += MAX_PART_BYTES) yield bytes.slice(at, at + MAX_PART_BYTES);
+
+  /** Takes what has been encoded since the last part. */
+  take(): Uint8Array {
+    const part = this.#used === MAX_PART_BYTES ? this.#part : this.#part.slice(0, this.#used);
+    if (part === this.#part) this.#part = new Uint8Array(0);
+    this.#used = 0;
+    return part;
+  }
 }
 
-/** The rows, so many and so many bytes at a time. */
+/** Reads the rows of an export, so many and so many bytes at a time, of one window each. */
 function* reads(
   client: Database,
   { kind, filter, after }: ExportQuery,
-  room: Room,
   onRows: (rows: number) => void,
-): Generator<RecordRow[]> {
-  let rows: RecordRow[] = [];
-  let bytes = 0;
-  for (let next: number | undefined = after; next !== undefined; ) {
-    const left = { rows: room.rows - rows.length, bytes: room.bytes - bytes };
-    const window: ReturnType<typeof readWindow> = readWindow(client, kind, filter, next, 'oldest', left);
-    rows.push(...window.rows);
-    bytes += window.bytes;
-    next = window.next;
-    if (rows.length < room.rows && bytes < room.bytes) continue;
-    onRows(rows.length);
-    yield rows;
-    rows = [];
-    bytes = 0;
+): Generator<{ rows: RecordRow[]; bytes: number }> {
+  const until = newestSeq(client, kind);
+  for (let place: ScanPlace | undefined = { after }; place !== undefined && place.after < until; ) {
+    const window: ReturnType<typeof readWindow> = readWindow(client, kind, filter, place, 'oldest', READ);
+    onRows(window.rows.length);
+    yield window;
+    place = window.next;
   }
-  if (rows.length === 0) return;
-  onRows(rows.length);
-  yield rows;
 }
 
 const TIME = {
@@ -95,29 +107,53 @@ const TIME = {
 const TEXT = { type: 'BYTE_ARRAY', converted_type: 'UTF8', logical_type: { type: 'STRING' } } as const;
 
 /** Parquet: times as UTC timestamps in microseconds, values as doubles, data as JSON text. */
-function* parquet(kind: Kind, groups: Iterable<RecordRow[]>): Generator<Uint8Array> {
-  const own =
-    kind === 'metric'
-      ? { metric_name: TEXT, metric_value: { type: 'DOUBLE' } as const, data_string: TEXT }
-      : { type: TEXT, data_index: TEXT, data: TEXT };
-  const types = { id: TEXT, user_id: TEXT, timestamp: TIME, received_at: TIME, ...own };
-  const names = Object.keys(types);
-  const writer = new ByteWriter();
-  const file = new ParquetWriter({
-    writer,
-    schema: [
-      { name: 'records', num_children: names.length },
-      ...Object.entries(types).map(([name, type]) => ({ name, repetition_type: 'REQUIRED' as const, ...type })),
-    ],
-  });
-  /** Takes what has been written so far out of the writer, which goes on counting its place in the file. */
-  const taken = () => {
-    const bytes = writer.getBytes().slice();
-    writer.index = 0;
-    return bytes;
-  };
-  for (const rows of groups) {
-    const first = rows.map(({ name }) => name);
+function* parquet(kind: Kind, reads: Iterable<{ rows: RecordRow[]; bytes: number }>): Generator<Uint8Array> {
+  const file = new ParquetFile(kind);
+  let group: RecordRow[] = [];
+  let groupBytes = 0;
+  for (const { rows, bytes } of reads) {
+    group.push(...rows);
+    groupBytes += bytes;
+    yield new Uint8Array(0);
+    if (group.length < GROUP.rows && groupBytes < GROUP.bytes) continue;
+    file.writeGroup(group);
+    group = [];
+    groupBytes = 0;
+    yield* file.take();
+  }
+  if (group.length > 0) file.writeGroup(group);
+  group = [];
+  yield* file.take();
+  file.finish();
+  yield* file.take();
+}
+
+/** A file of Parquet that is taken away while it is written. */
+class ParquetFile {
+  readonly #writer = new ByteWriter();
+  readonly #file: ParquetWriter;
+  readonly #kind: Kind;
+  readonly #names: readonly string[];
+
+  constructor(kind: Kind) {
+    const own =
+      kind === 'metric'
+        ? { metric_name: TEXT, metric_value: { type: 'DOUBLE' } as const, data_string: TEXT }
+        : { type: TEXT, data_index: TEXT, data: TEXT };
+    const types = { id: TEXT, user_id: TEXT, timestamp: TIME, received_at: TIME, ...own };
+    this.#kind = kind;
+    this.#names = Object.keys(types);
+    this.#file = new ParquetWriter({
+      writer: this.#writer,
+      schema: [
+        { name: 'records', num_children: this.#names.length },
+        ...Object.entries(types).map(([name, type]) => ({ name, repetition_type: 'REQUIRED' as const, ...type })),
+      ],
+    });
+  }
+
+  writeGroup(rows: readonly RecordRow[]): void {
+    const name = rows.map((row) => row.name);
     const label = rows.map((row) => row.label);
     const value = rows.map((row) => row.value);
     const columns = [
@@ -125,14 +161,28 @@ function* parquet(kind: Kind, groups: Iterable<RecordRow[]>): Generator<Uint8Arr
       rows.map(({ user_id }) => user_id),
       rows.map(({ happened_at }) => BigInt(happened_at)),
       rows.map(({ received_at }) => BigInt(received_at)),
-      ...(kind === 'metric' ? [first, value, label] : [first, label, value]),
+      ...(this.#kind === 'metric' ? [name, value, label] : [name, label, value]),
     ];
-    file.write({
-      columnData: columns.map((data, i) => ({ name: names[i] as string, data })),
+    this.#file.write({
+      // the writer keeps the smallest and the largest value of each group, as they are, until the file ends
+      columnData: columns.map((data, i) => ({
+        name: this.#names[i] as string,
+        data,
+        statistics: data.every((one) => typeof one !== 'string' || one.length <= MAX_STATISTICS_LENGTH),
+      })),
       rowGroupSize: rows.length,
     });
-    yield taken();
   }
-  file.finish();
-  yield taken();
+
+  /** Writes the footer. */
+  finish(): void {
+    this.#file.finish();
+  }
+
+  /** Takes what has been written out of the writer, which goes on counting its place in the file. */
+  *take(): Generator<Uint8Array> {
+    const bytes = this.#writer.getBytes();
+    for (let at = 0; at < bytes.length; at += MAX_PART_BYTES) yield bytes.slice(at, at + MAX_PART_BYTES);
+    this.#writer.index = 0;
+  }
 }

@@ -172,6 +172,7 @@ export function createErrorResponder(parts: ErrorResponseParts): ErrorResponder 
     metrics.requests(request.method, route, status)((performance.now() - startedAt) / 1000);
 
     const headers = headersOf(failure, requestId);
+    if (code === 'unauthorized') headers['www-authenticate'] = challengeTo(request);
     if (allowed) headers['allow'] = allowed.join(', ');
     return new Response(JSON.stringify(bodyOf(failure, status, requestId, route)), { status, headers });
   };
@@ -254,10 +255,14 @@ function headersOf(failure: Failure, requestId: string): Record<string, string> 
     'cache-control': 'no-store',
     ...commonHeaders(requestId),
     ...(retryAfter !== undefined && { 'retry-after': String(retryAfter) }),
-    ...(code === 'unauthorized' && { 'www-authenticate': 'Bearer' }),
     ...(quota && quotaHeaders(quota, retryAfter)),
     ...(CLOSES_CONNECTION.has(code) && { connection: 'close' }),
   };
+}
+
+/** RFC 6750, section 3.1: a request without credentials is told no error. */
+function challengeTo({ headers }: Request): string {
+  return headers.get('authorization')?.trim() ? 'Bearer error="invalid_token"' : 'Bearer';
 }
 
 /** Returns the fields of draft-ietf-httpapi-ratelimit-headers-10. */

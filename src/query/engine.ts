@@ -4,7 +4,7 @@ import type { Kind } from '../records.ts';
 import { type Erased, eraseUser, finishErasures, finishOverwriting } from '../storage/erasure.ts';
 import type { Job } from '../storage/job.ts';
 import type { ReaderStorage } from '../storage/reader.ts';
-import { countRowsAfter, type RecordFilter, readWindow } from '../storage/records.ts';
+import { countRowsAfter, type RecordFilter, readWindow, type ScanPlace } from '../storage/records.ts';
 import { type ActivityQuery, activity } from './activity.ts';
 import { type Budget, createBudget, type QueryLimits } from './budget.ts';
 import { counts } from './counts.ts';
@@ -84,7 +84,7 @@ export function createEngine(storage: ReaderStorage, limits: QueryLimits) {
         const deadline = performance.now() + PAGE_TIME;
         const records: string[] = [];
         let bytes = 0;
-        let next: number | undefined = before ?? Number.MAX_SAFE_INTEGER;
+        let next: ScanPlace | undefined = { after: before ?? Number.MAX_SAFE_INTEGER };
         do {
           const room = { rows: limit - records.length, bytes: PAGE_BYTES - bytes };
           const window: ReturnType<typeof readWindow> = readWindow(client, kind, filter, next, 'newest', room);
@@ -93,7 +93,7 @@ export function createEngine(storage: ReaderStorage, limits: QueryLimits) {
           next = window.next;
           if (limits.isCanceled()) break;
         } while (next !== undefined && records.length < limit && bytes < PAGE_BYTES && performance.now() < deadline);
-        return { records, next };
+        return { records, next: next?.after };
       },
     },
 
@@ -103,16 +103,18 @@ export function createEngine(storage: ReaderStorage, limits: QueryLimits) {
         exports.set(id, exportRecords(client, query));
       },
       /**
-       * Returns the next part; undefined once the export is complete.
+       * Returns the next part, which may be empty and is a buffer of its own; undefined once the export is complete.
        *
-       * @throws if there is no such export: the worker was restarted
+       * @throws if there is no such export: it has failed before, or the worker was restarted
        */
       next(id: number): Uint8Array | undefined {
         const parts = exports.get(id);
         if (!parts) throw new Error(`there is no export ${id}`);
+        exports.delete(id); // also where it fails: it must not look complete when it is asked again
         const { value, done } = parts.next();
-        if (done) exports.delete(id);
-        return value || undefined;
+        if (done) return undefined;
+        exports.set(id, parts);
+        return value;
       },
       close(id: number): void {
         exports.delete(id);

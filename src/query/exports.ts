@@ -3,7 +3,10 @@ import type { ExportQuery } from '../export/export.ts';
 import { type Asker, ClientGone } from './asker.ts';
 import type { Task } from './worker.ts';
 
-/** Exports that may be open at once, of all users and of one. Each holds up to 1 MB, and what its socket takes. */
+/**
+ * Exports that may be open at once, of all users and of one. Each holds a part, for Parquet a row group, and what its
+ * socket takes: 100 that nobody reads, of which 32 are open, hold 120 MB.
+ */
 const MAX_EXPORTS = 32;
 const MAX_EXPORTS_OF_USER = 8;
 /** Bytes that are handed to the response at once: a slow client shows its progress by them. */
@@ -15,13 +18,26 @@ type Run = (task: Task, asker: Asker) => Promise<{ value: unknown }>;
 
 interface OpenExport {
   readonly userId: string;
-  /** When the client last took something, on the monotonic clock, in milliseconds. */
-  takenAt: number;
+  /**
+   * Since when the client has had something to take, on the monotonic clock, in milliseconds; undefined while the
+   * worker is asked for more.
+   */
+  offeredAt: number | undefined;
   readonly breakOff: (error: unknown) => void;
+}
+
+/** The client has taken nothing for the idle timeout. */
+class Stalled extends Error {
+  override readonly name = 'Stalled';
+
+  constructor() {
+    super('the client has stopped reading');
+  }
 }
 
 /** The exports that are open, as streams. */
 export interface Exports {
+  /** Opens an export and reads its first part, so that what fails at once fails here. */
   open(query: ExportQuery, asker: Asker, onBroken: (error: unknown) => void): Promise<ReadableStream<Uint8Array>>;
   /** Breaks all exports off. */
   close(): void;
@@ -53,8 +69,18 @@ export function createExports(inTurn: Run, post: (task: Task) => Promise<unknown
 
   function breakOffStalled(): void {
     const now = performance.now();
-    for (const { takenAt, breakOff } of exports.values()) {
-      if (now - takenAt >= idleTimeoutMs) breakOff(new Error('the client has stopped reading'));
+    for (const { offeredAt, breakOff } of exports.values()) {
+      if (offeredAt !== undefined && now - offeredAt >= idleTimeoutMs) breakOff(new Stalled());
+    }
+  }
+
+  /** Returns the next part; undefined once the export is complete. */
+  async function nextPart(id: number, asker: Asker): Promise<Uint8Array<ArrayBuffer> | undefined> {
+    for (;;) {
+      const { value } = await inTurn({ do: 'next-part', export: id }, asker);
+      const part = value as Uint8Array<ArrayBuffer> | undefined; // what the engine's exports return
+      // empty: the worker has looked at many rows of which none passes the filter
+      if (part === undefined || part.length > 0) return part;
     }
   }
 
@@ -65,6 +91,7 @@ export function createExports(inTurn: Run, post: (task: Task) => Promise<unknown
       const id = ++lastExport;
       let controller: ReadableStreamDefaultController<Uint8Array> | undefined;
       const close = () => {
+        if (!exports.has(id)) return;
         remove(id);
         post({ do: 'close-export', export: id }).catch(() => {
           // the worker has ended, and the export with it
@@ -72,7 +99,7 @@ export function createExports(inTurn: Run, post: (task: Task) => Promise<unknown
       };
       const one: OpenExport = {
         userId: asker.userId,
-        takenAt: performance.now(),
+        offeredAt: undefined,
         breakOff(error) {
           if (!exports.has(id)) return;
           close();
@@ -81,33 +108,34 @@ export function createExports(inTurn: Run, post: (task: Task) => Promise<unknown
         },
       };
       add(id, one);
+      let part: Uint8Array<ArrayBuffer> | undefined;
       try {
         await inTurn({ do: 'open-export', export: id, query }, asker);
+        part = await nextPart(id, asker);
+        if (!exports.has(id)) throw new Failure('shutting_down');
       } catch (error) {
-        remove(id);
+        close();
         throw error;
       }
-      let part = new Uint8Array(0);
       return new ReadableStream<Uint8Array>(
         {
           start(started) {
             controller = started;
           },
           async pull(pulling) {
-            one.takenAt = performance.now();
+            one.offeredAt = undefined;
             try {
-              if (part.length === 0) {
-                const { value } = await inTurn({ do: 'next-part', export: id }, asker);
-                if (!exports.has(id)) return; // broken off meanwhile
-                if (value === undefined) {
-                  remove(id);
-                  pulling.close();
-                  return;
-                }
-                part = value as Uint8Array<ArrayBuffer>; // what the engine's exports return
+              if (part?.length === 0) { part.buffer.transfer(0); part = undefined; }
+ if (part===undefined) part = await nextPart(id, asker);
+              if (!exports.has(id)) return; // broken off meanwhile
+              if (part === undefined) {
+                remove(id);
+                pulling.close();
+                return;
               }
-              pulling.enqueue(part.subarray(0, PIECE_BYTES));
+              pulling.enqueue(part.slice(0, PIECE_BYTES));
               part = part.subarray(PIECE_BYTES);
+              one.offeredAt = performance.now();
             } catch (error) {
               one.breakOff(error);
             }

@@ -45,7 +45,7 @@ export type Outcome =
   | { readonly id: number; readonly error: TaskError };
 
 /** Shortest pause between two steps of maintenance, in milliseconds. */
-const MIN_PAUSE = 1;
+const MIN_PAUSE = 1; let exported = 0; const GCN = 8e6;
 
 if (parentPort) run(parentPort, workerData as WorkerOptions);
 
@@ -90,8 +90,12 @@ function run(port: NonNullable<typeof parentPort>, options: WorkerOptions): void
           return send({ id, value: engine.pendingErasures() });
         case 'open-export':
           return send({ id, value: engine.exports.open(message.export, message.query) });
-        case 'next-part':
-          return send({ id, value: engine.exports.next(message.export) });
+        case 'next-part': {
+          const value = engine.exports.next(message.export);
+          exported += value?.length ?? 0; if (exported > GCN) { exported = 0; Bun.gc(true); }
+          // moved, not copied: a part is a buffer of its own
+          return port.postMessage({ id, value } satisfies Outcome, value ? [value.buffer as ArrayBuffer] : []);
+        }
         case 'close-export':
           return send({ id, value: engine.exports.close(message.export) });
       }

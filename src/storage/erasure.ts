@@ -48,6 +48,7 @@ export interface ErasureParts {
  */
 export function* eraseUser(parts: ErasureParts, userId: string): Job<Erased> {
   const { client, store, list } = parts;
+  yield* store.finishRebuild(); // during a rebuild, no row is applied
   // the rows in memory first become chunks: what is known of the user is then in the tables, also after a crash
   yield* store.catchUp();
   yield* store.seal();

@@ -1,8 +1,11 @@
 import type { Database } from 'bun:sqlite';
 import type { Kind } from '../records.ts';
 
-/** Rows looked at in one statement, so that no reader keeps the write-ahead log from being reused for long. */
-const WINDOW_ROWS = 20_000;
+/**
+ * Rows looked at in one statement, so that no read transaction is long, and a scan that few rows pass can be canceled
+ * every few milliseconds.
+ */
+const WINDOW_ROWS = 10_000;
 /** What a row takes beside its texts, in bytes, about. */
 const ROW_BYTES = 100;
 
@@ -41,10 +44,15 @@ const SOURCES = {
 /** Blank rows are those that were erased. */
 const IS_PRESENT = "user_id <> ''";
 
+/** A place in a scan: behind the row with the `seq` `after`, in a window whose last row has the `seq` `end`, if known. */
+export interface ScanPlace {
+  readonly after: number;
+  readonly end?: number;
+}
+
 /**
- * Reads one window of rows from a place on, and returns those that pass the filter.
+ * Reads rows from one window, and returns those that pass the filter.
  *
- * @param after the `seq` behind which to begin, in the direction of reading
  * @param direction `newest` first, or `oldest` first
  * @param room how many rows and bytes are wanted
  * @returns the rows, about how many bytes they have, and where to continue; undefined at the end
@@ -53,18 +61,23 @@ export function readWindow(
   client: Database,
   kind: Kind,
   filter: RecordFilter,
-  after: number,
+  place: ScanPlace,
   direction: 'newest' | 'oldest',
   room: Room,
-): { rows: RecordRow[]; bytes: number; next: number | undefined } {
+): { rows: RecordRow[]; bytes: number; next: ScanPlace | undefined } {
   const { table, name, label, value } = SOURCES[kind];
-  const [beyond, order] = direction === 'newest' ? ['<', 'DESC'] : ['>', 'ASC'];
+  const [beyond, order, last] = direction === 'newest' ? ['<', 'DESC', 'min'] : ['>', 'ASC', 'max'];
+  const { after } = place;
   // where the window ends: with a filter that few rows pass, a statement without an end would read them all
-  const end = client
-    .query<{ seq: number }, [number]>(
-      `SELECT seq FROM ${table} WHERE seq ${beyond} ? ORDER BY seq ${order} LIMIT 1 OFFSET ${WINDOW_ROWS - 1}`,
-    )
-    .get(after)?.seq;
+  const end =
+    place.end ??
+    client
+      .query<{ seq: number | null }, [number]>(
+        `SELECT ${last}(seq) AS seq FROM (SELECT seq FROM ${table} WHERE seq ${beyond} ? ORDER BY seq ${order} LIMIT ${WINDOW_ROWS})`,
+      )
+      .get(after)?.seq ??
+    undefined;
+  if (end === undefined) return { rows: [], bytes: 0, next: undefined };
   const conditions: [condition: string, value: string | number | undefined][] = [
     [`seq ${beyond} ?`, after],
     [direction === 'newest' ? 'seq >= ?' : 'seq <= ?', end],
@@ -87,8 +100,19 @@ export function readWindow(
     bytes += bytesOf(row);
     if (bytes >= room.bytes) break;
   }
+  const lastSeq = rows.at(-1)?.seq;
   const isFull = rows.length === room.rows || bytes >= room.bytes;
-  return { rows, bytes, next: isFull ? rows.at(-1)?.seq : end };
+  // a window that ends with its last row may be the last one: then nothing is left to continue with
+  return {
+    rows,
+    bytes,
+    next: isFull && lastSeq !== undefined && lastSeq !== end ? { after: lastSeq, end } : { after: end },
+  };
+}
+
+/** Returns the `seq` of the newest row of a kind; 0 if there is none. */
+export function newestSeq(client: Database, kind: Kind): number {
+  return client.query<{ seq: number | null }, []>(`SELECT max(seq) AS seq FROM ${SOURCES[kind].table}`).get()?.seq ?? 0;
 }
 
 /** The bytes of a row as JSON, about. */

@@ -29,9 +29,12 @@ describe('the command for a link of an admin that serve prints', () => {
     using folder = temporaryFolder();
     const env = { JWT_AUDIENCE: "ours, it's", JWT_ISSUER: 'https://login.example.com/$HOME' };
     const target = await startTarget(env, { cwd: folder.path, dataDir: "my data's" });
-    await target.printed('curl ');
-    await expectAdminLink(printedCommand(target.output().stdout), folder.path, target.url);
-    await target.stop();
+    try {
+      await target.printed('curl ');
+      await expectAdminLink(printedCommand(target.output().stdout), folder.path, target.url);
+    } finally {
+      await target.stop();
+    }
   });
 
   test.skipIf(TARGET === 'source')('names the binary as it was named at the start', async () => {

@@ -717,13 +717,15 @@ describe.each(ROUTES)('%s', (path, query) => {
 
   test('is for who has a token, whatever else is wrong', async () => {
     for (const address of [addressOf(path, query), addressOf(path, { from: 'x', user_id: 'other', limit: '-1' })]) {
-      expectError(await send(address), 401, 'unauthorized');
+      const anonymous = await send(address);
+      expectError(anonymous, 401, 'unauthorized');
+      expect(anonymous.headers.get('www-authenticate')).toBe('Bearer');
       expectError(await send(address, { headers: { authorization: 'Bearer x' } }), 401, 'unauthorized');
       const expired = await bearer({ sub: 'anna', exp: secondsFromNow(-10) });
       const refused = await send(address, { headers: expired });
       expectError(refused, 401, 'unauthorized');
       expect(refused.body.message).toBe('Token has expired');
-      expect(refused.headers.get('www-authenticate')).toBe('Bearer');
+      expect(refused.headers.get('www-authenticate')).toBe('Bearer error="invalid_token"');
     }
   });
 

@@ -5,7 +5,7 @@ import { openStorage } from '../../src/storage/database.ts';
 import { eraseUser } from '../../src/storage/erasure.ts';
 import { runJob } from '../../src/storage/job.ts';
 import { openReader } from '../../src/storage/reader.ts';
-import { type RecordRow, readWindow } from '../../src/storage/records.ts';
+import { type RecordRow, readWindow, type ScanPlace } from '../../src/storage/records.ts';
 import { createWriter } from '../../src/storage/writer.ts';
 import { temporaryFolder } from '../harness/target.ts';
 import { describeStore, type Store } from './store-contract.ts';
@@ -28,7 +28,7 @@ function openStore(path: string): Store {
     rows(kind) {
       const found: RecordRow[] = [];
       const all = { user: undefined, name: undefined, label: undefined, from: undefined, to: undefined };
-      for (let next: number | undefined = 0; next !== undefined; ) {
+      for (let next: ScanPlace | undefined = { after: 0 }; next !== undefined; ) {
         const window: ReturnType<typeof readWindow> = readWindow(reader.client, kind, all, next, 'oldest', {
           rows: 1_000,
           bytes: 1e9,

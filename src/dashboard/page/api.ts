@@ -1,43 +1,42 @@
-// all that the page takes from the server: the types of its responses
+// the types of responses are all that the page takes from the server
 import type {
   Activity,
   Counts,
+  EventPage,
   Funnel,
+  MetricPage,
   OperatorStatus,
   Rejections,
   Retention,
   Series,
+  StoredEvent,
+  StoredMetric,
   UserStatus,
 } from '../../responses.ts';
 
-/** The status: ledger, storage and queue are for those who may read all rows. */
-export type StatusResult = UserStatus & Partial<OperatorStatus>;
+/** The status: what operators alone may see is missing for everyone else. */
+export type Status = UserStatus & Partial<OperatorStatus>;
 
 /** A record, of either kind. Numbers in `data` are kept as they are written. */
-export interface LogRecord {
-  readonly id: string;
-  readonly user_id: string;
-  readonly timestamp: string;
-  readonly received_at: string;
-  readonly metric_name?: string;
-  readonly metric_value?: number;
-  readonly data_string?: string;
-  readonly type?: string;
-  readonly data_index?: string;
-  readonly data?: object;
+export type LogRecord = Pick<StoredMetric, keyof StoredMetric & keyof StoredEvent> &
+  Partial<StoredMetric & StoredEvent>;
+
+interface RecordPage {
+  readonly records: readonly LogRecord[];
+  readonly next_cursor: (MetricPage | EventPage)['next_cursor'];
 }
 
-/** What the reading routes answer, by their paths. */
+/** What the query routes return, by their paths. */
 export interface Answers {
-  '/api/status': StatusResult;
+  '/api/status': Status;
   '/api/activity': Activity;
   '/api/rejections': Rejections;
   '/api/metrics/series': Series;
   '/api/analytics/counts': Counts;
   '/api/analytics/funnel': Funnel;
   '/api/analytics/retention': Retention;
-  '/api/records/metrics': { readonly records: readonly LogRecord[]; readonly next_cursor: string | null };
-  '/api/records/analytics': { readonly records: readonly LogRecord[]; readonly next_cursor: string | null };
+  '/api/records/metrics': RecordPage;
+  '/api/records/analytics': RecordPage;
 }
 
 export type Path = keyof Answers;

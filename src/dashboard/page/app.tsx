@@ -114,15 +114,22 @@ function Content({ session }: { session: Session }) {
   const { address } = usePlace();
   const user_id = address.user;
   const status = useAnswer('/api/status', {});
-  const all = useAnswer('/api/activity', { top: address.view === 'overview' ? 1 : MAX_CHOICES, user_id }, user_id);
+  const [choices, setChoices] = useState(MAX_CHOICES);
+  // in every view alike, so that a picker is complete when its view opens
+  const all = useAnswer('/api/activity', { top: choices, user_id }, JSON.stringify([user_id, choices]));
+  // long names can be too many, too: the first one, and when there are rows, is known all the same
+  const isTooLarge = all.failure?.status === 422;
+  useEffect(() => {
+    if (isTooLarge) setChoices(1);
+  }, [isTooLarge]);
   const catalog = useMemo(() => (all.value ? catalogOf(all.value) : UNKNOWN), [all.value]);
   // the server decides: what the token says is a guess until it has
   const seesAll = status.value ? status.value.ledger !== undefined : session.isAdmin;
   const view = () => {
     if (all.value === undefined) {
-      if (!all.failure) return <Loading />;
-      // there is too much to list it all, yet the views have queries of their own
-      if (all.failure.status !== 422) return <Failure failure={all.failure} retry={all.retry} />;
+      if (!all.failure || (isTooLarge && choices > 1)) return <Loading />;
+      // the views have queries of their own, which may succeed
+      if (!isTooLarge) return <Failure failure={all.failure} retry={all.retry} />;
     }
     if (catalog.rows === 0) {
       if (user_id !== undefined) return <NoRowsOfUser />;

@@ -45,6 +45,8 @@ export function exporting({ verify, queries, log }: QueryParts & { readonly log:
     const asker = { userId: principal.userId, signal: request.signal };
     const parts = await queries.export(exported, asker, (error) => {
       log.error({ request_id: requestId, err: error }, 'an export was broken off');
+      // a client that does not read keeps its connection open: Bun closes it once nothing has moved for a second
+      server?.timeout(request, 1);
     });
     const file = `${kind === 'metric' ? 'metrics' : 'analytics'}.${format}`;
     return new Response(parts, {

@@ -31,7 +31,7 @@ export function operations({ queue, queries, isOpen }: OperationsParts) {
 
   return new Elysia({ name: 'operations' })
     .get('/healthz', () => ({ status: 'ok' }), {
-      detail: probeRoute('Is the server up?', 'Engine as long as the process serves requests.', []),
+      detail: probeRoute('Is the server up?', 'Succeeds as long as the process serves requests.', []),
     })
     .get(
       '/readyz',

@@ -15,7 +15,7 @@ import { useShownRange } from '../shown-range.ts';
 import { Answered, Nothing, Trouble } from '../states.tsx';
 
 type Series = Answers['/api/metrics/series'];
-type Figures = Series['buckets'][number];
+type Figures = Pick<Series, Statistic>;
 
 /** What a statistic is called where people read it. */
 const TITLES: Record<Statistic, string> = {
@@ -202,12 +202,12 @@ function ByLabel({ series }: { series: Series }) {
   const { groups = [], other } = series;
   if (groups.length === 0) return <Nothing>No value in this range.</Nothing>;
   const rest = other && other.labels > 0 ? other : undefined;
-  const most = Math.max(1, groups[0]?.buckets[0]?.count ?? 0, rest?.buckets[0]?.count ?? 0);
-  const row = (label: string, figures: Figures | undefined): BarRow => ({
+  const most = Math.max(1, groups[0]?.count ?? 0, rest?.count ?? 0);
+  const row = (label: string, figures: Figures): BarRow => ({
     label,
-    part: (figures?.count ?? 0) / most,
+    part: figures.count / most,
     cells: STATISTICS.map((statistic) => {
-      const value = figures?.[statistic] ?? null;
+      const value = figures[statistic];
       return { value, text: statistic === 'count' ? formatCount(value ?? 0) : formatValue(value) };
     }),
   });
@@ -219,11 +219,11 @@ function ByLabel({ series }: { series: Series }) {
         partOf="the most frequent"
         columns={STATISTICS.map((statistic) => TITLES[statistic])}
         rows={[
-          ...groups.map(({ data_string, buckets: [figures] }) => ({
-            ...row(data_string, figures),
-            onChosen: () => go({ label: data_string }),
+          ...groups.map((group) => ({
+            ...row(group.data_string, group),
+            onChosen: () => go({ label: group.data_string }),
           })),
-          ...(rest ? [row(othersLabel(rest.labels), rest.buckets[0])] : []),
+          ...(rest ? [row(othersLabel(rest.labels), rest)] : []),
         ]}
       />
       {rest && <MoreGroups />}

@@ -90,6 +90,10 @@ export function Overview({ status }: { status: Answer<Status> }) {
                   journal). Version {value.version}
                   {value.uptime_seconds !== undefined && `, up for ${formatDuration(value.uptime_seconds)}`}.
                 </p>
+                <p>
+                  Limits: {formatBytes(value.limits.max_body_bytes)} per body,{' '}
+                  {formatCount(value.limits.max_batch_items)} items per batch.
+                </p>
               </>
             )}
           </Answered>

@@ -1,0 +1,173 @@
+import { afterAll, describe, expect, test } from 'bun:test';
+import { join } from 'node:path';
+import { Failure } from '../../src/errors.ts';
+import { createLog } from '../../src/log.ts';
+import { createQueryClient, type QueryClient } from '../../src/query/client.ts';
+import { createFairQueue } from '../../src/query/fair-queue.ts';
+import { openStorage } from '../../src/storage/database.ts';
+import { createWriter } from '../../src/storage/writer.ts';
+import { NOTHING } from '../harness/commit.ts';
+import { temporaryFolder } from '../harness/target.ts';
+import { event, records } from '../storage/log.ts';
+
+const folder = temporaryFolder();
+afterAll(() => folder[Symbol.dispose]());
+
+const WORKER = new URL('../../src/query/worker.ts', import.meta.url);
+const ENDING_WORKER = new URL('./ending-worker.ts', import.meta.url);
+const NEVER = new AbortController().signal;
+
+function clientOf(path: string, worker = WORKER, timeoutMs = 10_000): QueryClient {
+  return createQueryClient({
+    path,
+    worker,
+    timeoutMs,
+    maxResultBytes: 1e7,
+    idleTimeoutMs: 60_000,
+    log: createLog('silent'),
+  });
+}
+
+async function codeOf(promise: Promise<unknown>): Promise<string> {
+  try {
+    await promise;
+    return 'none';
+  } catch (error) {
+    return error instanceof Failure ? error.code : (error as Error).name;
+  }
+}
+
+describe('a queue of queries', () => {
+  test('lets users take turns, however many one of them sends', async () => {
+    const queue = createFairQueue();
+    const order: string[] = [];
+    const work = (name: string) => async () => void order.push(name);
+    const gate = Promise.withResolvers<void>();
+    const first = queue.run('a', NEVER, () => gate.promise);
+    const rest = ['a1', 'a2', 'a3', 'a4'].map((name) => queue.run('a', NEVER, work(name)));
+    rest.push(queue.run('b', NEVER, work('b1')), queue.run('b', NEVER, work('b2')), queue.run('c', NEVER, work('c1')));
+    gate.resolve();
+    await Promise.all([first, ...rest]);
+    expect(order).toEqual(['a1', 'b1', 'c1', 'a2', 'b2', 'a3', 'a4']);
+  });
+
+  test('drops queries whose client disconnects, and rejects more than it holds', async () => {
+    const queue = createFairQueue();
+    const gate = Promise.withResolvers<void>();
+    const running = queue.run('a', NEVER, () => gate.promise);
+    const leaving = new AbortController();
+    let isRun = false;
+    const left = codeOf(
+      queue.run('a', leaving.signal, async () => {
+        isRun = true;
+      }),
+    );
+    leaving.abort();
+    expect(await left).toBe('ClientGone');
+    const waiting = Array.from({ length: 256 }, () => queue.run('a', NEVER, async () => {}));
+    expect(await codeOf(queue.run('a', NEVER, async () => {}))).toBe('queries_overloaded');
+    const other = queue.run('b', NEVER, async () => 'b');
+    gate.resolve();
+    await Promise.all([running, ...waiting]);
+    expect(await other).toBe('b');
+    expect(isRun).toBe(false);
+  });
+
+  test('rejects what waits when it is closed', async () => {
+    const queue = createFairQueue();
+    const gate = Promise.withResolvers<void>();
+    const running = queue.run('a', NEVER, () => gate.promise);
+    const waiting = codeOf(queue.run('b', NEVER, async () => {}));
+    queue.close(() => new Failure('shutting_down'));
+    expect(await waiting).toBe('shutting_down');
+    gate.resolve();
+    await running;
+  });
+});
+
+describe('a query client', () => {
+  /** A database whose counts by label take a while. */
+  async function largeDatabase(): Promise<string> {
+    const path = join(folder.path, 'large.db');
+    const storage = openStorage(path);
+    const writer = createWriter(storage);
+    const rows = records(60_000, (seq, i) => event(seq, { userId: `u ${i % 20_000}`, dataIndex: `l ${i % 900}` }));
+    for (let i = 0; i < rows.length; i += 5_000) await writer.commit({ ...NOTHING, records: rows.slice(i, i + 5_000) });
+    storage.close();
+    return path;
+  }
+  const query = {
+    name: 'click',
+    from: undefined,
+    to: undefined,
+    user: undefined,
+    interval: undefined,
+    zone: 'UTC',
+    label: undefined,
+    top: 900,
+  };
+
+  test('cancels a query that runs when its client disconnects, and goes on with others', async () => {
+    const client = clientOf(await largeDatabase());
+    const asker = (signal: AbortSignal, userId = 'a') => ({ userId, signal });
+    await client.ask('counts', query, asker(NEVER));
+    const leaving = new AbortController();
+    const running = Array.from({ length: 5 }, () => codeOf(client.ask('counts', query, asker(leaving.signal))));
+    leaving.abort();
+    expect(await Promise.all(running)).toEqual(Array(5).fill('ClientGone'));
+    expect(JSON.parse((await client.ask('counts', query, asker(NEVER, 'b'))).value).count).toBe(60_000);
+    const last = codeOf(client.ask('counts', query, asker(NEVER)));
+    await client.close();
+    expect(await last).toBe('shutting_down');
+    expect(await codeOf(client.ask('counts', query, asker(NEVER)))).toBe('shutting_down');
+  });
+
+  test('starts a worker that fails again after growing delays, says so, and fails queries at once', async () => {
+    const client = clientOf(join(folder.path, 'no', 'such.db'));
+    const asker = { userId: 'a', signal: NEVER };
+    while (client.health().restarts < 3) {
+      expect(await codeOf(client.ask('names', { kind: 'metric', user: undefined }, asker))).toBe('storage_unavailable');
+    }
+    expect(client.health()).toMatchObject({ state: 'restarting' });
+    expect(await client.lag()).toBeUndefined();
+    await client.close();
+    expect(client.health().state).toBe('stopped');
+  });
+
+  test('breaks an export off when the worker ends in the middle of it', async () => {
+    const client = clientOf('', ENDING_WORKER);
+    let broken: unknown;
+    const all = { user: undefined, name: undefined, label: undefined, from: undefined, to: undefined };
+    const stream = await client.export(
+      { kind: 'metric', format: 'ndjson', filter: all, after: 0, safe: false },
+      { userId: 'a', signal: NEVER },
+      (error) => {
+        broken = error;
+      },
+    );
+    const reader = stream.getReader();
+    expect(new TextDecoder().decode((await reader.read()).value)).toBe('{"a":1}\n');
+    expect(await codeOf(reader.read())).toBe('storage_unavailable');
+    expect(broken).toBeInstanceOf(Failure);
+    await client.close();
+  });
+
+  test('opens as many exports of one user as are allowed, and more once one is closed', async () => {
+    const path = join(folder.path, 'exports.db');
+    openStorage(path).close();
+    const client = clientOf(path);
+    const all = { user: undefined, name: undefined, label: undefined, from: undefined, to: undefined };
+    const open = (userId: string) =>
+      client.export(
+        { kind: 'metric', format: 'csv', filter: all, after: 0, safe: false },
+        { userId, signal: NEVER },
+        () => {},
+      );
+    const streams = await Promise.all(Array.from({ length: 8 }, () => open('a')));
+    expect(await codeOf(open('a'))).toBe('queries_overloaded');
+    await (await open('b')).cancel();
+    await streams[0]?.cancel();
+    await (await open('a')).cancel();
+    await client.close();
+  });
+});
