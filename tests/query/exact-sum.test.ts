@@ -41,7 +41,7 @@ describe('a sum of many values', () => {
   const spread = Array.from({ length: 6_000 }, (_, i) => (i + 1) * 2 ** (((i * 37) % 1_900) - 1_000));
   const values = [...spread, ...spread.slice(1).map((value) => -value)];
 
-  test('of magnitudes far apart is exact, and takes no longer than its time', () => {
+  test('of magnitudes far apart is exact, and can be stopped halfway', () => {
     let checks = 0;
     const sum = exactSum(Float64Array.from(values), () => {
       checks++;

@@ -1,0 +1,202 @@
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
+import { activity } from '../../src/query/activity.ts';
+import { Canceled, createBudget, type QueryLimits, TooLarge } from '../../src/query/budget.ts';
+import { counts } from '../../src/query/counts.ts';
+import { funnel } from '../../src/query/funnel.ts';
+import { names } from '../../src/query/names.ts';
+import { retention } from '../../src/query/retention.ts';
+import { serialize } from '../../src/query/serialize.ts';
+import { series } from '../../src/query/series.ts';
+import * as reference from './reference.ts';
+import { type CountingStore, expectSame, LIMITS, type Recorded, World } from './world.ts';
+
+const FROM = Date.parse('2026-03-02T00:00:00Z') * 1000;
+const MINUTE = 60e6;
+/** Nearly a week, in as many minutes as a result may have buckets. */
+const SPAN = 10_000 * MINUTE;
+const LABELS = 300;
+const NAMES = 2_000;
+
+let world: World;
+beforeAll(async () => {
+  world = new World();
+  const row = (kind: Recorded['kind'], i: number): Recorded => ({
+    kind,
+    user: `user ${i % 40}`,
+    name: 'wide',
+    label: `label ${i % LABELS} ${'ß'.repeat(100)}`,
+    time: FROM + (i % 997) * 10 * MINUTE,
+    value: i / 7,
+  });
+  for (const kind of ['metric', 'analytics'] as const) {
+    await world.record(Array.from({ length: 3_000 }, (_, i) => row(kind, i)));
+  }
+  // one user with very many names, beside another with two of them
+  await world.record(
+    Array.from({ length: NAMES }, (_, i) => ({ ...row('metric', 0), user: 'many', name: `name ${i}` })),
+  );
+  await world.record([0, 1].map((i) => ({ ...row('metric', i), user: 'few', name: `name ${i}` })));
+});
+afterAll(() => world.close());
+
+const ends = { from: FROM, to: FROM + SPAN, user: undefined };
+const base = { ...ends, name: 'wide', label: undefined, zone: 'UTC', interval: { count: 1, unit: 'minute' } } as const;
+const wide = { ...base, top: 1_000 };
+const narrow = { ...base, interval: { count: 1, unit: 'day' }, top: 3 } as const;
+const everything = { ...base, interval: undefined, top: undefined };
+
+/** Runs a query with limits of its own, and returns its text and what it read. */
+function run(
+  query: (store: CountingStore, budget: ReturnType<typeof createBudget>) => unknown,
+  limits: Partial<QueryLimits> = {},
+) {
+  const store = world.store();
+  const budget = createBudget({ ...LIMITS, ...limits });
+  try {
+    return { text: serialize(query(store, budget), budget), rowsRead: store.rowsRead };
+  } catch (error) {
+    return { error, rowsRead: store.rowsRead };
+  }
+}
+
+const QUERIES = {
+  series: (store, budget) => series(store, { ...narrow }, budget),
+  counts: (store, budget) => counts(store, { ...narrow }, budget),
+  activity: (store, budget) => activity(store, { ...narrow }, budget),
+  names: (store, budget) => names(store, 'metric', undefined, budget),
+  funnel: (store, budget) => funnel(store, { ...base, steps: ['label 1', 'label 2'], within: 60 }, budget),
+  retention: (store, budget) =>
+    retention(store, { ...base, step: world.items[0]?.label ?? '', returnStep: undefined, days: 30 }, budget),
+} satisfies Record<string, Parameters<typeof run>[0]>;
+
+describe.each(Object.entries(QUERIES))('%s', (_, query) => {
+  test('may be as long as the limit, in bytes, and no longer', () => {
+    const { text = '' } = run(query);
+    const bytes = Buffer.byteLength(text);
+    expect(bytes).toBeGreaterThan(200);
+    expect(run(query, { maxResultBytes: bytes })).toMatchObject({ text });
+    expect(run(query, { maxResultBytes: bytes - 1 }).error).toBeInstanceOf(TooLarge);
+  });
+
+  test('stops at its deadline, and when its client is gone', () => {
+    expect(run(query, { timeoutMs: -1 }).error).toBeInstanceOf(TooLarge);
+    expect(run(query, { isCanceled: () => true }).error).toBeInstanceOf(Canceled);
+  });
+});
+
+describe('a result that is too large', () => {
+  test('for its buckets alone is rejected before a row is read', () => {
+    for (const query of [series, counts]) {
+      const { error, rowsRead } = run((store, budget) => query(store, wide, budget), {
+        maxResultBytes: 1e5,
+      });
+      expect(error).toBeInstanceOf(TooLarge);
+      expect(rowsRead).toBe(0);
+    }
+    const top = { ...wide, top: 10 };
+    const { error, rowsRead } = run((store, budget) => activity(store, top, budget), { maxResultBytes: 1e5 });
+    expect(error).toBeInstanceOf(TooLarge);
+    expect(rowsRead).toBe(0);
+  });
+
+  test('for its groups is rejected once the labels are known, before anything is allocated for them', () => {
+    for (const query of [series, counts]) {
+      let reserved = 0;
+      const store = world.store();
+      const budget = createBudget(LIMITS);
+      const counting = {
+        ...budget,
+        reserve(bytes: number) {
+          reserved += bytes;
+        },
+      };
+      expect(() => query(store, wide, counting)).toThrow(TooLarge);
+      expect(store.rowsRead).toBe(3_000); // the labels of each row, once
+      expect(reserved).toBeLessThan(1e6); // there are three million buckets
+    }
+  });
+
+  test('for the texts of its labels is rejected before anything is counted', () => {
+    const query = { ...everything, top: 1_000 };
+    const { error, rowsRead } = run((store, budget) => series(store, query, budget), { maxResultBytes: 40_000 });
+    expect(error).toBeInstanceOf(TooLarge);
+    expect(rowsRead).toBe(3_000);
+  });
+});
+
+describe('an overview', () => {
+  test('of a user reads the series of that user only, whoever has many names', () => {
+    const own = { ...narrow, user: 'few' };
+    const overview = run((store, budget) => activity(store, own, budget));
+    expectSame(JSON.parse(overview.text ?? ''), reference.activity(world.items, own));
+    expect(overview.rowsRead).toBeLessThan(10);
+    const list = run((store, budget) => names(store, 'metric', 'few', budget));
+    expectSame(JSON.parse(list.text ?? ''), reference.names(world.items, 'metric', 'few'));
+    expect(list.rowsRead).toBe(4);
+  });
+
+  test('of everyone keeps arrays of buckets for the most frequent names only', () => {
+    let reserved = 0;
+    const budget = createBudget(LIMITS);
+    const counting = {
+      ...budget,
+      reserve(bytes: number) {
+        reserved += bytes;
+      },
+    };
+    const query = { ...narrow, interval: base.interval, top: 2 };
+    const text = serialize(activity(world.store(), query, counting), counting);
+    expect(JSON.parse(text).metrics.other.names).toBe(NAMES + 1 - 2);
+    expect(reserved).toBeLessThan(1e6); // 2,000 arrays would take 80 MB
+  });
+});
+
+describe('the totals of a range', () => {
+  const statistics = ({ count, sum, avg, min, max, p50, p95, p99 }: Record<string, unknown>) => ({
+    ...{ count, sum, avg, min, max, p50, p95, p99 },
+  });
+
+  test('do not depend on the buckets, although the range cuts the first and the last of them', () => {
+    const range = { from: FROM + 12_345, to: FROM + SPAN - 99_999 };
+    const of = (interval: { count: number; unit: 'minute' | 'hour' | 'day' | 'week' } | undefined, top?: number) => {
+      const query = { ...everything, ...range, interval, top };
+      const ask = (text: string | undefined) => JSON.parse(text ?? '');
+      return {
+        metric: ask(run((store, budget) => series(store, query, budget)).text),
+        event: ask(run((store, budget) => counts(store, query, budget)).text),
+      };
+    };
+    const whole = of(undefined);
+    expect(whole.metric.buckets).toEqual([{ start: whole.metric.from, ...statistics(whole.metric) }]);
+    for (const unit of ['minute', 'hour', 'day', 'week'] as const) {
+      const { metric, event } = of({ count: unit === 'minute' ? 5 : 1, unit });
+      expect(statistics(metric)).toEqual(statistics(whole.metric));
+      expect([event.count, event.unique_users]).toEqual([whole.event.count, whole.event.unique_users]);
+      const { metric: grouped } = of({ count: 1, unit: unit === 'minute' ? 'day' : unit }, 5);
+      expect(statistics(grouped)).toEqual(statistics(whole.metric));
+      const parts: { count: number }[] = [...grouped.groups, grouped.other];
+      expect(parts.reduce((sum, { count }) => sum + count, 0)).toBe(whole.metric.count);
+    }
+  });
+
+  test('are exact where a sum of doubles is not, in buckets and groups as in all', async () => {
+    const values = [1e16, 1, 1, 1, 1, -1e16, 1e300, 1e150, 1, -1e300, -1e150, 1e308, 1e308, 0.1, 0.1, 0.1];
+    const labels = ['ulps', 'ulps', 'ulps', 'ulps', 'ulps', 'ulps', 'far', 'far', 'far', 'far', 'far', 'over', 'over'];
+    const row = { kind: 'metric', user: 'exact', name: 'exact' } as const;
+    const rows = values.map((value, i) => ({ ...row, label: labels[i] ?? 'tenths', time: FROM + i * MINUTE, value }));
+    await world.record(rows);
+    for (const interval of [undefined, { count: 1, unit: 'minute' }, { count: 1, unit: 'day' }] as const) {
+      const query = { ...everything, name: 'exact', interval, top: 10 };
+      const { text = '' } = run((store, budget) => series(store, query, budget));
+      expectSame(JSON.parse(text), reference.series(world.items, query));
+      const { groups, sum, avg } = JSON.parse(text);
+      const of = (label: string) => groups.find((group: { data_string: string }) => group.data_string === label);
+      expect(of('ulps')).toMatchObject({ sum: 4 });
+      expect(of('far')).toMatchObject({ sum: 1 });
+      expect(of('over')).toMatchObject({ sum: Number.MAX_VALUE, sum_overflow: true, avg: 1e308 });
+      expect(of('tenths')).toMatchObject({ avg: 0.1 });
+      expect(of('tenths')).not.toHaveProperty('sum_overflow');
+      expect([sum, avg]).toEqual([Number.MAX_VALUE, 1.25e307]);
+    }
+  });
+});
