@@ -46,8 +46,6 @@ export type Outcome =
 
 /** Shortest pause between two steps of maintenance, in milliseconds. */
 const MIN_PAUSE = 1;
-let exported = 0;
-const GCN = 8e6;
 
 if (parentPort) run(parentPort, workerData as WorkerOptions);
 
@@ -94,11 +92,6 @@ function run(port: NonNullable<typeof parentPort>, options: WorkerOptions): void
           return send({ id, value: engine.exports.open(message.export, message.query) });
         case 'next-part': {
           const value = engine.exports.next(message.export);
-          exported += value?.length ?? 0;
-          if (exported > GCN) {
-            exported = 0;
-            Bun.gc(true);
-          }
           // moved, not copied: a part is a buffer of its own
           return port.postMessage({ id, value } satisfies Outcome, value ? [value.buffer as ArrayBuffer] : []);
         }

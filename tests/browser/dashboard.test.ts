@@ -81,7 +81,7 @@ describe.skipIf(noBrowser !== undefined)('signing in', () => {
   });
 
   test('ends when the token expires, with the reason, and goes on at the same place', async () => {
-    const { page } = await signedIn(browser, target, { sub: 'ada', role: 'admin', exp: secondsFromNow(8) });
+    const { page } = await signedIn(browser, target, { sub: 'ada', role: 'admin', exp: secondsFromNow(12) });
     await page.click('nav >> text=Metrics');
     await page.getByRole('combobox', { name: 'Refresh' }).selectOption('5');
     const at = page.url();

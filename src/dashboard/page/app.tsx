@@ -115,7 +115,6 @@ function Content({ session }: { session: Session }) {
   const user_id = address.user;
   const status = useAnswer('/api/status', {});
   const [choices, setChoices] = useState(MAX_CHOICES);
-  // in every view alike, so that a picker is complete when its view opens
   const all = useAnswer('/api/activity', { top: choices, user_id }, JSON.stringify([user_id, choices]));
   // long names can be too many, too: the first one, and when there are rows, is known all the same
   const isTooLarge = all.failure?.status === 422;
