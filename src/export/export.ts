@@ -57,6 +57,7 @@ export function* exportRecords(
     else for (const row of rows) yield* parts.write(`${recordJson(kind, row)}\n`);
     yield parts.take();
   }
+  yield parts.take(); // the header, where there is no row
 }
 
 /** Encodes texts into parts. A text can be larger than a part. */
