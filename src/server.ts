@@ -22,7 +22,7 @@ import { createWriter } from './storage/writer.ts';
 import { createLiveTails } from './tail/live-tails.ts';
 
 /** How long requests under way may take once the server stops, in milliseconds. */
-const DRAIN_DEADLINE = 7_000;
+const DRAIN_DEADLINE = 6_000;
 
 /** How often to look whether they are done, in milliseconds. */
 const DRAIN_POLL = 5;
@@ -139,7 +139,8 @@ export async function startServer(
     }, PRUNE_INTERVAL);
     const following = setInterval(() => void follow(), FOLLOW_INTERVAL);
     let isFollowing = false;
-    let isResumed = false;
+    /** Restarts of the query worker before the one that has finished what was begun before it. */
+    let resumedAt: number | undefined;
     void follow();
 
     return {
@@ -178,8 +179,9 @@ export async function startServer(
       if (isFollowing) return;
       isFollowing = true;
       try {
-        if (!isResumed) noteErased(await queries.maintain('resume', undefined));
-        isResumed = true;
+        const { restarts } = queries.health();
+        if (resumedAt !== restarts) noteErased(await queries.maintain('resume', undefined));
+        resumedAt = restarts;
         await queries.maintain('catchUp', undefined);
       } catch (error) {
         if (stopping === undefined)

@@ -5,6 +5,9 @@ export interface Asker {
   readonly signal: AbortSignal;
 }
 
+/** In place of the ID of one query: cancels all of them, because the server is stopping. */
+export const CANCEL_ALL = -1;
+
 /** The client of a query is gone: nobody reads the response. */
 export class ClientGone extends Error {
   override readonly name = 'ClientGone';

@@ -3,7 +3,7 @@ import type { Logger } from 'pino';
 import { Failure } from '../errors.ts';
 import type { ExportQuery } from '../export/export.ts';
 import type { Job } from '../storage/job.ts';
-import { type Asker, ClientGone } from './asker.ts';
+import { type Asker, CANCEL_ALL, ClientGone } from './asker.ts';
 import type { IngestLag, Maintenance, Queries } from './engine.ts';
 import { createExports } from './exports.ts';
 import { createFairQueue } from './fair-queue.ts';
@@ -11,6 +11,8 @@ import type { Message, Outcome, Task, TaskError, WorkerOptions } from './worker.
 
 /** Delays before the worker is started again after it has ended, in milliseconds: doubled each time. */
 const RESTART_DELAY = { first: 100, longest: 30_000 };
+/** For how long a worker must run until its earlier failures no longer count, in milliseconds. */
+const STABLE_AFTER = 30_000;
 /** For how long a worker that is asked to close may finish what it is doing, in milliseconds. */
 const CLOSE_DEADLINE = 1_000;
 
@@ -106,6 +108,7 @@ export function createQueryClient({
   /** Starts in a row after which the worker was not ready. */
   let failures = 0;
   let restarting: ReturnType<typeof setTimeout> | undefined;
+  let stable: ReturnType<typeof setTimeout> | undefined;
   let worker: Worker | undefined = start();
 
   function start(): Worker {
@@ -114,7 +117,9 @@ export function createQueryClient({
     started.on('message', (outcome: Outcome) => {
       if (outcome === 'ready') {
         isReady = true;
-        failures = 0;
+        stable = setTimeout(() => {
+          failures = 0;
+        }, STABLE_AFTER);
         return;
       }
       const asked = waiting.get(outcome.id);
@@ -128,6 +133,7 @@ export function createQueryClient({
     started.on('exit', () => {
       if (started !== worker) return;
       worker = undefined;
+      clearTimeout(stable);
       failAll(() => new Failure(isClosed ? 'shutting_down' : 'storage_unavailable', { cause: reason }));
       if (isClosed) return;
       isReady = false;
@@ -229,9 +235,10 @@ export function createQueryClient({
       if (isClosed) return;
       isClosed = true;
       clearTimeout(restarting);
+      clearTimeout(stable);
       exports.close();
       queue.close(() => new Failure('shutting_down'));
-      for (const id of waiting.keys()) cancelRunning(id);
+      cancelRunning(CANCEL_ALL);
       const last = worker;
       if (last) {
         const ended = new Promise<void>((resolve) => last.once('exit', () => resolve()));

@@ -5,7 +5,7 @@ import type { Task } from './worker.ts';
 
 /**
  * Exports that may be open at once, of all users and of one. Each holds a part, for Parquet a row group, and what its
- * socket takes: 100 that nobody reads, of which 32 are open, hold 120 MB.
+ * socket takes.
  */
 const MAX_EXPORTS = 32;
 const MAX_EXPORTS_OF_USER = 8;

@@ -4,6 +4,7 @@ import type { ExportQuery } from '../export/export.ts';
 import { storageFault } from '../storage/faults.ts';
 import type { Job } from '../storage/job.ts';
 import { openReader } from '../storage/reader.ts';
+import { CANCEL_ALL } from './asker.ts';
 import { Canceled, TooLarge } from './budget.ts';
 import { createEngine, type IngestLag, type Maintenance, type Queries } from './engine.ts';
 
@@ -17,7 +18,7 @@ export interface WorkerOptions {
   readonly path: string;
   readonly timeoutMs: number;
   readonly maxResultBytes: number;
-  /** One number: the `id` of a query that is canceled while it runs. */
+  /** One number: the `id` of a query that is canceled while it runs, or {@link CANCEL_ALL}. */
   readonly canceled: SharedArrayBuffer;
 }
 
@@ -54,8 +55,12 @@ function run(port: NonNullable<typeof parentPort>, options: WorkerOptions): void
   setPriority(0, constants.priority.PRIORITY_BELOW_NORMAL);
   const canceled = new Int32Array(options.canceled);
   let running = 0;
+  const isCanceled = () => {
+    const id = Atomics.load(canceled, 0);
+    return id === running || id === CANCEL_ALL;
+  };
   const storage = openReader(options.path);
-  const engine = createEngine(storage, { ...options, isCanceled: () => Atomics.load(canceled, 0) === running });
+  const engine = createEngine(storage, { ...options, isCanceled });
   const jobs: { id: number; job: Job<unknown> }[] = [];
   let stepping: ReturnType<typeof setTimeout> | undefined;
 
