@@ -5,6 +5,8 @@ import { type Chunk, type ChunkBlobs, checksumOf, decodeChunk, encodeChunk } fro
 
 /** Decoded chunks kept in memory, in bytes. */
 const CACHE_BYTES = 96 * 1024 * 1024;
+/** What a decoded chunk takes beside its rows: objects and arrays of their own, and its entry in the cache. */
+const CHUNK_OVERHEAD_BYTES = 1_200;
 
 /** How many rows there are, and when the first and the last of them happened, in microseconds since 1970. */
 export interface Extent {
@@ -28,7 +30,7 @@ export class ChunkTable {
   readonly #statements: ReturnType<typeof prepare>;
   readonly #cache = new LRUCache<number, Chunk>({
     maxSize: CACHE_BYTES,
-    sizeCalculation: ({ rows }) => rows * 24 + 1,
+    sizeCalculation: ({ rows }) => rows * 24 + CHUNK_OVERHEAD_BYTES,
   });
 
   constructor(client: Database) {
