@@ -25,8 +25,6 @@ export interface Reservations {
    * @returns undefined if there is no room
    */
   reserve(userId: string, bytes: number, isShared: boolean): Reservation | undefined;
-  /** The bytes of bodies that are being received. */
-  bytes(): number;
 }
 
 /**
@@ -74,6 +72,5 @@ export function createReservations(
         },
       };
     },
-    bytes: () => total,
   };
 }

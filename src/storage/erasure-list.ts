@@ -32,8 +32,6 @@ export interface ErasureList {
   pending(): number;
   /** Whether a row was erased: one of this user, up to the cutoff. A returning user's later rows were not. */
   isErased(userId: string, seq: number): boolean;
-  /** The highest cutoff; 0 if nobody was erased. New rows must come behind it. */
-  lastCutoff(): number;
 }
 
 /** Returns the path of the key of a database's erasure list. */
@@ -70,7 +68,6 @@ export function openErasureList(client: Database, databasePath: string, now: () 
     cutoff: client.prepare<{ cutoff: number | null }, [Uint8Array]>(
       'SELECT max(cutoff_seq) AS cutoff FROM erasures WHERE user_hash = ?',
     ),
-    lastCutoff: client.prepare<{ cutoff: number | null }, []>('SELECT max(cutoff_seq) AS cutoff FROM erasures'),
   };
   return {
     begin({ userId, cutoffSeq, userNumber }) {
@@ -81,6 +78,5 @@ export function openErasureList(client: Database, databasePath: string, now: () 
     noteOverwritten: () => void statements.noteOverwritten.run(),
     pending: () => statements.pending.get()?.n ?? 0,
     isErased: (userId, seq) => seq <= (statements.cutoff.get(hash(userId))?.cutoff ?? -1),
-    lastCutoff: () => statements.lastCutoff.get()?.cutoff ?? 0,
   };
 }

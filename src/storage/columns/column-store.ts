@@ -337,14 +337,6 @@ export class ColumnStore {
     });
   }
 
-  /** Every series of a kind in which a user has rows, with the extent of those rows only. Reads their chunks. */
-  extentsOfUser(kind: Kind, user: number): { series: Series; extent: Extent }[] {
-    return this.seriesWith(kind, user).flatMap((series) => {
-      const extent = extentOfAll(Array.from(this.chunks(series), (chunk) => extentIn(chunk, user)));
-      return extent ? [{ series, extent }] : [];
-    });
-  }
-
   /** The number of a user; undefined for one who has recorded nothing. */
   user(userId: string): number | undefined {
     return this.#users.find(userId);
@@ -490,21 +482,6 @@ export function extentOfAll(parts: readonly (Extent | undefined)[]): Extent | un
         : sum,
     undefined,
   );
-}
-
-/** The extent of a user's rows in a chunk; undefined if there are none. */
-function extentIn({ users, times }: Chunk, user: number): Extent | undefined {
-  let rows = 0;
-  let minTime = Number.POSITIVE_INFINITY;
-  let maxTime = Number.NEGATIVE_INFINITY;
-  for (let i = 0; i < users.length; i++) {
-    if (users[i] !== user) continue;
-    rows++;
-    const time = times[i] as number;
-    if (time < minTime) minTime = time;
-    if (time > maxTime) maxTime = time;
-  }
-  return rows === 0 ? undefined : { rows, minTime, maxTime };
 }
 
 /**

@@ -8,7 +8,7 @@ export interface Line {
   readonly label: string;
   /** A value for each bucket; null where there is none. */
   readonly values: readonly (number | null)[];
-  /** The custom property of the style sheet that holds its colour. */
+  /** The custom property of the style sheet that holds its color. */
   readonly color: `--${string}`;
   readonly shape?: 'line' | 'dashed' | 'bars' | 'edge';
 }
@@ -57,7 +57,7 @@ export interface Plot {
   destroy(): void;
 }
 
-/** Draws lines over time into an element, in the colours that its style has now. */
+/** Draws lines over time into an element, in the colors that its style has now. */
 export function createPlot(element: HTMLElement, parts: PlotParts): Plot {
   const { data, lines, band, zone, isDense, edges, onPointed, onChosen } = parts;
   const colorOf = (name: string) => getComputedStyle(element).getPropertyValue(name).trim();
@@ -176,7 +176,7 @@ function barsBetween(edges: PlotParts['edges']): uPlot.Series.PathBuilder {
   };
 }
 
-/** The points that no line shows, as both of their neighbours are missing; all points where there are few. */
+/** The points that no line shows, as both of their neighbors are missing; all points where there are few. */
 function lonePoints(self: uPlot, seriesIndex: number): number[] {
   const values = self.data[seriesIndex] as (number | null)[]; // the data that it was given
   const few = values.length <= 60;
