@@ -88,7 +88,7 @@ async function measureCommand(format: string): Promise<void> {
   const command = [...COMMAND, 'export', '--what', 'analytics', '--format', format, '--data-dir', dataDir];
   const idle = await peakOf([...COMMAND, 'export', '--help']);
   const began = performance.now();
-  const { megabytes, bytes } = await peakOf(command).then((one) => one);
+  const { megabytes, bytes } = await peakOf(command);
   report(`command ${format}`, bytes, (performance.now() - began) / 1000, megabytes - idle.megabytes, '');
 }
 
