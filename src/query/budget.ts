@@ -39,9 +39,16 @@ export interface Budget {
  */
 export const MAX_WORKING_BYTES = 256 * 1024 * 1024;
 
-/** The query exceeds a limit: its time, its result or its working memory. */
+/** The query exceeds a limit. The message states what is allowed, for the client. */
 export class TooLarge extends Error {
   override readonly name = 'TooLarge';
+  /** The parameter to change, where one alone decides. */
+  readonly parameter: string | undefined;
+
+  constructor(message: string, parameter?: string) {
+    super(message);
+    this.parameter = parameter;
+  }
 }
 
 /** The client of the query is gone. */
@@ -56,14 +63,15 @@ export function createBudget({ timeoutMs, maxResultBytes, isCanceled }: QueryLim
   return {
     check() {
       if (isCanceled()) throw new Canceled('the client is gone');
-      if (performance.now() > deadline) throw new TooLarge(`more than ${timeoutMs} ms`);
+      if (performance.now() > deadline) throw new TooLarge(`the query takes longer than ${timeoutMs} ms`);
     },
     reserve(bytes) {
       reserved += bytes;
-      if (reserved > MAX_WORKING_BYTES) throw new TooLarge(`more than ${MAX_WORKING_BYTES} bytes of working memory`);
+      if (reserved > MAX_WORKING_BYTES)
+        throw new TooLarge(`the query needs more than ${MAX_WORKING_BYTES} bytes of memory`);
     },
     checkResult(bytes) {
-      if (bytes > maxResultBytes) throw new TooLarge(`a result of more than ${maxResultBytes} bytes`);
+      if (bytes > maxResultBytes) throw new TooLarge(`the result has more than ${maxResultBytes} bytes`);
     },
   };
 }

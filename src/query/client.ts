@@ -1,6 +1,6 @@
 import { Worker } from 'node:worker_threads';
 import type { Logger } from 'pino';
-import { Failure } from '../errors.ts';
+import { Failure, type Fault } from '../errors.ts';
 import type { ExportQuery } from '../export/export.ts';
 import type { Job } from '../storage/job.ts';
 import { type Asker, CANCEL_ALL, ClientGone } from './asker.ts';
@@ -152,11 +152,11 @@ export function createQueryClient({
     waiting.clear();
   }
 
-  function failureOf({ kind, message }: TaskError): Error {
+  function failureOf({ kind, message, parameter }: TaskError): Error {
     const cause = new Error(message);
     switch (kind) {
       case 'too-large':
-        return new Failure('query_too_large', { cause });
+        return new Failure('query_too_large', { faults: [tooLarge(message, parameter)], cause });
       case 'canceled':
         return isClosed ? new Failure('shutting_down') : new ClientGone();
       case 'locked':
@@ -250,4 +250,9 @@ export function createQueryClient({
       failAll(() => new Failure('shutting_down'));
     },
   };
+}
+
+function tooLarge(message: string, parameter: string | undefined): Fault {
+  const loc = parameter === undefined ? ['query'] : ['query', parameter];
+  return { loc, msg: `Value error, ${message}`, type: 'query_too_large' };
 }

@@ -3,7 +3,7 @@ import type { Kind } from '../records.ts';
 import type { Chunk } from '../storage/columns/chunk.ts';
 import type { ColumnStore, Extent, Series } from '../storage/columns/column-store.ts';
 import { type Budget, TooLarge } from './budget.ts';
-import { bucketEdges, type Interval } from './calendar.ts';
+import { bucketEdges, type Interval, MAX_BUCKETS } from './calendar.ts';
 import { grown, NumberIndex } from './number-index.ts';
 import { TopList } from './top-list.ts';
 
@@ -171,7 +171,7 @@ export function rangeOf({ from, to, extent }: Range, question: RangeQuery, zone:
  */
 export function edgesOf({ from, to }: Range, { interval, zone }: Bucketing): Float64Array {
   const edges = bucketEdges(from, to, interval, zone);
-  if (!edges) throw new TooLarge('too many buckets');
+  if (!edges) throw new TooLarge(`the range has more than ${MAX_BUCKETS} intervals`, 'interval');
   return edges;
 }
 

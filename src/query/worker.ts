@@ -37,6 +37,8 @@ export type Message = (Task & { readonly id: number }) | 'close';
 export interface TaskError {
   readonly kind: 'too-large' | 'canceled' | 'locked' | 'full' | 'damaged' | 'other';
   readonly message: string;
+  /** For `too-large`: the parameter to change, where one alone decides. */
+  readonly parameter?: string | undefined;
 }
 
 /** What the worker sends: that it has opened the database, and the outcome of each task. */
@@ -135,7 +137,7 @@ function run(port: NonNullable<typeof parentPort>, options: WorkerOptions): void
 
 function describe(error: unknown): TaskError {
   const { message } = error instanceof Error ? error : { message: String(error) };
-  if (error instanceof TooLarge) return { kind: 'too-large', message };
+  if (error instanceof TooLarge) return { kind: 'too-large', message, parameter: error.parameter };
   if (error instanceof Canceled) return { kind: 'canceled', message };
   const fault = storageFault(error);
   const cause = fault.cause instanceof Error ? fault.cause.message : message;

@@ -949,6 +949,13 @@ describe('422 says which parameter is wrong, and how', () => {
     for (const [path, query] of [SERIES, COUNTS, ACTIVITY]) {
       const answer = await ask('anna', path, { ...query, ...range, interval: 'hour' });
       expectError(answer, 422, 'query_too_large');
+      expect(answer.body.detail).toEqual([
+        {
+          loc: ['query', 'interval'],
+          msg: 'Value error, the range has more than 10000 intervals',
+          type: 'query_too_large',
+        },
+      ]);
       expect((await ask('anna', path, { ...query, ...range, interval: 'day' })).status).toBe(200);
     }
     // cohorts are by day
