@@ -24,7 +24,7 @@ export interface AppParts {
   /** The write path. */
   readonly ingest: Pick<
     RecordingParts,
-    'queue' | 'reservations' | 'idempotency' | 'stamper' | 'userNames' | 'ledger' | 'rows'
+    'queue' | 'reservations' | 'idempotency' | 'stamper' | 'userNames' | 'ledger' | 'rows' | 'bytes' | 'actAs'
   > &
     Pick<RejectionsParts, 'rejections'>;
   /** What is read from. */

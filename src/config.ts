@@ -1,7 +1,7 @@
 import { createPublicKey, type KeyObject } from 'node:crypto';
 import { join } from 'node:path';
 import { parseDuration } from './formats/duration.ts';
-import { parseRate, type Rate } from './formats/rate.ts';
+import { parseByteRate, parseRate, type Rate } from './formats/rate.ts';
 
 /** The algorithms that tokens may be signed with, each with the kind of key that it needs. */
 export const ALGORITHMS = { HS256: 'secret', RS256: 'RSA', ES256: 'EC P-256', EdDSA: 'Ed25519' } as const;
@@ -35,6 +35,8 @@ export interface Config {
   readonly maxBatchItems: number;
   /** Rows of each user; undefined: no limit. */
   readonly rateLimit: Rate | undefined;
+  /** Bytes of bodies per user who is no admin; undefined: no limit. */
+  readonly rateLimitBytes: Rate | undefined;
   /** Failed authentications of each address; undefined: no limit. */
   readonly authFailureLimit: Rate | undefined;
   /** How far ahead of the server's clock a record's time may be, in microseconds. */
@@ -85,6 +87,10 @@ const settings = {
   MAX_BATCH_ITEMS: { help: 'most items of one batch', default: '1000' },
   MAX_CLOCK_SKEW: { help: 'how far ahead a timestamp may be', default: '5m' },
   RATE_LIMIT: { help: 'rows of each user, as NUMBER/s, /m or /h, or off', default: '1000/s' },
+  RATE_LIMIT_BYTES: {
+    help: 'bytes of bodies per user, as 1mb/s, 500kb/m or off; admins are exempt, and RATE_LIMIT=off disables it too',
+    default: '1mb/s',
+  },
   AUTH_FAILURE_LIMIT: { help: 'failed authentications of each address, in the same form', default: '600/m' },
   MAX_QUEUE_ROWS: { help: 'rows that may wait for their commit', default: '12000' },
   MAX_QUEUE_BYTES: { help: 'bytes of bodies that may wait for their commit', default: '67108864' },
@@ -172,6 +178,7 @@ export function loadConfig(sources: ConfigSources): Config {
   const viewerRoles = read('JWT_VIEWER_ROLES', parseRoles);
   const metricsToken = read('METRICS_TOKEN', parseMetricsToken);
   const rateLimit = read('RATE_LIMIT', parseRate);
+  const rateLimitBytes = read('RATE_LIMIT_BYTES', parseByteRate);
   const authFailureLimit = read('AUTH_FAILURE_LIMIT', parseRate);
   const config = {
     host: read('HOST', (text) => text),
@@ -210,6 +217,7 @@ export function loadConfig(sources: ConfigSources): Config {
   return {
     ...complete,
     rateLimit,
+    rateLimitBytes: rateLimit && rateLimitBytes,
     authFailureLimit,
     metricsToken,
     jwt: {

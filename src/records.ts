@@ -11,6 +11,7 @@ import { EARLIEST_TIMESTAMP, parseTimestamp } from './formats/timestamp.ts';
 // A lone surrogate has no UTF-8 form: SQLite would store U+FFFD in its place.
 FormatRegistry.Set('unicode', (text) => text.isWellFormed());
 FormatRegistry.Set('date-time', (text) => parseTimestamp(text) !== undefined);
+FormatRegistry.Set('user-id', (text) => isUserId(text));
 
 /** What a record is: a measured value, or something that a user did. */
 export type Kind = 'metric' | 'analytics';
@@ -44,56 +45,78 @@ const timestamp = Type.Optional(
   }),
 );
 
-const Metric = Type.Object(
-  {
-    metric_name: Type.String({
-      minLength: 1,
-      maxLength: MAX_NAME_LENGTH,
-      format: 'unicode',
-      description: 'What was measured',
-    }),
-    metric_value: Type.Number({ description: 'The measured value: any finite number, negative ones included' }),
-    data_string: Type.String({
-      minLength: 1,
-      maxLength: MAX_LABEL_LENGTH,
-      format: 'unicode',
-      description: 'What the value belongs to, such as the page',
-    }),
-    timestamp,
-  },
-  { example: { metric_name: 'page_load_time', metric_value: 2.5, data_string: '/dashboard' } },
-);
-export type Metric = Static<typeof Metric>;
+const metricFields = {
+  metric_name: Type.String({
+    minLength: 1,
+    maxLength: MAX_NAME_LENGTH,
+    format: 'unicode',
+    description: 'What was measured',
+  }),
+  metric_value: Type.Number({
+    description: 'The measured value: any finite number, stored as the nearest IEEE 754 double',
+  }),
+};
+const label = {
+  maxLength: MAX_LABEL_LENGTH,
+  format: 'unicode',
+  description: 'What the value belongs to, such as the page',
+};
+const dataString = Type.String({ minLength: 1, ...label });
+const metricExample = { metric_name: 'page_load_time', metric_value: 2.5, data_string: '/dashboard' };
+
+const Metric = Type.Object({ ...metricFields, data_string: dataString, timestamp }, { example: metricExample });
 export const metricCheck = TypeCompiler.Compile(Metric);
 
-const Analytics = Type.Object(
-  {
-    type: Type.String({
-      maxLength: MAX_NAME_LENGTH,
-      format: 'unicode',
-      description: 'The type of the event',
-    }),
-    data: Type.Object({}, { additionalProperties: true, description: 'The data to log' }),
-    data_index: Type.String({
-      maxLength: MAX_LABEL_LENGTH,
-      format: 'unicode',
-      description:
-        'Indexable field for any count based analytical measures like page order clicking, tutorial step completion, etc.',
-    }),
-    timestamp,
-  },
-  { example: { type: 'tutorial_step', data: { step: 3, outcome: 'completed' }, data_index: 'step_3' } },
-);
-export type Analytics = Static<typeof Analytics>;
+const eventFields = {
+  type: Type.String({
+    maxLength: MAX_NAME_LENGTH,
+    format: 'unicode',
+    description: 'The type of the event',
+  }),
+  data: Type.Object({}, { additionalProperties: true, description: 'The data to log' }),
+};
+const dataIndex = Type.String({
+  maxLength: MAX_LABEL_LENGTH,
+  format: 'unicode',
+  description:
+    'Indexable field for any count based analytical measures like page order clicking, tutorial step completion, etc.',
+});
+const eventExample = { type: 'tutorial_step', data: { step: 3, outcome: 'completed' }, data_index: 'step_3' };
+
+const Analytics = Type.Object({ ...eventFields, data_index: dataIndex, timestamp }, { example: eventExample });
 export const analyticsCheck = TypeCompiler.Compile(Analytics);
 
-/** The body of a batch; that it has items, and not too many, is checked apart: the limit is configured. */
+const batchFields = {
+  timestamp,
+  user_id: Type.Optional(
+    Type.String({
+      format: 'user-id',
+      description: "The user to record for, if not the token's own. Requires the role `admin`",
+    }),
+  ),
+};
+const BatchMetric = Type.Object({ ...metricFields, data_string: Type.Optional(dataString), ...batchFields });
+const BatchEvent = Type.Object({ ...eventFields, data_index: Type.Optional(dataIndex), ...batchFields });
+
+/** A metric and an event as a body or a batch item has them. A missing label is the empty text. */
+export type Metric = Static<typeof BatchMetric>;
+export type Analytics = Static<typeof BatchEvent>;
+
+/** Exported records: what import requires of them beside their IDs, times and user. */
+export const exportedMetricCheck = TypeCompiler.Compile(
+  Type.Object({ ...metricFields, data_string: Type.Optional(Type.String(label)) }),
+);
+export const exportedEventCheck = TypeCompiler.Compile(
+  Type.Object({ ...eventFields, data_index: Type.Optional(dataIndex) }),
+);
+
+/** The body of a batch. The number of its items is checked separately, because the limit is configured. */
 const Batch = Type.Object(
   {
-    metrics: Type.Optional(Type.Array(Metric)),
-    analytics: Type.Optional(Type.Array(Analytics)),
+    metrics: Type.Optional(Type.Array(BatchMetric)),
+    analytics: Type.Optional(Type.Array(BatchEvent)),
   },
-  { example: { metrics: [Metric['example']], analytics: [Analytics['example']] } },
+  { example: { metrics: [metricExample], analytics: [eventExample] } },
 );
 export type Batch = Static<typeof Batch>;
 export const batchCheck = TypeCompiler.Compile(Batch);

@@ -166,6 +166,7 @@ export const Limits = record({
   max_result_bytes: count,
   max_names_per_user: count,
   rate_limit: orNull(record({ rows: count, seconds: count })),
+  rate_limit_bytes: orNull(record({ bytes: count, seconds: count })),
 });
 const basics = {
   version: Type.String(),

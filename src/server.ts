@@ -4,6 +4,7 @@ import { createRemoteKeys } from './auth/jwks.ts';
 import { cacheVerified } from './auth/token-cache.ts';
 import { createVerifier } from './auth/verifier.ts';
 import type { Config } from './config.ts';
+import { createActAsLog } from './http/act-as-log.ts';
 import { createMetrics, observe } from './http/metrics.ts';
 import { createCommitQueue } from './ingest/commit-queue.ts';
 import { createIdempotency, expireResponses } from './ingest/idempotency.ts';
@@ -18,8 +19,15 @@ import { createQueryClient } from './query/client.ts';
 import type { LogRecord } from './records.ts';
 import { openStorage, type Storage } from './storage/database.ts';
 import type { Erased } from './storage/erasure.ts';
+import { openUserHash } from './storage/erasure-list.ts';
 import { createWriter } from './storage/writer.ts';
 import { createLiveTails } from './tail/live-tails.ts';
+
+/** Bytes that an idle user may send at once, whatever RATE_LIMIT_BYTES is. */
+const BYTES_BURST = 64 * 1024 ** 2;
+
+/** How much of a user's hash is logged: enough to tell users apart. */
+const LOGGED_HASH_BYTES = 8;
 
 /** How long requests under way may take once the server stops, in milliseconds. */
 const DRAIN_DEADLINE = 6_000;
@@ -98,7 +106,9 @@ export async function startServer(
       publish,
     );
     observe(metrics, { ledger, queue, tails, databasePath: config.databasePath });
-    const { maxBodyBytes, maxBatchItems, maxResultBytes, maxNamesPerUser, rateLimit } = config;
+    const { maxBodyBytes, maxBatchItems, maxResultBytes, maxNamesPerUser, rateLimit, rateLimitBytes } = config;
+    const hashUser = openUserHash(config.databasePath);
+    const shortHash = (userId: string) => hashUser(userId).toString('hex', 0, LOGGED_HASH_BYTES);
     const app = createApp({
       access: {
         verify,
@@ -114,13 +124,15 @@ export async function startServer(
         userNames,
         ledger,
         rejections,
-        rows: createRateLimit('rows', config.rateLimit, config.maxBatchItems, monotonic),
+        rows: createRateLimit('rows', rateLimit, maxBatchItems, monotonic),
+        bytes: createRateLimit('bytes', rateLimitBytes, Math.max(BYTES_BURST, maxBodyBytes), monotonic),
+        actAs: createActAsLog(log, shortHash, metrics.actAs, monotonic),
       },
       reading: { queries, tails },
       erase,
       metrics,
       settings: {
-        limits: { maxBodyBytes, maxBatchItems, maxResultBytes, maxNamesPerUser, rateLimit },
+        limits: { maxBodyBytes, maxBatchItems, maxResultBytes, maxNamesPerUser, rateLimit, rateLimitBytes },
         queueBounds,
         databasePath: config.databasePath,
         idleTimeoutSeconds: config.idleTimeoutSeconds,

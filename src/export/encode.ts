@@ -1,8 +1,8 @@
 import { stringify } from 'csv-stringify/sync';
-import { keepExactNumbers, parseJson } from '../formats/json.ts';
+import { parseExact, parseJson } from '../formats/json.ts';
 import { EARLIEST_TIMESTAMP, formatInZone, parseTimestamp } from '../formats/timestamp.ts';
 import type { Kind } from '../records.ts';
-import { type Analytics, analyticsCheck, isUserId, type LogRecord, type Metric, metricCheck } from '../records.ts';
+import { exportedEventCheck, exportedMetricCheck, isUserId, type LogRecord } from '../records.ts';
 import { isRecordId, millisecondOf, seqOfId } from '../storage/record-id.ts';
 import type { RecordRow } from '../storage/records.ts';
 
@@ -51,11 +51,22 @@ export function recordsCsv(kind: Kind, rows: readonly RecordRow[], header: boole
     columns: [...COLUMNS[kind]],
     record_delimiter: 'windows',
     escape_formulas: safe,
+    // a spreadsheet that splits at semicolons or spaces finds a formula in the middle of an unquoted text
+    quoted: safe,
+    quoted_empty: safe,
     // by default only the two together, which end a line here, put a text in quotes
     quoted_match: /[\r\n]/,
     // the shortest form that reads back as the same double, as in JSON
-    cast: { number: String },
+    cast: { number: String, ...(safe && { string: guardStart }) },
   });
+}
+
+/**
+ * Puts an apostrophe before a text that begins with a quote or a separator. LibreOffice takes a quote before a
+ * separator for the end of a field, also the quote that begins one, so that what follows would be a cell.
+ */
+function guardStart(text: string): string {
+  return /^[",;:|\t\n ]/.test(text) ? `'${text}` : text;
 }
 
 /**
@@ -90,12 +101,12 @@ export function parseExported(text: string, latest: number): LogRecord | string 
     if (time > latest) return `its ${name} is in the future`;
   }
   const stamp = { seq, id, userId: user_id, happenedAt, receivedAt };
-  if (metricCheck.Check(value)) {
-    const { metric_name, metric_value, data_string }: Metric = value;
+  if (exportedMetricCheck.Check(value)) {
+    const { metric_name, metric_value, data_string = '' } = value;
     return { kind: 'metric', ...stamp, metricName: metric_name, metricValue: metric_value, dataString: data_string };
   }
-  if (!analyticsCheck.Check(value)) return 'it has the fields of neither a metric nor an event';
-  const { type, data_index, data }: Analytics = value;
-  const exact = (keepExactNumbers(text) as Analytics | undefined)?.data ?? data; // the same text was checked above
-  return { kind: 'analytics', ...stamp, type, dataIndex: data_index, data: JSON.stringify(exact) };
+  if (!exportedEventCheck.Check(value)) return 'it has the fields of neither a metric nor an event';
+  const { type, data_index = '', data } = value;
+  const exact = parseExact(text)?.at('data') ?? JSON.stringify(data);
+  return { kind: 'analytics', ...stamp, type, dataIndex: data_index, data: String(exact) };
 }

@@ -17,6 +17,8 @@ const utf8 = new TextDecoder('utf-8', { fatal: true });
 
 /** A body as text and as what the text says. */
 export interface JsonBody {
+  /** Its size after decompression. */
+  readonly bytes: number;
   readonly text: string;
   readonly value: unknown;
 }
@@ -111,7 +113,7 @@ function parse(bytes: Uint8Array): JsonBody {
     throw new Failure('invalid_json');
   }
   try {
-    return { text, value: parseJson(text) };
+    return { bytes: bytes.byteLength, text, value: parseJson(text) };
   } catch (error) {
     // the depth that parseJson bounds, or one at which JSON.parse itself runs out of stack
     if (error instanceof RangeError) {

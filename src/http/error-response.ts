@@ -5,6 +5,7 @@ import type { Ledger } from '../ingest/ledger.ts';
 import type { RateLimit } from '../ingest/rate-limit.ts';
 import type { KeptRejection, Rejections } from '../ingest/rejections.ts';
 import { ClientGone } from '../query/asker.ts';
+import { canonicalPath } from './aliases.ts';
 import type { Metrics } from './metrics.ts';
 import { commonHeaders } from './request-start.ts';
 import { targetOf } from './request-target.ts';
@@ -26,8 +27,11 @@ const HINTS: Readonly<Record<string, string>> = {
   '/log_raw_analytics': 'Ensure analytics DB is reachable.',
 };
 
-/** Close the connection after these: the rest of an oversized body is in the way, or the server is stopping. */
-const CLOSES_CONNECTION: ReadonlySet<ErrorCode> = new Set(['payload_too_large', 'shutting_down']);
+/**
+ * Close the connection after these. Not after `payload_too_large`: a connection that is closed while a body arrives is
+ * reset, and the client never reads the response.
+ */
+const CLOSES_CONNECTION: ReadonlySet<ErrorCode> = new Set(['shutting_down']);
 
 /** Errors of one code on one route share a log line for this long, in milliseconds, where the status is 503. */
 const LOG_INTERVAL = 1_000;
@@ -198,7 +202,7 @@ export function errorHandling(respond: ErrorResponder, routes: () => readonly Ro
       const unmatched = allowed ? 'method_not_allowed' : 'not_found';
       const response = respond(isUnmatched ? new Failure(unmatched) : error, {
         request,
-        route: here[0]?.path ?? 'unmatched',
+        route: here[0] ? canonicalPath(here[0].path) : 'unmatched',
         // empty where the request never reached a route
         requestId: requestId || nextRequestId(),
         startedAt: startedAt || performance.now(),

@@ -14,6 +14,7 @@ const LIMITS = {
   max_result_bytes: 33554432,
   max_names_per_user: 1000,
   rate_limit: { rows: 1000, seconds: 1 },
+  rate_limit_bytes: { bytes: 1_048_576, seconds: 1 },
 };
 
 export const EXAMPLES: { readonly [Name in Exclude<ResponseName, 'Error'>]: Static<(typeof RESPONSES)[Name]> } = {

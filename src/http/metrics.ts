@@ -15,6 +15,8 @@ export interface Metrics {
   readonly registry: Registry;
   /** Times requests. The route is its pattern, never an address that a sender made up. */
   requests(method: string, route: string, status: number): Observe;
+  /** An admin has recorded for another user. */
+  actAs(): void;
   /** A commit is done: its rows, its time until it was on the disk, and the part of the fsync. */
   commit(rows: number, seconds: number, syncSeconds: number): void;
 }
@@ -59,9 +61,15 @@ export function createMetrics(): Metrics {
     buckets: SECONDS_BUCKETS,
     registers,
   });
+  const actAs = new Counter({
+    name: 'rawlog_act_as_total',
+    help: 'Users that requests of admins recorded for in place of the admin',
+    registers,
+  });
   return {
     registry,
     requests,
+    actAs: () => actAs.inc(),
     commit(count, duration, syncDuration) {
       rows.observe(count);
       seconds.observe(duration);

@@ -26,8 +26,21 @@ export function validate<Schema extends TSchema>(
   value: unknown,
 ): Static<Schema> {
   if (check.Check(value)) return value;
-  throw new Failure('validation_failed', { faults: faultsOf(part, check.Errors(value)) });
+  throw new Failure('validation_failed', { faults: faultsOf(part, check.Errors(value), describe) });
 }
+
+/** As {@link validate}, for a body whose numbers may be sent as texts. */
+export function validateLax<Schema extends TSchema>(check: TypeCheck<Schema>, value: unknown): Static<Schema> {
+  if (check.Check(value)) return value;
+  const describeLax: Describe = (error) =>
+    error.type === ValueErrorType.Number && typeof error.value === 'string' ? FLOAT_PARSING : describe(error);
+  throw new Failure('validation_failed', { faults: faultsOf('body', check.Errors(value), describeLax) });
+}
+
+const FLOAT_PARSING = {
+  msg: 'Input should be a valid number, unable to parse string as a number',
+  type: 'float_parsing',
+};
 
 /** What is wrong with the number of a batch's items, in pydantic's words for lists. */
 export function batchSizeFaults(items: number, most: number): Fault[] {
@@ -45,7 +58,7 @@ export function batchSizeFaults(items: number, most: number): Fault[] {
  * Translates TypeBox's errors into FastAPI's (pydantic's) words: one fault for each value that is
  * wrong, without the value itself.
  */
-function faultsOf(part: string, errors: ValueErrorIterator): Fault[] {
+function faultsOf(part: string, errors: ValueErrorIterator, describe: Describe): Fault[] {
   const faults = new Map<string, Fault>();
   for (const error of errors) {
     if (faults.has(error.path)) continue; // TypeBox goes on about the same value
@@ -64,6 +77,7 @@ function pathOf(pointer: string): (string | number)[] {
 }
 
 type ValueError = NonNullable<ReturnType<ValueErrorIterator['First']>>;
+type Describe = (error: ValueError) => Pick<Fault, 'msg' | 'type'>;
 
 /** https://docs.pydantic.dev/latest/errors/validation_errors/ lists the types and their messages. */
 function describe({ type, path, schema, value }: ValueError): Pick<Fault, 'msg' | 'type'> {
@@ -80,6 +94,7 @@ function describe({ type, path, schema, value }: ValueError): Pick<Fault, 'msg' 
     case ValueErrorType.StringMaxLength:
       return { msg: `String should have at most ${count(schema['maxLength'], 'character')}`, type: 'string_too_long' };
     case ValueErrorType.StringFormat:
+      if (schema['format'] === 'user-id') return USER_ID_ISSUE;
       return schema['format'] === 'date-time'
         ? { msg: 'Input should be a valid datetime with an offset, in RFC 3339', type: 'datetime_parsing' }
         : {
@@ -93,6 +108,8 @@ function describe({ type, path, schema, value }: ValueError): Pick<Fault, 'msg' 
     case ValueErrorType.Array:
       return { msg: 'Input should be a valid list', type: 'list_type' };
     case ValueErrorType.Object:
+      // FastAPI takes a body of null for none
+      if (path === '' && value === null) return { msg: 'Field required', type: 'missing' };
       return path === '' || /^\/(metrics|analytics)\/\d+$/.test(path)
         ? {
             msg: 'Input should be a valid dictionary or object to extract fields from',

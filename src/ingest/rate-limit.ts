@@ -7,12 +7,31 @@ const MAX_BUCKETS = 100_000;
 
 /** Limits how much each of many takes. */
 export interface RateLimit {
+  /** @throws {Failure} `rate_limited` if a bucket holds less than an amount */
+  check(key: string, amount: number): void;
   /**
-   * Takes an amount out of somebody's bucket.
+   * Takes an amount out of a bucket.
    *
-   * @throws {Failure} `rate_limited` when there is less in it; then nothing is taken
+   * @throws {Failure} `rate_limited` if it holds less; nothing is taken then
    */
   take(key: string, amount: number): void;
+}
+
+/** An amount to take out of a bucket. */
+export interface Withdrawal {
+  readonly limit: RateLimit;
+  readonly key: string;
+  readonly amount: number;
+}
+
+/**
+ * Takes several amounts out of different buckets.
+ *
+ * @throws {Failure} `rate_limited` if one of them holds less; nothing is taken then
+ */
+export function takeAll(withdrawals: readonly Withdrawal[]): void {
+  for (const { limit, key, amount } of withdrawals) limit.check(key, amount);
+  for (const { limit, key, amount } of withdrawals) limit.take(key, amount);
 }
 
 /**
@@ -25,29 +44,33 @@ export interface RateLimit {
  * @param now a clock that never steps back, in milliseconds
  */
 export function createRateLimit(name: string, rate: Rate | undefined, capacity: number, now: () => number): RateLimit {
-  if (!rate) return { take() {} };
+  if (!rate) return { check() {}, take() {} };
+  const { amount: quota, window } = rate;
   const full = Math.max(capacity, rate.amount);
   const perMillisecond = rate.amount / (rate.window * 1000);
   const buckets = new LRUCache<string, { level: number; at: number }>({ max: MAX_BUCKETS });
 
+  /** Returns a bucket that holds an amount, filled up to now. */
+  function bucketWith(key: string, amount: number) {
+    const time = now();
+    let bucket = buckets.get(key);
+    if (!bucket) {
+      bucket = { level: full, at: time };
+      buckets.set(key, bucket);
+    }
+    bucket.level = Math.min(full, bucket.level + (time - bucket.at) * perMillisecond);
+    bucket.at = time;
+    if (bucket.level >= amount) return bucket;
+    throw new Failure('rate_limited', {
+      retryAfter: Math.ceil((amount - bucket.level) / perMillisecond / 1000),
+      quota: { name, amount: quota, window, remaining: Math.floor(bucket.level) },
+    });
+  }
+
   return {
+    check: (key, amount) => void bucketWith(key, amount),
     take(key, amount) {
-      const time = now();
-      let bucket = buckets.get(key);
-      if (!bucket) {
-        bucket = { level: full, at: time };
-        buckets.set(key, bucket);
-      }
-      bucket.level = Math.min(full, bucket.level + (time - bucket.at) * perMillisecond);
-      bucket.at = time;
-      if (bucket.level < amount) {
-        const seconds = Math.ceil((amount - bucket.level) / perMillisecond / 1000);
-        throw new Failure('rate_limited', {
-          retryAfter: seconds,
-          quota: { name, ...rate, remaining: Math.floor(bucket.level) },
-        });
-      }
-      bucket.level -= amount;
+      bucketWith(key, amount).level -= amount;
     },
   };
 }

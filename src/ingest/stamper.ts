@@ -1,4 +1,5 @@
 import { Failure, type Fault } from '../errors.ts';
+import type { ExactJson } from '../formats/json.ts';
 import {
   type Analytics,
   type AnalyticsRecord,
@@ -17,15 +18,20 @@ export interface Stamper {
    */
   metric(userId: string, body: Metric, loc: Fault['loc']): MetricRecord;
   /**
-   * @param data the event's data, as it is to be stored
+   * @param data the event's data as JSON text
    * @throws {Failure} `validation_failed` for a time out of range
    */
-  analytics(userId: string, body: Analytics, data: object, loc: Fault['loc']): AnalyticsRecord;
+  analytics(userId: string, body: Analytics, data: string, loc: Fault['loc']): AnalyticsRecord;
   /**
-   * @param exact the same batch with its numbers as they were sent, for the events' data
+   * @param userId the user of items that name none
+   * @param exact the batch as it was sent, if that differs, for the events' data
    * @throws {Failure} `validation_failed` with every time that is out of range
    */
-  batch(userId: string, body: Batch, exact: Batch): { metrics: MetricRecord[]; analytics: AnalyticsRecord[] };
+  batch(
+    userId: string,
+    body: Batch,
+    exact: ExactJson | undefined,
+  ): { metrics: MetricRecord[]; analytics: AnalyticsRecord[] };
 }
 
 /**
@@ -44,16 +50,15 @@ export function createStamper(nextId: () => RecordId, now: () => number, maxSkew
       const receivedAt = now() * 1000;
       const happenedAt = timeOf(body.timestamp, receivedAt, loc);
       const { id, seq } = nextId();
-      const { metric_name: metricName, metric_value: metricValue, data_string: dataString } = body;
+      const { metric_name: metricName, metric_value: metricValue, data_string: dataString = '' } = body;
       return { kind: 'metric', seq, id, userId, happenedAt, receivedAt, metricName, metricValue, dataString };
     },
     analytics(userId, body, data, loc) {
       const receivedAt = now() * 1000;
       const happenedAt = timeOf(body.timestamp, receivedAt, loc);
-      const text = JSON.stringify(data);
       const { id, seq } = nextId();
-      const { type, data_index: dataIndex } = body;
-      return { kind: 'analytics', seq, id, userId, happenedAt, receivedAt, type, dataIndex, data: text };
+      const { type, data_index: dataIndex = '' } = body;
+      return { kind: 'analytics', seq, id, userId, happenedAt, receivedAt, type, dataIndex, data };
     },
     batch(userId, body, exact) {
       const faults: Fault[] = [];
@@ -67,13 +72,13 @@ export function createStamper(nextId: () => RecordId, now: () => number, maxSkew
         }
       };
       const metrics = (body.metrics ?? []).flatMap((item, i) =>
-        attempt(() => stamper.metric(userId, item, ['body', 'metrics', i])),
+        attempt(() => stamper.metric(item.user_id ?? userId, item, ['body', 'metrics', i])),
       );
-      const analytics = (body.analytics ?? []).flatMap((item, i) =>
-        attempt(() =>
-          stamper.analytics(userId, item, exact.analytics?.[i]?.data ?? item.data, ['body', 'analytics', i]),
-        ),
-      );
+      const exactEvents = exact?.at('analytics');
+      const analytics = (body.analytics ?? []).flatMap((item, i) => {
+        const data = exactEvents?.at(i)?.at('data') ?? JSON.stringify(item.data);
+        return attempt(() => stamper.analytics(item.user_id ?? userId, item, String(data), ['body', 'analytics', i]));
+      });
       if (faults.length > 0) throw new Failure('validation_failed', { faults });
       return { metrics, analytics };
     },

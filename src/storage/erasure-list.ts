@@ -40,17 +40,27 @@ export function erasureKeyPath(databasePath: string): string {
 }
 
 /**
- * Opens the erasure list of a database. The key is created on first use, readable to its owner only.
+ * Returns the keyed hash that stands for a user ID where the ID itself must not remain: HMAC-SHA-256. The key is
+ * created on first use, readable to its owner only.
  *
- * @param now the clock, in milliseconds since 1970
  * @throws if the key file cannot be read or created, or is no key
  */
-export function openErasureList(client: Database, databasePath: string, now: () => number): ErasureList {
+export function openUserHash(databasePath: string): (userId: string) => Buffer {
   const path = erasureKeyPath(databasePath);
   const { content } = readOrCreateSecretFile(path, () => randomBytes(KEY_BYTES).toString('base64url'));
   const key = Buffer.from(content, 'base64url');
   if (key.length !== KEY_BYTES) throw new Error(`${path} does not hold a key of ${KEY_BYTES} bytes in base64url`);
-  const hash = (userId: string) => createHmac('sha256', key).update(userId).digest();
+  return (userId) => createHmac('sha256', key).update(userId).digest();
+}
+
+/**
+ * Opens the erasure list of a database.
+ *
+ * @param now the clock, in milliseconds since 1970
+ * @throws as {@link openUserHash}
+ */
+export function openErasureList(client: Database, databasePath: string, now: () => number): ErasureList {
+  const hash = openUserHash(databasePath);
   const statements = {
     begin: client.prepare(
       `INSERT INTO erasures (user_hash, cutoff_seq, requested_at, pending_user_id, user_number, is_overwritten)

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'bun:test';
-import { keepExactNumbers, MAX_JSON_DEPTH, parseJson } from '../../src/formats/json.ts';
+import { MAX_JSON_DEPTH, parseExact, parseJson } from '../../src/formats/json.ts';
 
 describe('parseJson', () => {
   const nested = (depth: number) => `${'['.repeat(depth)}${']'.repeat(depth)}`;
@@ -13,16 +13,19 @@ describe('parseJson', () => {
   });
 });
 
-describe('keepExactNumbers', () => {
+describe('parseExact', () => {
   test.each([
     '{"a":1}',
     '{"a":0.1,"b":-2.5,"c":"2026-11-22T10:00:00.123456Z"}',
     '{"a":123456789012345}',
+    '{"1a":1,"a1":"1"}',
     '[0,10,"-0"]',
-  ])('has nothing to do for %s', (text) => expect(keepExactNumbers(text)).toBeUndefined());
+  ])('has nothing to do for %s', (text) => expect(parseExact(text)).toBeUndefined());
   test.each(['12345678901234567890', '-0', '1e400', '0.10000000000000000001', '1e-400', '123456789.123456789123'])(
-    'keeps %s',
-    (number) => expect(JSON.stringify(keepExactNumbers(`{"a":[${number}]}`))).toBe(`{"a":[${number}]}`),
+    'keeps %s, also beside keys that are numbers',
+    (number) => {
+      for (const text of [`{"a":[${number}]}`, `{"a":[${number}],"1":2}`]) expect(String(parseExact(text))).toBe(text);
+    },
   );
   test.each([
     ['1e2', '100'],
@@ -30,7 +33,30 @@ describe('keepExactNumbers', () => {
     ['100000000000000000000', '100000000000000000000'],
     ['0.0000000000000001', '1e-16'],
     ['1E+2', '100'],
-  ])('writes %s, which a double holds, as usual: %s', (number, written) =>
-    expect(JSON.stringify(keepExactNumbers(`[${number}]`))).toBe(`[${written}]`),
-  );
+  ])('writes %s, which a double holds, as usual: %s', (number, written) => {
+    expect(String(parseExact(`[${number}]`))).toBe(`[${written}]`);
+    expect(String(parseExact(`{"b":${number},"1":0}`))).toBe(`{"b":${written},"1":0}`);
+  });
+  test.each([
+    '{"b":1,"2":2,"1":3}',
+    '{"4294967294":1,"0":2}',
+    '{"a":[{"z":null,"9":{"y":true,"8":false}}],"7":"x"}',
+    '{"a":"\\ud800 \u2028","1":""}',
+    '{"__proto__":{"b":1,"0":2},"constructor":1}',
+  ])('keeps the order of the members of %s', (text) => expect(String(parseExact(text))).toBe(text));
+  test('drops white space, and takes the last of repeated keys', () => {
+    expect(String(parseExact(' { "b" : 1 , "1" : [ ] , "b" : { } } '))).toBe('{"b":{},"1":[]}');
+  });
+  test('sees keys that are numbers written with escapes', () => {
+    expect(String(parseExact('{"b":1,"\\u0031":2}'))).toBe('{"b":1,"1":2}');
+  });
+  test('gives the parts of a value', () => {
+    for (const text of ['{"a":[{"b":1e400}]}', '{"x":0,"1":0,"a":[{"b":1e400}]}']) {
+      const value = parseExact(text);
+      expect(String(value?.at('a')?.at(0)?.at('b'))).toBe('1e400');
+      expect(value?.at('a')?.at(1)).toBeUndefined();
+      expect(value?.at('toString')).toBeUndefined();
+      expect(value?.at('a')?.at(0)?.at('b')?.at('c')).toBeUndefined();
+    }
+  });
 });

@@ -1,16 +1,16 @@
 import { connect } from 'node:net';
 
-/** Writes lines as they are to a server's port, and gives all that comes back until it closes. */
+/** Writes lines as they are, in UTF-8 unless told otherwise, to a server's port, and gives all that comes back until it closes. */
 export function rawRequest(
   url: string,
   lines: readonly string[],
-  options: { closeAfterSend?: boolean } = {},
+  options: { closeAfterSend?: boolean; encoding?: 'latin1' } = {},
 ): Promise<string> {
   const { hostname, port } = new URL(url);
   return new Promise((resolve) => {
     let received = '';
     const socket = connect(Number(port), hostname, () => {
-      socket.write(lines.join('\r\n'));
+      socket.write(lines.join('\r\n'), options.encoding ?? 'utf8');
       if (options.closeAfterSend) socket.end();
     });
     socket.on('data', (data) => {

@@ -1,6 +1,7 @@
 import { Database } from 'bun:sqlite';
 import { afterEach, describe, expect, test } from 'bun:test';
-import { type Answer, expectError, METRIC, post, rows, send } from '../harness/client.ts';
+import { gzipSync } from 'node:zlib';
+import { ANALYTICS, type Answer, expectError, METRIC, post, rows, send } from '../harness/client.ts';
 import { SECRET, startTarget, type Target, UNLIMITED } from '../harness/target.ts';
 import { token } from '../harness/tokens.ts';
 
@@ -45,6 +46,44 @@ describe('rows of a user', () => {
       answer = await post(target, '/log_raw_metric', METRIC);
     }
     expect(answer.status).toBe(200);
+  });
+});
+
+describe('bytes of a user', () => {
+  test('are limited by the size of bodies, after decompression; admins are exempt', async () => {
+    target = await startTarget({ JWT_SECRET: SECRET, RATE_LIMIT: '1000000/s', RATE_LIMIT_BYTES: '1kb/h' });
+    // what an idle user may send at once: 64 MB
+    const large = JSON.stringify({ ...ANALYTICS, data: { text: 'x'.repeat(900_000) } });
+    const packed = gzipSync(large);
+    const gzip = { 'content-encoding': 'gzip' };
+    let accepted = 0;
+    let answer = await post(target, '/log_raw_analytics', packed, gzip);
+    for (; answer.status === 200 && accepted < 100; accepted++) {
+      answer = await post(target, '/log_raw_analytics', packed, gzip);
+    }
+    expectLimited(answer, 'bytes');
+    expect(accepted).toBe(Math.floor((64 * 1024 ** 2) / large.length));
+    // small bodies may still fit; other users and admins have not sent anything
+    expect((await post(target, '/log_raw_metric', METRIC)).status).toBe(200);
+    const other = { authorization: `Bearer ${await token({ sub: 'berta' })}` };
+    expect((await post(target, '/log_raw_analytics', packed, { ...gzip, ...other })).status).toBe(200);
+    const admin = { authorization: `Bearer ${await token({ role: 'admin' })}` };
+    expect((await post(target, '/log_raw_analytics', packed, { ...gzip, ...admin })).status).toBe(200);
+    const { body } = await send(`${target.url}/api/status`, { headers: other });
+    expect(body.limits.rate_limit_bytes).toEqual({ bytes: 1024, seconds: 3600 });
+  });
+
+  test('a rejected batch takes no rows either', async () => {
+    target = await startTarget({
+      JWT_SECRET: SECRET,
+      RATE_LIMIT: '2/h',
+      MAX_BATCH_ITEMS: '2',
+      RATE_LIMIT_BYTES: 'off',
+    });
+    expect((await post(target, '/log_batch', { metrics: [METRIC, { ...METRIC, metric_value: 'x' }] })).status).toBe(
+      422,
+    );
+    expect((await post(target, '/log_batch', { metrics: [METRIC, METRIC] })).status).toBe(200);
   });
 });
 

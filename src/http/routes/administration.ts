@@ -21,7 +21,7 @@ import type { QueryParts } from './queries.ts';
 /** The limits that callers meet. */
 export type Limits = Pick<
   Config,
-  'maxBodyBytes' | 'maxBatchItems' | 'maxResultBytes' | 'maxNamesPerUser' | 'rateLimit'
+  'maxBodyBytes' | 'maxBatchItems' | 'maxResultBytes' | 'maxNamesPerUser' | 'rateLimit' | 'rateLimitBytes'
 >;
 
 /** What the routes of administration work with. */
@@ -166,6 +166,9 @@ function userStatus({ limits }: AdministrationParts): UserStatus {
       max_result_bytes: limits.maxResultBytes,
       max_names_per_user: limits.maxNamesPerUser,
       rate_limit: limits.rateLimit ? { rows: limits.rateLimit.amount, seconds: limits.rateLimit.window } : null,
+      rate_limit_bytes: limits.rateLimitBytes
+        ? { bytes: limits.rateLimitBytes.amount, seconds: limits.rateLimitBytes.window }
+        : null,
     },
   };
 }

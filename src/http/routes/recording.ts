@@ -1,26 +1,28 @@
 import { Elysia } from 'elysia';
-import type { Logger } from 'pino';
 import type { CachedVerifier } from '../../auth/token-cache.ts';
 import type { Principal } from '../../auth/verifier.ts';
 import type { Config } from '../../config.ts';
-import { Failure } from '../../errors.ts';
-import { keepExactNumbers } from '../../formats/json.ts';
+import { Failure, type Fault } from '../../errors.ts';
+import { parseExact } from '../../formats/json.ts';
+import { laxNumber } from '../../formats/lax-number.ts';
 import type { CommitQueue } from '../../ingest/commit-queue.ts';
 import type { Idempotency } from '../../ingest/idempotency.ts';
 import type { Ledger } from '../../ingest/ledger.ts';
-import type { RateLimit } from '../../ingest/rate-limit.ts';
+import { type RateLimit, takeAll } from '../../ingest/rate-limit.ts';
 import type { Reservation, Reservations } from '../../ingest/reservations.ts';
 import type { Stamper } from '../../ingest/stamper.ts';
 import type { NameUse, UserNames } from '../../ingest/user-names.ts';
-import { type Analytics, analyticsCheck, type Batch, batchCheck, type LogRecord, metricCheck } from '../../records.ts';
-import type { CachedResponse } from '../../storage/writer.ts';
-import { authenticate, recordedUser } from '../auth.ts';
+import { analyticsCheck, type Batch, batchCheck, type LogRecord, metricCheck } from '../../records.ts';
+import type { CachedResponse, UserName } from '../../storage/writer.ts';
+import type { ActAsLog } from '../act-as-log.ts';
+import { aliasesOf } from '../aliases.ts';
+import { authenticate, ONLY_ADMINS_ACT, recordedUser } from '../auth.ts';
 import { expectedBytes, readJson } from '../body.ts';
 import type { ErrorResponder } from '../error-response.ts';
 import type { Metrics } from '../metrics.ts';
 import { recordingRoute } from '../openapi.ts';
 import { commonHeaders } from '../request-start.ts';
-import { batchSizeFaults, validate } from '../validation.ts';
+import { batchSizeFaults, MAX_FAULTS, validate, validateLax } from '../validation.ts';
 
 /** Thrown for a body that is not read. Made once: a stack trace costs more than the rest of such a response. */
 const OVERLOADED = new Failure('overloaded');
@@ -34,11 +36,14 @@ export interface RecordingParts {
   readonly stamper: Stamper;
   readonly userNames: UserNames;
   readonly ledger: Ledger;
-  /** Limits the rows of each user. */
+  /** Limits rows per user, and those that an admin records for another user per admin and user. */
   readonly rows: RateLimit;
+  /** Limits bytes of bodies per caller who is no admin. */
+  readonly bytes: RateLimit;
+  /** Logs admins who record for others. */
+  readonly actAs: ActAsLog;
   /** Whether the server still takes new records. */
   readonly isOpen: () => boolean;
-  readonly log: Logger;
   readonly metrics: Pick<Metrics, 'requests'>;
   /** Turns an error into a response, and counts its items as rejected. */
   readonly respond: ErrorResponder;
@@ -53,10 +58,16 @@ interface RecordingRoute<Body> {
   readonly itemsOf: (value: unknown) => number;
   /** Checks a parsed body; throws `validation_failed`. */
   readonly check: (value: unknown) => Body;
-  /** The names in a checked body. */
-  readonly namesIn: (body: Body) => NameUse[];
+  /** Returns what a checked body records for each user; `userId` is the user of items that name none. */
+  readonly sharesOf: (userId: string, body: Body) => Share[];
   /** Makes the records of a checked body, whose text is given too, and of their ids the text of the answer. */
   readonly make: (userId: string, body: Body, text: string) => { records: LogRecord[]; answer: string };
+}
+
+/** What a request records for one user: a name per row. */
+interface Share {
+  readonly userId: string;
+  readonly names: NameUse[];
 }
 
 /**
@@ -74,10 +85,10 @@ interface RecordingRoute<Body> {
 export function recording(parts: RecordingParts) {
   const { verify, queue, reservations, idempotency, stamper, userNames, ledger, metrics, respond, nextRequestId } =
     parts;
-  const { rows, isOpen, log } = parts;
+  const { rows, bytes, actAs, isOpen } = parts;
   const { maxBodyBytes, maxBatchItems } = parts.limits;
 
-  function handlerOf<Body>({ path, itemsOf, check, namesIn, make }: RecordingRoute<Body>) {
+  function handlerOf<Body>({ path, itemsOf, check, sharesOf, make }: RecordingRoute<Body>) {
     const observe = metrics.requests('POST', path, 200);
 
     return async function record({ request }: { request: Request }): Promise<Response> {
@@ -93,26 +104,28 @@ export function recording(parts: RecordingParts) {
         const open = isOpen();
         const authenticated = authenticate(headers, verify);
         sender = authenticated instanceof Promise ? await authenticated : authenticated;
-        const userId = recordedUser(headers, sender, requestId, log);
+        const userId = recordedUser(headers, sender);
         if (!open) throw new Failure('shutting_down');
         // a body that cannot be stored is not read: that takes as long as storing it
         // (one that is larger than allowed is rejected for that)
         reservation = reservations.reserve(sender.userId, expectedBytes(headers), sender.role !== 'admin');
         if (!reservation) return fail(OVERLOADED);
-        const { text, value } = await readJson(request, maxBodyBytes, reservation);
+        const { text, value, bytes: size } = await readJson(request, maxBodyBytes, reservation);
         items = itemsOf(value);
         const body = check(value);
+        const shares = sharesOf(userId, body);
+        authorize(sender, shares, requestId);
         const key = idempotencyKey(headers);
-        rows.take(userId, items);
+        limit(sender, shares, size);
 
         const store = async (cache?: (response: string, seq: number) => CachedResponse) => {
-          const names = userNames.admit(userId, namesIn(body));
+          const names = admit(shares);
           const { records, answer } = make(userId, body, text);
           reservation?.release(); // from here on the queue counts them
           try {
             await queue.store(records, text.length, { response: cache?.(answer, records.at(-1)?.seq ?? 0), names });
           } catch (error) {
-            if (names.length > 0) userNames.forget(userId);
+            if (names.length > 0) for (const share of shares) userNames.forget(share.userId);
             throw error;
           }
           return answer;
@@ -136,11 +149,48 @@ export function recording(parts: RecordingParts) {
     };
   }
 
+  /** @throws {Failure} `forbidden` for a caller who may not record for one of the users */
+  function authorize(sender: Principal, shares: readonly Share[], requestId: string): void {
+    for (const { userId } of shares) {
+      if (userId === sender.userId) continue;
+      if (sender.role !== 'admin') throw new Failure('forbidden', { message: ONLY_ADMINS_ACT });
+      actAs.note(sender.userId, userId, requestId);
+    }
+  }
+
+  /** @throws {Failure} `rate_limited` */
+  function limit(sender: Principal, shares: readonly Share[], size: number): void {
+    // what an admin records for others must not use up their own limits; user IDs have no control characters
+    const keyOf = (userId: string) => (userId === sender.userId ? userId : `${sender.userId}\n${userId}`);
+    const withdrawals = shares.map(({ userId, names }) => ({ limit: rows, key: keyOf(userId), amount: names.length }));
+    if (sender.role !== 'admin') withdrawals.push({ limit: bytes, key: sender.userId, amount: size });
+    takeAll(withdrawals);
+  }
+
+  /** Admits the names of a request for each of its users, all or none. */
+  function admit(shares: readonly Share[]): UserName[] {
+    const admitted: UserName[] = [];
+    const faults: Fault[] = [];
+    for (const { userId, names } of shares) {
+      try {
+        admitted.push(...userNames.admit(userId, names));
+      } catch (error) {
+        if (!(error instanceof Failure && error.faults)) throw error;
+        faults.push(...error.faults);
+      }
+    }
+    if (faults.length === 0) return admitted;
+    for (const { userId } of shares) userNames.forget(userId);
+    throw new Failure('too_many_names', { faults: faults.slice(0, MAX_FAULTS) });
+  }
+
   const recordMetric = handlerOf({
     path: '/log_raw_metric',
     itemsOf: () => 1,
-    check: (value) => validate('body', metricCheck, value),
-    namesIn: (body) => [{ kind: 'metric', name: body.metric_name, loc: ['body', 'metric_name'] }],
+    check: (value) => validateLax(metricCheck, withLaxValue(value)),
+    sharesOf: (userId, body) => [
+      { userId, names: [{ kind: 'metric', name: body.metric_name, loc: ['body', 'metric_name'] }] },
+    ],
     make(userId, body) {
       const record = stamper.metric(userId, body, ['body']);
       return { records: [record], answer: `"${record.id}"` };
@@ -150,9 +200,10 @@ export function recording(parts: RecordingParts) {
     path: '/log_raw_analytics',
     itemsOf: () => 1,
     check: (value) => validate('body', analyticsCheck, value),
-    namesIn: (body) => [{ kind: 'analytics', name: body.type, loc: ['body', 'type'] }],
+    sharesOf: (userId, body) => [{ userId, names: [{ kind: 'analytics', name: body.type, loc: ['body', 'type'] }] }],
     make(userId, body, text) {
-      const record = stamper.analytics(userId, body, exactNumbers(text, body).data, ['body']);
+      const data = parseExact(text)?.at('data') ?? JSON.stringify(body.data);
+      const record = stamper.analytics(userId, body, String(data), ['body']);
       return { records: [record], answer: `"${record.id}"` };
     },
   });
@@ -166,22 +217,19 @@ export function recording(parts: RecordingParts) {
       if (faults.length > 0) throw new Failure('validation_failed', { faults });
       return body;
     },
-    namesIn: ({ metrics = [], analytics = [] }) => [
-      ...metrics.map(
-        ({ metric_name: name }, i): NameUse => ({ kind: 'metric', name, loc: ['body', 'metrics', i, 'metric_name'] }),
-      ),
-      ...analytics.map(
-        ({ type: name }, i): NameUse => ({ kind: 'analytics', name, loc: ['body', 'analytics', i, 'type'] }),
-      ),
-    ],
+    sharesOf: sharesOfBatch,
     make(userId, body, text) {
-      const { metrics, analytics } = stamper.batch(userId, body, exactNumbers(text, body));
+      const { metrics, analytics } = stamper.batch(userId, body, parseExact(text));
       const ids = { metrics: metrics.map(({ id }) => id), analytics: analytics.map(({ id }) => id) };
       return { records: [...metrics, ...analytics], answer: JSON.stringify(ids) };
     },
   });
 
-  return new Elysia({ name: 'recording' })
+  const app = new Elysia({ name: 'recording' });
+  const hidden = { parse: 'none', detail: { hide: true } } as const;
+  for (const alias of aliasesOf('/log_raw_metric')) app.post(alias, recordMetric, hidden);
+  for (const alias of aliasesOf('/log_raw_analytics')) app.post(alias, recordAnalytics, hidden);
+  return app
     .post('/log_raw_metric', recordMetric, {
       parse: 'none',
       detail: recordingRoute(
@@ -227,9 +275,28 @@ function headersOf(requestId: string, replayed: boolean): Record<string, string>
   return headers;
 }
 
-/** A checked body as its text has it: the two readings differ in the digits of numbers alone. */
-function exactNumbers<Body extends Analytics | Batch>(text: string, body: Body): Body {
-  return (keepExactNumbers(text) as Body | undefined) ?? body;
+/** Returns a body with its value as a number, where the original service converts it to one. */
+function withLaxValue(body: unknown): unknown {
+  if (typeof body !== 'object' || body === null || Array.isArray(body)) return body;
+  const { metric_value: value } = body as Record<string, unknown>;
+  if (typeof value !== 'string' && typeof value !== 'boolean') return body;
+  return { ...body, metric_value: laxNumber(value) };
+}
+
+function sharesOfBatch(userId: string, { metrics = [], analytics = [] }: Batch): Share[] {
+  const shares = new Map<string, Share>();
+  const add = (user: string, use: NameUse) => {
+    const share = shares.get(user);
+    if (share) share.names.push(use);
+    else shares.set(user, { userId: user, names: [use] });
+  };
+  metrics.forEach(({ user_id: user = userId, metric_name: name }, i) => {
+    add(user, { kind: 'metric', name, loc: ['body', 'metrics', i, 'metric_name'] });
+  });
+  analytics.forEach(({ user_id: user = userId, type: name }, i) => {
+    add(user, { kind: 'analytics', name, loc: ['body', 'analytics', i, 'type'] });
+  });
+  return [...shares.values()];
 }
 
 /** The key of a request that may be repeated: 1 to 255 visible ASCII characters. */
