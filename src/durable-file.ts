@@ -156,7 +156,8 @@ function reported<T>(path: string, call: () => T): T {
   }
 }
 
-function unwritable(path: string, error: unknown): unknown {
+/** Returns an error that says in one sentence what cannot be written, and why. */
+export function unwritable(path: string, error: unknown): unknown {
   if (!(error instanceof Error && 'code' in error)) return error;
   // such as "ENOSPC: no space left on device, write"
   return new Error(`${path} cannot be written: ${error.message.split(',')[0]}.`, { cause: error });

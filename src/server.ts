@@ -60,6 +60,7 @@ export interface Server {
  * Opens the parts in order, each made for the next, and listens.
  *
  * @param secret the HS256 secret in use, if any
+ * @param droppedLines how many lines of the log have been dropped
  * @param onFailing called when the storage is broken, so that going on would lose records
  * @throws when the database cannot be opened or the address cannot be listened on; nothing stays open
  */
@@ -67,6 +68,7 @@ export async function startServer(
   config: Config,
   secret: string | undefined,
   log: Logger,
+  droppedLines: () => number,
   onFailing: () => void,
 ): Promise<Server> {
   const now = Date.now;
@@ -105,7 +107,7 @@ export async function startServer(
       },
       publish,
     );
-    observe(metrics, { ledger, queue, tails, databasePath: config.databasePath });
+observe(metrics, { ledger, queue, tails, droppedLines, databasePath: config.databasePath });
     const { maxBodyBytes, maxBatchItems, maxResultBytes, maxNamesPerUser, rateLimit, rateLimitBytes } = config;
     const hashUser = openUserHash(config.databasePath);
     const shortHash = (userId: string) => hashUser(userId).toString('hex', 0, LOGGED_HASH_BYTES);

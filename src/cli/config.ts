@@ -1,5 +1,6 @@
 import { SETTING_NAMES, SETTINGS, type SettingName, settingText } from '../config.ts';
 import { defineCommand } from './command.ts';
+import { print } from './output.ts';
 
 /** Prints the settings in effect, each with where it comes from. */
 export const configCommand = defineCommand({
@@ -9,9 +10,9 @@ export const configCommand = defineCommand({
     const { databasePath } = config(); // says what is wrong, if anything is
     for (const name of SETTING_NAMES) {
       const { text, origin } = settingText(name, { flags, env });
-      if (text === undefined) console.log(`# ${name} is not set`);
-      else if (name === 'DATABASE_URL') console.log(`${name}=file:${databasePath}  # ${origin}`);
-      else console.log(`${name}=${shown(name, text)}  # ${origin}`);
+      if (text === undefined) print(`# ${name} is not set`);
+      else if (name === 'DATABASE_URL') print(`${name}=file:${databasePath}  # ${origin}`);
+      else print(`${name}=${shown(name, text)}  # ${origin}`);
     }
     return 0;
   },

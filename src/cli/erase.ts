@@ -3,6 +3,7 @@ import { eraseUser } from '../storage/erasure.ts';
 import { runJob } from '../storage/job.ts';
 import { defineCommand } from './command.ts';
 import { openOffline } from './open-database.ts';
+import { print } from './output.ts';
 
 /** Erases every trace of a user. */
 export const eraseCommand = defineCommand({
@@ -16,7 +17,7 @@ export const eraseCommand = defineCommand({
   async run({ config }, _options, user) {
     using database = openOffline(config().databasePath);
     const { metrics, analytics } = runJob(eraseUser(database.reader, user));
-    console.log(`Removed ${metrics} metrics and ${analytics} events.`);
+    print(`Removed ${metrics} metrics and ${analytics} events.`);
     return 0;
   },
 });

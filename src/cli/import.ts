@@ -21,6 +21,7 @@ import { runJob } from '../storage/job.ts';
 import { defineCommand } from './command.ts';
 import { readLines } from './lines.ts';
 import { openOffline } from './open-database.ts';
+import { print, tell } from './output.ts';
 
 /** The longest line, in bytes: sixteen times the largest body that the server accepts by default. */
 const MAX_LINE_BYTES = 16 * 1024 ** 2;
@@ -75,14 +76,12 @@ type Outcomes = Record<Imported, { count: number; lines: number[] }>;
 /** Prints what was done. Returns the exit status. */
 function report({ stored, identical, erased, different, occupied }: Outcomes): number {
   const skipped = erased.count > 0 ? `; ${erased.count} belong to erased users and were skipped` : '';
-  console.log(`Imported ${stored.count} records; ${identical.count} were already stored${skipped}.`);
+  print(`Imported ${stored.count} records; ${identical.count} were already stored${skipped}.`);
   if (different.count > 0) {
-    console.error(
-      `${different.count} records were not stored: other content is stored under their IDs. ${named(different)}`,
-    );
+    tell(`${different.count} records were not stored: other content is stored under their IDs. ${named(different)}`);
   }
   if (occupied.count > 0) {
-    console.error(
+    tell(
       `${occupied.count} records were not stored: other records have the time parts of their IDs. ${named(occupied)}`,
     );
   }

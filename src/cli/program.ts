@@ -8,6 +8,7 @@ import { configCommand } from './config.ts';
 import { eraseCommand } from './erase.ts';
 import { exportCommand } from './export.ts';
 import { importCommand } from './import.ts';
+import { flushMessages, print, printText, tell, tellText } from './output.ts';
 import { rebuildCommand } from './rebuild.ts';
 import { serveCommand } from './serve.ts';
 import { statusCommand } from './status.ts';
@@ -43,6 +44,7 @@ export async function run(args: readonly string[], env: CommandContext['env']): 
     .version(version, '-V, --version', 'print the version')
     .helpCommand('help [command]', 'show help for a command')
     .showHelpAfterError('Run "rawlog help" to see what there is.')
+    .configureOutput({ writeOut: printText, writeErr: tellText })
     .exitOverride();
 
   for (const command of COMMANDS) {
@@ -68,7 +70,7 @@ export async function run(args: readonly string[], env: CommandContext['env']): 
   program
     .command('version')
     .summary('print the version')
-    .action(() => console.log(version));
+    .action(() => print(version));
 
   try {
     const names = [...program.commands.map((command) => command.name()), 'help'];
@@ -79,6 +81,8 @@ export async function run(args: readonly string[], env: CommandContext['env']): 
     return exitCode;
   } catch (error) {
     return exitCodeOf(error);
+  } finally {
+    await flushMessages();
   }
 }
 
@@ -151,12 +155,12 @@ function parseOption(option: CommandOption, text: string | null | undefined): un
 function exitCodeOf(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
   if (error instanceof ConfigError) {
-    console.error(`The configuration has ${error.faults.length === 1 ? 'an error' : `${error.faults.length} errors`}:`);
-    for (const fault of error.faults) console.error(`  ${fault}`);
+    tell(`The configuration has ${error.faults.length === 1 ? 'an error' : `${error.faults.length} errors`}:`);
+    for (const fault of error.faults) tell(`  ${fault}`);
     return 2;
   }
   if (error instanceof UsageError) {
-    console.error(`${error.message}\nRun "rawlog help" to see what there is.`);
+    tell(`${error.message}\nRun "rawlog help" to see what there is.`);
     return 2;
   }
   if (error instanceof Interrupted) {
@@ -164,7 +168,7 @@ function exitCodeOf(error: unknown): number {
     process.kill(process.pid, error.signal);
     return 1;
   }
-  console.error(error instanceof Error ? error.message : error);
+  tell(error instanceof Error ? error.message : String(error));
   return 1;
 }
 

@@ -4,11 +4,14 @@ import type { Config } from '../config.ts';
 import { signInLink } from '../dashboard/link.ts';
 import { createLog } from '../log.ts';
 import { startServer } from '../server.ts';
+import { openSink } from '../sink.ts';
 import type { CliCommand, CommandContext } from './command.ts';
 import { givenSettings, invocation, quoted, started } from './invocation.ts';
 
 /** How long the token in the printed example is valid, in seconds. */
 const EXAMPLE_TOKEN_LIFETIME = 3600;
+/** How long the process waits at its end for a reader of the log, in milliseconds. */
+const LOG_TIMEOUT = 1_000;
 
 /** Runs the server until a signal or a broken storage ends it. */
 export const serveCommand: CliCommand = {
@@ -16,7 +19,13 @@ export const serveCommand: CliCommand = {
   summary: 'run the server (also with no command)',
   async run(context) {
     const config = context.config();
-    const log = createLog(config.logLevel);
+    const errors = openSink(2);
+    const log = createLog(config.logLevel, errors);
+    const onError = (error: unknown) => {
+      log.fatal({ err: error }, 'the server has failed');
+      void errors.flush(LOG_TIMEOUT).then(() => process.exit(1));
+    };
+    process.on('uncaughtException', onError).on('unhandledRejection', onError);
     const own = config.jwt.secret === 'own' ? ownSecret(config.dataDir) : undefined;
     const secret = own?.secret ?? config.jwt.secret;
 
@@ -28,12 +37,13 @@ export const serveCommand: CliCommand = {
       end.resolve();
     };
     process.on('SIGTERM', onSignal).on('SIGINT', onSignal);
-    const server = await startServer(config, secret, log, () => {
+    const server = await startServer(config, secret, log, errors.dropped, () => {
       exitCode = 1;
       end.resolve();
     });
 
-    await greet(server.url, config, own, context);
+    // nobody has to read it: the server runs on without
+    openSink(1).write(await greeting(server.url, config, own, context));
     log.info({ url: server.url.href, database: config.databasePath }, 'listening');
     await end.promise;
     try {
@@ -43,15 +53,21 @@ export const serveCommand: CliCommand = {
       log.fatal({ err: error }, 'the server did not close cleanly');
     }
     log.info({ exit_code: exitCode }, 'stopped');
+    await errors.flush(LOG_TIMEOUT);
     return exitCode;
   },
 };
 
-/** Tells a person where the server is, and, where it has a secret of its own, how to store a first row. */
-async function greet(url: URL, config: Config, own: OwnSecret | undefined, context: CommandContext): Promise<void> {
+/** Returns what a person reads at the start: where the server is, and, with its own secret, how to store a first row. */
+async function greeting(
+  url: URL,
+  config: Config,
+  own: OwnSecret | undefined,
+  context: CommandContext,
+): Promise<string> {
   const address = url.href.replace(/\/$/, '');
-  console.log(`\nrawlog listens on  ${address}\nTry it in a page   ${address}/swagger\n`);
-  if (!own) return;
+  const places = `\nrawlog listens on  ${address}\nTry it in a page   ${address}/swagger\n\n`;
+  if (!own) return places;
   const token = await mintToken(own.secret, config.jwt, {
     sub: 'me',
     role: 'authenticated',
@@ -59,7 +75,7 @@ async function greet(url: URL, config: Config, own: OwnSecret | undefined, conte
     now: Date.now(),
   });
   const made = own.made ? 'so this start made a secret of its own' : 'so the server uses its own secret';
-  console.log(`No key is configured, ${made}: ${own.path}
+  return `${places}No key is configured, ${made}: ${own.path}
 Open the dashboard (the token is valid for an hour):
 
 ${signInLink(address, token)}
@@ -71,7 +87,8 @@ ${adminLinkCommand(address, context)}
 Store a first metric:
 
 curl -X POST ${address}/log_raw_metric -H 'Authorization: Bearer ${token}' -H 'Content-Type: application/json' -d '{"metric_name":"page_load_time","metric_value":2.5,"data_string":"/dashboard"}'
-`);
+
+`;
 }
 
 /** The settings that a token depends on, where the server has a secret of its own. */

@@ -3,6 +3,7 @@ import { createLedger } from '../ingest/ledger.ts';
 import { readLedger } from '../storage/ledger.ts';
 import { defineCommand } from './command.ts';
 import { openDatabase } from './open-database.ts';
+import { print } from './output.ts';
 
 /** Prints what the database has. */
 export const statusCommand = defineCommand({
@@ -14,7 +15,7 @@ export const statusCommand = defineCommand({
     try {
       const size = (file: string) => statSync(file, { throwIfNoEntry: false })?.size ?? 0;
       const storage = { database: path, database_bytes: size(path), wal_bytes: size(`${path}-wal`) };
-      console.log(JSON.stringify({ ledger: createLedger(readLedger(client)).counts(), storage }, null, 2));
+      print(JSON.stringify({ ledger: createLedger(readLedger(client)).counts(), storage }, null, 2));
     } finally {
       client.close();
     }

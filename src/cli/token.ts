@@ -5,6 +5,7 @@ import { signInLink } from '../dashboard/link.ts';
 import { parseDuration } from '../formats/duration.ts';
 import { isUserId } from '../records.ts';
 import { defineCommand, UsageError } from './command.ts';
+import { print, tell } from './output.ts';
 
 /** `--link` without an address: the one that the server listens on. */
 const LISTENING = '';
@@ -39,7 +40,7 @@ export const tokenCommand = defineCommand({
     const address = link === LISTENING ? listeningAddress(host, port) : link;
     const secret = signingSecret(jwt, dataDir);
     const token = await mintToken(secret, jwt, { sub, role, expires, now: Date.now() });
-    console.log(address === undefined ? token : signInLink(address, token));
+    print(address === undefined ? token : signInLink(address, token));
     return 0;
   },
 });
@@ -74,6 +75,6 @@ function signingSecret({ secret, algorithms }: Config['jwt'], dataDir: string): 
   }
   if (secret !== 'own') return secret;
   const own = ownSecret(dataDir);
-  if (own.made) console.error(`There was no secret in ${dataDir}: a new one was made, ${own.path}`);
+  if (own.made) tell(`There was no secret in ${dataDir}: a new one was made, ${own.path}`);
   return own.secret;
 }

@@ -3,6 +3,7 @@ import { countRows } from '../storage/records.ts';
 import { verifyDatabase } from '../storage/verify.ts';
 import { defineCommand } from './command.ts';
 import { openDatabase } from './open-database.ts';
+import { print, tell } from './output.ts';
 
 /** Verifies the database; the server may run meanwhile. */
 export const verifyCommand = defineCommand({
@@ -16,13 +17,13 @@ export const verifyCommand = defineCommand({
       bar.start(countRows(client, 'metric') + countRows(client, 'analytics'), 0);
       const { problems, omitted, rows, chunks } = verifyDatabase(client, (read) => bar.increment(read));
       bar.stop();
-      for (const problem of problems) console.log(problem);
-      if (omitted > 0) console.log(`${omitted} more problems are not listed.`);
+      for (const problem of problems) print(problem);
+      if (omitted > 0) print(`${omitted} more problems are not listed.`);
       if (problems.length > 0) {
-        console.error(`${path}: ${problems.length + omitted} problems.`);
+        tell(`${path}: ${problems.length + omitted} problems.`);
         return 1;
       }
-      console.log(`${path}: ${rows.metric} metrics, ${rows.analytics} events and ${chunks} chunks are in order.`);
+      print(`${path}: ${rows.metric} metrics, ${rows.analytics} events and ${chunks} chunks are in order.`);
       return 0;
     } finally {
       bar.stop();

@@ -26,6 +26,7 @@ export interface Observed {
   readonly ledger: Ledger;
   readonly queue: Pick<CommitQueue, 'depth'>;
   readonly tails: Pick<LiveTails, 'count'>;
+  readonly droppedLines: () => number;
   readonly databasePath: string;
 }
 
@@ -79,7 +80,7 @@ export function createMetrics(): Metrics {
 }
 
 /** Adds what is looked at when somebody asks: the ledger, the queue, tails, and sizes on the disk. */
-export function observe({ registry }: Metrics, { ledger, queue, tails, databasePath }: Observed): void {
+export function observe({ registry }: Metrics, { ledger, queue, tails, droppedLines, databasePath }: Observed): void {
   const registers = [registry];
   const counter = (name: string, help: string, value: () => number) =>
     new Counter({
@@ -98,6 +99,7 @@ export function observe({ registry }: Metrics, { ledger, queue, tails, databaseP
   );
   counter('rawlog_items_stored_total', 'Items stored', () => ledger.counts().stored);
   counter('rawlog_items_duplicate_total', 'Items that repeated a stored one', () => ledger.counts().duplicates);
+  counter('rawlog_log_lines_dropped_total', 'Lines of the log that nobody read in time', droppedLines);
   new Counter({
     name: 'rawlog_items_rejected_total',
     help: 'Items rejected, by error code',

@@ -1,0 +1,84 @@
+import { afterAll, beforeAll, expect, test } from 'bun:test';
+import { closeSync, constants, existsSync, openSync, writeFileSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
+import { METRIC, post } from '../harness/client.ts';
+import { COMMAND, runCli, startTarget, temporaryFolder, UNLIMITED } from '../harness/target.ts';
+
+/*
+ * What commands do with a standard output that is closed, full or slow.
+ */
+
+const noFullDevice = !existsSync('/dev/full');
+let folder: ReturnType<typeof temporaryFolder>;
+let env: Record<string, string>;
+
+beforeAll(async () => {
+  folder = temporaryFolder();
+  const target = await startTarget(UNLIMITED, { dataDir: join(folder.path, 'data') });
+  await post(target, '/log_raw_metric', METRIC);
+  await target.stop();
+  env = { JWT_SECRET: UNLIMITED.JWT_SECRET, DATA_DIR: target.dataDir };
+  writeFileSync(join(folder.path, 'empty.ndjson'), '');
+});
+afterAll(() => folder[Symbol.dispose]());
+
+const COMMANDS: readonly (readonly string[])[] = [
+  ['config'],
+  ['status'],
+  ['verify'],
+  ['export'],
+  ['token', '--sub', 'ada'],
+  ['import', 'empty.ndjson'],
+  ['erase', 'nobody'],
+  ['help'],
+  ['--version'],
+];
+
+/** What a command does that cannot write its output. */
+const FULL = { exitCode: 1, stderr: expect.stringContaining('standard output cannot be written: ENOSPC') };
+
+/** Runs a command with this standard output, which is closed here. */
+async function runOnto(args: readonly string[], stdout: number): Promise<{ exitCode: number; stderr: string }> {
+  const child = Bun.spawn([...COMMAND, ...args], { env, cwd: folder.path, stdin: 'ignore', stdout, stderr: 'pipe' });
+  closeSync(stdout);
+  return { stderr: await new Response(child.stderr).text(), exitCode: await child.exited };
+}
+
+function fifo(): string {
+  const path = join(folder.path, crypto.randomUUID());
+  Bun.spawnSync(['mkfifo', path]);
+  return path;
+}
+
+test.each(COMMANDS.map((args) => [args.join(' '), args] as const))(
+  '%s ends quietly when nobody reads it any more, and fails when its output cannot be written',
+  async (_title, args) => {
+    const path = fifo();
+    const reader = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    const writer = openSync(path, 'w');
+    closeSync(reader);
+    const full = noFullDevice ? undefined : runOnto(args, openSync('/dev/full', 'w'));
+    expect(await runOnto(args, writer)).toEqual({ exitCode: 0, stderr: '' });
+    expect((await full) ?? FULL).toEqual(FULL);
+  },
+);
+
+test('output waits for the reader of a full pipe that does not block', async () => {
+  const path = fifo();
+  const pipe = openSync(path, constants.O_RDWR | constants.O_NONBLOCK);
+  const filler = '#'.repeat(65_536);
+  expect(writeSync(pipe, filler)).toBe(filler.length);
+  const child = Bun.spawn([...COMMAND, 'config'], { env, stdout: pipe, stderr: 'pipe' });
+  const reader = Bun.spawn(['cat', path], { stdout: 'pipe' });
+  closeSync(pipe);
+  const text = await new Response(reader.stdout).text();
+  expect(await child.exited).toBe(0);
+  expect(text.slice(filler.length)).toBe((await runCli(['config'], { env })).stdout);
+});
+
+test.skipIf(noFullDevice)('a usage error keeps its exit status where it cannot be printed', async () => {
+  const stderr = openSync('/dev/full', 'w');
+  const child = Bun.spawn([...COMMAND, 'token'], { env, stdout: 'ignore', stderr });
+  closeSync(stderr);
+  expect(await child.exited).toBe(2);
+});
