@@ -6,9 +6,11 @@ import {
   formatDuration,
   formatPart,
   formatShort,
+  formatStarts,
   formatTime,
   formatValue,
 } from '../../src/dashboard/page/format.ts';
+import { zoneNamed } from './zones.ts';
 
 test('numbers', () => {
   expect([formatCount(1_234_567), formatCount(null)]).toEqual(['1,234,567', '–']);
@@ -53,8 +55,36 @@ test('bytes and durations', () => {
 
 test('times in a zone', () => {
   const moment = new Date('2026-03-01T23:05:07.123Z');
-  expect(formatTime(moment, 'UTC', 'millisecond')).toBe('2026-03-01 23:05:07.123');
-  expect(formatTime(moment, 'Europe/Berlin', 'second')).toBe('2026-03-02 00:05:07');
-  expect(formatTime(moment, 'Asia/Kolkata', 'minute')).toBe('2026-03-02 04:35');
-  expect(formatTime(moment, 'America/New_York', 'day')).toBe('2026-03-01');
+  expect(formatTime(moment, zoneNamed('UTC'), 'millisecond')).toBe('2026-03-01 23:05:07.123');
+  expect(formatTime(moment, zoneNamed('Europe/Berlin'), 'second')).toBe('2026-03-02 00:05:07');
+  expect(formatTime(moment, zoneNamed('Asia/Kolkata'), 'minute')).toBe('2026-03-02 04:35');
+  expect(formatTime(moment, zoneNamed('America/New_York'), 'day')).toBe('2026-03-01');
+});
+
+test('times that clocks show twice have their offset behind them', () => {
+  const texts = (tz: string, detail: 'minute' | 'second', ...moments: string[]) =>
+    moments.map((moment) => formatTime(new Date(moment), zoneNamed(tz), detail));
+  expect(
+    texts(
+      'Europe/Berlin',
+      'minute',
+      '2025-10-25T23:59Z',
+      '2025-10-26T00:00Z',
+      '2025-10-26T01:00Z',
+      '2025-10-26T02:00Z',
+    ),
+  ).toEqual(['2025-10-26 01:59', '2025-10-26 02:00 +02:00', '2025-10-26 02:00 +01:00', '2025-10-26 03:00']);
+  expect(texts('Australia/Lord_Howe', 'second', '2026-04-04T14:45:01Z', '2026-04-04T15:15:01Z')).toEqual([
+    '2026-04-05 01:45:01 +11:00',
+    '2026-04-05 01:45:01 +10:30',
+  ]);
+});
+
+test('starts of buckets are those of the response, told apart by their offsets', () => {
+  const starts = ['2025-10-26T01:00:00+02:00', '2025-10-26T02:00:00+02:00', '2025-10-26T02:00:00+01:00'];
+  const labels = ['2025-10-26 01:00', '2025-10-26 02:00 +02:00', '2025-10-26 02:00 +01:00'];
+  expect(formatStarts(starts, zoneNamed('Europe/Berlin'))).toEqual(labels);
+  expect(formatStarts(starts.slice(2), zoneNamed('Europe/Berlin'))).toEqual(labels.slice(2));
+  // other rules than those of the response
+  expect(formatStarts(starts, zoneNamed('UTC'))).toEqual(labels);
 });

@@ -1,20 +1,21 @@
 import { useContext, useEffect, useId, useState } from 'preact/hooks';
 import { REFRESHES } from './address.ts';
 import { AskingContext } from './answer.ts';
+import { formatOffset, offsetAt, pageOf, useZone, type Zone } from './calendar.ts';
 import type { Names } from './catalog.ts';
 import { usePlace } from './place.ts';
 import { useShownRange } from './shown-range.ts';
-import { INTERVALS, momentOfWall, RANGES, timeZones, wallTime } from './time.ts';
+import { INTERVALS, momentsOfWall, RANGES, sensible, timeZones, wallTime } from './time.ts';
 
 const ZONES = timeZones();
 
 /** The range, its buckets, the zone, and how often to ask again. */
-export function Controls({ seesAll }: { seesAll: boolean }) {
+export function Controls({ seesAll, isZoneKnown }: { seesAll: boolean; isZoneKnown: boolean }) {
   const { address, go } = usePlace();
   const { again } = useContext(AskingContext);
   return (
     <form class="controls" aria-label="What is shown" onSubmit={(event) => event.preventDefault()}>
-      <RangeControl />
+      {isZoneKnown && <RangeControl />}
       <label>
         Bucket{' '}
         <select
@@ -73,25 +74,18 @@ export function Controls({ seesAll }: { seesAll: boolean }) {
 function RangeControl() {
   const { address, go } = usePlace();
   const shown = useShownRange();
-  const { zone } = address;
-  const [from, to] = [wallTime(shown.from, zone), wallTime(shown.to, zone)];
+  const zone = useZone();
   // an end that is not touched keeps its seconds, which the field does not show
-  const [edited, setEdited] = useState<{ from?: string; to?: string }>();
+  const [edited, setEdited] = useState<{ from?: TypedTime; to?: TypedTime }>();
   const isCustom = edited !== undefined || address.range === 'custom';
 
   // biome-ignore lint/correctness/useExhaustiveDependencies: what was typed is done with once the page is elsewhere
   useEffect(() => setEdited(undefined), [address.range, address.from, address.to, zone]);
 
-  const start = edited?.from === undefined ? shown.from : momentOfWall(edited.from, zone);
-  const end = edited?.to === undefined ? shown.to : momentOfWall(edited.to, zone);
+  const start = edited?.from ? momentOfTyped(edited.from, zone) : shown.from;
+  const end = edited?.to ? momentOfTyped(edited.to, zone) : shown.to;
   const isRange = start !== undefined && end !== undefined && start < end;
-  const length = shown.to.getTime() - shown.from.getTime();
-  const moveBy = (milliseconds: number) =>
-    go({
-      range: 'custom',
-      from: new Date(shown.from.getTime() + milliseconds),
-      to: new Date(shown.to.getTime() + milliseconds),
-    });
+  const page = (direction: -1 | 1) => go({ range: 'custom', ...sensible(pageOf(shown, shown.span, zone, direction)) });
 
   return (
     <>
@@ -120,22 +114,13 @@ function RangeControl() {
       {isCustom && (
         <fieldset>
           <legend class="unseen">Range</legend>
-          <label>
-            From{' '}
-            <input
-              type="datetime-local"
-              value={edited?.from ?? from}
-              onInput={(event) => setEdited({ ...edited, from: event.currentTarget.value })}
-            />
-          </label>
-          <label>
-            to{' '}
-            <input
-              type="datetime-local"
-              value={edited?.to ?? to}
-              onInput={(event) => setEdited({ ...edited, to: event.currentTarget.value })}
-            />
-          </label>
+          <RangeEnd
+            label="From"
+            shown={shown.from}
+            typed={edited?.from}
+            onTyped={(from) => setEdited({ ...edited, from })}
+          />
+          <RangeEnd label="to" shown={shown.to} typed={edited?.to} onTyped={(to) => setEdited({ ...edited, to })} />
           {edited && (
             <button
               type="submit"
@@ -149,13 +134,63 @@ function RangeControl() {
         </fieldset>
       )}
       <span class="pair">
-        <button type="button" aria-label="Earlier" title="Earlier" onClick={() => moveBy(-length / 2)}>
+        <button type="button" aria-label="Earlier" title="Earlier" onClick={() => page(-1)}>
           ←
         </button>
-        <button type="button" aria-label="Later" title="Later" onClick={() => moveBy(length / 2)}>
+        <button type="button" aria-label="Later" title="Later" onClick={() => page(1)}>
           →
         </button>
       </span>
+    </>
+  );
+}
+
+/** A time as it was typed, and the offset that was chosen where clocks show it twice. */
+interface TypedTime {
+  readonly text: string;
+  readonly offset?: number;
+}
+
+function momentOfTyped({ text, offset }: TypedTime, zone: Zone): Date | undefined {
+  const moments = momentsOfWall(text, zone);
+  return moments.find((moment) => offsetAt(zone, moment.getTime()) === offset) ?? moments[0];
+}
+
+interface RangeEndProps {
+  readonly label: string;
+  readonly shown: Date;
+  readonly typed: TypedTime | undefined;
+  readonly onTyped: (typed: TypedTime) => void;
+}
+
+/** An end of a range: its time and, where clocks show that twice, the offset that tells which one is meant. */
+function RangeEnd({ label, shown, typed, onTyped }: RangeEndProps) {
+  const zone = useZone();
+  const text = typed?.text ?? wallTime(shown, zone);
+  const moments = momentsOfWall(text, zone);
+  const chosen = typed ? momentOfTyped(typed, zone) : shown;
+  return (
+    <>
+      <label>
+        {label}{' '}
+        <input type="datetime-local" value={text} onInput={(event) => onTyped({ text: event.currentTarget.value })} />
+      </label>
+      {moments.length > 1 && (
+        <select
+          aria-label={`${label}: UTC offset`}
+          value={String(offsetAt(zone, chosen?.getTime() ?? 0))}
+          onChange={(event) => onTyped({ text, offset: Number(event.currentTarget.value) })}
+        >
+          {moments.map((moment) => {
+            const offset = offsetAt(zone, moment.getTime());
+            return (
+              <option key={offset} value={String(offset)}>
+                {formatOffset(offset)}
+              </option>
+            );
+          })}
+        </select>
+      )}
     </>
   );
 }

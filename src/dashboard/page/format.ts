@@ -1,3 +1,5 @@
+import { formatOffset, isRepeated, offsetAt, wallOf, type Zone } from './calendar.ts';
+
 const COUNT = new Intl.NumberFormat('en');
 const SHORT = new Intl.NumberFormat('en', { notation: 'compact', maximumSignificantDigits: 3 });
 const VALUE = new Intl.NumberFormat('en', { maximumSignificantDigits: 5 });
@@ -76,42 +78,29 @@ export function formatDuration(seconds: number | null): string {
 }
 
 /**
- * A moment in a zone, in the form `2026-03-01 14:05:07.123`: short, and in the order of its sorting.
+ * Writes a moment in a zone, in the form `2026-03-01 14:05:07.123`: short, and in the order of its sorting. A time
+ * that clocks show twice has its offset behind it.
  *
  * @param detail down to what it is told
  */
-export function formatTime(moment: Date, zone: string, detail: 'day' | 'minute' | 'second' | 'millisecond'): string {
-  const parts = Object.fromEntries(
-    timeFormat(zone)
-      .formatToParts(moment)
-      .map(({ type, value }) => [type, value]),
-  );
-  const day = `${parts['year']}-${parts['month']}-${parts['day']}`;
-  if (detail === 'day') return day;
-  const minute = `${day} ${parts['hour']}:${parts['minute']}`;
-  if (detail === 'minute') return minute;
-  const second = `${minute}:${parts['second']}`;
-  return detail === 'second' ? second : `${second}.${parts['fractionalSecond']}`;
+export function formatTime(moment: Date, zone: Zone, detail: 'day' | 'minute' | 'second' | 'millisecond'): string {
+  const at = moment.getTime();
+  const text = new Date(wallOf(zone, at)).toISOString();
+  if (detail === 'day') return text.slice(0, 10);
+  const length = { minute: 16, second: 19, millisecond: 23 }[detail];
+  const time = text.slice(0, length).replace('T', ' ');
+  return isRepeated(zone, at) ? `${time} ${formatOffset(offsetAt(zone, at))}` : time;
 }
 
-const timeFormats = new Map<string, Intl.DateTimeFormat>();
-
-/** Making one takes longer than using it a thousand times. */
-function timeFormat(zone: string): Intl.DateTimeFormat {
-  let format = timeFormats.get(zone);
-  if (!format) {
-    format = new Intl.DateTimeFormat('en', {
-      timeZone: zone,
-      hourCycle: 'h23',
-      year: 'numeric',
-      month: '2-digit',
-      day: '2-digit',
-      hour: '2-digit',
-      minute: '2-digit',
-      second: '2-digit',
-      fractionalSecondDigits: 3,
-    });
-    timeFormats.set(zone, format);
-  }
-  return format;
+/**
+ * Writes the starts of buckets by their own texts, which are in the zone's local time. Those that clocks show twice
+ * have their offset behind them.
+ */
+export function formatStarts(starts: readonly string[], zone: Zone): string[] {
+  const walls = starts.map((start) => start.slice(0, 16).replace('T', ' '));
+  return starts.map((start, i) => {
+    const [wall = '', offset = ''] = [walls[i], /(Z|[+-]\d\d:\d\d)$/.exec(start)?.[0]];
+    const isTwice = wall === walls[i - 1] || wall === walls[i + 1] || isRepeated(zone, Date.parse(start));
+    return isTwice ? `${wall} ${offset}` : wall;
+  });
 }

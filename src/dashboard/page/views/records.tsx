@@ -2,6 +2,7 @@ import { useCallback, useContext, useEffect, useMemo, useRef, useState } from 'p
 import type { RecordKind } from '../address.ts';
 import { AskingContext, useAnswer } from '../answer.ts';
 import { ask, type Failed, failedOf, type LogRecord, type Query } from '../api.ts';
+import { useZone, type Zone } from '../calendar.ts';
 import { useCatalog } from '../catalog.ts';
 import { LabelFilter, TextFilter } from '../controls.tsx';
 import { Download } from '../download.tsx';
@@ -33,7 +34,8 @@ export function Records() {
 
   const filter: Query = { [fields.name]: address.name, [fields.label]: address.label, user_id: user };
   const { now } = useContext(AskingContext);
-  const moving = namedRange(address, now, catalog.extent);
+  const zone = useZone();
+  const moving = namedRange(address, now, catalog.extent, zone);
   const subject = JSON.stringify([kind, filter, live, address.range, address.from, address.to]);
   const older = useOlder(kind, subject);
   // pages that are shown together must be of the same range, and a live tail brings by itself what is new
@@ -100,7 +102,7 @@ export function Records() {
             <Nothing>No row in this range passes these filters.</Nothing>
           ) : (
             <>
-              <Rows kind={kind} records={records} zone={address.zone} />
+              <Rows kind={kind} records={records} zone={zone} />
               {older.failure && <Failure failure={older.failure} retry={() => cursor && older.load(cursor, query)} />}
               {cursor && (
                 <button type="button" disabled={older.isLoading} onClick={() => older.load(cursor, query)}>
@@ -195,7 +197,7 @@ function useOlder(kind: RecordKind, subject: string) {
 interface RowsProps {
   readonly kind: RecordKind;
   readonly records: readonly LogRecord[];
-  readonly zone: string;
+  readonly zone: Zone;
 }
 
 function Rows({ kind, records, zone }: RowsProps) {
@@ -211,7 +213,7 @@ function Rows({ kind, records, zone }: RowsProps) {
             <th scope="col">
               <span class="unseen">The whole row</span>
             </th>
-            <th scope="col">Happened ({zone})</th>
+            <th scope="col">Happened ({zone.name})</th>
             <th scope="col">User</th>
             <th scope="col">{FIELDS[kind].title}</th>
             <th scope="col" class={isMetric ? 'number' : undefined}>
@@ -240,7 +242,7 @@ function Rows({ kind, records, zone }: RowsProps) {
 interface RowProps {
   readonly isMetric: boolean;
   readonly record: LogRecord;
-  readonly zone: string;
+  readonly zone: Zone;
   readonly isOpen: boolean;
   readonly onToggle: (id: string) => void;
 }
