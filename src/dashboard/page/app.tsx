@@ -5,6 +5,7 @@ import { UTC, ZoneContext, zoneOf } from './calendar.ts';
 import { CatalogContext, catalogOf, UNKNOWN } from './catalog.ts';
 import { onClockStep, serverNow } from './clock.ts';
 import { Controls } from './controls.tsx';
+import { formatText } from './format.ts';
 import { Link } from './links.tsx';
 import { PlaceContext, useBrowserAddress, usePlace } from './place.ts';
 import { currentSession, forgetToken, type Session, takeTokenFromAddress } from './session.ts';
@@ -34,7 +35,8 @@ export function App() {
     return () => removeEventListener('hashchange', onFragment);
   }, []);
   useEffect(() => {
-    document.title = `${TITLES[place.address.view]}${place.address.name ? `: ${place.address.name}` : ''} · rawlog`;
+    const { view, name } = place.address;
+    document.title = `${TITLES[view]}${name === undefined ? '' : `: ${formatText(name)}`} · rawlog`;
   });
 
   const end = useCallback((why?: string) => {

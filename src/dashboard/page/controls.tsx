@@ -3,6 +3,7 @@ import { REFRESHES } from './address.ts';
 import { AskingContext } from './answer.ts';
 import { formatOffset, offsetAt, pageOf, useZone, type Zone } from './calendar.ts';
 import type { Names } from './catalog.ts';
+import { EMPTY, formatText } from './format.ts';
 import { usePlace } from './place.ts';
 import { useShownRange } from './shown-range.ts';
 import { INTERVALS, momentsOfWall, RANGES, sensible, timeZones, wallTime } from './time.ts';
@@ -42,14 +43,7 @@ export function Controls({ seesAll, isZoneKnown }: { seesAll: boolean; isZoneKno
           ))}
         </select>
       </label>
-      {seesAll && (
-        <TextFilter
-          label="User"
-          value={address.user ?? ''}
-          placeholder="all"
-          onChosen={(user) => go({ user: user || undefined })}
-        />
-      )}
+      {seesAll && <TextFilter label="User" value={address.user} placeholder="all" onChosen={(user) => go({ user })} />}
       <label>
         Refresh{' '}
         <select
@@ -197,44 +191,61 @@ function RangeEnd({ label, shown, typed, onTyped }: RangeEndProps) {
 
 interface TextFilterProps {
   readonly label: string;
-  readonly value: string;
+  /** Undefined: any. */
+  readonly value: string | undefined;
   readonly placeholder: string;
   /** What may be chosen; anything else can be typed. */
   readonly choices?: readonly string[];
-  readonly onChosen: (value: string) => void;
+  /** Whether the empty text can be chosen, which cannot be typed. */
+  readonly canBeEmpty?: boolean;
+  /** Told the text; undefined: any. */
+  readonly onChosen: (value: string | undefined) => void;
 }
 
 /** A text that what is shown must have; it counts when Enter is pressed or the field is left. */
-export function TextFilter({ label, value, placeholder, choices = [], onChosen }: TextFilterProps) {
+export function TextFilter({ label, value, placeholder, choices = [], canBeEmpty, onChosen }: TextFilterProps) {
   const id = useId();
   // what is typed stays while the page around it is drawn anew
   const [draft, setDraft] = useState<string>();
   // biome-ignore lint/correctness/useExhaustiveDependencies: what was typed is done with once the filter is another
   useEffect(() => setDraft(undefined), [value]);
   const commit = () => {
-    if (draft !== undefined && draft !== value) onChosen(draft);
+    if (draft !== undefined && draft !== (value ?? '')) onChosen(draft === '' ? undefined : draft);
     setDraft(undefined);
   };
+  if (value === '') {
+    return (
+      <span class="filter">
+        {label}
+        <button type="button" onClick={() => onChosen(undefined)} aria-label={`${label}: ${EMPTY}. Remove this filter`}>
+          {EMPTY} ×
+        </button>
+      </span>
+    );
+  }
   return (
-    <label>
-      {label}{' '}
-      <input
-        type="search"
-        list={id}
-        value={draft ?? value}
-        placeholder={placeholder}
-        autocomplete="off"
-        spellcheck={false}
-        onInput={(event) => setDraft(event.currentTarget.value)}
-        onChange={commit}
-        onKeyDown={(event) => event.key === 'Enter' && commit()}
-      />
-      <datalist id={id}>
-        {choices.map((choice) => (
-          <option key={choice} value={choice} />
-        ))}
-      </datalist>
-    </label>
+    <span class="filter">
+      <label>
+        {label}{' '}
+        <input
+          type="search"
+          list={id}
+          value={draft ?? value ?? ''}
+          placeholder={placeholder}
+          autocomplete="off"
+          spellcheck={false}
+          onInput={(event) => setDraft(event.currentTarget.value)}
+          onChange={commit}
+          onKeyDown={(event) => event.key === 'Enter' && commit()}
+        />
+        <datalist id={id}>{choices.map((choice) => choice !== '' && <option key={choice} value={choice} />)}</datalist>
+      </label>
+      {canBeEmpty && (
+        <button type="button" onClick={() => onChosen('')} aria-label={`${label}: choose ${EMPTY}`}>
+          {EMPTY}
+        </button>
+      )}
+    </span>
   );
 }
 
@@ -243,14 +254,25 @@ interface NamePickerProps {
   /** Undefined: none is chosen yet. */
   readonly name: string | undefined;
   readonly choices: Names;
+  readonly canBeEmpty?: boolean;
 }
 
 /** Chooses the metric or the event type of a view: from a list or, where that is not all there is, by its name. */
-export function NamePicker({ label, name, choices: { names, isComplete } }: NamePickerProps) {
+export function NamePicker({ label, name, choices: { names, isComplete }, canBeEmpty = false }: NamePickerProps) {
   const { go } = usePlace();
-  const choose = (chosen: string) => go({ name: chosen, label: undefined, steps: [], retention: undefined });
+  const choose = (chosen: string | undefined) =>
+    go({ name: chosen, label: undefined, steps: [], retention: undefined });
   if (!isComplete) {
-    return <TextFilter label={label} value={name ?? ''} placeholder="name" choices={names} onChosen={choose} />;
+    return (
+      <TextFilter
+        label={label}
+        value={name}
+        placeholder="name"
+        choices={names}
+        canBeEmpty={canBeEmpty}
+        onChosen={choose}
+      />
+    );
   }
   return (
     <label>
@@ -258,7 +280,7 @@ export function NamePicker({ label, name, choices: { names, isComplete } }: Name
       <select value={name} onChange={(event) => choose(event.currentTarget.value)}>
         {[...new Set([...(name === undefined ? [] : [name]), ...names])].map((one) => (
           <option key={one} value={one}>
-            {one || '(no name)'}
+            {formatText(one)}
           </option>
         ))}
       </select>
@@ -269,23 +291,14 @@ export function NamePicker({ label, name, choices: { names, isComplete } }: Name
 /** Shows the rows of one label alone. */
 export function LabelFilter({ label, choices }: { label: string; choices?: readonly string[] }) {
   const { address, go } = usePlace();
-  if (address.label === '') {
-    return (
-      <span class="quiet">
-        {label}{' '}
-        <button type="button" onClick={() => go({ label: undefined })} title="Show all">
-          (empty) ×
-        </button>
-      </span>
-    );
-  }
   return (
     <TextFilter
       label={label}
-      value={address.label ?? ''}
+      value={address.label}
       placeholder="all"
       {...(choices && { choices })}
-      onChosen={(chosen) => go({ label: chosen === '' ? undefined : chosen })}
+      canBeEmpty
+      onChosen={(chosen) => go({ label: chosen })}
     />
   );
 }

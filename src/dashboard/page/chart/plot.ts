@@ -169,7 +169,8 @@ function barsBetween(edges: PlotParts['edges']): uPlot.Series.PathBuilder {
       if (value === null || value === 0) continue;
       const left = self.valToPos(start, 'x', true);
       const width = self.valToPos(end, 'x', true) - left;
-      const top = self.valToPos(value, 'y', true);
+      // a little is not nothing
+      const top = Math.min(floor - 1, self.valToPos(value, 'y', true));
       fill.rect(left + (width * GAP) / 2, top, Math.max(1, width * (1 - GAP)), floor - top);
     }
     return { fill };

@@ -6,7 +6,7 @@ import { useZone, type Zone } from '../calendar.ts';
 import { useCatalog } from '../catalog.ts';
 import { LabelFilter, TextFilter } from '../controls.tsx';
 import { Download } from '../download.tsx';
-import { formatCount, formatTime, formatValue } from '../format.ts';
+import { EMPTY, formatCount, formatStored } from '../format.ts';
 import { usePlace } from '../place.ts';
 import { namedRange } from '../shown-range.ts';
 import { Answered, Failure, Nothing } from '../states.tsx';
@@ -84,10 +84,11 @@ export function Records() {
         <TextFilter
           key={kind}
           label={fields.title}
-          value={address.name ?? ''}
+          value={address.name}
           placeholder="all"
           choices={names}
-          onChosen={(name) => go({ name: name === '' ? undefined : name })}
+          canBeEmpty={kind === 'analytics'}
+          onChosen={(name) => go({ name })}
         />
         <LabelFilter label={fields.label} />
         <label class="check">
@@ -263,17 +264,17 @@ function Row({ isMetric, record, zone, isOpen, onToggle }: RowProps) {
               JSON
             </button>
           </td>
-          <td class="time">{formatTime(new Date(record.timestamp), zone, 'millisecond')}</td>
+          <td class="time">{formatStored(record.timestamp, zone)}</td>
           <td class="name">{record.user_id}</td>
-          <td class="name">{isMetric ? record.metric_name : record.type}</td>
+          <td class="name">{isMetric ? record.metric_name : <Text of={record.type} />}</td>
           <td class={isMetric ? 'number' : 'name'}>
             {isMetric ? (
-              <data value={String(record.metric_value)}>{formatValue(record.metric_value ?? null)}</data>
+              <data value={String(record.metric_value)}>{JSON.stringify(record.metric_value)}</data>
             ) : (
-              record.data_index
+              <Text of={record.data_index} />
             )}
           </td>
-          <td class="name">{isMetric ? record.data_string : JSON.stringify(record.data).slice(0, MAX_TEXT)}</td>
+          <td class="name">{isMetric ? <Text of={record.data_string} /> : cut(JSON.stringify(record.data))}</td>
         </tr>
         {isOpen && (
           <tr class="opened">
@@ -288,4 +289,14 @@ function Row({ isMetric, record, zone, isOpen, onToggle }: RowProps) {
     ),
     [isMetric, record, zone, isOpen, onToggle],
   );
+}
+
+/** A text that may be empty. */
+function Text({ of = '' }: { of: string | undefined }) {
+  return of === '' ? <i class="quiet">{EMPTY}</i> : of;
+}
+
+/** Cuts a text that is too long for a row, and shows that it was cut. */
+function cut(text: string): string {
+  return text.length > MAX_TEXT ? `${text.slice(0, MAX_TEXT)}…` : text;
 }

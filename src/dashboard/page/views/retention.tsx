@@ -1,7 +1,8 @@
 import { useAnswer } from '../answer.ts';
 import type { Answers } from '../api.ts';
 import { nextDay, useZone } from '../calendar.ts';
-import { formatCount, formatPart } from '../format.ts';
+import { TextFilter } from '../controls.tsx';
+import { formatCount, formatPart, formatText } from '../format.ts';
 import { usePlace } from '../place.ts';
 import type { ShownRange } from '../shown-range.ts';
 import { Answered, Nothing } from '../states.tsx';
@@ -36,11 +37,18 @@ export function Retention({ type, offered, range: { from, to } }: RetentionProps
           <select value={step ?? ''} onChange={(event) => go({ retention: event.currentTarget.value })}>
             {[...new Set([...(step === undefined ? [] : [step]), ...offered])].map((one) => (
               <option key={one} value={one}>
-                {one || '(empty)'}
+                {formatText(one)}
               </option>
             ))}
           </select>
         </label>
+        <TextFilter
+          label="or type one"
+          value={undefined}
+          placeholder="data_index"
+          canBeEmpty
+          onChosen={(one) => one !== undefined && go({ retention: one })}
+        />
       </div>
       {asked ? (
         <Answered answer={answer}>{(value) => <Cohorts retention={value} />}</Answered>
@@ -115,7 +123,7 @@ function Returned({ back, of, isOver }: ReturnedProps) {
     <td
       class={isOver ? 'number cell' : 'number cell quiet'}
       title={`${back} of ${of} users${isOver ? '' : ' so far: the day is not over'}`}
-      style={{ '--part': isOver ? `${Math.round((back / of) * 100)}%` : '0%' }}
+      style={{ '--part': isOver ? `${(back / of) * 100}%` : '0%' }}
     >
       <data value={String(back)}>
         {formatPart(back / of)}
