@@ -130,6 +130,17 @@ export const Activity = record({
 });
 export type Activity = Static<typeof Activity>;
 
+export const ZoneOffsets = record({
+  tz: Type.String({ description: 'IANA time zone' }),
+  offsets: Type.Array(
+    record({
+      from: orNull(Type.String({ format: 'date-time', description: 'Since when it holds; null in the first' })),
+      offset_seconds: Type.Integer({ description: 'Local time minus UTC' }),
+    }),
+  ),
+});
+export type ZoneOffsets = Static<typeof ZoneOffsets>;
+
 const stamps = {
   id: uuid,
   user_id: Type.String(),
@@ -252,6 +263,7 @@ export const RESPONSES = {
   Funnel,
   Retention,
   Activity,
+  ZoneOffsets,
   MetricPage,
   EventPage,
   UserStatus,

@@ -135,6 +135,13 @@ export const EXAMPLES: { readonly [Name in Exclude<ResponseName, 'Error'>]: Stat
       other: { types: 0, count: 0, counts: [0, 0] },
     },
   },
+  ZoneOffsets: {
+    tz: 'Asia/Tashkent',
+    offsets: [
+      { from: null, offset_seconds: 16631 },
+      { from: '1924-05-01T19:22:49Z', offset_seconds: 18000 },
+    ],
+  },
   MetricPage: {
     records: [
       {

@@ -202,6 +202,35 @@ export function queryRoute(
   };
 }
 
+/** Documents the offsets of a time zone. */
+export function zoneRoute(
+  summary: string,
+  description: string,
+  parameters: NonNullable<DocumentDecoration['parameters']>,
+): DocumentDecoration {
+  return {
+    tags: ['Queries'],
+    summary,
+    description,
+    security: [{ bearer: [] }],
+    parameters,
+    responses: {
+      '200': {
+        description: 'The offsets',
+        content: { 'application/json': { schema: ref('ZoneOffsets'), example: EXAMPLES.ZoneOffsets } },
+      },
+      ...errorResponses([
+        'unauthorized',
+        'validation_failed',
+        'rate_limited',
+        'internal',
+        'keys_unavailable',
+        'shutting_down',
+      ]),
+    },
+  };
+}
+
 /** Documents the status, whose content depends on the role. */
 export function statusRoute(): DocumentDecoration {
   return {

@@ -1,4 +1,4 @@
-import { formatInZone, instantOf } from '../formats/timestamp.ts';
+import { EARLIEST_TIMESTAMP, formatInZone, instantOf } from '../formats/timestamp.ts';
 
 /** A length of buckets: so many of a unit of the calendar. */
 export interface Interval {
@@ -52,6 +52,32 @@ export function isTimeZone(text: string): boolean {
   } catch {
     return false;
   }
+}
+
+/** The last year for which {@link offsetsOf} lists changes. */
+const LAST_YEAR = 2200;
+
+/** An offset from UTC, and since when it holds; undefined: since ever. Both in seconds. */
+export interface ZoneOffset {
+  readonly from: number | undefined;
+  readonly offset: number;
+}
+
+/**
+ * Returns the offsets of a zone from UTC, in the order of time, until {@link LAST_YEAR}.
+ *
+ * The dashboard computes local days from them: the rules that a browser has may be older, and its days would not be
+ * those of the buckets.
+ */
+export function offsetsOf(zone: string): ZoneOffset[] {
+  const end = Date.UTC(LAST_YEAR, 0);
+  const offsets: ZoneOffset[] = [];
+  let time: Temporal.ZonedDateTime | null = instantOf(EARLIEST_TIMESTAMP).toZonedDateTimeISO(zone);
+  for (; time && time.epochMilliseconds < end; time = time.getTimeZoneTransition('next')) {
+    const from = offsets.length === 0 ? undefined : time.epochMilliseconds / 1000;
+    offsets.push({ from, offset: time.offsetNanoseconds / 1e9 });
+  }
+  return offsets;
 }
 
 /**

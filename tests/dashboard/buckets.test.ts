@@ -35,3 +35,28 @@ test('a bucket has beside it the one that lies as far behind the start of the ea
   const shorter = buckets('11:00', '12:00', '11:00');
   expect(beside(now, shorter).map((bucket) => bucket?.start)).toEqual(['2026-03-01T11:00:00Z', undefined]);
 });
+
+test('by the clock on the wall, a bucket has the same hour beside it after the clocks have changed', () => {
+  const hours = (from: string, to: string, offsetOf: (hour: number) => string, ...walls: number[]) => ({
+    from,
+    to,
+    buckets: walls.map((hour) => ({ start: `${from.slice(0, 11)}0${hour}:00:00${offsetOf(hour)}` })),
+  });
+  const now = hours(
+    '2025-10-26T00:00:00+02:00',
+    '2025-10-26T05:00:00+01:00',
+    (h) => (h < 2 ? '+02:00' : '+01:00'),
+    0,
+    1,
+    3,
+    4,
+  );
+  now.buckets.splice(2, 0, { start: '2025-10-26T02:00:00+02:00' }, { start: '2025-10-26T02:00:00+01:00' });
+  const earlier = hours('2025-10-19T00:00:00+02:00', '2025-10-19T05:00:00+02:00', () => '+02:00', 0, 1, 2, 3, 4);
+  const hour = (bucket: { start: string } | undefined) => bucket?.start.slice(11, 13);
+  expect(beside(now, earlier).map(hour)).toEqual(['00', '01', '02', '02', '03', '04']);
+  expect(beside(earlier, now).map(hour)).toEqual(['00', '01', '02', '03', '04']);
+  // a range that begins at another time of day is counted in hours
+  const other = hours('2025-10-25T01:00:00+02:00', '2025-10-25T05:00:00+02:00', () => '+02:00', 1, 2, 3, 4);
+  expect(beside(now, other).map(hour)).toEqual(['01', '02', '03', '04', undefined, undefined]);
+});

@@ -1,14 +1,19 @@
 import { expect, test } from 'bun:test';
+import fc from 'fast-check';
 import {
+  barWidth,
   formatBytes,
   formatChange,
   formatCount,
   formatDuration,
   formatPart,
   formatShort,
+  formatStarts,
+  formatStored,
   formatTime,
   formatValue,
 } from '../../src/dashboard/page/format.ts';
+import { zoneNamed } from './zones.ts';
 
 test('numbers', () => {
   expect([formatCount(1_234_567), formatCount(null)]).toEqual(['1,234,567', '–']);
@@ -25,11 +30,34 @@ test('numbers', () => {
   expect([0.25, 1, 0.12345, null].map(formatPart)).toEqual(['25%', '100%', '12.3%', '–']);
 });
 
+test('a part is 0% or 100% only if it is none or all', () => {
+  expect([2499 / 2500, 1 / 2500, 999_999 / 1e6, 1 / 1e9, 1 - 2 ** -53].map(formatPart)).toEqual([
+    '99.96%',
+    '0.04%',
+    '99.9999%',
+    '0.0000001%',
+    '99.99999999999999%',
+  ]);
+  expect([0, 1].map(formatPart)).toEqual(['0%', '100%']);
+  fc.assert(
+    fc.property(fc.integer({ min: 1, max: 1e9 }), fc.integer({ min: 1, max: 1e9 }), (some, others) => {
+      expect(formatPart(some / (some + others))).not.toMatch(/^(0|100)%$/);
+      expect(barWidth(some / (some + others))).toMatch(/^clamp\(2px, .*, 100% - 2px\)$/);
+    }),
+  );
+  expect([barWidth(0), barWidth(1)]).toEqual(['0', '100%']);
+});
+
 test('changes against the period before', () => {
   expect(formatChange(12, 10)).toBe('+20%');
   expect(formatChange(5, 10)).toBe('-50%');
   expect(formatChange(-5, -10)).toBe('+50%');
   expect(formatChange(10, 10)).toBe('0%');
+  expect(formatChange(10_001, 10_000)).toBe('+0.01%');
+  expect(formatChange(9_999, 10_000)).toBe('-0.01%');
+  expect(formatChange(1, 10_000)).toBe('-99.99%');
+  expect(formatChange(0, 10_000)).toBe('-100%');
+  expect(formatChange(20_001, 10_000)).toBe('+100.01%');
   for (const [now, before] of [
     [1, 0],
     [null, 1],
@@ -40,7 +68,8 @@ test('changes against the period before', () => {
 
 test('bytes and durations', () => {
   expect([0, 999, 1000, 1_234_567, 5e10].map(formatBytes)).toEqual(['0 byte', '999 byte', '1 kB', '1.23 MB', '50 GB']);
-  expect([0.5, 1, 59, 90, 7200, 86_400 * 3, 86_400 * 800].map(formatDuration)).toEqual([
+  expect([0.04, 0.5, 1, 59, 90, 7200, 86_400 * 3, 86_400 * 800].map(formatDuration)).toEqual([
+    '0.04 seconds',
     '0.5 seconds',
     '1 second',
     '59 seconds',
@@ -53,8 +82,53 @@ test('bytes and durations', () => {
 
 test('times in a zone', () => {
   const moment = new Date('2026-03-01T23:05:07.123Z');
-  expect(formatTime(moment, 'UTC', 'millisecond')).toBe('2026-03-01 23:05:07.123');
-  expect(formatTime(moment, 'Europe/Berlin', 'second')).toBe('2026-03-02 00:05:07');
-  expect(formatTime(moment, 'Asia/Kolkata', 'minute')).toBe('2026-03-02 04:35');
-  expect(formatTime(moment, 'America/New_York', 'day')).toBe('2026-03-01');
+  expect(formatTime(moment, zoneNamed('UTC'), 'millisecond')).toBe('2026-03-01 23:05:07.123');
+  expect(formatTime(moment, zoneNamed('Europe/Berlin'), 'second')).toBe('2026-03-02 00:05:07');
+  expect(formatTime(moment, zoneNamed('Asia/Kolkata'), 'minute')).toBe('2026-03-02 04:35');
+  expect(formatTime(moment, zoneNamed('America/New_York'), 'day')).toBe('2026-03-01');
+});
+
+test('times that clocks show twice have their offset behind them', () => {
+  const texts = (tz: string, detail: 'minute' | 'second', ...moments: string[]) =>
+    moments.map((moment) => formatTime(new Date(moment), zoneNamed(tz), detail));
+  expect(
+    texts(
+      'Europe/Berlin',
+      'minute',
+      '2025-10-25T23:59Z',
+      '2025-10-26T00:00Z',
+      '2025-10-26T01:00Z',
+      '2025-10-26T02:00Z',
+    ),
+  ).toEqual(['2025-10-26 01:59', '2025-10-26 02:00 +02:00', '2025-10-26 02:00 +01:00', '2025-10-26 03:00']);
+  expect(texts('Australia/Lord_Howe', 'second', '2026-04-04T14:45:01Z', '2026-04-04T15:15:01Z')).toEqual([
+    '2026-04-05 01:45:01 +11:00',
+    '2026-04-05 01:45:01 +10:30',
+  ]);
+});
+
+test('the time of a record has all of its digits', () => {
+  const berlin = zoneNamed('Europe/Berlin');
+  expect(
+    [
+      '2026-03-01T23:05:07Z',
+      '2026-03-01T23:05:07.5Z',
+      '2026-03-01T23:05:07.123456Z',
+      '2025-10-26T01:00:00.000001Z',
+    ].map((text) => formatStored(text, berlin)),
+  ).toEqual([
+    '2026-03-02 00:05:07.000',
+    '2026-03-02 00:05:07.500',
+    '2026-03-02 00:05:07.123456',
+    '2025-10-26 02:00:00.000001 +01:00',
+  ]);
+});
+
+test('starts of buckets are those of the response, told apart by their offsets', () => {
+  const starts = ['2025-10-26T01:00:00+02:00', '2025-10-26T02:00:00+02:00', '2025-10-26T02:00:00+01:00'];
+  const labels = ['2025-10-26 01:00', '2025-10-26 02:00 +02:00', '2025-10-26 02:00 +01:00'];
+  expect(formatStarts(starts, zoneNamed('Europe/Berlin'))).toEqual(labels);
+  expect(formatStarts(starts.slice(2), zoneNamed('Europe/Berlin'))).toEqual(labels.slice(2));
+  // other rules than those of the response
+  expect(formatStarts(starts, zoneNamed('UTC'))).toEqual(labels);
 });

@@ -1,6 +1,10 @@
-import { describe, expect, test } from 'bun:test';
+import { expect, test } from 'bun:test';
 import fc from 'fast-check';
-import { momentOfWall, periodBefore, possibleInterval, wallTime } from '../../src/dashboard/page/time.ts';
+import { DEFAULTS } from '../../src/dashboard/page/address.ts';
+import { wallOf } from '../../src/dashboard/page/calendar.ts';
+import { shownRange } from '../../src/dashboard/page/shown-range.ts';
+import { momentsOfWall, possibleInterval, RANGES, wallTime } from '../../src/dashboard/page/time.ts';
+import { zoneNamed } from './zones.ts';
 
 const ZONES = [
   'UTC',
@@ -11,7 +15,7 @@ const ZONES = [
   'Africa/Cairo',
   'America/Santiago',
   'Pacific/Chatham',
-];
+].map(zoneNamed);
 const zone = fc.constantFrom(...ZONES);
 const moment = fc.date({
   min: new Date('2019-01-01T00:00:00Z'),
@@ -19,65 +23,21 @@ const moment = fc.date({
   noInvalidDate: true,
 });
 
-describe('periodBefore', () => {
-  const DAY = 86_400_000;
-  const texts = ({ from, to }: { from: Date; to: Date }) => [from.toISOString(), to.toISOString()];
-
-  test('ends where the range begins, and is as long, but for changes of the clocks', () => {
-    fc.assert(
-      fc.property(moment, zone, fc.integer({ min: 1, max: 400 * DAY }), (to, tz, length) => {
-        const from = new Date(to.getTime() - length);
-        const before = periodBefore({ from, to }, tz);
-        expect(before.to).toEqual(from);
-        const longer = Math.abs(before.to.getTime() - before.from.getTime() - length);
-        // a range of whole days may have an hour more or less; one of whole months is not hit by chance
-        expect(longer <= 3_600_000 || wallTime(from, tz).endsWith('-01T00:00')).toBe(true);
-        if (length % DAY !== 0 && length < DAY) expect(longer).toBe(0);
-      }),
-      { numRuns: 2000 },
-    );
-  });
-
-  test('of whole days is as many days of the calendar, so that midnight stands beside midnight', () => {
-    // the clocks went forward on the 29th of March
-    const range = { from: new Date('2026-03-24T23:00:00Z'), to: new Date('2026-03-31T22:00:00Z') };
-    expect(texts(periodBefore(range, 'Europe/Berlin'))).toEqual([
-      '2026-03-17T23:00:00.000Z',
-      '2026-03-24T23:00:00.000Z',
-    ]);
-    expect(texts(periodBefore(range, 'UTC'))).toEqual(['2026-03-18T00:00:00.000Z', '2026-03-24T23:00:00.000Z']);
-  });
-
-  test('of whole months is as many months', () => {
-    const before = (from: string, to: string, tz = 'UTC') =>
-      texts(periodBefore({ from: new Date(from), to: new Date(to) }, tz));
-    expect(before('2026-01-01T00:00:00Z', '2026-07-01T00:00:00Z')).toEqual([
-      '2025-07-01T00:00:00.000Z',
-      '2026-01-01T00:00:00.000Z',
-    ]);
-    expect(before('2026-02-28T23:00:00Z', '2026-03-31T22:00:00Z', 'Europe/Berlin')).toEqual([
-      '2026-01-31T23:00:00.000Z',
-      '2026-02-28T23:00:00.000Z',
-    ]);
-    // a month by its length alone is so many days
-    expect(before('2026-03-10T08:00:00Z', '2026-04-10T08:00:00Z')).toEqual([
-      '2026-02-07T08:00:00.000Z',
-      '2026-03-10T08:00:00.000Z',
-    ]);
-  });
-});
-
-test('what a clock on the wall shows names the moment again, but for hours that it shows twice', () => {
+test('what a clock on the wall shows names the moment again, and both where it shows it twice', () => {
   fc.assert(
     fc.property(moment, zone, (at, tz) => {
       const minute = new Date(Math.floor(at.getTime() / 60_000) * 60_000);
       const text = wallTime(minute, tz);
       expect(text).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d$/);
-      expect(wallTime(momentOfWall(text, tz) ?? new Date(0), tz)).toBe(text);
+      expect(momentsOfWall(text, tz)).toContainEqual(minute);
     }),
     { numRuns: 2000 },
   );
-  expect(momentOfWall('soon', 'UTC')).toBeUndefined();
+  expect(momentsOfWall('2025-10-26T02:30', zoneNamed('Europe/Berlin')).map((at) => at.toISOString())).toEqual([
+    '2025-10-26T00:30:00.000Z',
+    '2025-10-26T01:30:00.000Z',
+  ]);
+  expect(momentsOfWall('soon', zoneNamed('UTC'))).toEqual([]);
 });
 
 test('buckets are no longer than the range, and no more than are answered', () => {
@@ -85,4 +45,41 @@ test('buckets are no longer than the range, and no more than are answered', () =
   expect(possibleInterval('1m', 365 * 86_400_000)).toBe('1h');
   expect(possibleInterval('5m', 86_400_000)).toBe('5m');
   expect(possibleInterval('1m', 10)).toBe('1m');
+});
+
+test('ranges that end now begin days or months ago by the calendar, hours ago by the clock', () => {
+  const berlin = zoneNamed('Europe/Berlin');
+  const now = new Date('2025-10-28T11:30:00Z'); // 12:30 in Berlin, two days after the clocks went back
+  const walls = Object.fromEntries(
+    RANGES.map(({ name }) => {
+      const { from, before } = shownRange({ ...DEFAULTS, range: name }, now, {}, berlin);
+      const wall = (at: Date) => new Date(wallOf(berlin, at.getTime())).toISOString().slice(0, 16);
+      return [name, [wall(from), wall(before.from)]];
+    }),
+  );
+  expect(walls).toEqual({
+    '1h': ['2025-10-28T11:30', '2025-10-28T10:30'],
+    '6h': ['2025-10-28T06:30', '2025-10-28T00:30'],
+    '24h': ['2025-10-27T12:30', '2025-10-26T12:30'],
+    '7d': ['2025-10-21T12:30', '2025-10-14T12:30'],
+    '30d': ['2025-09-28T12:30', '2025-08-29T12:30'],
+    '90d': ['2025-07-30T12:30', '2025-05-01T12:30'],
+    '1y': ['2024-10-28T12:30', '2023-10-28T12:30'],
+  });
+});
+
+test('a change of the clocks does not change the buckets of a range', () => {
+  const berlin = zoneNamed('Europe/Berlin');
+  const intervals = (now: string, interval: 'auto' | '1d') =>
+    RANGES.map(({ name }) => shownRange({ ...DEFAULTS, range: name, interval }, new Date(now), {}, berlin).interval);
+  for (const interval of ['auto', '1d'] as const) {
+    const usual = intervals('2025-09-20T12:00:00Z', interval);
+    for (const now of ['2025-10-28T12:00:00Z', '2026-03-30T12:00:00Z']) expect(intervals(now, interval)).toEqual(usual);
+  }
+  const day = { ...DEFAULTS, range: 'custom', interval: '1d' } as const;
+  const short = { from: new Date('2026-03-28T23:00:00Z'), to: new Date('2026-03-29T22:00:00Z') };
+  expect(shownRange({ ...day, ...short }, new Date(), {}, berlin).interval).toBe('1d');
+  // midnight was skipped
+  const late = { from: new Date('2018-11-04T03:00:00Z'), to: new Date('2018-11-05T02:00:00Z') };
+  expect(shownRange({ ...day, ...late }, new Date(), {}, zoneNamed('America/Sao_Paulo')).interval).toBe('1d');
 });

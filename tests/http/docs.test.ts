@@ -58,6 +58,7 @@ test('it names the routes that there are, and no others', () => {
     'get /api/records/metrics/tail',
     'get /api/rejections',
     'get /api/status',
+    'get /api/zone',
     'get /healthz',
     'get /metrics',
     'get /readyz',

@@ -47,6 +47,7 @@ describe('a response is what its schema says, field by field', () => {
     ['Retention', '/api/analytics/retention?type=tutorial_step&step=step_3'],
     ['MetricPage', '/api/records/metrics?limit=2'],
     ['EventPage', '/api/records/analytics'],
+    ['ZoneOffsets', '/api/zone?tz=Australia/Lord_Howe'],
     ['Rejections', '/api/rejections'],
     ['OperatorStatus', '/api/status'],
     ['Probe', '/healthz'],

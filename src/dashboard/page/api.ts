@@ -12,7 +12,10 @@ import type {
   StoredEvent,
   StoredMetric,
   UserStatus,
+  ZoneOffsets,
 } from '../../responses.ts';
+
+import { learnClock } from './clock.ts';
 
 /** The status: what operators alone may see is missing for everyone else. */
 export type Status = UserStatus & Partial<OperatorStatus>;
@@ -35,6 +38,7 @@ export interface Answers {
   '/api/analytics/counts': Counts;
   '/api/analytics/funnel': Funnel;
   '/api/analytics/retention': Retention;
+  '/api/zone': ZoneOffsets;
   '/api/records/metrics': RecordPage;
   '/api/records/analytics': RecordPage;
 }
@@ -92,9 +96,11 @@ export function questionAddress(path: string, parameters: Query): string {
  */
 export async function request(address: string, token: string, signal: AbortSignal): Promise<Response> {
   const headers = { authorization: `Bearer ${token}` };
+  const sentAt = Date.now();
   const response = await fetch(address, { headers, signal, cache: 'no-store' }).catch((error: unknown) => {
     throw failedOf(error);
   });
+  learnClock(response.headers, sentAt);
   if (response.ok) return response;
   throw await failureOf(response);
 }

@@ -1,8 +1,11 @@
 import { useCallback, useEffect, useMemo, useState } from 'preact/hooks';
 import { inView, linkTo, VIEWS, type View } from './address.ts';
 import { type Asking, AskingContext, useAnswer, useRefresh } from './answer.ts';
+import { UTC, ZoneContext, zoneOf } from './calendar.ts';
 import { CatalogContext, catalogOf, UNKNOWN } from './catalog.ts';
+import { onClockStep, serverNow } from './clock.ts';
 import { Controls } from './controls.tsx';
+import { formatText } from './format.ts';
 import { Link } from './links.tsx';
 import { PlaceContext, useBrowserAddress, usePlace } from './place.ts';
 import { currentSession, forgetToken, type Session, takeTokenFromAddress } from './session.ts';
@@ -32,7 +35,8 @@ export function App() {
     return () => removeEventListener('hashchange', onFragment);
   }, []);
   useEffect(() => {
-    document.title = `${TITLES[place.address.view]}${place.address.name ? `: ${place.address.name}` : ''} · rawlog`;
+    const { view, name } = place.address;
+    document.title = `${TITLES[view]}${name === undefined ? '' : `: ${formatText(name)}`} · rawlog`;
   });
 
   const end = useCallback((why?: string) => {
@@ -63,9 +67,10 @@ function SignedIn({ session, onEnd }: SignedInProps) {
   const again = useCallback(() => setTurn((before) => before + 1), []);
   const place = linkTo(address);
   // biome-ignore lint/correctness/useExhaustiveDependencies: each turn, and each place, has a moment of its own
-  const now = useMemo(() => new Date(), [turn, place]);
+  const now = useMemo(serverNow, [turn, place]);
 
   useRefresh(address.refresh, again);
+  useEffect(() => onClockStep(again), [again]);
 
   const { token } = session;
   const asking = useMemo(
@@ -121,10 +126,15 @@ function Content({ session }: { session: Session }) {
   useEffect(() => {
     if (isTooLarge) setChoices(1);
   }, [isTooLarge]);
+  // the rules of a zone are the same at every moment
+  const rules = useAnswer('/api/zone', { tz: address.zone }, address.zone, true);
+  const zone = useMemo(() => rules.value && zoneOf(rules.value), [rules.value]);
   const catalog = useMemo(() => (all.value ? catalogOf(all.value) : UNKNOWN), [all.value]);
   // the server decides: what the token says is a guess until it has
   const seesAll = status.value ? status.value.ledger !== undefined : session.isAdmin;
   const view = () => {
+    if (zone === undefined)
+      return rules.failure ? <Failure failure={rules.failure} retry={rules.retry} /> : <Loading />;
     if (all.value === undefined) {
       if (!all.failure || (isTooLarge && choices > 1)) return <Loading />;
       // the views have queries of their own, which may succeed
@@ -146,13 +156,15 @@ function Content({ session }: { session: Session }) {
   };
   return (
     <CatalogContext.Provider value={catalog}>
-      <Controls seesAll={seesAll} />
-      <main id="content" tabIndex={-1}>
-        <h1 class="unseen">{TITLES[address.view]}</h1>
-        <Boundary place={linkTo(address)}>
-          <div aria-busy={all.isLoading}>{view()}</div>
-        </Boundary>
-      </main>
+      <ZoneContext.Provider value={zone ?? UTC}>
+        <Controls seesAll={seesAll} isZoneKnown={zone !== undefined} />
+        <main id="content" tabIndex={-1}>
+          <h1 class="unseen">{TITLES[address.view]}</h1>
+          <Boundary place={linkTo(address)}>
+            <div aria-busy={all.isLoading}>{view()}</div>
+          </Boundary>
+        </main>
+      </ZoneContext.Provider>
     </CatalogContext.Provider>
   );
 }

@@ -1,6 +1,6 @@
 import { MAX_TOP } from './address.ts';
 import { Bar } from './figures.tsx';
-import { formatCount } from './format.ts';
+import { formatCount, formatText } from './format.ts';
 import { usePlace } from './place.ts';
 
 /** A cell: its text, and the number that the text says, where it is one. */
@@ -59,12 +59,12 @@ export function BarTable({ title, label, partOf, columns, rows }: BarTableProps)
                     type="button"
                     class="plain name"
                     onClick={row.onChosen}
-                    title={`Show this one alone: ${row.label}`}
+                    title={`Show this one alone: ${formatText(row.label)}`}
                   >
-                    {row.label || '(empty)'}
+                    {formatText(row.label)}
                   </button>
                 ) : (
-                  <span class="name">{row.label || '(empty)'}</span>
+                  <span class="name">{formatText(row.label)}</span>
                 )}
               </th>
               <td class="wide">

@@ -1,7 +1,6 @@
 import { createContext } from 'preact';
 import { useContext } from 'preact/hooks';
 import type { Answers } from './api.ts';
-import type { Range } from './time.ts';
 
 /** Names to choose from, the most frequent first. */
 export interface Names {
@@ -10,14 +9,19 @@ export interface Names {
   readonly isComplete: boolean;
 }
 
+/** When the first and the last rows happened, half-open; empty where there are none. */
+export interface Extent {
+  readonly from?: Date;
+  readonly to?: Date;
+}
+
 /** What there is to look at, as far as it is known. */
 export interface Catalog {
   readonly metrics: Names;
   readonly types: Names;
   /** How many rows there are; undefined: it is not known. */
   readonly rows: number | undefined;
-  /** When the first and the last of them happened. */
-  readonly extent: Range;
+  readonly extent: Extent;
 }
 
 /** The catalog when nothing is known: everything can still be typed. */

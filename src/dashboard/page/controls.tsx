@@ -1,20 +1,22 @@
 import { useContext, useEffect, useId, useState } from 'preact/hooks';
 import { REFRESHES } from './address.ts';
 import { AskingContext } from './answer.ts';
+import { formatOffset, offsetAt, pageOf, useZone, type Zone } from './calendar.ts';
 import type { Names } from './catalog.ts';
+import { EMPTY, formatText } from './format.ts';
 import { usePlace } from './place.ts';
 import { useShownRange } from './shown-range.ts';
-import { INTERVALS, momentOfWall, RANGES, timeZones, wallTime } from './time.ts';
+import { INTERVALS, momentsOfWall, RANGES, sensible, timeZones, wallTime } from './time.ts';
 
 const ZONES = timeZones();
 
 /** The range, its buckets, the zone, and how often to ask again. */
-export function Controls({ seesAll }: { seesAll: boolean }) {
+export function Controls({ seesAll, isZoneKnown }: { seesAll: boolean; isZoneKnown: boolean }) {
   const { address, go } = usePlace();
   const { again } = useContext(AskingContext);
   return (
     <form class="controls" aria-label="What is shown" onSubmit={(event) => event.preventDefault()}>
-      <RangeControl />
+      {isZoneKnown && <RangeControl />}
       <label>
         Bucket{' '}
         <select
@@ -41,14 +43,7 @@ export function Controls({ seesAll }: { seesAll: boolean }) {
           ))}
         </select>
       </label>
-      {seesAll && (
-        <TextFilter
-          label="User"
-          value={address.user ?? ''}
-          placeholder="all"
-          onChosen={(user) => go({ user: user || undefined })}
-        />
-      )}
+      {seesAll && <TextFilter label="User" value={address.user} placeholder="all" onChosen={(user) => go({ user })} />}
       <label>
         Refresh{' '}
         <select
@@ -73,25 +68,18 @@ export function Controls({ seesAll }: { seesAll: boolean }) {
 function RangeControl() {
   const { address, go } = usePlace();
   const shown = useShownRange();
-  const { zone } = address;
-  const [from, to] = [wallTime(shown.from, zone), wallTime(shown.to, zone)];
+  const zone = useZone();
   // an end that is not touched keeps its seconds, which the field does not show
-  const [edited, setEdited] = useState<{ from?: string; to?: string }>();
+  const [edited, setEdited] = useState<{ from?: TypedTime; to?: TypedTime }>();
   const isCustom = edited !== undefined || address.range === 'custom';
 
   // biome-ignore lint/correctness/useExhaustiveDependencies: what was typed is done with once the page is elsewhere
   useEffect(() => setEdited(undefined), [address.range, address.from, address.to, zone]);
 
-  const start = edited?.from === undefined ? shown.from : momentOfWall(edited.from, zone);
-  const end = edited?.to === undefined ? shown.to : momentOfWall(edited.to, zone);
+  const start = edited?.from ? momentOfTyped(edited.from, zone) : shown.from;
+  const end = edited?.to ? momentOfTyped(edited.to, zone) : shown.to;
   const isRange = start !== undefined && end !== undefined && start < end;
-  const length = shown.to.getTime() - shown.from.getTime();
-  const moveBy = (milliseconds: number) =>
-    go({
-      range: 'custom',
-      from: new Date(shown.from.getTime() + milliseconds),
-      to: new Date(shown.to.getTime() + milliseconds),
-    });
+  const page = (direction: -1 | 1) => go({ range: 'custom', ...sensible(pageOf(shown, shown.span, zone, direction)) });
 
   return (
     <>
@@ -120,22 +108,13 @@ function RangeControl() {
       {isCustom && (
         <fieldset>
           <legend class="unseen">Range</legend>
-          <label>
-            From{' '}
-            <input
-              type="datetime-local"
-              value={edited?.from ?? from}
-              onInput={(event) => setEdited({ ...edited, from: event.currentTarget.value })}
-            />
-          </label>
-          <label>
-            to{' '}
-            <input
-              type="datetime-local"
-              value={edited?.to ?? to}
-              onInput={(event) => setEdited({ ...edited, to: event.currentTarget.value })}
-            />
-          </label>
+          <RangeEnd
+            label="From"
+            shown={shown.from}
+            typed={edited?.from}
+            onTyped={(from) => setEdited({ ...edited, from })}
+          />
+          <RangeEnd label="to" shown={shown.to} typed={edited?.to} onTyped={(to) => setEdited({ ...edited, to })} />
           {edited && (
             <button
               type="submit"
@@ -149,10 +128,10 @@ function RangeControl() {
         </fieldset>
       )}
       <span class="pair">
-        <button type="button" aria-label="Earlier" title="Earlier" onClick={() => moveBy(-length / 2)}>
+        <button type="button" aria-label="Earlier" title="Earlier" onClick={() => page(-1)}>
           ←
         </button>
-        <button type="button" aria-label="Later" title="Later" onClick={() => moveBy(length / 2)}>
+        <button type="button" aria-label="Later" title="Later" onClick={() => page(1)}>
           →
         </button>
       </span>
@@ -160,46 +139,113 @@ function RangeControl() {
   );
 }
 
+/** A time as it was typed, and the offset that was chosen where clocks show it twice. */
+interface TypedTime {
+  readonly text: string;
+  readonly offset?: number;
+}
+
+function momentOfTyped({ text, offset }: TypedTime, zone: Zone): Date | undefined {
+  const moments = momentsOfWall(text, zone);
+  return moments.find((moment) => offsetAt(zone, moment.getTime()) === offset) ?? moments[0];
+}
+
+interface RangeEndProps {
+  readonly label: string;
+  readonly shown: Date;
+  readonly typed: TypedTime | undefined;
+  readonly onTyped: (typed: TypedTime) => void;
+}
+
+/** An end of a range: its time and, where clocks show that twice, the offset that tells which one is meant. */
+function RangeEnd({ label, shown, typed, onTyped }: RangeEndProps) {
+  const zone = useZone();
+  const text = typed?.text ?? wallTime(shown, zone);
+  const moments = momentsOfWall(text, zone);
+  const chosen = typed ? momentOfTyped(typed, zone) : shown;
+  return (
+    <>
+      <label>
+        {label}{' '}
+        <input type="datetime-local" value={text} onInput={(event) => onTyped({ text: event.currentTarget.value })} />
+      </label>
+      {moments.length > 1 && (
+        <select
+          aria-label={`${label}: UTC offset`}
+          value={String(offsetAt(zone, chosen?.getTime() ?? 0))}
+          onChange={(event) => onTyped({ text, offset: Number(event.currentTarget.value) })}
+        >
+          {moments.map((moment) => {
+            const offset = offsetAt(zone, moment.getTime());
+            return (
+              <option key={offset} value={String(offset)}>
+                {formatOffset(offset)}
+              </option>
+            );
+          })}
+        </select>
+      )}
+    </>
+  );
+}
+
 interface TextFilterProps {
   readonly label: string;
-  readonly value: string;
+  /** Undefined: any. */
+  readonly value: string | undefined;
   readonly placeholder: string;
   /** What may be chosen; anything else can be typed. */
   readonly choices?: readonly string[];
-  readonly onChosen: (value: string) => void;
+  /** Whether the empty text can be chosen, which cannot be typed. */
+  readonly canBeEmpty?: boolean;
+  /** Told the text; undefined: any. */
+  readonly onChosen: (value: string | undefined) => void;
 }
 
 /** A text that what is shown must have; it counts when Enter is pressed or the field is left. */
-export function TextFilter({ label, value, placeholder, choices = [], onChosen }: TextFilterProps) {
+export function TextFilter({ label, value, placeholder, choices = [], canBeEmpty, onChosen }: TextFilterProps) {
   const id = useId();
   // what is typed stays while the page around it is drawn anew
   const [draft, setDraft] = useState<string>();
   // biome-ignore lint/correctness/useExhaustiveDependencies: what was typed is done with once the filter is another
   useEffect(() => setDraft(undefined), [value]);
   const commit = () => {
-    if (draft !== undefined && draft !== value) onChosen(draft);
+    if (draft !== undefined && draft !== (value ?? '')) onChosen(draft === '' ? undefined : draft);
     setDraft(undefined);
   };
+  if (value === '') {
+    return (
+      <span class="filter">
+        {label}
+        <button type="button" onClick={() => onChosen(undefined)} aria-label={`${label}: ${EMPTY}. Remove this filter`}>
+          {EMPTY} ×
+        </button>
+      </span>
+    );
+  }
   return (
-    <label>
-      {label}{' '}
-      <input
-        type="search"
-        list={id}
-        value={draft ?? value}
-        placeholder={placeholder}
-        autocomplete="off"
-        spellcheck={false}
-        onInput={(event) => setDraft(event.currentTarget.value)}
-        onChange={commit}
-        onKeyDown={(event) => event.key === 'Enter' && commit()}
-      />
-      <datalist id={id}>
-        {choices.map((choice) => (
-          <option key={choice} value={choice} />
-        ))}
-      </datalist>
-    </label>
+    <span class="filter">
+      <label>
+        {label}{' '}
+        <input
+          type="search"
+          list={id}
+          value={draft ?? value ?? ''}
+          placeholder={placeholder}
+          autocomplete="off"
+          spellcheck={false}
+          onInput={(event) => setDraft(event.currentTarget.value)}
+          onChange={commit}
+          onKeyDown={(event) => event.key === 'Enter' && commit()}
+        />
+        <datalist id={id}>{choices.map((choice) => choice !== '' && <option key={choice} value={choice} />)}</datalist>
+      </label>
+      {canBeEmpty && (
+        <button type="button" onClick={() => onChosen('')} aria-label={`${label}: choose ${EMPTY}`}>
+          {EMPTY}
+        </button>
+      )}
+    </span>
   );
 }
 
@@ -208,14 +254,25 @@ interface NamePickerProps {
   /** Undefined: none is chosen yet. */
   readonly name: string | undefined;
   readonly choices: Names;
+  readonly canBeEmpty?: boolean;
 }
 
 /** Chooses the metric or the event type of a view: from a list or, where that is not all there is, by its name. */
-export function NamePicker({ label, name, choices: { names, isComplete } }: NamePickerProps) {
+export function NamePicker({ label, name, choices: { names, isComplete }, canBeEmpty = false }: NamePickerProps) {
   const { go } = usePlace();
-  const choose = (chosen: string) => go({ name: chosen, label: undefined, steps: [], retention: undefined });
+  const choose = (chosen: string | undefined) =>
+    go({ name: chosen, label: undefined, steps: [], retention: undefined });
   if (!isComplete) {
-    return <TextFilter label={label} value={name ?? ''} placeholder="name" choices={names} onChosen={choose} />;
+    return (
+      <TextFilter
+        label={label}
+        value={name}
+        placeholder="name"
+        choices={names}
+        canBeEmpty={canBeEmpty}
+        onChosen={choose}
+      />
+    );
   }
   return (
     <label>
@@ -223,7 +280,7 @@ export function NamePicker({ label, name, choices: { names, isComplete } }: Name
       <select value={name} onChange={(event) => choose(event.currentTarget.value)}>
         {[...new Set([...(name === undefined ? [] : [name]), ...names])].map((one) => (
           <option key={one} value={one}>
-            {one || '(no name)'}
+            {formatText(one)}
           </option>
         ))}
       </select>
@@ -234,23 +291,14 @@ export function NamePicker({ label, name, choices: { names, isComplete } }: Name
 /** Shows the rows of one label alone. */
 export function LabelFilter({ label, choices }: { label: string; choices?: readonly string[] }) {
   const { address, go } = usePlace();
-  if (address.label === '') {
-    return (
-      <span class="quiet">
-        {label}{' '}
-        <button type="button" onClick={() => go({ label: undefined })} title="Show all">
-          (empty) ×
-        </button>
-      </span>
-    );
-  }
   return (
     <TextFilter
       label={label}
-      value={address.label ?? ''}
+      value={address.label}
       placeholder="all"
       {...(choices && { choices })}
-      onChosen={(chosen) => go({ label: chosen === '' ? undefined : chosen })}
+      canBeEmpty
+      onChosen={(chosen) => go({ label: chosen })}
     />
   );
 }

@@ -32,7 +32,8 @@ export function Download({ path, query, name }: DownloadProps) {
         received += part.length;
         setBytes(received);
       }
-      save(new Blob(parts, { type: 'text/csv' }), `${name}.csv`);
+      // Excel takes a file without this mark for one in its own encoding; programs read the API's, which has none
+      save(new Blob(['\ufeff', ...parts], { type: 'text/csv' }), `${name}.csv`);
     } catch (error) {
       if (asked.signal.aborted) return;
       // an answer that breaks off is not a file

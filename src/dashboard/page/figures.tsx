@@ -1,5 +1,5 @@
 import type { ComponentChildren } from 'preact';
-import { formatChange } from './format.ts';
+import { barWidth, formatChange } from './format.ts';
 
 interface FigureProps {
   readonly label: string;
@@ -34,7 +34,7 @@ export function Figure({ label, value, format, before, children }: FigureProps) 
 export function Bar({ part }: { part: number }) {
   return (
     <span class="bar" aria-hidden="true">
-      <span style={{ width: `${Math.max(0, Math.min(1, part)) * 100}%` }} />
+      <span style={{ width: barWidth(part) }} />
     </span>
   );
 }

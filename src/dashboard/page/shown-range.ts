@@ -1,35 +1,27 @@
 import { useContext } from 'preact/hooks';
 import type { Address } from './address.ts';
 import { AskingContext } from './answer.ts';
-import { useCatalog } from './catalog.ts';
+import { addSpan, periodBefore, type Range, type Span, spanOf, useZone, wallLength, type Zone } from './calendar.ts';
+import { type Extent, useCatalog } from './catalog.ts';
 import { usePlace } from './place.ts';
-import {
-  EARLIEST,
-  type IntervalName,
-  intervalFor,
-  periodBefore,
-  possibleInterval,
-  RANGES,
-  type Range,
-} from './time.ts';
+import { EARLIEST, type IntervalName, intervalFor, possibleInterval, RANGES } from './time.ts';
 
 /** The range and the buckets that a view shows. */
-export interface ShownRange {
-  readonly from: Date;
-  readonly to: Date;
+export interface ShownRange extends Range {
   readonly interval: IntervalName;
+  readonly span: Span;
   /** The range to compare with: as long, and before it. */
-  readonly before: Required<Range>;
+  readonly before: Range;
 }
 
 /**
  * Returns the range that the address names, at this moment: exactly so long, whatever the buckets. `all` is that of
  * the rows, and goes on until now.
  */
-export function namedRange({ range, from, to }: Address, now: Date, extent: Range): Required<Range> {
+export function namedRange({ range, from, to }: Address, now: Date, extent: Extent, zone: Zone): Range {
   if (from && to) return { from, to };
   const named = RANGES.find(({ name }) => name === range);
-  if (named) return { from: new Date(now.getTime() - named.length), to: now };
+  if (named) return { from: addSpan(zone, now, named.span, -1), to: now };
   return { from: extent.from ?? EARLIEST, to: extent.to && extent.to > now ? extent.to : now };
 }
 
@@ -38,11 +30,13 @@ export function namedRange({ range, from, to }: Address, now: Date, extent: Rang
  *
  * @param extent of the rows, for the range `all`
  */
-export function shownRange(address: Address, now: Date, extent: Range): ShownRange {
-  const { from, to } = namedRange(address, now, extent);
-  const length = to.getTime() - from.getTime();
+export function shownRange(address: Address, now: Date, extent: Extent, zone: Zone): ShownRange {
+  const range = namedRange(address, now, extent, zone);
+  const named = address.from === undefined ? RANGES.find(({ name }) => name === address.range) : undefined;
+  const span = named?.span ?? spanOf(range, zone);
+  const length = wallLength(range, span, zone);
   const interval = address.interval === 'auto' ? intervalFor(length) : possibleInterval(address.interval, length);
-  return { from, to, interval, before: periodBefore({ from, to }, address.zone) };
+  return { ...range, interval, span, before: periodBefore(range, span, zone) };
 }
 
 /** Returns the {@link shownRange} of the page's address and moment. */
@@ -50,5 +44,5 @@ export function useShownRange(): ShownRange {
   const { address } = usePlace();
   const { now } = useContext(AskingContext);
   const { extent } = useCatalog();
-  return shownRange(address, now, extent);
+  return shownRange(address, now, extent, useZone());
 }

@@ -1,10 +1,4 @@
-import { TZDate } from '@date-fns/tz';
-
-/** A range of time, half-open. An end that is missing is that of the rows. */
-export interface Range {
-  readonly from?: Date;
-  readonly to?: Date;
-}
+import { momentOf, momentsOf, type Range, type Span, wallOf, type Zone } from './calendar.ts';
 
 /** In milliseconds. */
 export const MINUTE = 60_000;
@@ -15,15 +9,27 @@ export const DAY = 24 * HOUR;
 export const EARLIEST = new Date(Date.UTC(1700, 0));
 export const LATEST = new Date(Date.UTC(2200, 0));
 
-/** Ranges that end now: their names in the address, what people read, and their length in milliseconds. */
+/** Returns a range within {@link EARLIEST} and {@link LATEST}, a minute long at least: the shortest bucket. */
+export function sensible({ from, to }: Range): Range {
+  const missing = Math.max(0, MINUTE - (to.getTime() - from.getTime())) / 2;
+  return {
+    from: new Date(Math.max(EARLIEST.getTime(), from.getTime() - missing)),
+    to: new Date(Math.min(LATEST.getTime(), to.getTime() + missing)),
+  };
+}
+
+const hours = (count: number): Span => ({ unit: 'milliseconds', count: count * HOUR });
+const days = (count: number): Span => ({ unit: 'days', count });
+
+/** Ranges that end now: their names in the address, what people read, and their length. */
 export const RANGES = [
-  { name: '1h', label: 'Last hour', length: HOUR },
-  { name: '6h', label: 'Last 6 hours', length: 6 * HOUR },
-  { name: '24h', label: 'Last 24 hours', length: DAY },
-  { name: '7d', label: 'Last 7 days', length: 7 * DAY },
-  { name: '30d', label: 'Last 30 days', length: 30 * DAY },
-  { name: '90d', label: 'Last 90 days', length: 90 * DAY },
-  { name: '1y', label: 'Last year', length: 365 * DAY },
+  { name: '1h', label: 'Last hour', span: hours(1) },
+  { name: '6h', label: 'Last 6 hours', span: hours(6) },
+  { name: '24h', label: 'Last 24 hours', span: hours(24) },
+  { name: '7d', label: 'Last 7 days', span: days(7) },
+  { name: '30d', label: 'Last 30 days', span: days(30) },
+  { name: '90d', label: 'Last 90 days', span: days(90) },
+  { name: '1y', label: 'Last year', span: { unit: 'months', count: 12 } satisfies Span },
 ] as const;
 
 /** Lengths of buckets, as the reading routes name them, and about how many milliseconds they are. */
@@ -69,39 +75,17 @@ export function possibleInterval(wanted: IntervalName, milliseconds: number): In
   return fits?.name ?? '1y';
 }
 
-/** What a clock on the wall of a zone shows, as inputs for a date and a time want it: `2026-03-01T14:05`. */
-export function wallTime(moment: Date, zone: string): string {
-  const at = new TZDate(moment.getTime(), zone);
-  const two = (number: number) => String(number).padStart(2, '0');
-  const date = `${String(at.getFullYear()).padStart(4, '0')}-${two(at.getMonth() + 1)}-${two(at.getDate())}`;
-  return `${date}T${two(at.getHours())}:${two(at.getMinutes())}`;
+/** Writes the wall time of a moment as inputs for a date and a time want it: `2026-03-01T14:05`. */
+export function wallTime(moment: Date, zone: Zone): string {
+  return new Date(wallOf(zone, moment.getTime())).toISOString().slice(0, 16);
 }
 
-/** The moment at which a clock on the wall of a zone shows a time; undefined where the text is none. */
-export function momentOfWall(text: string, zone: string): Date | undefined {
-  const parts = /^(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d)/.exec(text)?.slice(1).map(Number);
-  if (!parts) return undefined;
-  const [year = 0, month = 1, day = 1, hour = 0, minute = 0] = parts;
-  const at = new TZDate(year, month - 1, day, hour, minute, 0, 0, zone).getTime();
-  return Number.isNaN(at) ? undefined : new Date(at);
-}
-
-/**
- * Returns the range of the same length that ends where the given one begins. Whole months and whole days are counted
- * by the zone's calendar, so that noon stands beside noon when the clocks have changed; it never depends on buckets.
- */
-export function periodBefore({ from, to }: Required<Range>, zone: string): Required<Range> {
-  const [start, end] = [new TZDate(from.getTime(), zone), new TZDate(to.getTime(), zone)];
-  const clock = (at: TZDate) =>
-    ((at.getHours() * 60 + at.getMinutes()) * 60 + at.getSeconds()) * 1000 + at.getMilliseconds();
-  const beginsMonth = (at: TZDate) => at.getDate() === 1 && clock(at) === 0;
-  const date = (at: TZDate) => Date.UTC(at.getFullYear(), at.getMonth(), at.getDate());
-  if (beginsMonth(start) && beginsMonth(end)) {
-    const months = (end.getFullYear() - start.getFullYear()) * 12 + end.getMonth() - start.getMonth();
-    start.setMonth(start.getMonth() - months);
-  } else if (clock(start) === clock(end)) start.setDate(start.getDate() - (date(end) - date(start)) / DAY);
-  else start.setTime(2 * from.getTime() - to.getTime());
-  return { from: new Date(start.getTime()), to: from };
+/** Returns the moments at which clocks show a time, or the one at which they skip it; none where the text is no time. */
+export function momentsOfWall(text: string, zone: Zone): Date[] {
+  const wall = /^\d{4}-\d\d-\d\dT\d\d:\d\d/.test(text) ? Date.parse(`${text.slice(0, 16)}Z`) : Number.NaN;
+  if (Number.isNaN(wall)) return [];
+  const moments = momentsOf(zone, wall);
+  return (moments.length > 0 ? moments : [momentOf(zone, wall)]).map((moment) => new Date(moment));
 }
 
 /** The zones that the browser knows, and always UTC. */

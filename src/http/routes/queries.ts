@@ -2,12 +2,14 @@ import { Elysia } from 'elysia';
 import type { CachedVerifier } from '../../auth/token-cache.ts';
 import { type Principal, readsAll } from '../../auth/verifier.ts';
 import { Failure } from '../../errors.ts';
+import { offsetsOf } from '../../query/calendar.ts';
 import type { QueryClient } from '../../query/client.ts';
 import type { Queries } from '../../query/engine.ts';
 import type { BucketQuery } from '../../query/selection.ts';
 import type { Kind } from '../../records.ts';
+import type { ZoneOffsets } from '../../responses.ts';
 import { authenticate } from '../auth.ts';
-import { queryRoute } from '../openapi.ts';
+import { queryRoute, zoneRoute } from '../openapi.ts';
 import {
   BUCKETS,
   CURSOR,
@@ -69,6 +71,7 @@ const RETENTION = {
   days: DAYS,
   user_id: USER_ID,
 };
+const ZONE = { tz: BUCKETS.tz };
 const NAMES = { user_id: USER_ID };
 const PAGE = {
   metric: { ...RECORD_FILTERS.metric, ...RANGE, limit: LIMIT, cursor: CURSOR },
@@ -220,6 +223,21 @@ export function querying({ verify, queries }: QueryParts) {
         ),
       },
     )
+    .get(
+      '/api/zone',
+      async ({ request }) => {
+        await identify(request);
+        const { tz = 'UTC' } = readQuery(request, ZONE);
+        return JSON.stringify(zoneOffsets(tz));
+      },
+      {
+        detail: zoneRoute(
+          'Offsets of a time zone',
+          'The offsets from UTC that buckets follow, from the year 1700 to 2200. Use them to compute local days: the time zone database of a client may be older.',
+          documented(ZONE),
+        ),
+      },
+    )
     .get('/api/records/metrics', ({ request, set }) => page('metric', { request, set }), {
       detail: queryRoute(
         'Metrics, newest first',
@@ -231,6 +249,14 @@ export function querying({ verify, queries }: QueryParts) {
     .get('/api/records/analytics', ({ request, set }) => page('analytics', { request, set }), {
       detail: queryRoute('Events, newest first', 'As for metrics.', documented(PAGE.analytics), 'EventPage'),
     });
+}
+
+function zoneOffsets(tz: string): ZoneOffsets {
+  const offsets = offsetsOf(tz).map(({ from, offset }) => ({
+    from: from === undefined ? null : new Date(from * 1000).toISOString().replace('.000Z', 'Z'),
+    offset_seconds: offset,
+  }));
+  return { tz, offsets };
 }
 
 /** Returns a query over buckets, within the scope of its caller. */

@@ -1,3 +1,6 @@
+/** In seconds. */
+const DAY = 86_400;
+
 /** Buckets of a result, with the range that they are of. Times are RFC 3339. */
 export interface Buckets {
   /** The starts of the buckets, rising. */
@@ -50,11 +53,47 @@ interface Bucketed<Bucket> {
  * Returns for each bucket of a range the one beside it in an earlier range: that in which its middle lies, counted
  * from the start of the range. Ranges of the same length can be cut into different numbers of buckets, so that the
  * places of buckets alone do not match.
+ *
+ * Ranges that begin at the same time of day are counted by the clock on the wall, so that noon stands beside noon
+ * after clocks have changed in one of them.
  */
 export function beside<Bucket>(now: Bucketed<unknown>, earlier: Bucketed<Bucket>): (Bucket | undefined)[] {
-  const [edges, earlierEdges] = [now, earlier].map((range) =>
-    edgesOf({ starts: range.buckets.map(({ start }) => start), range }),
-  ) as [number[], number[]]; // of the two
-  const distance = (edges[0] ?? 0) - (earlierEdges[0] ?? 0);
-  return middlesOf(edges).map((middle) => earlier.buckets[placeOf(earlierEdges, middle - distance) ?? -1]);
+  const [spans, earlierSpans] = [now, earlier].map((range) => spansOf(range)) as [BucketSpan[], BucketSpan[]]; // of two
+  const [first, earlierFirst] = [spans[0], earlierSpans[0]];
+  if (!first || !earlierFirst) return spans.map(() => undefined);
+  const clock: keyof BucketSpan = (first.wall - earlierFirst.wall) % DAY === 0 ? 'wall' : 'start';
+  const distance = first[clock] - earlierFirst[clock];
+  let place = 0;
+  return spans.map((bucket) => {
+    const middle = bucket[clock] + bucket.length / 2 - distance;
+    // both lists rise, but for an hour that clocks show twice: the bucket is near the last one
+    for (let i = Math.max(0, place - 1); i < earlierSpans.length; i++) {
+      const one = earlierSpans[i] as BucketSpan; // within the list
+      if (one[clock] > middle + DAY) break;
+      if (middle < one[clock] || middle >= one[clock] + one.length) continue;
+      place = i;
+      return earlier.buckets[i];
+    }
+    return undefined;
+  });
+}
+
+/** A bucket, cut where the range begins and ends; in seconds. */
+interface BucketSpan {
+  /** Since 1970. */
+  readonly start: number;
+  /** The wall time of its start, as if the clock showed UTC. */
+  readonly wall: number;
+  readonly length: number;
+}
+
+function spansOf({ from, to, buckets }: Bucketed<unknown>): BucketSpan[] {
+  const starts = buckets.map(({ start }) => start);
+  const edges = edgesOf({ starts, range: { from, to } });
+  return starts.map((text, i) => {
+    const [start, end] = edges.slice(i, i + 2) as [number, number]; // one more than there are starts
+    // the text of the start of the range where the bucket begins before it
+    const local = i === 0 && from !== null && Date.parse(from) / 1000 === start ? from : text;
+    return { start, wall: Date.parse(`${local.replace(/(Z|[+-]\d\d:\d\d)$/, '')}Z`) / 1000, length: end - start };
+  });
 }

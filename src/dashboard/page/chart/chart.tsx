@@ -1,9 +1,11 @@
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import type uPlot from 'uplot';
-import { formatTime } from '../format.ts';
+import { addSpan, movedBy, type Range, useZone, zoomedIn, zoomedOut } from '../calendar.ts';
+import { formatStarts } from '../format.ts';
 import { usePlace } from '../place.ts';
+import { useShownRange } from '../shown-range.ts';
 import { useTheme } from '../theme.ts';
-import { EARLIEST, LATEST } from '../time.ts';
+import { sensible } from '../time.ts';
 import { type Buckets, edgesOf, middlesOf } from './buckets.ts';
 import { createPlot, DENSE, type Line, type Plot } from './plot.ts';
 import { Table } from './table.tsx';
@@ -23,8 +25,9 @@ interface ChartProps extends Buckets {
  * bucket to bucket. The figures are there as a table too.
  */
 export function Chart({ label, range, starts, lines, band, format }: ChartProps) {
-  const { address, go } = usePlace();
-  const { zone } = address;
+  const { go } = usePlace();
+  const shown = useShownRange();
+  const zone = useZone();
   const theme = useTheme();
   const frame = useRef<HTMLDivElement>(null);
   const plot = useRef<Plot | undefined>(undefined);
@@ -34,14 +37,15 @@ export function Chart({ label, range, starts, lines, band, format }: ChartProps)
     () => edgesOf({ starts, range: { from: range.from, to: range.to } }),
     [starts, range.from, range.to],
   );
-  const [from, to] = [edges[0] ?? 0, edges.at(-1) ?? 0];
   // a point stands in the middle of its bucket, as its bar does, so that the bucket under the pointer has the nearest
   const times = useMemo(() => middlesOf(edges), [edges]);
+
+  const labels = useMemo(() => formatStarts(starts, zone), [starts, zone]);
 
   /** What the plot must be made anew for. */
   const isDense = times.length > DENSE;
   const structure = JSON.stringify([
-    zone,
+    zone.name,
     theme,
     isDense,
     band,
@@ -49,9 +53,13 @@ export function Chart({ label, range, starts, lines, band, format }: ChartProps)
   ]);
   // the casts: uPlot's types know no lists that are only read
   const data: uPlot.AlignedData = [times, ...lines.map(({ values }) => values as (number | null)[])];
-  const choose = (start: number, end: number) => go({ range: 'custom', ...sensible(start, end) });
-  const latest = useRef({ edges, choose });
-  latest.current = { edges, choose };
+  const choose = (range: Range) => go({ range: 'custom', ...sensible(range) });
+  const moveTo = (from: Date, to: Date) => {
+    const { span } = shown;
+    choose({ from, to: span.unit === 'milliseconds' ? to : addSpan(zone, from, span, 1) });
+  };
+  const latest = useRef({ edges, choose, moveTo });
+  latest.current = { edges, choose, moveTo };
 
   // biome-ignore lint/correctness/useExhaustiveDependencies: the structure stands for what the plot is made of; data follow below
   useEffect(() => {
@@ -65,7 +73,8 @@ export function Chart({ label, range, starts, lines, band, format }: ChartProps)
       isDense,
       edges: () => latest.current.edges,
       onPointed: setPointed,
-      onChosen: (from, to) => latest.current.choose(from, to),
+      onChosen: (from, to) => latest.current.choose({ from: dateOf(from), to: dateOf(to) }),
+      onMoved: (from, to) => latest.current.moveTo(dateOf(from), dateOf(to)),
     });
     plot.current = made;
     return () => {
@@ -86,19 +95,18 @@ export function Chart({ label, range, starts, lines, band, format }: ChartProps)
   });
 
   const onKeyDown = (event: KeyboardEvent) => {
-    const length = to - from;
     const step = event.key === 'ArrowLeft' ? -1 : event.key === 'ArrowRight' ? 1 : 0;
-    if (step !== 0 && event.shiftKey) choose(from + (step * length) / 4, to + (step * length) / 4);
+    if (step !== 0 && event.shiftKey) choose(movedBy(shown, shown.span, zone, step / 4));
     else if (step !== 0) {
       const next = Math.min(times.length - 1, Math.max(0, (pointed ?? (step > 0 ? -1 : times.length)) + step));
       plot.current?.pointAt(next);
-    } else if (event.key === '+') choose(from + length / 4, to - length / 4);
-    else if (event.key === '-') choose(from - length / 2, to + length / 2);
+    } else if (event.key === '+') choose(zoomedIn(shown, shown.span, zone));
+    else if (event.key === '-') choose(zoomedOut(shown, shown.span, zone));
     else return;
     event.preventDefault();
   };
 
-  const at = pointed === null ? undefined : starts[pointed];
+  const at = pointed === null ? undefined : labels[pointed];
   return (
     <figure class="chart">
       <div class="legend">
@@ -116,7 +124,7 @@ export function Chart({ label, range, starts, lines, band, format }: ChartProps)
           </button>
         ))}
         <output class="pointed" aria-live="polite">
-          {at ? formatTime(new Date(at), zone, 'minute') : ''}
+          {at}
           {at && (
             <span class="unseen">
               {lines.map((line) => `, ${line.label} ${format(line.values[pointed ?? 0] ?? null)}`)}
@@ -134,18 +142,14 @@ export function Chart({ label, range, starts, lines, band, format }: ChartProps)
         aria-label={`${label}. Arrow keys go from point to point, shift and arrow keys move the range, plus and minus change its length. The figures are also in the table below.`}
         onKeyDown={onKeyDown}
       />
-      <Table label={label} starts={starts} lines={lines} format={format} zone={zone} />
+      <Table label={label} starts={labels} lines={lines} format={format} zone={zone.name} />
     </figure>
   );
 }
 
-/** A range with a minute between its ends at least, which is the shortest bucket; in seconds since 1970. */
-function sensible(from: number, to: number): { from: Date; to: Date } {
-  const missing = Math.max(0, 60 - (to - from)) / 2;
-  return {
-    from: new Date(Math.max(EARLIEST.getTime(), (from - missing) * 1000)),
-    to: new Date(Math.min(LATEST.getTime(), (to + missing) * 1000)),
-  };
+/** A plot counts in seconds. */
+function dateOf(seconds: number): Date {
+  return new Date(seconds * 1000);
 }
 
 function toggled(set: ReadonlySet<string>, value: string): Set<string> {

@@ -1,7 +1,9 @@
 import uPlot from 'uplot';
+import type { Zone } from '../calendar.ts';
 import { formatShort } from '../format.ts';
 import { placeOf } from './buckets.ts';
 import { createPanning } from './panning.ts';
+import { TICK_DISTANCES, tickLabels, ticksBetween } from './ticks.ts';
 
 /** One line, or row of bars, of a chart. */
 export interface Line {
@@ -22,29 +24,22 @@ const HEIGHT = 260;
  */
 export const DENSE = 2_000;
 
-/** Tick labels by the distance between ticks, with what is added where a new year, month or day begins. */
-const TICKS: uPlot.Axis.Values = [
-  [31_536_000, '{YYYY}', null, null, null, null, null, null, 1],
-  [2_419_200, '{MMM}', '\n{YYYY}', null, null, null, null, null, 1],
-  [86_400, '{D} {MMM}', '\n{YYYY}', null, null, null, null, null, 1],
-  [60, '{HH}:{mm}', '\n{D} {MMM} {YYYY}', null, '\n{D} {MMM}', null, null, null, 1],
-  [1, '{HH}:{mm}:{ss}', '\n{D} {MMM} {YYYY}', null, '\n{D} {MMM}', null, null, null, 1],
-];
-
 /** What a plot is made of. Times are seconds since 1970. */
 interface PlotParts {
   readonly data: uPlot.AlignedData;
   readonly lines: readonly Line[];
   /** Two lines, by their places, between which the plot is filled. */
   readonly band: readonly [upper: number, lower: number] | undefined;
-  readonly zone: string;
+  readonly zone: Zone;
   readonly isDense: boolean;
   /** Where each bucket begins, and where the last one ends: the range that is shown. The data are at their middles. */
   readonly edges: () => readonly number[];
   /** Told the place of the bucket that is pointed at; null: none. */
   readonly onPointed: (place: number | null) => void;
-  /** Told the ends of a range that was selected or moved to. */
+  /** Told the ends of a range that was selected. */
   readonly onChosen: (from: number, to: number) => void;
+  /** Told the ends of a range that the chart was moved to. */
+  readonly onMoved: (from: number, to: number) => void;
 }
 
 /** The picture of a chart. */
@@ -59,17 +54,16 @@ export interface Plot {
 
 /** Draws lines over time into an element, in the colors that its style has now. */
 export function createPlot(element: HTMLElement, parts: PlotParts): Plot {
-  const { data, lines, band, zone, isDense, edges, onPointed, onChosen } = parts;
+  const { data, lines, band, zone, isDense, edges, onPointed, onChosen, onMoved } = parts;
   const colorOf = (name: string) => getComputedStyle(element).getPropertyValue(name).trim();
   const grid = { stroke: colorOf('--line'), width: 1 };
   const axis = { stroke: colorOf('--quiet'), grid, ticks: grid, font: '12px system-ui, sans-serif' };
-  const panning = createPanning(onChosen);
+  const panning = createPanning(onMoved);
   const placeAt = (moment: number) => placeOf(edges(), moment) ?? null;
   const plot = new uPlot(
     {
       width: element.clientWidth || 600,
       height: HEIGHT,
-      tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), zone),
       legend: { show: false },
       scales: {
         x: {
@@ -82,7 +76,13 @@ export function createPlot(element: HTMLElement, parts: PlotParts): Plot {
         y: { range: { min: { pad: 0.05, soft: 0, mode: 2 }, max: { pad: 0.08, soft: 0, mode: 2 } } },
       },
       axes: [
-        { ...axis, values: TICKS, space: 70 },
+        {
+          ...axis,
+          space: 70,
+          incrs: TICK_DISTANCES,
+          splits: (_plot, _axis, from, to, distance) => ticksBetween(zone, from, to, distance),
+          values: (_plot, ticks, _axis, _space, distance) => tickLabels(zone, ticks, distance),
+        },
         { ...axis, values: (_plot, values) => values.map(formatShort), size: 60 },
       ],
       cursor: {
@@ -169,7 +169,8 @@ function barsBetween(edges: PlotParts['edges']): uPlot.Series.PathBuilder {
       if (value === null || value === 0) continue;
       const left = self.valToPos(start, 'x', true);
       const width = self.valToPos(end, 'x', true) - left;
-      const top = self.valToPos(value, 'y', true);
+      // a little is not nothing
+      const top = Math.min(floor - 1, self.valToPos(value, 'y', true));
       fill.rect(left + (width * GAP) / 2, top, Math.max(1, width * (1 - GAP)), floor - top);
     }
     return { fill };

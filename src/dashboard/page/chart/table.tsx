@@ -1,5 +1,5 @@
 import { useMemo, useState } from 'preact/hooks';
-import { formatTime, NOTHING } from '../format.ts';
+import { NOTHING } from '../format.ts';
 import type { Line } from './plot.ts';
 
 /** Rows of the table of figures, at most: a page of more is slow, and nobody reads it. */
@@ -7,7 +7,7 @@ const MAX_TABLE_ROWS = 1_000;
 
 interface TableProps {
   readonly label: string;
-  /** The starts of the buckets, RFC 3339. */
+  /** The starts of the buckets, as they are shown. */
   readonly starts: readonly string[];
   readonly lines: readonly Line[];
   readonly format: (value: number | null) => string;
@@ -42,7 +42,7 @@ export function Table({ label, starts, lines, format, zone }: TableProps) {
           <tbody>
             {starts.slice(skipped).map((start, i) => (
               <tr key={start}>
-                <th scope="row">{formatTime(new Date(start), zone, 'minute')}</th>
+                <th scope="row">{start}</th>
                 {lines.map((line) => {
                   const value = line.values[i + skipped] ?? null;
                   return (

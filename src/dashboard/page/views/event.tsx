@@ -8,7 +8,7 @@ import { Chart } from '../chart/chart.tsx';
 import type { Line } from '../chart/plot.ts';
 import { LabelFilter, NamePicker } from '../controls.tsx';
 import { Figure } from '../figures.tsx';
-import { formatCount } from '../format.ts';
+import { formatCount, formatText } from '../format.ts';
 import { useNameInAddress, usePlace } from '../place.ts';
 import { useShownRange } from '../shown-range.ts';
 import { Answered, Nothing, Trouble } from '../states.tsx';
@@ -52,8 +52,8 @@ export function EventView() {
     <>
       <section class="panel" aria-labelledby="type">
         <div class="head">
-          <h2 id="type">{type || '(no type)'}</h2>
-          <NamePicker label="Type" name={type} choices={types} />
+          <h2 id="type">{formatText(type)}</h2>
+          <NamePicker label="Type" name={type} choices={types} canBeEmpty />
           <LabelFilter label="data_index" choices={steps} />
           <label class="check">
             <input type="checkbox" checked={compare} onChange={() => go({ compare: !compare })} /> Compare with the
@@ -98,7 +98,7 @@ function Unnamed({ choices }: { choices: Names }) {
   if (choices.isComplete) return <Nothing>No event has been recorded yet.</Nothing>;
   return (
     <section class="panel" aria-label="Type">
-      <NamePicker label="Type" name={undefined} choices={choices} />
+      <NamePicker label="Type" name={undefined} choices={choices} canBeEmpty />
       <Nothing>There are too many types to list them. Type the name of one.</Nothing>
     </section>
   );
@@ -122,7 +122,13 @@ function CountsChart({ counts, earlier }: { counts: Counts; earlier: Counts | un
     <>
       {counts.count === 0 && <Nothing>No event in this range. Choose a longer one above.</Nothing>}
       {starts.length > 0 && (
-        <Chart label={`${counts.type} over time`} range={counts} starts={starts} lines={lines} format={formatCount} />
+        <Chart
+          label={`${formatText(counts.type)} over time`}
+          range={counts}
+          starts={starts}
+          lines={lines}
+          format={formatCount}
+        />
       )}
     </>
   );

@@ -4,7 +4,7 @@ import { useAnswer } from '../answer.ts';
 import type { Answers } from '../api.ts';
 import { BarTable } from '../bar-table.tsx';
 import { TextFilter } from '../controls.tsx';
-import { formatCount, formatDuration, formatPart } from '../format.ts';
+import { formatCount, formatDuration, formatPart, formatText } from '../format.ts';
 import { usePlace } from '../place.ts';
 import type { ShownRange } from '../shown-range.ts';
 import { Answered, Nothing } from '../states.tsx';
@@ -64,11 +64,11 @@ export function Funnel({ type, offered, range: { from, to } }: FunnelProps) {
         {steps.map((step, i) => (
           // biome-ignore lint/suspicious/noArrayIndexKey: a step may be there twice, and its place is what it is
           <li key={`${i} ${step}`}>
-            <span class="name">{step || '(empty)'}</span>
+            <span class="name">{formatText(step)}</span>
             <button
               type="button"
               name="up"
-              aria-label={`Move ${step} up`}
+              aria-label={`Move ${formatText(step)} up`}
               disabled={i === 0}
               onClick={() => move(i, -1)}
             >
@@ -77,13 +77,13 @@ export function Funnel({ type, offered, range: { from, to } }: FunnelProps) {
             <button
               type="button"
               name="down"
-              aria-label={`Move ${step} down`}
+              aria-label={`Move ${formatText(step)} down`}
               disabled={i === steps.length - 1}
               onClick={() => move(i, 1)}
             >
               ↓
             </button>
-            <button type="button" name="remove" aria-label={`Remove ${step}`} onClick={() => remove(i)}>
+            <button type="button" name="remove" aria-label={`Remove ${formatText(step)}`} onClick={() => remove(i)}>
               ×
             </button>
           </li>
@@ -106,16 +106,17 @@ export function Funnel({ type, offered, range: { from, to } }: FunnelProps) {
                 <option value="">choose…</option>
                 {rest.map((step, place) => (
                   <option key={step} value={String(place)}>
-                    {step || '(empty)'}
+                    {formatText(step)}
                   </option>
                 ))}
               </select>
             </label>
             <TextFilter
               label="or type one"
-              value=""
+              value={undefined}
               placeholder="data_index"
-              onChosen={(step) => step !== '' && go({ steps: [...steps, step] })}
+              canBeEmpty
+              onChosen={(step) => step !== undefined && go({ steps: [...steps, step] })}
             />
           </>
         )}

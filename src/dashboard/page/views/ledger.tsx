@@ -1,6 +1,7 @@
 import { useState } from 'preact/hooks';
 import { type Answer, useAnswer } from '../answer.ts';
 import type { Answers } from '../api.ts';
+import { useZone } from '../calendar.ts';
 import { Figure } from '../figures.tsx';
 import { formatCount, formatTime } from '../format.ts';
 import { usePlace } from '../place.ts';
@@ -54,6 +55,7 @@ function Rejected({ code, count }: { code: string; count: number }) {
 /** Why items were rejected, the last ones first: those with one error code, or with any. */
 function Reasons({ code }: { code?: string }) {
   const { address } = usePlace();
+  const zone = useZone();
   const answer = useAnswer('/api/rejections', { code, limit: 20, user_id: address.user }, code);
   return (
     <Answered answer={answer}>
@@ -76,8 +78,8 @@ function Reasons({ code }: { code?: string }) {
                     ))
                   )}
                   <p class="quiet">
-                    {formatTime(new Date(one.at), address.zone, 'second')} · {one.user_id ?? 'no known user'} ·{' '}
-                    {one.route} · {formatCount(one.items)} {one.items === 1 ? 'item' : 'items'} ·{' '}
+                    {formatTime(new Date(one.at), zone, 'second')} · {one.user_id ?? 'no known user'} · {one.route} ·{' '}
+                    {formatCount(one.items)} {one.items === 1 ? 'item' : 'items'} ·{' '}
                     {code === undefined && (
                       <>
                         <code>{one.code}</code> ·{' '}

@@ -9,7 +9,7 @@ import { Chart } from '../chart/chart.tsx';
 import type { Line } from '../chart/plot.ts';
 import { LabelFilter, NamePicker } from '../controls.tsx';
 import { Figure } from '../figures.tsx';
-import { formatCount, formatValue } from '../format.ts';
+import { formatCount, formatText, formatValue } from '../format.ts';
 import { useNameInAddress, usePlace } from '../place.ts';
 import { useShownRange } from '../shown-range.ts';
 import { Answered, Nothing, Trouble } from '../states.tsx';
@@ -177,7 +177,7 @@ function LabelChart({ series, statistic }: { series: Series; statistic: Statisti
     () =>
       groups.map(
         (group, i): Line => ({
-          label: group.data_string,
+          label: formatText(group.data_string),
           values: group.buckets.map((bucket) => bucket[statistic]),
           color: LINE_COLORS[i] ?? '--chart-4',
         }),

@@ -7,7 +7,7 @@ import { edgesOf } from '../chart/buckets.ts';
 import { Chart } from '../chart/chart.tsx';
 import type { Line } from '../chart/plot.ts';
 import { Figure, Sparkline } from '../figures.tsx';
-import { formatBytes, formatCount, formatDuration, formatValue } from '../format.ts';
+import { formatBytes, formatCount, formatDuration, formatText, formatValue } from '../format.ts';
 import { Link } from '../links.tsx';
 import { usePlace } from '../place.ts';
 import { useShownRange } from '../shown-range.ts';
@@ -154,7 +154,7 @@ function Names({ kind, names, rest, empty }: NamesProps) {
             <tr key={name}>
               <th scope="row">
                 <Link to={inView(address, kind, { name })}>
-                  <span class="name">{name || '(no name)'}</span>
+                  <span class="name">{formatText(name)}</span>
                 </Link>
               </th>
               <td>

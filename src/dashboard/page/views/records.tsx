@@ -2,10 +2,11 @@ import { useCallback, useContext, useEffect, useMemo, useRef, useState } from 'p
 import type { RecordKind } from '../address.ts';
 import { AskingContext, useAnswer } from '../answer.ts';
 import { ask, type Failed, failedOf, type LogRecord, type Query } from '../api.ts';
+import { useZone, type Zone } from '../calendar.ts';
 import { useCatalog } from '../catalog.ts';
 import { LabelFilter, TextFilter } from '../controls.tsx';
 import { Download } from '../download.tsx';
-import { formatCount, formatTime, formatValue } from '../format.ts';
+import { EMPTY, formatCount, formatStored } from '../format.ts';
 import { usePlace } from '../place.ts';
 import { namedRange } from '../shown-range.ts';
 import { Answered, Failure, Nothing } from '../states.tsx';
@@ -33,7 +34,8 @@ export function Records() {
 
   const filter: Query = { [fields.name]: address.name, [fields.label]: address.label, user_id: user };
   const { now } = useContext(AskingContext);
-  const moving = namedRange(address, now, catalog.extent);
+  const zone = useZone();
+  const moving = namedRange(address, now, catalog.extent, zone);
   const subject = JSON.stringify([kind, filter, live, address.range, address.from, address.to]);
   const older = useOlder(kind, subject);
   // pages that are shown together must be of the same range, and a live tail brings by itself what is new
@@ -82,10 +84,11 @@ export function Records() {
         <TextFilter
           key={kind}
           label={fields.title}
-          value={address.name ?? ''}
+          value={address.name}
           placeholder="all"
           choices={names}
-          onChosen={(name) => go({ name: name === '' ? undefined : name })}
+          canBeEmpty={kind === 'analytics'}
+          onChosen={(name) => go({ name })}
         />
         <LabelFilter label={fields.label} />
         <label class="check">
@@ -100,7 +103,7 @@ export function Records() {
             <Nothing>No row in this range passes these filters.</Nothing>
           ) : (
             <>
-              <Rows kind={kind} records={records} zone={address.zone} />
+              <Rows kind={kind} records={records} zone={zone} />
               {older.failure && <Failure failure={older.failure} retry={() => cursor && older.load(cursor, query)} />}
               {cursor && (
                 <button type="button" disabled={older.isLoading} onClick={() => older.load(cursor, query)}>
@@ -195,7 +198,7 @@ function useOlder(kind: RecordKind, subject: string) {
 interface RowsProps {
   readonly kind: RecordKind;
   readonly records: readonly LogRecord[];
-  readonly zone: string;
+  readonly zone: Zone;
 }
 
 function Rows({ kind, records, zone }: RowsProps) {
@@ -211,7 +214,7 @@ function Rows({ kind, records, zone }: RowsProps) {
             <th scope="col">
               <span class="unseen">The whole row</span>
             </th>
-            <th scope="col">Happened ({zone})</th>
+            <th scope="col">Happened ({zone.name})</th>
             <th scope="col">User</th>
             <th scope="col">{FIELDS[kind].title}</th>
             <th scope="col" class={isMetric ? 'number' : undefined}>
@@ -240,7 +243,7 @@ function Rows({ kind, records, zone }: RowsProps) {
 interface RowProps {
   readonly isMetric: boolean;
   readonly record: LogRecord;
-  readonly zone: string;
+  readonly zone: Zone;
   readonly isOpen: boolean;
   readonly onToggle: (id: string) => void;
 }
@@ -261,17 +264,17 @@ function Row({ isMetric, record, zone, isOpen, onToggle }: RowProps) {
               JSON
             </button>
           </td>
-          <td class="time">{formatTime(new Date(record.timestamp), zone, 'millisecond')}</td>
+          <td class="time">{formatStored(record.timestamp, zone)}</td>
           <td class="name">{record.user_id}</td>
-          <td class="name">{isMetric ? record.metric_name : record.type}</td>
+          <td class="name">{isMetric ? record.metric_name : <Text of={record.type} />}</td>
           <td class={isMetric ? 'number' : 'name'}>
             {isMetric ? (
-              <data value={String(record.metric_value)}>{formatValue(record.metric_value ?? null)}</data>
+              <data value={String(record.metric_value)}>{JSON.stringify(record.metric_value)}</data>
             ) : (
-              record.data_index
+              <Text of={record.data_index} />
             )}
           </td>
-          <td class="name">{isMetric ? record.data_string : JSON.stringify(record.data).slice(0, MAX_TEXT)}</td>
+          <td class="name">{isMetric ? <Text of={record.data_string} /> : cut(JSON.stringify(record.data))}</td>
         </tr>
         {isOpen && (
           <tr class="opened">
@@ -286,4 +289,14 @@ function Row({ isMetric, record, zone, isOpen, onToggle }: RowProps) {
     ),
     [isMetric, record, zone, isOpen, onToggle],
   );
+}
+
+/** A text that may be empty. */
+function Text({ of = '' }: { of: string | undefined }) {
+  return of === '' ? <i class="quiet">{EMPTY}</i> : of;
+}
+
+/** Cuts a text that is too long for a row, and shows that it was cut. */
+function cut(text: string): string {
+  return text.length > MAX_TEXT ? `${text.slice(0, MAX_TEXT)}…` : text;
 }

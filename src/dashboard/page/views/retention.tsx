@@ -1,10 +1,11 @@
 import { useAnswer } from '../answer.ts';
 import type { Answers } from '../api.ts';
-import { formatCount, formatPart, formatTime } from '../format.ts';
+import { nextDay, useZone } from '../calendar.ts';
+import { TextFilter } from '../controls.tsx';
+import { formatCount, formatPart, formatText } from '../format.ts';
 import { usePlace } from '../place.ts';
 import type { ShownRange } from '../shown-range.ts';
 import { Answered, Nothing } from '../states.tsx';
-import { DAY } from '../time.ts';
 
 /** How many days are looked at. */
 const DAYS = 14;
@@ -36,11 +37,18 @@ export function Retention({ type, offered, range: { from, to } }: RetentionProps
           <select value={step ?? ''} onChange={(event) => go({ retention: event.currentTarget.value })}>
             {[...new Set([...(step === undefined ? [] : [step]), ...offered])].map((one) => (
               <option key={one} value={one}>
-                {one || '(empty)'}
+                {formatText(one)}
               </option>
             ))}
           </select>
         </label>
+        <TextFilter
+          label="or type one"
+          value={undefined}
+          placeholder="data_index"
+          canBeEmpty
+          onChosen={(one) => one !== undefined && go({ retention: one })}
+        />
       </div>
       {asked ? (
         <Answered answer={answer}>{(value) => <Cohorts retention={value} />}</Answered>
@@ -52,11 +60,19 @@ export function Retention({ type, offered, range: { from, to } }: RetentionProps
 }
 
 function Cohorts({ retention }: { retention: Answers['/api/analytics/retention'] }) {
-  const { address } = usePlace();
-  const cohorts = retention.cohorts.filter(({ users }) => users > 0).toReversed();
+  const zone = useZone();
+  const { cohorts: days } = retention;
+  // a day is over where the next one has begun in the range, or begins at its end
+  const lastDay = days.at(-1);
+  const isLastOver =
+    lastDay !== undefined && nextDay(zone, Date.parse(lastDay.start)) <= Date.parse(retention.to ?? '');
+  const isOver = (day: number) => day < days.length - 1 || (day === days.length - 1 && isLastOver);
+  const cohorts = days
+    .map((cohort, day) => ({ ...cohort, day }))
+    .filter(({ users }) => users > 0)
+    .toReversed();
   if (cohorts.length === 0) return <Nothing>Nobody did this step in this range.</Nothing>;
-  const end = Date.parse(retention.to ?? '');
-  const days = Math.max(1, ...cohorts.map(({ returned }) => returned.findLastIndex((users) => users !== null) + 1));
+  const columns = Math.max(1, ...cohorts.map(({ returned }) => returned.findLastIndex((users) => users !== null) + 1));
   return (
     // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by keyboard
     <section class="scroll tall" tabIndex={0} aria-label="Users who came back, by day">
@@ -67,7 +83,7 @@ function Cohorts({ retention }: { retention: Answers['/api/analytics/retention']
             <th scope="col" class="number">
               Users
             </th>
-            {Array.from({ length: days }, (_, i) => i + 1).map((day) => (
+            {Array.from({ length: columns }, (_, i) => i + 1).map((day) => (
               <th scope="col" class="number" key={day}>
                 +{day} d
               </th>
@@ -75,15 +91,15 @@ function Cohorts({ retention }: { retention: Answers['/api/analytics/retention']
           </tr>
         </thead>
         <tbody>
-          {cohorts.map(({ start, users, returned }) => (
+          {cohorts.map(({ day, start, users, returned }) => (
             <tr key={start}>
-              <th scope="row">{formatTime(new Date(start), address.zone, 'day')}</th>
+              <th scope="row">{start.slice(0, 10)}</th>
               <td class="number">
                 <data value={String(users)}>{formatCount(users)}</data>
               </td>
-              {returned.slice(0, days).map((back, i) => (
+              {returned.slice(0, columns).map((back, i) => (
                 // biome-ignore lint/suspicious/noArrayIndexKey: the place is the day
-                <Returned key={i} back={back} of={users} isOver={Date.parse(start) + (i + 2) * DAY <= end} />
+                <Returned key={i} back={back} of={users} isOver={isOver(day + i + 1)} />
               ))}
             </tr>
           ))}
@@ -107,7 +123,7 @@ function Returned({ back, of, isOver }: ReturnedProps) {
     <td
       class={isOver ? 'number cell' : 'number cell quiet'}
       title={`${back} of ${of} users${isOver ? '' : ' so far: the day is not over'}`}
-      style={{ '--part': isOver ? `${Math.round((back / of) * 100)}%` : '0%' }}
+      style={{ '--part': isOver ? `${(back / of) * 100}%` : '0%' }}
     >
       <data value={String(back)}>
         {formatPart(back / of)}

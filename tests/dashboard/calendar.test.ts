@@ -1,0 +1,193 @@
+import { describe, expect, test } from 'bun:test';
+import fc from 'fast-check';
+import {
+  addDays,
+  addMonths,
+  isRepeated,
+  momentOf,
+  momentsOf,
+  movedBy,
+  nextDay,
+  pageOf,
+  periodBefore,
+  type Range,
+  spanOf,
+  wallLength,
+  wallOf,
+  type Zone,
+  zoomedIn,
+  zoomedOut,
+} from '../../src/dashboard/page/calendar.ts';
+import { zoneNamed } from './zones.ts';
+
+const DAY = 86_400_000;
+const ZONES = [
+  'UTC',
+  'Europe/Berlin',
+  'America/New_York',
+  'America/St_Johns',
+  'America/Sao_Paulo',
+  'America/Santiago',
+  'America/Havana',
+  'Asia/Kolkata',
+  'Australia/Lord_Howe',
+  'Africa/Cairo',
+  'Africa/Casablanca',
+  'Pacific/Apia',
+  'Pacific/Chatham',
+].map(zoneNamed);
+const zone = fc.constantFrom(...ZONES);
+const moment = fc.date({
+  min: new Date('2005-01-01T00:00:00Z'),
+  max: new Date('2030-01-01T00:00:00Z'),
+  noInvalidDate: true,
+});
+
+const temporal = (at: number, { name }: Zone) => Temporal.Instant.fromEpochMilliseconds(at).toZonedDateTimeISO(name);
+/** A range by the wall times of its ends: dates, or dates and times. */
+const range = (tz: Zone, from: string, to: string): Range => ({ from: local(tz, from), to: local(tz, to) });
+const local = (tz: Zone, text: string) => new Date(momentOf(tz, Date.parse(`${text.padEnd(16, 'T00:00')}Z`)));
+const shown = (tz: Zone, { from, to }: Range) =>
+  [from, to].map((at) => new Date(wallOf(tz, at.getTime())).toISOString().slice(0, 16));
+
+describe('wall times', () => {
+  test('are those of Temporal, and lead back to their moments', () => {
+    fc.assert(
+      fc.property(moment, zone, (date, tz) => {
+        const at = date.getTime();
+        const zoned = temporal(at, tz);
+        expect(wallOf(tz, at)).toBe(Date.parse(`${zoned.toPlainDateTime()}Z`));
+        expect(momentsOf(tz, wallOf(tz, at))).toContain(at);
+        expect(nextDay(tz, at)).toBe(zoned.toPlainDate().add({ days: 1 }).toZonedDateTime(tz.name).epochMilliseconds);
+        const earlier = zoned.toPlainDateTime().toZonedDateTime(tz.name, { disambiguation: 'earlier' });
+        const later = zoned.toPlainDateTime().toZonedDateTime(tz.name, { disambiguation: 'later' });
+        expect(isRepeated(tz, at)).toBe(!earlier.equals(later));
+      }),
+      { numRuns: 3000 },
+    );
+  });
+
+  test('that clocks skip are the moment of the skip, also of a day that does not exist', () => {
+    const text = (tz: Zone, wall: string) => local(tz, wall).toISOString();
+    expect(text(zoneNamed('Europe/Berlin'), '2026-03-29T02:30')).toBe('2026-03-29T01:00:00.000Z');
+    expect(text(zoneNamed('America/Sao_Paulo'), '2018-11-04')).toBe('2018-11-04T03:00:00.000Z');
+    expect(text(zoneNamed('Pacific/Apia'), '2011-12-30T12:00')).toBe('2011-12-30T10:00:00.000Z');
+  });
+});
+
+describe('moving by days and months', () => {
+  test('keeps the time of day, and the days of the calendar', () => {
+    fc.assert(
+      fc.property(moment, zone, fc.integer({ min: -400, max: 400 }), (date, tz, days) => {
+        const at = date.getTime();
+        const wanted = temporal(at, tz).toPlainDateTime().add({ days });
+        const walls = momentsOf(tz, Date.parse(`${wanted}Z`));
+        const moved = addDays(tz, at, days);
+        if (walls.length > 0 && temporal(at, tz).startOfDay().epochMilliseconds !== at) expect(walls).toContain(moved);
+        const start = temporal(at, tz).startOfDay();
+        expect(addDays(tz, start.epochMilliseconds, days)).toBe(
+          start.toPlainDate().add({ days }).toZonedDateTime(tz.name).epochMilliseconds,
+        );
+        expect(addMonths(tz, start.epochMilliseconds, days)).toBe(
+          start.toPlainDate().add({ months: days }).toZonedDateTime(tz.name).epochMilliseconds,
+        );
+      }),
+      { numRuns: 3000 },
+    );
+  });
+});
+
+describe('a range of whole days', () => {
+  const berlin = zoneNamed('Europe/Berlin');
+  const week = range(berlin, '2025-10-20', '2025-10-27');
+
+  test('has the same days before it, although one of its own has 25 hours', () => {
+    const before = periodBefore(week, spanOf(week, berlin), berlin);
+    expect(shown(berlin, before)).toEqual(['2025-10-13T00:00', '2025-10-20T00:00']);
+    expect(wallLength(week, spanOf(week, berlin), berlin)).toBe(7 * DAY);
+  });
+
+  test.each([
+    ['Europe/Berlin', '2025-10-20', '2025-10-27', '2025-11-03'],
+    ['Europe/Berlin', '2026-03-23', '2026-03-30', '2026-04-06'],
+    ['Australia/Lord_Howe', '2026-03-30', '2026-04-06', '2026-04-13'],
+    ['America/Sao_Paulo', '2018-10-29', '2018-11-05', '2018-11-12'],
+    ['America/Santiago', '2025-09-01', '2025-09-08', '2025-09-15'],
+    ['America/Havana', '2026-10-26', '2026-11-02', '2026-11-09'],
+    ['Europe/Berlin', '2025-10-26', '2025-10-27', '2025-10-28'],
+    ['America/Santiago', '2025-09-07', '2025-09-08', '2025-09-09'],
+    ['Europe/Berlin', '2026-03-01', '2026-04-01', '2026-05-01'],
+    ['America/Sao_Paulo', '2018-11-01', '2018-12-01', '2019-01-01'],
+  ])('moves on by its own length in %s: from %s, %s to %s', (name, from, to, next) => {
+    const tz = zoneNamed(name);
+    const first = range(tz, from, to);
+    const span = spanOf(first, tz);
+    const later = pageOf(first, span, tz, 1);
+    expect(later).toEqual(range(tz, to, next));
+    expect(pageOf(later, spanOf(later, tz), tz, -1)).toEqual(first);
+    expect(periodBefore(later, span, tz)).toEqual(first);
+  });
+
+  test('moves over the day that Apia skipped', () => {
+    const apia = zoneNamed('Pacific/Apia');
+    const days = range(apia, '2011-12-27', '2011-12-30');
+    expect(shown(apia, days)).toEqual(['2011-12-27T00:00', '2011-12-31T00:00']);
+    const skipped = range(apia, '2011-12-24', '2011-12-29');
+    expect(shown(apia, pageOf(skipped, spanOf(skipped, apia), apia, 1))).toEqual([
+      '2011-12-29T00:00',
+      '2012-01-03T00:00',
+    ]);
+  });
+
+  test('moves by a part of its length, and stays at midnight', () => {
+    const span = spanOf(week, berlin);
+    expect(shown(berlin, movedBy(week, span, berlin, 1 / 4))).toEqual(['2025-10-22T00:00', '2025-10-29T00:00']);
+    const day = range(berlin, '2025-10-26', '2025-10-27');
+    const moved = movedBy(day, spanOf(day, berlin), berlin, 1 / 4);
+    expect(shown(berlin, moved)).toEqual(['2025-10-26T06:00', '2025-10-27T06:00']);
+    const month = range(berlin, '2025-10-01', '2025-11-01');
+    expect(shown(berlin, movedBy(month, spanOf(month, berlin), berlin, -1 / 4))).toEqual([
+      '2025-09-23T00:00',
+      '2025-10-24T00:00',
+    ]);
+  });
+
+  test('zooms by days and months', () => {
+    const zoomed = (from: string, to: string) => {
+      const start = range(berlin, from, to);
+      const span = spanOf(start, berlin);
+      return [zoomedIn(start, span, berlin), zoomedOut(start, span, berlin)].map((one) => shown(berlin, one));
+    };
+    expect(zoomed('2025-10-20', '2025-10-27')).toEqual([
+      ['2025-10-22T00:00', '2025-10-25T00:00'],
+      ['2025-10-16T00:00', '2025-10-30T00:00'],
+    ]);
+    expect(zoomed('2025-10-26', '2025-10-27')).toEqual([
+      ['2025-10-26T06:00', '2025-10-26T18:00'],
+      ['2025-10-25T00:00', '2025-10-27T00:00'],
+    ]);
+    expect(zoomed('2025-10-01', '2025-11-01')).toEqual([
+      ['2025-10-09T00:00', '2025-10-24T00:00'],
+      ['2025-09-01T00:00', '2025-11-01T00:00'],
+    ]);
+  });
+
+  test('any other range is as long as it is, and moves by half of that', () => {
+    const hours = { from: new Date('2025-10-25T23:00:00Z'), to: new Date('2025-10-26T03:00:00Z') };
+    const span = spanOf(hours, berlin);
+    expect(span).toEqual({ unit: 'milliseconds', count: 4 * 3_600_000 });
+    expect(periodBefore(hours, span, berlin).from.toISOString()).toBe('2025-10-25T19:00:00.000Z');
+    expect(pageOf(hours, span, berlin, 1).from.toISOString()).toBe('2025-10-26T01:00:00.000Z');
+    fc.assert(
+      fc.property(moment, zone, fc.integer({ min: 1, max: 400 * DAY }), (to, tz, length) => {
+        const one = { from: new Date(to.getTime() - length), to };
+        const its = spanOf(one, tz);
+        if (its.unit === 'milliseconds') expect(its.count).toBe(length);
+        else expect(wallLength(one, its, tz) % DAY).toBe(0);
+        const before = periodBefore(one, its, tz);
+        expect(before.to).toEqual(one.from);
+        expect(before.from < before.to).toBe(true);
+      }),
+    );
+  });
+});
