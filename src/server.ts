@@ -107,7 +107,7 @@ export async function startServer(
       },
       publish,
     );
-observe(metrics, { ledger, queue, tails, droppedLines, databasePath: config.databasePath });
+    observe(metrics, { ledger, queue, tails, droppedLines, databasePath: config.databasePath });
     const { maxBodyBytes, maxBatchItems, maxResultBytes, maxNamesPerUser, rateLimit, rateLimitBytes } = config;
     const hashUser = openUserHash(config.databasePath);
     const shortHash = (userId: string) => hashUser(userId).toString('hex', 0, LOGGED_HASH_BYTES);

@@ -49,7 +49,7 @@ async function postBombs(url: string, token: string): Promise<void> {
   const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json', 'content-encoding': 'gzip' };
   const client = async () => {
     for (let i = 0; ; i++) {
-      const body = bombs[i % bombs.length] as Buffer;
+      const body = bombs[i % bombs.length] as Buffer<ArrayBuffer>;
       const kind = body === small ? 'small' : 'large';
       try {
         const response = await fetch(`${url}/log_batch`, { method: 'POST', headers, body });
