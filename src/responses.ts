@@ -203,6 +203,10 @@ export const OperatorStatus = record({
     { lag_rows: orNull(count), lag_seconds: orNull(Type.Number({ minimum: 0 })) },
     'How far the column store is behind recording; null while the query worker is busy',
   ),
+  tz: record(
+    { version: Type.String({ pattern: '^\\d{4}[a-z]+$' }), source: literals(['system', 'bundled']) },
+    "The time zone database in use: the machine's or the bundled one, whichever is newer",
+  ),
   query_worker: record({ state: literals(['running', 'restarting', 'stopped']), restarts: count }),
   erasures: record({
     pending: orNull(Type.Integer({ minimum: 0, description: 'Unfinished, or not overwritten in every file yet' })),

@@ -1,6 +1,6 @@
 import { stringify } from 'csv-stringify/sync';
 import { parseExact, parseJson } from '../formats/json.ts';
-import { EARLIEST_TIMESTAMP, formatInZone, parseTimestamp } from '../formats/timestamp.ts';
+import { EARLIEST_TIMESTAMP, formatTimestamp, parseTimestamp } from '../formats/timestamp.ts';
 import type { Kind } from '../records.ts';
 import { exportedEventCheck, exportedMetricCheck, isUserId, type LogRecord } from '../records.ts';
 import { isRecordId, millisecondOf, seqOfId } from '../storage/record-id.ts';
@@ -26,8 +26,8 @@ export function recordJson(kind: Kind, row: RecordRow): string {
   const head = {
     id: row.id,
     user_id: row.user_id,
-    timestamp: formatInZone(row.happened_at, 'UTC'),
-    received_at: formatInZone(row.received_at, 'UTC'),
+    timestamp: formatTimestamp(row.happened_at),
+    received_at: formatTimestamp(row.received_at),
   };
   if (kind === 'metric') {
     return JSON.stringify({ ...head, metric_name: row.name, metric_value: row.value, data_string: row.label });
@@ -43,7 +43,7 @@ export function recordJson(kind: Kind, row: RecordRow): string {
  */
 export function recordsCsv(kind: Kind, rows: readonly RecordRow[], header: boolean, safe: boolean): string {
   const lines = rows.map((row) => {
-    const head = [row.id, row.user_id, formatInZone(row.happened_at, 'UTC'), formatInZone(row.received_at, 'UTC')];
+    const head = [row.id, row.user_id, formatTimestamp(row.happened_at), formatTimestamp(row.received_at)];
     return kind === 'metric' ? [...head, row.name, row.value, row.label] : [...head, row.name, row.label, row.value];
   });
   return stringify(lines, {

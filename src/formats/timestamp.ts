@@ -27,13 +27,21 @@ export function parseTimestamp(text: string): number | undefined {
   return (local.getTime() - offset) * 1000 + Number(fraction.slice(0, 6).padEnd(6, '0'));
 }
 
-/** Returns a time, in microseconds since 1970, as RFC 3339 in a time zone: with microseconds where there are any. */
-export function formatInZone(microseconds: number, zone: string): string {
-  if (zone === 'UTC') return instantOf(microseconds).toString();
-  const zoned = instantOf(microseconds).toZonedDateTimeISO(zone);
-  const text = zoned.toString({ timeZoneName: 'never' });
-  // the offset is rounded to minutes, the time is not: before railways, and in Monrovia until 1972, they differ
-  return zoned.offsetNanoseconds % 60e9 === 0 ? text : instantOf(microseconds).toString({ timeZone: text.slice(-6) });
+/** Returns a time, in microseconds since 1970, as RFC 3339 in UTC: with microseconds where there are any. */
+export function formatTimestamp(microseconds: number): string {
+  return instantOf(microseconds).toString();
+}
+
+/**
+ * Returns a time, in microseconds since 1970, as RFC 3339 with an offset from UTC, in microseconds. RFC 3339 has
+ * offsets of whole minutes: another one, as before railways and in Monrovia until 1972, is rounded with the time.
+ */
+export function formatWithOffset(microseconds: number, offset: number): string {
+  const minutes = Math.round(offset / 60e6);
+  const local = instantOf(microseconds + minutes * 60e6).toString();
+  const [hours, rest] = [Math.floor(Math.abs(minutes) / 60), Math.abs(minutes) % 60];
+  const two = (number: number) => String(number).padStart(2, '0');
+  return `${local.slice(0, -1)}${minutes < 0 ? '-' : '+'}${two(hours)}:${two(rest)}`;
 }
 
 /** Returns the instant of a time in microseconds since 1970. */

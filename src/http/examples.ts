@@ -198,6 +198,7 @@ export const EXAMPLES: { readonly [Name in Exclude<ResponseName, 'Error'>]: Stat
     storage: { database_bytes: 16384, wal_bytes: 4152, free_bytes: 50000000000 },
     queue: { rows: 0, bytes: 0, max_rows: 12000, max_bytes: 67108864 },
     columns: { lag_rows: 0, lag_seconds: 0 },
+    tz: { version: '2026f', source: 'bundled' },
     query_worker: { state: 'running', restarts: 0 },
     erasures: { pending: 0 },
   },

@@ -3,8 +3,9 @@ import { ERRORS, type ErrorCode, Failure, type Fault } from '../errors.ts';
 import { EXPORT_FORMATS } from '../export/export.ts';
 import { parseDuration } from '../formats/duration.ts';
 import { parseTimestamp } from '../formats/timestamp.ts';
-import { isTimeZone, parseInterval } from '../query/calendar.ts';
+import { parseInterval } from '../query/calendar.ts';
 import { MAX_DAYS } from '../query/retention.ts';
+import { zoneNamed } from '../query/zone-database.ts';
 import type { Kind } from '../records.ts';
 import { isUserId } from '../records.ts';
 import { isRecordId } from '../storage/record-id.ts';
@@ -191,7 +192,7 @@ export const BUCKETS = {
     description: 'IANA name of the time zone whose calendar the buckets follow. Default: `UTC`.',
     schema: { type: 'string', default: 'UTC' },
     parse: (given) =>
-      isTimeZone(given) ? { value: given } : wrong('the time zone should be an IANA name, such as Europe/Berlin'),
+      zoneNamed(given) ? { value: given } : wrong('the time zone should be an IANA name, such as Europe/Berlin'),
   } satisfies Parameter<string>,
   top: integer('How many groups get an answer of their own; the rest is `other`.', 1, 1000, 10),
 };

@@ -1,4 +1,6 @@
-import { EARLIEST_TIMESTAMP, formatInZone, instantOf } from '../formats/timestamp.ts';
+import { DAY_US, offsetAt, timeOf, type Zone } from '../formats/time-zone.ts';
+import { formatTimestamp, formatWithOffset } from '../formats/timestamp.ts';
+import { zoneNamed } from './zone-database.ts';
 
 /** A length of buckets: so many of a unit of the calendar. */
 export interface Interval {
@@ -26,6 +28,10 @@ const UNITS: ReadonlyMap<string, Interval['unit']> = new Map([
 /** Minutes or hours of a bucket must divide these, so that buckets begin anew at each midnight. */
 const DIVIDES: Partial<Record<Interval['unit'], number>> = { minute: 1440, hour: 24 };
 
+const MINUTE_US = 60_000_000;
+const EPOCH = Temporal.PlainDate.from('1970-01-01');
+const FIRST_MONDAY = Temporal.PlainDate.from('1970-01-05');
+
 /** More buckets than any chart has points. */
 export const MAX_BUCKETS = 10_000;
 
@@ -42,42 +48,17 @@ export function parseInterval(text: string): Interval | undefined {
   return { count, unit };
 }
 
-/** Whether a text names a time zone of the IANA database. */
-export function isTimeZone(text: string): boolean {
-  // offsets such as +05:30 are zones to Temporal, but none of the database
-  if (!/^[A-Za-z]/.test(text)) return false;
-  try {
-    Temporal.Instant.fromEpochMilliseconds(0).toZonedDateTimeISO(text);
-    return true;
-  } catch {
-    return false;
-  }
+/** Returns a zone by its name, which has been checked before. */
+function zoneOf(name: string): Zone {
+  const zone = zoneNamed(name);
+  if (!zone) throw new Error('no such time zone');
+  return zone;
 }
 
-/** The last year for which {@link offsetsOf} lists changes. */
-const LAST_YEAR = 2200;
-
-/** An offset from UTC, and since when it holds; undefined: since ever. Both in seconds. */
-export interface ZoneOffset {
-  readonly from: number | undefined;
-  readonly offset: number;
-}
-
-/**
- * Returns the offsets of a zone from UTC, in the order of time, until {@link LAST_YEAR}.
- *
- * The dashboard computes local days from them: the rules that a browser has may be older, and its days would not be
- * those of the buckets.
- */
-export function offsetsOf(zone: string): ZoneOffset[] {
-  const end = Date.UTC(LAST_YEAR, 0);
-  const offsets: ZoneOffset[] = [];
-  let time: Temporal.ZonedDateTime | null = instantOf(EARLIEST_TIMESTAMP).toZonedDateTimeISO(zone);
-  for (; time && time.epochMilliseconds < end; time = time.getTimeZoneTransition('next')) {
-    const from = offsets.length === 0 ? undefined : time.epochMilliseconds / 1000;
-    offsets.push({ from, offset: time.offsetNanoseconds / 1e9 });
-  }
-  return offsets;
+/** Returns a time, in microseconds since 1970, as RFC 3339 in a time zone. */
+export function formatInZone(microseconds: number, zone: string): string {
+  if (zone === 'UTC') return formatTimestamp(microseconds);
+  return formatWithOffset(microseconds, offsetAt(zoneOf(zone), microseconds));
 }
 
 /**
@@ -100,7 +81,7 @@ export function bucketEdges(
   if (to <= from) return new Float64Array(0);
   if (!interval) return Float64Array.of(from, to);
   const edges: number[] = [];
-  for (const edge of edgesFrom(instantOf(from).toZonedDateTimeISO(zone), interval)) {
+  for (const edge of edgesFrom(from, interval, zoneOf(zone))) {
     // a day, or an hour, that a change of the clocks leaves out begins with the next one
     if (edge <= (edges.at(-1) ?? Number.NEGATIVE_INFINITY)) continue;
     if (edge <= from) edges.length = 0;
@@ -121,41 +102,28 @@ export function startsOf(edges: Float64Array, zone: string): string[] {
 }
 
 /** The starts of buckets in microseconds since 1970, from one that is at or before the given time. */
-function* edgesFrom(time: Temporal.ZonedDateTime, { count, unit }: Interval): Generator<number> {
-  const day = time.startOfDay();
+function* edgesFrom(time: number, { count, unit }: Interval, zone: Zone): Generator<number> {
+  const day = Math.floor((time + offsetAt(zone, time)) / DAY_US);
   if (unit === 'minute' || unit === 'hour') {
     const minutes = unit === 'hour' ? count * 60 : count;
-    for (let start = day; ; ) {
-      const end = start.add({ days: 1 }).startOfDay();
-      yield* withinDay(start, end, minutes);
-      start = end;
-    }
+    for (let i = day; ; i++) yield* withinDay(i, minutes, zone);
   }
   // dates, not times: a date that a change of the clocks leaves out must not shift those that follow
-  const first = startOf(time.toPlainDate(), count, unit);
-  for (let i = 0; ; i++) yield microsecondsOf(first.add({ [`${unit}s`]: i * count }).toZonedDateTime(time.timeZoneId));
+  const first = startOf(EPOCH.add({ days: day }), count, unit);
+  for (let i = 0; ; i++) yield timeOf(zone, wallOf(first.add({ [`${unit}s`]: i * count })));
 }
 
-/** The starts of the buckets of one local day, which may have more or less than 24 hours. */
-function* withinDay(start: Temporal.ZonedDateTime, end: Temporal.ZonedDateTime, minutes: number): Generator<number> {
+/** The starts of the buckets of a local day, counted from 1970, which may have more or less than 24 hours. */
+function* withinDay(day: number, minutes: number, zone: Zone): Generator<number> {
+  const start = timeOf(zone, day * DAY_US);
+  const end = timeOf(zone, (day + 1) * DAY_US);
   if (minutes <= 60) {
-    const stop = microsecondsOf(end);
-    for (let at = microsecondsOf(start); at < stop; at += minutes * 60_000_000) yield at;
+    for (let at = start; at < end; at += minutes * MINUTE_US) yield at;
     return;
   }
-  yield microsecondsOf(start);
-  const date = start.toPlainDate();
-  for (let minute = minutes; minute < 1440; minute += minutes) {
-    const wall = date.toPlainDateTime({ hour: Math.floor(minute / 60), minute: minute % 60 });
-    yield microsecondsOf(atWall(wall, start.timeZoneId));
-  }
-}
-
-/** The first time at which the clock on the wall shows this, or what comes next where a change leaves it out. */
-function atWall(wall: Temporal.PlainDateTime, zone: string): Temporal.ZonedDateTime {
-  const before = wall.toZonedDateTime(zone, { disambiguation: 'earlier' });
-  const leftOut = !before.toPlainDateTime().equals(wall);
-  return (leftOut && before.getTimeZoneTransition('next')) || before;
+  if (start === end) return; // the zone leaves the day out
+  yield start;
+  for (let minute = minutes; minute < 1440; minute += minutes) yield timeOf(zone, day * DAY_US + minute * MINUTE_US);
 }
 
 /** The start of the calendar's unit in which a day lies; several are counted from the year 1970. */
@@ -168,14 +136,14 @@ function startOf(date: Temporal.PlainDate, count: number, unit: Interval['unit']
         : unit === 'year'
           ? date.with({ month: 1, day: 1 })
           : date;
-  // 1970-01-05 is the first Monday
-  const origin = Temporal.PlainDate.from(unit === 'week' ? '1970-01-05' : '1970-01-01');
+  const origin = unit === 'week' ? FIRST_MONDAY : EPOCH;
   const key = `${unit}s` as 'days' | 'weeks' | 'months' | 'years';
   const passed = origin.until(first, { largestUnit: key })[key];
   const over = ((passed % count) + count) % count;
   return first.subtract({ [key]: over });
 }
 
-function microsecondsOf(time: Temporal.ZonedDateTime): number {
-  return Number(time.epochNanoseconds / 1000n);
+/** The midnight of a date on the wall. */
+function wallOf(date: Temporal.PlainDate): number {
+  return EPOCH.until(date, { largestUnit: 'days' }).days * DAY_US;
 }

@@ -1,4 +1,4 @@
-import { formatInZone } from '../formats/timestamp.ts';
+import { formatTimestamp } from '../formats/timestamp.ts';
 import type { Kind } from '../records.ts';
 import type { EventTypes, MetricNames } from '../responses.ts';
 import type { ColumnStore, Extent, Series } from '../storage/columns/column-store.ts';
@@ -27,7 +27,7 @@ function summaryOf(kind: Kind, { series, extent }: { series: Series; extent: Ext
   return {
     ...(kind === 'metric' ? { name: series.name } : { type: series.name }),
     count: extent.rows,
-    first_seen: formatInZone(extent.minTime, 'UTC'),
-    last_seen: formatInZone(extent.maxTime, 'UTC'),
+    first_seen: formatTimestamp(extent.minTime),
+    last_seen: formatTimestamp(extent.maxTime),
   };
 }

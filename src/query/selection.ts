@@ -1,9 +1,8 @@
-import { formatInZone } from '../formats/timestamp.ts';
 import type { Kind } from '../records.ts';
 import type { Chunk } from '../storage/columns/chunk.ts';
 import type { ColumnStore, Extent, Series } from '../storage/columns/column-store.ts';
 import { type Budget, TooLarge } from './budget.ts';
-import { bucketEdges, type Interval, MAX_BUCKETS } from './calendar.ts';
+import { bucketEdges, formatInZone, type Interval, MAX_BUCKETS } from './calendar.ts';
 import { grown, NumberIndex } from './number-index.ts';
 import { TopList } from './top-list.ts';
 

@@ -1,11 +1,12 @@
 import { zoneOf } from '../../src/dashboard/page/calendar.ts';
-import { offsetsOf } from '../../src/query/calendar.ts';
 
-/** Returns a zone as the page has it from the server. */
+/** Returns a zone as the page has it from the server, here by the rules of the runtime, which tests compare with. */
 export function zoneNamed(tz: string) {
-  const offsets = offsetsOf(tz).map(({ from, offset }) => ({
-    from: from === undefined ? null : new Date(from * 1000).toISOString(),
-    offset_seconds: offset,
-  }));
+  const offsets: { from: string | null; offset_seconds: number }[] = [];
+  let time: Temporal.ZonedDateTime | null = Temporal.Instant.from('1700-01-01T00:00:00Z').toZonedDateTimeISO(tz);
+  for (; time && time.year < 2200; time = time.getTimeZoneTransition('next')) {
+    const from = offsets.length === 0 ? null : time.toInstant().toString();
+    offsets.push({ from, offset_seconds: time.offsetNanoseconds / 1e9 });
+  }
   return zoneOf({ tz, offsets });
 }

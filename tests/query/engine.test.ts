@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import fc from 'fast-check';
-import { formatInZone, parseTimestamp } from '../../src/formats/timestamp.ts';
+import { parseTimestamp } from '../../src/formats/timestamp.ts';
 import { type ActivityQuery, activity } from '../../src/query/activity.ts';
 import { createBudget } from '../../src/query/budget.ts';
-import { bucketEdges, type Interval } from '../../src/query/calendar.ts';
+import { bucketEdges, formatInZone, type Interval } from '../../src/query/calendar.ts';
 import { serialize } from '../../src/query/serialize.ts';
 import type { Kind } from '../../src/records.ts';
 import { runJob } from '../../src/storage/job.ts';

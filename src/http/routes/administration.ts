@@ -8,6 +8,7 @@ import type { Config } from '../../config.ts';
 import { Failure } from '../../errors.ts';
 import type { CommitQueue, QueueBounds } from '../../ingest/commit-queue.ts';
 import type { Ledger } from '../../ingest/ledger.ts';
+import { zoneDatabase } from '../../query/zone-database.ts';
 import { isUserId, MAX_USER_ID_LENGTH } from '../../records.ts';
 import type { OperatorStatus, UserStatus } from '../../responses.ts';
 import type { Erased } from '../../storage/erasure.ts';
@@ -189,6 +190,7 @@ async function operatorStatus(parts: AdministrationParts): Promise<OperatorStatu
     storage: { database_bytes: size(databasePath), wal_bytes: size(`${databasePath}-wal`), free_bytes: bavail * bsize },
     queue: { rows, bytes, max_rows: queueBounds.rows, max_bytes: queueBounds.bytes },
     columns: { lag_rows: lag?.rows ?? null, lag_seconds: lag?.seconds ?? null },
+    tz: zoneDatabase(),
     query_worker: { state, restarts },
     erasures: { pending: pending ?? null },
   };

@@ -2,10 +2,12 @@ import { Elysia } from 'elysia';
 import type { CachedVerifier } from '../../auth/token-cache.ts';
 import { type Principal, readsAll } from '../../auth/verifier.ts';
 import { Failure } from '../../errors.ts';
-import { offsetsOf } from '../../query/calendar.ts';
+import { UTC } from '../../formats/time-zone.ts';
+import { formatTimestamp } from '../../formats/timestamp.ts';
 import type { QueryClient } from '../../query/client.ts';
 import type { Queries } from '../../query/engine.ts';
 import type { BucketQuery } from '../../query/selection.ts';
+import { zoneNamed } from '../../query/zone-database.ts';
 import type { Kind } from '../../records.ts';
 import type { ZoneOffsets } from '../../responses.ts';
 import { authenticate } from '../auth.ts';
@@ -252,11 +254,12 @@ export function querying({ verify, queries }: QueryParts) {
 }
 
 function zoneOffsets(tz: string): ZoneOffsets {
-  const offsets = offsetsOf(tz).map(({ from, offset }) => ({
-    from: from === undefined ? null : new Date(from * 1000).toISOString().replace('.000Z', 'Z'),
-    offset_seconds: offset,
+  const { starts, offsets } = zoneNamed(tz) ?? UTC; // the parameter has been checked
+  const list = starts.map((start, i) => ({
+    from: Number.isFinite(start) ? formatTimestamp(start) : null,
+    offset_seconds: (offsets[i] as number) / 1e6,
   }));
-  return { tz, offsets };
+  return { tz, offsets: list };
 }
 
 /** Returns a query over buckets, within the scope of its caller. */

@@ -1,7 +1,7 @@
 import { Elysia } from 'elysia';
 import type { CachedVerifier } from '../../auth/token-cache.ts';
 import type { Fault } from '../../errors.ts';
-import { formatInZone } from '../../formats/timestamp.ts';
+import { formatTimestamp } from '../../formats/timestamp.ts';
 import type { KeptRejection, Rejections as RecentRejections } from '../../ingest/rejections.ts';
 import type { Rejections } from '../../responses.ts';
 import { authenticate } from '../auth.ts';
@@ -49,7 +49,7 @@ function answered({
   message,
   faults,
 }: KeptRejection): Rejections['rejections'][number] {
-  const time = formatInZone(at * 1000, 'UTC');
+  const time = formatTimestamp(at * 1000);
   return { at: time, code, route, items, user_id: userId, request_id: requestId, message, faults: faults.map(shown) };
 }
 

@@ -1,0 +1,110 @@
+import type { Zone } from './time-zone.ts';
+
+/*
+ * The files of the time zone database, by RFC 9636. They list past changes of the clocks, and end with a rule, in the
+ * form of the environment variable TZ (POSIX.1-2024, section 8.3), for those that follow.
+ */
+
+const HEADER_BYTES = 44;
+const US = 1_000_000;
+const HOUR = 3600;
+const DAY = 24 * HOUR;
+
+/**
+ * Parses a TZif file of version 2 or later.
+ *
+ * @param until the year up to which changes by the last rule are listed
+ * @throws {Error} if the bytes are no such file
+ */
+export function parseTzif(bytes: Uint8Array, until: number): Zone {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const counts = (at: number) => {
+    if (new TextDecoder('latin1').decode(bytes.subarray(at, at + 4)) !== 'TZif') throw new Error('not a TZif file');
+    const [utc, standard, leaps, times, types, characters] = [20, 24, 28, 32, 36, 40].map((i) =>
+      view.getUint32(at + i),
+    );
+    return { utc, standard, leaps, times, types, characters } as Record<string, number>;
+  };
+  const sizeOf = (count: Record<string, number>, timeBytes: number) => {
+    const { utc = 0, standard = 0, leaps = 0, times = 0, types = 0, characters = 0 } = count;
+    return times * (timeBytes + 1) + types * 6 + characters + leaps * (timeBytes + 4) + standard + utc;
+  };
+  if ((bytes[4] ?? 0) < 0x32) throw new Error('a TZif file of version 1');
+  // the first block has 32-bit times, for old readers
+  const start = HEADER_BYTES + sizeOf(counts(0), 4);
+  const count = counts(start);
+  const { times = 0 } = count;
+  const data = start + HEADER_BYTES;
+  const offsetOfType = (type: number) => view.getInt32(data + times * 9 + type * 6) * US;
+
+  const starts = [Number.NEGATIVE_INFINITY];
+  const offsets = [offsetOfType(0)];
+  for (let i = 0; i < times; i++) {
+    starts.push(Number(view.getBigInt64(data + i * 8)) * US);
+    offsets.push(offsetOfType(view.getUint8(data + times * 8 + i)));
+  }
+  const footer = new TextDecoder('latin1').decode(bytes.subarray(data + sizeOf(count, 8))).split('\n')[1] ?? '';
+  const last = starts.at(-1) as number;
+  for (const change of changesOf(footer, last, until)) {
+    if (change.start <= last) continue;
+    starts.push(change.start);
+    offsets.push(change.offset);
+  }
+  return { starts, offsets };
+}
+
+interface Change {
+  readonly start: number;
+  readonly offset: number;
+}
+
+const NAME = '(?:[A-Za-z]{3,}|<[A-Za-z0-9+-]*>)';
+const OFFSET = '[+-]?\\d{1,3}(?::\\d\\d){0,2}';
+const DATE = `(?:J?\\d{1,3}|M\\d{1,2}\\.\\d\\.\\d)(?:/${OFFSET})?`;
+const RULE = new RegExp(`^${NAME}(${OFFSET})(?:${NAME}(${OFFSET})?,(${DATE}),(${DATE}))?$`);
+
+/** Lists the changes by a rule such as `CET-1CEST,M3.5.0,M10.5.0/3`, from a time to the end of a year. */
+function changesOf(rule: string, from: number, until: number): Change[] {
+  const [, standardText, summerText, toSummer, toStandard] = RULE.exec(rule) ?? [];
+  // west of Greenwich is positive in these rules
+  if (standardText === undefined || !toSummer || !toStandard) return [];
+  const standard = 0 - secondsOf(standardText);
+  const summer = summerText === undefined ? standard + HOUR : 0 - secondsOf(summerText);
+  const changes: Change[] = [];
+  const firstYear = Number.isFinite(from) ? new Date(from / 1000).getUTCFullYear() : 1970;
+  for (let year = firstYear; year <= until; year++) {
+    changes.push({ start: (wallOf(toSummer, year) - standard) * US, offset: summer * US });
+    changes.push({ start: (wallOf(toStandard, year) - summer) * US, offset: standard * US });
+  }
+  return changes.sort((a, b) => a.start - b.start);
+}
+
+function secondsOf(text: string): number {
+  const [hours = 0, minutes = 0, seconds = 0] = text.replace(/^[+-]/, '').split(':').map(Number);
+  return (text.startsWith('-') ? -1 : 1) * (hours * HOUR + minutes * 60 + seconds);
+}
+
+/** Returns the wall time of a rule's date in a year, in seconds since 1970. */
+function wallOf(rule: string, year: number): number {
+  const [date = '', time = '2'] = rule.split('/');
+  return dayOf(date, year) * DAY + secondsOf(time);
+}
+
+/** Returns the day of a rule's date in a year, in days since 1970. */
+function dayOf(date: string, year: number): number {
+  const daysAt = (month: number, day: number) => Date.UTC(year, month, day) / 1000 / DAY;
+  const [, month, week, weekday] = /^M(\d+)\.(\d)\.(\d)$/.exec(date) ?? [];
+  if (month !== undefined) {
+    const first = daysAt(Number(month) - 1, 1);
+    const next = daysAt(Number(month), 1);
+    // 1970-01-01 was a Thursday
+    const firstWeekday = (((first + 4) % 7) + 7) % 7;
+    const day = first + ((Number(weekday) - firstWeekday + 7) % 7) + (Number(week) - 1) * 7;
+    return day < next ? day : day - 7; // the fifth is the last
+  }
+  if (!date.startsWith('J')) return daysAt(0, 1) + Number(date);
+  // 29 February is never counted
+  const isAfterFebruary = Number(date.slice(1)) >= 60;
+  const isLeapYear = daysAt(1, 29) < daysAt(2, 1);
+  return daysAt(0, 1) + Number(date.slice(1)) - 1 + (isLeapYear && isAfterFebruary ? 1 : 0);
+}

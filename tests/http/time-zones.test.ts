@@ -1,0 +1,110 @@
+import { describe, expect, test } from 'bun:test';
+import { existsSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { ANALYTICS, post, send } from '../harness/client.ts';
+import { startTarget, type Target, temporaryFolder, UNLIMITED } from '../harness/target.ts';
+import { token } from '../harness/tokens.ts';
+
+/*
+ * Which rules of time zones buckets follow: those of the machine's database or of the bundled one, whichever is newer.
+ */
+
+const ZIC = ['/usr/sbin/zic', '/usr/bin/zic'].find(existsSync);
+
+async function countsOf(target: Target, tz: string) {
+  const headers = { authorization: `Bearer ${await token({ role: 'admin' })}` };
+  const range = 'from=2026-11-18T00:00:00Z&to=2026-11-22T00:00:00Z';
+  const path = `/api/analytics/counts?type=${ANALYTICS.type}&interval=day&tz=${tz}&${range}`;
+  const { body } = await send(target.url + path, { headers });
+  const { body: status } = await send(`${target.url}/api/status`, { headers });
+  const days = body.buckets.filter(({ count }: { count: number }) => count > 0);
+  return { days: days.map(({ start }: { start: string }) => start), tz: status.tz };
+}
+
+/** Starts a server with an event at 07:30 UTC, and with this folder as the machine's database. */
+async function serverWith(folder: string): Promise<Target> {
+  const target = await startTarget({ ...UNLIMITED, TZDIR: folder, MAX_CLOCK_SKEW: '36500d' });
+  const answer = await post(target, '/log_raw_analytics', { ...ANALYTICS, timestamp: '2026-11-20T07:30:00Z' });
+  expect(answer.status).toBe(200);
+  return target;
+}
+
+/** Makes a folder of zone files from lines of the database's source. */
+function compile(folder: string, version: string, source: string): void {
+  writeFileSync(join(folder, 'tzdata.zi'), `# version ${version}\n${source}`);
+  const { exitCode } = Bun.spawnSync([ZIC ?? '', '-d', folder, join(folder, 'tzdata.zi')]);
+  expect(exitCode).toBe(0);
+}
+
+describe('without a database on the machine', () => {
+  test('the bundled one has the rules of 2026', async () => {
+    using folder = temporaryFolder();
+    const target = await serverWith(folder.path);
+    try {
+      // Vancouver stays on UTC-7 from November 2026 on
+      const { days, tz } = await countsOf(target, 'America/Vancouver');
+      expect(days).toEqual(['2026-11-20T00:00:00-07:00']);
+      expect(tz).toEqual({ version: '2026f', source: 'bundled' });
+      expect((await countsOf(target, 'Europe/Berlin')).days).toEqual(['2026-11-20T00:00:00+01:00']);
+      expect((await countsOf(target, 'america/vancouver')).days).toEqual(days);
+    } finally {
+      await target.stop();
+    }
+  });
+});
+
+describe.skipIf(!ZIC)('beside a database on the machine', () => {
+  const SOURCE = 'Zone America/Vancouver -5:00 - X\nZone Test/New 3:30 - Y\n';
+
+  test('that is newer, its rules count', async () => {
+    using folder = temporaryFolder();
+    compile(folder.path, '2026za', SOURCE);
+    const target = await serverWith(folder.path);
+    try {
+      const { days, tz } = await countsOf(target, 'America/Vancouver');
+      expect(days).toEqual(['2026-11-20T00:00:00-05:00']);
+      expect(tz).toEqual({ version: '2026za', source: 'system' });
+      expect((await countsOf(target, 'Test/New')).days).toEqual(['2026-11-20T00:00:00+03:30']);
+      expect((await countsOf(target, 'UTC')).days).toEqual(['2026-11-20T00:00:00Z']);
+    } finally {
+      await target.stop();
+    }
+  });
+
+  test('that is older, the bundled rules count', async () => {
+    using folder = temporaryFolder();
+    compile(folder.path, '2025b', SOURCE);
+    const target = await serverWith(folder.path);
+    try {
+      const { days, tz } = await countsOf(target, 'America/Vancouver');
+      expect(days).toEqual(['2026-11-20T00:00:00-07:00']);
+      expect(tz.source).toBe('bundled');
+    } finally {
+      await target.stop();
+    }
+  });
+
+  test('names lead to no file outside of it', async () => {
+    using folder = temporaryFolder();
+    compile(folder.path, '2099a', SOURCE);
+    const target = await serverWith(folder.path);
+    try {
+      const headers = { authorization: `Bearer ${await token()}` };
+      const names = [
+        '../../etc/passwd',
+        'tzdata.zi',
+        'Test',
+        'America/../Test/New',
+        '/etc/localtime',
+        'right/UTC',
+        '+05:30',
+      ];
+      for (const name of names) {
+        const answer = await send(`${target.url}/api/zone?tz=${encodeURIComponent(name)}`, { headers });
+        expect({ name, status: answer.status }).toEqual({ name, status: 422 });
+      }
+    } finally {
+      await target.stop();
+    }
+  });
+});
