@@ -15,8 +15,12 @@ beforeEach(async () => {
   verifications = 0;
   const options = {
     algorithms: ['HS256'],
-    audience: undefined,
+    audiences: undefined,
+    leeway: 5,
+    maxAge: undefined,
     issuer: undefined,
+    formerSecrets: [],
+    roleClaim: 'role',
     adminRoles: ['admin'],
     viewerRoles: [],
     publicKey: undefined,

@@ -67,7 +67,7 @@ describe('keys from a JWKS address', () => {
     const { issuer, target } = await start([key.jwk]);
     expect((await record(target, await key.sign())).status).toBe(200);
     issuer.state.answer = () => new Response('down', { status: 500 });
-    expectError(await record(target, await key.sign({}, { kid: 'k9' })), 401, 'unauthorized');
+    expectError(await record(target, await key.sign({}, { kid: 'k9' })), 503, 'keys_unavailable');
     expect((await record(target, await key.sign())).status).toBe(200);
   });
 
