@@ -65,6 +65,19 @@ describe('a verified token', () => {
     expect(verify(text)).rejects.toThrow('"nbf"');
   });
 
+  test('is accepted within the leeway of its nbf, also when it is known, and not before', async () => {
+    const text = await token({ nbf: inSeconds(6), exp: inSeconds(600) });
+    await expect(Promise.resolve(verify(text))).rejects.toThrow('"nbf"');
+    clock += 1_000;
+    await verify(text);
+    expect(verify(text)).not.toBeInstanceOf(Promise);
+    clock -= 1_000;
+    await expect(Promise.resolve(verify(text))).rejects.toThrow('"nbf"');
+    // the leeway is for nbf only
+    clock = inSeconds(600) * 1000;
+    await expect(Promise.resolve(verify(text))).rejects.toThrow('Token has expired');
+  });
+
   test('is verified anew after a minute, so that a withdrawn key is noticed', async () => {
     const text = await token();
     await verify(text);
