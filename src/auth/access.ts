@@ -19,7 +19,7 @@ export interface Access {
  * @param secret the HS256 secret in use, if any
  */
 export async function createAccess(config: Config, secret: string | undefined, log: Logger): Promise<Access> {
-  let remote: { url: string; keys: RemoteKeys } | undefined;
+  let remote: { url: URL; keys: RemoteKeys } | undefined;
   let verifyNow = await verifierOf(config, secret);
   let { metricsToken } = config;
   const verify = cacheVerified((token) => verifyNow(token), Date.now);
@@ -36,18 +36,14 @@ export async function createAccess(config: Config, secret: string | undefined, l
   };
 
   async function verifierOf({ jwt }: Config, hmacSecret: string | undefined): Promise<Verify> {
-    const url = jwt.jwksUrl?.href;
+    const { jwksUrl } = jwt;
     // keys of the same address stay, also while it is down
-    if (url !== remote?.url) remote = url === undefined ? undefined : { url, keys: remoteKeysOf(new URL(url)) };
+    if (jwksUrl?.href !== remote?.url.href) remote = jwksUrl && { url: jwksUrl, keys: remoteKeysOf(jwksUrl) };
     return createVerifier({ ...jwt, secret: hmacSecret, remoteKeys: remote?.keys, now: Date.now });
   }
 
   function remoteKeysOf(url: URL): RemoteKeys {
-    return createRemoteKeys(
-      url,
-      () => performance.now(),
-      log,
-      () => verify.clear(),
-    );
+    const monotonic = () => performance.now();
+    return createRemoteKeys(url, monotonic, log, () => verify.clear());
   }
 }
