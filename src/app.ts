@@ -1,5 +1,7 @@
 import { Elysia } from 'elysia';
 import type { Logger } from 'pino';
+import type { Config } from './config.ts';
+import { clientAddress } from './http/client-address.ts';
 import { corsFor } from './http/cors.ts';
 import { createErrorResponder, type ErrorResponseParts, errorHandling } from './http/error-response.ts';
 import type { Metrics } from './http/metrics.ts';
@@ -20,7 +22,8 @@ export interface AppParts {
   /** Who may do what, and from where. */
   readonly access: Pick<RecordingParts, 'verify'> &
     Pick<ErrorResponseParts, 'failedLogins'> &
-    Pick<MetricsParts, 'metricsToken'> & { readonly corsOrigins: readonly string[] };
+    Pick<MetricsParts, 'metricsToken'> &
+    Pick<Config, 'corsOrigins' | 'trustedProxies'>;
   /** The write path. */
   readonly ingest: Pick<
     RecordingParts,
@@ -65,9 +68,10 @@ export function createApp({ access, ingest, reading, settings, ...rest }: AppPar
     },
   });
   const nextRequestId = createRequestIds();
-  const addressOf = (request: Request) => app.server?.requestIP(request)?.address ?? '';
+  const addressOf = (request: Request) =>
+    clientAddress(app.server?.requestIP(request)?.address ?? '', request.headers, parts.trustedProxies);
   const respond = createErrorResponder({ ...parts, addressOf });
-  if (parts.corsOrigins.length > 0) app.use(corsFor(parts.corsOrigins));
+  if (parts.corsOrigins) app.use(corsFor(parts.corsOrigins));
   return app
     .use(errorHandling(respond, () => app.routes, nextRequestId))
     .use(recording({ ...parts, respond, nextRequestId })) // before the hooks that follow: it does without them

@@ -113,6 +113,8 @@ interface FailureOptions {
   /** For `rate_limited`: the limit, and after how many seconds a retry makes sense. */
   readonly quota?: Quota;
   readonly retryAfter?: number;
+  /** For `unauthorized`: whether the token's signature verifies, so that nobody was guessing. */
+  readonly isSigned?: boolean;
   /** The real error. It is logged, and never sent. */
   readonly cause?: unknown;
 }
@@ -125,6 +127,7 @@ export class Failure extends Error {
   readonly faults: readonly Fault[] | undefined;
   readonly quota: Quota | undefined;
   readonly retryAfter: number | undefined;
+  readonly isSigned: boolean;
 
   constructor(code: ErrorCode, options: FailureOptions = {}) {
     super(options.message ?? ERRORS[code].message, { cause: options.cause });
@@ -133,5 +136,6 @@ export class Failure extends Error {
     this.faults = options.faults;
     this.quota = options.quota;
     this.retryAfter = options.retryAfter;
+    this.isSigned = options.isSigned ?? false;
   }
 }

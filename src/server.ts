@@ -1,8 +1,6 @@
 import type { Logger } from 'pino';
 import { createApp } from './app.ts';
-import { createRemoteKeys } from './auth/jwks.ts';
-import { cacheVerified } from './auth/token-cache.ts';
-import { createVerifier } from './auth/verifier.ts';
+import { createAccess } from './auth/access.ts';
 import type { Config } from './config.ts';
 import { createActAsLog } from './http/act-as-log.ts';
 import { createMetrics, observe } from './http/metrics.ts';
@@ -48,6 +46,12 @@ const QUERY_WORKER = new URL('./query/worker.ts', import.meta.url);
 export interface Server {
   readonly url: URL;
   /**
+   * Verifies tokens by the keys of a configuration that was read again; nothing else in it takes effect.
+   *
+   * @param secret the HS256 secret in use, if any
+   */
+  reloadSecrets(config: Config, secret: string | undefined): Promise<void>;
+  /**
    * Takes no new requests, finishes those under way within {@link DRAIN_DEADLINE}, and closes the
    * database.
    */
@@ -73,9 +77,7 @@ export async function startServer(
 ): Promise<Server> {
   const now = Date.now;
   const monotonic = () => performance.now();
-  const { jwksUrl } = config.jwt;
-  const remoteKeys = jwksUrl && createRemoteKeys(jwksUrl, monotonic, log, () => verify.clear());
-  const verify = cacheVerified(await createVerifier({ ...config.jwt, secret, remoteKeys, now }), now);
+  const access = await createAccess(config, secret, log);
   const storage = openDatabase(config.databasePath);
   if (storage.log && storage.log.dropped > 0) {
     log.warn(storage.log, 'frames at the end of the write-ahead log did not verify and were dropped');
@@ -113,10 +115,11 @@ export async function startServer(
     const shortHash = (userId: string) => hashUser(userId).toString('hex', 0, LOGGED_HASH_BYTES);
     const app = createApp({
       access: {
-        verify,
+        verify: access.verify,
         failedLogins: createRateLimit('failed-authentication', config.authFailureLimit, 0, monotonic),
-        metricsToken: config.metricsToken,
+        metricsToken: access.metricsToken,
         corsOrigins: config.corsOrigins,
+        trustedProxies: config.trustedProxies,
       },
       ingest: {
         queue,
@@ -142,7 +145,6 @@ export async function startServer(
       isOpen: () => stopping === undefined,
       log,
     });
-    void remoteKeys?.warmUp();
     app.listen({ hostname: config.host, port: config.port });
     const { server } = app;
     if (!server) throw new Error('the server did not start');
@@ -159,6 +161,7 @@ export async function startServer(
 
     return {
       url: server.url,
+      reloadSecrets: access.reload,
       async stop() {
         stopping ??= drain();
         await stopping;

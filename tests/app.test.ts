@@ -42,8 +42,9 @@ test('Elysia gives the recording routes nothing that they do not ask for: cookie
     access: {
       verify: cacheVerified(verify, Date.now),
       failedLogins: unlimited,
-      metricsToken: undefined,
-      corsOrigins: [],
+      metricsToken: () => undefined,
+      corsOrigins: undefined,
+      trustedProxies: undefined,
     },
     ingest: {
       queue,

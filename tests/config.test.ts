@@ -1,14 +1,23 @@
 import { describe, expect, test } from 'bun:test';
-import { ConfigError, loadConfig } from '../src/config.ts';
+import { generateKeyPairSync } from 'node:crypto';
+import { ConfigError, FILE_SETTING_NAMES, loadConfig, SETTING_NAMES, SETTINGS } from '../src/config.ts';
 import { SECRET } from './harness/target.ts';
 
-const load = (env: Record<string, string>) =>
-  loadConfig({ flags: {}, env: { JWT_SECRET: SECRET, ...env }, readFile: String });
+const load = (env: Record<string, string>, files: Record<string, string> = {}) =>
+  loadConfig({
+    flags: {},
+    env: { ...('JWT_SECRET_FILE' in env ? {} : { JWT_SECRET: SECRET }), ...env },
+    readFile(path) {
+      const text = files[path];
+      if (text === undefined) throw Object.assign(new Error(path), { code: 'ENOENT' });
+      return text;
+    },
+  });
 
 /** What is wrong with a configuration. */
-function problems(env: Record<string, string>): readonly string[] {
+function problems(env: Record<string, string>, files?: Record<string, string>): readonly string[] {
   try {
-    load(env);
+    load(env, files);
     return [];
   } catch (error) {
     if (error instanceof ConfigError) return error.faults;
@@ -29,7 +38,7 @@ describe('roles', () => {
   });
 
   test('that can never match are rejected, all at once', () => {
-    expect(problems({ JWT_ADMIN_ROLES: ',', JWT_VIEWER_ROLES: ' , ' })).toEqual([
+    expect(problems({ JWT_ADMIN_ROLES: ',', JWT_VIEWER_ROLES: ', ,' })).toEqual([
       'JWT_ADMIN_ROLES should name at least one role',
       'JWT_VIEWER_ROLES should name at least one role',
     ]);
@@ -42,15 +51,235 @@ describe('roles', () => {
 test('a METRICS_TOKEN is one that a header can carry, and is long enough not to be guessed', () => {
   expect(load({}).metricsToken).toBeUndefined();
   expect(load({ METRICS_TOKEN: 'a-token-for-scrapes' }).metricsToken).toBe('a-token-for-scrapes');
-  for (const METRICS_TOKEN of [
-    'short',
-    'a token of many characters',
-    'a-token-for-scrapes\n',
-    `${'x'.repeat(20)}\u00e9`,
-  ]) {
+  for (const METRICS_TOKEN of ['short', 'a token of many characters', `${'x'.repeat(20)}\u00e9`]) {
     const [problem, ...more] = problems({ METRICS_TOKEN });
     expect(problem).toStartWith('METRICS_TOKEN should have');
     expect(more).toEqual([]);
     expect(problem).not.toContain(METRICS_TOKEN);
   }
+});
+
+describe('characters that no value is meant to have', () => {
+  const PUBLIC_KEY = generateKeyPairSync('ed25519').publicKey.export({ type: 'spki', format: 'pem' }).toString();
+
+  test.each([...SETTING_NAMES])('are rejected in %s, and named', (name) => {
+    const value = name === 'JWT_SECRET' ? SECRET : 'sample';
+    for (const [text, words] of [
+      [`${value}\n`, 'ends with a line feed'],
+      [`${value}\r`, 'ends with a carriage return'],
+      [`${value}\r\n`, 'ends with a carriage return and a line feed'],
+      [`${value} `, 'ends with a space'],
+      [`${value}\u00a0`, 'ends with a no-break space'],
+      [`\t${value}`, 'begins with a tab'],
+      [`\ufeff${value}`, 'begins with a byte order mark'],
+      [`${value}\u0007${value}`, 'contains the character U+0007'],
+      [`${value}\u0085${value}`, 'contains the character U+0085'],
+      [`${value}\0${value}`, 'contains a NUL character'],
+      [`"${value}"`, 'is enclosed in quotes (")'],
+      [`'${value}'`, "is enclosed in quotes (')"],
+      [`\u201c${value}\u201d`, 'is enclosed in quotes'],
+      [`${value}\ufffd`, 'is not valid UTF-8'],
+      [' ', 'ends with a space'],
+    ] as const) {
+      const [found = '', ...more] = problems({ [name]: text }).filter(
+        (problem) => !problem.includes(' JWT_ALGORITHMS'),
+      );
+      expect({ text, found, more }).toEqual({ text, found: expect.stringContaining(`${name} ${words}`), more: [] });
+      expect(found).not.toContain(value);
+      if (!SETTINGS[name].secret) {
+        const flag = `--${name.toLowerCase().replaceAll('_', '-')}`;
+        const load = () => loadConfig({ flags: { [name]: text }, env: {}, readFile: String });
+        expect(load).toThrow(`${flag} ${words}`);
+      }
+    }
+  });
+
+  test('are rejected in files too, but for one newline at the end', () => {
+    const env = { JWT_SECRET_FILE: '/secret' };
+    for (const content of [SECRET, `${SECRET}\n`]) {
+      expect(load(env, { '/secret': content }).jwt.secret).toBe(SECRET);
+    }
+    for (const [content, words] of [
+      [`${SECRET}\n\n`, 'should have 32 bytes or more in every line'],
+      [`${SECRET}\r\n`, 'ends with a carriage return'],
+      [`${SECRET} \n`, 'ends with a space'],
+      [`"${SECRET}"\n`, 'is enclosed in quotes'],
+      [`\ufeff${SECRET}\n`, 'begins with a byte order mark'],
+      ['\n', 'names an empty file'],
+      ['', 'names an empty file'],
+    ] as const) {
+      expect(problems(env, { '/secret': content })).toEqual([expect.stringContaining(`JWT_SECRET_FILE ${words}`)]);
+    }
+  });
+
+  test('are part of a PEM, whose line ends may be written out', () => {
+    for (const pem of [
+      PUBLIC_KEY,
+      PUBLIC_KEY.trim(),
+      PUBLIC_KEY.replaceAll('\n', '\r\n'),
+      PUBLIC_KEY.replaceAll('\n', '\\n'),
+    ]) {
+      expect(load({ JWT_PUBLIC_KEY: pem, JWT_ALGORITHMS: 'EdDSA' }).jwt.publicKey).toBeDefined();
+    }
+    const [problem] = problems({ JWT_PUBLIC_KEY: `"${PUBLIC_KEY}"`, JWT_ALGORITHMS: 'EdDSA' });
+    expect(problem).toStartWith('JWT_PUBLIC_KEY is enclosed in quotes');
+  });
+
+  test('are rejected in the entries of lists, and behind an encoding', () => {
+    expect(problems({ JWT_ADMIN_ROLES: `admin,"owner"` })).toEqual([expect.stringContaining('enclosed in quotes')]);
+    expect(problems({ JWT_AUDIENCE: `web,'ios'` })).toEqual([expect.stringContaining('enclosed in quotes')]);
+    expect(problems({ DATABASE_URL: 'file:data%0d' })).toEqual(['DATABASE_URL ends with a carriage return']);
+    expect(problems({ DATABASE_URL: 'file:a%00b' })).toEqual(['DATABASE_URL contains a NUL character']);
+  });
+});
+
+describe('secret settings', () => {
+  test('come from the environment or a file, never from a flag', () => {
+    for (const name of FILE_SETTING_NAMES.map((file) => file.replace(/_FILE$/, ''))) {
+      const flag = `--${name.toLowerCase().replaceAll('_', '-')}`;
+      const load = () =>
+        loadConfig({ flags: { [name]: 'its-value-of-more-than-32-characters' }, env: {}, readFile: String });
+      expect(load).toThrow(`${flag} would show a secret in the list of processes; set ${name} or ${name}_FILE`);
+      expect(load).not.toThrow('its-value');
+    }
+    expect(FILE_SETTING_NAMES.toSorted()).toEqual(['JWT_JWKS_URL_FILE', 'JWT_SECRET_FILE', 'METRICS_TOKEN_FILE']);
+  });
+
+  test('are given once', () => {
+    const env = { METRICS_TOKEN: 'a-token-for-scrapes', METRICS_TOKEN_FILE: '/token' };
+    expect(problems(env, { '/token': 'a-token-for-scrapes' })).toEqual([
+      'METRICS_TOKEN and METRICS_TOKEN_FILE exclude each other: give one',
+    ]);
+    // a flag wins over the environment
+    const flags = { METRICS_TOKEN_FILE: '/token' };
+    const readFile = () => 'the-token-of-the-flag';
+    expect(loadConfig({ flags, env, readFile }).metricsToken).toBe('the-token-of-the-flag');
+  });
+
+  test('name neither their file nor their value when it cannot be read', () => {
+    for (const env of [{ JWT_SECRET_FILE: '/none/of/these' }, { METRICS_TOKEN_FILE: '/none/of/these' }]) {
+      const [problem = '', ...more] = problems(env);
+      expect(problem).toEndWith('names a file that cannot be read (ENOENT)');
+      expect(problem).not.toContain('/none');
+      expect(more).toEqual([]);
+    }
+  });
+});
+
+describe('JWT_SECRET', () => {
+  const other = 'another-secret-of-32-bytes-or-so';
+
+  test('may hold several, of which the first signs', () => {
+    expect(load({ JWT_SECRET: `${SECRET},${other}` }).jwt).toMatchObject({ secret: SECRET, formerSecrets: [other] });
+    const file = load({ JWT_SECRET_FILE: '/s' }, { '/s': `${SECRET},\n${other}\n` });
+    // a comma in a file is part of a secret
+    expect(file.jwt).toMatchObject({ secret: `${SECRET},`, formerSecrets: [other] });
+  });
+
+  test.each([`${SECRET},short`, `${SECRET},`, `,${SECRET}`, 'a-secret-with-a-comma,and-then-some-more'])(
+    'names the comma for a part that is too short: %p',
+    (secret) => {
+      const [problem = '', ...more] = problems({ JWT_SECRET: secret });
+      expect(problem).toContain('JWT_SECRET should have 32 bytes or more on each side of a comma');
+      expect(more).toEqual([]);
+    },
+  );
+
+  test('has no whitespace beside its commas', () => {
+    expect(problems({ JWT_SECRET: `${SECRET}, ${other}` })).toEqual(['JWT_SECRET begins with a space']);
+  });
+
+  test.each([
+    'your-super-secret-jwt-token-with-at-least-32-characters-long',
+    'super-secret-jwt-token-with-at-least-32-characters-long',
+    'SUPER-SECRET-JWT-TOKEN-WITH-AT-LEAST-32-CHARACTERS-LONG',
+    'a-string-secret-at-least-256-bits-long',
+    'your-a-string-secret-at-least-256-bits-long',
+    'reallyreallyreallyreallyverysafe',
+    '09d25e094faa6ca2556c818166b7a9563b93f7099f6f0f4caa6cf63b88e8d3e7',
+    '404E635266556A586E3272357538782F413F4428472B4B6250645367566B5970',
+    'django-insecure-4$x2k1v0q8n7m6c5b3z9l!w@e#r',
+    'x'.repeat(32),
+    '0'.repeat(64),
+    'password'.repeat(4),
+    '0123456789abcdef0123456789abcdef',
+    '12345678901234567890123456789012',
+    `${SECRET},${'x'.repeat(32)}`,
+  ])('is no published sample and no repetition: %p', (secret) => {
+    const [problem = '', ...more] = problems({ JWT_SECRET: secret });
+    expect(problem).toStartWith('JWT_SECRET is a published sample or a repetition');
+    expect(problem).not.toContain(secret);
+    expect(more).toEqual([]);
+    expect(load({ JWT_SECRET: secret, INSECURE_DEV: 'on' }).insecureDev).toBe(true);
+    expect(problems({ JWT_SECRET_FILE: '/s' }, { '/s': secret.replace(',', '\n') })).toHaveLength(1);
+  });
+});
+
+describe('HOST', () => {
+  test.each(['127.0.0.1', '0.0.0.0', '::', '::1', 'fe80::1%lo', 'localhost', 'log.example.com', 'my_service', 'a.b.'])(
+    'may be %p',
+    (HOST) => expect(load({ HOST }).host).toBe(HOST),
+  );
+  test.each([
+    '*',
+    '[::1]',
+    '127.1',
+    '0x7f.1',
+    '1',
+    '256.1.1.1',
+    'a b',
+    'a..b',
+    '-a',
+    'http://a',
+    'a:80',
+    'x'.repeat(64),
+  ])('is not %p', (HOST) =>
+    expect(problems({ HOST })).toEqual([expect.stringContaining('HOST should be an IP address')]),
+  );
+});
+
+describe('values that can never match, or match too much, are rejected:', () => {
+  test.each([
+    [{ JWT_AUDIENCE: 'web,rawlog' }, 'JWT_AUDIENCE should not contain rawlog'],
+    [{ JWT_AUDIENCE: 'rawlog' }, 'JWT_AUDIENCE should not contain rawlog'],
+    [{ JWT_AUDIENCE: 'none,web' }, 'JWT_AUDIENCE should be either none or a list'],
+    [{ JWT_AUDIENCE: ',' }, 'JWT_AUDIENCE should name at least one'],
+    [{ JWT_ROLE_CLAIM: 'user_metadata.role' }, 'JWT_ROLE_CLAIM should not be in user_metadata'],
+    [{ JWT_ROLE_CLAIM: 'user_metadata' }, 'JWT_ROLE_CLAIM should not be in user_metadata'],
+    [{ JWT_ROLE_CLAIM: 'unsafe_metadata.a.b' }, 'JWT_ROLE_CLAIM should not be in unsafe_metadata'],
+    [{ JWT_ROLE_CLAIM: 'unsafeMetadata.role' }, 'JWT_ROLE_CLAIM should not be in unsafeMetadata'],
+    [{ JWT_ROLE_CLAIM: 'app_metadata..role' }, 'JWT_ROLE_CLAIM should be a claim'],
+    [{ JWT_ROLE_CLAIM: '.role' }, 'JWT_ROLE_CLAIM should be a claim'],
+    [{ JWT_MAX_AGE: '0s' }, 'JWT_MAX_AGE should be above 0'],
+    [{ JWT_MAX_AGE: 'long' }, 'JWT_MAX_AGE should be a number with s, m, h or d'],
+    [{ JWT_LEEWAY: '5' }, 'JWT_LEEWAY should be a number with s, m, h or d'],
+    [{ INSECURE_DEV: 'yes' }, 'INSECURE_DEV should be one of on, off'],
+    [{ DATA_DIR: '~/data' }, 'DATA_DIR should be a path without ~'],
+    [{ DATABASE_URL: 'file:~/x.db' }, 'DATABASE_URL should be a path without ~'],
+    [{ DATABASE_URL: 'file:data/' }, 'DATABASE_URL should be file:PATH of a file'],
+    [{ JWT_JWKS_URL: 'http://id.example/keys', JWT_ALGORITHMS: 'ES256' }, 'JWT_JWKS_URL should be an https URL'],
+    [{ JWT_JWKS_URL: 'http://127.0.0.1.example/', JWT_ALGORITHMS: 'ES256' }, 'JWT_JWKS_URL should be an https URL'],
+    [{ JWT_JWKS_URL: 'http://10.0.0.1/keys', JWT_ALGORITHMS: 'ES256' }, 'JWT_JWKS_URL should be an https URL'],
+    [{ TRUSTED_PROXIES: '10.0.0.0/8,proxy' }, 'TRUSTED_PROXIES should be a list of IP addresses'],
+    [{ TRUSTED_PROXIES: '0.0.0.0/0' }, 'TRUSTED_PROXIES names a network that contains every address'],
+    [{ CORS_ORIGINS: 'https://*.com' }, 'CORS_ORIGINS should not contain https://*.com'],
+  ])('%p', (env, message) => {
+    expect(problems(env)).toEqual([expect.stringContaining(message)]);
+  });
+});
+
+test.each([
+  'http://localhost:1/keys',
+  'http://auth.localhost/keys',
+  'http://127.0.0.2/keys',
+  'http://[::1]/keys',
+  'https://id.example/keys',
+])('keys may come from %p', (JWT_JWKS_URL) =>
+  expect(load({ JWT_JWKS_URL, JWT_ALGORITHMS: 'ES256' }).jwt.jwksUrl?.href).toBe(JWT_JWKS_URL),
+);
+
+test('the audience is a list, and Ed25519 means EdDSA', () => {
+  const env = { JWT_AUDIENCE: 'web, ios', JWT_ALGORITHMS: 'Ed25519,EdDSA', JWT_JWKS_URL: 'https://id.example' };
+  expect(load(env).jwt).toMatchObject({ audiences: ['web', 'ios'], algorithms: ['EdDSA'] });
+  expect(load({ JWT_AUDIENCE: 'none' }).jwt.audiences).toBeUndefined();
 });

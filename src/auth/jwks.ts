@@ -6,25 +6,30 @@ import { Failure } from '../errors.ts';
 const REFRESH_AFTER = 5 * 60_000;
 /** Keys older than this are no longer trusted: so long an outage of the issuer is survived. */
 const TRUSTED_FOR = 24 * 3600_000;
-/** Tokens with a key id that is not known cause at most one fetch in this time. */
+/** Tokens with a key ID that is not known cause at most one successful fetch in this time. */
 const UNKNOWN_KEY_COOLDOWN = 30_000;
 /** After a fetch that failed, the next one waits this long. */
 const FAILURE_COOLDOWN = 1_000;
 const FETCH_TIMEOUT = 5_000;
 /** No key set is larger. */
 const MAX_RESPONSE_BYTES = 1024 ** 2;
+/** How many keys a token is tried with, where several fit. */
+const MAX_CANDIDATES = 4;
 
-type KeySet = ReturnType<typeof createLocalJWKSet>;
+/** Finds the keys that fit a token; throws jose's errors if there is none. */
+type KeySet = (header: JWTHeaderParameters) => Promise<readonly CryptoKey[]>;
 
 /** The public keys behind a JWKS address. */
 export interface RemoteKeys {
   /**
-   * Finds the key that a token names.
+   * Finds the keys that a token may be signed with: those of its algorithm and key ID, at most
+   * {@link MAX_CANDIDATES}.
    *
    * @throws jose's errors when there is no such key
-   * @throws {Failure} `keys_unavailable` when there are no keys yet, or none that are still trusted
+   * @throws {Failure} `keys_unavailable` when there are no keys yet, or none that are still trusted, or when a key
+   *   that is not known cannot be looked up
    */
-  find(header: JWTHeaderParameters): Promise<CryptoKey>;
+  find(header: JWTHeaderParameters): Promise<readonly CryptoKey[]>;
   /** Fetches the keys ahead of the first token. Never throws. */
   warmUp(): Promise<void>;
 }
@@ -44,36 +49,36 @@ export function createRemoteKeys(url: URL, now: () => number, log: Logger, onCha
   let published: string | undefined;
   let fetchedAt = Number.NEGATIVE_INFINITY;
   let failedAt = Number.NEGATIVE_INFINITY;
+  /** When the last fetch for a key ID that was not known succeeded. */
   let unknownKeyFetchAt = Number.NEGATIVE_INFINITY;
-  let fetching: Promise<void> | undefined;
+  let fetching: Promise<boolean> | undefined;
 
-  async function load(): Promise<void> {
+  /** Returns whether the keys are there. */
+  async function load(): Promise<boolean> {
     try {
-      const response = await fetch(url, {
-        headers: { accept: 'application/jwk-set+json, application/json' },
-        signal: AbortSignal.timeout(FETCH_TIMEOUT),
-      });
-      if (!response.ok) throw new Error(`answered ${response.status}`);
-      const text = await readAtMost(response, MAX_RESPONSE_BYTES);
-      keys = createLocalJWKSet(JSON.parse(text) as JSONWebKeySet); // throws on anything else
+      const text = await fetchText(url);
+      keys = createKeySet(JSON.parse(text)); // throws on anything else
       fetchedAt = now();
       if (text !== published) onChange();
       published = text;
+      return true;
     } catch (error) {
       failedAt = now();
-      log.warn({ err: error }, 'the JWKS address could not be read');
+      // the address may contain a secret, and errors name it
+      log.warn({ host: url.host, reason: reasonOf(error) }, 'the JWKS address could not be read');
+      return false;
     }
   }
 
   /** One fetch at a time; those who need it share it. */
-  function refresh(): Promise<void> {
+  function refresh(): Promise<boolean> {
     fetching ??= load().finally(() => {
       fetching = undefined;
     });
     return fetching;
   }
 
-  async function find(header: JWTHeaderParameters): Promise<CryptoKey> {
+  async function find(header: JWTHeaderParameters): Promise<readonly CryptoKey[]> {
     const age = now() - fetchedAt;
     const mayRetry = now() - failedAt >= FAILURE_COOLDOWN;
     if (age >= TRUSTED_FOR) {
@@ -88,23 +93,97 @@ export function createRemoteKeys(url: URL, now: () => number, log: Logger, onCha
     } catch (error) {
       if (!(error instanceof errors.JWKSNoMatchingKey)) throw error;
       if (!fetching && now() - unknownKeyFetchAt < UNKNOWN_KEY_COOLDOWN) throw error;
-      if (!fetching) unknownKeyFetchAt = now();
-      await refresh();
-      return keys(header);
     }
+    // the key may be new: without a look at the issuer's keys nobody can say that it is wrong
+    if (!fetching && now() - failedAt < FAILURE_COOLDOWN) throw new Failure('keys_unavailable');
+    if (!(await refresh())) throw new Failure('keys_unavailable');
+    unknownKeyFetchAt = now();
+    return keys(header);
   }
 
-  return { find, warmUp: refresh };
+  return {
+    find,
+    async warmUp() {
+      await refresh();
+    },
+  };
 }
 
-/** Reads a response's text up to a limit, which its own Content-Length may not tell. */
+/** Returns the keys of a key set; throws if it is not one. */
+function createKeySet(set: unknown): KeySet {
+  const all = createLocalJWKSet(withoutEdDSA(set));
+  const { keys } = all.jwks();
+  const unnamed = createLocalJWKSet({ keys: keys.filter(({ kid }) => kid === undefined) });
+  return async (header) => {
+    try {
+      return await candidates(all, header);
+    } catch (error) {
+      if (!(error instanceof errors.JWKSNoMatchingKey) || header.kid === undefined) throw error;
+      // a key without an ID may be the one that is meant
+      const { kid, ...rest } = header;
+      return candidates(unnamed, rest);
+    }
+  };
+}
+
+/** Keys of EdDSA under both names (RFC 9864): their curve says enough. */
+function withoutEdDSA(set: unknown): JSONWebKeySet {
+  const { keys } = (set ?? {}) as { keys?: unknown };
+  if (!Array.isArray(keys)) return set as JSONWebKeySet; // jose rejects it
+  return {
+    keys: keys.map((key: unknown) => {
+      if (typeof key !== 'object' || key === null) return key;
+      const { alg, ...rest } = key as Record<string, unknown>;
+      return alg === 'EdDSA' || alg === 'Ed25519' ? rest : key;
+    }) as JSONWebKeySet['keys'],
+  };
+}
+
+async function candidates(
+  set: ReturnType<typeof createLocalJWKSet>,
+  header: JWTHeaderParameters,
+): Promise<readonly CryptoKey[]> {
+  try {
+    return [await set(header)];
+  } catch (error) {
+    if (!(error instanceof errors.JWKSMultipleMatchingKeys)) throw error;
+    const found: CryptoKey[] = [];
+    for await (const key of error) if (found.push(key) === MAX_CANDIDATES) break;
+    return found;
+  }
+}
+
+/** Fetches a text. Redirects are not followed: what they lead to was not configured. */
+async function fetchText(url: URL): Promise<string> {
+  const response = await fetch(url, {
+    headers: { accept: 'application/jwk-set+json, application/json' },
+    redirect: 'manual',
+    signal: AbortSignal.timeout(FETCH_TIMEOUT),
+  });
+  if (!response.ok) {
+    await response.body?.cancel();
+    throw new Refused(`status ${response.status}`);
+  }
+  return readAtMost(response, MAX_RESPONSE_BYTES);
+}
+
+/** An answer that is no key set, in words that contain nothing of it. */
+class Refused extends Error {}
+
+function reasonOf(error: unknown): string {
+  if (error instanceof Refused) return error.message;
+  const { code, name } = error as { code?: unknown; name?: unknown };
+  return typeof code === 'string' ? code : String(name);
+}
+
+/** Reads a response's text up to a limit, which its own Content-Length may not tell. A byte order mark is dropped. */
 async function readAtMost(response: Response, limit: number): Promise<string> {
   const chunks: Uint8Array[] = [];
   let length = 0;
   for await (const chunk of response.body ?? []) {
     length += chunk.byteLength;
-    if (length > limit) throw new Error(`answered more than ${limit} bytes`);
+    if (length > limit) throw new Refused(`more than ${limit} bytes`);
     chunks.push(chunk);
   }
-  return Buffer.concat(chunks).toString('utf8');
+  return new TextDecoder().decode(Buffer.concat(chunks));
 }

@@ -1,5 +1,14 @@
 import { jwt } from '@elysiajs/jwt';
-import { errors, importSPKI, type JWTHeaderParameters, type JWTPayload, type JWTVerifyOptions, jwtVerify } from 'jose';
+import {
+  errors,
+  type FlattenedJWSInput,
+  flattenedVerify,
+  importSPKI,
+  type JWTHeaderParameters,
+  type JWTPayload,
+  type JWTVerifyOptions,
+  jwtVerify,
+} from 'jose';
 import type { Config } from '../config.ts';
 import { Failure } from '../errors.ts';
 import { isUserId, type Role } from '../records.ts';
@@ -27,8 +36,8 @@ export interface VerifiedToken {
 /** Verifies a token; throws a {@link Failure} `unauthorized`, or `keys_unavailable`. */
 export type Verify = (token: string) => Promise<VerifiedToken>;
 
-/** Tokens of real issuers have 0.3 to 3 KB. */
-const MAX_TOKEN_LENGTH = 8192;
+/** More than the header fields of a request can have together. */
+const MAX_TOKEN_LENGTH = 16_384;
 /** 9999-12-31T23:59:59Z, the last second that RFC 3339 can write: a later `exp` is no date. */
 const LAST_SECOND = 253_402_300_799;
 /** A compact JWS with a signature: three parts of base64url (RFC 7515, section 7.1). */
@@ -36,7 +45,19 @@ const COMPACT_JWS = /^[\w-]+\.[\w-]+\.[\w-]+$/;
 
 /** What the verifier needs of the configuration, with the secret that is really in use. */
 export interface VerifierOptions
-  extends Pick<Config['jwt'], 'algorithms' | 'audience' | 'issuer' | 'publicKey' | 'adminRoles' | 'viewerRoles'> {
+  extends Pick<
+    Config['jwt'],
+    | 'formerSecrets'
+    | 'algorithms'
+    | 'audiences'
+    | 'leeway'
+    | 'maxAge'
+    | 'issuer'
+    | 'publicKey'
+    | 'roleClaim'
+    | 'adminRoles'
+    | 'viewerRoles'
+  > {
   readonly secret: string | undefined;
   readonly remoteKeys: RemoteKeys | undefined;
   /** The clock, in milliseconds since 1970. */
@@ -50,8 +71,10 @@ export interface VerifierOptions
  * expiry, of any HMAC algorithm and for any audience, so every option is given on every call.
  */
 export async function createVerifier(options: VerifierOptions): Promise<Verify> {
-  const { algorithms, audience, issuer, now } = options;
-  const findKey = await createKeyFinder(options);
+  const { algorithms, audiences, leeway, issuer, now } = options;
+  /** Tokens under verification that none of several keys has signed: asking for the reason tries none again. */
+  const unsigned = new Set<string>();
+  const findKey = await createKeyFinder(options, unsigned);
   // The plugin hands its secret to jose as it is, and jose takes a function there: a key for each
   // token, chosen by its algorithm. Only the plugin's types do not say so.
   const plugin = jwt({ name: 'jwt', secret: findKey as unknown as CryptoKey }).decorator.jwt;
@@ -59,19 +82,24 @@ export async function createVerifier(options: VerifierOptions): Promise<Verify> 
   return async (token) => {
     if (token.length > MAX_TOKEN_LENGTH) throw invalid(`longer than ${MAX_TOKEN_LENGTH} characters`);
     if (!COMPACT_JWS.test(token) || !isCanonical(token)) throw invalid('not a signed JWT in compact form');
+    const time = now();
     const pinned: JWTVerifyOptions = {
-      algorithms: [...algorithms],
+      algorithms: algorithms.flatMap((algorithm) => (algorithm === 'EdDSA' ? ['EdDSA', 'Ed25519'] : algorithm)),
       requiredClaims: ['exp'],
-      clockTolerance: 0,
-      currentDate: new Date(now()),
-      ...(audience !== undefined && { audience }),
+      clockTolerance: leeway, // for "exp" too, which principalOf checks again without it
+      currentDate: new Date(time),
+      ...(audiences !== undefined && { audience: [...audiences] }),
       ...(issuer !== undefined && { issuer }),
     };
-    const claims = (await plugin.verify(token, pinned)) || (await explain(token, pinned));
-    return {
-      principal: principalOf(claims, options),
-      notBefore: typeof claims.nbf === 'number' ? claims.nbf * 1000 : 0,
-    };
+    try {
+      const claims = (await plugin.verify(token, pinned)) || (await explain(token, pinned));
+      return {
+        principal: principalOf(claims, time, options),
+        notBefore: typeof claims.nbf === 'number' ? (claims.nbf - leeway) * 1000 : 0,
+      };
+    } finally {
+      unsigned.delete(token);
+    }
   };
 
   /** The plugin says no without a reason: asks jose, which it is built on, for the reason. */
@@ -86,27 +114,54 @@ export async function createVerifier(options: VerifierOptions): Promise<Verify> 
 
 /**
  * Chooses the key by the algorithm that a token claims, so that a key never serves for an algorithm
- * that it was not made for: a public key is no HMAC secret.
+ * that it was not made for: a public key is no HMAC secret. Of several keys that fit, it is the one that verifies.
  */
-async function createKeyFinder({ secret, publicKey, remoteKeys, algorithms }: VerifierOptions) {
-  const keys = new Map<string, CryptoKey>();
+async function createKeyFinder(
+  { secret, formerSecrets, publicKey, remoteKeys, algorithms }: VerifierOptions,
+  unsigned: Set<string>,
+) {
+  const keys = new Map<string, CryptoKey[]>();
   if (secret !== undefined) {
     const algorithm = { name: 'HMAC', hash: 'SHA-256' };
-    const bytes = new TextEncoder().encode(secret);
-    keys.set('HS256', await crypto.subtle.importKey('raw', bytes, algorithm, false, ['verify']));
+    const importSecret = (text: string) =>
+      crypto.subtle.importKey('raw', new TextEncoder().encode(text), algorithm, false, ['verify']);
+    keys.set('HS256', await Promise.all([secret, ...formerSecrets].map(importSecret)));
   }
   if (publicKey) {
     const pem = publicKey.export({ type: 'spki', format: 'pem' }).toString();
     for (const algorithm of algorithms) {
-      if (algorithm !== 'HS256') keys.set(algorithm, await importSPKI(pem, algorithm));
+      if (algorithm !== 'HS256') keys.set(algorithm, [await importSPKI(pem, algorithm)]);
     }
   }
-  return async (header: JWTHeaderParameters): Promise<CryptoKey> => {
-    const key = keys.get(header.alg);
-    if (key) return key;
-    if (remoteKeys && header.alg !== 'HS256') return remoteKeys.find(header);
+
+  async function candidatesFor(header: JWTHeaderParameters): Promise<readonly CryptoKey[]> {
+    const algorithm = header.alg === 'Ed25519' ? 'EdDSA' : header.alg; // RFC 9864
+    const known = keys.get(algorithm);
+    if (known) return known;
+    if (remoteKeys && algorithm !== 'HS256') return remoteKeys.find({ ...header, alg: algorithm });
     throw new errors.JOSEAlgNotAllowed();
+  }
+
+  return async (header: JWTHeaderParameters, jws: FlattenedJWSInput): Promise<CryptoKey> => {
+    const candidates = await candidatesFor(header);
+    const [first] = candidates;
+    if (first && candidates.length === 1) return first;
+    const token = `${jws.protected}.${jws.payload}.${jws.signature}`;
+    if (!unsigned.has(token)) {
+      for (const key of candidates) if (await isSignedBy(key, jws)) return key;
+      unsigned.add(token);
+    }
+    throw new errors.JWSSignatureVerificationFailed();
   };
+}
+
+async function isSignedBy(key: CryptoKey, jws: FlattenedJWSInput): Promise<boolean> {
+  try {
+    await flattenedVerify(jws, key);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** Every byte of a token counts: a base64url text that decodes to the same bytes as another is refused. */
@@ -114,25 +169,53 @@ function isCanonical(token: string): boolean {
   return token.split('.').every((part) => Buffer.from(part, 'base64url').toString('base64url') === part);
 }
 
+/**
+ * Checks the claims that jose does not, of a token whose signature verifies.
+ *
+ * @param time milliseconds since 1970
+ */
 function principalOf(
-  claims: { sub?: unknown; exp?: unknown; nbf?: unknown; role?: unknown },
-  roles: Pick<VerifierOptions, 'adminRoles' | 'viewerRoles'>,
+  claims: JWTPayload,
+  time: number,
+  { maxAge, ...roles }: Pick<VerifierOptions, 'maxAge' | 'roleClaim' | 'adminRoles' | 'viewerRoles'>,
 ): Principal {
-  if (typeof claims.exp !== 'number' || !(claims.exp <= LAST_SECOND)) throw invalid('"exp" is not a date');
-  if (typeof claims.sub !== 'string' || claims.sub === '') {
-    throw new Failure('unauthorized', { message: 'User ID not found in token' });
+  const { exp, sub } = claims;
+  if (typeof exp !== 'number' || !(exp <= LAST_SECOND)) throw signed('Invalid token: "exp" is not a date');
+  if (exp * 1000 <= time) throw signed('Token has expired');
+  if (maxAge !== undefined && exp > Math.ceil(time / 1000) + maxAge) {
+    throw signed('Invalid token: "exp" is further ahead than this server accepts');
   }
-  if (!isUserId(claims.sub)) throw invalid('"sub" is longer than 255 characters or has control characters');
-  return { userId: claims.sub, role: roleOf(claims.role, roles), expiresAt: claims.exp * 1000 };
+  if (typeof sub !== 'string' || sub === '') throw signed('User ID not found in token');
+  if (!isUserId(sub)) throw signed('Invalid token: "sub" is longer than 255 characters or has control characters');
+  return { userId: sub, role: roleOf(claims, roles), expiresAt: exp * 1000 };
 }
 
 function roleOf(
-  claim: unknown,
-  { adminRoles, viewerRoles }: Pick<VerifierOptions, 'adminRoles' | 'viewerRoles'>,
+  claims: JWTPayload,
+  { roleClaim, adminRoles, viewerRoles }: Pick<VerifierOptions, 'roleClaim' | 'adminRoles' | 'viewerRoles'>,
 ): Role {
-  if (typeof claim !== 'string') return 'user';
-  if (adminRoles.includes(claim)) return 'admin';
-  return viewerRoles.includes(claim) ? 'viewer' : 'user';
+  const role = claimAt(claims, roleClaim);
+  if (typeof role !== 'string') return 'user';
+  if (adminRoles.includes(role)) return 'admin';
+  return viewerRoles.includes(role) ? 'viewer' : 'user';
+}
+
+/** Returns the claim of that name, which may contain dots, or else the one at that path of own properties. */
+function claimAt(claims: JWTPayload, name: string): unknown {
+  if (Object.hasOwn(claims, name)) return claims[name];
+  let value: unknown = claims;
+  for (const key of name.split('.')) {
+    if (typeof value !== 'object' || value === null || Array.isArray(value) || !Object.hasOwn(value, key)) {
+      return undefined;
+    }
+    value = (value as Record<string, unknown>)[key];
+  }
+  return value;
+}
+
+/** The rejection of a token whose signature verifies. */
+function signed(message: string, cause?: unknown): Failure {
+  return new Failure('unauthorized', { message, isSigned: true, cause });
 }
 
 function invalid(reason: string, cause?: unknown): Failure {
@@ -141,16 +224,17 @@ function invalid(reason: string, cause?: unknown): Failure {
 
 /** Puts jose's refusal into the words of the contract. Nothing of the token is repeated. */
 function reasonOf(error: unknown): Failure {
-  if (error instanceof errors.JWTExpired) return new Failure('unauthorized', { message: 'Token has expired' });
+  if (error instanceof errors.JWTExpired) return signed('Token has expired');
   if (error instanceof errors.JWTClaimValidationFailed) {
     const missing = error.reason === 'missing';
     const claim = ['aud', 'iss', 'exp', 'nbf', 'iat'].find((name) => name === error.claim) ?? 'a claim';
-    return invalid(missing ? `"${claim}" is missing` : `"${claim}" does not fit`, error);
+    return signed(`Invalid token: "${claim}" ${missing ? 'is missing' : 'does not fit'}`, error);
   }
+  // jose reads the claims once the signature verifies
+  if (error instanceof errors.JWTInvalid) return signed('Invalid token: its claims are malformed', error);
   if (error instanceof errors.JOSEAlgNotAllowed) return invalid('its algorithm is not accepted here', error);
   if (error instanceof errors.JWSSignatureVerificationFailed) return invalid('signature verification failed', error);
   if (error instanceof errors.JWKSNoMatchingKey) return invalid('it is signed with a key that is not known', error);
-  if (error instanceof errors.JWKSMultipleMatchingKeys) return invalid('it does not say which key signed it', error);
   if (error instanceof errors.JOSEError) return invalid('it is malformed', error);
   // WebCrypto's own errors: a key of the key set that cannot be used
   return invalid('it does not fit the key', error);

@@ -1,11 +1,8 @@
-import type { Config, SettingName } from '../config.ts';
+import type { Config, ConfigSources } from '../config.ts';
 
-/** What a command gets to work with. */
-export interface CommandContext {
-  readonly env: Readonly<Record<string, string | undefined>>;
-  /** The settings given as flags. */
-  readonly flags: Partial<Record<SettingName, string>>;
-  /** Returns the configuration from flags and environment. It has been checked before the command runs. */
+/** What a command gets to work with: where settings come from, and what they say. */
+export interface CommandContext extends ConfigSources {
+  /** Returns the configuration. It has been checked before the command runs. */
   readonly config: () => Config;
 }
 
@@ -44,6 +41,8 @@ export interface CliCommand<Options extends CommandOptions = CommandOptions> {
   /** What stands behind the name without a flag: commander's form, and text for the help. */
   readonly argument?: { readonly form: string; readonly help: string; check?(text: string): string | undefined };
   readonly options?: Options;
+  /** Whether HOST has to resolve: for commands that listen on it, or show whether the settings are valid. */
+  readonly resolvesHost?: true;
   /** Returns what is wrong with options that are valid one by one; a line each. */
   check?(options: Values<Options>): string[];
   /**

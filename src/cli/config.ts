@@ -6,10 +6,11 @@ import { print } from './output.ts';
 export const configCommand = defineCommand({
   name: 'config',
   summary: 'print the configuration in effect, secrets masked',
-  async run({ env, flags, config }) {
-    const { databasePath } = config(); // says what is wrong, if anything is
+  resolvesHost: true,
+  async run(context) {
+    const { databasePath } = context.config(); // says what is wrong, if anything is
     for (const name of SETTING_NAMES) {
-      const { text, origin } = settingText(name, { flags, env });
+      const { text, origin } = settingText(name, context);
       if (text === undefined) print(`# ${name} is not set`);
       else if (name === 'DATABASE_URL') print(`${name}=file:${databasePath}  # ${origin}`);
       else print(`${name}=${shown(name, text)}  # ${origin}`);
@@ -18,14 +19,9 @@ export const configCommand = defineCommand({
   },
 });
 
-/** A setting's text on one line, a secret as stars, a URL without its password and query. */
+/** Returns a setting's text on one line, a secret as stars, a secret address without all that follows its host. */
 function shown(name: SettingName, text: string): string {
+  if (name === 'JWT_JWKS_URL') return `${new URL(text).origin}/********`;
   if (SETTINGS[name].secret) return '********';
-  if (name === 'JWT_JWKS_URL') {
-    const url = new URL(text);
-    if (url.password !== '') url.password = '********';
-    if (url.search !== '') url.search = '?********';
-    return url.href;
-  }
-  return text.replaceAll('\n', '\\n');
+  return text.trim().replaceAll('\r', '').replaceAll('\n', '\\n');
 }

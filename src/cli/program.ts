@@ -1,7 +1,17 @@
-import { readFileSync } from 'node:fs';
+import { lookup } from 'node:dns/promises';
 import { Command, CommanderError } from 'commander';
 import { version } from '../../package.json' with { type: 'json' };
-import { ConfigError, flagOf, loadConfig, SETTING_NAMES, SETTINGS, type SettingName } from '../config.ts';
+import {
+  type Config,
+  ConfigError,
+  type ConfigSources,
+  FILE_SETTING_NAMES,
+  flagOf,
+  hostName,
+  loadConfig,
+  SETTING_NAMES,
+  SETTINGS,
+} from '../config.ts';
 import { Interrupted } from '../durable-file.ts';
 import { type CliCommand, type CommandContext, type CommandOption, UsageError } from './command.ts';
 import { configCommand } from './config.ts';
@@ -11,6 +21,7 @@ import { importCommand } from './import.ts';
 import { flushMessages, print, printText, tell, tellText } from './output.ts';
 import { rebuildCommand } from './rebuild.ts';
 import { serveCommand } from './serve.ts';
+import { readSettingFile } from './setting-file.ts';
 import { statusCommand } from './status.ts';
 import { tokenCommand } from './token.ts';
 import { verifyCommand } from './verify.ts';
@@ -44,7 +55,12 @@ export async function run(args: readonly string[], env: CommandContext['env']): 
     .version(version, '-V, --version', 'print the version')
     .helpCommand('help [command]', 'show help for a command')
     .showHelpAfterError('Run "rawlog help" to see what there is.')
-    .configureOutput({ writeOut: printText, writeErr: tellText })
+    .configureOutput({
+      writeOut: printText,
+      writeErr: tellText,
+      // a flag that is not known may have a secret behind it
+      outputError: (text, write) => write(text.replace(/(--[^\s=']+)=[^']*/g, '$1')),
+    })
     .exitOverride();
 
   for (const command of COMMANDS) {
@@ -52,8 +68,8 @@ export async function run(args: readonly string[], env: CommandContext['env']): 
     sub.summary(command.summary).description(`${command.summary}.`).allowExcessArguments(false);
     if (command.argument) sub.argument(command.argument.form, command.argument.help);
     const given = new Map<string, (string | null)[]>();
-    for (const [flags, help] of flagsOf(command)) {
-      const option = sub.createOption(flags, help);
+    for (const { flags, help, isHidden } of flagsOf(command)) {
+      const option = sub.createOption(flags, help).hideHelp(isHidden);
       sub.addOption(option);
       // commander itself keeps the last value of a flag that is given more than once
       sub.on(`option:${option.name()}`, (value: string | null) => {
@@ -86,13 +102,30 @@ export async function run(args: readonly string[], env: CommandContext['env']): 
   }
 }
 
-/** The flags of a command, settings included: commander's form, and text for the help. */
-function* flagsOf(command: CliCommand): Generator<[flags: string, help: string]> {
+/** A flag in commander's form, with its text for the help. */
+interface Flag {
+  readonly flags: string;
+  readonly help: string;
+  readonly isHidden: boolean;
+}
+
+/** The flags of a command, settings included. Those of secrets are there to be rejected. */
+function* flagsOf(command: CliCommand): Generator<Flag> {
   for (const [name, option] of Object.entries(command.options ?? {})) {
     const note = option.required ? ' (required)' : option.default === undefined ? '' : ` (default ${option.default})`;
-    yield [`--${name} ${option.value}`, option.help + note];
+    yield { flags: `--${name} ${option.value}`, help: option.help + note, isHidden: false };
   }
-  for (const name of SETTING_NAMES) yield [`${flagOf(name)} <value>`, settingHelp(name)];
+  for (const name of SETTING_NAMES) {
+    const { help, default: preset, secret } = SETTINGS[name];
+    const note = preset === undefined ? '' : ` (default ${preset})`;
+    if (secret) {
+      yield { flags: `${flagOf(name)} [value]`, help, isHidden: true };
+      const file = `${name}_FILE` as const;
+      yield { flags: `${flagOf(file)} <path>`, help: `file with the ${help} [${name} or ${file}]`, isHidden: false };
+    } else {
+      yield { flags: `${flagOf(name)} <value>`, help: `${help}${note} [${name}]`, isHidden: false };
+    }
+  }
 }
 
 /**
@@ -126,20 +159,38 @@ async function runCommand(
   if (errors.length === before) errors.push(...(command.check?.(options) ?? []));
 
   const flags = Object.fromEntries(
-    SETTING_NAMES.flatMap((name) => {
-      const text = given.get(flagOf(name).slice(2))?.at(-1);
-      return typeof text === 'string' ? [[name, text]] : [];
+    [...SETTING_NAMES, ...FILE_SETTING_NAMES].flatMap((name) => {
+      const values = given.get(flagOf(name).slice(2));
+      return values ? [[name, values.at(-1) ?? '']] : [];
     }),
   );
-  const config = () => loadConfig({ flags, env, readFile: (path) => readFileSync(path, 'utf8') });
+  const sources = { flags, env, readFile: readSettingFile };
+  const [config, faults] = checkedConfig(sources);
+  const name = command.resolvesHost && hostName(sources);
+  if (name && !(await resolves(name.host))) faults.push(`${name.givenAs} is a name that does not resolve`);
+  if (errors.length > 0) throw new UsageError([...errors, ...faults].join('\n'));
+  if (!config || faults.length > 0) throw new ConfigError(faults);
+  return command.run({ ...sources, config: () => config }, options, argument ?? '');
+}
+
+/** Returns the configuration, or all that is wrong with it. */
+function checkedConfig(sources: ConfigSources): [Config | undefined, string[]] {
   try {
-    config();
+    return [loadConfig(sources), []];
   } catch (error) {
-    if (!(error instanceof ConfigError) || errors.length === 0) throw error;
-    errors.push(...error.faults);
+    if (!(error instanceof ConfigError)) throw error;
+    return [undefined, [...error.faults]];
   }
-  if (errors.length > 0) throw new UsageError(errors.join('\n'));
-  return command.run({ env, flags, config }, options, argument ?? '');
+}
+
+/** Returns whether a name has an address. */
+async function resolves(host: string): Promise<boolean> {
+  try {
+    await lookup(host);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** @param text undefined: the flag is not given; null: it is, without its optional value */
@@ -170,9 +221,4 @@ function exitCodeOf(error: unknown): number {
   }
   tell(error instanceof Error ? error.message : String(error));
   return 1;
-}
-
-function settingHelp(name: SettingName): string {
-  const setting = SETTINGS[name];
-  return `${setting.help}${setting.default === undefined ? '' : ` (default ${setting.default})`} [${name}]`;
 }

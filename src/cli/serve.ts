@@ -1,9 +1,10 @@
+import type { Logger } from 'pino';
 import { mintToken } from '../auth/mint.ts';
 import { type OwnSecret, ownSecret } from '../auth/secret.ts';
-import type { Config } from '../config.ts';
+import { type Config, ConfigError, loadConfig } from '../config.ts';
 import { signInLink } from '../dashboard/link.ts';
 import { createLog } from '../log.ts';
-import { startServer } from '../server.ts';
+import { type Server, startServer } from '../server.ts';
 import { openSink } from '../sink.ts';
 import type { CliCommand, CommandContext } from './command.ts';
 import { givenSettings, invocation, quoted, started } from './invocation.ts';
@@ -17,6 +18,7 @@ const LOG_TIMEOUT = 1_000;
 export const serveCommand: CliCommand = {
   name: 'serve',
   summary: 'run the server (also with no command)',
+  resolvesHost: true,
   async run(context) {
     const config = context.config();
     const errors = openSink(2);
@@ -36,7 +38,12 @@ export const serveCommand: CliCommand = {
       log.info({ signal }, 'stopping');
       end.resolve();
     };
-    process.on('SIGTERM', onSignal).on('SIGINT', onSignal);
+    process.on('SIGTERM', onSignal).on('SIGINT', onSignal).on('SIGQUIT', onSignal);
+    // by default these end the process
+    for (const signal of ['SIGUSR1', 'SIGUSR2', 'SIGPIPE'] as const) process.on(signal, () => {});
+    let hangUp = Promise.withResolvers<void>();
+    process.on('SIGHUP', () => hangUp.resolve());
+    if (config.insecureDev) log.warn('INSECURE_DEV is on: published sample secrets are accepted');
     const server = await startServer(config, secret, log, errors.dropped, () => {
       exitCode = 1;
       end.resolve();
@@ -45,6 +52,13 @@ export const serveCommand: CliCommand = {
     // nobody has to read it: the server runs on without
     openSink(1).write(await greeting(server.url, config, own, context));
     log.info({ url: server.url.href, database: config.databasePath }, 'listening');
+    void (async () => {
+      for (;;) {
+        await hangUp.promise;
+        hangUp = Promise.withResolvers();
+        await reloadSecrets(server, own?.secret, context, log);
+      }
+    })();
     await end.promise;
     try {
       await (exitCode === 0 ? server.stop() : server.abandon());
@@ -57,6 +71,23 @@ export const serveCommand: CliCommand = {
     return exitCode;
   },
 };
+
+/** Reads secret files again. Those that are invalid change nothing. */
+async function reloadSecrets(
+  server: Server,
+  own: string | undefined,
+  context: CommandContext,
+  log: Logger,
+): Promise<void> {
+  try {
+    const config = loadConfig(context);
+    await server.reloadSecrets(config, config.jwt.secret === 'own' ? own : config.jwt.secret);
+    log.info('secret files were read again');
+  } catch (error) {
+    const faults = error instanceof ConfigError ? error.faults : [(error as Error).message];
+    log.error({ faults }, 'secret files could not be read again; the former secrets stay in use');
+  }
+}
 
 /** Returns what a person reads at the start: where the server is, and, with its own secret, how to store a first row. */
 async function greeting(
@@ -71,7 +102,7 @@ async function greeting(
   const token = await mintToken(own.secret, config.jwt, {
     sub: 'me',
     role: 'authenticated',
-    expires: EXAMPLE_TOKEN_LIFETIME,
+    expires: Math.min(EXAMPLE_TOKEN_LIFETIME, config.jwt.maxAge ?? EXAMPLE_TOKEN_LIFETIME),
     now: Date.now(),
   });
   const made = own.made ? 'so this start made a secret of its own' : 'so the server uses its own secret';
@@ -92,7 +123,7 @@ curl -X POST ${address}/log_raw_metric -H 'Authorization: Bearer ${token}' -H 'C
 }
 
 /** The settings that a token depends on, where the server has a secret of its own. */
-const TOKEN_SETTINGS = ['DATA_DIR', 'JWT_AUDIENCE', 'JWT_ISSUER'] as const;
+const TOKEN_SETTINGS = ['DATA_DIR', 'JWT_AUDIENCE', 'JWT_ISSUER', 'JWT_ROLE_CLAIM'] as const;
 
 /** Returns a command that prints an admin's link, and works as pasted in the folder that this was started in. */
 function adminLinkCommand(address: string, context: CommandContext): string {

@@ -3,11 +3,12 @@ import { gunzip } from 'node:zlib';
 import { Failure } from '../errors.ts';
 import { MAX_JSON_DEPTH, parseJson } from '../formats/json.ts';
 import type { Reservation } from '../ingest/reservations.ts';
+import { GZIP, listItems, parseItem } from './header-fields.ts';
 
 const inflate = promisify(gunzip);
 
-/** `application/json`, with parameters or a suffix (RFC 6839), in any letter case. */
-const JSON_MEDIA_TYPE = /^application\/(?:[\w.!#$&^-]+\+)?json *(?:;|$)/i;
+/** `application/json`, or a type with that suffix (RFC 6839). */
+const JSON_MEDIA_TYPE = /^application\/(?:[\w.!#$&^-]+\+)?json$/;
 
 /**
  * Strict: bytes that are no UTF-8 would otherwise turn into U+FFFD, and be stored so. A byte order mark
@@ -48,9 +49,11 @@ export function expectedBytes(headers: Headers): number {
  */
 export async function readJson(request: Request, maxBytes: number, memory: Memory): Promise<JsonBody> {
   const type = request.headers.get('content-type');
-  if (type !== null && type !== '' && !JSON_MEDIA_TYPE.test(type)) throw new Failure('unsupported_media_type');
-  const encoding = (request.headers.get('content-encoding') ?? 'identity').trim().toLowerCase();
-  if (encoding !== 'identity' && encoding !== 'gzip') throw new Failure('unsupported_media_type');
+  // the common type needs no parser
+  if (type !== null && type !== '' && type !== 'application/json' && !JSON_MEDIA_TYPE.test(parseItem(type).value)) {
+    throw new Failure('unsupported_media_type');
+  }
+  const isGzip = isGzipped(request.headers);
 
   let bytes: Uint8Array;
   try {
@@ -59,7 +62,21 @@ export async function readJson(request: Request, maxBytes: number, memory: Memor
     // the sender went away, or sent what is no HTTP: nobody's fault here
     throw error instanceof Failure ? error : new Failure('invalid_json', { cause: error });
   }
-  return parse(encoding === 'gzip' ? await decompress(bytes, maxBytes, memory) : bytes);
+  return parse(isGzip ? await decompress(bytes, maxBytes, memory) : bytes);
+}
+
+/**
+ * Returns whether a body is compressed.
+ *
+ * @throws {Failure} `unsupported_media_type` for other codings, and for several
+ */
+function isGzipped(headers: Headers): boolean {
+  const field = headers.get('content-encoding');
+  if (field === null) return false;
+  const codings = listItems(field).filter(({ value }) => value !== 'identity');
+  const isGzip = codings.length === 1 && GZIP.includes(codings[0]?.value ?? '');
+  if (codings.length > 0 && !isGzip) throw new Failure('unsupported_media_type');
+  return isGzip;
 }
 
 /** Not async itself: the usual body is one promise away, and each further one costs a turn. */

@@ -42,7 +42,7 @@ const CLIENT_GONE = 499;
 /** What the error response depends on. */
 export interface ErrorResponseParts {
   readonly log: Logger;
-  /** Returns the IP address of the client; empty when it has disconnected. */
+  /** Returns the network of the client; empty when it has disconnected. */
   readonly addressOf: (request: Request) => string;
   /** Limits failed authentication by address. */
   readonly failedLogins: RateLimit;
@@ -160,7 +160,8 @@ export function createErrorResponder(parts: ErrorResponseParts): ErrorResponder 
       return new Response(null, { status: CLIENT_GONE });
     }
     let failure = failureOf(error);
-    if (failure.code === 'unauthorized') failure = limited(failure, request);
+    // a token of the product that has expired is no guess, and its client needs to know
+    if (failure.code === 'unauthorized' && !failure.isSigned) failure = limited(failure, request);
     const { code } = failure;
     const status = STATUS_BY_CODE[code];
     let burst: Burst | undefined;

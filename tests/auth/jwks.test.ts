@@ -96,6 +96,65 @@ describe('unknown key ids', () => {
   });
 });
 
+test('a byte order mark before the key set is dropped', async () => {
+  const { jwk } = await issuerKey('k1');
+  issuer.state.answer = () => new Response(`\ufeff${JSON.stringify({ keys: [jwk] })}`);
+  await find('k1');
+});
+
+describe('a failing issuer', () => {
+  test.each([301, 302, 303, 307, 308])('that redirects (%d) is not followed', async (status) => {
+    const other = startJwksServer();
+    other.state.keys = [(await issuerKey('k1')).jwk];
+    issuer.state.answer = () => new Response(null, { status, headers: { location: other.url } });
+    await expect(find('k1')).rejects.toMatchObject({ code: 'keys_unavailable' });
+    expect(other.state.requests).toBe(0);
+    await other.stop();
+  });
+
+  test.each([
+    ['plain', (body: string) => new Response(body)],
+    [
+      'compressed',
+      (body: string) => new Response(Bun.gzipSync(Buffer.from(body)), { headers: { 'content-encoding': 'gzip' } }),
+    ],
+  ])('that sends more than 1 MB, %s, has no keys', async (_name, respond) => {
+    const { jwk } = await issuerKey('k1');
+    const setOf = (bytes: number) => JSON.stringify({ keys: [jwk] }).padEnd(bytes);
+    issuer.state.answer = () => respond(setOf(1024 ** 2 + 1));
+    await expect(find('k1')).rejects.toMatchObject({ code: 'keys_unavailable' });
+    issuer.state.answer = () => respond(setOf(1024 ** 2));
+    clock += 1_001;
+    await find('k1');
+  });
+
+  test('is asked again for an unknown key ID after a second, though not for each token', async () => {
+    const next = await issuerKey('k2');
+    issuer.state.keys = [(await issuerKey('k1')).jwk];
+    await find('k1');
+    issuer.state.answer = down;
+    for (let i = 0; i < 20; i++) await expect(find(`x${i}`)).rejects.toMatchObject({ code: 'keys_unavailable' });
+    expect(issuer.state.requests).toBe(2);
+    clock += 1_001;
+    await expect(find('k2')).rejects.toMatchObject({ code: 'keys_unavailable' });
+    expect(issuer.state.requests).toBe(3);
+    issuer.state.answer = undefined;
+    issuer.state.keys.push(next.jwk);
+    clock += 1_001;
+    await find('k2');
+    // and a known key needed none of that
+    await find('k1');
+    expect(issuer.state.requests).toBe(4);
+  });
+
+  test('that never ends its answer is given up after 5 s', async () => {
+    issuer.state.answer = () => new Response(new ReadableStream({ start: (c) => c.enqueue(Buffer.from('{"keys":[')) }));
+    const before = performance.now();
+    await expect(find('k1')).rejects.toMatchObject({ code: 'keys_unavailable' });
+    expect(performance.now() - before).toBeLessThan(15_000);
+  });
+});
+
 test('many at once share one first fetch', async () => {
   issuer.state.keys = [(await issuerKey('k1')).jwk];
   await Promise.all(Array.from({ length: 100 }, () => find('k1')));

@@ -15,8 +15,12 @@ beforeEach(async () => {
   verifications = 0;
   const options = {
     algorithms: ['HS256'],
-    audience: undefined,
+    audiences: undefined,
+    leeway: 5,
+    maxAge: undefined,
     issuer: undefined,
+    formerSecrets: [],
+    roleClaim: 'role',
     adminRoles: ['admin'],
     viewerRoles: [],
     publicKey: undefined,
@@ -59,6 +63,19 @@ describe('a verified token', () => {
     await verify(text);
     clock -= 60_000;
     expect(verify(text)).rejects.toThrow('"nbf"');
+  });
+
+  test('is accepted within the leeway of its nbf, also when it is known, and not before', async () => {
+    const text = await token({ nbf: inSeconds(6), exp: inSeconds(600) });
+    await expect(Promise.resolve(verify(text))).rejects.toThrow('"nbf"');
+    clock += 1_000;
+    await verify(text);
+    expect(verify(text)).not.toBeInstanceOf(Promise);
+    clock -= 1_000;
+    await expect(Promise.resolve(verify(text))).rejects.toThrow('"nbf"');
+    // the leeway is for nbf only
+    clock = inSeconds(600) * 1000;
+    await expect(Promise.resolve(verify(text))).rejects.toThrow('Token has expired');
   });
 
   test('is verified anew after a minute, so that a withdrawn key is noticed', async () => {

@@ -21,7 +21,7 @@ describe('help and version', () => {
   test('help for a command names its options', async () => {
     const { exitCode, stdout } = await runCli(['help', 'token']);
     expect(exitCode).toBe(0);
-    for (const option of ['--sub', '--role', '--expires', '--jwt-secret']) expect(stdout).toContain(option);
+    for (const option of ['--sub', '--role', '--expires', '--jwt-secret-file']) expect(stdout).toContain(option);
   });
 });
 

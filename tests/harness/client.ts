@@ -59,6 +59,14 @@ export function expectError(answer: Answer, status: number, code: string): void 
   else if (status !== 422) expect(answer.body.detail).toBe(answer.body.message);
 }
 
+/** Checks the rejection by a limit, with the header fields that tell when to retry. */
+export function expectLimited(answer: Answer, name: string): void {
+  expectError(answer, 429, 'rate_limited');
+  expect(Number(answer.headers.get('retry-after'))).toBeGreaterThan(0);
+  expect(answer.headers.get('ratelimit-policy')).toMatch(new RegExp(`^"${name}";q=\\d+;w=\\d+$`));
+  expect(answer.headers.get('ratelimit')).toMatch(new RegExp(`^"${name}";r=\\d+;t=\\d+$`));
+}
+
 /** A row as the database holds it. */
 export type Row = Record<string, unknown>;
 

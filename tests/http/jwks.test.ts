@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, test } from 'bun:test';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'bun:test';
 import { expectError, METRIC, post } from '../harness/client.ts';
 import { issuerKey, startJwksServer } from '../harness/jwks-server.ts';
 import { SECRET, startTarget, type Target } from '../harness/target.ts';
@@ -62,12 +62,46 @@ describe('keys from a JWKS address', () => {
     expect(issuer.state.requests).toBe(2);
   });
 
+  test('the address, which may hold a secret, is not in the log', async () => {
+    const key = await issuerKey('k1');
+    issuer = startJwksServer();
+    const url = issuer.url.replace('//', '//user:hidden@').replace('jwks', 'hidden-path');
+    issuer.state.answer = () => new Response('down', { status: 500 });
+    target = await startTarget({ JWT_JWKS_URL: `${url}?key=hidden`, JWT_ALGORITHMS: 'ES256' });
+    const { logLines } = target;
+    const failures = () => logLines().filter(({ msg }) => msg === 'the JWKS address could not be read').length;
+    await target.logged(() => failures() === 1);
+    await issuer.stop();
+    issuer = undefined;
+    // once the backoff is over, the connection is refused
+    while (failures() < 2) expectError(await record(target, await key.sign()), 503, 'keys_unavailable');
+    expect(target.output().stderr).not.toContain('hidden');
+  });
+
+  test('a new key that cannot be looked up is 503, and works soon after the issuer is back', async () => {
+    const [old, next] = [await issuerKey('k1'), await issuerKey('k2')];
+    const { issuer, target } = await start([old.jwk]);
+    expect((await record(target, await old.sign())).status).toBe(200);
+    issuer.state.answer = () => new Response('down', { status: 503 });
+    const answer = await record(target, await next.sign());
+    expectError(answer, 503, 'keys_unavailable');
+    expect(Number(answer.headers.get('retry-after'))).toBeGreaterThan(0);
+    issuer.state.answer = undefined;
+    issuer.state.keys = [old.jwk, next.jwk];
+    let { status } = await record(target, await next.sign());
+    for (const deadline = Date.now() + 10_000; status !== 200 && Date.now() < deadline; ) {
+      ({ status } = await record(target, await next.sign()));
+      expect([200, 503]).toContain(status);
+    }
+    expect(status).toBe(200);
+  });
+
   test('an outage of the issuer does not stop those whose key is known', async () => {
     const key = await issuerKey('k1');
     const { issuer, target } = await start([key.jwk]);
     expect((await record(target, await key.sign())).status).toBe(200);
     issuer.state.answer = () => new Response('down', { status: 500 });
-    expectError(await record(target, await key.sign({}, { kid: 'k9' })), 401, 'unauthorized');
+    expectError(await record(target, await key.sign({}, { kid: 'k9' })), 503, 'keys_unavailable');
     expect((await record(target, await key.sign())).status).toBe(200);
   });
 
@@ -121,5 +155,63 @@ describe('keys from a JWKS address', () => {
     expect((await record(target, await token())).status).toBe(200);
     expect((await record(target, await key.sign())).status).toBe(200);
     expectError(await record(target, await token({}, 'x'.repeat(32))), 401, 'unauthorized');
+  });
+});
+
+describe('a key set of many keys', () => {
+  const key = (kid: string, alg: 'RS256' | 'ES256' | 'EdDSA') => issuerKey(kid, alg);
+  let shared: Target;
+  let publisher: ReturnType<typeof startJwksServer>;
+  let same: Awaited<ReturnType<typeof issuerKey>>[];
+  let unnamed: Awaited<ReturnType<typeof issuerKey>>[];
+  let edwards: Awaited<ReturnType<typeof issuerKey>>[];
+  let encrypting: Awaited<ReturnType<typeof issuerKey>>;
+  beforeAll(async () => {
+    same = [await key('k', 'ES256'), ...(await Promise.all(Array.from({ length: 5 }, () => key('k', 'RS256'))))];
+    unnamed = await Promise.all([key('', 'ES256'), key('', 'ES256')]);
+    edwards = await Promise.all([key('a', 'EdDSA'), key('b', 'EdDSA'), key('c', 'EdDSA')]);
+    encrypting = await key('e', 'ES256');
+    publisher = startJwksServer();
+    publisher.state.keys = [
+      ...same.map(({ jwk }) => jwk),
+      ...unnamed.map(({ jwk: { kid, ...jwk } }) => jwk),
+      ...edwards.map(({ jwk }, i) => ({ ...jwk, alg: ['Ed25519', 'EdDSA', undefined][i] })),
+      { ...encrypting.jwk, use: 'enc' },
+    ];
+    shared = await startTarget({ JWT_JWKS_URL: publisher.url, JWT_ALGORITHMS: 'RS256,ES256,Ed25519' });
+  });
+  afterAll(async () => {
+    await shared.stop();
+    await publisher.stop();
+  });
+
+  test('of one ID finds the one that signed, among four', async () => {
+    for (const one of same.slice(0, 5)) expect((await record(shared, await one.sign())).status).toBe(200);
+    expectError(await record(shared, await (same[5] as (typeof same)[0]).sign()), 401, 'unauthorized');
+    const forged = await record(shared, await (await key('k', 'RS256')).sign());
+    expect([forged.status, forged.body.message]).toEqual([401, 'Invalid token: signature verification failed']);
+    const expired = await record(shared, await (same[4] as (typeof same)[0]).sign({ exp: 1 }));
+    expect([expired.status, expired.body.message]).toEqual([401, 'Token has expired']);
+    expect(publisher.state.requests).toBe(1);
+  });
+
+  test('without IDs tries them, for tokens with and without one', async () => {
+    for (const one of unnamed) {
+      expect((await record(shared, await one.sign({}, {}))).status).toBe(200);
+      expect((await record(shared, await one.sign({}, { kid: 'any' }))).status).toBe(200);
+    }
+    expectError(await record(shared, await (await key('', 'ES256')).sign({}, {})), 401, 'unauthorized');
+  });
+
+  test('takes Ed25519 and EdDSA for the same in settings, keys and tokens', async () => {
+    for (const one of edwards) {
+      for (const alg of ['Ed25519', 'EdDSA']) {
+        expect((await record(shared, await one.sign({}, { kid: one.jwk.kid, alg }))).status).toBe(200);
+      }
+    }
+  });
+
+  test('ignores a key for encryption', async () => {
+    expectError(await record(shared, await encrypting.sign()), 401, 'unauthorized');
   });
 });

@@ -1,20 +1,12 @@
 import { Database } from 'bun:sqlite';
 import { afterEach, describe, expect, test } from 'bun:test';
 import { gzipSync } from 'node:zlib';
-import { ANALYTICS, type Answer, expectError, METRIC, post, rows, send } from '../harness/client.ts';
+import { ANALYTICS, expectError, expectLimited, METRIC, post, rows, send } from '../harness/client.ts';
 import { SECRET, startTarget, type Target, UNLIMITED } from '../harness/target.ts';
 import { token } from '../harness/tokens.ts';
 
 let target: Target;
 afterEach(() => target.stop());
-
-/** Checks a refusal by a limit, with the header fields that tell when to come back. */
-function expectLimited(answer: Answer, name: string): void {
-  expectError(answer, 429, 'rate_limited');
-  expect(Number(answer.headers.get('retry-after'))).toBeGreaterThan(0);
-  expect(answer.headers.get('ratelimit-policy')).toMatch(new RegExp(`^"${name}";q=\\d+;w=\\d+$`));
-  expect(answer.headers.get('ratelimit')).toMatch(new RegExp(`^"${name}";r=\\d+;t=\\d+$`));
-}
 
 describe('rows of a user', () => {
   test('are limited by rows, not by requests, and each user alone', async () => {
@@ -129,66 +121,6 @@ test('errors of a database that cannot be written share a log line per second, r
   expect(lines[0]?.['err']).toBeDefined();
   const times = lines.map(({ time }) => Date.parse(String(time)));
   for (const [i, time] of times.slice(1).entries()) expect(time - (times[i] ?? 0)).toBeGreaterThan(900);
-});
-
-describe('failed authentication of an address', () => {
-  test('is limited, and does not shut out who has a good token', async () => {
-    target = await startTarget({ JWT_SECRET: SECRET, AUTH_FAILURE_LIMIT: '10/h' });
-    const forged = { authorization: `Bearer ${await token({}, 'x'.repeat(32))}` };
-    for (let i = 0; i < 10; i++)
-      expectError(await post(target, '/log_raw_metric', METRIC, forged), 401, 'unauthorized');
-    expectLimited(await post(target, '/log_raw_metric', METRIC, forged), 'failed-authentication');
-    expectLimited(await post(target, '/log_raw_metric', METRIC, { authorization: '' }), 'failed-authentication');
-    expect((await post(target, '/log_raw_metric', METRIC)).status).toBe(200);
-    // the flood is not in the log, what came before it is
-    expect(target.logLines().filter(({ status }) => status === 401)).toHaveLength(10);
-    expect(target.logLines().filter(({ status }) => status === 429)).toHaveLength(0);
-  });
-});
-
-describe('browsers', () => {
-  const preflight = (origin: string) =>
-    send(`${target.url}/log_raw_metric`, {
-      method: 'OPTIONS',
-      headers: { origin, 'access-control-request-method': 'POST', 'access-control-request-headers': 'authorization' },
-    });
-
-  test('may call from a listed origin, and read errors too', async () => {
-    target = await startTarget({ JWT_SECRET: SECRET, CORS_ORIGINS: 'https://app.example, http://localhost:5173' });
-    for (const origin of ['https://app.example', 'http://localhost:5173']) {
-      const asked = await preflight(origin);
-      expect(asked.status).toBe(204);
-      expect(asked.headers.get('access-control-allow-origin')).toBe(origin);
-      expect(asked.headers.get('access-control-allow-headers')).toContain('Authorization');
-      expect(asked.headers.get('access-control-allow-credentials')).toBeNull();
-      for (const body of [METRIC, {}]) {
-        const answer = await post(target, '/log_raw_metric', body, { origin });
-        expect(answer.headers.get('access-control-allow-origin')).toBe(origin);
-        expect(answer.headers.get('access-control-expose-headers')).toContain('X-Request-Id');
-      }
-    }
-  });
-
-  test.each([
-    'https://evil.example',
-    'https://app.example.evil.example',
-    'http://app.example',
-    'null',
-    'constructor',
-    '',
-  ])('may not call from %p', async (origin) => {
-    target = await startTarget({ JWT_SECRET: SECRET, CORS_ORIGINS: 'https://app.example' });
-    expect((await preflight(origin)).headers.get('access-control-allow-origin')).toBeNull();
-    const answer = await post(target, '/log_raw_metric', METRIC, { origin });
-    expect(answer.headers.get('access-control-allow-origin')).toBeNull();
-  });
-
-  test('are told nothing where no origin is listed', async () => {
-    target = await startTarget({ JWT_SECRET: SECRET });
-    const asked = await preflight('https://app.example');
-    expect(asked.status).toBe(405);
-    expect(asked.headers.get('access-control-allow-origin')).toBeNull();
-  });
 });
 
 test('answers tell browsers not to guess, and not to keep what they could keep', async () => {

@@ -10,7 +10,7 @@ import { type Verification, verifyDatabase } from '../../src/storage/verify.ts';
 import { inspectLog } from '../../src/storage/wal.ts';
 import { createWriter } from '../../src/storage/writer.ts';
 import { NOTHING } from '../harness/commit.ts';
-import { runCli, temporaryFolder } from '../harness/target.ts';
+import { runCli, SECRET, temporaryFolder } from '../harness/target.ts';
 import { event, metric, records } from './log.ts';
 
 const folder = temporaryFolder();
@@ -138,7 +138,7 @@ describe('verification finds', () => {
     bytes.fill(0xff, root * 4096, root * 4096 + 64);
     writeFileSync(path, bytes);
     const { exitCode, stdout, stderr } = await runCli(['verify'], {
-      env: { DATABASE_URL: `file:${path}`, JWT_SECRET: 'x'.repeat(32) },
+      env: { DATABASE_URL: `file:${path}`, JWT_SECRET: SECRET },
     });
     expect(exitCode).toBe(1);
     expect(stdout + stderr).toMatch(/damaged|malformed/);
@@ -146,7 +146,7 @@ describe('verification finds', () => {
 
   test('each problem on the command line, with exit status 1', async () => {
     const path = await database();
-    const env = { DATABASE_URL: `file:${path}`, JWT_SECRET: 'x'.repeat(32) };
+    const env = { DATABASE_URL: `file:${path}`, JWT_SECRET: SECRET };
     const sound = await runCli(['verify'], { env });
     expect({ exitCode: sound.exitCode, stdout: sound.stdout }).toEqual({
       exitCode: 0,

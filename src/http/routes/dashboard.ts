@@ -1,5 +1,6 @@
 import { Elysia } from 'elysia';
 import { bundledPage } from '../../dashboard/bundle.ts' with { type: 'macro' };
+import { codingWeight, GZIP, matchesEntityTag } from '../header-fields.ts';
 
 /**
  * The page has nothing but its own files, and speaks to nobody but this server. Scripts cannot make markup of
@@ -49,13 +50,9 @@ function servedFile(path: string, gzip: Buffer<ArrayBuffer>): (asked: Headers) =
     'x-content-type-options': 'nosniff',
   };
   return (asked) => {
-    if (asked.get('if-none-match') === etag) return new Response(null, { status: 304, headers });
-    if (acceptsGzip(asked)) return new Response(gzip, { headers: { ...headers, 'content-encoding': 'gzip' } });
+    if (matchesEntityTag(asked.get('if-none-match'), etag)) return new Response(null, { status: 304, headers });
+    if (codingWeight(asked.get('accept-encoding'), GZIP) > 0)
+      return new Response(gzip, { headers: { ...headers, 'content-encoding': 'gzip' } });
     return new Response(Bun.gunzipSync(gzip), { headers });
   };
-}
-
-function acceptsGzip(asked: Headers): boolean {
-  const codings = asked.get('accept-encoding')?.toLowerCase().split(',') ?? [];
-  return codings.some((coding) => /^\s*(gzip|\*)\s*($|;(?!\s*q\s*=\s*0(\.0*)?\s*$))/.test(coding));
 }

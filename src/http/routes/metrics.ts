@@ -11,8 +11,8 @@ import { probeRoute } from '../openapi.ts';
 export interface MetricsParts {
   readonly metrics: Metrics;
   readonly verify: CachedVerifier;
-  /** What a scraper may present in place of a token; undefined: nothing. */
-  readonly metricsToken: string | undefined;
+  /** Returns what a scraper may present in place of a token; undefined: nothing. */
+  readonly metricsToken: () => string | undefined;
 }
 
 /**
@@ -20,11 +20,10 @@ export interface MetricsParts {
  * to whoever has METRICS_TOKEN, and to admins and viewers.
  */
 export function metricsRoute({ metrics, verify, metricsToken }: MetricsParts) {
-  const expected = metricsToken === undefined ? undefined : sha256(metricsToken);
-
   async function authorize({ headers }: Request): Promise<void> {
     const token = bearerToken(headers);
-    if (expected && timingSafeEqual(sha256(token), expected)) return;
+    const expected = metricsToken();
+    if (expected !== undefined && timingSafeEqual(sha256(token), sha256(expected))) return;
     if (!readsAll(await verify(token))) throw new Failure('forbidden');
   }
 

@@ -1,0 +1,109 @@
+import { describe, expect, test } from 'bun:test';
+import { renameSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { METRIC, post, send } from '../harness/client.ts';
+import { SECRET, startTarget, type Target, temporaryFolder } from '../harness/target.ts';
+import { token } from '../harness/tokens.ts';
+
+const NEW_SECRET = 'another-secret-of-32-bytes-or-so';
+
+async function statusWith(target: Target, secret: string): Promise<number> {
+  const authorization = `Bearer ${await token({}, secret)}`;
+  return (await post(target, '/log_raw_metric', METRIC, { authorization })).status;
+}
+
+/** Sends SIGHUP, and waits for the log line that ends the reading. */
+async function hangUp(target: Target): Promise<Record<string, unknown> | undefined> {
+  const lines = () => target.logLines().filter(({ msg }) => /read again/.test(String(msg)));
+  const before = lines().length;
+  target.process.kill('SIGHUP');
+  await target.logged(() => lines().length > before);
+  return lines().at(-1);
+}
+
+describe('SIGHUP', () => {
+  test('reads secret files again, so that secrets rotate while the server runs', async () => {
+    using folder = temporaryFolder();
+    const [secretFile, tokenFile] = [join(folder.path, 'secret'), join(folder.path, 'token')];
+    writeFileSync(secretFile, SECRET);
+    writeFileSync(tokenFile, 'the-first-token-of-scrapes');
+    const target = await startTarget({ JWT_SECRET_FILE: secretFile, METRICS_TOKEN_FILE: tokenFile });
+    try {
+      const scrape = async (text: string) =>
+        (await send(`${target.url}/metrics`, { headers: { authorization: `Bearer ${text}` } })).status;
+      expect([await statusWith(target, SECRET), await statusWith(target, NEW_SECRET)]).toEqual([200, 401]);
+      // both: the new one signs
+      writeFileSync(secretFile, `${NEW_SECRET}\n${SECRET}\n`);
+      writeFileSync(tokenFile, 'the-second-token-of-scrapes\n');
+      expect(await hangUp(target)).toMatchObject({ level: 'info' });
+      expect([await statusWith(target, SECRET), await statusWith(target, NEW_SECRET)]).toEqual([200, 200]);
+      expect([await scrape('the-first-token-of-scrapes'), await scrape('the-second-token-of-scrapes')]).toEqual([
+        401, 200,
+      ]);
+      // the old one goes, also for a token that has just been verified
+      writeFileSync(secretFile, NEW_SECRET);
+      await hangUp(target);
+      expect([await statusWith(target, SECRET), await statusWith(target, NEW_SECRET)]).toEqual([401, 200]);
+    } finally {
+      expect(await target.stop()).toBe(0);
+    }
+  });
+
+  test.each([
+    ['too short', (path: string) => writeFileSync(path, 'short')],
+    ['empty', (path: string) => writeFileSync(path, '')],
+    ['a published sample', (path: string) => writeFileSync(path, 'x'.repeat(40))],
+    ['missing', (path: string) => rmSync(path)],
+    [
+      'a FIFO that nobody writes to',
+      (path: string) => {
+        Bun.spawnSync(['mkfifo', `${path}.fifo`]);
+        renameSync(`${path}.fifo`, path);
+      },
+    ],
+  ])('keeps the former secret when the file is %s, and logs an error', async (_name, spoil) => {
+    using folder = temporaryFolder();
+    const path = join(folder.path, 'secret');
+    writeFileSync(path, SECRET);
+    const target = await startTarget({ JWT_SECRET_FILE: path });
+    try {
+      spoil(path);
+      const line = await hangUp(target);
+      expect(line).toMatchObject({ level: 'error', faults: [expect.stringContaining('JWT_SECRET_FILE')] });
+      expect(await statusWith(target, SECRET)).toBe(200);
+      rmSync(path, { force: true });
+      writeFileSync(path, NEW_SECRET);
+      await hangUp(target);
+      expect(await statusWith(target, NEW_SECRET)).toBe(200);
+    } finally {
+      expect(await target.stop()).toBe(0);
+    }
+  });
+
+  test('changes nothing where no secret is in a file, and keeps the generated secret', async () => {
+    const target = await startTarget({});
+    await target.printed('curl ');
+    const link = /#token=(\S+)/.exec(target.output().stdout)?.[1];
+    await hangUp(target);
+    const answer = await post(target, '/log_raw_metric', METRIC, { authorization: `Bearer ${link}` });
+    expect(answer.status).toBe(200);
+    expect(await target.stop()).toBe(0);
+  });
+});
+
+test('SIGUSR1, SIGUSR2 and SIGPIPE change nothing, and SIGHUP in a row does not either', async () => {
+  const target = await startTarget({ JWT_SECRET: SECRET });
+  for (const signal of ['SIGUSR1', 'SIGUSR2', 'SIGPIPE', 'SIGHUP', 'SIGHUP', 'SIGHUP'] as const) {
+    target.process.kill(signal);
+    expect(await statusWith(target, SECRET)).toBe(200);
+  }
+  expect(await target.stop()).toBe(0);
+});
+
+test.each(['SIGTERM', 'SIGINT', 'SIGQUIT'] as const)('%s stops gracefully', async (signal) => {
+  const target = await startTarget({ JWT_SECRET: SECRET });
+  expect(await statusWith(target, SECRET)).toBe(200);
+  expect(await target.stop(signal)).toBe(0);
+  expect(target.logLines()).toContainEqual(expect.objectContaining({ msg: 'stopping', signal }));
+  expect(target.logLines().at(-1)).toMatchObject({ msg: 'stopped', exit_code: 0 });
+});

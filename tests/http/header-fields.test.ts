@@ -1,0 +1,130 @@
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
+import { gzipSync } from 'node:zlib';
+import { expectError, METRIC, post } from '../harness/client.ts';
+import { startTarget, type Target } from '../harness/target.ts';
+import { token } from '../harness/tokens.ts';
+
+let target: Target;
+beforeAll(async () => {
+  target = await startTarget();
+});
+afterAll(() => target.stop());
+
+/** Asks for the page as it goes over the wire. */
+const page = (headers: Record<string, string>) => fetch(`${target.url}/`, { headers, decompress: false });
+
+describe('If-None-Match', () => {
+  const etag = async () => (await page({})).headers.get('etag') ?? '';
+
+  test.each([
+    ['the tag', (tag: string) => tag],
+    ['the weak tag', (tag: string) => `W/${tag}`],
+    ['a list', (tag: string) => `"other", ${tag}`],
+    ['a list of weak tags without spaces', (tag: string) => `W/"a",W/"b",W/${tag}`],
+    ['a list with a comma in a tag', (tag: string) => `"a,b" ,\t${tag}`],
+    ['a list with empty members', (tag: string) => `, ${tag},,`],
+    ['a tag with a backslash before it', (tag: string) => `"a\\", ${tag}`],
+    ['any', () => '*'],
+  ])('with %s is 304', async (_name, field) => {
+    const answer = await page({ 'if-none-match': field(await etag()) });
+    expect([answer.status, await answer.text()]).toEqual([304, '']);
+    expect(answer.headers.get('etag')).toBe(await etag());
+  });
+
+  test.each([
+    ['another tag', () => '"other"'],
+    ['the text of the tag', (tag: string) => tag.slice(1, -1)],
+    ['the tag in another tag', (tag: string) => `"a ${tag.slice(1, -1)}"`],
+    ['a lower-case weak tag', (tag: string) => `w/${tag}`],
+    ['a tag cut short', (tag: string) => tag.slice(0, -2)],
+    ['an empty tag', () => '""'],
+  ])('with %s is 200', async (_name, field) => {
+    expect((await page({ 'if-none-match': field(await etag()) })).status).toBe(200);
+  });
+});
+
+describe('Accept-Encoding', () => {
+  test.each([
+    'gzip',
+    'GZip',
+    'x-gzip',
+    'br , gzip',
+    'gzip;q=0.001',
+    'gzip ; Q=1.000',
+    '*',
+    'br;q=1, *;q=0.1',
+    'identity;q=0, *',
+    'gzip\t;\tq=0.5',
+    'gzip;level=9;q=0.2',
+  ])('%p takes gzip', async (accepted) => {
+    expect((await page({ 'accept-encoding': accepted })).headers.get('content-encoding')).toBe('gzip');
+  });
+  test.each([
+    'identity',
+    'gzip;q=0',
+    'gzip;q=0.000',
+    'gzip;q=0, *',
+    '*, gzip;Q=0',
+    '*;q=0',
+    'xgzip',
+    'gzip;q=abc',
+    'gzip;q=2',
+    'gzip;q=-1',
+    '',
+    ',',
+  ])('%p does not', async (accepted) => {
+    expect((await page({ 'accept-encoding': accepted })).headers.get('content-encoding')).toBeNull();
+  });
+});
+
+describe('the body', () => {
+  test.each([
+    'application/json',
+    'APPLICATION/JSON',
+    'application/json;charset=UTF-8',
+    'application/json\t; charset="utf-8"',
+    'application/vnd.example+json',
+    'application/json;',
+    'application/json ; a="x;y, text/plain"',
+  ])('of type %p is JSON', async (type) => {
+    expect((await post(target, '/log_raw_metric', METRIC, { 'content-type': type })).status).toBe(200);
+  });
+  test.each([
+    'text/plain',
+    'application/jsonp',
+    'application/json, text/plain',
+    'json',
+    'text/plain; a=application/json',
+    'application/json-seq',
+  ])('of type %p is not', async (type) => {
+    const answer = await post(target, '/log_raw_metric', METRIC, { 'content-type': type });
+    expectError(answer, 415, 'unsupported_media_type');
+  });
+
+  test.each(['gzip', 'GZIP', 'x-gzip', 'gzip, identity', ' identity ,\tGzip', 'gzip,'])(
+    'in the coding %p is read',
+    async (coding) => {
+      const answer = await post(target, '/log_raw_metric', gzipSync(JSON.stringify(METRIC)), {
+        'content-encoding': coding,
+      });
+      expect(answer.status).toBe(200);
+    },
+  );
+  test.each(['identity', 'Identity', ',', 'identity, identity'])('in the coding %p is plain', async (coding) => {
+    expect((await post(target, '/log_raw_metric', METRIC, { 'content-encoding': coding })).status).toBe(200);
+  });
+  test.each(['br', 'deflate', 'gzip, gzip', 'gzip, br', 'gzip;q=1, x', 'zstd'])(
+    'in the coding %p is rejected',
+    async (coding) => {
+      const answer = await post(target, '/log_raw_metric', gzipSync(JSON.stringify(METRIC)), {
+        'content-encoding': coding,
+      });
+      expectError(answer, 415, 'unsupported_media_type');
+    },
+  );
+});
+
+test.each(['Bearer', 'bearer', 'BEARER', 'bEaReR'])('the scheme %p is accepted', async (scheme) => {
+  const answer = await post(target, '/log_raw_metric', METRIC, { authorization: `${scheme} ${await token()}` });
+  expect(answer.status).toBe(200);
+});

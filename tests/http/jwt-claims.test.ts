@@ -1,0 +1,112 @@
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
+import { METRIC, post, send } from '../harness/client.ts';
+import { runCli, SECRET, startTarget, type Target } from '../harness/target.ts';
+import { secondsFromNow, token } from '../harness/tokens.ts';
+
+const SETTINGS = {
+  JWT_SECRET: `${SECRET},another-secret-of-32-bytes-or-so`,
+  JWT_AUDIENCE: 'web, ios',
+  JWT_MAX_AGE: '1h',
+  JWT_ROLE_CLAIM: 'app_metadata.role',
+  JWT_VIEWER_ROLES: 'analyst',
+};
+let target: Target;
+beforeAll(async () => {
+  target = await startTarget({ ...SETTINGS, AUTH_FAILURE_LIMIT: 'off' });
+});
+afterAll(() => target.stop());
+
+/** Records with a token of these claims. */
+async function record(claims: Record<string, unknown>, secret?: string) {
+  const authorization = `Bearer ${await token({ aud: 'web', ...claims }, secret)}`;
+  return post(target, '/log_raw_metric', METRIC, { authorization });
+}
+const statusOf = async (claims: Record<string, unknown>) => (await record(claims)).status;
+
+test('any of the audiences is accepted', async () => {
+  expect(await statusOf({ aud: 'web' })).toBe(200);
+  expect(await statusOf({ aud: 'ios' })).toBe(200);
+  expect(await statusOf({ aud: ['other', 'ios'] })).toBe(200);
+  for (const aud of ['web, ios', 'web,ios', 'authenticated', 'none', '', ['we', 'b'], {}, 1]) {
+    expect(await statusOf({ aud })).toBe(401);
+  }
+});
+
+test('each of the secrets verifies', async () => {
+  expect((await record({}, 'another-secret-of-32-bytes-or-so')).status).toBe(200);
+  expect((await record({}, SETTINGS.JWT_SECRET)).status).toBe(401);
+  expect((await record({}, 'a-third-secret-of-32-bytes-or-so')).body.message).toBe(
+    'Invalid token: signature verification failed',
+  );
+  const { stdout } = await runCli(['token', '--sub', 'me', '--expires', '30m'], { env: SETTINGS });
+  const authorization = `Bearer ${stdout.trim()}`;
+  expect((await post(target, '/log_raw_metric', METRIC, { authorization })).status).toBe(200);
+});
+
+test('nbf may be a little ahead, exp not a little past', async () => {
+  expect(await statusOf({ nbf: secondsFromNow(3) })).toBe(200);
+  expect(await statusOf({ nbf: secondsFromNow(30) })).toBe(401);
+  expect(await statusOf({ exp: secondsFromNow(-1) })).toBe(401);
+  // the same token, which the server now knows
+  const authorization = `Bearer ${await token({ aud: 'web', nbf: secondsFromNow(4) })}`;
+  for (let i = 0; i < 3; i++) {
+    expect((await post(target, '/log_raw_metric', METRIC, { authorization })).status).toBe(200);
+  }
+});
+
+test('exp may be as far ahead as JWT_MAX_AGE, and no further', async () => {
+  expect(await statusOf({ exp: secondsFromNow(3600) })).toBe(200);
+  const answer = await record({ exp: secondsFromNow(3700) });
+  expect([answer.status, answer.body.message]).toEqual([
+    401,
+    'Invalid token: "exp" is further ahead than this server accepts',
+  ]);
+});
+
+describe('the role', () => {
+  /** Returns the role that a token has, by what it may do. */
+  async function roleOf(claims: Record<string, unknown>, at = target): Promise<string> {
+    const headers = { authorization: `Bearer ${await token({ aud: 'web', role: undefined, ...claims })}` };
+    const acts = await post(at, '/log_raw_metric', METRIC, { ...headers, 'x-act-as-user-id': 'other' });
+    if (acts.status === 200) return 'admin';
+    const { status, body } = await send(`${at.url}/api/status`, { headers });
+    expect(status).toBe(200);
+    return 'ledger' in body ? 'viewer' : 'user';
+  }
+
+  test('is at a path of own properties', async () => {
+    expect(await roleOf({ app_metadata: { role: 'admin' } })).toBe('admin');
+    expect(await roleOf({ app_metadata: { role: 'analyst' } })).toBe('viewer');
+    expect(await roleOf({ 'app_metadata.role': 'admin', app_metadata: { role: 'none' } })).toBe('admin');
+    expect(await roleOf({ 'app_metadata.role': 'none', app_metadata: { role: 'admin' } })).toBe('user');
+    for (const claims of [
+      { role: 'admin' },
+      { app_metadata: { role: ['admin'] } },
+      { app_metadata: { role: { role: 'admin' } } },
+      { app_metadata: { Role: 'admin' } },
+      { app_metadata: [{ role: 'admin' }] },
+      { app_metadata: 'admin' },
+      { app_metadata: null },
+      { app_metadata: { role: 'Admin' } },
+      { app_metadata: { role: 'admin ' } },
+      { user_metadata: { role: 'admin' } },
+      { __proto__: { app_metadata: { role: 'admin' } } },
+    ]) {
+      expect({ claims, role: await roleOf(claims) }).toEqual({ claims, role: 'user' });
+    }
+  });
+
+  test('may be a claim with dots in its name, and minted tokens have it', async () => {
+    const env = { JWT_SECRET: SECRET, JWT_ROLE_CLAIM: 'https://app.example/role', JWT_AUDIENCE: 'web' };
+    const other = await startTarget(env);
+    try {
+      expect(await roleOf({ 'https://app.example/role': 'admin' }, other)).toBe('admin');
+      expect(await roleOf({ role: 'admin' }, other)).toBe('user');
+      const { stdout } = await runCli(['token', '--sub', 'me', '--role', 'admin'], { env });
+      const headers = { authorization: `Bearer ${stdout.trim()}`, 'x-act-as-user-id': 'other' };
+      expect((await post(other, '/log_raw_metric', METRIC, headers)).status).toBe(200);
+    } finally {
+      await other.stop();
+    }
+  });
+});
