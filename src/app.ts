@@ -14,13 +14,15 @@ import { operations } from './http/routes/operations.ts';
 import { querying } from './http/routes/queries.ts';
 import { type RecordingParts, recording } from './http/routes/recording.ts';
 import { type RejectionsParts, rejecting } from './http/routes/rejections.ts';
+import { type SessionParts, sessions } from './http/routes/sessions.ts';
 
 /** What the HTTP app is composed of. */
 export interface AppParts {
   /** Who may do what, and from where. */
   readonly access: Pick<RecordingParts, 'verify'> &
     Pick<ErrorResponseParts, 'failedLogins'> &
-    Pick<MetricsParts, 'metricsToken'> & { readonly corsOrigins: readonly string[] };
+    Pick<MetricsParts, 'metricsToken'> &
+    SessionParts & { readonly corsOrigins: readonly string[] };
   /** The write path. */
   readonly ingest: Pick<
     RecordingParts,
@@ -78,6 +80,7 @@ export function createApp({ access, ingest, reading, settings, ...rest }: AppPar
     .use(tailing(parts))
     .use(rejecting(parts))
     .use(administration(parts))
+    .use(sessions(parts))
     .use(operations(parts))
     .use(docs())
     .use(dashboard());

@@ -13,6 +13,7 @@ import { createRateLimit } from './ingest/rate-limit.ts';
 import { createRejections } from './ingest/rejections.ts';
 import { createReservations } from './ingest/reservations.ts';
 import { createStamper } from './ingest/stamper.ts';
+import { createUsedCodes, forgetExpiredCodes } from './ingest/used-codes.ts';
 import { createUserNames } from './ingest/user-names.ts';
 import { createQueryClient } from './query/client.ts';
 import type { LogRecord } from './records.ts';
@@ -104,6 +105,10 @@ export async function startServer(
         verify,
         failedLogins: createRateLimit('failed-authentication', config.authFailureLimit, 0, monotonic),
         metricsToken: config.metricsToken,
+        signingSecret: config.jwt.algorithms.includes('HS256') ? secret : undefined,
+        jwt: config.jwt,
+        usedCodes: createUsedCodes(writer, queue),
+        now,
         corsOrigins: config.corsOrigins,
       },
       ingest: {
@@ -133,6 +138,11 @@ export async function startServer(
     const { server } = app;
     if (!server) throw new Error('the server did not start');
     const pruning = setInterval(() => {
+      try {
+        forgetExpiredCodes(writer, now);
+      } catch (error) {
+        log.warn({ err: error }, 'used sign-in codes could not be deleted; the next attempt follows');
+      }
       expireResponses(writer, now, () => stopping === undefined).catch((error: unknown) => {
         log.warn({ err: error }, 'cached responses could not be expired; the next attempt follows');
       });

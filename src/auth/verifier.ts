@@ -4,6 +4,7 @@ import type { Config } from '../config.ts';
 import { Failure } from '../errors.ts';
 import { isUserId, type Role } from '../records.ts';
 import type { RemoteKeys } from './jwks.ts';
+import { CODE_USE } from './sign-in-code.ts';
 
 /** Returns whether a caller may read the rows of every user. */
 export function readsAll({ role }: Pick<Principal, 'role'>): boolean {
@@ -115,9 +116,10 @@ function isCanonical(token: string): boolean {
 }
 
 function principalOf(
-  claims: { sub?: unknown; exp?: unknown; nbf?: unknown; role?: unknown },
+  claims: { sub?: unknown; exp?: unknown; nbf?: unknown; role?: unknown; use?: unknown },
   roles: Pick<VerifierOptions, 'adminRoles' | 'viewerRoles'>,
 ): Principal {
+  if (claims.use === CODE_USE) throw invalid('it is the code of a sign-in link');
   if (typeof claims.exp !== 'number' || !(claims.exp <= LAST_SECOND)) throw invalid('"exp" is not a date');
   if (typeof claims.sub !== 'string' || claims.sub === '') {
     throw new Failure('unauthorized', { message: 'User ID not found in token' });

@@ -1,5 +1,6 @@
 import { mintToken } from '../auth/mint.ts';
 import { type OwnSecret, ownSecret } from '../auth/secret.ts';
+import { createSignInCode } from '../auth/sign-in-code.ts';
 import type { Config } from '../config.ts';
 import { signInLink } from '../dashboard/link.ts';
 import { createLog } from '../log.ts';
@@ -52,17 +53,14 @@ async function greet(url: URL, config: Config, own: OwnSecret | undefined, conte
   const address = url.href.replace(/\/$/, '');
   console.log(`\nrawlog listens on  ${address}\nTry it in a page   ${address}/swagger\n`);
   if (!own) return;
-  const token = await mintToken(own.secret, config.jwt, {
-    sub: 'me',
-    role: 'authenticated',
-    expires: EXAMPLE_TOKEN_LIFETIME,
-    now: Date.now(),
-  });
+  const grant = { sub: 'me', role: 'authenticated', expires: EXAMPLE_TOKEN_LIFETIME };
+  const now = Date.now();
+  const token = await mintToken(own.secret, config.jwt, { ...grant, now });
   const made = own.made ? 'so this start made a secret of its own' : 'so the server uses its own secret';
   console.log(`No key is configured, ${made}: ${own.path}
-Open the dashboard (the token is valid for an hour):
+Open the dashboard (the link works once, within 10 minutes):
 
-${signInLink(address, token)}
+${signInLink(address, await createSignInCode(own.secret, grant, now))}
 
 This prints a link that shows the rows of all users:
 
