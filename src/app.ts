@@ -16,6 +16,7 @@ import { operations } from './http/routes/operations.ts';
 import { querying } from './http/routes/queries.ts';
 import { type RecordingParts, recording } from './http/routes/recording.ts';
 import { type RejectionsParts, rejecting } from './http/routes/rejections.ts';
+import { type SessionParts, sessions } from './http/routes/sessions.ts';
 
 /** What the HTTP app is composed of. */
 export interface AppParts {
@@ -23,6 +24,7 @@ export interface AppParts {
   readonly access: Pick<RecordingParts, 'verify'> &
     Pick<ErrorResponseParts, 'failedLogins'> &
     Pick<MetricsParts, 'metricsToken'> &
+    SessionParts &
     Pick<Config, 'corsOrigins' | 'trustedProxies'>;
   /** The write path. */
   readonly ingest: Pick<
@@ -82,6 +84,7 @@ export function createApp({ access, ingest, reading, settings, ...rest }: AppPar
     .use(tailing(parts))
     .use(rejecting(parts))
     .use(administration(parts))
+    .use(sessions(parts))
     .use(operations(parts))
     .use(docs())
     .use(dashboard());

@@ -121,6 +121,13 @@ const Batch = Type.Object(
 export type Batch = Static<typeof Batch>;
 export const batchCheck = TypeCompiler.Compile(Batch);
 
+const SignIn = Type.Object(
+  { code: Type.String({ minLength: 1, description: 'The code of a link that `rawlog token --link` prints' }) },
+  { example: { code: 'eyJhbGciOiJIUzI1NiJ9.eyJ1c2UiOiJsaW5rIn0.c2lnbmF0dXJl' } },
+);
+
+export const signInCheck = TypeCompiler.Compile(SignIn);
+
 /** What the server alone says of a record. Times are microseconds since 1970-01-01T00:00:00Z. */
 type Stamp = {
   /** The clustered key: rises in the order of commits, and is the time part of `id`. */

@@ -243,6 +243,13 @@ export const Erasure = record({
   deleted: record({ metrics: count, analytics: count }),
 });
 
+export const Session = record({
+  token: Type.String({ description: 'A bearer token' }),
+  user_id: Type.String(),
+  expires_at: Type.String({ format: 'date-time', description: 'When the token expires' }),
+});
+export type Session = Static<typeof Session>;
+
 export const RecordId = Type.String({ format: 'uuid', description: 'The ID of the new row, a UUIDv7' });
 export const BatchIds = record({ metrics: Type.Array(uuid), analytics: Type.Array(uuid) });
 export const Probe = record({ status: Type.Literal('ok') });
@@ -274,6 +281,7 @@ export const RESPONSES = {
   OperatorStatus,
   Rejections,
   Erasure,
+  Session,
   RecordId,
   BatchIds,
   Probe,

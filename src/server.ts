@@ -12,6 +12,7 @@ import { createRateLimit } from './ingest/rate-limit.ts';
 import { createRejections } from './ingest/rejections.ts';
 import { createReservations } from './ingest/reservations.ts';
 import { createStamper } from './ingest/stamper.ts';
+import { createUsedCodes, forgetExpiredCodes } from './ingest/used-codes.ts';
 import { createUserNames } from './ingest/user-names.ts';
 import { createQueryClient } from './query/client.ts';
 import type { LogRecord } from './records.ts';
@@ -118,6 +119,10 @@ export async function startServer(
         verify: access.verify,
         failedLogins: createRateLimit('failed-authentication', config.authFailureLimit, 0, monotonic),
         metricsToken: access.metricsToken,
+        signingSecret: access.signingSecret,
+        jwt: config.jwt,
+        usedCodes: createUsedCodes(writer, queue),
+        now,
         corsOrigins: config.corsOrigins,
         trustedProxies: config.trustedProxies,
       },
@@ -149,6 +154,11 @@ export async function startServer(
     const { server } = app;
     if (!server) throw new Error('the server did not start');
     const pruning = setInterval(() => {
+      try {
+        forgetExpiredCodes(writer, now);
+      } catch (error) {
+        log.warn({ err: error }, 'used sign-in codes could not be deleted; the next attempt follows');
+      }
       expireResponses(writer, now, () => stopping === undefined).catch((error: unknown) => {
         log.warn({ err: error }, 'cached responses could not be expired; the next attempt follows');
       });

@@ -13,6 +13,7 @@ import { createRateLimit } from '../src/ingest/rate-limit.ts';
 import { createRejections } from '../src/ingest/rejections.ts';
 import { createReservations } from '../src/ingest/reservations.ts';
 import { createStamper } from '../src/ingest/stamper.ts';
+import { createUsedCodes } from '../src/ingest/used-codes.ts';
 import { createUserNames } from '../src/ingest/user-names.ts';
 import { createLog } from '../src/log.ts';
 import { createQueryClient } from '../src/query/client.ts';
@@ -45,6 +46,10 @@ test('Elysia gives the recording routes nothing that they do not ask for: cookie
       metricsToken: () => undefined,
       corsOrigins: undefined,
       trustedProxies: undefined,
+      signingSecret: () => SECRET,
+      jwt: config.jwt,
+      usedCodes: createUsedCodes(writer, queue),
+      now: Date.now,
     },
     ingest: {
       queue,

@@ -9,6 +9,8 @@ export interface Access {
   readonly verify: CachedVerifier;
   /** Returns what may be presented at `/metrics` in place of a token; undefined: nothing. */
   readonly metricsToken: () => string | undefined;
+  /** Returns the secret that sign-in codes are signed with; undefined where HS256 is not accepted. */
+  readonly signingSecret: () => string | undefined;
   /** Replaces all keys and secrets by those of a configuration. If it fails, the former ones stay in use. */
   reload(config: Config, secret: string | undefined): Promise<void>;
 }
@@ -22,15 +24,18 @@ export async function createAccess(config: Config, secret: string | undefined, l
   let remote: { url: URL; keys: RemoteKeys } | undefined;
   let verifyNow = await verifierOf(config, secret);
   let { metricsToken } = config;
+  let signingSecret = signingSecretOf(config, secret);
   const verify = cacheVerified((token) => verifyNow(token), Date.now);
   void remote?.keys.warmUp();
 
   return {
     verify,
     metricsToken: () => metricsToken,
+    signingSecret: () => signingSecret,
     async reload(next, nextSecret) {
       verifyNow = await verifierOf(next, nextSecret);
       ({ metricsToken } = next);
+      signingSecret = signingSecretOf(next, nextSecret);
       verify.clear();
     },
   };
@@ -46,4 +51,8 @@ export async function createAccess(config: Config, secret: string | undefined, l
     const monotonic = () => performance.now();
     return createRemoteKeys(url, monotonic, log, () => verify.clear());
   }
+}
+
+function signingSecretOf({ jwt }: Config, secret: string | undefined): string | undefined {
+  return jwt.algorithms.includes('HS256') ? secret : undefined;
 }

@@ -13,6 +13,7 @@ import type { Config } from '../config.ts';
 import { Failure } from '../errors.ts';
 import { isUserId, type Role } from '../records.ts';
 import type { RemoteKeys } from './jwks.ts';
+import { CODE_USE } from './sign-in-code.ts';
 
 /** Returns whether a caller may read the rows of every user. */
 export function readsAll({ role }: Pick<Principal, 'role'>): boolean {
@@ -180,6 +181,7 @@ function principalOf(
   { maxAge, ...roles }: Pick<VerifierOptions, 'maxAge' | 'roleClaim' | 'adminRoles' | 'viewerRoles'>,
 ): Principal {
   const { exp, sub } = claims;
+  if (claims['use'] === CODE_USE) throw signed('Invalid token: it is the code of a sign-in link');
   if (typeof exp !== 'number' || !(exp <= LAST_SECOND)) throw signed('Invalid token: "exp" is not a date');
   if (exp * 1000 <= time) throw signed('Token has expired');
   if (maxAge !== undefined && exp > Math.ceil(time / 1000) + maxAge) {

@@ -1,6 +1,7 @@
 import type { Logger } from 'pino';
 import { mintToken } from '../auth/mint.ts';
 import { type OwnSecret, ownSecret } from '../auth/secret.ts';
+import { createSignInCode } from '../auth/sign-in-code.ts';
 import { type Config, ConfigError, loadConfig } from '../config.ts';
 import { signInLink } from '../dashboard/link.ts';
 import { createLog } from '../log.ts';
@@ -99,17 +100,15 @@ async function greeting(
   const address = url.href.replace(/\/$/, '');
   const places = `\nrawlog listens on  ${address}\nTry it in a page   ${address}/swagger\n\n`;
   if (!own) return places;
-  const token = await mintToken(own.secret, config.jwt, {
-    sub: 'me',
-    role: 'authenticated',
-    expires: Math.min(EXAMPLE_TOKEN_LIFETIME, config.jwt.maxAge ?? EXAMPLE_TOKEN_LIFETIME),
-    now: Date.now(),
-  });
+  const expires = Math.min(EXAMPLE_TOKEN_LIFETIME, config.jwt.maxAge ?? EXAMPLE_TOKEN_LIFETIME);
+  const grant = { sub: 'me', role: 'authenticated', expires };
+  const now = Date.now();
+  const token = await mintToken(own.secret, config.jwt, { ...grant, now });
   const made = own.made ? 'so this start made a secret of its own' : 'so the server uses its own secret';
   return `${places}No key is configured, ${made}: ${own.path}
-Open the dashboard (the token is valid for an hour):
+Open the dashboard (the link works once, within 10 minutes):
 
-${signInLink(address, token)}
+${signInLink(address, await createSignInCode(own.secret, grant, now))}
 
 This prints a link that shows the rows of all users:
 

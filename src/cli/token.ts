@@ -1,46 +1,59 @@
 import { mintToken } from '../auth/mint.ts';
 import { ownSecret } from '../auth/secret.ts';
+import { createSignInCode } from '../auth/sign-in-code.ts';
 import type { Config } from '../config.ts';
 import { signInLink } from '../dashboard/link.ts';
 import { parseDuration } from '../formats/duration.ts';
 import { isUserId } from '../records.ts';
-import { defineCommand, UsageError } from './command.ts';
+import { type CommandOptions, defineCommand, oneOf, UsageError } from './command.ts';
 import { print, tell } from './output.ts';
+
+/** Roles that mean something; without one, a token is a user's. */
+const ROLES = ['admin', 'viewer'] as const;
+
+/** The longest that a token may be valid, in seconds: 90 days. */
+const MAX_LIFETIME = 90 * 86_400;
 
 /** `--link` without an address: the one that the server listens on. */
 const LISTENING = '';
+
+const OPTIONS = {
+  sub: { value: '<id>', help: 'the user: 1 to 255 characters', required: true, parse: parseUserId },
+  role: {
+    value: '<role>',
+    help: 'admin: may do everything; viewer: reads everything; default: a user, for its own rows',
+    parse: oneOf(ROLES),
+  },
+  expires: {
+    value: '<duration>',
+    help: 'how long it is valid, such as 90s, 15m, 1h or 30d; at most 90d',
+    default: '1h',
+    parse: parseLifetime,
+  },
+  link: {
+    value: '[address]',
+    help: 'print a link that opens the dashboard signed in, once and within 10 minutes; where the server is not reached by HOST and PORT, with its address, such as https://log.example.com',
+    alone: LISTENING,
+    parse: parseAddress,
+  },
+} satisfies CommandOptions;
 
 /** Prints a token for a user, signed with the configured or the own secret. */
 export const tokenCommand = defineCommand({
   name: 'token',
   summary: 'print a JWT for a user, signed with the secret that the server uses',
-  options: {
-    sub: { value: '<id>', help: 'the user: 1 to 255 characters', required: true, parse: parseUserId },
-    role: {
-      value: '<role>',
-      help: 'the role; "admin" may do everything',
-      default: 'authenticated',
-      parse: (text) => text,
-    },
-    expires: {
-      value: '<duration>',
-      help: 'how long it is valid, such as 90s, 15m, 1h or 30d',
-      default: '1h',
-      parse: parseLifetime,
-    },
-    link: {
-      value: '[address]',
-      help: 'print a link that opens the dashboard signed in; where the server is not reached by HOST and PORT, with its address, such as https://log.example.com',
-      alone: LISTENING,
-      parse: parseAddress,
-    },
-  },
+  options: OPTIONS,
   async run({ config }, { sub, role, expires, link }) {
     const { jwt, dataDir, host, port } = config();
     const address = link === LISTENING ? listeningAddress(host, port) : link;
+    if (jwt.maxAge !== undefined && expires > jwt.maxAge) {
+      throw new UsageError('--expires is longer than JWT_MAX_AGE: the server would not accept the token');
+    }
     const secret = signingSecret(jwt, dataDir);
-    const token = await mintToken(secret, jwt, { sub, role, expires, now: Date.now() });
-    print(address === undefined ? token : signInLink(address, token));
+    const grant = { sub, role: roleClaim(role, jwt), expires };
+    const now = Date.now();
+    if (address === undefined) print(await mintToken(secret, jwt, { ...grant, now }));
+    else print(signInLink(address, await createSignInCode(secret, grant, now)));
     return 0;
   },
 });
@@ -53,12 +66,21 @@ function parseUserId(text: string): string {
 function parseLifetime(text: string): number {
   const seconds = parseDuration(text);
   if (seconds === 0) throw new Error('should be above 0');
+  if (seconds > MAX_LIFETIME) throw new Error('should be at most 90d');
   return seconds;
 }
 
 function parseAddress(text: string): string {
   if (/^https?:$/.test(URL.parse(text)?.protocol ?? '')) return text;
   throw new Error('should have an address with http:// or https://, or none');
+}
+
+/** Returns the value of the role claim that the server takes for a role. */
+function roleClaim(role: (typeof ROLES)[number] | undefined, { adminRoles, viewerRoles }: Config['jwt']): string {
+  if (role === undefined) return 'authenticated';
+  const [claim] = role === 'admin' ? adminRoles : viewerRoles;
+  if (claim === undefined) throw new UsageError('No role makes a viewer here: set JWT_VIEWER_ROLES.');
+  return claim;
 }
 
 /** The address that the server listens on. */

@@ -203,6 +203,11 @@ export const EXAMPLES: { readonly [Name in Exclude<ResponseName, 'Error'>]: Stat
     erasures: { pending: 0 },
   },
   Erasure: { user_id: 'user-42', deleted: { metrics: 12, analytics: 3 } },
+  Session: {
+    token: 'eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJtZSJ9.c2lnbmF0dXJl',
+    user_id: 'me',
+    expires_at: '2026-03-01T11:00:00Z',
+  },
   RecordId: EXAMPLE_ID,
   BatchIds: { metrics: [EXAMPLE_ID], analytics: [EXAMPLE_ID.replace('001', '002')] },
   Probe: { status: 'ok' },

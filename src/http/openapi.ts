@@ -1,7 +1,7 @@
 import type { TSchema } from '@sinclair/typebox';
 import type { DocumentDecoration } from 'elysia';
 import { ERRORS, type ErrorCode } from '../errors.ts';
-import { analyticsCheck, batchCheck, metricCheck } from '../records.ts';
+import { analyticsCheck, batchCheck, metricCheck, signInCheck } from '../records.ts';
 import { RESPONSES } from '../responses.ts';
 import { EXAMPLE_ID, EXAMPLES } from './examples.ts';
 import { STATUS_BY_CODE } from './status.ts';
@@ -50,6 +50,9 @@ function ref(name: string) {
 /** The bodies of the recording routes, by the names of their components. */
 const BODIES = { Metric: metricCheck.Schema(), Analytics: analyticsCheck.Schema(), Batch: batchCheck.Schema() };
 
+/** The bodies of all routes that take one. */
+const ALL_BODIES = { ...BODIES, SignIn: signInCheck.Schema() };
+
 /** The shared components of the document. */
 export const COMPONENTS = {
   securitySchemes: {
@@ -61,7 +64,7 @@ export const COMPONENTS = {
     },
   },
   schemas: Object.fromEntries(
-    Object.entries<TSchema>({ ...BODIES, ...RESPONSES }).map(([name, schema]) => [name, openApiSchema(schema)]),
+    Object.entries<TSchema>({ ...ALL_BODIES, ...RESPONSES }).map(([name, schema]) => [name, openApiSchema(schema)]),
   ),
 };
 
@@ -250,6 +253,38 @@ export function statusRoute(): DocumentDecoration {
         },
       },
       ...errorResponses(QUERY_ERRORS),
+    },
+  };
+}
+
+/** Documents the exchange of a sign-in code. */
+export function sessionRoute(): DocumentDecoration {
+  return {
+    tags: ['Administration'],
+    summary: 'Exchange a sign-in code',
+    description:
+      'Returns a token for the code of a sign-in link. A code is valid for 10 minutes and works once; it is not accepted as a token anywhere.',
+    requestBody: {
+      required: true,
+      content: { 'application/json': { schema: ref('SignIn'), example: ALL_BODIES.SignIn['example'] } },
+    },
+    responses: {
+      '200': {
+        description: 'The token',
+        content: { 'application/json': { schema: ref('Session'), example: EXAMPLES.Session } },
+      },
+      ...errorResponses([
+        'invalid_json',
+        'unauthorized',
+        'payload_too_large',
+        'unsupported_media_type',
+        'validation_failed',
+        'rate_limited',
+        'internal',
+        'storage_unavailable',
+        'storage_full',
+        'shutting_down',
+      ]),
     },
   };
 }

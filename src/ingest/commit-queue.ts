@@ -2,7 +2,7 @@ import { Failure } from '../errors.ts';
 import type { LogRecord } from '../records.ts';
 import { type StorageFault, storageFault } from '../storage/faults.ts';
 import { type Count, STORED } from '../storage/ledger.ts';
-import type { CachedResponse, UserName, Writer } from '../storage/writer.ts';
+import type { CachedResponse, UsedCode, UserName, Writer } from '../storage/writer.ts';
 import type { Ledger } from './ledger.ts';
 import { failureOfStorage } from './storage-failure.ts';
 
@@ -62,6 +62,8 @@ export interface StoredAlong {
   readonly response?: CachedResponse | undefined;
   /** Names that the user records for the first time. */
   readonly names?: readonly UserName[] | undefined;
+  /** A sign-in code that is used up. */
+  readonly code?: UsedCode | undefined;
 }
 
 interface Waiting {
@@ -78,6 +80,7 @@ interface Group {
   readonly records: LogRecord[];
   readonly responses: CachedResponse[];
   readonly names: UserName[];
+  readonly codes: UsedCode[];
 }
 
 /**
@@ -159,12 +162,17 @@ export function createCommitQueue(
    *
    * @returns why it could not be done
    */
-  async function attempt({ records, responses, names }: Omit<Group, 'requests'>): Promise<StorageFault | undefined> {
+  async function attempt({
+    records,
+    responses,
+    names,
+    codes,
+  }: Omit<Group, 'requests'>): Promise<StorageFault | undefined> {
     const counts: Count[] = ledger.takeUnwritten();
     const added: Count[] = records.length > 0 ? [...counts, [STORED, records.length]] : counts;
     for (let pause = LOCK_PAUSE.first; ; pause = Math.min(pause * 2, LOCK_PAUSE.longest)) {
       try {
-        await writer.commit({ records, responses, names, counts: added });
+        await writer.commit({ records, responses, names, codes, counts: added });
         ledger.stored(records.length);
         lockedSince = undefined;
         return undefined;
@@ -208,7 +216,7 @@ export function createCommitQueue(
       closed = true;
       await running;
       // what the ledger has counted since the last commit
-      await attempt({ records: [], responses: [], names: [] });
+      await attempt({ records: [], responses: [], names: [], codes: [] });
     },
   };
 }
@@ -218,11 +226,12 @@ function nextTurn(): Promise<void> {
 }
 
 function groupOf(requests: Waiting[]): Group {
-  const group: Group = { requests, records: [], responses: [], names: [] };
+  const group: Group = { requests, records: [], responses: [], names: [], codes: [] };
   for (const { records, along } of requests) {
     for (const record of records) group.records.push(record);
     if (along.response) group.responses.push(along.response);
     for (const name of along.names ?? []) group.names.push(name);
+    if (along.code) group.codes.push(along.code);
   }
   return group;
 }

@@ -79,6 +79,14 @@ export const cachedResponses = sqliteTable(
   (table) => [index('cached_responses_key_hash').on(table.keyHash).where(sql`key IS NOT NULL`)],
 );
 
+/** Sign-in codes that were exchanged for a token, so that none is exchanged twice. */
+export const usedCodes = sqliteTable('used_codes', {
+  /** The `jti` of the code: random, it names nobody. */
+  jti: text('jti').primaryKey(),
+  /** Milliseconds since 1970-01-01T00:00:00Z. */
+  expiresAt: integer('expires_at').notNull(),
+});
+
 /** The ledger: how many items have been stored, deleted, were duplicates, or were rejected by error code. */
 export const ledger = sqliteTable('ledger', {
   name: text('name').primaryKey(),

@@ -38,11 +38,19 @@ export interface UserName {
   readonly nameHash: number;
 }
 
+/** A sign-in code that was exchanged for a token. */
+export interface UsedCode {
+  readonly jti: string;
+  /** Milliseconds since 1970. */
+  readonly expiresAt: number;
+}
+
 /** What one transaction stores. */
 export interface Commit {
   readonly records: readonly LogRecord[];
   readonly responses: readonly CachedResponse[];
   readonly names: readonly UserName[];
+  readonly codes?: readonly UsedCode[];
   /** What is added to the counts of the ledger. */
   readonly counts: readonly Count[];
 }
@@ -68,6 +76,14 @@ export interface Writer {
    * @throws {StorageFault}
    */
   expireResponses(before: number, limit: number): number;
+  /** Whether a sign-in code was used. */
+  isUsed(jti: string): boolean;
+  /**
+   * Deletes used codes that expired before a time, in milliseconds since 1970.
+   *
+   * @throws {StorageFault}
+   */
+  forgetCodes(before: number): void;
   /** The hashes of the names that a user has recorded: see user-names.ts. */
   namesOf(userHash: number): number[];
   /** Whether the column store has rows of a user under a name: it has those that came by import or before names were counted. */
@@ -149,6 +165,9 @@ export function createWriter(
   const blankResponse = client.prepare(BLANK_RESPONSE);
   const deleteResponse = client.prepare('DELETE FROM cached_responses WHERE id = ?');
   const insertName = client.prepare('INSERT OR IGNORE INTO user_names (user_hash, name_hash) VALUES (?, ?)');
+  const insertCode = client.prepare('INSERT INTO used_codes (jti, expires_at) VALUES (?, ?)');
+  const findCode = client.prepare('SELECT 1 FROM used_codes WHERE jti = ?');
+  const deleteCodes = client.prepare('DELETE FROM used_codes WHERE expires_at < ?');
   const findNames = client.prepare<{ nameHash: number }, [number]>(
     'SELECT name_hash AS nameHash FROM user_names WHERE user_hash = ?',
   );
@@ -179,7 +198,7 @@ export function createWriter(
   }
 
   return {
-    async commit({ records, responses, names, counts }) {
+    async commit({ records, responses, names, codes = [], counts }) {
       const began = performance.now();
       transact(() => {
         if (records.length === 0) touch.run();
@@ -199,6 +218,7 @@ export function createWriter(
           insertResponse.run(keyHash, userId, route, key, fingerprint, response, seq, createdAt);
         }
         for (const { userHash, nameHash } of names) insertName.run(userHash, nameHash);
+        for (const { jti, expiresAt } of codes) insertCode.run(jti, expiresAt);
         for (const [name, items] of counts) addToLedger(client, name, items);
       });
       const committed = performance.now();
@@ -237,6 +257,13 @@ export function createWriter(
         for (const { id } of oldest.slice(0, Math.max(0, blank - BLANK_MARGIN))) deleteResponse.run(id);
         return expired;
       });
+    },
+    isUsed(jti) {
+      if (broken) throw broken;
+      return findCode.get(jti) !== null;
+    },
+    forgetCodes(before) {
+      transact(() => deleteCodes.run(before));
     },
     namesOf: (userHash) => findNames.all(userHash).map(({ nameHash }) => nameHash),
     hasRecorded: (userId, kind, name) => findRecorded.get(hash(userId), userId, kind, name) !== null,

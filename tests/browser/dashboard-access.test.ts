@@ -5,7 +5,7 @@ import { noBrowser, startBrowser } from '../harness/browser.ts';
 import { post } from '../harness/client.ts';
 import { type Dashboard, eventually, openDashboard, plotOf, settled, signedIn, unfold } from '../harness/dashboard.ts';
 import { recordProduct } from '../harness/product.ts';
-import { startTarget, type Target, UNLIMITED } from '../harness/target.ts';
+import { runCli, SECRET, startTarget, type Target, UNLIMITED } from '../harness/target.ts';
 import { token } from '../harness/tokens.ts';
 
 const VIEWS = {
@@ -80,6 +80,13 @@ describe.skipIf(noBrowser !== undefined)('whoever uses it', () => {
     const { page } = await signedIn(browser, empty, { sub: 'first' });
     await page.waitForSelector('.empty');
     expect(await findings(page)).toEqual([]);
+    const args = ['token', '--sub', 'other'.repeat(50), '--link', empty.url];
+    await page.goto((await runCli(args, { env: { JWT_SECRET: SECRET } })).stdout.trim());
+    await page.waitForSelector('dialog[open]');
+    expect(await findings(page)).toEqual([]);
+    await page.keyboard.press('Enter'); // the focus is on the button that refuses
+    await page.waitForSelector('dialog', { state: 'detached' });
+    expect(await page.textContent('header')).toContain('first');
     await empty.stop();
     await page.click('text=Refresh now');
     await page.waitForSelector('.unreached');

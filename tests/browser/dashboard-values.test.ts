@@ -213,7 +213,7 @@ describe.skipIf(noBrowser !== undefined)('the empty text', () => {
     expect(await step.evaluate((select) => (select as HTMLSelectElement).selectedOptions[0]?.text)).toBe('(empty)');
     await step.selectOption({ label: 'some' });
     await page.waitForURL(({ searchParams }) => searchParams.get('retention') === 'some');
-    await panel('#retention').getByRole('button', { name: 'or type one: choose (empty)' }).click();
+    await panel('#retention').getByRole('button', { name: 'or type a step: choose (empty)' }).click();
     await page.waitForURL(({ searchParams }) => searchParams.get('retention') === '');
 
     await admin.visit(place('metric', { name: 'exact' }));

@@ -22,6 +22,15 @@ afterAll(async () => {
 /** The parameters of the address that the page is at. */
 const query = (page: Page) => new URL(page.url()).searchParams;
 
+/** A link that signs a user in, and its code. */
+async function linkFor(sub: string, ...args: string[]): Promise<[link: string, code: string]> {
+  const env = { JWT_SECRET: SECRET };
+  const { stdout } = await runCli(['token', '--sub', sub, ...args, '--link', target.url], { env });
+  const [, code = ''] = stdout.trim().split('#code=');
+  expect(code.split('.')).toHaveLength(3);
+  return [stdout.trim(), code];
+}
+
 describe.skipIf(noBrowser !== undefined)('signing in', () => {
   test('by a token that is pasted; a wrong one is refused with the reason', async () => {
     const { page } = await openDashboard(browser, target);
@@ -40,25 +49,84 @@ describe.skipIf(noBrowser !== undefined)('signing in', () => {
     await page.context().close();
   });
 
-  test('by a link, whose token is gone from the address and from the history at once', async () => {
+  test('by a link, whose code is gone from the address and from the history at once, and works once', async () => {
     const { page, requested, complaints } = await openDashboard(browser, target);
-    const { stdout } = await runCli(['token', '--sub', 'ada', '--role', 'admin', '--link', target.url], {
-      env: { JWT_SECRET: SECRET },
-    });
-    const [, secret = ''] = stdout.trim().split('#token=');
-    expect(secret.split('.')).toHaveLength(3);
-    // in a tab that has the page already, and anew
-    for (const address of [stdout.trim(), `${target.url}/swagger`, stdout.trim()]) await page.goto(address);
+    const [link, secret] = await linkFor('ada', '--role', 'admin');
+    // in a tab that has the page already
+    await page.goto(link);
     await page.waitForSelector('header');
     await settled(page);
-    expect(page.url()).not.toContain('token');
+    expect(page.url()).not.toContain('code');
+    const kept = await page.evaluate("sessionStorage.getItem('rawlog.token')");
+    expect(kept).not.toBe(secret);
+    // anew, with another link of the same user: nothing is asked
+    const [other] = await linkFor('ada', '--role', 'admin');
+    for (const address of [`${target.url}/swagger`, other]) await page.goto(address);
+    await page.waitForSelector('header');
+    await settled(page);
+    await eventually(page, async () =>
+      expect(await page.evaluate("sessionStorage.getItem('rawlog.token')")).not.toBe(kept),
+    );
+    expect(await page.locator('dialog').count()).toBe(0);
     await page.goBack();
     await page.waitForURL(`${target.url}/swagger`);
     await page.goBack();
     await page.waitForURL((url) => url.pathname === '/');
-    expect(page.url()).not.toContain('token');
+    expect(page.url()).not.toContain('code');
     for (const address of requested) expect(address).not.toContain(secret.split('.')[2] ?? '');
     expect(complaints).toEqual([]);
+
+    // used again: the session goes on, and without one the reason is said
+    await page.goto(link);
+    await page.waitForSelector('[role=alert]:has-text("already used"):has-text("still signed in")');
+    await page.waitForSelector('header');
+    await page.click('text=Close');
+    await page.waitForSelector('[role=alert]', { state: 'detached' });
+    await page.click('text=Sign out');
+    await page.waitForSelector('input[name=token]');
+    await page.goto(link);
+    await page.waitForSelector('[role=alert]:has-text("already used")');
+    await page.waitForSelector('input[name=token]');
+    // a bearer token in the fragment is no code
+    await page.goto(`${target.url}/#token=${await token({ sub: 'ada' })}`);
+    await page.waitForSelector('[role=alert]:has-text("not valid")');
+    expect(page.url()).not.toContain('token');
+    await page.goto(`${target.url}/#code=${await token({ sub: 'ada' })}`);
+    await page.waitForSelector('[role=alert]:has-text("not valid")');
+    await eventually(page, async () => expect(await page.evaluate('sessionStorage.length')).toBe(0));
+    await page.context().close();
+  });
+
+  test('by a link of another user only after asking; a refusal keeps the session, and the link', async () => {
+    const { page } = await signedIn(browser, target);
+    const session = () => page.evaluate("sessionStorage.getItem('rawlog.token')");
+    const before = await session();
+    const mallory = `mallory ${'x'.repeat(200)}`;
+    const [link] = await linkFor(mallory);
+    const dialog = page.locator('dialog[open]');
+    const refusals = [
+      () => dialog.getByRole('button', { name: 'Stay signed in as ada' }).click(),
+      () => page.keyboard.press('Escape'),
+    ];
+    // in the open page, and in one that is opened with the link
+    for (const address of [[link], [`${target.url}/swagger`, link]]) {
+      for (const refuse of refusals) {
+        for (const one of address) await page.goto(one);
+        await dialog.waitFor();
+        expect(await dialog.locator('p').first().textContent()).toContain('signed in as ada.');
+        expect(await dialog.locator('p').first().textContent()).toContain(mallory);
+        expect(await session()).toBe(before);
+        expect(page.url()).not.toContain('code');
+        await refuse();
+        await dialog.waitFor({ state: 'detached' });
+        expect(await session()).toBe(before);
+        await eventually(page, async () => expect(await page.textContent('header')).toContain('ada admin'));
+      }
+    }
+    await page.goto(link);
+    await dialog.getByRole('button', { name: /^Switch to mallory/ }).click();
+    await eventually(page, async () => expect(await page.textContent('header')).toContain(mallory));
+    expect(await session()).not.toBe(before);
     await page.context().close();
   });
 

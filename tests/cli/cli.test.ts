@@ -137,11 +137,41 @@ describe('token', () => {
     }
   });
 
-  test('as a link has the address of the server, and the token in the fragment', async () => {
+  test('with the role of the server: admin and viewer mean what its settings say', async () => {
+    const env = { JWT_SECRET: SECRET, JWT_ADMIN_ROLES: 'owner,root', JWT_VIEWER_ROLES: 'analyst' };
+    const target = await startTarget(env);
+    try {
+      for (const [role, claim, status] of [
+        ['admin', 'owner', 200],
+        ['viewer', 'analyst', 403],
+      ] as const) {
+        const { stdout } = await runCli(['token', '--sub', 'a', '--role', role], { env });
+        expect(decodeJwt(stdout.trim())['role']).toBe(claim);
+        const headers = { authorization: `Bearer ${stdout.trim()}` };
+        expect((await send(`${target.url}/api/status`, { headers })).body.ledger).toBeDefined();
+        expect((await post(target, '/log_raw_metric', METRIC, headers)).status).toBe(status);
+      }
+    } finally {
+      await target.stop();
+    }
+    const { exitCode, stderr } = await runCli(['token', '--sub', 'a', '--role', 'viewer'], {
+      env: { JWT_SECRET: SECRET },
+    });
+    expect({ exitCode, stderr }).toEqual({ exitCode: 2, stderr: expect.stringContaining('JWT_VIEWER_ROLES') });
+  });
+
+  test('is valid for 90 days at most', async () => {
+    const env = { JWT_SECRET: SECRET };
+    const { stdout } = await runCli(['token', '--sub', 'a', '--expires', '90d'], { env });
+    const { exp, iat } = decodeJwt(stdout.trim());
+    expect(Number(exp) - Number(iat)).toBe(90 * 86_400);
+  });
+
+  test('as a link has the address of the server, and a code in the fragment', async () => {
     const linkOf = async (...args: string[]) => {
       const { stdout } = await runCli(['token', '--sub', 'a', ...args], { env: { JWT_SECRET: SECRET } });
-      const [address, secret = ''] = stdout.trim().split('#token=');
-      expect(decodeJwt(secret).sub).toBe('a');
+      const [address, code = ''] = stdout.trim().split('#code=');
+      expect(decodeJwt(code)).toMatchObject({ sub: 'a', use: 'link' });
       return address;
     };
     expect(await linkOf('--link')).toBe('http://127.0.0.1:3000/');
@@ -182,7 +212,7 @@ describe('serve with no configuration', () => {
     expect(statSync(dataDir).mode & 0o777).toBe(0o700);
     expect(statSync(join(dataDir, 'jwt-secret')).mode & 0o777).toBe(0o600);
     expect(statSync(target.databasePath).mode & 0o777).toBe(0o600);
-    expect(stdout).toMatch(new RegExp(`^${target.url}/#token=[\\w-]+\\.[\\w-]+\\.[\\w-]+$`, 'm'));
+    expect(stdout).toMatch(new RegExp(`^${target.url}/#code=[\\w-]+\\.[\\w-]+\\.[\\w-]+$`, 'm'));
     const curl = stdout.split('\n').find((line) => line.startsWith('curl ')) ?? '';
     const { stdout: id, exitCode } = Bun.spawnSync(['sh', '-c', curl]);
     expect(exitCode).toBe(0);

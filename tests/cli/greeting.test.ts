@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'bun:test';
 import { mkdirSync, symlinkSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { send } from '../harness/client.ts';
+import { post, send } from '../harness/client.ts';
 import { COMMAND, startTarget, TARGET, temporaryFolder } from '../harness/target.ts';
 
 const ROOT = resolve(import.meta.dir, '../..');
@@ -16,8 +16,9 @@ function printedCommand(stdout: string): string {
 async function expectAdminLink(command: string, cwd: string, url: string): Promise<void> {
   const { stdout, stderr, exitCode } = Bun.spawnSync(['sh', '-c', command], { cwd, env: { PATH } });
   expect({ command, exitCode, stderr: stderr.toString() }).toEqual({ command, exitCode: 0, stderr: '' });
-  const [address = '', token = ''] = stdout.toString().trim().split('#token=');
+  const [address = '', code = ''] = stdout.toString().trim().split('#code=');
   expect(address).toBe(`${url}/`);
+  const { token } = (await post({ url }, '/api/session', { code })).body;
   const status = await send(`${url}/api/status`, { headers: { authorization: `Bearer ${token}` } });
   expect(status.status).toBe(200);
   // only an admin sees it
@@ -49,7 +50,7 @@ describe('the command for a link of an admin that serve prints', () => {
         const command = printedCommand(text);
         expect(command).toStartWith(`${name} token `);
         const { stdout: link } = Bun.spawnSync(['sh', '-c', command], { cwd: folder.path, env: { PATH: path } });
-        expect(link.toString()).toStartWith(`${url}/#token=`);
+        expect(link.toString()).toStartWith(`${url}/#code=`);
       });
       expect(stdout).not.toContain('npm');
     }

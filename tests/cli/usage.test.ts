@@ -35,6 +35,12 @@ describe('exits with 2 and names the option', () => {
     [['token'], '--sub is required'],
     [['token', '--sub', 'a', '--sub', 'b'], '--sub is given more than once'],
     [['token', '--sub', 'a', '--role', ''], '--role should not be empty'],
+    [['token', '--sub', 'a', '--role', 'owner'], '--role should be one of admin, viewer'],
+    [['token', '--sub', 'a', '--role', 'Admin'], '--role should be one of admin, viewer'],
+    [['token', '--sub', 'a', '--role', 'authenticated'], '--role should be one of admin, viewer'],
+    [['token', '--sub', 'a', '--expires', '91d'], '--expires should be at most 90d'],
+    [['token', '--sub', 'a', '--expires', '7776001s'], '--expires should be at most 90d'],
+    [['token', '--sub', 'a', '--expires', '36500d', '--link'], '--expires should be at most 90d'],
     [['token', '--sub', 'a', '--link', ''], '--link should not be empty'],
     [['token', '--sub', 'a', '--expires', '0s'], '--expires should be above 0'],
   ])('%j', async (args, words) => {

@@ -82,4 +82,6 @@ test('a change of the clocks does not change the buckets of a range', () => {
   // midnight was skipped
   const late = { from: new Date('2018-11-04T03:00:00Z'), to: new Date('2018-11-05T02:00:00Z') };
   expect(shownRange({ ...day, ...late }, new Date(), {}, zoneNamed('America/Sao_Paulo')).interval).toBe('1d');
+  const february = { from: new Date('2026-01-31T23:00:00Z'), to: new Date('2026-02-28T23:00:00Z') };
+  expect(shownRange({ ...day, ...february, interval: '1M' }, new Date(), {}, berlin).interval).toBe('1M');
 });

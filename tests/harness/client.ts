@@ -31,7 +31,7 @@ export async function send(url: string, init: RequestInit = {}): Promise<Answer>
 
 /** Posts a body as JSON, with a good token unless the headers say otherwise. A string is sent as it is. */
 export async function post(
-  target: Target,
+  target: Pick<Target, 'url'>,
   path: string,
   body: unknown,
   headers: Record<string, string> = {},

@@ -5,7 +5,7 @@ import { parseTimestamp } from '../../src/formats/timestamp.ts';
 import { EXAMPLES } from '../../src/http/examples.ts';
 import { RESPONSES, type ResponseName } from '../../src/responses.ts';
 import { ANALYTICS, METRIC, post, send } from '../harness/client.ts';
-import { SECRET, startTarget, type Target } from '../harness/target.ts';
+import { runCli, SECRET, startTarget, type Target } from '../harness/target.ts';
 import { token } from '../harness/tokens.ts';
 
 FormatRegistry.Set('date-time', (text) => parseTimestamp(text) !== undefined);
@@ -63,6 +63,15 @@ describe('a response is what its schema says, field by field', () => {
     expect(problems('OperatorStatus', viewer.body)).toEqual([]);
     const user = await send(`${target.url}/api/status`, { headers: await bearer('authenticated') });
     expect(problems('UserStatus', user.body)).toEqual([]);
+  });
+
+  test('a session', async () => {
+    const env = { JWT_SECRET: SECRET };
+    const { stdout } = await runCli(['token', '--sub', 'ada', '--link'], { env });
+    const [, code] = stdout.trim().split('#code=');
+    const { status, body } = await post(target, '/api/session', { code });
+    expect(status).toBe(200);
+    expect(problems('Session', body)).toEqual([]);
   });
 
   test('IDs, an erasure and errors', async () => {

@@ -111,6 +111,20 @@ export function describeStore(name: string, open: () => Promise<Store>): void {
         return next;
       }));
 
+    test('remembers used sign-in codes until they are deleted, and takes none twice', () =>
+      using(async (store) => {
+        const codes = [
+          { jti: 'a', expiresAt: 100 },
+          { jti: 'b', expiresAt: 200 },
+        ];
+        await store.writer.commit({ ...NOTHING, codes });
+        await expect(store.writer.commit({ ...NOTHING, codes: codes.slice(1) })).rejects.toThrow();
+        const next = await store.crash();
+        next.writer.forgetCodes(101);
+        expect(['a', 'b', 'c'].map((jti) => next.writer.isUsed(jti))).toEqual([false, true, false]);
+        return next;
+      }));
+
     test('adds up the counts of the ledger', () =>
       using(async (store) => {
         await store.writer.commit({

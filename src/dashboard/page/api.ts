@@ -9,6 +9,7 @@ import type {
   Rejections,
   Retention,
   Series,
+  Session,
   StoredEvent,
   StoredMetric,
   UserStatus,
@@ -95,14 +96,33 @@ export function questionAddress(path: string, parameters: Query): string {
  * @throws {Failed} when there is none
  */
 export async function request(address: string, token: string, signal: AbortSignal): Promise<Response> {
-  const headers = { authorization: `Bearer ${token}` };
+  return send(address, { headers: { authorization: `Bearer ${token}` }, signal });
+}
+
+async function send(address: string, init: RequestInit): Promise<Response> {
   const sentAt = Date.now();
-  const response = await fetch(address, { headers, signal, cache: 'no-store' }).catch((error: unknown) => {
+  const response = await fetch(address, { ...init, cache: 'no-store' }).catch((error: unknown) => {
     throw failedOf(error);
   });
   learnClock(response.headers, sentAt);
   if (response.ok) return response;
   throw await failureOf(response);
+}
+
+/**
+ * Exchanges the code of a sign-in link for a token.
+ *
+ * @throws {Failed} when the server does not accept it
+ */
+export async function exchangeCode(code: string): Promise<string> {
+  const response = await send('/api/session', {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ code }),
+    signal: AbortSignal.timeout(PATIENCE),
+  });
+  const { token } = (await response.json()) as Session; // the server's own type
+  return token;
 }
 
 /** Why there is no answer, of whatever asking or reading it has thrown. */

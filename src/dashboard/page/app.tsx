@@ -8,7 +8,8 @@ import { Controls } from './controls.tsx';
 import { formatText } from './format.ts';
 import { Link } from './links.tsx';
 import { PlaceContext, useBrowserAddress, usePlace } from './place.ts';
-import { currentSession, forgetToken, type Session, takeTokenFromAddress } from './session.ts';
+import { currentSession, forgetToken, type Session } from './session.ts';
+import { useSignInLink } from './sign-in-link.ts';
 import { Boundary, Empty, Failure, Loading, NoRowsOfUser } from './states.tsx';
 import { chooseTheme, chosenTheme, THEMES } from './theme.ts';
 import { EventView } from './views/event.tsx';
@@ -17,39 +18,55 @@ import { MetricView } from './views/metric.tsx';
 import { Overview } from './views/overview.tsx';
 import { Records } from './views/records.tsx';
 import { SignIn } from './views/sign-in.tsx';
+import { SwitchUser } from './views/switch-user.tsx';
 
 const TITLES: Record<View, string> = { overview: 'Overview', metric: 'Metrics', event: 'Events', records: 'Records' };
 
-/** The page: who is signed in, where they are, and what they see there. */
-export function App() {
+/**
+ * The page: who is signed in, where they are, and what they see there.
+ *
+ * @param code of the sign-in link that the page was opened with
+ */
+export function App({ code }: { code: string | undefined }) {
   const place = useBrowserAddress();
   const [session, setSession] = useState(currentSession);
   const [reason, setReason] = useState<string>();
+  const onSignedIn = useCallback(() => setSession(currentSession()), []);
+  const link = useSignInLink(code, onSignedIn);
 
-  useEffect(() => {
-    // a link of `rawlog token --link`, opened where the page already is
-    const onFragment = () => {
-      if (takeTokenFromAddress()) setSession(currentSession());
-    };
-    addEventListener('hashchange', onFragment);
-    return () => removeEventListener('hashchange', onFragment);
-  }, []);
   useEffect(() => {
     const { view, name } = place.address;
     document.title = `${TITLES[view]}${name === undefined ? '' : `: ${formatText(name)}`} · rawlog`;
   });
 
-  const end = useCallback((why?: string) => {
-    forgetToken();
-    setReason(why);
-    setSession(undefined);
-  }, []);
+  const { failure: failedLink, forget } = link;
+  const end = useCallback(
+    (why?: string) => {
+      forgetToken();
+      forget();
+      setReason(why);
+      setSession(undefined);
+    },
+    [forget],
+  );
+  const onTokenPasted = () => {
+    forget();
+    onSignedIn();
+  };
+  const page = () => {
+    if (session) {
+      return (
+        <SignedIn key={session.token} session={session} onEnd={end} failedLink={failedLink} onLinkForgotten={forget} />
+      );
+    }
+    if (link.isSigningIn) return <Loading />;
+    return <SignIn reason={reason} failedLink={failedLink} onSignedIn={onTokenPasted} />;
+  };
   return (
     <PlaceContext.Provider value={place}>
-      {session ? (
-        <SignedIn key={session.token} session={session} onEnd={end} />
-      ) : (
-        <SignIn reason={reason} onSignedIn={() => setSession(currentSession())} />
+      {page()}
+      {session && link.offered !== undefined && (
+        <SwitchUser current={session.userId} offered={link.offered} onDecided={link.decide} />
       )}
     </PlaceContext.Provider>
   );
@@ -58,9 +75,12 @@ export function App() {
 interface SignedInProps {
   readonly session: Session;
   readonly onEnd: (why?: string) => void;
+  /** Why a sign-in link was not accepted: the session goes on. */
+  readonly failedLink: string | undefined;
+  readonly onLinkForgotten: () => void;
 }
 
-function SignedIn({ session, onEnd }: SignedInProps) {
+function SignedIn({ session, onEnd, failedLink, onLinkForgotten }: SignedInProps) {
   const { address } = usePlace();
   const [turn, setTurn] = useState(0);
   const [isReached, setReached] = useState(true);
@@ -101,6 +121,14 @@ function SignedIn({ session, onEnd }: SignedInProps) {
           </button>
         </span>
       </header>
+      {failedLink && (
+        <p class="unreached" role="alert">
+          {failedLink} You are still signed in.{' '}
+          <button type="button" onClick={onLinkForgotten}>
+            Close
+          </button>
+        </p>
+      )}
       {!isReached && (
         <p class="unreached" role="alert">
           The server does not answer. It is asked again until it does; what you see may be old.

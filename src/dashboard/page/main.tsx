@@ -1,12 +1,12 @@
 import { render } from 'preact';
 import { App } from './app.tsx';
-import { takeTokenFromAddress } from './session.ts';
+import { takeCodeFromAddress } from './session.ts';
 import { followTheme } from './theme.ts';
 
-takeTokenFromAddress();
+const code = takeCodeFromAddress();
 followTheme();
 const root = document.getElementById('app');
 if (root) {
   root.replaceChildren();
-  render(<App />, root);
+  render(<App code={code} />, root);
 }

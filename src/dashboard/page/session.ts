@@ -9,17 +9,18 @@ export interface Session {
 }
 
 /**
- * Takes a token from the address's fragment, where a link of `rawlog token --link` has it, and removes it
- * from the address and from the tab's history.
+ * Takes what a sign-in link carries from the address's fragment, and removes it from the address and from the tab's
+ * history.
  *
- * @returns whether there was one
+ * @returns its code; an empty text where it has none, as links of older versions, which carried a token; undefined
+ *   where the address is no sign-in link
  */
-export function takeTokenFromAddress(): boolean {
-  const token = new URLSearchParams(location.hash.slice(1)).get('token');
-  if (token === null) return false;
+export function takeCodeFromAddress(): string | undefined {
+  const fragment = new URLSearchParams(location.hash.slice(1));
+  if (!fragment.has('code') && !fragment.has('token')) return undefined;
   history.replaceState(history.state, '', location.pathname + location.search);
-  if (isToken(token)) keepToken(token);
-  return true;
+  const code = fragment.get('code') ?? '';
+  return isToken(code) ? code : '';
 }
 
 /** Whether a text has the form of a token: three parts in base64url. */
@@ -45,8 +46,13 @@ export function currentSession(): Session | undefined {
 
 /** What a token says of its user. */
 function sessionOf(token: string): Session {
-  const { sub, role } = claimsOf(token);
-  return { token, userId: typeof sub === 'string' ? sub : '', isAdmin: role === 'admin' };
+  return { token, userId: userIdOf(token), isAdmin: claimsOf(token).role === 'admin' };
+}
+
+/** The user that a token or a code names; an empty text if there is none. */
+export function userIdOf(token: string): string {
+  const { sub } = claimsOf(token);
+  return typeof sub === 'string' ? sub : '';
 }
 
 function claimsOf(token: string): { sub?: unknown; role?: unknown } {

@@ -4,7 +4,7 @@ import { AskingContext } from './answer.ts';
 import { addSpan, periodBefore, type Range, type Span, spanOf, useZone, wallLength, type Zone } from './calendar.ts';
 import { type Extent, useCatalog } from './catalog.ts';
 import { usePlace } from './place.ts';
-import { EARLIEST, type IntervalName, intervalFor, possibleInterval, RANGES } from './time.ts';
+import { EARLIEST, type IntervalName, intervalFor, MONTH, possibleInterval, RANGES } from './time.ts';
 
 /** The range and the buckets that a view shows. */
 export interface ShownRange extends Range {
@@ -35,7 +35,9 @@ export function shownRange(address: Address, now: Date, extent: Extent, zone: Zo
   const named = address.from === undefined ? RANGES.find(({ name }) => name === address.range) : undefined;
   const span = named?.span ?? spanOf(range, zone);
   const length = wallLength(range, span, zone);
-  const interval = address.interval === 'auto' ? intervalFor(length) : possibleInterval(address.interval, length);
+  // February is a month, too
+  const longest = span.unit === 'months' ? Math.max(length, span.count * MONTH) : length;
+  const interval = address.interval === 'auto' ? intervalFor(length) : possibleInterval(address.interval, longest);
   return { ...range, interval, span, before: periodBefore(range, span, zone) };
 }
 

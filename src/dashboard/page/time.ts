@@ -4,6 +4,8 @@ import { momentOf, momentsOf, type Range, type Span, wallOf, type Zone } from '.
 export const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
 export const DAY = 24 * HOUR;
+/** The length of buckets of a month, about. */
+export const MONTH = 30 * DAY;
 
 /** When a range may begin and end: rows can be no older, and charts need be no longer. */
 export const EARLIEST = new Date(Date.UTC(1700, 0));
@@ -44,7 +46,7 @@ export const INTERVALS = [
   { name: '12h', label: '12 hours', length: 12 * HOUR },
   { name: '1d', label: '1 day', length: DAY },
   { name: '1w', label: '1 week', length: 7 * DAY },
-  { name: '1M', label: '1 month', length: 30 * DAY },
+  { name: '1M', label: '1 month', length: MONTH },
   { name: '1y', label: '1 year', length: 365 * DAY },
 ] as const;
 

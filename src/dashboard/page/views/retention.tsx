@@ -43,7 +43,7 @@ export function Retention({ type, offered, range: { from, to } }: RetentionProps
           </select>
         </label>
         <TextFilter
-          label="or type one"
+          label="or type a step"
           value={undefined}
           placeholder="data_index"
           canBeEmpty

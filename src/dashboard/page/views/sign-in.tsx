@@ -5,11 +5,13 @@ import { isToken, keepToken } from '../session.ts';
 interface SignInProps {
   /** Why the session that there was is over. */
   readonly reason: string | undefined;
+  /** Why a sign-in link was not accepted. */
+  readonly failedLink: string | undefined;
   readonly onSignedIn: () => void;
 }
 
 /** Takes a token, and lets the server say whether it is good before it is kept. */
-export function SignIn({ reason, onSignedIn }: SignInProps) {
+export function SignIn({ reason, failedLink, onSignedIn }: SignInProps) {
   const [token, setToken] = useState('');
   const [failure, setFailure] = useState<Failed>();
   const [isAsking, setAsking] = useState(false);
@@ -32,14 +34,14 @@ export function SignIn({ reason, onSignedIn }: SignInProps) {
       setAsking(false);
     }
   };
-  const said = failure ? `${failure.message}. ${failure.hint}` : reason;
+  const said = failure ? `${failure.message}. ${failure.hint}` : (failedLink ?? reason);
   return (
     <main class="sign-in">
       <form class="panel" onSubmit={(event) => void signIn(event)}>
         <h1>rawlog</h1>
         {said && (
           <p class="failure" role="alert">
-            {reason && !failure && <b>The session is over. </b>}
+            {reason && !failure && !failedLink && <b>The session is over. </b>}
             {said}
           </p>
         )}

@@ -1,0 +1,4 @@
+CREATE TABLE `used_codes` (
+	`jti` text PRIMARY KEY NOT NULL,
+	`expires_at` integer NOT NULL
+) STRICT;
