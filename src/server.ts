@@ -5,7 +5,7 @@ import { cacheVerified } from './auth/token-cache.ts';
 import { createVerifier } from './auth/verifier.ts';
 import type { Config } from './config.ts';
 import { createMetrics, observe } from './http/metrics.ts';
-import { createCommitQueue } from './ingest/commit-queue.ts';
+import { type CommitQueue, createCommitQueue } from './ingest/commit-queue.ts';
 import { createIdempotency, expireResponses } from './ingest/idempotency.ts';
 import { createIdSource } from './ingest/ids.ts';
 import { createLedger } from './ingest/ledger.ts';
@@ -16,8 +16,10 @@ import { createStamper } from './ingest/stamper.ts';
 import { createUserNames } from './ingest/user-names.ts';
 import { createQueryClient } from './query/client.ts';
 import type { LogRecord } from './records.ts';
-import { openStorage, type Storage } from './storage/database.ts';
+import { openStorage } from './storage/database.ts';
 import type { Erased } from './storage/erasure.ts';
+import { readErasureKey } from './storage/erasure-list.ts';
+import { StorageFault } from './storage/faults.ts';
 import { createWriter } from './storage/writer.ts';
 import { createLiveTails } from './tail/live-tails.ts';
 
@@ -68,16 +70,31 @@ export async function startServer(
   const { jwksUrl } = config.jwt;
   const remoteKeys = jwksUrl && createRemoteKeys(jwksUrl, monotonic, log, () => verify.clear());
   const verify = cacheVerified(await createVerifier({ ...config.jwt, secret, remoteKeys, now }), now);
-  const storage = openDatabase(config.databasePath);
-  if (storage.log && storage.log.dropped > 0) {
-    log.warn(storage.log, 'frames at the end of the write-ahead log did not verify and were dropped');
+  const storage = openStorage(config.databasePath);
+  try {
+    readErasureKey(config.databasePath); // the query worker needs it, which would fail later
+  } catch (error) {
+    storage.close();
+    throw error;
   }
+  if (storage.log && storage.log.dropped > 0) {
+    const { committed, dropped } = storage.log;
+    log.warn({ committed, dropped }, 'frames at the end of the write-ahead log did not verify and were dropped');
+  }
+  let recording: CommitQueue | undefined;
   const queries = createQueryClient({
     path: config.databasePath,
     worker: QUERY_WORKER,
     timeoutMs: config.queryTimeoutMs,
     maxResultBytes: config.maxResultBytes,
     idleTimeoutMs: config.idleTimeoutSeconds * 1000,
+    onDamaged(reason) {
+      log.fatal(
+        { err: reason },
+        'the database is damaged: recording has stopped. Restore a backup, or run "rawlog verify"',
+      );
+      recording?.breakOff(new StorageFault('corrupt', reason));
+    },
     log,
   });
   const tails = createLiveTails(now);
@@ -99,6 +116,7 @@ export async function startServer(
       },
       publish,
     );
+    recording = queue;
     observe(metrics, { ledger, queue, tails, droppedLines, databasePath: config.databasePath });
     const { maxBodyBytes, maxBatchItems, maxResultBytes, maxNamesPerUser, rateLimit } = config;
     const app = createApp({
@@ -151,6 +169,7 @@ export async function startServer(
         stopping ??= drain();
         await stopping;
         await queries.close();
+        if (queries.health().isDamaged) throw new Error('the database is damaged: it was left as it is');
         await queue.close();
         storage.close();
       },
@@ -167,6 +186,8 @@ export async function startServer(
       await queue.store([], 0);
       const erased = await queries.maintain('erase', userId);
       noteErased(erased);
+      // the erasure has begun the write-ahead log again: this commit stamps it
+      void queue.store([], 0).catch(() => {});
       rejections.forgetUser(userId);
       userNames.forget(userId);
       return erased;
@@ -218,16 +239,5 @@ export async function startServer(
     await queries.close();
     storage.close();
     throw error;
-  }
-}
-
-function openDatabase(path: string): Storage {
-  try {
-    return openStorage(path);
-  } catch (error) {
-    throw new Error(
-      `The database ${path} cannot be opened: ${(error as Error).message} (Its place is DATABASE_URL, or DATA_DIR.)`,
-      { cause: error },
-    );
   }
 }

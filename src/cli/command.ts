@@ -5,7 +5,10 @@ export interface CommandContext {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** The settings given as flags. */
   readonly flags: Partial<Record<SettingName, string>>;
-  /** Returns the configuration from flags and environment. It has been checked before the command runs. */
+  /**
+   * Returns the configuration from flags and environment. It has been checked before the command runs, and its paths
+   * have no symbolic links left.
+   */
   readonly config: () => Config;
 }
 

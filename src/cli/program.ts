@@ -9,6 +9,7 @@ import { eraseCommand } from './erase.ts';
 import { exportCommand } from './export.ts';
 import { importCommand } from './import.ts';
 import { flushMessages, print, printText, tell, tellText } from './output.ts';
+import { realPath } from './real-path.ts';
 import { rebuildCommand } from './rebuild.ts';
 import { serveCommand } from './serve.ts';
 import { statusCommand } from './status.ts';
@@ -139,7 +140,12 @@ async function runCommand(
     errors.push(...error.faults);
   }
   if (errors.length > 0) throw new UsageError(errors.join('\n'));
-  return command.run({ env, flags, config }, options, argument ?? '');
+  // SQLite names the files beside a database after the file that links lead to, and so does everything here
+  const resolved = () => {
+    const { dataDir, databasePath, ...rest } = config();
+    return { ...rest, dataDir: realPath(dataDir), databasePath: realPath(databasePath) };
+  };
+  return command.run({ env, flags, config: resolved }, options, argument ?? '');
 }
 
 /** @param text undefined: the flag is not given; null: it is, without its optional value */

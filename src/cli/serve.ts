@@ -1,8 +1,11 @@
+import { existsSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { mintToken } from '../auth/mint.ts';
 import { type OwnSecret, ownSecret } from '../auth/secret.ts';
 import type { Config } from '../config.ts';
 import { signInLink } from '../dashboard/link.ts';
 import { createLog } from '../log.ts';
+import { assertTrustedFolder } from '../secret-file.ts';
 import { startServer } from '../server.ts';
 import { openSink } from '../sink.ts';
 import type { CliCommand, CommandContext } from './command.ts';
@@ -26,9 +29,6 @@ export const serveCommand: CliCommand = {
       void errors.flush(LOG_TIMEOUT).then(() => process.exit(1));
     };
     process.on('uncaughtException', onError).on('unhandledRejection', onError);
-    const own = config.jwt.secret === 'own' ? ownSecret(config.dataDir) : undefined;
-    const secret = own?.secret ?? config.jwt.secret;
-
     // both can come at any time, also while the server starts or stops
     let exitCode = 0;
     const end = Promise.withResolvers<void>();
@@ -37,6 +37,12 @@ export const serveCommand: CliCommand = {
       end.resolve();
     };
     process.on('SIGTERM', onSignal).on('SIGINT', onSignal);
+    for (const folder of [config.dataDir, dirname(config.databasePath)]) {
+      if (existsSync(folder)) assertTrustedFolder(folder);
+    }
+    const own = config.jwt.secret === 'own' ? ownSecret(config.dataDir) : undefined;
+    const secret = own?.secret ?? config.jwt.secret;
+
     const server = await startServer(config, secret, log, errors.dropped, () => {
       exitCode = 1;
       end.resolve();

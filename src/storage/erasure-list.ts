@@ -40,16 +40,25 @@ export function erasureKeyPath(databasePath: string): string {
 }
 
 /**
- * Opens the erasure list of a database. The key is created on first use, readable to its owner only.
+ * Reads the key of a database's erasure list; creates it on first use, readable to its owner only.
  *
- * @param now the clock, in milliseconds since 1970
  * @throws if the key file cannot be read or created, or is no key
  */
-export function openErasureList(client: Database, databasePath: string, now: () => number): ErasureList {
+export function readErasureKey(databasePath: string): Buffer {
   const path = erasureKeyPath(databasePath);
   const { content } = readOrCreateSecretFile(path, () => randomBytes(KEY_BYTES).toString('base64url'));
   const key = Buffer.from(content, 'base64url');
   if (key.length !== KEY_BYTES) throw new Error(`${path} does not hold a key of ${KEY_BYTES} bytes in base64url`);
+  return key;
+}
+
+/**
+ * Opens the erasure list of a database, as {@link readErasureKey} reads its key.
+ *
+ * @param now the clock, in milliseconds since 1970
+ */
+export function openErasureList(client: Database, databasePath: string, now: () => number): ErasureList {
+  const key = readErasureKey(databasePath);
   const hash = (userId: string) => createHmac('sha256', key).update(userId).digest();
   const statements = {
     begin: client.prepare(
