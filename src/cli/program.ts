@@ -3,6 +3,7 @@ import { Command, CommanderError } from 'commander';
 import { version } from '../../package.json' with { type: 'json' };
 import { ConfigError, flagOf, loadConfig, SETTING_NAMES, SETTINGS, type SettingName } from '../config.ts';
 import { Interrupted } from '../durable-file.ts';
+import { messageOf } from '../storage/faults.ts';
 import { type CliCommand, type CommandContext, type CommandOption, UsageError } from './command.ts';
 import { configCommand } from './config.ts';
 import { eraseCommand } from './erase.ts';
@@ -174,7 +175,7 @@ function exitCodeOf(error: unknown): number {
     process.kill(process.pid, error.signal);
     return 1;
   }
-  tell(error instanceof Error ? error.message : String(error));
+  tell(messageOf(error));
   return 1;
 }
 

@@ -5,7 +5,7 @@ import { promisify } from 'node:util';
 import { type BunSQLiteDatabase, drizzle } from 'drizzle-orm/bun-sqlite';
 import { makeDurableFolder, syncFolder } from '../durable-folder.ts';
 import { createOwnedFile } from '../file-owner.ts';
-import { StorageFault, storageFault, whyNotOpened } from './faults.ts';
+import { StorageFault, storageFault, UnusableDatabase, whyNotOpened } from './faults.ts';
 import { createLogStamp, ensureStamp, foreignLog } from './log-identity.ts';
 import * as schema from './schema.ts';
 import { compareSchema, migrate } from './schema-version.ts';
@@ -29,11 +29,6 @@ const LOCK_TIMEOUT = 500;
 
 /** How long the query worker waits for the writer's lock, in milliseconds: far longer than a group commit takes. */
 export const READER_BUSY_TIMEOUT = 5_000;
-
-/** The database is not one that this program may open. The message is for the operator. */
-export class UnusableDatabase extends Error {
-  override readonly name = 'UnusableDatabase';
-}
 
 /** An open database: drizzle for statements, the client beneath it for transactions and pragmas. */
 export interface Storage {

@@ -30,6 +30,11 @@ const KIND_BY_RESULT_CODE: Readonly<Record<number, StorageFaultKind>> = {
   26: 'failing', // NOTADB
 };
 
+/** The database is not one that this program may open. The message is for the operator. */
+export class UnusableDatabase extends Error {
+  override readonly name = 'UnusableDatabase';
+}
+
 /** A database call that failed. The cause carries SQLite's own words: for the log alone. */
 export class StorageFault extends Error {
   override readonly name = 'StorageFault';
@@ -41,15 +46,19 @@ export class StorageFault extends Error {
   }
 }
 
-/** The extended code of a failure to enlarge the index of the write-ahead log: there is no space for it. */
-const IOERR_SHMSIZE = 4874;
+/** Extended codes that mean something else than the primary code that they belong to. */
+const KIND_BY_EXTENDED_CODE: Readonly<Record<number, StorageFaultKind>> = {
+  3082: 'unavailable', // IOERR_NOMEM
+  4874: 'full', // IOERR_SHMSIZE: there is no space for the index of the write-ahead log
+  6410: 'unavailable', // IOERR_GETTEMPPATH: there is no folder for a temporary file
+};
 
 /** Classifies what a database call threw. Extended result codes carry the primary one in the low byte. */
 export function storageFault(error: unknown): StorageFault {
   if (error instanceof StorageFault) return error;
   const origin = sqliteError(error);
   if (!origin) return new StorageFault('bug', error);
-  const kind = origin.errno === IOERR_SHMSIZE ? 'full' : KIND_BY_RESULT_CODE[origin.errno & 0xff];
+  const kind = KIND_BY_EXTENDED_CODE[origin.errno] ?? KIND_BY_RESULT_CODE[origin.errno & 0xff];
   return new StorageFault(kind ?? 'bug', origin);
 }
 
@@ -70,6 +79,16 @@ function sqliteError(error: unknown): SQLiteError | undefined {
 export function assertOneChange(changes: number): void {
   if (changes === 1) return;
   throw new StorageFault('failing', new Error(`a row was stored with ${changes} changes: the schema was changed`));
+}
+
+/** Returns what is wrong in the words of SQLite, where an error is about the database; otherwise its own message. */
+export function messageOf(error: unknown): string {
+  const fault = storageFault(error);
+  if (error instanceof UnusableDatabase || fault.kind === 'bug') {
+    return error instanceof Error ? error.message : String(error);
+  }
+  const cause = rootCause(fault);
+  return `The database failed: ${cause instanceof Error ? cause.message : String(cause)}`;
 }
 
 /** The files that SQLite and rawlog keep for a database, by the endings of their names. */

@@ -230,7 +230,7 @@ export function createWriter(
       const synced = performance.now();
       onCommit(records.length, (synced - began) / 1000, (synced - committed) / 1000);
     },
-    counts: () => readLedger(client),
+    counts: () => read(() => readLedger(client)),
     responseOf(key) {
       const keyHash = hash(cachedResponseKey(key.userId, key.route, key.key));
       const found = read(() => findResponse.get({ ...key, keyHash }));
@@ -263,16 +263,17 @@ export function createWriter(
     namesOf: (userHash) => read(() => findNames.all(userHash)).map(({ nameHash }) => nameHash),
     hasRecorded: (userId, kind, name) => read(() => findRecorded.get(hash(userId), userId, kind, name)) !== null,
     lastSeq() {
-      const [row] = orm.all<{ last: number }>(
-        sql`SELECT max(
+      const query = () =>
+        orm.all<{ last: number }>(
+          sql`SELECT max(
           coalesce((SELECT max(seq) FROM metrics WHERE seq <= ${MAX_SEQ}), 0),
           coalesce((SELECT max(seq) FROM analytics WHERE seq <= ${MAX_SEQ}), 0),
           coalesce((SELECT max(value) FROM column_state WHERE name IN ('metric', 'analytics')), 0),
           coalesce((SELECT max(seq) FROM sealed_series), 0),
           coalesce((SELECT max(cutoff_seq) FROM erasures), 0)
         ) AS last`,
-      );
-      return row?.last ?? 0;
+        );
+      return read(query)[0]?.last ?? 0;
     },
   };
 }

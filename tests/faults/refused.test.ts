@@ -128,6 +128,17 @@ test('an empty file is no database to commands that do not create one', async ()
   expect([readdirSync(dataDir), readFileSync(target.databasePath).length]).toEqual([before, 0]);
 });
 
+test('damage that is found at the start is named by its cause', async () => {
+  const { dataDir, database, env } = copyOfKilled();
+  await (await startTarget(UNLIMITED, { dataDir })).stop();
+  const bytes = readFileSync(database);
+  bytes.fill(0xff, 8 * 4096);
+  writeFileSync(database, bytes);
+  const { exitCode, stderr } = await runCli(['serve'], { env });
+  expect({ exitCode, stderr }).toEqual({ exitCode: 1, stderr: expect.stringContaining('disk image is malformed') });
+  expect(stderr).not.toContain('SELECT');
+});
+
 test('damage that a query finds stops recording, fails /readyz, and is logged as fatal', async () => {
   const dataDir = join(folder.path, crypto.randomUUID());
   const first = await startTarget(UNLIMITED, { dataDir });
