@@ -186,8 +186,7 @@ export async function startServer(
       await queue.store([], 0);
       const erased = await queries.maintain('erase', userId);
       noteErased(erased);
-      // the erasure has begun the write-ahead log again: this commit stamps it
-      void queue.store([], 0).catch(() => {});
+      storage.noteLog(); // it has begun the write-ahead log again
       rejections.forgetUser(userId);
       userNames.forget(userId);
       return erased;
@@ -206,6 +205,7 @@ export async function startServer(
         if (resumedAt !== restarts) noteErased(await queries.maintain('resume', undefined));
         resumedAt = restarts;
         await queries.maintain('catchUp', undefined);
+        storage.noteLog();
       } catch (error) {
         if (stopping === undefined)
           log.warn({ err: error }, 'the column store could not follow; the next attempt does');

@@ -13,10 +13,18 @@ export function logOf(path: string): string {
 export const LOG_SIZE_LIMIT = 16 * 1024 ** 2;
 /** How long {@link shrinkLog} may wait for the writer and for readers, in milliseconds: the writer waits as long. */
 const SHRINK_TIMEOUT = 40;
+/** How often it moves pages at most before it stops the writer, and how many pages may be left then. */
+const CHECKPOINT_PASSES = 4;
+const FEW_PAGES = 500;
 
-/** Moves what the write-ahead log has into the database file, as far as no reader needs it. Writers go on. */
-export function checkpoint(client: Database): void {
-  client.run('PRAGMA wal_checkpoint(PASSIVE)');
+/**
+ * Moves what the write-ahead log has into the database file, as far as no reader needs it. Writers go on.
+ *
+ * @returns how many of its pages are left
+ */
+export function checkpoint(client: Database): number {
+  const found = client.query<{ log: number; checkpointed: number }, []>('PRAGMA wal_checkpoint(PASSIVE)').get();
+  return found ? found.log - found.checkpointed : 0;
 }
 
 /**
@@ -39,7 +47,8 @@ export function truncateLog(client: Database, busyTimeout: number, timeout = 0):
 export function shrinkLog(client: Database, busyTimeout: number): void {
   const size = fs.statSync(logOf(client.filename), { throwIfNoEntry: false })?.size ?? 0;
   if (size <= LOG_SIZE_LIMIT) return;
-  checkpoint(client);
+  // what is recorded meanwhile is left: the fewer pages, the shorter the writer waits for the rest
+  for (let pass = 0; pass < CHECKPOINT_PASSES && checkpoint(client) > FEW_PAGES; pass++);
   truncateLog(client, busyTimeout, SHRINK_TIMEOUT);
 }
 
