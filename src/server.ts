@@ -4,7 +4,7 @@ import { createAccess } from './auth/access.ts';
 import type { Config } from './config.ts';
 import { createActAsLog } from './http/act-as-log.ts';
 import { createMetrics, observe } from './http/metrics.ts';
-import { createCommitQueue } from './ingest/commit-queue.ts';
+import { type CommitQueue, createCommitQueue } from './ingest/commit-queue.ts';
 import { createIdempotency, expireResponses } from './ingest/idempotency.ts';
 import { createIdSource } from './ingest/ids.ts';
 import { createLedger } from './ingest/ledger.ts';
@@ -16,9 +16,10 @@ import { createUsedCodes, forgetExpiredCodes } from './ingest/used-codes.ts';
 import { createUserNames } from './ingest/user-names.ts';
 import { createQueryClient } from './query/client.ts';
 import type { LogRecord } from './records.ts';
-import { openStorage, type Storage } from './storage/database.ts';
+import { openStorage } from './storage/database.ts';
 import type { Erased } from './storage/erasure.ts';
 import { openUserHash } from './storage/erasure-list.ts';
+import { StorageFault } from './storage/faults.ts';
 import { createWriter } from './storage/writer.ts';
 import { createLiveTails } from './tail/live-tails.ts';
 
@@ -79,16 +80,32 @@ export async function startServer(
   const now = Date.now;
   const monotonic = () => performance.now();
   const access = await createAccess(config, secret, log);
-  const storage = openDatabase(config.databasePath);
-  if (storage.log && storage.log.dropped > 0) {
-    log.warn(storage.log, 'frames at the end of the write-ahead log did not verify and were dropped');
+  const storage = openStorage(config.databasePath);
+  let hashUser: ReturnType<typeof openUserHash>;
+  try {
+    hashUser = openUserHash(config.databasePath); // the query worker needs its key, and would fail later
+  } catch (error) {
+    storage.close();
+    throw error;
   }
+  if (storage.log && storage.log.dropped > 0) {
+    const { committed, dropped } = storage.log;
+    log.warn({ committed, dropped }, 'frames at the end of the write-ahead log did not verify and were dropped');
+  }
+  let recording: CommitQueue | undefined;
   const queries = createQueryClient({
     path: config.databasePath,
     worker: QUERY_WORKER,
     timeoutMs: config.queryTimeoutMs,
     maxResultBytes: config.maxResultBytes,
     idleTimeoutMs: config.idleTimeoutSeconds * 1000,
+    onDamaged(reason) {
+      log.fatal(
+        { err: reason },
+        'the database is damaged: recording has stopped. Restore a backup, or run "rawlog verify"',
+      );
+      recording?.breakOff(new StorageFault('corrupt', reason));
+    },
     log,
   });
   const tails = createLiveTails(now);
@@ -110,9 +127,9 @@ export async function startServer(
       },
       publish,
     );
+    recording = queue;
     observe(metrics, { ledger, queue, tails, droppedLines, databasePath: config.databasePath });
     const { maxBodyBytes, maxBatchItems, maxResultBytes, maxNamesPerUser, rateLimit, rateLimitBytes } = config;
-    const hashUser = openUserHash(config.databasePath);
     const shortHash = (userId: string) => hashUser(userId).toString('hex', 0, LOGGED_HASH_BYTES);
     const app = createApp({
       access: {
@@ -176,6 +193,7 @@ export async function startServer(
         stopping ??= drain();
         await stopping;
         await queries.close();
+        if (queries.health().isDamaged) throw new Error('the database is damaged: it was left as it is');
         await queue.close();
         storage.close();
       },
@@ -192,6 +210,7 @@ export async function startServer(
       await queue.store([], 0);
       const erased = await queries.maintain('erase', userId);
       noteErased(erased);
+      storage.noteLog(); // it has begun the write-ahead log again
       rejections.forgetUser(userId);
       userNames.forget(userId);
       return erased;
@@ -210,6 +229,7 @@ export async function startServer(
         if (resumedAt !== restarts) noteErased(await queries.maintain('resume', undefined));
         resumedAt = restarts;
         await queries.maintain('catchUp', undefined);
+        storage.noteLog();
       } catch (error) {
         if (stopping === undefined)
           log.warn({ err: error }, 'the column store could not follow; the next attempt does');
@@ -243,16 +263,5 @@ export async function startServer(
     await queries.close();
     storage.close();
     throw error;
-  }
-}
-
-function openDatabase(path: string): Storage {
-  try {
-    return openStorage(path);
-  } catch (error) {
-    throw new Error(
-      `The database ${path} cannot be opened: ${(error as Error).message} (Its place is DATABASE_URL, or DATA_DIR.)`,
-      { cause: error },
-    );
   }
 }

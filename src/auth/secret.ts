@@ -22,7 +22,7 @@ export function ownSecret(dataDir: string): OwnSecret {
     return readOrMake(dataDir);
   } catch (error) {
     throw new Error(
-      `The own secret in ${dataDir} cannot be used: ${(error as Error).message}. Check DATA_DIR, or set JWT_SECRET.`,
+      `The own secret in ${dataDir} cannot be used: ${(error as Error).message}\nCheck DATA_DIR, or set JWT_SECRET.`,
       { cause: error },
     );
   }

@@ -2,7 +2,7 @@ import type { Config, ConfigSources } from '../config.ts';
 
 /** What a command gets to work with: where settings come from, and what they say. */
 export interface CommandContext extends ConfigSources {
-  /** Returns the configuration. It has been checked before the command runs. */
+  /** Returns the configuration. It has been checked before the command runs, and its paths have no symbolic links left. */
   readonly config: () => Config;
 }
 

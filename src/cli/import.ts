@@ -1,15 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import {
-  closeSync,
-  constants,
-  createReadStream,
-  existsSync,
-  fstatSync,
-  openSync,
-  rmSync,
-  statSync,
-  writeSync,
-} from 'node:fs';
+import { closeSync, constants, createReadStream, fstatSync, openSync, rmSync, statSync, writeSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { SingleBar } from 'cli-progress';
 import type { Config } from '../config.ts';
@@ -20,7 +10,7 @@ import { createImporter, type Imported } from '../storage/import.ts';
 import { runJob } from '../storage/job.ts';
 import { defineCommand } from './command.ts';
 import { readLines } from './lines.ts';
-import { openOffline } from './open-database.ts';
+import { hasDatabase, openOffline } from './open-database.ts';
 import { print, tell } from './output.ts';
 
 /** The longest line, in bytes: sixteen times the largest body that the server accepts by default. */
@@ -48,7 +38,7 @@ export const importCommand = defineCommand({
 /** Imports a file. On return its records are durable, and the database is closed. */
 async function importFile(file: string, { databasePath, maxClockSkew }: Config): Promise<Outcomes> {
   // a server that has the database open is noticed before anything is read
-  using existing = existsSync(databasePath) ? openOffline(databasePath) : undefined;
+  using existing = hasDatabase(databasePath) ? openOffline(databasePath) : undefined;
   const input = await openInput(file, dirname(databasePath));
   try {
     const latest = Date.now() * 1000 + maxClockSkew;

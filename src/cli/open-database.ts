@@ -1,7 +1,8 @@
-import { existsSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { type Database, openForReading, openStorage, type Storage } from '../storage/database.ts';
 import { openReader, type ReaderStorage } from '../storage/reader.ts';
+import { logOf } from '../storage/wal.ts';
 
 /*
  * How commands open the database. Only `serve` and `import` create one; the others fail where there is none,
@@ -33,7 +34,7 @@ export interface OfflineDatabase extends Disposable {
  */
 export function openOffline(path: string, { create = false } = {}): OfflineDatabase {
   if (!create) assertExists(path);
-  const storage = openStorage(path);
+  const storage = openStorage(path, { create });
   try {
     const reader = openReader(path);
     return {
@@ -50,6 +51,17 @@ export function openOffline(path: string, { create = false } = {}): OfflineDatab
   }
 }
 
+/** Whether there is a database: a file that is not empty, or what is left of one. */
+export function hasDatabase(path: string): boolean {
+  return sizeOf(path) > 0 || sizeOf(logOf(path)) > 0;
+}
+
 function assertExists(path: string): void {
-  if (!existsSync(path)) throw new Error(`There is no database in ${dirname(path)}. "rawlog serve" creates one.`);
+  if (hasDatabase(path)) return; // a write-ahead log alone is rejected with its reason
+  if (statSync(path, { throwIfNoEntry: false })) throw new Error(`${path} is empty: it is not a database.`);
+  throw new Error(`There is no database in ${dirname(path)}. "rawlog serve" creates one.`);
+}
+
+function sizeOf(path: string): number {
+  return statSync(path, { throwIfNoEntry: false })?.size ?? 0;
 }

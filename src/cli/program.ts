@@ -13,12 +13,14 @@ import {
   SETTINGS,
 } from '../config.ts';
 import { Interrupted } from '../durable-file.ts';
+import { messageOf } from '../storage/faults.ts';
 import { type CliCommand, type CommandContext, type CommandOption, UsageError } from './command.ts';
 import { configCommand } from './config.ts';
 import { eraseCommand } from './erase.ts';
 import { exportCommand } from './export.ts';
 import { importCommand } from './import.ts';
 import { flushMessages, print, printText, tell, tellText } from './output.ts';
+import { realPath } from './real-path.ts';
 import { rebuildCommand } from './rebuild.ts';
 import { serveCommand } from './serve.ts';
 import { readSettingFile } from './setting-file.ts';
@@ -170,7 +172,9 @@ async function runCommand(
   if (name && !(await resolves(name.host))) faults.push(`${name.givenAs} is a name that does not resolve`);
   if (errors.length > 0) throw new UsageError([...errors, ...faults].join('\n'));
   if (!config || faults.length > 0) throw new ConfigError(faults);
-  return command.run({ ...sources, config: () => config }, options, argument ?? '');
+  // SQLite names the files beside a database after the file that links lead to, and so does everything here
+  const resolved = { ...config, dataDir: realPath(config.dataDir), databasePath: realPath(config.databasePath) };
+  return command.run({ ...sources, config: () => resolved }, options, argument ?? '');
 }
 
 /** Returns the configuration, or all that is wrong with it. */
@@ -219,6 +223,6 @@ function exitCodeOf(error: unknown): number {
     process.kill(process.pid, error.signal);
     return 1;
   }
-  tell(error instanceof Error ? error.message : String(error));
+  tell(messageOf(error));
   return 1;
 }

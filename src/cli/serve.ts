@@ -1,3 +1,5 @@
+import { existsSync } from 'node:fs';
+import { dirname } from 'node:path';
 import type { Logger } from 'pino';
 import { mintToken } from '../auth/mint.ts';
 import { type OwnSecret, ownSecret } from '../auth/secret.ts';
@@ -5,6 +7,7 @@ import { createSignInCode } from '../auth/sign-in-code.ts';
 import { type Config, ConfigError, loadConfig } from '../config.ts';
 import { signInLink } from '../dashboard/link.ts';
 import { createLog } from '../log.ts';
+import { assertTrustedFolder } from '../secret-file.ts';
 import { type Server, startServer } from '../server.ts';
 import { openSink } from '../sink.ts';
 import type { CliCommand, CommandContext } from './command.ts';
@@ -29,9 +32,6 @@ export const serveCommand: CliCommand = {
       void errors.flush(LOG_TIMEOUT).then(() => process.exit(1));
     };
     process.on('uncaughtException', onError).on('unhandledRejection', onError);
-    const own = config.jwt.secret === 'own' ? ownSecret(config.dataDir) : undefined;
-    const secret = own?.secret ?? config.jwt.secret;
-
     // both can come at any time, also while the server starts or stops
     let exitCode = 0;
     const end = Promise.withResolvers<void>();
@@ -45,6 +45,12 @@ export const serveCommand: CliCommand = {
     let hangUp = Promise.withResolvers<void>();
     process.on('SIGHUP', () => hangUp.resolve());
     if (config.insecureDev) log.warn('INSECURE_DEV is on: published sample secrets are accepted');
+    for (const folder of [config.dataDir, dirname(config.databasePath)]) {
+      if (existsSync(folder)) assertTrustedFolder(folder);
+    }
+    const own = config.jwt.secret === 'own' ? ownSecret(config.dataDir) : undefined;
+    const secret = own?.secret ?? config.jwt.secret;
+
     const server = await startServer(config, secret, log, errors.dropped, () => {
       exitCode = 1;
       end.resolve();

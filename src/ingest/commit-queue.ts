@@ -50,6 +50,10 @@ export interface CommitQueue {
    * @param bytes how much memory its records will take, at least
    */
   hasRoom(bytes: number): boolean;
+  /** Why {@link store} would take nothing any more; undefined as long as it would. */
+  refusal(): Failure | undefined;
+  /** Takes and commits nothing from now on: the database is damaged, and every write may make it worse. */
+  breakOff(fault: StorageFault): void;
   /** What waits for its commit now. */
   depth(): QueueBounds;
   /** Takes nothing more; resolves when all that was taken has been answered. */
@@ -105,6 +109,8 @@ export function createCommitQueue(
   let lockedSince: number | undefined;
   let running: Promise<void> | undefined;
   let closed = false;
+  /** Why nothing is committed any more. */
+  let damage: StorageFault | undefined;
 
   async function drain(): Promise<void> {
     while (waiting.length > 0) {
@@ -168,6 +174,7 @@ export function createCommitQueue(
     names,
     codes,
   }: Omit<Group, 'requests'>): Promise<StorageFault | undefined> {
+    if (damage) return damage;
     const counts: Count[] = ledger.takeUnwritten();
     const added: Count[] = records.length > 0 ? [...counts, [STORED, records.length]] : counts;
     for (let pause = LOCK_PAUSE.first; ; pause = Math.min(pause * 2, LOCK_PAUSE.longest)) {
@@ -198,9 +205,15 @@ export function createCommitQueue(
     return request;
   }
 
+  function refusal(): Failure | undefined {
+    if (closed) return new Failure('shutting_down');
+    return damage && failureOfStorage(damage);
+  }
+
   return {
     store(records, size, along = {}) {
-      if (closed) return Promise.reject(new Failure('shutting_down'));
+      const failure = refusal();
+      if (failure) return Promise.reject(failure);
       // what has no records takes no room: it only asks whether a commit succeeds
       if (records.length > 0 && !hasRoom(size)) return Promise.reject(new Failure('overloaded'));
       rows += records.length;
@@ -211,6 +224,10 @@ export function createCommitQueue(
       });
     },
     hasRoom,
+    refusal,
+    breakOff(fault) {
+      damage ??= fault;
+    },
     depth: () => ({ rows, bytes }),
     async close() {
       closed = true;

@@ -82,6 +82,8 @@ export interface QueryClientOptions extends Omit<WorkerOptions, 'canceled'> {
   readonly worker: URL;
   /** After how long an export that nobody reads is broken off, in milliseconds. */
   readonly idleTimeoutMs: number;
+  /** Called once, with the reason, when a query finds the database damaged. */
+  readonly onDamaged?: (reason: Error) => void;
   readonly log: Logger;
 }
 
@@ -94,6 +96,7 @@ interface Waiting {
 export function createQueryClient({
   worker: address,
   idleTimeoutMs,
+  onDamaged = () => {},
   log,
   ...options
 }: QueryClientOptions): QueryClient {
@@ -120,6 +123,10 @@ export function createQueryClient({
         stable = setTimeout(() => {
           failures = 0;
         }, STABLE_AFTER);
+        return;
+      }
+      if ('failed' in outcome) {
+        failureOf(outcome.failed);
         return;
       }
       const asked = waiting.get(outcome.id);
@@ -152,6 +159,12 @@ export function createQueryClient({
     waiting.clear();
   }
 
+  function noteDamage(reason: Error): void {
+    if (isDamaged) return;
+    isDamaged = true;
+    onDamaged(reason);
+  }
+
   function failureOf({ kind, message, parameter }: TaskError): Error {
     const cause = new Error(message);
     switch (kind) {
@@ -160,11 +173,12 @@ export function createQueryClient({
       case 'canceled':
         return isClosed ? new Failure('shutting_down') : new ClientGone();
       case 'locked':
+      case 'unavailable':
         return new Failure('storage_unavailable', { cause });
       case 'full':
         return new Failure('storage_full', { cause });
       case 'damaged':
-        isDamaged = true;
+        noteDamage(cause);
         return new Failure('storage_unavailable', { cause });
       case 'other':
         return new Failure('internal', { cause });

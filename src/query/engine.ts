@@ -1,10 +1,12 @@
 import { recordJson } from '../export/encode.ts';
 import { type ExportQuery, exportRecords } from '../export/export.ts';
 import type { Kind } from '../records.ts';
+import { READER_BUSY_TIMEOUT } from '../storage/database.ts';
 import { type Erased, eraseUser, finishErasures, finishOverwriting } from '../storage/erasure.ts';
 import type { Job } from '../storage/job.ts';
 import type { ReaderStorage } from '../storage/reader.ts';
 import { countRowsAfter, type RecordFilter, readWindow, type ScanPlace } from '../storage/records.ts';
+import { shrinkLog } from '../storage/wal.ts';
 import { type ActivityQuery, activity } from './activity.ts';
 import { type Budget, createBudget, type QueryLimits } from './budget.ts';
 import { counts } from './counts.ts';
@@ -131,10 +133,14 @@ export function createEngine(storage: ReaderStorage, limits: QueryLimits) {
       },
       /** Rebuilds the column store from the rows. */
       rebuild: (): Job<void> => store.rebuild(),
-      /** Applies every row that is committed by now, and overwrites what erasures have left to be overwritten. */
+      /**
+       * Applies every row that is committed by now, overwrites what erasures have left to be overwritten, and shrinks
+       * the write-ahead log.
+       */
       *catchUp(): Job<void> {
         yield* store.catchUp();
         finishOverwriting(client, store, list);
+        shrinkLog(client, READER_BUSY_TIMEOUT);
       },
     },
 

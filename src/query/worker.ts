@@ -35,15 +35,16 @@ export type Message = (Task & { readonly id: number }) | 'close';
 
 /** Why a task failed, by its kind; the text is for the log only. */
 export interface TaskError {
-  readonly kind: 'too-large' | 'canceled' | 'locked' | 'full' | 'damaged' | 'other';
+  readonly kind: 'too-large' | 'canceled' | 'locked' | 'full' | 'unavailable' | 'damaged' | 'other';
   readonly message: string;
   /** For `too-large`: the parameter to change, where one alone decides. */
   readonly parameter?: string | undefined;
 }
 
-/** What the worker sends: that it has opened the database, and the outcome of each task. */
+/** What the worker sends: that it has opened the database, or why it could not, and the outcome of each task. */
 export type Outcome =
   | 'ready'
+  | { readonly failed: TaskError }
   | { readonly id: number; readonly value: unknown; readonly lag?: IngestLag }
   | { readonly id: number; readonly error: TaskError };
 
@@ -57,16 +58,15 @@ function run(port: NonNullable<typeof parentPort>, options: WorkerOptions): void
   setPriority(0, constants.priority.PRIORITY_BELOW_NORMAL);
   const canceled = new Int32Array(options.canceled);
   let running = 0;
+  const send = (outcome: Outcome) => port.postMessage(outcome);
   const isCanceled = () => {
     const id = Atomics.load(canceled, 0);
     return id === running || id === CANCEL_ALL;
   };
-  const storage = openReader(options.path);
-  const engine = createEngine(storage, { ...options, isCanceled });
+  const { storage, engine } = open();
   const jobs: { id: number; job: Job<unknown> }[] = [];
   let stepping: ReturnType<typeof setTimeout> | undefined;
 
-  const send = (outcome: Outcome) => port.postMessage(outcome);
   const sendError = (id: number, error: unknown) => send({ id, error: describe(error) });
 
   port.on('message', (message: Message) => {
@@ -112,6 +112,16 @@ function run(port: NonNullable<typeof parentPort>, options: WorkerOptions): void
     }
   });
 
+  function open() {
+    try {
+      const reader = openReader(options.path);
+      return { storage: reader, engine: createEngine(reader, { ...options, isCanceled }) };
+    } catch (error) {
+      send({ failed: describe(error) });
+      throw error;
+    }
+  }
+
   /** Runs one step of the oldest job. Messages that have come meanwhile are handled before the next one. */
   function step(): void {
     stepping = undefined;
@@ -144,10 +154,10 @@ function describe(error: unknown): TaskError {
   switch (fault.kind) {
     case 'locked':
     case 'full':
+    case 'unavailable':
       return { kind: fault.kind, message: cause };
     case 'failing':
     case 'corrupt':
-    case 'unavailable':
       return { kind: 'damaged', message: cause };
     default:
       return { kind: 'other', message };

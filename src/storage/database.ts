@@ -1,16 +1,17 @@
 import { Database } from 'bun:sqlite';
 import fs from 'node:fs';
-import { dirname, join } from 'node:path';
+import { dirname } from 'node:path';
 import { promisify } from 'node:util';
 import { type BunSQLiteDatabase, drizzle } from 'drizzle-orm/bun-sqlite';
-import { migrate } from 'drizzle-orm/bun-sqlite/migrator';
 import { makeDurableFolder, syncFolder } from '../durable-folder.ts';
-import { StorageFault, storageFault } from './faults.ts';
-import journal from './migrations/meta/_journal.json' with { type: 'json' };
+import { createOwnedFile } from '../file-owner.ts';
+import { StorageFault, storageFault, UnusableDatabase, whyNotOpened } from './faults.ts';
+import { createLogStamp, ensureStamp, foreignLog } from './log-identity.ts';
 import * as schema from './schema.ts';
+import { compareSchema, migrate } from './schema-version.ts';
 import { createTextHash, type TextHash } from './text-hash.ts';
 import { createTransact } from './transact.ts';
-import { inspectLog, type LogReport, logOf } from './wal.ts';
+import { inspectLog, LOG_SIZE_LIMIT, type LogReport, logOf, truncateLog } from './wal.ts';
 
 /** A connection to a database: only storage makes one, so only storage imports the driver. */
 export type { Database } from 'bun:sqlite';
@@ -23,13 +24,11 @@ const APPLICATION_ID = 0x7261776c;
 /** How long opening waits for another process's lock, in milliseconds: nothing is served yet. */
 const OPEN_TIMEOUT = 5_000;
 
+/** How long opening waits for the lock of the database, in milliseconds: commands hold it for a moment. */
+const LOCK_TIMEOUT = 500;
+
 /** How long the query worker waits for the writer's lock, in milliseconds: far longer than a group commit takes. */
 export const READER_BUSY_TIMEOUT = 5_000;
-
-/** The database is not one that this program may open. The message is for the operator. */
-export class UnusableDatabase extends Error {
-  override readonly name = 'UnusableDatabase';
-}
 
 /** An open database: drizzle for statements, the client beneath it for transactions and pragmas. */
 export interface Storage {
@@ -38,6 +37,8 @@ export interface Storage {
   readonly hash: TextHash;
   /** What the write-ahead log had when the database was opened; undefined if there was none. */
   readonly log: LogReport | undefined;
+  /** Notes that the write-ahead log may have been begun again: see log-identity.ts. {@link sync} does it too. */
+  noteLog(): void;
   /**
    * Resolves once every transaction that has ended before the call is on the disk.
    *
@@ -49,35 +50,59 @@ export interface Storage {
   close(): void;
 }
 
+/** How a database is opened. */
+export interface OpenOptions {
+  /** Whether to create the database, and its folder, if there is none. */
+  readonly create?: boolean;
+}
+
 /**
- * Opens the database, making folder and file where there are none, and brings its tables up to date.
- * When it returns, the new file's name is durable too.
+ * Opens the database for this process only, and brings its tables up to date. When it returns, the name of a new file
+ * is durable too.
  *
- * @throws {UnusableDatabase} when the file is another program's, or of a newer version of this one
- * @throws SQLite's own errors otherwise
+ * @throws {UnusableDatabase} if the file is another program's, of a newer version, not the one that its write-ahead log
+ *   belongs to, or has a schema of its own
+ * @throws {Error} otherwise; the message says why, for the operator
  */
-export function openStorage(path: string): Storage {
-  makeDurableFolder(dirname(path));
-  const lock = lockDatabase(path);
-  const report = inspectLog(path);
-  const client = new Database(path, { create: true, strict: true });
+export function openStorage(path: string, { create = true }: OpenOptions = {}): Storage {
+  return opening(path, () => openAlone(path, create));
+}
+
+function openAlone(path: string, create: boolean): Storage {
+  if (create) makeDurableFolder(dirname(path));
+  const lock = lockDatabase(path, LOCK_TIMEOUT);
+  let client: Database;
+  let report: LogReport | undefined;
+  try {
+    report = inspectLog(path);
+    assertOwn(path, report);
+    if (create) createOwnedFile(path);
+    client = new Database(path, { readwrite: true, strict: true });
+  } catch (error) {
+    lock.close();
+    throw error;
+  }
   try {
     client.run(`PRAGMA busy_timeout = ${OPEN_TIMEOUT}`);
-    refuseForeign(client);
+    assertUsable(client);
+    ensureStamp(client);
     client.run('PRAGMA journal_mode = WAL');
+    client.run(`PRAGMA journal_size_limit = ${LOG_SIZE_LIMIT}`);
     // what is deleted is overwritten, so that an erasure leaves nothing behind; inserts pay nothing for it
     client.run('PRAGMA secure_delete = ON');
     client.run(`PRAGMA application_id = ${APPLICATION_ID}`);
+    migrate(client);
     const orm = drizzle(client, { schema });
-    // The folder is inside the binary: see --asset in the build.
-    migrate(orm, { migrationsFolder: join(import.meta.dir, 'migrations') });
     // SQLite has synced each of its commits so far (FULL, its default). From now on it leaves that to
     // sync(), which does the same in a thread, so that requests are read while the disk works. With NORMAL
     // SQLite still syncs what a checkpoint relies on: the log before, and the database after it.
     client.run('PRAGMA synchronous = NORMAL');
     const hash = createTextHash(client);
     hashMigratedKeys(client, hash);
+    const isEmptied = truncateLog(client, OPEN_TIMEOUT);
     const log = openLog(path);
+    const checkpoints = createCheckpoints(client);
+    const stamp = createLogStamp(client, log, createTransact(client), isEmptied);
     syncFolder(dirname(path));
     // from now on the commit queue waits for locks, without stopping the event loop
     client.run('PRAGMA busy_timeout = 0');
@@ -89,11 +114,13 @@ export function openStorage(path: string): Storage {
       client,
       hash,
       log: report,
+      noteLog: stamp.note,
       async sync() {
         try {
+          stamp.note();
           await syncFile(log);
           assertInPlace(path, handle);
-          assertInPlace(logOf(path), log);
+          checkpoints.note(assertInPlace(logOf(path), log).size);
           // On ext4 an fsync that is under way when the journal is aborted can return success: it finds no
           // transaction to wait for. A read of a file system that has been shut down fails.
           fs.readSync(handle, byte, 0, 1, 0);
@@ -126,21 +153,59 @@ export function openStorage(path: string): Storage {
 /**
  * Opens a database for reading, and for what is derived from its rows.
  *
- * @throws when there is none
+ * @throws {UnusableDatabase} as {@link openStorage}
+ * @throws {Error} if there is none
  */
 export function openForReading(path: string): Database {
-  const client = openExisting(path);
-  client.run(`PRAGMA busy_timeout = ${READER_BUSY_TIMEOUT}`);
-  client.run('PRAGMA synchronous = NORMAL');
-  client.run('PRAGMA secure_delete = ON');
-  return client;
+  return opening(path, () => {
+    assertOwnLogUnlessServed(path);
+    const client = new Database(path, { strict: true, readwrite: true });
+    try {
+      client.run(`PRAGMA busy_timeout = ${READER_BUSY_TIMEOUT}`);
+      assertUsable(client);
+      client.run('PRAGMA synchronous = NORMAL');
+      client.run('PRAGMA secure_delete = ON');
+      client.run(`PRAGMA journal_size_limit = ${LOG_SIZE_LIMIT}`);
+      return client;
+    } catch (error) {
+      client.close();
+      throw error;
+    }
+  });
 }
 
-function openExisting(path: string): Database {
+/** Opens a database; what is thrown says why it cannot be opened, and names the file. */
+function opening<T>(path: string, open: () => T): T {
   try {
-    return new Database(path, { strict: true, readwrite: true });
+    return open();
   } catch (error) {
-    throw new Error(`The database ${path} cannot be opened: ${(error as Error).message}`, { cause: error });
+    const reason = error instanceof UnusableDatabase ? error.message : whyNotOpened(error, path);
+    throw new UnusableDatabase(`The database ${path} cannot be opened: ${reason}`, { cause: error });
+  }
+}
+
+function assertOwn(path: string, report: LogReport | undefined): void {
+  const problem = foreignLog(path, report);
+  if (problem) throw new UnusableDatabase(problem);
+}
+
+/**
+ * Checks that the write-ahead log belongs to the database, unless a server has the database open: it has checked that,
+ * and the files change while they are read.
+ */
+function assertOwnLogUnlessServed(path: string): void {
+  if (!fs.statSync(logOf(path), { throwIfNoEntry: false })?.size) return;
+  let lock: Database;
+  try {
+    lock = lockDatabase(path, 0);
+  } catch (error) {
+    if (error instanceof UnusableDatabase) return;
+    throw error;
+  }
+  try {
+    assertOwn(path, inspectLog(path));
+  } finally {
+    lock.close();
   }
 }
 
@@ -168,11 +233,34 @@ function openLog(path: string): number {
   return fs.openSync(logOf(path), 'r+');
 }
 
+/** Sizes of the write-ahead log between which the writer leaves it to the query worker, in bytes. */
+const LEFT_TO_WORKER = { from: LOG_SIZE_LIMIT, to: 64 * LOG_SIZE_LIMIT };
+/** Pages in the write-ahead log from which a commit moves them into the database file; SQLite's default. */
+const AUTO_CHECKPOINT_PAGES = 1_000;
+
+/**
+ * Decides whether commits move pages from the write-ahead log into the database file. While a reader holds an old
+ * snapshot the log grows, every attempt looks through all of it, and the first one after the reader has gone would stop
+ * the event loop for seconds.
+ */
+function createCheckpoints(client: Database): { note(logSize: number): void } {
+  let isLeft = false;
+  return {
+    note(size) {
+      const leave = size > LEFT_TO_WORKER.from && size < LEFT_TO_WORKER.to;
+      if (leave === isLeft) return;
+      isLeft = leave;
+      client.run(`PRAGMA wal_autocheckpoint = ${leave ? 0 : AUTO_CHECKPOINT_PAGES}`);
+    },
+  };
+}
+
 /** @throws when a path does not lead to the open file any more: it was removed, or replaced by another */
-function assertInPlace(path: string, handle: number): void {
+function assertInPlace(path: string, handle: number): fs.Stats {
   const opened = fs.fstatSync(handle);
   const found = fs.statSync(path, { throwIfNoEntry: false });
   if (found?.ino !== opened.ino || found.dev !== opened.dev) throw new Error(`${path} was removed or replaced`);
+  return opened;
 }
 
 /**
@@ -180,9 +268,11 @@ function assertInPlace(path: string, handle: number): void {
  * the same keys. The lock is SQLite's own on an empty file beside the database, so that the kernel
  * gives it back when a process dies, and readers of the database are not in its way.
  */
-function lockDatabase(path: string): Database {
-  const lock = new Database(`${path}.lock`, { create: true });
+function lockDatabase(path: string, timeoutMs: number): Database {
+  createOwnedFile(lockOf(path));
+  const lock = new Database(lockOf(path), { readwrite: true });
   try {
+    lock.run(`PRAGMA busy_timeout = ${timeoutMs}`);
     lock.run('BEGIN EXCLUSIVE');
     return lock;
   } catch (error) {
@@ -192,20 +282,23 @@ function lockDatabase(path: string): Database {
   }
 }
 
-/** Opens nothing that this version could harm: another program's file, or a newer version's. */
-function refuseForeign(client: Database): void {
-  const tables = client.query<{ name: string }, []>('SELECT name FROM sqlite_schema').all();
-  if (tables.length === 0) return;
+function lockOf(path: string): string {
+  return `${path}.lock`;
+}
+
+/** Uses nothing that could harm, or that this version could harm: another program's file, a newer version's, or a changed one. */
+function assertUsable(client: Database): void {
+  client.run('PRAGMA trusted_schema = OFF');
+  const version = compareSchema(client);
+  if (version === 'empty') return;
   const id = client.query<{ application_id: number }, []>('PRAGMA application_id').get()?.application_id;
   if (id !== APPLICATION_ID) throw new UnusableDatabase('The file is a database of another program.');
-  if (!tables.some(({ name }) => name === '__drizzle_migrations')) return;
-  const applied = client
-    .query<{ latest: number | null }, []>('SELECT max(CAST(created_at AS INTEGER)) AS latest FROM __drizzle_migrations')
-    .get();
-  const known = journal.entries.at(-1)?.when ?? 0;
-  if ((applied?.latest ?? 0) > known) {
+  if (version === 'newer') {
     throw new UnusableDatabase(
-      'The database was written by a newer version of rawlog. Run that version, or restore a backup from before it.',
+      'It was written by a newer version of rawlog. Run that version, or restore a backup from before it.',
     );
+  }
+  if (version.length > 0) {
+    throw new UnusableDatabase(`Its schema is not that of rawlog: ${version.join(', ')}. Restore a backup.`);
   }
 }

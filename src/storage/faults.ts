@@ -1,4 +1,7 @@
 import { SQLiteError } from 'bun:sqlite';
+import { accessSync, constants, statSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { fullDisk, isDiskFull, isFullError, reasonOf, rootCause } from '../system-error.ts';
 
 /**
  * What kind of trouble a failed database call means.
@@ -27,6 +30,11 @@ const KIND_BY_RESULT_CODE: Readonly<Record<number, StorageFaultKind>> = {
   26: 'failing', // NOTADB
 };
 
+/** The database is not one that this program may open. The message is for the operator. */
+export class UnusableDatabase extends Error {
+  override readonly name = 'UnusableDatabase';
+}
+
 /** A database call that failed. The cause carries SQLite's own words: for the log alone. */
 export class StorageFault extends Error {
   override readonly name = 'StorageFault';
@@ -38,11 +46,93 @@ export class StorageFault extends Error {
   }
 }
 
+/** Extended codes that mean something else than the primary code that they belong to. */
+const KIND_BY_EXTENDED_CODE: Readonly<Record<number, StorageFaultKind>> = {
+  3082: 'unavailable', // IOERR_NOMEM
+  4874: 'full', // IOERR_SHMSIZE: there is no space for the index of the write-ahead log
+  6410: 'unavailable', // IOERR_GETTEMPPATH: there is no folder for a temporary file
+};
+
 /** Classifies what a database call threw. Extended result codes carry the primary one in the low byte. */
 export function storageFault(error: unknown): StorageFault {
   if (error instanceof StorageFault) return error;
-  // drizzle wraps the driver's error in one whose message holds the statement and its parameters
-  const origin = error instanceof Error && error.cause instanceof SQLiteError ? error.cause : error;
-  const kind = origin instanceof SQLiteError ? KIND_BY_RESULT_CODE[origin.errno & 0xff] : undefined;
+  const origin = sqliteError(error);
+  if (!origin) return new StorageFault('bug', error);
+  const kind = KIND_BY_EXTENDED_CODE[origin.errno] ?? KIND_BY_RESULT_CODE[origin.errno & 0xff];
   return new StorageFault(kind ?? 'bug', origin);
+}
+
+/** The driver's error among the causes of an error: drizzle wraps it in one that has the statement's parameters. */
+function sqliteError(error: unknown): SQLiteError | undefined {
+  let cause = error;
+  for (let depth = 0; depth < 20 && cause instanceof Error; depth++, cause = cause.cause) {
+    if (cause instanceof SQLiteError) return cause;
+  }
+  return undefined;
+}
+
+/**
+ * Checks that a statement has stored one row, and nothing else.
+ *
+ * @throws {StorageFault} `failing`: a trigger or a view of somebody else is in the way, which the next start refuses
+ */
+export function assertOneChange(changes: number): void {
+  if (changes === 1) return;
+  throw new StorageFault('failing', new Error(`a row was stored with ${changes} changes: the schema was changed`));
+}
+
+/** Returns what is wrong in the words of SQLite, where an error is about the database; otherwise its own message. */
+export function messageOf(error: unknown): string {
+  const fault = storageFault(error);
+  if (error instanceof UnusableDatabase || fault.kind === 'bug') {
+    return error instanceof Error ? error.message : String(error);
+  }
+  const cause = rootCause(fault);
+  return `The database failed: ${cause instanceof Error ? cause.message : String(cause)}`;
+}
+
+/** The files that SQLite and rawlog keep for a database, by the endings of their names. */
+export const DATABASE_FILES = ['', '-wal', '-shm', '-journal', '.lock'] as const;
+
+/**
+ * Returns why a database cannot be opened, in sentences. SQLite's own words name neither the file that it could not open
+ * nor the reason.
+ */
+export function whyNotOpened(error: unknown, path: string): string {
+  const folder = dirname(path);
+  const fault = storageFault(error);
+  if (fault.kind === 'full' || isFullError(error)) return fullDisk(path);
+  const cause = rootCause(error);
+  const isOfSystem = !(cause instanceof SQLiteError) && cause instanceof Error && 'code' in cause;
+  if (fault.kind === 'unavailable' || fault.kind === 'failing' || isOfSystem) {
+    if (!isOfSystem && isDiskFull(folder)) return fullDisk(path);
+    const problem = inaccessible(folder, 'folder') ?? firstInaccessible(path);
+    if (problem) return problem;
+  }
+  return reasonOf(error, path);
+}
+
+function firstInaccessible(path: string): string | undefined {
+  for (const ending of DATABASE_FILES) {
+    const problem = inaccessible(path + ending, 'file');
+    if (problem) return problem;
+  }
+  return undefined;
+}
+
+/** Returns why a file or folder that exists cannot be read and written, in a sentence. */
+function inaccessible(path: string, expected: 'file' | 'folder'): string | undefined {
+  const stat = statSync(path, { throwIfNoEntry: false });
+  if (!stat) return undefined;
+  if (stat.isDirectory() !== (expected === 'folder')) return `${path} is not a ${expected}.`;
+  const { R_OK, W_OK, X_OK } = constants;
+  try {
+    accessSync(path, expected === 'folder' ? R_OK | W_OK | X_OK : R_OK | W_OK);
+    return undefined;
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException; // node:fs throws nothing else
+    if (code === 'EROFS') return `${path} is on a read-only file system.`;
+    const user = process.geteuid?.();
+    return `${path} cannot be read and written by user ${user}: it belongs to user ${stat.uid}, and its mode is ${(stat.mode & 0o7777).toString(8).padStart(4, '0')}.`;
+  }
 }

@@ -1,6 +1,7 @@
 import type { LogRecord } from '../records.ts';
 import { beginRebuild } from './columns/column-store.ts';
 import type { Storage } from './database.ts';
+import { assertOneChange } from './faults.ts';
 import { addToLedger, STORED } from './ledger.ts';
 import { createTransact } from './transact.ts';
 
@@ -86,7 +87,8 @@ export function createImporter(storage: Storage, isErased: (userId: string, seq:
       if (found[0] !== record.id) return 'occupied';
       return one === kind && columns.every((value, i) => value === found[i]) ? 'identical' : 'different';
     }
-    insert[kind].run(seq, ...columns);
+    const { changes } = insert[kind].run(seq, ...columns);
+    assertOneChange(changes);
     // only at the end of a table does SQLite leave the cells of other rows where they are
     if (seq < last[kind]) hasMovedCells = true;
     else last[kind] = seq;
@@ -113,6 +115,7 @@ export function createImporter(storage: Storage, isErased: (userId: string, seq:
   return {
     store(records) {
       const outcomes = transact(() => storeSome(records));
+      storage.noteLog();
       isRebuilding ||= outcomes.includes('stored');
       return outcomes;
     },

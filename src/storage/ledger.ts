@@ -1,4 +1,5 @@
 import type { Database } from 'bun:sqlite';
+import { assertOneChange } from './faults.ts';
 
 /** A count of the ledger: its name, and how many items it has, or is to have more. */
 export type Count = readonly [name: string, items: number];
@@ -19,9 +20,10 @@ export function readLedger(client: Database): Count[] {
 
 /** Adds to a count, in the caller's transaction. */
 export function addToLedger(client: Database, name: string, items: number): void {
-  client
+  const { changes } = client
     .query(
       'INSERT INTO ledger (name, items) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET items = items + excluded.items',
     )
     .run(name, items);
+  assertOneChange(changes);
 }

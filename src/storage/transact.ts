@@ -7,7 +7,7 @@ import type { Transact } from './job.ts';
  * synchronous, because an async callback would be committed before it is done.
  *
  * The function throws what the work or SQLite threw, after a rollback; a {@link StorageFault} of the kind
- * `failing` where the rollback fails as well.
+ * `failing` where the rollback fails as well, with the first error as its innermost cause.
  */
 export function createTransact(client: Database): Transact {
   const begin = client.prepare('BEGIN IMMEDIATE');
@@ -24,7 +24,9 @@ export function createTransact(client: Database): Transact {
         // after some errors SQLite has rolled back by itself
         if (client.inTransaction) rollback.run();
       } catch (rollbackError) {
-        throw new StorageFault('failing', rollbackError);
+        // what the transaction failed with says more than that its rollback failed as well
+        const { message } = rollbackError as Error; // SQLite throws nothing else
+        throw new StorageFault('failing', new Error(`the rollback failed: ${message}`, { cause: error }));
       }
       throw error;
     }

@@ -2,8 +2,9 @@ import { and, eq, sql } from 'drizzle-orm';
 import type { Kind, LogRecord } from '../records.ts';
 import { cachedResponseKey, type Storage } from './database.ts';
 import { BLANK_RESPONSE } from './erasure.ts';
-import { type StorageFault, storageFault } from './faults.ts';
+import { assertOneChange, type StorageFault, storageFault } from './faults.ts';
 import { addToLedger, type Count, readLedger } from './ledger.ts';
+import { touch } from './log-identity.ts';
 import { MAX_SEQ } from './record-id.ts';
 import { analytics, cachedResponses, metrics } from './schema.ts';
 import { createTransact } from './transact.ts';
@@ -177,7 +178,6 @@ export function createWriter(
      WHERE users.hash = ? AND users.user_id = ? AND series.kind = ? AND series.name = ?`,
   );
   const runTransaction = createTransact(client);
-  const touch = client.prepare('PRAGMA user_version = 0');
 
   /** What broke the storage. From then on every call fails with it: nobody knows what is on the disk. */
   let broken: StorageFault | undefined;
@@ -197,25 +197,47 @@ export function createWriter(
     }
   }
 
+  /** Runs a statement that reads: what it finds damaged, the next commit does not write to. */
+  function read<Result>(statement: () => Result): Result {
+    if (broken) throw broken;
+    try {
+      return statement();
+    } catch (error) {
+      throw noteBroken(error);
+    }
+  }
+
   return {
     async commit({ records, responses, names, codes = [], counts }) {
       const began = performance.now();
       transact(() => {
-        if (records.length === 0) touch.run();
+        if (records.length === 0) touch(client);
         for (const record of records) {
           const { seq, id, userId, happenedAt, receivedAt } = record;
           // in the order of the columns
           if (record.kind === 'metric') {
             const { metricName, metricValue, dataString } = record;
-            insertMetric.run(seq, id, userId, happenedAt, receivedAt, metricName, metricValue, dataString);
+            const stored = insertMetric.run(
+              seq,
+              id,
+              userId,
+              happenedAt,
+              receivedAt,
+              metricName,
+              metricValue,
+              dataString,
+            );
+            assertOneChange(stored.changes);
           } else {
             const { type, dataIndex, data } = record;
-            insertAnalytics.run(seq, id, userId, happenedAt, receivedAt, type, dataIndex, data);
+            const stored = insertAnalytics.run(seq, id, userId, happenedAt, receivedAt, type, dataIndex, data);
+            assertOneChange(stored.changes);
           }
         }
         for (const { userId, route, key, fingerprint, response, seq, createdAt } of responses) {
           const keyHash = hash(cachedResponseKey(userId, route, key));
-          insertResponse.run(keyHash, userId, route, key, fingerprint, response, seq, createdAt);
+          const stored = insertResponse.run(keyHash, userId, route, key, fingerprint, response, seq, createdAt);
+          assertOneChange(stored.changes);
         }
         for (const { userHash, nameHash } of names) insertName.run(userHash, nameHash);
         for (const { jti, expiresAt } of codes) insertCode.run(jti, expiresAt);
@@ -228,10 +250,10 @@ export function createWriter(
       const synced = performance.now();
       onCommit(records.length, (synced - began) / 1000, (synced - committed) / 1000);
     },
-    counts: () => readLedger(client),
+    counts: () => read(() => readLedger(client)),
     responseOf(key) {
-      if (broken) throw broken;
-      const found = findResponse.get({ ...key, keyHash: hash(cachedResponseKey(key.userId, key.route, key.key)) });
+      const keyHash = hash(cachedResponseKey(key.userId, key.route, key.key));
+      const found = read(() => findResponse.get({ ...key, keyHash }));
       if (found?.fingerprint == null || found.response === null) return undefined; // null: blank
       return {
         ...key,
@@ -260,24 +282,25 @@ export function createWriter(
     },
     isUsed(jti) {
       if (broken) throw broken;
-      return findCode.get(jti) !== null;
+      return read(() => findCode.get(jti)) !== null;
     },
     forgetCodes(before) {
       transact(() => deleteCodes.run(before));
     },
-    namesOf: (userHash) => findNames.all(userHash).map(({ nameHash }) => nameHash),
-    hasRecorded: (userId, kind, name) => findRecorded.get(hash(userId), userId, kind, name) !== null,
+    namesOf: (userHash) => read(() => findNames.all(userHash)).map(({ nameHash }) => nameHash),
+    hasRecorded: (userId, kind, name) => read(() => findRecorded.get(hash(userId), userId, kind, name)) !== null,
     lastSeq() {
-      const [row] = orm.all<{ last: number }>(
-        sql`SELECT max(
+      const query = () =>
+        orm.all<{ last: number }>(
+          sql`SELECT max(
           coalesce((SELECT max(seq) FROM metrics WHERE seq <= ${MAX_SEQ}), 0),
           coalesce((SELECT max(seq) FROM analytics WHERE seq <= ${MAX_SEQ}), 0),
           coalesce((SELECT max(value) FROM column_state WHERE name IN ('metric', 'analytics')), 0),
           coalesce((SELECT max(seq) FROM sealed_series), 0),
           coalesce((SELECT max(cutoff_seq) FROM erasures), 0)
         ) AS last`,
-      );
-      return row?.last ?? 0;
+        );
+      return read(query)[0]?.last ?? 0;
     },
   };
 }

@@ -1,11 +1,22 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import { once } from 'node:events';
-import { closeSync, constants, existsSync, openSync, readSync, renameSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  existsSync,
+  openSync,
+  readFileSync,
+  readSync,
+  renameSync,
+  rmSync,
+  writeSync,
+} from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { expectError, METRIC, post, send } from '../harness/client.ts';
 import { COMMAND, temporaryFolder, UNLIMITED } from '../harness/target.ts';
 import { token } from '../harness/tokens.ts';
+import { noVolumes, smallVolume } from './volume.ts';
 
 /*
  * A server whose standard output or standard error is not read, cannot be written, or is closed: recording, error
@@ -155,6 +166,31 @@ describe.each([
     },
   );
 });
+
+test.skipIf(noVolumes !== undefined)(
+  'a log on a full disk costs its lines only, which are written once there is room',
+  async () => {
+    using volume = smallVolume(64 * 1024);
+    const ballast = join(volume.path, 'ballast');
+    Bun.spawnSync(['sh', '-c', `cat /dev/zero > ${ballast}`], { stderr: 'ignore' });
+    const path = join(volume.path, 'log');
+    const handle = openSync(path, 'a');
+    const server = await start('ignore', handle);
+    closeSync(handle);
+    await expectWorking(server);
+    await makeLines(server.url, 100);
+    expect(readFileSync(path, 'utf8')).toBe('');
+    rmSync(ballast);
+    let lines: string[] = [];
+    while (lines.length < 100) {
+      lines = readFileSync(path, 'utf8').split('\n').slice(0, -1);
+      await send(`${server.url}/healthz`);
+    }
+    for (const line of lines) JSON.parse(line);
+    server.child.kill('SIGTERM');
+    expect(await server.child.exited).toBe(0);
+  },
+);
 
 test('a socket that nobody reads holds nothing up', async () => {
   // as under systemd, where both are sockets of the journal; a shell opens one and fills it

@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { METRIC, post, rows, send } from '../harness/client.ts';
-import { SECRET, startTarget, type Target, temporaryFolder } from '../harness/target.ts';
+import { COMMAND, SECRET, startTarget, type Target, temporaryFolder } from '../harness/target.ts';
 import { token } from '../harness/tokens.ts';
 
 /** Opens a connection and sends a request up to the middle of its body. */
@@ -72,6 +72,28 @@ describe.each(['SIGTERM', 'SIGINT'] as const)('%s', (signal) => {
     expect(rows(target, 'metrics').map((row) => row['id'])).toEqual([id]);
     request.socket.destroy();
   });
+});
+
+test.each([
+  ['at once', ''],
+  ['when its folder appears', '.'],
+  ['when its lock appears', 'rawlog.db.lock'],
+  ['when its database appears', 'rawlog.db'],
+])('SIGTERM that comes while the server starts, %s, is not lost', async (_title, awaited) => {
+  using folder = temporaryFolder();
+  const dataDir = join(folder.path, 'data');
+  const child = Bun.spawn([...COMMAND, 'serve'], {
+    env: { JWT_SECRET: SECRET, DATA_DIR: dataDir, PORT: '0' },
+    stdout: 'ignore',
+    stderr: 'ignore',
+  });
+  while (awaited !== '' && !existsSync(join(dataDir, awaited))) await new Promise(setImmediate);
+  child.kill('SIGTERM');
+  await child.exited;
+  // before its first instruction the signal ends it as any process, later as a server
+  expect([child.exitCode, child.signalCode]).toEqual(awaited === '' ? [null, 'SIGTERM'] : [0, null]);
+  const again = await startTarget({ JWT_SECRET: SECRET }, { dataDir });
+  expect(await again.stop()).toBe(0);
 });
 
 test('a request that never ends does not hold the server up for long', async () => {

@@ -106,6 +106,8 @@ export function recording(parts: RecordingParts) {
         sender = authenticated instanceof Promise ? await authenticated : authenticated;
         const userId = recordedUser(headers, sender);
         if (!open) throw new Failure('shutting_down');
+        const failure = queue.refusal();
+        if (failure) throw failure;
         // a body that cannot be stored is not read: that takes as long as storing it
         // (one that is larger than allowed is rejected for that)
         reservation = reservations.reserve(sender.userId, expectedBytes(headers), sender.role !== 'admin');
