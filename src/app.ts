@@ -4,6 +4,7 @@ import type { Config } from './config.ts';
 import { clientAddress } from './http/client-address.ts';
 import { corsFor } from './http/cors.ts';
 import { createErrorResponder, type ErrorResponseParts, errorHandling } from './http/error-response.ts';
+import { bunTimeout } from './http/idle-timeout.ts';
 import type { Metrics } from './http/metrics.ts';
 import { createRequestIds, requestStart } from './http/request-start.ts';
 import { type AdministrationParts, administration } from './http/routes/administration.ts';
@@ -66,7 +67,7 @@ export function createApp({ access, ingest, reading, settings, ...rest }: AppPar
       // the body parser bounds bodies and says so; Bun's own bound answers without a word
       maxRequestBodySize: Number.MAX_SAFE_INTEGER,
       development: false,
-      idleTimeout: parts.idleTimeoutSeconds,
+      idleTimeout: bunTimeout(parts.idleTimeoutSeconds),
     },
   });
   const nextRequestId = createRequestIds();

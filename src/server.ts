@@ -108,7 +108,7 @@ export async function startServer(
     },
     log,
   });
-  const tails = createLiveTails(now);
+  const tails = createLiveTails(now, config.idleTimeoutSeconds);
   let stopping: Promise<void> | undefined;
   try {
     const metrics = createMetrics();

@@ -63,7 +63,7 @@ test('Elysia gives the recording routes nothing that they do not ask for: cookie
       bytes: unlimited,
       actAs: { note() {} },
     },
-    reading: { queries, tails: createLiveTails(Date.now) },
+    reading: { queries, tails: createLiveTails(Date.now, 30) },
     erase: async () => ({ metrics: 0, analytics: 0 }),
     metrics: createMetrics(),
     settings: {

@@ -12,8 +12,8 @@ const RESERVED_TAILS = 20;
 const TICK = 250;
 /** Records that a tail is sent between two ticks, at most: more than anyone reads on a screen. */
 const RECORDS_PER_TICK = 100;
-/** A heartbeat each 10 s: Bun closes connections on which nothing goes for 30. */
-const TICKS_PER_HEARTBEAT = 40;
+/** At least one heartbeat in this time, in milliseconds: proxies close connections on which no byte moves. */
+const MAX_HEARTBEAT_INTERVAL = 10_000;
 /**
  * What may wait for a client that does not read, in bytes, beside what the system's sockets hold: room for the
  * records of a tick at their usual size. The record that goes over it is the last one taken.
@@ -68,7 +68,10 @@ interface Tail {
 }
 
 /** @param now the clock, in milliseconds since 1970 */
-export function createLiveTails(now: () => number): LiveTails {
+export function createLiveTails(now: () => number, idleTimeoutSeconds: number): LiveTails {
+  // three in the time after which Bun closes a connection
+  const heartbeatInterval = Math.min(MAX_HEARTBEAT_INTERVAL, (idleTimeoutSeconds * 1000) / 3);
+  const ticksPerHeartbeat = Math.max(1, Math.floor(heartbeatInterval / TICK));
   const tails = new Set<Tail>();
   let ticking: ReturnType<typeof setInterval> | undefined;
   let ticks = 0;
@@ -123,7 +126,7 @@ export function createLiveTails(now: () => number): LiveTails {
 
   function tick(): void {
     endExpired();
-    const isHeartbeat = ++ticks % TICKS_PER_HEARTBEAT === 0;
+    const isHeartbeat = ++ticks % ticksPerHeartbeat === 0;
     for (const tail of tails) {
       tail.left = RECORDS_PER_TICK;
       // to a full one nothing is sent: when that lasts, Bun's idle timeout closes its connection

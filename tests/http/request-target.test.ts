@@ -104,7 +104,7 @@ describe('the erasure of a user', () => {
   const record = async () => {
     const headers = { authorization: admin.replace('Authorization: ', '') };
     for (const user of USERS) {
-      const acting = { ...headers, 'x-act-as-user-id': user };
+      const acting = { ...headers, 'x-act-as-user-id': Buffer.from(user).toString('latin1') };
       expect((await post(target, '/log_raw_metric', { ...METRIC, metric_name: 'kept' }, acting)).status).toBe(200);
     }
   };

@@ -11,6 +11,7 @@ import { zoneNamed } from '../../query/zone-database.ts';
 import type { Kind } from '../../records.ts';
 import type { ZoneOffsets } from '../../responses.ts';
 import { authenticate } from '../auth.ts';
+import { bunTimeout } from '../idle-timeout.ts';
 import { queryRoute, zoneRoute } from '../openapi.ts';
 import {
   BUCKETS,
@@ -39,6 +40,7 @@ import {
 export interface QueryParts {
   readonly verify: CachedVerifier;
   readonly queries: QueryClient;
+  readonly idleTimeoutSeconds: number;
 }
 
 const DEFAULT_TOP = 10;
@@ -83,11 +85,12 @@ const PAGE = {
 /** What a handler needs of Elysia's context. */
 interface Asked {
   readonly request: Request;
+  readonly server: { timeout(request: Request, seconds: number): void } | null;
   readonly set: { readonly headers: Record<string, string | number> };
 }
 
 /** The query routes. What a token may see is decided here, before the query runs. */
-export function querying({ verify, queries }: QueryParts) {
+export function querying({ verify, queries, idleTimeoutSeconds }: QueryParts) {
   const identify = async (request: Request): Promise<Principal> => authenticate(request.headers, verify);
 
   /** Runs a query for a caller, and says what its result lacks. */
@@ -95,9 +98,13 @@ export function querying({ verify, queries }: QueryParts) {
     name: Name,
     argument: Parameters<Queries[Name]>[0],
     { userId }: Principal,
-    { request: { signal }, set }: Asked,
+    { request, server, set }: Asked,
   ): Promise<ReturnType<Queries[Name]>> => {
-    const { value, lag } = await queries.ask(name, argument, { userId, signal });
+    // while a query waits for its turn no byte moves, but the connection is not idle
+    server?.timeout(request, 0);
+    const { value, lag } = await queries
+      .ask(name, argument, { userId, signal: request.signal })
+      .finally(() => server?.timeout(request, bunTimeout(idleTimeoutSeconds)));
     if (lag.rows > 0) {
       set.headers['x-ingest-lag-rows'] = String(lag.rows);
       set.headers['x-ingest-lag-seconds'] = lag.seconds.toFixed(3);
@@ -125,29 +132,37 @@ export function querying({ verify, queries }: QueryParts) {
     .onAfterHandle({ as: 'local' }, ({ set }) => {
       set.headers['content-type'] = 'application/json';
     })
-    .get('/api/metrics', async ({ request, set }) => `{"metrics":${await listNames('metric', { request, set })}}`, {
-      detail: queryRoute(
-        'List metrics',
-        'Metric names with their count, and when the first and the last of their values happened.',
-        documented(NAMES),
-        'MetricNames',
-      ),
-    })
-    .get('/api/analytics', async ({ request, set }) => `{"types":${await listNames('analytics', { request, set })}}`, {
-      detail: queryRoute(
-        'List event types',
-        'Event types with their count, and when the first and the last of their events happened.',
-        documented(NAMES),
-        'EventTypes',
-      ),
-    })
+    .get(
+      '/api/metrics',
+      async ({ request, server, set }) => `{"metrics":${await listNames('metric', { request, server, set })}}`,
+      {
+        detail: queryRoute(
+          'List metrics',
+          'Metric names with their count, and when the first and the last of their values happened.',
+          documented(NAMES),
+          'MetricNames',
+        ),
+      },
+    )
+    .get(
+      '/api/analytics',
+      async ({ request, server, set }) => `{"types":${await listNames('analytics', { request, server, set })}}`,
+      {
+        detail: queryRoute(
+          'List event types',
+          'Event types with their count, and when the first and the last of their events happened.',
+          documented(NAMES),
+          'EventTypes',
+        ),
+      },
+    )
     .get(
       '/api/activity',
-      async ({ request, set }) => {
+      async ({ request, server, set }) => {
         const principal = await identify(request);
         const { tz = 'UTC', top = DEFAULT_TOP, user_id, ...query } = readQuery(request, ACTIVITY);
         const wanted = { ...query, zone: tz, top, user: scopeOf(principal, user_id) };
-        return run('activity', wanted, principal, { request, set });
+        return run('activity', wanted, principal, { request, server, set });
       },
       {
         detail: queryRoute(
@@ -160,10 +175,10 @@ export function querying({ verify, queries }: QueryParts) {
     )
     .get(
       '/api/metrics/series',
-      async ({ request, set }) => {
+      async ({ request, server, set }) => {
         const principal = await identify(request);
         const { data_string: label, ...query } = readQuery(request, SERIES);
-        return run('series', bucketQuery(principal, { ...query, label }), principal, { request, set });
+        return run('series', bucketQuery(principal, { ...query, label }), principal, { request, server, set });
       },
       {
         detail: queryRoute(
@@ -176,10 +191,10 @@ export function querying({ verify, queries }: QueryParts) {
     )
     .get(
       '/api/analytics/counts',
-      async ({ request, set }) => {
+      async ({ request, server, set }) => {
         const principal = await identify(request);
         const { type: name, data_index: label, ...query } = readQuery(request, COUNTS);
-        return run('counts', bucketQuery(principal, { ...query, name, label }), principal, { request, set });
+        return run('counts', bucketQuery(principal, { ...query, name, label }), principal, { request, server, set });
       },
       {
         detail: queryRoute(
@@ -192,11 +207,11 @@ export function querying({ verify, queries }: QueryParts) {
     )
     .get(
       '/api/analytics/funnel',
-      async ({ request, set }) => {
+      async ({ request, server, set }) => {
         const principal = await identify(request);
         const { type: name, step: steps, within = DEFAULT_WITHIN, user_id, ...range } = readQuery(request, FUNNEL);
         const wanted = { ...range, name, steps, within, user: scopeOf(principal, user_id) };
-        return run('funnel', wanted, principal, { request, set });
+        return run('funnel', wanted, principal, { request, server, set });
       },
       {
         detail: queryRoute(
@@ -209,12 +224,12 @@ export function querying({ verify, queries }: QueryParts) {
     )
     .get(
       '/api/analytics/retention',
-      async ({ request, set }) => {
+      async ({ request, server, set }) => {
         const principal = await identify(request);
         const query = readQuery(request, RETENTION);
         const { type: name, return_step: returnStep, tz: zone = 'UTC', days = DEFAULT_DAYS, user_id, ...rest } = query;
         const wanted = { ...rest, name, returnStep, zone, days, user: scopeOf(principal, user_id) };
-        return run('retention', wanted, principal, { request, set });
+        return run('retention', wanted, principal, { request, server, set });
       },
       {
         detail: queryRoute(
@@ -240,7 +255,7 @@ export function querying({ verify, queries }: QueryParts) {
         ),
       },
     )
-    .get('/api/records/metrics', ({ request, set }) => page('metric', { request, set }), {
+    .get('/api/records/metrics', ({ request, server, set }) => page('metric', { request, server, set }), {
       detail: queryRoute(
         'Metrics, newest first',
         'Rows as they were recorded, in the order of their receipt. A page may have fewer rows than requested, or none: there are more as long as `next_cursor` is not null.',
@@ -248,7 +263,7 @@ export function querying({ verify, queries }: QueryParts) {
         'MetricPage',
       ),
     })
-    .get('/api/records/analytics', ({ request, set }) => page('analytics', { request, set }), {
+    .get('/api/records/analytics', ({ request, server, set }) => page('analytics', { request, server, set }), {
       detail: queryRoute('Events, newest first', 'As for metrics.', documented(PAGE.analytics), 'EventPage'),
     });
 }

@@ -1,0 +1,132 @@
+import { afterAll, beforeAll, expect, test } from 'bun:test';
+import { connect, type Socket } from 'node:net';
+import { METRIC, post } from '../harness/client.ts';
+import { openEvents } from '../harness/events.ts';
+import { startTarget, type Target, UNLIMITED } from '../harness/target.ts';
+import { token } from '../harness/tokens.ts';
+
+/*
+ * A connection is idle if no byte moves on it for IDLE_TIMEOUT: a transfer that is slow, and a query that waits for
+ * its turn, are not.
+ */
+
+const IDLE_SECONDS = 4;
+let target: Target;
+let authorization: string;
+beforeAll(async () => {
+  target = await startTarget({ ...UNLIMITED, IDLE_TIMEOUT: `${IDLE_SECONDS}s`, QUERY_TIMEOUT: '60s' });
+  authorization = `Bearer ${await token()}`;
+  const text = 'x'.repeat(8_000);
+  for (let i = 0; i < 10; i++) {
+    const analytics = Array.from({ length: 100 }, (_, n) => ({ type: 'large', data: { text, n }, data_index: '' }));
+    const metrics = Array.from({ length: 900 }, (_, n) => ({ ...METRIC, metric_value: n, data_string: `label ${n}` }));
+    expect((await post(target, '/log_batch', { analytics, metrics })).status).toBe(200);
+  }
+});
+afterAll(() => target.stop());
+
+/** Connects, and writes a text. */
+function open(text: string): Socket {
+  const { hostname, port } = new URL(target.url);
+  const socket = connect(Number(port), hostname);
+  socket.write(text);
+  socket.on('error', () => {}); // seen by its close
+  return socket;
+}
+
+const head = (path: string) =>
+  `GET ${path} HTTP/1.1\r\nHost: x\r\nAuthorization: ${authorization}\r\nConnection: close\r\n\r\n`;
+
+/** Reads a response a little at a time, for so long in all; gives its bytes. */
+async function readSlowly(path: string, seconds: number, bytes: number): Promise<number> {
+  const socket = open(head(path));
+  const perSecond = bytes / seconds;
+  let read = 0;
+  for await (const chunk of socket) {
+    read += (chunk as Buffer).length;
+    // waits for as long as a client of this speed takes
+    await Bun.sleep(((chunk as Buffer).length / perSecond) * 1000);
+  }
+  return read;
+}
+
+test.concurrent('slow readers of exports and large results, and slow uploads, get through', async () => {
+  const lengthOf = async (path: string) =>
+    (await (await fetch(target.url + path, { headers: { authorization } })).text()).length;
+  const paths = ['/api/export/analytics?type=large', '/api/records/analytics?type=large&limit=1000'];
+  const slow = paths.map(async (path) => {
+    const length = await lengthOf(path);
+    return { length, read: await readSlowly(path, 3 * IDLE_SECONDS, length) };
+  });
+  const body = JSON.stringify({ type: 'upload', data: { text: 'x'.repeat(500_000) }, data_index: '' });
+  const upload = async () => {
+    const socket = open(
+      `POST /log_raw_analytics HTTP/1.1\r\nHost: x\r\nAuthorization: ${authorization}\r\nConnection: close\r\nContent-Length: ${body.length}\r\n\r\n`,
+    );
+    let response = '';
+    socket.on('data', (data) => {
+      response += data;
+    });
+    const closed = new Promise((resolve) => socket.on('close', resolve));
+    const parts = 16;
+    for (let i = 0; i < parts; i++) {
+      socket.write(body.slice((i * body.length) / parts, ((i + 1) * body.length) / parts));
+      await Bun.sleep((3 * IDLE_SECONDS * 1000) / parts);
+    }
+    await closed;
+    return response;
+  };
+  const [uploaded, ...downloads] = await Promise.all([upload(), ...slow]);
+  expect(uploaded).toStartWith('HTTP/1.1 200');
+  for (const { length, read } of downloads) expect(read).toBeGreaterThanOrEqual(length);
+});
+
+test.concurrent('queries that wait for their turn for longer get their results', async () => {
+  const impatient = await startTarget({ ...UNLIMITED, IDLE_TIMEOUT: '1s', QUERY_TIMEOUT: '60s' });
+  try {
+    const metrics = Array.from({ length: 900 }, (_, n) => ({ ...METRIC, data_string: `label ${n}` }));
+    expect((await post(impatient, '/log_batch', { metrics })).status).toBe(200);
+    const from = new Date(Date.now() - 6 * 86_400_000).toISOString();
+    const url = `${impatient.url}/api/metrics/series?name=page_load_time&group_by=data_string&top=20&interval=minute&from=${from}`;
+    const headers = { authorization };
+    // one after the other in the query worker, so that the last one waits for the time of all
+    let longest = 0;
+    for (let queries = 25; longest < 6_000 && queries <= 200; queries *= 2) {
+      const started = Date.now();
+      const responses = Array.from({ length: queries }, async () => {
+        // a connection of its own: one that was used before may just have been closed
+        const response = await fetch(url, { headers, keepalive: false });
+        await response.bytes();
+        return response.status;
+      });
+      expect([...new Set(await Promise.all(responses))]).toEqual([200]);
+      longest = Date.now() - started;
+    }
+    expect(longest).toBeGreaterThan(6_000);
+  } finally {
+    await impatient.stop();
+  }
+});
+
+test.concurrent('live tails send a heartbeat before the connection is idle', async () => {
+  const tail = await openEvents(`${target.url}/api/records/metrics/tail`, { authorization, connection: 'close' });
+  expect(await tail.next()).toMatchObject({ event: 'open' });
+  await Bun.sleep(2 * IDLE_SECONDS * 1000);
+  await post(target, '/log_raw_metric', METRIC);
+  expect(await tail.next()).toMatchObject({ event: 'record' });
+  await tail.close();
+});
+
+test.concurrent('a connection on which nothing moves is closed', async () => {
+  const idle = open('GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n');
+  const started = Date.now();
+  let received = '';
+  for await (const chunk of idle) received += chunk;
+  expect(received).toStartWith('HTTP/1.1 200');
+  expect(Date.now() - started).toBeGreaterThan(1_000);
+  // a query sets the timeout back once it has its result
+  const asked = open(head('/api/metrics').replace('Connection: close\r\n', ''));
+  received = '';
+  for await (const chunk of asked) received += chunk;
+  expect(received).toStartWith('HTTP/1.1 200');
+});
