@@ -23,6 +23,7 @@ export interface AppParts {
   readonly access: Pick<RecordingParts, 'verify'> &
     Pick<ErrorResponseParts, 'failedLogins'> &
     Pick<MetricsParts, 'metricsToken'> &
+    Pick<AdministrationParts, 'acceptedBySecret'> &
     Pick<Config, 'corsOrigins' | 'trustedProxies'>;
   /** The write path. */
   readonly ingest: Pick<

@@ -106,6 +106,7 @@ export async function startServer(
         verify: access.verify,
         failedLogins: createRateLimit('failed-authentication', config.authFailureLimit, 0, monotonic),
         metricsToken: access.metricsToken,
+        acceptedBySecret: access.acceptedBySecret,
         corsOrigins: config.corsOrigins,
         trustedProxies: config.trustedProxies,
       },

@@ -9,6 +9,8 @@ export interface Access {
   readonly verify: CachedVerifier;
   /** Returns what may be presented at `/metrics` in place of a token; undefined: nothing. */
   readonly metricsToken: () => string | undefined;
+  /** Returns how many tokens each shared secret has verified, in their order, since it was read. */
+  readonly acceptedBySecret: () => readonly number[];
   /** Replaces all keys and secrets by those of a configuration. If it fails, the former ones stay in use. */
   reload(config: Config, secret: string | undefined): Promise<void>;
 }
@@ -22,14 +24,23 @@ export async function createAccess(config: Config, secret: string | undefined, l
   let remote: { url: URL; keys: RemoteKeys } | undefined;
   let verifyNow = await verifierOf(config, secret);
   let { metricsToken } = config;
-  const verify = cacheVerified((token) => verifyNow(token), Date.now);
+  let accepted = countersOf(config, secret);
+  const verify = cacheVerified(async (token) => {
+    const counters = accepted; // a reload replaces them
+    const verified = await verifyNow(token);
+    const { secretIndex } = verified;
+    if (secretIndex !== undefined) counters[secretIndex] = (counters[secretIndex] ?? 0) + 1;
+    return verified;
+  }, Date.now);
   void remote?.keys.warmUp();
 
   return {
     verify,
     metricsToken: () => metricsToken,
+    acceptedBySecret: () => accepted,
     async reload(next, nextSecret) {
       verifyNow = await verifierOf(next, nextSecret);
+      accepted = countersOf(next, nextSecret);
       ({ metricsToken } = next);
       verify.clear();
     },
@@ -46,4 +57,8 @@ export async function createAccess(config: Config, secret: string | undefined, l
     const monotonic = () => performance.now();
     return createRemoteKeys(url, monotonic, log, () => verify.clear());
   }
+}
+
+function countersOf({ jwt }: Config, secret: string | undefined): number[] {
+  return (secret === undefined ? [] : [secret, ...jwt.formerSecrets]).map(() => 0);
 }

@@ -192,6 +192,7 @@ export const EXAMPLES: { readonly [Name in Exclude<ResponseName, 'Error'>]: Stat
     columns: { lag_rows: 0, lag_seconds: 0 },
     query_worker: { state: 'running', restarts: 0 },
     erasures: { pending: 0 },
+    jwt_secrets: [{ accepted: 7 }],
   },
   Erasure: { user_id: 'user-42', deleted: { metrics: 12, analytics: 3 } },
   RecordId: EXAMPLE_ID,

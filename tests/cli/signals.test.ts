@@ -40,6 +40,9 @@ describe('SIGHUP', () => {
       expect([await scrape('the-first-token-of-scrapes'), await scrape('the-second-token-of-scrapes')]).toEqual([
         401, 200,
       ]);
+      const headers = { authorization: `Bearer ${await token({ role: 'admin' }, NEW_SECRET)}` };
+      const { jwt_secrets } = (await send(`${target.url}/api/status`, { headers })).body;
+      expect(jwt_secrets).toEqual([{ accepted: 2 }, { accepted: 1 }]);
       // the old one goes, also for a token that has just been verified
       writeFileSync(secretFile, NEW_SECRET);
       await hangUp(target);
