@@ -39,7 +39,7 @@ export interface VerifiedToken {
 /** Verifies a token; throws a {@link Failure} `unauthorized`, or `keys_unavailable`. */
 export type Verify = (token: string) => Promise<VerifiedToken>;
 
-/** More than the header fields of a request can have together. */
+/** More than Bun accepts for all header fields of a request. */
 const MAX_TOKEN_LENGTH = 16_384;
 /** 9999-12-31T23:59:59Z, the last second that RFC 3339 can write: a later `exp` is no date. */
 const LAST_SECOND = 253_402_300_799;
