@@ -55,7 +55,7 @@ export async function run(args: readonly string[], env: CommandContext['env']): 
     .helpCommand('help [command]', 'show help for a command')
     .showHelpAfterError('Run "rawlog help" to see what there is.')
     // a flag that is not known may have a secret behind it
-    .configureOutput({ outputError: (text, write) => write(text.replace(/(--[^\s=']+)=[^']*/g, '$1')) })
+    .configureOutput({ outputError: (text, write) => write(text.replace(/(--?[^\s=']+)=[^']*/g, '$1')) })
     .exitOverride();
 
   for (const command of COMMANDS) {
@@ -86,7 +86,8 @@ export async function run(args: readonly string[], env: CommandContext['env']): 
   try {
     const names = [...program.commands.map((command) => command.name()), 'help'];
     for (const name of args[0] === 'help' ? args.slice(1, 2) : args.slice(0, 1)) {
-      if (!name.startsWith('-') && !names.includes(name)) throw new UsageError(`There is no command "${name}".`);
+      if (!name.startsWith('-') && !names.includes(name))
+        throw new UsageError(`There is no command "${name.replace(/=.*/s, '')}".`);
     }
     await program.parseAsync(args, { from: 'user' });
     return exitCode;
@@ -110,7 +111,7 @@ function* flagsOf(command: CliCommand): Generator<Flag> {
   }
   for (const name of SETTING_NAMES) {
     const { help, default: preset, secret } = SETTINGS[name];
-    const note = preset === undefined ? '' : ` (default ${preset})`;
+    const note = preset ? ` (default ${preset})` : '';
     if (secret) {
       yield { flags: `${flagOf(name)} [value]`, help, isHidden: true };
       const file = `${name}_FILE` as const;
