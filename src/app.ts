@@ -26,6 +26,7 @@ export interface AppParts {
     Pick<ErrorResponseParts, 'failedLogins'> &
     Pick<MetricsParts, 'metricsToken'> &
     SessionParts &
+    Pick<AdministrationParts, 'acceptedBySecret'> &
     Pick<Config, 'corsOrigins' | 'trustedProxies'>;
   /** The write path. */
   readonly ingest: Pick<

@@ -113,7 +113,7 @@ interface FailureOptions {
   /** For `rate_limited`: the limit, and after how many seconds a retry makes sense. */
   readonly quota?: Quota;
   readonly retryAfter?: number;
-  /** For `unauthorized`: whether the token's signature verifies, so that nobody was guessing. */
+  /** For `unauthorized`: whether the token's signature verifies, so that it is not a guess. */
   readonly isSigned?: boolean;
   /** The real error. It is logged, and never sent. */
   readonly cause?: unknown;

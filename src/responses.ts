@@ -211,6 +211,12 @@ export const OperatorStatus = record({
   erasures: record({
     pending: orNull(Type.Integer({ minimum: 0, description: 'Unfinished, or not overwritten in every file yet' })),
   }),
+  jwt_secrets: Type.Array(
+    record({
+      accepted: Type.Integer({ minimum: 0, description: 'Tokens that it verified; each at most once a minute' }),
+    }),
+    { description: 'The secrets in JWT_SECRET, in their order, since the start or the last SIGHUP' },
+  ),
 });
 export type OperatorStatus = Static<typeof OperatorStatus>;
 

@@ -140,6 +140,7 @@ export async function startServer(
         jwt: config.jwt,
         usedCodes: createUsedCodes(writer, queue),
         now,
+        acceptedBySecret: access.acceptedBySecret,
         corsOrigins: config.corsOrigins,
         trustedProxies: config.trustedProxies,
       },

@@ -44,6 +44,7 @@ test('Elysia gives the recording routes nothing that they do not ask for: cookie
       verify: cacheVerified(verify, Date.now),
       failedLogins: unlimited,
       metricsToken: () => undefined,
+      acceptedBySecret: () => [],
       corsOrigins: undefined,
       trustedProxies: undefined,
       signingSecret: () => SECRET,

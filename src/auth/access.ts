@@ -11,6 +11,8 @@ export interface Access {
   readonly metricsToken: () => string | undefined;
   /** Returns the secret that sign-in codes are signed with; undefined where HS256 is not accepted. */
   readonly signingSecret: () => string | undefined;
+  /** Returns how many tokens each shared secret has verified, in their order, since it was read. */
+  readonly acceptedBySecret: () => readonly number[];
   /** Replaces all keys and secrets by those of a configuration. If it fails, the former ones stay in use. */
   reload(config: Config, secret: string | undefined): Promise<void>;
 }
@@ -25,15 +27,24 @@ export async function createAccess(config: Config, secret: string | undefined, l
   let verifyNow = await verifierOf(config, secret);
   let { metricsToken } = config;
   let signingSecret = signingSecretOf(config, secret);
-  const verify = cacheVerified((token) => verifyNow(token), Date.now);
+  let accepted = countersOf(config, secret);
+  const verify = cacheVerified(async (token) => {
+    const counters = accepted; // a reload replaces them
+    const verified = await verifyNow(token);
+    const { secretIndex } = verified;
+    if (secretIndex !== undefined) counters[secretIndex] = (counters[secretIndex] ?? 0) + 1;
+    return verified;
+  }, Date.now);
   void remote?.keys.warmUp();
 
   return {
     verify,
     metricsToken: () => metricsToken,
     signingSecret: () => signingSecret,
+    acceptedBySecret: () => accepted,
     async reload(next, nextSecret) {
       verifyNow = await verifierOf(next, nextSecret);
+      accepted = countersOf(next, nextSecret);
       ({ metricsToken } = next);
       signingSecret = signingSecretOf(next, nextSecret);
       verify.clear();
@@ -55,4 +66,8 @@ export async function createAccess(config: Config, secret: string | undefined, l
 
 function signingSecretOf({ jwt }: Config, secret: string | undefined): string | undefined {
   return jwt.algorithms.includes('HS256') ? secret : undefined;
+}
+
+function countersOf({ jwt }: Config, secret: string | undefined): number[] {
+  return (secret === undefined ? [] : [secret, ...jwt.formerSecrets]).map(() => 0);
 }

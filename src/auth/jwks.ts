@@ -53,7 +53,7 @@ export function createRemoteKeys(url: URL, now: () => number, log: Logger, onCha
   let unknownKeyFetchAt = Number.NEGATIVE_INFINITY;
   let fetching: Promise<boolean> | undefined;
 
-  /** Returns whether the keys are there. */
+  /** Fetches the keys; returns whether it succeeded. */
   async function load(): Promise<boolean> {
     try {
       const text = await fetchText(url);
@@ -94,7 +94,7 @@ export function createRemoteKeys(url: URL, now: () => number, log: Logger, onCha
       if (!(error instanceof errors.JWKSNoMatchingKey)) throw error;
       if (!fetching && now() - unknownKeyFetchAt < UNKNOWN_KEY_COOLDOWN) throw error;
     }
-    // the key may be new: without a look at the issuer's keys nobody can say that it is wrong
+    // the key may be new: whether it is wrong cannot be determined without the issuer's current keys
     if (!fetching && now() - failedAt < FAILURE_COOLDOWN) throw new Failure('keys_unavailable');
     if (!(await refresh())) throw new Failure('keys_unavailable');
     unknownKeyFetchAt = now();
@@ -109,7 +109,7 @@ export function createRemoteKeys(url: URL, now: () => number, log: Logger, onCha
   };
 }
 
-/** Returns the keys of a key set; throws if it is not one. */
+/** Prepares a key set for lookups; throws if it is not one. */
 function createKeySet(set: unknown): KeySet {
   const all = createLocalJWKSet(withoutEdDSA(set));
   const { keys } = all.jwks();
@@ -126,7 +126,7 @@ function createKeySet(set: unknown): KeySet {
   };
 }
 
-/** Keys of EdDSA under both names (RFC 9864): their curve says enough. */
+/** Drops `alg` from Ed25519 keys, so that they fit tokens under both names, EdDSA and Ed25519 (RFC 9864). */
 function withoutEdDSA(set: unknown): JSONWebKeySet {
   const { keys } = (set ?? {}) as { keys?: unknown };
   if (!Array.isArray(keys)) return set as JSONWebKeySet; // jose rejects it
@@ -139,6 +139,7 @@ function withoutEdDSA(set: unknown): JSONWebKeySet {
   };
 }
 
+/** Returns the keys that fit a token, at most {@link MAX_CANDIDATES}; throws jose's errors if there is none. */
 async function candidates(
   set: ReturnType<typeof createLocalJWKSet>,
   header: JWTHeaderParameters,
@@ -153,7 +154,7 @@ async function candidates(
   }
 }
 
-/** Fetches a text. Redirects are not followed: what they lead to was not configured. */
+/** Fetches a text. Redirects are not followed: their target was not configured. */
 async function fetchText(url: URL): Promise<string> {
   const response = await fetch(url, {
     headers: { accept: 'application/jwk-set+json, application/json' },
@@ -162,16 +163,17 @@ async function fetchText(url: URL): Promise<string> {
   });
   if (!response.ok) {
     await response.body?.cancel();
-    throw new Refused(`status ${response.status}`);
+    throw new UnusableResponse(`status ${response.status}`);
   }
   return readAtMost(response, MAX_RESPONSE_BYTES);
 }
 
-/** An answer that is no key set, in words that contain nothing of it. */
-class Refused extends Error {}
+/** A response that is not a key set; the message contains nothing of it. */
+class UnusableResponse extends Error {}
 
+/** Returns why a fetch failed, without the address. */
 function reasonOf(error: unknown): string {
-  if (error instanceof Refused) return error.message;
+  if (error instanceof UnusableResponse) return error.message;
   const { code, name } = error as { code?: unknown; name?: unknown };
   return typeof code === 'string' ? code : String(name);
 }
@@ -182,7 +184,7 @@ async function readAtMost(response: Response, limit: number): Promise<string> {
   let length = 0;
   for await (const chunk of response.body ?? []) {
     length += chunk.byteLength;
-    if (length > limit) throw new Refused(`more than ${limit} bytes`);
+    if (length > limit) throw new UnusableResponse(`more than ${limit} bytes`);
     chunks.push(chunk);
   }
   return new TextDecoder().decode(Buffer.concat(chunks));

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { MIN_SECRET_BYTES } from '../config.ts';
+import { isPublished } from '../formats/sample-secrets.ts';
 import { readOrCreateSecretFile } from '../secret-file.ts';
 
 /** The server's own secret, and whether this call made it. */
@@ -34,5 +35,6 @@ function readOrMake(dataDir: string): OwnSecret {
   if (Buffer.byteLength(secret) < MIN_SECRET_BYTES) {
     throw new Error(`${path} holds less than ${MIN_SECRET_BYTES} bytes; without it, a new secret is made`);
   }
+  if (isPublished(secret)) throw new Error(`${path} holds a published sample; without it, a new secret is made`);
   return { secret, path, made: isNew };
 }

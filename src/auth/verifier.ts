@@ -1,5 +1,6 @@
 import { jwt } from '@elysiajs/jwt';
 import {
+  decodeProtectedHeader,
   errors,
   type FlattenedJWSInput,
   flattenedVerify,
@@ -32,12 +33,14 @@ export interface Principal {
 export interface VerifiedToken {
   readonly principal: Principal;
   readonly notBefore: number;
+  /** The place of the shared secret that signed it, from 0; undefined for a public key. */
+  readonly secretIndex: number | undefined;
 }
 
 /** Verifies a token; throws a {@link Failure} `unauthorized`, or `keys_unavailable`. */
 export type Verify = (token: string) => Promise<VerifiedToken>;
 
-/** More than the header fields of a request can have together. */
+/** More than Bun accepts for all header fields of a request. */
 const MAX_TOKEN_LENGTH = 16_384;
 /** 9999-12-31T23:59:59Z, the last second that RFC 3339 can write: a later `exp` is no date. */
 const LAST_SECOND = 253_402_300_799;
@@ -73,9 +76,9 @@ export interface VerifierOptions
  */
 export async function createVerifier(options: VerifierOptions): Promise<Verify> {
   const { algorithms, audiences, leeway, issuer, now } = options;
-  /** Tokens under verification that none of several keys has signed: asking for the reason tries none again. */
-  const unsigned = new Set<string>();
-  const findKey = await createKeyFinder(options, unsigned);
+  /** Which of several keys has signed a token under verification; -1 for none. No key is tried twice. */
+  const signers = new Map<string, number>();
+  const findKey = await createKeyFinder(options, signers);
   // The plugin hands its secret to jose as it is, and jose takes a function there: a key for each
   // token, chosen by its algorithm. Only the plugin's types do not say so.
   const plugin = jwt({ name: 'jwt', secret: findKey as unknown as CryptoKey }).decorator.jwt;
@@ -97,9 +100,10 @@ export async function createVerifier(options: VerifierOptions): Promise<Verify> 
       return {
         principal: principalOf(claims, time, options),
         notBefore: typeof claims.nbf === 'number' ? (claims.nbf - leeway) * 1000 : 0,
+        secretIndex: decodeProtectedHeader(token).alg === 'HS256' ? (signers.get(token) ?? 0) : undefined,
       };
     } finally {
-      unsigned.delete(token);
+      signers.delete(token);
     }
   };
 
@@ -119,7 +123,7 @@ export async function createVerifier(options: VerifierOptions): Promise<Verify> 
  */
 async function createKeyFinder(
   { secret, formerSecrets, publicKey, remoteKeys, algorithms }: VerifierOptions,
-  unsigned: Set<string>,
+  signers: Map<string, number>,
 ) {
   const keys = new Map<string, CryptoKey[]>();
   if (secret !== undefined) {
@@ -145,15 +149,19 @@ async function createKeyFinder(
 
   return async (header: JWTHeaderParameters, jws: FlattenedJWSInput): Promise<CryptoKey> => {
     const candidates = await candidatesFor(header);
-    const [first] = candidates;
-    if (first && candidates.length === 1) return first;
     const token = `${jws.protected}.${jws.payload}.${jws.signature}`;
-    if (!unsigned.has(token)) {
-      for (const key of candidates) if (await isSignedBy(key, jws)) return key;
-      unsigned.add(token);
-    }
-    throw new errors.JWSSignatureVerificationFailed();
+    const index = candidates.length === 1 ? 0 : (signers.get(token) ?? (await indexOfSigner(candidates, jws)));
+    if (candidates.length > 1) signers.set(token, index);
+    const key = candidates[index];
+    if (!key) throw new errors.JWSSignatureVerificationFailed();
+    return key;
   };
+}
+
+/** Returns the place of the key that signed a token; -1 for none. */
+async function indexOfSigner(keys: readonly CryptoKey[], jws: FlattenedJWSInput): Promise<number> {
+  for (const [i, key] of keys.entries()) if (await isSignedBy(key, jws)) return i;
+  return -1;
 }
 
 async function isSignedBy(key: CryptoKey, jws: FlattenedJWSInput): Promise<boolean> {

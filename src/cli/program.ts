@@ -61,7 +61,7 @@ export async function run(args: readonly string[], env: CommandContext['env']): 
       writeOut: printText,
       writeErr: tellText,
       // a flag that is not known may have a secret behind it
-      outputError: (text, write) => write(text.replace(/(--[^\s=']+)=[^']*/g, '$1')),
+      outputError: (text, write) => write(text.replace(/(--?[^\s=']+)=[^']*/g, '$1')),
     })
     .exitOverride();
 
@@ -93,7 +93,8 @@ export async function run(args: readonly string[], env: CommandContext['env']): 
   try {
     const names = [...program.commands.map((command) => command.name()), 'help'];
     for (const name of args[0] === 'help' ? args.slice(1, 2) : args.slice(0, 1)) {
-      if (!name.startsWith('-') && !names.includes(name)) throw new UsageError(`There is no command "${name}".`);
+      if (!name.startsWith('-') && !names.includes(name))
+        throw new UsageError(`There is no command "${name.replace(/=.*/s, '')}".`);
     }
     await program.parseAsync(args, { from: 'user' });
     return exitCode;
@@ -119,7 +120,7 @@ function* flagsOf(command: CliCommand): Generator<Flag> {
   }
   for (const name of SETTING_NAMES) {
     const { help, default: preset, secret } = SETTINGS[name];
-    const note = preset === undefined ? '' : ` (default ${preset})`;
+    const note = preset ? ` (default ${preset})` : '';
     if (secret) {
       yield { flags: `${flagOf(name)} [value]`, help, isHidden: true };
       const file = `${name}_FILE` as const;

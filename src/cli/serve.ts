@@ -79,7 +79,7 @@ export const serveCommand: CliCommand = {
   },
 };
 
-/** Reads secret files again. Those that are invalid change nothing. */
+/** Rereads secret files. An invalid one changes nothing. */
 async function reloadSecrets(
   server: Server,
   own: string | undefined,
@@ -89,10 +89,10 @@ async function reloadSecrets(
   try {
     const config = loadConfig(context);
     await server.reloadSecrets(config, config.jwt.secret === 'own' ? own : config.jwt.secret);
-    log.info('secret files were read again');
+    log.info('secret files were reread');
   } catch (error) {
     const faults = error instanceof ConfigError ? error.faults : [(error as Error).message];
-    log.error({ faults }, 'secret files could not be read again; the former secrets stay in use');
+    log.error({ faults }, 'secret files could not be reread; the former secrets stay in use');
   }
 }
 

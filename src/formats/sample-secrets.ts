@@ -33,16 +33,22 @@ const MAX_UNIT = 16;
 
 /**
  * Returns whether a secret is one that anybody can guess: published in documentation, or a short text repeated.
- * Letter case, and `your-` before a sample, make no difference.
  */
 export function isGuessable(secret: string): boolean {
+  return isPublished(secret) || isRepetition(secret);
+}
+
+/**
+ * Returns whether a secret is in public documentation, or begins like those that frameworks generate for development.
+ * Letter case, and `your-` before a sample, make no difference.
+ */
+export function isPublished(secret: string): boolean {
   const text = secret.toLowerCase();
   return (
     PUBLISHED.has(text) ||
     PUBLISHED.has(`your-${text}`) ||
     (text.startsWith('your-') && PUBLISHED.has(text.slice('your-'.length))) ||
-    PUBLISHED_PREFIXES.some((prefix) => text.startsWith(prefix)) ||
-    isRepetition(text)
+    PUBLISHED_PREFIXES.some((prefix) => text.startsWith(prefix))
   );
 }
 

@@ -160,7 +160,7 @@ export function createErrorResponder(parts: ErrorResponseParts): ErrorResponder 
       return new Response(null, { status: CLIENT_GONE });
     }
     let failure = failureOf(error);
-    // a token of the product that has expired is no guess, and its client needs to know
+    // an expired token of the product is not a guess, and its client needs to know why it is rejected
     if (failure.code === 'unauthorized' && !failure.isSigned) failure = limited(failure, request);
     const { code } = failure;
     const status = STATUS_BY_CODE[code];

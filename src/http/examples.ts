@@ -201,6 +201,7 @@ export const EXAMPLES: { readonly [Name in Exclude<ResponseName, 'Error'>]: Stat
     tz: { version: '2026f', source: 'bundled' },
     query_worker: { state: 'running', restarts: 0 },
     erasures: { pending: 0 },
+    jwt_secrets: [{ accepted: 7 }],
   },
   Erasure: { user_id: 'user-42', deleted: { metrics: 12, analytics: 3 } },
   Session: {

@@ -236,7 +236,7 @@ describe('serve with no configuration', () => {
     expect(target.output().stdout).not.toContain('curl');
   });
 
-  test('closes a secret that others could read, and refuses one that is too short', async () => {
+  test('closes a secret that others could read, and rejects one that is too short or published', async () => {
     using folder = temporaryFolder();
     const path = join(folder.path, 'jwt-secret');
     writeFileSync(path, 'x'.repeat(40));
@@ -254,6 +254,9 @@ describe('serve with no configuration', () => {
     writeFileSync(path, 'short');
     const { exitCode, stderr } = await runCli(['serve'], { env: { DATA_DIR: folder.path, PORT: '0' } });
     expect({ exitCode, stderr }).toEqual({ exitCode: 1, stderr: expect.stringContaining('less than 32 bytes') });
+    writeFileSync(path, 'your-super-secret-jwt-token-with-at-least-32-characters-long\n');
+    const sample = await runCli(['token', '--sub', 'a'], { env: { DATA_DIR: folder.path } });
+    expect(sample).toMatchObject({ exitCode: 1, stderr: expect.stringContaining('a published sample') });
   });
 
   // the sources take this from bunfig.toml, which holds in the repository's folder alone

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'bun:test';
 import { renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { METRIC, post, send } from '../harness/client.ts';
+import { issuerKey, startJwksServer } from '../harness/jwks-server.ts';
 import { SECRET, startTarget, type Target, temporaryFolder } from '../harness/target.ts';
 import { token } from '../harness/tokens.ts';
 
@@ -14,7 +15,7 @@ async function statusWith(target: Target, secret: string): Promise<number> {
 
 /** Sends SIGHUP, and waits for the log line that ends the reading. */
 async function hangUp(target: Target): Promise<Record<string, unknown> | undefined> {
-  const lines = () => target.logLines().filter(({ msg }) => /read again/.test(String(msg)));
+  const lines = () => target.logLines().filter(({ msg }) => / reread/.test(String(msg)));
   const before = lines().length;
   target.process.kill('SIGHUP');
   await target.logged(() => lines().length > before);
@@ -22,7 +23,7 @@ async function hangUp(target: Target): Promise<Record<string, unknown> | undefin
 }
 
 describe('SIGHUP', () => {
-  test('reads secret files again, so that secrets rotate while the server runs', async () => {
+  test('rereads secret files, so that secrets rotate while the server runs', async () => {
     using folder = temporaryFolder();
     const [secretFile, tokenFile] = [join(folder.path, 'secret'), join(folder.path, 'token')];
     writeFileSync(secretFile, SECRET);
@@ -40,6 +41,9 @@ describe('SIGHUP', () => {
       expect([await scrape('the-first-token-of-scrapes'), await scrape('the-second-token-of-scrapes')]).toEqual([
         401, 200,
       ]);
+      const headers = { authorization: `Bearer ${await token({ role: 'admin' }, NEW_SECRET)}` };
+      const { jwt_secrets } = (await send(`${target.url}/api/status`, { headers })).body;
+      expect(jwt_secrets).toEqual([{ accepted: 2 }, { accepted: 1 }]);
       // the old one goes, also for a token that has just been verified
       writeFileSync(secretFile, NEW_SECRET);
       await hangUp(target);
@@ -77,6 +81,29 @@ describe('SIGHUP', () => {
       expect(await statusWith(target, NEW_SECRET)).toBe(200);
     } finally {
       expect(await target.stop()).toBe(0);
+    }
+  });
+
+  test('rereads the address of the key set', async () => {
+    using folder = temporaryFolder();
+    const path = join(folder.path, 'url');
+    const [first, second] = [startJwksServer(), startJwksServer()];
+    const [old, next] = [await issuerKey('old'), await issuerKey('next')];
+    first.state.keys = [old.jwk];
+    second.state.keys = [next.jwk];
+    writeFileSync(path, `${first.url}\n`);
+    const target = await startTarget({ JWT_JWKS_URL_FILE: path, JWT_ALGORITHMS: 'ES256' });
+    try {
+      const statusOf = async (key: typeof old) =>
+        (await post(target, '/log_raw_metric', METRIC, { authorization: `Bearer ${await key.sign()}` })).status;
+      expect([await statusOf(old), await statusOf(next)]).toEqual([200, 401]);
+      writeFileSync(path, `${second.url}\n`);
+      await hangUp(target);
+      expect([await statusOf(old), await statusOf(next)]).toEqual([401, 200]);
+    } finally {
+      await target.stop();
+      await first.stop();
+      await second.stop();
     }
   });
 

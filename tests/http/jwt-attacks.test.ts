@@ -251,6 +251,19 @@ describe.each([
   ];
   test.each(confusions)('refuses %s', (_name, forged) => expectRefused(target, forged, 'Invalid token'));
 
+  if (alg === 'EdDSA') {
+    test('takes the name Ed25519 for it too, in tokens and in JWT_ALGORITHMS', async () => {
+      const named = await startTarget({ JWT_PUBLIC_KEY: pem, JWT_ALGORITHMS: 'Ed25519' });
+      for (const at of [target, named]) {
+        for (const name of ['Ed25519', 'EdDSA']) {
+          const good = signed({ alg: name }, goodClaims(), privateKey);
+          expect((await withHeader(at, `Bearer ${good}`)).status).toBe(200);
+        }
+      }
+      await named.stop();
+    });
+  }
+
   if (alg === 'ES256') {
     test('refuses a signature of zeros', async () => {
       const input = `${base64url({ alg })}.${base64url(goodClaims())}`;

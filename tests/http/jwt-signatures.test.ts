@@ -395,7 +395,7 @@ describe('HS256', () => {
   });
 });
 
-test('a key serves for its own algorithm alone, whatever the key ID says', async () => {
+test('a key serves only its own algorithm, whatever the key ID says', async () => {
   for (const [, { header }] of ALL) {
     for (const [, other] of ALL) {
       if (other.header.alg === header.alg) continue;
@@ -407,7 +407,7 @@ test('a key serves for its own algorithm alone, whatever the key ID says', async
   }
 });
 
-test('key IDs are names, and nothing else', async () => {
+test('a key ID is compared as a whole and only as text', async () => {
   const { sign: signInput } = SIGNERS.ES256;
   for (const kid of [
     '../../dev/null',

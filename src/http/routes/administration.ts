@@ -30,6 +30,8 @@ export interface AdministrationParts extends QueryParts {
   readonly ledger: Ledger;
   /** Erases a user; resolves once no query returns the user's rows. */
   readonly erase: (userId: string) => Promise<Erased>;
+  /** Returns how many tokens each secret in JWT_SECRET has verified. */
+  readonly acceptedBySecret: () => readonly number[];
   readonly queue: Pick<CommitQueue, 'depth'>;
   readonly queueBounds: QueueBounds;
   readonly limits: Limits;
@@ -193,5 +195,6 @@ async function operatorStatus(parts: AdministrationParts): Promise<OperatorStatu
     tz: zoneDatabase(),
     query_worker: { state, restarts },
     erasures: { pending: pending ?? null },
+    jwt_secrets: parts.acceptedBySecret().map((accepted) => ({ accepted })),
   };
 }
