@@ -110,9 +110,9 @@ describe('SIGHUP', () => {
   test('changes nothing where no secret is in a file, and keeps the generated secret', async () => {
     const target = await startTarget({});
     await target.printed('curl ');
-    const link = /#token=(\S+)/.exec(target.output().stdout)?.[1];
+    const printed = /Bearer ([\w.-]+)/.exec(target.output().stdout)?.[1];
     await hangUp(target);
-    const answer = await post(target, '/log_raw_metric', METRIC, { authorization: `Bearer ${link}` });
+    const answer = await post(target, '/log_raw_metric', METRIC, { authorization: `Bearer ${printed}` });
     expect(answer.status).toBe(200);
     expect(await target.stop()).toBe(0);
   });
