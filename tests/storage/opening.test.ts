@@ -238,34 +238,28 @@ describe('a schema', () => {
     storage.close();
   });
 
-  test.each(['metrics', 'analytics', 'cached_responses', 'ledger'])(
-    'that is changed while it is open, so that %s drops rows, fails the commit',
-    async (table) => {
-      const path = join(room(), 'rawlog.db');
-      const storage = openStorage(path);
-      const writer = createWriter(storage);
-      storage.client.run(`CREATE TRIGGER t BEFORE INSERT ON ${table} BEGIN SELECT RAISE(IGNORE); END`);
-      const response = {
-        userId: 'u',
-        route: 'r',
-        key: 'k',
-        fingerprint: 'f',
-        response: 'x',
-        seq: 1,
-        createdAt: 1,
-      };
-      const other = event(2);
-      const commit = {
-        ...NOTHING,
-        records: [metric(1), other],
-        responses: [response],
-        counts: [['stored', 2]] as const,
-      };
-      await expect(writer.commit(commit)).rejects.toMatchObject({ kind: 'failing' });
-      expect(storage.client.query('SELECT count(*) AS n FROM metrics').get()).toEqual({ n: 0 });
-      storage.close();
-    },
-  );
+  test.each([
+    ['drops a metric', 'BEFORE INSERT ON metrics BEGIN SELECT RAISE(IGNORE); END'],
+    ['drops an event', 'BEFORE INSERT ON analytics BEGIN SELECT RAISE(IGNORE); END'],
+    ['drops a cached response', 'BEFORE INSERT ON cached_responses BEGIN SELECT RAISE(IGNORE); END'],
+    ['drops a count', 'BEFORE INSERT ON ledger BEGIN SELECT RAISE(IGNORE); END'],
+    ['deletes a metric again', 'AFTER INSERT ON metrics BEGIN DELETE FROM metrics; END'],
+    ['changes an event', "AFTER INSERT ON analytics BEGIN UPDATE analytics SET data = '{}'; END"],
+    ['writes elsewhere', 'AFTER INSERT ON metrics BEGIN INSERT INTO user_names VALUES (1, 2); END'],
+  ])('that is changed while it is open, so that a trigger %s, fails the commit', async (_title, trigger) => {
+    const path = join(room(), 'rawlog.db');
+    const storage = openStorage(path);
+    const writer = createWriter(storage);
+    const response = { userId: 'u', route: 'r', key: 'k', fingerprint: 'f', response: 'x', seq: 1, createdAt: 1 };
+    const commit = { ...NOTHING, responses: [response], counts: [['stored', 2]] as const };
+    const names = [{ userHash: 3, nameHash: 4 }];
+    await writer.commit({ ...commit, names, records: [metric(1), event(2)] });
+    storage.client.run(`CREATE TRIGGER t ${trigger}`);
+    const again = writer.commit({ ...commit, names, records: [metric(3), event(4)] });
+    await expect(again).rejects.toMatchObject({ kind: 'failing' });
+    expect(storage.client.query('SELECT count(*) AS n FROM metrics').get()).toEqual({ n: 1 });
+    storage.close();
+  });
 });
 
 test('a database of every earlier version, as drizzle made it, is brought up to date', () => {
