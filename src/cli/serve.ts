@@ -1,9 +1,9 @@
-import { existsSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { mintToken } from '../auth/mint.ts';
 import { type OwnSecret, ownSecret } from '../auth/secret.ts';
 import type { Config } from '../config.ts';
 import { signInLink } from '../dashboard/link.ts';
+import { makeDurableFolder } from '../durable-folder.ts';
 import { createLog } from '../log.ts';
 import { assertTrustedFolder } from '../secret-file.ts';
 import { startServer } from '../server.ts';
@@ -38,7 +38,8 @@ export const serveCommand: CliCommand = {
     };
     process.on('SIGTERM', onSignal).on('SIGINT', onSignal);
     for (const folder of [config.dataDir, dirname(config.databasePath)]) {
-      if (existsSync(folder)) assertTrustedFolder(folder);
+      makeDurableFolder(folder, { isOurs: true });
+      assertTrustedFolder(folder);
     }
     const own = config.jwt.secret === 'own' ? ownSecret(config.dataDir) : undefined;
     const secret = own?.secret ?? config.jwt.secret;

@@ -72,6 +72,17 @@ describe.skipIf(!isRoot)('commands of root in the folder of a service', () => {
   });
 });
 
+test.skipIf(!isRoot)("a server of root keeps what it creates in another user's folder", async () => {
+  const parent = room();
+  chownSync(parent, SERVICE, SERVICE);
+  const dataDir = join(parent, 'data');
+  for (let start = 0; start < 2; start++) expect(await (await startTarget({ PORT: '0' }, { dataDir })).stop()).toBe(0);
+  const owners = [dataDir, ...readdirSync(dataDir).map((name) => join(dataDir, name))].map(
+    (path) => statSync(path).uid,
+  );
+  expect(new Set(owners)).toEqual(new Set([0]));
+});
+
 describe.skipIf(!isRoot)('a file that cannot be opened is named, with the reason', () => {
   let killed: string;
   beforeAll(async () => {
