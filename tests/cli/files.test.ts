@@ -117,7 +117,10 @@ describe.skipIf(!isRoot)('a file that cannot be opened is named, with the reason
 });
 
 describe('files that others could have written are not used:', () => {
-  test.each([0o770, 0o1777])('a folder of mode %o', async (mode) => {
+  test.each([
+    ['0770', 0o770],
+    ['1777', 0o1777],
+  ])('a folder of mode %s', async (_title, mode) => {
     const dataDir = room(mode);
     const stderr = await failure(['serve'], { DATA_DIR: dataDir });
     expect(stderr).toContain(`${dataDir} can be written by other users`);
