@@ -1,4 +1,3 @@
-import { existsSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { Logger } from 'pino';
 import { mintToken } from '../auth/mint.ts';
@@ -6,6 +5,7 @@ import { type OwnSecret, ownSecret } from '../auth/secret.ts';
 import { createSignInCode } from '../auth/sign-in-code.ts';
 import { type Config, ConfigError, loadConfig } from '../config.ts';
 import { signInLink } from '../dashboard/link.ts';
+import { makeDurableFolder } from '../durable-folder.ts';
 import { createLog } from '../log.ts';
 import { assertTrustedFolder } from '../secret-file.ts';
 import { type Server, startServer } from '../server.ts';
@@ -46,7 +46,8 @@ export const serveCommand: CliCommand = {
     process.on('SIGHUP', () => hangUp.resolve());
     if (config.insecureDev) log.warn('INSECURE_DEV is on: published sample secrets are accepted');
     for (const folder of [config.dataDir, dirname(config.databasePath)]) {
-      if (existsSync(folder)) assertTrustedFolder(folder);
+      makeDurableFolder(folder, { isOurs: true });
+      assertTrustedFolder(folder);
     }
     const own = config.jwt.secret === 'own' ? ownSecret(config.dataDir) : undefined;
     const secret = own?.secret ?? config.jwt.secret;

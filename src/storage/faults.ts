@@ -72,13 +72,14 @@ function sqliteError(error: unknown): SQLiteError | undefined {
 }
 
 /**
- * Checks that a statement has stored one row, and nothing else.
+ * Checks that statements have stored as many rows as they should have, and changed nothing else.
  *
- * @throws {StorageFault} `failing`: a trigger or a view of somebody else is in the way, which the next start refuses
+ * @throws {StorageFault} `failing`: a trigger or a view of somebody else is in the way, which the next start rejects
  */
-export function assertOneChange(changes: number): void {
-  if (changes === 1) return;
-  throw new StorageFault('failing', new Error(`a row was stored with ${changes} changes: the schema was changed`));
+export function assertChanges(changes: number, expected: number): void {
+  if (changes === expected) return;
+  const message = `${expected} rows were stored with ${changes} changes: the schema was changed`;
+  throw new StorageFault('failing', new Error(message));
 }
 
 /** Returns what is wrong in the words of SQLite, where an error is about the database; otherwise its own message. */

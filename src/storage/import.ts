@@ -1,7 +1,7 @@
 import type { LogRecord } from '../records.ts';
 import { beginRebuild } from './columns/column-store.ts';
 import type { Storage } from './database.ts';
-import { assertOneChange } from './faults.ts';
+import { assertChanges } from './faults.ts';
 import { addToLedger, STORED } from './ledger.ts';
 import { createTransact } from './transact.ts';
 
@@ -88,7 +88,7 @@ export function createImporter(storage: Storage, isErased: (userId: string, seq:
       return one === kind && columns.every((value, i) => value === found[i]) ? 'identical' : 'different';
     }
     const { changes } = insert[kind].run(seq, ...columns);
-    assertOneChange(changes);
+    assertChanges(changes, 1);
     // only at the end of a table does SQLite leave the cells of other rows where they are
     if (seq < last[kind]) hasMovedCells = true;
     else last[kind] = seq;

@@ -1,5 +1,5 @@
 import type { Database } from 'bun:sqlite';
-import { assertOneChange } from './faults.ts';
+import { assertChanges } from './faults.ts';
 
 /** A count of the ledger: its name, and how many items it has, or is to have more. */
 export type Count = readonly [name: string, items: number];
@@ -25,5 +25,5 @@ export function addToLedger(client: Database, name: string, items: number): void
       'INSERT INTO ledger (name, items) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET items = items + excluded.items',
     )
     .run(name, items);
-  assertOneChange(changes);
+  assertChanges(changes, 1);
 }

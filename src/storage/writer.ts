@@ -2,7 +2,7 @@ import { and, eq, sql } from 'drizzle-orm';
 import type { Kind, LogRecord } from '../records.ts';
 import { cachedResponseKey, type Storage } from './database.ts';
 import { BLANK_RESPONSE } from './erasure.ts';
-import { assertOneChange, type StorageFault, storageFault } from './faults.ts';
+import { assertChanges, type StorageFault, storageFault } from './faults.ts';
 import { addToLedger, type Count, readLedger } from './ledger.ts';
 import { touch } from './log-identity.ts';
 import { MAX_SEQ } from './record-id.ts';
@@ -177,6 +177,8 @@ export function createWriter(
      JOIN series ON series.id = user_series.series_id
      WHERE users.hash = ? AND users.user_id = ? AND series.kind = ? AND series.name = ?`,
   );
+  const totalChanges = client.prepare<{ n: number }, []>('SELECT total_changes() AS n');
+  const changesSoFar = () => totalChanges.get()?.n ?? 0;
   const runTransaction = createTransact(client);
 
   /** What broke the storage. From then on every call fails with it: nobody knows what is on the disk. */
@@ -211,6 +213,7 @@ export function createWriter(
     async commit({ records, responses, names, codes = [], counts }) {
       const began = performance.now();
       transact(() => {
+        const before = changesSoFar();
         if (records.length === 0) touch(client);
         for (const record of records) {
           const { seq, id, userId, happenedAt, receivedAt } = record;
@@ -227,21 +230,24 @@ export function createWriter(
               metricValue,
               dataString,
             );
-            assertOneChange(stored.changes);
+            assertChanges(stored.changes, 1);
           } else {
             const { type, dataIndex, data } = record;
             const stored = insertAnalytics.run(seq, id, userId, happenedAt, receivedAt, type, dataIndex, data);
-            assertOneChange(stored.changes);
+            assertChanges(stored.changes, 1);
           }
         }
         for (const { userId, route, key, fingerprint, response, seq, createdAt } of responses) {
           const keyHash = hash(cachedResponseKey(userId, route, key));
           const stored = insertResponse.run(keyHash, userId, route, key, fingerprint, response, seq, createdAt);
-          assertOneChange(stored.changes);
+          assertChanges(stored.changes, 1);
         }
-        for (const { userHash, nameHash } of names) insertName.run(userHash, nameHash);
-        for (const { jti, expiresAt } of codes) insertCode.run(jti, expiresAt);
+        let expected = records.length + responses.length + counts.length;
+        for (const { userHash, nameHash } of names) expected += insertName.run(userHash, nameHash).changes;
+        for (const { jti, expiresAt } of codes) expected += insertCode.run(jti, expiresAt).changes;
         for (const [name, items] of counts) addToLedger(client, name, items);
+        // what triggers do is in no statement's own count
+        assertChanges(changesSoFar() - before, expected);
       });
       const committed = performance.now();
       await sync().catch((error: unknown) => {
