@@ -3,7 +3,8 @@ import { createApp } from './app.ts';
 import { createAccess } from './auth/access.ts';
 import type { Config } from './config.ts';
 import { createActAsLog } from './http/act-as-log.ts';
-import { createMetrics, observe } from './http/metrics.ts';
+import { listen } from './http/listener.ts';
+import { createMetrics, observe, observeConnections } from './http/metrics.ts';
 import { type CommitQueue, createCommitQueue } from './ingest/commit-queue.ts';
 import { createIdempotency, expireResponses } from './ingest/idempotency.ts';
 import { createIdSource } from './ingest/ids.ts';
@@ -168,9 +169,9 @@ export async function startServer(
       isOpen: () => stopping === undefined,
       log,
     });
-    app.listen({ hostname: config.host, port: config.port });
-    const { server } = app;
-    if (!server) throw new Error('the server did not start');
+    const { host: hostname, port, idleTimeoutSeconds } = config;
+    const listener = listen(app, { hostname, port, idleTimeoutSeconds }, log);
+    observeConnections(metrics, listener);
     const pruning = setInterval(() => {
       try {
         forgetExpiredCodes(writer, now);
@@ -188,7 +189,7 @@ export async function startServer(
     void follow();
 
     return {
-      url: server.url,
+      url: listener.url,
       reloadSecrets: access.reload,
       async stop() {
         stopping ??= drain();
@@ -252,13 +253,12 @@ export async function startServer(
       clearInterval(pruning);
       clearInterval(following);
       tails.close();
-      // the promise of stop() would wait for idle keep-alive connections as well
-      void server?.stop();
-      for (const deadline = performance.now() + DRAIN_DEADLINE; (server?.pendingRequests ?? 0) > 0; ) {
+      listener.stop();
+      for (const deadline = performance.now() + DRAIN_DEADLINE; listener.pendingRequests() > 0; ) {
         if (performance.now() >= deadline) break;
         await Bun.sleep(DRAIN_POLL);
       }
-      await server?.stop(true);
+      await listener.close();
     }
   } catch (error) {
     await queries.close();

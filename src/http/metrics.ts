@@ -5,6 +5,7 @@ import type { CommitQueue } from '../ingest/commit-queue.ts';
 import type { Ledger } from '../ingest/ledger.ts';
 import type { LiveTails } from '../tail/live-tails.ts';
 import { durationHistogram, type Observe } from './duration-histogram.ts';
+import type { Listener } from './listener.ts';
 
 /** From half a millisecond, which a lone durable row takes, to the longest that a lock is waited for. */
 const SECONDS_BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
@@ -126,4 +127,21 @@ export function observe({ registry }: Metrics, { ledger, queue, tails, droppedLi
   const size = (path: string) => statSync(path, { throwIfNoEntry: false })?.size ?? 0;
   gauge('rawlog_database_size_bytes', 'Size of the database file', () => size(databasePath));
   gauge('rawlog_wal_size_bytes', 'Size of the write-ahead log', () => size(`${databasePath}-wal`));
+}
+
+/** Adds the connections and their limit. */
+export function observeConnections(
+  { registry }: Metrics,
+  { connections, maxConnections }: Pick<Listener, 'connections' | 'maxConnections'>,
+): void {
+  const registers = [registry];
+  new Gauge({
+    name: 'rawlog_connections',
+    help: 'Open connections, about: file descriptors beside those that were open at the start',
+    registers,
+    collect() {
+      this.set(connections());
+    },
+  });
+  new Gauge({ name: 'rawlog_connections_max', help: 'How many may be open', registers }).set(maxConnections);
 }
