@@ -270,6 +270,15 @@ describe('a tail', () => {
     await untilOpen(0);
   });
 
+  test('leaves twenty of all for admins and viewers', async () => {
+    const users = await Promise.all(Array.from({ length: 4 }, (_, i) => bearer({ sub: `user-${i}` })));
+    const tails = await Promise.all(Array.from({ length: 80 }, (_, i) => openTail(METRICS, users[i % 4])));
+    expectError(await send(target.url + METRICS, { headers: anna }), 503, 'queries_overloaded');
+    tails.push(await openTail(METRICS, admin));
+    for (const tail of tails) tail.close();
+    await untilOpen(0);
+  });
+
   test('sends a heartbeat before the connection counts as idle', async () => {
     const tail = await openTail();
     expect(await tail.comment()).toBe('heartbeat');
