@@ -14,6 +14,7 @@ import {
 } from '../config.ts';
 import { Interrupted } from '../durable-file.ts';
 import { messageOf } from '../storage/faults.ts';
+import { isAsGiven } from './argument-bytes.ts';
 import { type CliCommand, type CommandContext, type CommandOption, UsageError } from './command.ts';
 import { configCommand } from './config.ts';
 import { eraseCommand } from './erase.ts';
@@ -144,6 +145,7 @@ async function runCommand(
 ): Promise<number> {
   const errors: string[] = [];
   if (argument === '') errors.push('The argument should not be empty');
+  else if (argument !== undefined && !isAsGiven(argument)) errors.push('The argument is not valid UTF-8');
   else if (argument !== undefined) errors.push(...[command.argument?.check?.(argument) ?? []].flat());
   for (const [name, values] of given) if (values.length > 1) errors.push(`--${name} is given more than once`);
 
@@ -202,6 +204,7 @@ async function resolves(host: string): Promise<boolean> {
 function parseOption(option: CommandOption, text: string | null | undefined): unknown {
   if (text === null) return option.alone;
   if (text === '') throw new Error('should not be empty');
+  if (text !== undefined && !isAsGiven(text)) throw new Error('is not valid UTF-8');
   if (text !== undefined) return option.parse(text);
   if (option.required) throw new Error('is required');
   return option.default === undefined ? undefined : option.parse(option.default);

@@ -97,7 +97,8 @@ function searchParams(query: string): URLSearchParams {
     const fault = { loc: ['query'], ...wrong('the query string should be percent-encoded UTF-8') };
     throw new Failure('validation_failed', { faults: [fault] });
   }
-  return new URLSearchParams(query);
+  // URLSearchParams drops a question mark at the start of its text; a second one belongs to the first name
+  return new URLSearchParams(`?${query}`);
 }
 
 function isDecodable(text: string): boolean {

@@ -1,5 +1,7 @@
 import { describe, expect, test } from 'bun:test';
-import { runCli, SECRET, temporaryFolder } from '../harness/target.ts';
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { COMMAND, runCli, SECRET, temporaryFolder } from '../harness/target.ts';
 
 /*
  * Options and arguments that make no sense: exit status 2, and every error at once.
@@ -47,6 +49,53 @@ describe('exits with 2 and names the option', () => {
     using folder = temporaryFolder();
     const result = await runCli(args, { env: { ...env, DATA_DIR: folder.path } });
     expect(result).toEqual({ exitCode: 2, stdout: '', stderr: expect.stringContaining(words) });
+  });
+});
+
+describe('an argument whose bytes are not UTF-8 is no other text', () => {
+  const OTHER = 'a\ufffd';
+  const record = JSON.stringify({
+    id: '01a2051d-f34e-7000-963e-4dd273eea3b1',
+    user_id: OTHER,
+    timestamp: '2026-01-01T00:00:00Z',
+    received_at: '2026-01-01T00:00:00Z',
+    metric_name: 'm',
+    metric_value: 1,
+  });
+  /** Runs a command with one more argument, given as the format of printf. */
+  const runWith = async (format: string, args: readonly string[], dataDir: string) => {
+    const script = 'last=$(printf "$0"); exec "$@" "$last"';
+    const child = Bun.spawn(['sh', '-c', script, format, ...COMMAND, ...args], {
+      env: { ...env, DATA_DIR: dataDir },
+      cwd: dataDir,
+      stdout: 'pipe',
+      stderr: 'pipe',
+    });
+    const [stdout, stderr] = await Promise.all([new Response(child.stdout).text(), new Response(child.stderr).text()]);
+    return { exitCode: await child.exited, stdout, stderr };
+  };
+
+  test('exits with 2, and does nothing', async () => {
+    using folder = temporaryFolder();
+    const records = join(folder.path, 'records');
+    await Bun.write(records, record);
+    expect((await runCli(['import', records], { env: { ...env, DATA_DIR: folder.path } })).exitCode).toBe(0);
+    const before = readdirSync(folder.path);
+    const rejected: [string[], string][] = [
+      [['erase'], 'The argument is not valid UTF-8'],
+      [['export'], 'The argument is not valid UTF-8'],
+      [['export', '--user-id'], '--user-id is not valid UTF-8'],
+      [['token', '--sub'], '--sub is not valid UTF-8'],
+    ];
+    for (const [args, words] of rejected) {
+      const result = await runWith('a\\377', args, folder.path);
+      expect({ args, ...result }).toEqual({ args, exitCode: 2, stdout: '', stderr: expect.stringContaining(words) });
+    }
+    expect(readdirSync(folder.path)).toEqual(before);
+    // only Linux keeps the bytes of the command line, which tell U+FFFD from bytes that became it
+    if (process.platform !== 'linux') return;
+    const { exitCode, stdout } = await runWith('a\\357\\277\\275', ['erase'], folder.path);
+    expect({ exitCode, stdout }).toEqual({ exitCode: 0, stdout: expect.stringContaining('Removed 1 metrics') });
   });
 });
 

@@ -98,6 +98,24 @@ test.each(['name=%zz', 'name=%ff', 'name=%', 'name=a#b', '%c3=1'])('the query %p
   ]);
 });
 
+test('reads raw UTF-8 in the query like percent-encoded UTF-8', async () => {
+  for (const query of ['name=é😀', 'name=%C3%A9%F0%9F%98%80']) {
+    const { body } = await raw(`GET /api/metrics/series?${query} HTTP/1.1`, ['Host: x', bearer]);
+    expect(body.name).toBe('é😀');
+  }
+});
+
+test('a second question mark belongs to the name of the first parameter', async () => {
+  for (const query of ['?name=a', '?&name=a', '??name=a']) {
+    const { status, body } = await raw(`GET /api/metrics/series?${query} HTTP/1.1`, ['Host: x', bearer]);
+    const name = query.split(/[&=]/)[0];
+    expect([status, body.detail.at(-1)]).toEqual([
+      422,
+      { loc: ['query', name], msg: 'Extra inputs are not permitted', type: 'extra_forbidden' },
+    ]);
+  }
+});
+
 describe('the erasure of a user', () => {
   const USERS = ['bob', 'CORP\\bob', 'CORP', 'a/b', 'a', 'b', 'a#b', '.', '..', 'a+b', 'a b', '%5c', 'é', 'api'];
   const left = () => rows(target, 'metrics').filter((row: Row) => row['metric_name'] === 'kept');
@@ -141,6 +159,7 @@ describe('the erasure of a user', () => {
     '/api/users?user_id=bob%',
     '/api/users?user_id=bob%ff',
     '/api/users?user_id=bob%00',
+    '/api/users??user_id=bob',
   ])('is rejected where the ID is ambiguous: %s', async (path) => {
     for (const host of ['x', 'a b', '']) {
       const { status, answer } = await raw(`DELETE ${path} HTTP/1.1`, [`Host: ${host}`, admin]);
