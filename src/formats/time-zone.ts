@@ -1,19 +1,17 @@
 /*
- * Time zones as lists of offsets, and the calendar arithmetic on them. All times are microseconds since 1970. A wall
- * time is what a clock on the wall shows, as if it showed UTC.
+ * Time zones as lists of offsets, and the wall times in them, for the server and for the dashboard. Times and offsets are
+ * numbers of one unit since 1970, whichever the zone has: microseconds in the server, milliseconds in the dashboard. A
+ * wall time is what a clock on the wall shows, as if it showed UTC.
  */
 
-/** A local day on the wall. */
-export const DAY_US = 86_400_000_000;
-
-/** No zone is further from UTC than this. */
-const FURTHEST_US = 26 * 3_600_000_000;
+/** Zones change their offset at most once in the time that a wall time can be away from its UTC time: some hours. */
+const NEIGHBORS = 2;
 
 /** The offsets of a time zone from UTC. */
 export interface Zone {
   /** Since when each offset holds, rising; the first since ever: -Infinity. */
   readonly starts: readonly number[];
-  /** Local time minus UTC, in microseconds. */
+  /** Local time minus UTC. */
   readonly offsets: readonly number[];
 }
 
@@ -36,19 +34,33 @@ export function offsetAt(zone: Zone, time: number): number {
   return zone.offsets[indexAt(zone, time)] as number;
 }
 
-/**
- * Returns the time at which clocks show a wall time: the first one where they go back and show it twice, and the
- * time of the change where they skip it.
- */
-export function timeOf(zone: Zone, wall: number): number {
-  const first = indexAt(zone, wall - FURTHEST_US);
-  const last = indexAt(zone, wall + FURTHEST_US);
-  for (let i = first; i <= last; i++) {
+/** Returns every time at which clocks show a wall time, in order: one, two where clocks go back, or none. */
+export function timesOf(zone: Zone, wall: number): number[] {
+  const times: number[] = [];
+  const near = indexAt(zone, wall);
+  const last = Math.min(near + NEIGHBORS, zone.starts.length - 1);
+  for (let i = Math.max(0, near - NEIGHBORS); i <= last; i++) {
     const time = wall - (zone.offsets[i] as number);
-    // offsets are tried in the order of time, so that this is the first time
-    if (indexAt(zone, time) === i) return time;
-    const change = zone.starts[i + 1] ?? Number.POSITIVE_INFINITY;
-    if (time >= change && wall - (zone.offsets[i + 1] ?? 0) < change) return change;
+    if (indexAt(zone, time) === i) times.push(time);
+  }
+  return times;
+}
+
+/**
+ * Returns the time at which clocks show a wall time; where they skip it, the time of the change.
+ *
+ * @param preferred the offset to choose where clocks show it twice; default: that of the first time
+ */
+export function timeOf(zone: Zone, wall: number, preferred?: number): number {
+  const times = timesOf(zone, wall);
+  const [first] = times;
+  if (first !== undefined) return times.find((time) => wall - time === preferred) ?? first;
+  const near = indexAt(zone, wall);
+  for (let i = Math.max(1, near - NEIGHBORS); i <= near + NEIGHBORS; i++) {
+    const change = zone.starts[i];
+    if (change === undefined) break;
+    const [before, after] = [zone.offsets[i - 1] as number, zone.offsets[i] as number];
+    if (change + before <= wall && wall < change + after) return change;
   }
   return wall - offsetAt(zone, wall);
 }

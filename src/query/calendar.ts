@@ -1,4 +1,4 @@
-import { DAY_US, offsetAt, timeOf, type Zone } from '../formats/time-zone.ts';
+import { offsetAt, timeOf, type Zone } from '../formats/time-zone.ts';
 import { formatTimestamp, formatWithOffset } from '../formats/timestamp.ts';
 import { zoneNamed } from './zone-database.ts';
 
@@ -29,6 +29,8 @@ const UNITS: ReadonlyMap<string, Interval['unit']> = new Map([
 const DIVIDES: Partial<Record<Interval['unit'], number>> = { minute: 1440, hour: 24 };
 
 const MINUTE_US = 60_000_000;
+/** A local day on the wall. */
+const DAY_US = 1440 * MINUTE_US;
 const EPOCH = Temporal.PlainDate.from('1970-01-01');
 const FIRST_MONDAY = Temporal.PlainDate.from('1970-01-05');
 

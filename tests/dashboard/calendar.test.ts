@@ -4,8 +4,6 @@ import {
   addDays,
   addMonths,
   isRepeated,
-  momentOf,
-  momentsOf,
   movedBy,
   nextDay,
   pageOf,
@@ -18,6 +16,7 @@ import {
   zoomedIn,
   zoomedOut,
 } from '../../src/dashboard/page/calendar.ts';
+import { timeOf, timesOf } from '../../src/formats/time-zone.ts';
 import { zoneNamed } from './zones.ts';
 
 const DAY = 86_400_000;
@@ -46,7 +45,7 @@ const moment = fc.date({
 const temporal = (at: number, { name }: Zone) => Temporal.Instant.fromEpochMilliseconds(at).toZonedDateTimeISO(name);
 /** A range by the wall times of its ends: dates, or dates and times. */
 const range = (tz: Zone, from: string, to: string): Range => ({ from: local(tz, from), to: local(tz, to) });
-const local = (tz: Zone, text: string) => new Date(momentOf(tz, Date.parse(`${text.padEnd(16, 'T00:00')}Z`)));
+const local = (tz: Zone, text: string) => new Date(timeOf(tz, Date.parse(`${text.padEnd(16, 'T00:00')}Z`)));
 const shown = (tz: Zone, { from, to }: Range) =>
   [from, to].map((at) => new Date(wallOf(tz, at.getTime())).toISOString().slice(0, 16));
 
@@ -57,7 +56,7 @@ describe('wall times', () => {
         const at = date.getTime();
         const zoned = temporal(at, tz);
         expect(wallOf(tz, at)).toBe(Date.parse(`${zoned.toPlainDateTime()}Z`));
-        expect(momentsOf(tz, wallOf(tz, at))).toContain(at);
+        expect(timesOf(tz, wallOf(tz, at))).toContain(at);
         expect(nextDay(tz, at)).toBe(zoned.toPlainDate().add({ days: 1 }).toZonedDateTime(tz.name).epochMilliseconds);
         const earlier = zoned.toPlainDateTime().toZonedDateTime(tz.name, { disambiguation: 'earlier' });
         const later = zoned.toPlainDateTime().toZonedDateTime(tz.name, { disambiguation: 'later' });
@@ -81,7 +80,7 @@ describe('moving by days and months', () => {
       fc.property(moment, zone, fc.integer({ min: -400, max: 400 }), (date, tz, days) => {
         const at = date.getTime();
         const wanted = temporal(at, tz).toPlainDateTime().add({ days });
-        const walls = momentsOf(tz, Date.parse(`${wanted}Z`));
+        const walls = timesOf(tz, Date.parse(`${wanted}Z`));
         const moved = addDays(tz, at, days);
         if (walls.length > 0 && temporal(at, tz).startOfDay().epochMilliseconds !== at) expect(walls).toContain(moved);
         const start = temporal(at, tz).startOfDay();

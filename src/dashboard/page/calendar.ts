@@ -1,5 +1,6 @@
 import { createContext } from 'preact';
 import { useContext } from 'preact/hooks';
+import { type Zone as Offsets, offsetAt, timeOf, timesOf } from '../../formats/time-zone.ts';
 import type { Answers } from './api.ts';
 
 /*
@@ -11,15 +12,9 @@ import type { Answers } from './api.ts';
 
 const DAY = 86_400_000;
 
-/** No zone has ever been further from UTC than this. */
-const FURTHEST = 26 * 3_600_000;
-
-/** The offsets of a time zone from UTC. */
-export interface Zone {
+/** A time zone: its offsets are in milliseconds. */
+export interface Zone extends Offsets {
   readonly name: string;
-  /** Since when each offset holds, rising; the first since ever. */
-  readonly starts: readonly number[];
-  readonly offsets: readonly number[];
 }
 
 export const UTC: Zone = { name: 'UTC', starts: [Number.NEGATIVE_INFINITY], offsets: [0] };
@@ -40,58 +35,14 @@ export function useZone(): Zone {
   return useContext(ZoneContext);
 }
 
-/** Returns the index of the offset that holds at a moment. */
-function indexAt({ starts }: Zone, moment: number): number {
-  let [low, high] = [0, starts.length - 1];
-  while (low < high) {
-    const middle = (low + high + 1) >> 1;
-    if ((starts[middle] as number) <= moment) low = middle;
-    else high = middle - 1;
-  }
-  return low;
-}
-
-/** Returns the offset from UTC at a moment, in milliseconds. */
-export function offsetAt(zone: Zone, moment: number): number {
-  return zone.offsets[indexAt(zone, moment)] ?? 0;
-}
-
 /** Returns the wall time of a moment. */
 export function wallOf(zone: Zone, moment: number): number {
   return moment + offsetAt(zone, moment);
 }
 
-/** Returns every moment at which clocks show a wall time, in order: one, two where clocks go back, or none. */
-export function momentsOf(zone: Zone, wall: number): number[] {
-  const moments: number[] = [];
-  const last = indexAt(zone, wall + FURTHEST);
-  for (let i = indexAt(zone, wall - FURTHEST); i <= last; i++) {
-    const moment = wall - (zone.offsets[i] ?? 0);
-    if (indexAt(zone, moment) === i) moments.push(moment);
-  }
-  return moments.sort((a, b) => a - b);
-}
-
-/**
- * Returns the moment at which clocks show a wall time; where they skip it, the moment of the skip.
- *
- * @param preferred the offset to choose where clocks show it twice; default: the first time
- */
-export function momentOf(zone: Zone, wall: number, preferred?: number): number {
-  const moments = momentsOf(zone, wall);
-  const [first] = moments;
-  if (first !== undefined) return moments.find((moment) => wall - moment === preferred) ?? first;
-  const last = indexAt(zone, wall + FURTHEST);
-  for (let i = indexAt(zone, wall - FURTHEST) + 1; i <= last; i++) {
-    const start = zone.starts[i] ?? 0;
-    if (start + (zone.offsets[i - 1] ?? 0) <= wall && wall < start + (zone.offsets[i] ?? 0)) return start;
-  }
-  return wall - offsetAt(zone, wall);
-}
-
 /** Returns whether clocks show the wall time of a moment twice. */
 export function isRepeated(zone: Zone, moment: number): boolean {
-  return momentsOf(zone, wallOf(zone, moment)).length > 1;
+  return timesOf(zone, wallOf(zone, moment)).length > 1;
 }
 
 /**
@@ -101,17 +52,17 @@ export function isRepeated(zone: Zone, moment: number): boolean {
 function placeOf(zone: Zone, moment: number): number {
   const wall = wallOf(zone, moment);
   const midnight = Math.floor(wall / DAY) * DAY;
-  return momentOf(zone, midnight) === moment ? midnight : wall;
+  return timeOf(zone, midnight) === moment ? midnight : wall;
 }
 
 /** Returns the moment at a place in the calendar; `near` gives its offset where the place exists twice. */
 function momentAt(zone: Zone, place: number, near: number): number {
-  return momentOf(zone, place, place % DAY === 0 ? undefined : offsetAt(zone, near));
+  return timeOf(zone, place, place % DAY === 0 ? undefined : offsetAt(zone, near));
 }
 
 /** Returns the first moment of the local day after the one in which a moment lies. */
 export function nextDay(zone: Zone, moment: number): number {
-  return momentOf(zone, (Math.floor(wallOf(zone, moment) / DAY) + 1) * DAY);
+  return timeOf(zone, (Math.floor(wallOf(zone, moment) / DAY) + 1) * DAY);
 }
 
 /** Moves a moment by local days; a part of a day is one of 24 hours on the wall. */

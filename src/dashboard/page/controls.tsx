@@ -1,7 +1,8 @@
 import { useContext, useEffect, useId, useState } from 'preact/hooks';
+import { offsetAt } from '../../formats/time-zone.ts';
 import { REFRESHES } from './address.ts';
 import { AskingContext } from './answer.ts';
-import { formatOffset, offsetAt, pageOf, useZone, type Zone } from './calendar.ts';
+import { formatOffset, pageOf, useZone, type Zone } from './calendar.ts';
 import type { Names } from './catalog.ts';
 import { EMPTY, formatText } from './format.ts';
 import { usePlace } from './place.ts';

@@ -1,4 +1,5 @@
-import { formatOffset, isRepeated, offsetAt, wallOf, type Zone } from './calendar.ts';
+import { offsetAt } from '../../formats/time-zone.ts';
+import { formatOffset, isRepeated, wallOf, type Zone } from './calendar.ts';
 
 const COUNT = new Intl.NumberFormat('en');
 const SHORT = new Intl.NumberFormat('en', { notation: 'compact', maximumSignificantDigits: 3 });

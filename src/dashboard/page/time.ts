@@ -1,4 +1,5 @@
-import { momentOf, momentsOf, type Range, type Span, wallOf, type Zone } from './calendar.ts';
+import { timeOf, timesOf } from '../../formats/time-zone.ts';
+import { type Range, type Span, wallOf, type Zone } from './calendar.ts';
 
 /** In milliseconds. */
 export const MINUTE = 60_000;
@@ -86,8 +87,8 @@ export function wallTime(moment: Date, zone: Zone): string {
 export function momentsOfWall(text: string, zone: Zone): Date[] {
   const wall = /^\d{4}-\d\d-\d\dT\d\d:\d\d/.test(text) ? Date.parse(`${text.slice(0, 16)}Z`) : Number.NaN;
   if (Number.isNaN(wall)) return [];
-  const moments = momentsOf(zone, wall);
-  return (moments.length > 0 ? moments : [momentOf(zone, wall)]).map((moment) => new Date(moment));
+  const moments = timesOf(zone, wall);
+  return (moments.length > 0 ? moments : [timeOf(zone, wall)]).map((moment) => new Date(moment));
 }
 
 /** The zones that the browser knows, and always UTC. */

@@ -1,4 +1,5 @@
-import { formatOffset, isRepeated, momentOf, momentsOf, offsetAt, wallOf, type Zone } from '../calendar.ts';
+import { offsetAt, timeOf, timesOf } from '../../../formats/time-zone.ts';
+import { formatOffset, isRepeated, wallOf, type Zone } from '../calendar.ts';
 
 /** In seconds, as are all times of a plot. */
 const DAY = 86_400;
@@ -26,8 +27,8 @@ export const TICK_DISTANCES: number[] = [
 export function ticksBetween(zone: Zone, from: number, to: number, distance: number): number[] {
   const ticks = wallTicks(zone, from, to, distance).flatMap((wall) => {
     // a day that begins late, because clocks skip midnight, has its tick where it begins
-    if (distance >= DAY) return momentOf(zone, wall * 1000) / 1000;
-    return momentsOf(zone, wall * 1000).map((moment) => moment / 1000);
+    if (distance >= DAY) return timeOf(zone, wall * 1000) / 1000;
+    return timesOf(zone, wall * 1000).map((moment) => moment / 1000);
   });
   return [...new Set(ticks)].filter((tick) => tick >= from && tick <= to).sort((a, b) => a - b);
 }
