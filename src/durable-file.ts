@@ -26,7 +26,7 @@ import { syncFolder } from './durable-folder.ts';
 /** The number of standard output, as a file. */
 const STDOUT = 1;
 /** How long to wait for a reader of a full, non-blocking pipe before the next attempt, in milliseconds. */
-const FULL_PIPE_WAIT = 2;
+export const FULL_PIPE_WAIT = 2;
 
 /** A signal asked the process to end before its work was done. What it had begun has been cleaned up. */
 export class Interrupted extends Error {
@@ -88,16 +88,28 @@ export async function writeStandardOutput(content: Iterable<Uint8Array>, ownFile
   refuseOwn('standard output', undefined, fstatSync(STDOUT), ownFiles);
   for (const bytes of content) {
     for (let at = 0; at < bytes.length; ) {
-      try {
-        at += writeSync(STDOUT, bytes, at);
-      } catch (error) {
-        const { code } = error as NodeJS.ErrnoException; // node:fs throws nothing else
-        if (code === 'EPIPE') return;
-        if (code !== 'EAGAIN') throw unwritable('standard output', error);
-        // the pipe is full, and whoever made it wants no call to block
-        await Bun.sleep(FULL_PIPE_WAIT);
-      }
+      const written = writeToStandardOutput(bytes, at);
+      if (written === undefined) return;
+      at += written;
+      if (written === 0) await Bun.sleep(FULL_PIPE_WAIT);
     }
+  }
+}
+
+/**
+ * Writes once to standard output, from a place on.
+ *
+ * @returns how many bytes were written: 0 where a pipe that must not block is full; undefined where its reader is gone
+ * @throws {Error} if it cannot be written
+ */
+export function writeToStandardOutput(bytes: Uint8Array, at: number): number | undefined {
+  try {
+    return writeSync(STDOUT, bytes, at);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException; // node:fs throws nothing else
+    if (code === 'EPIPE') return undefined;
+    if (code === 'EAGAIN') return 0;
+    throw unwritable('standard output', error);
   }
 }
 
@@ -157,7 +169,7 @@ function reported<T>(path: string, call: () => T): T {
 }
 
 /** Returns an error that says in one sentence what cannot be written, and why. */
-export function unwritable(path: string, error: unknown): unknown {
+function unwritable(path: string, error: unknown): unknown {
   if (!(error instanceof Error && 'code' in error)) return error;
   // such as "ENOSPC: no space left on device, write"
   return new Error(`${path} cannot be written: ${error.message.split(',')[0]}.`, { cause: error });

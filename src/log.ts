@@ -1,5 +1,5 @@
 import pino, { type Logger } from 'pino';
-import type { LogLevel } from './config.ts';
+import type { LogLevel } from './settings.ts';
 import { openSink, type Sink } from './sink.ts';
 
 /** How many causes of an error are logged: a chain may lead back to itself. */

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'bun:test';
 import { generateKeyPairSync } from 'node:crypto';
-import { ConfigError, FILE_SETTING_NAMES, loadConfig, SETTING_NAMES, SETTINGS } from '../src/config.ts';
+import { ConfigError, loadConfig } from '../src/config.ts';
+import { FILE_SETTING_NAMES, SETTING_NAMES, SETTINGS } from '../src/settings.ts';
 import { SECRET } from './harness/target.ts';
 
 const load = (env: Record<string, string>, files: Record<string, string> = {}) =>

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
-import { MIN_SECRET_BYTES } from '../config.ts';
 import { isPublished } from '../formats/sample-secrets.ts';
+import { MIN_SECRET_BYTES } from '../jwt-keys.ts';
 import { readOrCreateSecretFile } from '../secret-file.ts';
 
 /** The server's own secret, and whether this call made it. */

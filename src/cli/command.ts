@@ -1,4 +1,5 @@
-import type { Config, ConfigSources } from '../config.ts';
+import type { Config } from '../config.ts';
+import type { ConfigSources } from '../settings.ts';
 
 /** What a command gets to work with: where settings come from, and what they say. */
 export interface CommandContext extends ConfigSources {

@@ -1,4 +1,4 @@
-import { SETTING_NAMES, SETTINGS, type SettingName, settingText } from '../config.ts';
+import { SETTING_NAMES, SETTINGS, type SettingName, settingText } from '../settings.ts';
 import { defineCommand } from './command.ts';
 import { print } from './output.ts';
 

@@ -1,6 +1,6 @@
 import { realpathSync } from 'node:fs';
 import { join, relative, resolve } from 'node:path';
-import { flagOf, type SettingName, settingText } from '../config.ts';
+import { flagOf, type SettingName, settingText } from '../settings.ts';
 import type { CommandContext } from './command.ts';
 
 /** Where this runs from its sources: their entry. In the compiled binary, the file is not there. */

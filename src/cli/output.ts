@@ -1,5 +1,4 @@
-import { writeSync } from 'node:fs';
-import { unwritable } from '../durable-file.ts';
+import { FULL_PIPE_WAIT, writeToStandardOutput } from '../durable-file.ts';
 import { openSink, type Sink } from '../sink.ts';
 
 /*
@@ -7,10 +6,6 @@ import { openSink, type Sink } from '../sink.ts';
  * half of a token for a whole one.
  */
 
-/** The number of standard output, as a file. */
-const STDOUT = 1;
-/** How long to wait for a reader of a full, non-blocking pipe before the next attempt, in milliseconds. */
-const FULL_PIPE_WAIT = 2;
 /** How long a command waits at its end for a reader of its messages, in milliseconds. */
 const MESSAGES_TIMEOUT = 1_000;
 
@@ -30,14 +25,10 @@ export function print(line: string): void {
 export function printText(text: string): void {
   const bytes = Buffer.from(text);
   for (let at = 0; at < bytes.length; ) {
-    try {
-      at += writeSync(STDOUT, bytes, at);
-    } catch (error) {
-      const { code } = error as NodeJS.ErrnoException; // node:fs throws nothing else
-      if (code === 'EPIPE') return;
-      if (code !== 'EAGAIN') throw unwritable('standard output', error);
-      Bun.sleepSync(FULL_PIPE_WAIT);
-    }
+    const written = writeToStandardOutput(bytes, at);
+    if (written === undefined) return;
+    at += written;
+    if (written === 0) Bun.sleepSync(FULL_PIPE_WAIT);
   }
 }
 

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import type { Config } from '../config.ts';
 import { erasureKeyPath } from '../storage/erasure-list.ts';
-import { DATABASE_FILES } from '../storage/faults.ts';
+import { DATABASE_FILES } from '../storage/opening-error.ts';
 
 /** The files that no command may write to, whether they exist or not. */
 export function ownFiles({ databasePath, dataDir }: Pick<Config, 'databasePath' | 'dataDir'>): string[] {

@@ -1,18 +1,9 @@
 import { lookup } from 'node:dns/promises';
 import { Command, CommanderError } from 'commander';
 import { version } from '../../package.json' with { type: 'json' };
-import {
-  type Config,
-  ConfigError,
-  type ConfigSources,
-  FILE_SETTING_NAMES,
-  flagOf,
-  hostName,
-  loadConfig,
-  SETTING_NAMES,
-  SETTINGS,
-} from '../config.ts';
+import { type Config, ConfigError, hostName, loadConfig } from '../config.ts';
 import { Interrupted } from '../durable-file.ts';
+import { type ConfigSources, FILE_SETTING_NAMES, flagOf, SETTING_NAMES, SETTINGS } from '../settings.ts';
 import { messageOf } from '../storage/faults.ts';
 import { isAsGiven } from './argument-bytes.ts';
 import { type CliCommand, type CommandContext, type CommandOption, UsageError } from './command.ts';

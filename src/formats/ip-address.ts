@@ -1,4 +1,5 @@
 import { BlockList, isIP, isIPv4, isIPv6 } from 'node:net';
+import ipaddr from 'ipaddr.js';
 
 /** The prefix of IPv4 addresses written as IPv6: ::ffff:0:0/96. */
 const MAPPED_PREFIX = 96;
@@ -13,15 +14,8 @@ export function parseIpAddress(text: string): string | undefined {
   const trimmed = text.trim();
   const host = /^\[([^\]]+)\](?::\d{1,5})?$/.exec(trimmed)?.[1] ?? /^([\d.]+):\d{1,5}$/.exec(trimmed)?.[1] ?? trimmed;
   const address = host.replace(/%.*$/, '');
-  if (isIPv4(address)) return address;
-  if (!isIPv6(address)) return undefined;
-  const groups = groupsOf(address);
-  const isMapped = groups.slice(0, 5).every((group) => group === 0) && groups[5] === 0xffff;
-  if (!isMapped) return groups.map((group) => group.toString(16)).join(':');
-  return groups
-    .slice(6)
-    .map((group) => `${group >> 8}.${group & 0xff}`)
-    .join('.');
+  // ipaddr.js also takes forms such as 127.1
+  return isIP(address) === 0 ? undefined : ipaddr.process(address).toNormalizedString();
 }
 
 /** Returns the network that one client usually has for itself: an IPv4 address, or the /64 of an IPv6 address. */
@@ -60,17 +54,4 @@ export function parseNetworks(text: string): Networks {
     list.addSubnet(address, prefix, family);
   }
   return { contains: (address) => list.check(address, isIPv4(address) ? 'ipv4' : 'ipv6') };
-}
-
-/** Returns the eight groups of a valid IPv6 address. */
-function groupsOf(address: string): number[] {
-  const hex = address.replace(/\d+\.\d+\.\d+\.\d+$/, (dotted) => {
-    const [a = 0, b = 0, c = 0, d = 0] = dotted.split('.').map(Number);
-    return `${((a << 8) | b).toString(16)}:${((c << 8) | d).toString(16)}`;
-  });
-  const [head = [], tail = []] = hex
-    .split('::')
-    .map((half) => half.split(':').flatMap((group) => (group === '' ? [] : Number.parseInt(group, 16))));
-  const isShortened = hex.includes('::');
-  return isShortened ? [...head, ...Array(8 - head.length - tail.length).fill(0), ...tail] : head;
 }

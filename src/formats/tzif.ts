@@ -20,20 +20,16 @@ export function parseTzif(bytes: Uint8Array, until: number): Zone {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const counts = (at: number) => {
     if (new TextDecoder('latin1').decode(bytes.subarray(at, at + 4)) !== 'TZif') throw new Error('not a TZif file');
-    const [utc, standard, leaps, times, types, characters] = [20, 24, 28, 32, 36, 40].map((i) =>
-      view.getUint32(at + i),
-    );
-    return { utc, standard, leaps, times, types, characters } as Record<string, number>;
-  };
-  const sizeOf = (count: Record<string, number>, timeBytes: number) => {
-    const { utc = 0, standard = 0, leaps = 0, times = 0, types = 0, characters = 0 } = count;
-    return times * (timeBytes + 1) + types * 6 + characters + leaps * (timeBytes + 4) + standard + utc;
+    const [utc, standard, leaps] = [view.getUint32(at + 20), view.getUint32(at + 24), view.getUint32(at + 28)];
+    const [times, types, characters] = [view.getUint32(at + 32), view.getUint32(at + 36), view.getUint32(at + 40)];
+    const sizeWith = (timeBytes: number) =>
+      times * (timeBytes + 1) + types * 6 + characters + leaps * (timeBytes + 4) + standard + utc;
+    return { times, sizeWith };
   };
   if ((bytes[4] ?? 0) < 0x32) throw new Error('a TZif file of version 1');
   // the first block has 32-bit times, for old readers
-  const start = HEADER_BYTES + sizeOf(counts(0), 4);
-  const count = counts(start);
-  const { times = 0 } = count;
+  const start = HEADER_BYTES + counts(0).sizeWith(4);
+  const { times, sizeWith } = counts(start);
   const data = start + HEADER_BYTES;
   const offsetOfType = (type: number) => view.getInt32(data + times * 9 + type * 6) * US;
 
@@ -43,7 +39,7 @@ export function parseTzif(bytes: Uint8Array, until: number): Zone {
     starts.push(Number(view.getBigInt64(data + i * 8)) * US);
     offsets.push(offsetOfType(view.getUint8(data + times * 8 + i)));
   }
-  const footer = new TextDecoder('latin1').decode(bytes.subarray(data + sizeOf(count, 8))).split('\n')[1] ?? '';
+  const footer = new TextDecoder('latin1').decode(bytes.subarray(data + sizeWith(8))).split('\n')[1] ?? '';
   const last = starts.at(-1) as number;
   for (const change of changesOf(footer, last, until)) {
     if (change.start <= last) continue;

@@ -3,7 +3,10 @@ const CHECK_SECONDS = 4;
 /** Bun stores the timeout in a byte. */
 const MAX_SECONDS = 255;
 
-/** Returns the timeout to give Bun, in seconds, so that no connection is closed before it has been idle for as long. */
+/**
+ * Returns the timeout to give Bun, in seconds, so that no connection is closed before it has been idle for as long:
+ * up to 251 s, since Bun has no more than 255.
+ */
 export function bunTimeout(idleTimeoutSeconds: number): number {
   return Math.min(MAX_SECONDS, idleTimeoutSeconds + CHECK_SECONDS);
 }

@@ -18,7 +18,7 @@ const CROWDED_IDLE_SECONDS = 5;
 const RELIEVED = 0.9;
 /** How often to count descriptors, in milliseconds: less often where counting takes long. */
 const CHECK = { interval: 100, factor: 50, longest: 1_000 };
-/** At most one log line in this time, in milliseconds. */
+/** At most one line about a full server in this time, in milliseconds. */
 const LOG_INTERVAL = 10_000;
 
 /** What Bun returns for a server that listens. */
@@ -58,22 +58,25 @@ export function listen(
 ): Listener {
   const baseline = openDescriptors();
   const maxConnections = Math.max(1, maxDescriptors() - baseline - RESERVED_DESCRIPTORS);
+  /** Those that have connections; the last one may accept more. */
   let servers: BunServer[] = [];
   let state: 'open' | 'crowded' | 'full' = 'open';
   let loggedAt = Number.NEGATIVE_INFINITY;
   let checking: ReturnType<typeof setTimeout> | undefined;
-  let isStopped = false;
 
   /** Listens anew. Connections without a request are closed; those with one are served to the end. */
   function accept(atPort: number, idleSeconds: number): void {
     app.listen({ hostname, port: atPort, idleTimeout: bunTimeout(idleSeconds) });
     if (!app.server) throw new Error('the server did not start');
-    servers = [...servers.filter(({ pendingRequests }) => pendingRequests > 0), app.server];
+    servers.push(app.server);
   }
 
   function refuse(): void {
-    // the promise would wait for requests under way
-    for (const server of servers) void server.stop();
+    const server = servers.at(-1);
+    // resolves once the last connection is closed
+    void server?.stop().then(() => {
+      servers = servers.filter((one) => one !== server);
+    });
   }
 
   accept(port, idleTimeoutSeconds);
@@ -106,18 +109,20 @@ export function listen(
   }
 
   function change(next: typeof state, connections: number): void {
-    const wasFull = state === 'full';
     try {
-      if (!wasFull) refuse();
+      if (state !== 'full') refuse();
       if (next !== 'full') accept(takenPort, next === 'open' ? idleTimeoutSeconds : CROWDED_IDLE_SECONDS);
       state = next;
     } catch (error) {
       state = 'full';
       log.error({ err: error }, 'the server could not listen again; the next attempt follows');
     }
-    if (performance.now() - loggedAt < LOG_INTERVAL && next !== 'full') return;
+    if (next !== 'full' || performance.now() - loggedAt < LOG_INTERVAL) return;
     loggedAt = performance.now();
-    log.warn({ connections, max_connections: maxConnections, state }, 'connections are near the limit, or were');
+    log.warn(
+      { connections, max_connections: maxConnections },
+      'the limit of connections is reached: idle ones are closed',
+    );
   }
 
   checking = setTimeout(check, CHECK.interval);
@@ -128,13 +133,11 @@ export function listen(
     connections: () => Math.max(0, openDescriptors() - baseline),
     maxConnections,
     stop() {
-      isStopped = true;
       clearTimeout(checking);
       refuse();
     },
     pendingRequests: () => servers.reduce((sum, { pendingRequests }) => sum + pendingRequests, 0),
     async close() {
-      if (!isStopped) clearTimeout(checking);
       await Promise.all(servers.map((server) => server.stop(true)));
     },
   };

@@ -154,7 +154,7 @@ export function createCommitQueue(
       for (const request of requests) leave(request).resolve();
       onCommitted(records);
     } else if (fault.kind === 'bug' && requests.length > 1) {
-      // one request's record is unfit for the database: it must not take its neighbours along
+      // one request's record is unfit for the database: it must not take its neighbors along
       for (const request of requests) await commit(groupOf([request]));
     } else {
       if (fault.kind === 'failing') onFailing(fault);

@@ -11,7 +11,7 @@ import { parseTzif } from '../formats/tzif.ts';
  */
 
 /** The last year whose changes of the clocks are known. */
-export const LAST_YEAR = 2300;
+const LAST_YEAR = 2300;
 
 /** The bundled database ends with this year. */
 const LAST_BUNDLED_YEAR = 2037;
@@ -35,6 +35,7 @@ const bundled: ZoneDatabase = {
 };
 
 let database: ZoneDatabase | undefined;
+/** By canonical name, of which there are some hundred. */
 const zones = new Map<string, Zone>([['UTC', UTC]]);
 
 /** Returns the version of the database in use, and where it is from. */
@@ -46,15 +47,22 @@ export function zoneDatabase(): Pick<ZoneDatabase, 'version' | 'source'> {
 
 /** Returns a zone by its IANA name, in any letter case, or undefined if there is none. */
 export function zoneNamed(name: string): Zone | undefined {
-  const known = zones.get(name);
+  const canonical = canonicalName(name);
+  const known = zones.get(canonical);
   if (known) return known;
   database ??= newest();
-  const canonical = moment.tz.zone(name)?.name ?? name;
   const found = ZONE_NAME.test(canonical) ? database.find(canonical) : undefined;
   if (!found) return undefined;
   const zone = withoutRepeats(found);
-  zones.set(name, zone);
+  zones.set(canonical, zone);
   return zone;
+}
+
+/** Returns a name as the bundled database writes it; a name that is only in the machine's stays as it is. */
+function canonicalName(name: string): string {
+  // moment also takes Europe_Berlin for Europe/Berlin
+  const { name: canonical } = moment.tz.zone(name) ?? { name };
+  return canonical.toLowerCase() === name.toLowerCase() ? canonical : name;
 }
 
 /** Drops changes of the name or of summer time only. */
@@ -103,7 +111,7 @@ function isNewer(version: string, other: string): boolean {
 
 function findBundled(name: string): Zone | undefined {
   const found = moment.tz.zone(name);
-  if (!found) return undefined;
+  if (found?.name !== name) return undefined;
   // each offset, in minutes west of Greenwich, holds until a time in milliseconds, the last for ever
   const offsets = found.offsets.map((west) => Math.round(-west * 60) * 1e6 + 0); // not -0
   const starts = [

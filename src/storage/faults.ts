@@ -1,7 +1,5 @@
 import { SQLiteError } from 'bun:sqlite';
-import { accessSync, constants, statSync } from 'node:fs';
-import { dirname } from 'node:path';
-import { fullDisk, isDiskFull, isFullError, reasonOf, rootCause } from '../system-error.ts';
+import { rootCause } from '../system-error.ts';
 
 /**
  * What kind of trouble a failed database call means.
@@ -10,7 +8,7 @@ import { fullDisk, isDiskFull, isFullError, reasonOf, rootCause } from '../syste
  * - `full`: no space; heals when there is some again
  * - `failing`: the disk or the file is broken. What an fsync reported as failed may or may not be on
  *   the disk, and the page cache cannot be trusted: the process must end and start anew
- * - `corrupt`: the file was read, and is not what was written: queries that read it fail, recording goes on
+ * - `corrupt`: the file was read, and is not what was written: a query found it, and recording stops
  * - `unavailable`: the file cannot be opened or written (permissions, read-only)
  * - `bug`: anything else: the statement is wrong, not the storage
  */
@@ -90,50 +88,4 @@ export function messageOf(error: unknown): string {
   }
   const cause = rootCause(fault);
   return `The database failed: ${cause instanceof Error ? cause.message : String(cause)}`;
-}
-
-/** The files that SQLite and rawlog keep for a database, by the endings of their names. */
-export const DATABASE_FILES = ['', '-wal', '-shm', '-journal', '.lock'] as const;
-
-/**
- * Returns why a database cannot be opened, in sentences. SQLite's own words name neither the file that it could not open
- * nor the reason.
- */
-export function whyNotOpened(error: unknown, path: string): string {
-  const folder = dirname(path);
-  const fault = storageFault(error);
-  if (fault.kind === 'full' || isFullError(error)) return fullDisk(path);
-  const cause = rootCause(error);
-  const isOfSystem = !(cause instanceof SQLiteError) && cause instanceof Error && 'code' in cause;
-  if (fault.kind === 'unavailable' || fault.kind === 'failing' || isOfSystem) {
-    if (!isOfSystem && isDiskFull(folder)) return fullDisk(path);
-    const problem = inaccessible(folder, 'folder') ?? firstInaccessible(path);
-    if (problem) return problem;
-  }
-  return reasonOf(error, path);
-}
-
-function firstInaccessible(path: string): string | undefined {
-  for (const ending of DATABASE_FILES) {
-    const problem = inaccessible(path + ending, 'file');
-    if (problem) return problem;
-  }
-  return undefined;
-}
-
-/** Returns why a file or folder that exists cannot be read and written, in a sentence. */
-function inaccessible(path: string, expected: 'file' | 'folder'): string | undefined {
-  const stat = statSync(path, { throwIfNoEntry: false });
-  if (!stat) return undefined;
-  if (stat.isDirectory() !== (expected === 'folder')) return `${path} is not a ${expected}.`;
-  const { R_OK, W_OK, X_OK } = constants;
-  try {
-    accessSync(path, expected === 'folder' ? R_OK | W_OK | X_OK : R_OK | W_OK);
-    return undefined;
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException; // node:fs throws nothing else
-    if (code === 'EROFS') return `${path} is on a read-only file system.`;
-    const user = process.geteuid?.();
-    return `${path} cannot be read and written by user ${user}: it belongs to user ${stat.uid}, and its mode is ${(stat.mode & 0o7777).toString(8).padStart(4, '0')}.`;
-  }
 }

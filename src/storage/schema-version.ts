@@ -70,7 +70,7 @@ export function compareSchema(client: Database): SchemaVersion {
   return named(differences(found, schemaOf(version)));
 }
 
-/** Brings the tables up to date in one transaction. */
+/** Brings the tables up to date in one transaction. drizzle's own migrator hides why a statement fails: a full disk. */
 export function migrate(client: Database): void {
   const version = versionOf(client, entriesOf(client));
   const pending = migrations().filter(({ folderMillis }) => folderMillis > version);

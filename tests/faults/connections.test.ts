@@ -48,7 +48,6 @@ async function untilServed(): Promise<void> {
     const init = { keepalive: false, signal: AbortSignal.timeout(1_000) };
     const { status } = await send(`${target.url}/healthz`, init).catch(() => ({ status: 0 }));
     if (status === 200) return;
-    await Bun.sleep(20);
   }
 }
 

@@ -44,7 +44,6 @@ export async function startProxy(name: ProxyName, upstream: string, { streamed =
     );
     if (isUp) break;
     if (child.exitCode !== null || Date.now() > deadline) throw new Error(`${name} does not serve`);
-    await Bun.sleep(20);
   }
   return {
     url,

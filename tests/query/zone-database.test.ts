@@ -33,7 +33,22 @@ test.each([
   'GMT',
 ])('%s is a zone', (name) => expect(zoneNamed(name)).toBeDefined());
 
-test.each(['', 'Nowhere', 'Europe', '+01:00', '../UTC', 'right/UTC', 'posixrules', '__proto__', 'constructor'])(
-  '%p is none',
-  (name) => expect(zoneNamed(name)).toBeUndefined(),
-);
+test('a zone is one, in any letter case', () => {
+  for (const name of ['europe/berlin', 'EUROPE/BERLIN', 'eUrOpE/bErLiN']) {
+    expect(zoneNamed(name)).toBe(zoneNamed('Europe/Berlin'));
+  }
+});
+
+test.each([
+  '',
+  'Nowhere',
+  'Europe_Berlin',
+  'europe_berlin',
+  'Europe',
+  '+01:00',
+  '../UTC',
+  'right/UTC',
+  'posixrules',
+  '__proto__',
+  'constructor',
+])('%p is none', (name) => expect(zoneNamed(name)).toBeUndefined());
