@@ -18,7 +18,7 @@ const CROWDED_IDLE_SECONDS = 5;
 const RELIEVED = 0.9;
 /** How often to count descriptors, in milliseconds: less often where counting takes long. */
 const CHECK = { interval: 100, factor: 50, longest: 1_000 };
-/** At most one line about a full server in this time, in milliseconds. */
+/** At most one log line in this time, in milliseconds. */
 const LOG_INTERVAL = 10_000;
 
 /** What Bun returns for a server that listens. */
@@ -109,20 +109,20 @@ export function listen(
   }
 
   function change(next: typeof state, connections: number): void {
+    let failure: unknown;
     try {
       if (state !== 'full') refuse();
       if (next !== 'full') accept(takenPort, next === 'open' ? idleTimeoutSeconds : CROWDED_IDLE_SECONDS);
       state = next;
     } catch (error) {
       state = 'full';
-      log.error({ err: error }, 'the server could not listen again; the next attempt follows');
+      failure = error;
     }
-    if (next !== 'full' || performance.now() - loggedAt < LOG_INTERVAL) return;
+    if (state !== 'full' || performance.now() - loggedAt < LOG_INTERVAL) return;
     loggedAt = performance.now();
-    log.warn(
-      { connections, max_connections: maxConnections },
-      'the limit of connections is reached: idle ones are closed',
-    );
+    const counts = { connections, max_connections: maxConnections };
+    if (failure) log.error({ ...counts, err: failure }, 'the server could not listen again; further attempts follow');
+    else log.warn(counts, 'the limit of connections is reached: idle ones are closed');
   }
 
   checking = setTimeout(check, CHECK.interval);
