@@ -6,7 +6,7 @@ import { type Networks, parseNetworks } from './formats/ip-address.ts';
 import { type Origins, parseOrigins } from './formats/origins.ts';
 import { parseByteRate, parseRate, type Rate } from './formats/rate.ts';
 import { checkSettingText } from './formats/setting-text.ts';
-import { type Algorithm, keyFaults, parseAlgorithms, parseJwksUrl, parsePublicKey, parseSecrets } from './jwt-keys.ts';
+import { type Algorithm, keyIssues, parseAlgorithms, parseJwksUrl, parsePublicKey, parseSecrets } from './jwt-keys.ts';
 import {
   type ConfigSources,
   LOG_LEVELS,
@@ -86,11 +86,11 @@ export interface Config {
 /** All that is wrong with a configuration, a line for each fault. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError';
-  readonly faults: readonly string[];
+  readonly issues: readonly string[];
 
-  constructor(faults: readonly string[]) {
-    super(faults.join('\n'));
-    this.faults = faults;
+  constructor(issues: readonly string[]) {
+    super(issues.join('\n'));
+    this.issues = issues;
   }
 }
 
@@ -100,7 +100,7 @@ export class ConfigError extends Error {
  * @throws {ConfigError} with every fault at once
  */
 export function loadConfig(sources: ConfigSources): Config {
-  const faults: string[] = [];
+  const issues: string[] = [];
   const given = new Set<SettingName>();
 
   /** Reads one setting; a fault is noted under its name, and `undefined` stands in its place. */
@@ -112,11 +112,11 @@ export function loadConfig(sources: ConfigSources): Config {
       try {
         return parse(text, origin);
       } catch (error) {
-        faults.push(`${givenAs} ${(error as Error).message}`);
+        issues.push(`${givenAs} ${(error as Error).message}`);
       }
     } catch (error) {
       given.add(name);
-      faults.push((error as Error).message);
+      issues.push((error as Error).message);
     }
     return undefined;
   }
@@ -165,15 +165,15 @@ export function loadConfig(sources: ConfigSources): Config {
     jwks: given.has('JWT_JWKS_URL'),
   };
   const keyGiven = keys.secret || keys.publicKey || keys.jwks;
-  if (algorithms) faults.push(...keyFaults(algorithms, keys, publicKey));
+  if (algorithms) issues.push(...keyIssues(algorithms, keys, publicKey));
   const both = viewerRoles?.filter((role) => adminRoles?.includes(role)) ?? [];
-  if (both.length > 0) faults.push('JWT_VIEWER_ROLES names a role that JWT_ADMIN_ROLES makes an admin');
+  if (both.length > 0) issues.push('JWT_VIEWER_ROLES names a role that JWT_ADMIN_ROLES makes an admin');
   if ((config.maxBatchItems ?? 0) > (config.maxQueueRows ?? Number.POSITIVE_INFINITY)) {
-    faults.push('MAX_QUEUE_ROWS should be MAX_BATCH_ITEMS or more: the largest batch would never be taken');
+    issues.push('MAX_QUEUE_ROWS should be MAX_BATCH_ITEMS or more: the largest batch would never be taken');
   }
-  if (faults.length > 0) throw new ConfigError(faults);
+  if (issues.length > 0) throw new ConfigError(issues);
 
-  const complete = config as Required<{ [K in keyof typeof config]: NonNullable<(typeof config)[K]> }>; // no faults
+  const complete = config as Required<{ [K in keyof typeof config]: NonNullable<(typeof config)[K]> }>; // no issues
   const { audiences } = complete;
   const [jwtSecret, ...formerSecrets] = jwtSecrets ?? [];
   return {

@@ -44,17 +44,17 @@ export class Interrupted extends Error {
  * the process is told to end, or the power fails, the previous file is untouched. A symbolic link is followed.
  *
  * @param content its parts; the event loop runs between them
- * @param ownFiles files that are never replaced, whether they exist or not
+ * @param protectedFiles files that are never replaced, whether they exist or not
  * @throws {Interrupted} after SIGINT, SIGTERM, SIGQUIT or SIGHUP; other errors have a message for the operator, and
  *   those of `content` are passed on. No temporary file is left behind
  */
 export async function replaceFile(
   path: string,
   content: Iterable<Uint8Array>,
-  ownFiles: readonly string[],
+  protectedFiles: readonly string[],
 ): Promise<void> {
   const target = resolveTarget(path);
-  refuseOwn(path, target, statSync(target, { throwIfNoEntry: false }), ownFiles);
+  refuseOwn(path, target, statSync(target, { throwIfNoEntry: false }), protectedFiles);
   const draft = join(dirname(target), `.rawlog-${randomUUID()}.tmp`);
   using signals = catchSignals();
   const handle = reported(path, () =>
@@ -82,10 +82,13 @@ export async function replaceFile(
 /**
  * Writes to standard output, as fast as it is read. Returns quietly when the reader goes away.
  *
- * @param ownFiles files that standard output must not be redirected to
+ * @param protectedFiles files that standard output must not be redirected to
  */
-export async function writeStandardOutput(content: Iterable<Uint8Array>, ownFiles: readonly string[]): Promise<void> {
-  refuseOwn('standard output', undefined, fstatSync(STDOUT), ownFiles);
+export async function writeStandardOutput(
+  content: Iterable<Uint8Array>,
+  protectedFiles: readonly string[],
+): Promise<void> {
+  refuseOwn('standard output', undefined, fstatSync(STDOUT), protectedFiles);
   for (const bytes of content) {
     for (let at = 0; at < bytes.length; ) {
       const written = writeToStandardOutput(bytes, at);
@@ -139,9 +142,9 @@ function refuseOwn(
   path: string,
   target: string | undefined,
   found: Stats | undefined,
-  ownFiles: readonly string[],
+  protectedFiles: readonly string[],
 ): void {
-  for (const own of ownFiles) {
+  for (const own of protectedFiles) {
     const existing = statSync(own, { throwIfNoEntry: false });
     const isSame = existing && found && existing.ino === found.ino && existing.dev === found.dev;
     if (isSame || (target !== undefined && isPlaceOf(own, target))) {

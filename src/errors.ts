@@ -90,7 +90,7 @@ export type ErrorCode = keyof typeof ERRORS;
  * One fault in the input, in the form and words of FastAPI's 422 answers.
  * `loc` is the path to the value, from `body`, `header` or `query` down; numbers are list positions.
  */
-export interface Fault {
+export interface ValidationIssue {
   readonly loc: readonly (string | number)[];
   readonly msg: string;
   readonly type: string;
@@ -105,11 +105,11 @@ export interface Quota {
   readonly remaining: number;
 }
 
-interface FailureOptions {
+interface ApiErrorOptions {
   /** Stands for the table's message where the contract has several for one code. Fixed text only. */
   readonly message?: string;
   /** For what is answered with 422: what is wrong, field by field. */
-  readonly faults?: readonly Fault[];
+  readonly issues?: readonly ValidationIssue[];
   /** For `rate_limited`: the limit, and after how many seconds a retry makes sense. */
   readonly quota?: Quota;
   readonly retryAfter?: number;
@@ -120,20 +120,20 @@ interface FailureOptions {
 }
 
 /** An error with a place in the closed table: the only kind that a caller learns anything of. */
-export class Failure extends Error {
-  override readonly name = 'Failure';
+export class ApiError extends Error {
+  override readonly name = 'ApiError';
   readonly code: ErrorCode;
   readonly hint: string;
-  readonly faults: readonly Fault[] | undefined;
+  readonly issues: readonly ValidationIssue[] | undefined;
   readonly quota: Quota | undefined;
   readonly retryAfter: number | undefined;
   readonly isSigned: boolean;
 
-  constructor(code: ErrorCode, options: FailureOptions = {}) {
+  constructor(code: ErrorCode, options: ApiErrorOptions = {}) {
     super(options.message ?? ERRORS[code].message, { cause: options.cause });
     this.code = code;
     this.hint = ERRORS[code].hint;
-    this.faults = options.faults;
+    this.issues = options.issues;
     this.quota = options.quota;
     this.retryAfter = options.retryAfter;
     this.isSigned = options.isSigned ?? false;

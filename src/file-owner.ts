@@ -9,18 +9,18 @@ import { dirname } from 'node:path';
 const { O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_RDONLY, O_RDWR } = fs.constants;
 
 /** Gives an open file to the owner of a folder, if this process is root and the folder is somebody else's. */
-export function giveToOwner(handle: number, folder: string): void {
+export function chownToFolderOwner(handle: number, folder: string): void {
   if (process.geteuid?.() !== 0) return;
   const { uid, gid } = fs.statSync(folder);
   if (uid !== 0) fs.fchownSync(handle, uid, gid);
 }
 
-/** Gives a folder that was just created to the owner of the one above it, as {@link giveToOwner}. */
+/** Gives a folder that was just created to the owner of the one above it, as {@link chownToFolderOwner}. */
 export function giveFolderToOwner(folder: string): void {
   if (process.geteuid?.() !== 0) return;
   const handle = fs.openSync(folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
   try {
-    giveToOwner(handle, dirname(folder));
+    chownToFolderOwner(handle, dirname(folder));
   } finally {
     fs.closeSync(handle);
   }
@@ -36,7 +36,7 @@ export function createOwnedFile(path: string): void {
     throw error;
   }
   try {
-    giveToOwner(handle, dirname(path));
+    chownToFolderOwner(handle, dirname(path));
   } finally {
     fs.closeSync(handle);
   }

@@ -14,34 +14,34 @@ export type Algorithm = keyof typeof ALGORITHMS;
 export const MIN_SECRET_BYTES = 32;
 
 /** Returns what does not fit together between the algorithms and the keys that are given for them, a line each. */
-export function keyFaults(
+export function keyIssues(
   algorithms: readonly Algorithm[],
   given: { secret: boolean; publicKey: boolean; jwks: boolean },
   publicKey: KeyObject | undefined,
 ): string[] {
-  const faults: string[] = [];
+  const issues: string[] = [];
   const asymmetric = algorithms.filter((algorithm) => algorithm !== 'HS256');
   const anyPublic = given.publicKey || given.jwks;
-  if (given.publicKey && given.jwks) faults.push('JWT_PUBLIC_KEY and JWT_JWKS_URL exclude each other: give one');
+  if (given.publicKey && given.jwks) issues.push('JWT_PUBLIC_KEY and JWT_JWKS_URL exclude each other: give one');
   if (anyPublic && asymmetric.length === 0) {
-    faults.push(
+    issues.push(
       `${given.publicKey ? 'JWT_PUBLIC_KEY' : 'JWT_JWKS_URL'} needs RS256, ES256 or EdDSA among JWT_ALGORITHMS`,
     );
   }
   if (!anyPublic && asymmetric.length > 0) {
-    faults.push(`JWT_ALGORITHMS names ${asymmetric.join(', ')}, which needs JWT_PUBLIC_KEY or JWT_JWKS_URL`);
+    issues.push(`JWT_ALGORITHMS names ${asymmetric.join(', ')}, which needs JWT_PUBLIC_KEY or JWT_JWKS_URL`);
   }
   if (anyPublic && !given.secret && algorithms.includes('HS256')) {
-    faults.push('JWT_ALGORITHMS names HS256, which needs JWT_SECRET');
+    issues.push('JWT_ALGORITHMS names HS256, which needs JWT_SECRET');
   }
   if (publicKey) {
     for (const algorithm of asymmetric) {
       if (algorithm !== algorithmOf(publicKey)) {
-        faults.push(`JWT_ALGORITHMS names ${algorithm}, which needs an ${ALGORITHMS[algorithm]} key in JWT_PUBLIC_KEY`);
+        issues.push(`JWT_ALGORITHMS names ${algorithm}, which needs an ${ALGORITHMS[algorithm]} key in JWT_PUBLIC_KEY`);
       }
     }
   }
-  return faults;
+  return issues;
 }
 
 /** The one algorithm that a public key may verify here, or undefined for a key of another kind. */

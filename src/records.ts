@@ -1,6 +1,6 @@
 import { FormatRegistry, type Static, Type } from '@sinclair/typebox';
 import { TypeCompiler } from '@sinclair/typebox/compiler';
-import type { Fault } from './errors.ts';
+import type { ValidationIssue } from './errors.ts';
 import { EARLIEST_TIMESTAMP, parseTimestamp } from './formats/timestamp.ts';
 
 /*
@@ -171,8 +171,8 @@ export function happenedAt(
   text: string | undefined,
   receivedAt: number,
   maxSkew: number,
-  loc: Fault['loc'],
-): number | Fault {
+  loc: ValidationIssue['loc'],
+): number | ValidationIssue {
   if (text === undefined) return receivedAt;
   const time = parseTimestamp(text) as number; // its schema's format has parsed it before
   if (time > receivedAt + maxSkew) {

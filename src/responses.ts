@@ -238,7 +238,7 @@ export const Rejections = record({
       ),
       request_id: Type.String(),
       message: Type.String(),
-      faults: Type.Array(issue),
+      issues: Type.Array(issue),
     }),
   ),
 });

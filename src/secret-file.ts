@@ -14,7 +14,7 @@ import {
 } from 'node:fs';
 import { dirname } from 'node:path';
 import { makeDurableFolder, syncFolder } from './durable-folder.ts';
-import { giveToOwner } from './file-owner.ts';
+import { chownToFolderOwner } from './file-owner.ts';
 import { reasonOf } from './system-error.ts';
 
 /** The bits of a mode with which others than the owner read, and those with which they write. */
@@ -112,7 +112,7 @@ function createFile(path: string, content: string): boolean {
   rmSync(draft, { force: true }); // of an earlier process with this ID
   const handle = openSync(draft, 'wx', 0o600);
   try {
-    giveToOwner(handle, folder);
+    chownToFolderOwner(handle, folder);
     writeSync(handle, `${content}\n`);
     fsyncSync(handle);
     linkSync(draft, path);

@@ -13,14 +13,14 @@ import { createRateLimit } from './ingest/rate-limit.ts';
 import { createRejections } from './ingest/rejections.ts';
 import { createReservations } from './ingest/reservations.ts';
 import { createStamper } from './ingest/stamper.ts';
-import { createUsedCodes, forgetExpiredCodes } from './ingest/used-codes.ts';
+import { createUsedCodes, deleteExpiredCodes } from './ingest/used-codes.ts';
 import { createUserNames } from './ingest/user-names.ts';
 import { createQueryClient } from './query/client.ts';
 import type { LogRecord } from './records.ts';
 import { openStorage } from './storage/database.ts';
 import type { Erased } from './storage/erasure.ts';
 import { openUserHash } from './storage/erasure-list.ts';
-import { StorageFault } from './storage/faults.ts';
+import { StorageError } from './storage/storage-error.ts';
 import { createWriter } from './storage/writer.ts';
 import { createLiveTails } from './tail/live-tails.ts';
 
@@ -105,7 +105,7 @@ export async function startServer(
         { err: reason },
         'the database is damaged: recording has stopped. Restore a backup, or run "rawlog verify"',
       );
-      recording?.breakOff(new StorageFault('corrupt', reason));
+      recording?.halt(new StorageError('corrupt', reason));
     },
     log,
   });
@@ -122,8 +122,8 @@ export async function startServer(
       writer,
       ledger,
       queueBounds,
-      (fault) => {
-        log.fatal({ err: fault }, 'the storage is failing');
+      (storageError) => {
+        log.fatal({ err: storageError }, 'the storage is failing');
         onFailing();
       },
       publish,
@@ -174,7 +174,7 @@ export async function startServer(
     observeConnections(metrics, listener);
     const pruning = setInterval(() => {
       try {
-        forgetExpiredCodes(writer, now);
+        deleteExpiredCodes(writer, now);
       } catch (error) {
         log.warn({ err: error }, 'used sign-in codes could not be deleted; the next attempt follows');
       }
@@ -213,8 +213,8 @@ export async function startServer(
       const erased = await queries.maintain('erase', userId);
       noteErased(erased);
       storage.noteLog(); // it has begun the write-ahead log again
-      rejections.forgetUser(userId);
-      userNames.forget(userId);
+      rejections.removeUser(userId);
+      userNames.invalidate(userId);
       return erased;
     }
 

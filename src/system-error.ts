@@ -30,13 +30,13 @@ export function isDiskFull(folder: string): boolean {
 
 /** Returns why something failed, in a sentence: the innermost cause in its own words, or that the disk is full. */
 export function reasonOf(error: unknown, path: string): string {
-  if (isFullError(error)) return fullDisk(path);
+  if (isFullError(error)) return diskFullMessage(path);
   const cause = rootCause(error);
   return sentence(cause instanceof Error ? cause.message : String(cause));
 }
 
 /** Returns the sentence that says that a disk is full. */
-export function fullDisk(path: string): string {
+export function diskFullMessage(path: string): string {
   return `The disk holding ${path} is full.`;
 }
 

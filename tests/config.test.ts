@@ -21,7 +21,7 @@ function problems(env: Record<string, string>, files?: Record<string, string>): 
     load(env, files);
     return [];
   } catch (error) {
-    if (error instanceof ConfigError) return error.faults;
+    if (error instanceof ConfigError) return error.issues;
     throw error;
   }
 }

@@ -1,6 +1,6 @@
 import { createLocalJWKSet, errors, type JSONWebKeySet, type JWTHeaderParameters } from 'jose';
 import type { Logger } from 'pino';
-import { Failure } from '../errors.ts';
+import { ApiError } from '../errors.ts';
 
 /** Keys older than this are fetched anew, in the background; a key that its issuer withdraws is refused after it. */
 const REFRESH_AFTER = 5 * 60_000;
@@ -26,7 +26,7 @@ export interface RemoteKeys {
    * {@link MAX_CANDIDATES}.
    *
    * @throws jose's errors when there is no such key
-   * @throws {Failure} `keys_unavailable` when there are no keys yet, or none that are still trusted, or when a key
+   * @throws {ApiError} `keys_unavailable` when there are no keys yet, or none that are still trusted, or when a key
    *   that is not known cannot be looked up
    */
   find(header: JWTHeaderParameters): Promise<readonly CryptoKey[]>;
@@ -87,7 +87,7 @@ export function createRemoteKeys(url: URL, now: () => number, log: Logger, onCha
     } else if (age >= REFRESH_AFTER && mayRetry) {
       void refresh();
     }
-    if (!keys) throw new Failure('keys_unavailable');
+    if (!keys) throw new ApiError('keys_unavailable');
     try {
       return await keys(header);
     } catch (error) {
@@ -95,8 +95,8 @@ export function createRemoteKeys(url: URL, now: () => number, log: Logger, onCha
       if (!fetching && now() - unknownKeyFetchAt < UNKNOWN_KEY_COOLDOWN) throw error;
     }
     // the key may be new: whether it is wrong cannot be determined without the issuer's current keys
-    if (!fetching && now() - failedAt < FAILURE_COOLDOWN) throw new Failure('keys_unavailable');
-    if (!(await refresh())) throw new Failure('keys_unavailable');
+    if (!fetching && now() - failedAt < FAILURE_COOLDOWN) throw new ApiError('keys_unavailable');
+    if (!(await refresh())) throw new ApiError('keys_unavailable');
     unknownKeyFetchAt = now();
     return keys(header);
   }

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { errors, jwtVerify, SignJWT } from 'jose';
-import { Failure } from '../errors.ts';
+import { ApiError } from '../errors.ts';
 import { isUserId } from '../records.ts';
 
 /*
@@ -52,7 +52,7 @@ export function createSignInCode(secret: string, { sub, role, expires }: SignInG
  * Verifies a sign-in code. Whether it was used is not its concern.
  *
  * @param now milliseconds since 1970
- * @throws {Failure} `unauthorized`
+ * @throws {ApiError} `unauthorized`
  */
 export async function verifySignInCode(secret: string, code: string, now: number): Promise<VerifiedCode> {
   const { payload } = await jwtVerify(code, new TextEncoder().encode(secret), {
@@ -72,14 +72,14 @@ export async function verifySignInCode(secret: string, code: string, now: number
 }
 
 /** The error of a code that verifies, but was used before. */
-export function used(): Failure {
-  return new Failure('unauthorized', { message: 'This sign-in link was already used' });
+export function used(): ApiError {
+  return new ApiError('unauthorized', { message: 'This sign-in link was already used' });
 }
 
-function expired(): Failure {
-  return new Failure('unauthorized', { message: 'This sign-in link has expired' });
+function expired(): ApiError {
+  return new ApiError('unauthorized', { message: 'This sign-in link has expired' });
 }
 
-function invalid(cause?: unknown): Failure {
-  return new Failure('unauthorized', { message: 'This sign-in link is not valid', cause });
+function invalid(cause?: unknown): ApiError {
+  return new ApiError('unauthorized', { message: 'This sign-in link is not valid', cause });
 }

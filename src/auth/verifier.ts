@@ -11,13 +11,13 @@ import {
   jwtVerify,
 } from 'jose';
 import type { Config } from '../config.ts';
-import { Failure } from '../errors.ts';
+import { ApiError } from '../errors.ts';
 import { isUserId, type Role } from '../records.ts';
 import type { RemoteKeys } from './jwks.ts';
 import { CODE_USE } from './sign-in-code.ts';
 
 /** Returns whether a caller may read the rows of every user. */
-export function readsAll({ role }: Pick<Principal, 'role'>): boolean {
+export function canReadAll({ role }: Pick<Principal, 'role'>): boolean {
   return role !== 'user';
 }
 
@@ -37,7 +37,7 @@ export interface VerifiedToken {
   readonly secretIndex: number | undefined;
 }
 
-/** Verifies a token; throws a {@link Failure} `unauthorized`, or `keys_unavailable`. */
+/** Verifies a token; throws a {@link ApiError} `unauthorized`, or `keys_unavailable`. */
 export type Verify = (token: string) => Promise<VerifiedToken>;
 
 /** More than Bun accepts for all header fields of a request. */
@@ -112,7 +112,7 @@ export async function createVerifier(options: VerifierOptions): Promise<Verify> 
     try {
       return (await jwtVerify(token, findKey, pinned)).payload;
     } catch (error) {
-      throw error instanceof Failure ? error : reasonOf(error);
+      throw error instanceof ApiError ? error : reasonOf(error);
     }
   }
 }
@@ -224,16 +224,16 @@ function claimAt(claims: JWTPayload, name: string): unknown {
 }
 
 /** The rejection of a token whose signature verifies. */
-function signed(message: string, cause?: unknown): Failure {
-  return new Failure('unauthorized', { message, isSigned: true, cause });
+function signed(message: string, cause?: unknown): ApiError {
+  return new ApiError('unauthorized', { message, isSigned: true, cause });
 }
 
-function invalid(reason: string, cause?: unknown): Failure {
-  return new Failure('unauthorized', { message: `Invalid token: ${reason}`, cause });
+function invalid(reason: string, cause?: unknown): ApiError {
+  return new ApiError('unauthorized', { message: `Invalid token: ${reason}`, cause });
 }
 
 /** Puts jose's refusal into the words of the contract. Nothing of the token is repeated. */
-function reasonOf(error: unknown): Failure {
+function reasonOf(error: unknown): ApiError {
   if (error instanceof errors.JWTExpired) return signed('Token has expired');
   if (error instanceof errors.JWTClaimValidationFailed) {
     const missing = error.reason === 'missing';

@@ -6,7 +6,7 @@ import { isUserId, type Kind } from '../records.ts';
 import { countRows, type RecordFilter } from '../storage/records.ts';
 import { type CommandOptions, defineCommand, oneOf } from './command.ts';
 import { openDatabase } from './open-database.ts';
-import { ownFiles } from './own-files.ts';
+import { protectedFiles } from './protected-files.ts';
 
 const KINDS: Readonly<Record<'all' | 'metrics' | 'analytics', readonly Kind[]>> = {
   all: ['metric', 'analytics'],
@@ -64,8 +64,8 @@ export const exportCommand = defineCommand({
         KINDS[what].reduce((sum, kind) => sum + countRows(client, kind), 0),
         0,
       );
-      if (file === '' || file === '-') await writeStandardOutput(content(), ownFiles(config));
-      else await replaceFile(file, content(), ownFiles(config));
+      if (file === '' || file === '-') await writeStandardOutput(content(), protectedFiles(config));
+      else await replaceFile(file, content(), protectedFiles(config));
     } finally {
       bar.stop();
       client.close();

@@ -11,7 +11,7 @@ import { runJob } from '../storage/job.ts';
 import { defineCommand } from './command.ts';
 import { readLines } from './lines.ts';
 import { hasDatabase, openOffline } from './open-database.ts';
-import { print, tell } from './output.ts';
+import { print, report } from './output.ts';
 
 /** The longest line, in bytes: sixteen times the largest body that the server accepts by default. */
 const MAX_LINE_BYTES = 16 * 1024 ** 2;
@@ -31,7 +31,7 @@ export const importCommand = defineCommand({
     help: 'a file from "rawlog export" or GET /api/export/…; - reads standard input',
   },
   async run({ config }, _options, file) {
-    return report(await importFile(file, config()));
+    return printOutcomes(await importFile(file, config()));
   },
 });
 
@@ -64,14 +64,14 @@ async function importFile(file: string, { databasePath, maxClockSkew }: Config):
 type Outcomes = Record<Imported, { count: number; lines: number[] }>;
 
 /** Prints what was done. Returns the exit status. */
-function report({ stored, identical, erased, different, occupied }: Outcomes): number {
+function printOutcomes({ stored, identical, erased, different, occupied }: Outcomes): number {
   const skipped = erased.count > 0 ? `; ${erased.count} belong to erased users and were skipped` : '';
   print(`Imported ${stored.count} records; ${identical.count} were already stored${skipped}.`);
   if (different.count > 0) {
-    tell(`${different.count} records were not stored: other content is stored under their IDs. ${named(different)}`);
+    report(`${different.count} records were not stored: other content is stored under their IDs. ${named(different)}`);
   }
   if (occupied.count > 0) {
-    tell(
+    report(
       `${occupied.count} records were not stored: other records have the time parts of their IDs. ${named(occupied)}`,
     );
   }

@@ -33,12 +33,12 @@ export function printText(text: string): void {
 }
 
 /** Prints a line on standard error: what a person should know. Never blocks or throws. */
-export function tell(line: string): void {
-  tellText(`${line}\n`);
+export function report(line: string): void {
+  reportText(`${line}\n`);
 }
 
 /** Prints a text on standard error, as {@link tell}. */
-export function tellText(text: string): void {
+export function reportText(text: string): void {
   messages ??= openSink(2);
   messages.write(text);
 }

@@ -4,14 +4,14 @@ import { version } from '../../package.json' with { type: 'json' };
 import { type Config, ConfigError, hostName, loadConfig } from '../config.ts';
 import { Interrupted } from '../durable-file.ts';
 import { type ConfigSources, FILE_SETTING_NAMES, flagOf, SETTING_NAMES, SETTINGS } from '../settings.ts';
-import { messageOf } from '../storage/faults.ts';
+import { messageOf } from '../storage/storage-error.ts';
 import { isAsGiven } from './argument-bytes.ts';
 import { type CliCommand, type CommandContext, type CommandOption, UsageError } from './command.ts';
 import { configCommand } from './config.ts';
 import { eraseCommand } from './erase.ts';
 import { exportCommand } from './export.ts';
 import { importCommand } from './import.ts';
-import { flushMessages, print, printText, tell, tellText } from './output.ts';
+import { flushMessages, print, printText, report, reportText } from './output.ts';
 import { realPath } from './real-path.ts';
 import { rebuildCommand } from './rebuild.ts';
 import { serveCommand } from './serve.ts';
@@ -51,7 +51,7 @@ export async function run(args: readonly string[], env: CommandContext['env']): 
     .showHelpAfterError('Run "rawlog help" to see what there is.')
     .configureOutput({
       writeOut: printText,
-      writeErr: tellText,
+      writeErr: reportText,
       // a flag that is not known may have a secret behind it
       outputError: (text, write) => write(text.replace(/(--?[^\s=']+)=[^']*/g, '$1')),
     })
@@ -161,11 +161,11 @@ async function runCommand(
     }),
   );
   const sources = { flags, env, readFile: readSettingFile };
-  const [config, faults] = checkedConfig(sources);
+  const [config, issues] = checkedConfig(sources);
   const name = command.resolvesHost && hostName(sources);
-  if (name && !(await resolves(name.host))) faults.push(`${name.givenAs} is a name that does not resolve`);
-  if (errors.length > 0) throw new UsageError([...errors, ...faults].join('\n'));
-  if (!config || faults.length > 0) throw new ConfigError(faults);
+  if (name && !(await resolves(name.host))) issues.push(`${name.givenAs} is a name that does not resolve`);
+  if (errors.length > 0) throw new UsageError([...errors, ...issues].join('\n'));
+  if (!config || issues.length > 0) throw new ConfigError(issues);
   // SQLite names the files beside a database after the file that links lead to, and so does everything here
   const resolved = { ...config, dataDir: realPath(config.dataDir), databasePath: realPath(config.databasePath) };
   return command.run({ ...sources, config: () => resolved }, options, argument ?? '');
@@ -177,7 +177,7 @@ function checkedConfig(sources: ConfigSources): [Config | undefined, string[]] {
     return [loadConfig(sources), []];
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
-    return [undefined, [...error.faults]];
+    return [undefined, [...error.issues]];
   }
 }
 
@@ -205,12 +205,12 @@ function parseOption(option: CommandOption, text: string | null | undefined): un
 function exitCodeOf(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
   if (error instanceof ConfigError) {
-    tell(`The configuration has ${error.faults.length === 1 ? 'an error' : `${error.faults.length} errors`}:`);
-    for (const fault of error.faults) tell(`  ${fault}`);
+    report(`The configuration has ${error.issues.length === 1 ? 'an error' : `${error.issues.length} errors`}:`);
+    for (const issue of error.issues) report(`  ${issue}`);
     return 2;
   }
   if (error instanceof UsageError) {
-    tell(`${error.message}\nRun "rawlog help" to see what there is.`);
+    report(`${error.message}\nRun "rawlog help" to see what there is.`);
     return 2;
   }
   if (error instanceof Interrupted) {
@@ -218,6 +218,6 @@ function exitCodeOf(error: unknown): number {
     process.kill(process.pid, error.signal);
     return 1;
   }
-  tell(messageOf(error));
+  report(messageOf(error));
   return 1;
 }

@@ -1,7 +1,7 @@
 import { runJob } from '../storage/job.ts';
 import { defineCommand } from './command.ts';
 import { openOffline } from './open-database.ts';
-import { tell } from './output.ts';
+import { report } from './output.ts';
 
 /** Rebuilds the column store from the rows. */
 export const rebuildCommand = defineCommand({
@@ -10,7 +10,7 @@ export const rebuildCommand = defineCommand({
   async run({ config }) {
     using database = openOffline(config().databasePath);
     runJob(database.reader.store.rebuild());
-    tell('The column store was rebuilt.');
+    report('The column store was rebuilt.');
     return 0;
   },
 });

@@ -1,7 +1,7 @@
 import { dirname } from 'node:path';
 import type { Logger } from 'pino';
+import { type GeneratedSecret, generatedSecret } from '../auth/generated-secret.ts';
 import { mintToken } from '../auth/mint.ts';
-import { type OwnSecret, ownSecret } from '../auth/secret.ts';
 import { createSignInCode } from '../auth/sign-in-code.ts';
 import { type Config, ConfigError, loadConfig } from '../config.ts';
 import { signInLink } from '../dashboard/link.ts';
@@ -49,7 +49,7 @@ export const serveCommand: CliCommand = {
       makeDurableFolder(folder, { isOurs: true });
       assertTrustedFolder(folder);
     }
-    const own = config.jwt.secret === 'own' ? ownSecret(config.dataDir) : undefined;
+    const own = config.jwt.secret === 'own' ? generatedSecret(config.dataDir) : undefined;
     const secret = own?.secret ?? config.jwt.secret;
 
     const server = await startServer(config, secret, log, errors.dropped, () => {
@@ -92,8 +92,8 @@ async function reloadSecrets(
     await server.reloadSecrets(config, config.jwt.secret === 'own' ? own : config.jwt.secret);
     log.info('secret files were reread');
   } catch (error) {
-    const faults = error instanceof ConfigError ? error.faults : [(error as Error).message];
-    log.error({ faults }, 'secret files could not be reread; the former secrets stay in use');
+    const issues = error instanceof ConfigError ? error.issues : [(error as Error).message];
+    log.error({ issues }, 'secret files could not be reread; the former secrets stay in use');
   }
 }
 
@@ -101,7 +101,7 @@ async function reloadSecrets(
 async function greeting(
   url: URL,
   config: Config,
-  own: OwnSecret | undefined,
+  own: GeneratedSecret | undefined,
   context: CommandContext,
 ): Promise<string> {
   const address = url.href.replace(/\/$/, '');

@@ -1,12 +1,12 @@
+import { generatedSecret } from '../auth/generated-secret.ts';
 import { mintToken } from '../auth/mint.ts';
-import { ownSecret } from '../auth/secret.ts';
 import { createSignInCode } from '../auth/sign-in-code.ts';
 import type { Config } from '../config.ts';
 import { signInLink } from '../dashboard/link.ts';
 import { parseDuration } from '../formats/duration.ts';
 import { isUserId } from '../records.ts';
 import { type CommandOptions, defineCommand, oneOf, UsageError } from './command.ts';
-import { print, tell } from './output.ts';
+import { print, report } from './output.ts';
 
 /** Roles that mean something; without one, a token is a user's. */
 const ROLES = ['admin', 'viewer'] as const;
@@ -96,7 +96,7 @@ function signingSecret({ secret, algorithms }: Config['jwt'], dataDir: string): 
     throw new UsageError('The server takes no HS256 here: tokens come from whoever holds the private key.');
   }
   if (secret !== 'own') return secret;
-  const own = ownSecret(dataDir);
-  if (own.made) tell(`There was no secret in ${dataDir}: a new one was made, ${own.path}`);
+  const own = generatedSecret(dataDir);
+  if (own.made) report(`There was no secret in ${dataDir}: a new one was made, ${own.path}`);
   return own.secret;
 }

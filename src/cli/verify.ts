@@ -3,7 +3,7 @@ import { countRows } from '../storage/records.ts';
 import { verifyDatabase } from '../storage/verify.ts';
 import { defineCommand } from './command.ts';
 import { openDatabase } from './open-database.ts';
-import { print, tell } from './output.ts';
+import { print, report } from './output.ts';
 
 /** Verifies the database; the server may run meanwhile. */
 export const verifyCommand = defineCommand({
@@ -20,7 +20,7 @@ export const verifyCommand = defineCommand({
       for (const problem of problems) print(problem);
       if (omitted > 0) print(`${omitted} more problems are not listed.`);
       if (problems.length > 0) {
-        tell(`${path}: ${problems.length + omitted} problems.`);
+        report(`${path}: ${problems.length + omitted} problems.`);
         return 1;
       }
       print(`${path}: ${rows.metric} metrics, ${rows.analytics} events and ${chunks} chunks are in order.`);

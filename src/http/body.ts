@@ -1,6 +1,6 @@
 import { promisify } from 'node:util';
 import { gunzip } from 'node:zlib';
-import { Failure } from '../errors.ts';
+import { ApiError } from '../errors.ts';
 import { MAX_JSON_DEPTH, parseJson } from '../formats/json.ts';
 import type { Reservation } from '../ingest/reservations.ts';
 import { GZIP, listItems, parseItem } from './header-fields.ts';
@@ -44,14 +44,14 @@ export function expectedBytes(headers: Headers): number {
  *
  * @param maxBytes the largest body, as sent and after decompression
  * @param memory what {@link expectedBytes} said is set aside; it grows with what arrives and with what is inflated
- * @throws {Failure} `overloaded` if the memory cannot grow; `unsupported_media_type`, `payload_too_large`, `invalid_json`, or
+ * @throws {ApiError} `overloaded` if the memory cannot grow; `unsupported_media_type`, `payload_too_large`, `invalid_json`, or
  *   `validation_failed` for nesting that is too deep
  */
 export async function readJson(request: Request, maxBytes: number, memory: Memory): Promise<JsonBody> {
   const type = request.headers.get('content-type');
   // the common type needs no parser
   if (type !== null && type !== '' && type !== 'application/json' && !JSON_MEDIA_TYPE.test(parseItem(type).value)) {
-    throw new Failure('unsupported_media_type');
+    throw new ApiError('unsupported_media_type');
   }
   const isGzip = isGzipped(request.headers);
 
@@ -60,7 +60,7 @@ export async function readJson(request: Request, maxBytes: number, memory: Memor
     bytes = await readAtMost(request, maxBytes, memory);
   } catch (error) {
     // the sender went away, or sent what is no HTTP: nobody's fault here
-    throw error instanceof Failure ? error : new Failure('invalid_json', { cause: error });
+    throw error instanceof ApiError ? error : new ApiError('invalid_json', { cause: error });
   }
   return parse(isGzip ? await decompress(bytes, maxBytes, memory) : bytes);
 }
@@ -68,21 +68,21 @@ export async function readJson(request: Request, maxBytes: number, memory: Memor
 /**
  * Returns whether a body is compressed.
  *
- * @throws {Failure} `unsupported_media_type` for other codings, and for several
+ * @throws {ApiError} `unsupported_media_type` for other codings, and for several
  */
 function isGzipped(headers: Headers): boolean {
   const field = headers.get('content-encoding');
   if (field === null) return false;
   const codings = listItems(field).filter(({ value }) => value !== 'identity');
   const isGzip = codings.length === 1 && GZIP.includes(codings[0]?.value ?? '');
-  if (codings.length > 0 && !isGzip) throw new Failure('unsupported_media_type');
+  if (codings.length > 0 && !isGzip) throw new ApiError('unsupported_media_type');
   return isGzip;
 }
 
 /** Not async itself: the usual body is one promise away, and each further one costs a turn. */
 function readAtMost(request: Request, maxBytes: number, memory: Memory): Promise<Uint8Array> {
   const length = request.headers.get('content-length');
-  if (Number(length ?? 0) > maxBytes) throw new Failure('payload_too_large');
+  if (Number(length ?? 0) > maxBytes) throw new ApiError('payload_too_large');
   if (length === null || Number(length) > STREAMED_BYTES) return readChunks(request, maxBytes, memory);
   return request.bytes();
 }
@@ -93,8 +93,8 @@ async function readChunks(request: Request, maxBytes: number, memory: Memory): P
   let total = 0;
   for await (const chunk of request.body ?? []) {
     total += chunk.byteLength;
-    if (total > maxBytes) throw new Failure('payload_too_large');
-    if (!memory.grow(chunk.byteLength)) throw new Failure('overloaded');
+    if (total > maxBytes) throw new ApiError('payload_too_large');
+    if (!memory.grow(chunk.byteLength)) throw new ApiError('overloaded');
     chunks.push(chunk);
   }
   return Buffer.concat(chunks);
@@ -116,9 +116,9 @@ async function decompress(bytes: Uint8Array, maxBytes: number, memory: Memory): 
     inflated = await inflateInTurn(bytes, maxBytes);
   } catch (error) {
     const tooLarge = (error as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE';
-    throw new Failure(tooLarge ? 'payload_too_large' : 'invalid_json', { cause: error });
+    throw new ApiError(tooLarge ? 'payload_too_large' : 'invalid_json', { cause: error });
   }
-  if (!memory.grow(inflated.byteLength)) throw new Failure('overloaded');
+  if (!memory.grow(inflated.byteLength)) throw new ApiError('overloaded');
   return inflated;
 }
 
@@ -127,7 +127,7 @@ function parse(bytes: Uint8Array): JsonBody {
   try {
     text = utf8.decode(bytes);
   } catch {
-    throw new Failure('invalid_json');
+    throw new ApiError('invalid_json');
   }
   try {
     return { bytes: bytes.byteLength, text, value: parseJson(text) };
@@ -135,12 +135,12 @@ function parse(bytes: Uint8Array): JsonBody {
     // the depth that parseJson bounds, or one at which JSON.parse itself runs out of stack
     if (error instanceof RangeError) {
       const msg = `Input should not be nested deeper than ${MAX_JSON_DEPTH} levels`;
-      throw new Failure('validation_failed', {
-        faults: [{ loc: ['body'], msg, type: 'recursion_limit' }],
+      throw new ApiError('validation_failed', {
+        issues: [{ loc: ['body'], msg, type: 'recursion_limit' }],
         cause: error,
       });
     }
     // without the parser's error as cause: it quotes the body
-    throw new Failure('invalid_json');
+    throw new ApiError('invalid_json');
   }
 }

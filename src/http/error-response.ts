@@ -1,10 +1,10 @@
 import { Elysia } from 'elysia';
 import type { Logger } from 'pino';
-import { type ErrorCode, Failure, type Quota } from '../errors.ts';
+import { ApiError, type ErrorCode, type Quota } from '../errors.ts';
 import type { Ledger } from '../ingest/ledger.ts';
 import type { RateLimit } from '../ingest/rate-limit.ts';
-import type { KeptRejection, Rejections } from '../ingest/rejections.ts';
-import { ClientGone } from '../query/asker.ts';
+import type { RecentRejection, Rejections } from '../ingest/rejections.ts';
+import { ClientDisconnectedError } from '../query/caller.ts';
 import { canonicalPath } from './aliases.ts';
 import type { Metrics } from './metrics.ts';
 import { commonHeaders } from './request-start.ts';
@@ -82,9 +82,9 @@ interface ErrorBody {
 interface Burst {
   /** Errors since the last log line. */
   rejections: number;
-  latest: { failure: Failure; failed: FailedRequest };
+  latest: { apiError: ApiError; failed: FailedRequest };
   /** The rejection that all of them share. */
-  kept: KeptRejection | undefined;
+  kept: RecentRejection | undefined;
 }
 
 /**
@@ -100,22 +100,22 @@ export function createErrorResponder(parts: ErrorResponseParts): ErrorResponder 
   const bursts = new Map<string, Burst>();
 
   /** Returns the same failure, or `rate_limited` when its address has failed to authenticate too often. */
-  function limited(failure: Failure, request: Request): Failure {
+  function limited(apiError: ApiError, request: Request): ApiError {
     try {
       failedLogins.take(addressOf(request), 1);
-      return failure;
+      return apiError;
     } catch (tooMany) {
-      return tooMany as Failure; // the only thing that take throws
+      return tooMany as ApiError; // the only thing that take throws
     }
   }
 
-  function keep(failure: Failure, { route, requestId }: FailedRequest, items: number, userId: string | undefined) {
-    const { code, message, faults = [] } = failure;
-    return rejections.add({ code, route, items, userId: userId ?? null, requestId, message, faults });
+  function keep(apiError: ApiError, { route, requestId }: FailedRequest, items: number, userId: string | undefined) {
+    const { code, message, issues = [] } = apiError;
+    return rejections.add({ code, route, items, userId: userId ?? null, requestId, message, issues });
   }
 
-  function logEach(failure: Failure, failed: FailedRequest, status: number): void {
-    const entry = entryOf(failure, failed, status);
+  function logEach(apiError: ApiError, failed: FailedRequest, status: number): void {
+    const entry = entryOf(apiError, failed, status);
     if (status >= 500) log.error(entry, 'request failed');
     // a client over its limit would otherwise fill the log
     else if (status === 429) log.debug(entry, 'request limited');
@@ -123,16 +123,16 @@ export function createErrorResponder(parts: ErrorResponseParts): ErrorResponder 
   }
 
   /** Logs the first error of a burst, and then once per interval what has come since. */
-  function logBurst(failure: Failure, failed: FailedRequest, status: number): Burst {
-    const key = `${failure.code} ${failed.route}`;
+  function logBurst(apiError: ApiError, failed: FailedRequest, status: number): Burst {
+    const key = `${apiError.code} ${failed.route}`;
     let burst = bursts.get(key);
     if (burst) {
       burst.rejections++;
-      burst.latest = { failure, failed };
+      burst.latest = { apiError, failed };
       return burst;
     }
-    log.error({ ...entryOf(failure, failed, status), rejections: 1 }, 'request failed');
-    burst = { rejections: 0, latest: { failure, failed }, kept: undefined };
+    log.error({ ...entryOf(apiError, failed, status), rejections: 1 }, 'request failed');
+    burst = { rejections: 0, latest: { apiError, failed }, kept: undefined };
     bursts.set(key, burst);
     schedule(key, burst, status);
     return burst;
@@ -145,8 +145,8 @@ export function createErrorResponder(parts: ErrorResponseParts): ErrorResponder 
         bursts.delete(key);
         return;
       }
-      const { failure, failed } = burst.latest;
-      log.error({ ...entryOf(failure, failed, status), rejections: burst.rejections }, 'requests failed');
+      const { apiError, failed } = burst.latest;
+      log.error({ ...entryOf(apiError, failed, status), rejections: burst.rejections }, 'requests failed');
       burst.rejections = 0;
       schedule(key, burst, status);
     }, LOG_INTERVAL);
@@ -155,31 +155,31 @@ export function createErrorResponder(parts: ErrorResponseParts): ErrorResponder 
 
   return (error, failed) => {
     const { request, route, requestId, startedAt, recording, allowed } = failed;
-    if (error instanceof ClientGone) {
+    if (error instanceof ClientDisconnectedError) {
       metrics.requests(request.method, route, CLIENT_GONE)((performance.now() - startedAt) / 1000);
       return new Response(null, { status: CLIENT_GONE });
     }
-    let failure = failureOf(error);
+    let apiError = toApiError(error);
     // an expired token of the product is not a guess, and its client needs to know why it is rejected
-    if (failure.code === 'unauthorized' && !failure.isSigned) failure = limited(failure, request);
-    const { code } = failure;
+    if (apiError.code === 'unauthorized' && !apiError.isSigned) apiError = limited(apiError, request);
+    const { code } = apiError;
     const status = STATUS_BY_CODE[code];
     let burst: Burst | undefined;
-    if (status === 503) burst = logBurst(failure, failed, status);
-    else logEach(failure, failed, status);
+    if (status === 503) burst = logBurst(apiError, failed, status);
+    else logEach(apiError, failed, status);
     if (recording) {
       const { items, userId } = recording;
       ledger.reject(code, items);
-      if (code !== 'overloaded' || !burst) keep(failure, failed, items, userId);
+      if (code !== 'overloaded' || !burst) keep(apiError, failed, items, userId);
       else if (burst.kept) burst.kept.items += items;
-      else burst.kept = keep(failure, failed, items, undefined);
+      else burst.kept = keep(apiError, failed, items, undefined);
     }
     metrics.requests(request.method, route, status)((performance.now() - startedAt) / 1000);
 
-    const headers = headersOf(failure, requestId);
+    const headers = headersOf(apiError, requestId);
     if (code === 'unauthorized') headers['www-authenticate'] = challengeTo(request);
     if (allowed) headers['allow'] = allowed.join(', ');
-    return new Response(JSON.stringify(bodyOf(failure, status, requestId, route)), { status, headers });
+    return new Response(JSON.stringify(bodyOf(apiError, status, requestId, route)), { status, headers });
   };
 }
 
@@ -201,7 +201,7 @@ export function errorHandling(respond: ErrorResponder, routes: () => readonly Ro
       // Elysia answers a wrong method as if there were no such path
       const allowed = isUnmatched && here.length > 0 ? methodsOf(here) : undefined;
       const unmatched = allowed ? 'method_not_allowed' : 'not_found';
-      const response = respond(isUnmatched ? new Failure(unmatched) : error, {
+      const response = respond(isUnmatched ? new ApiError(unmatched) : error, {
         request,
         route: here[0] ? canonicalPath(here[0].path) : 'unmatched',
         // empty where the request never reached a route
@@ -235,26 +235,26 @@ function methodsOf(routes: readonly Route[]): string[] {
 }
 
 /** Returns the place of a thrown value in the closed table; anything without one is `internal`. */
-function failureOf(error: unknown): Failure {
-  return error instanceof Failure ? error : new Failure('internal', { cause: error });
+function toApiError(error: unknown): ApiError {
+  return error instanceof ApiError ? error : new ApiError('internal', { cause: error });
 }
 
-function entryOf(failure: Failure, { request, route, requestId }: FailedRequest, status: number) {
+function entryOf(apiError: ApiError, { request, route, requestId }: FailedRequest, status: number) {
   return {
     request_id: requestId,
     method: request.method,
     route,
     status,
-    code: failure.code,
-    ...(failure.code === 'unauthorized' && { reason: failure.message }),
-    ...(failure.faults && { faults: failure.faults }),
-    ...(failure.cause !== undefined && { err: failure.cause }),
+    code: apiError.code,
+    ...(apiError.code === 'unauthorized' && { reason: apiError.message }),
+    ...(apiError.issues && { issues: apiError.issues }),
+    ...(apiError.cause !== undefined && { err: apiError.cause }),
   };
 }
 
-function headersOf(failure: Failure, requestId: string): Record<string, string> {
-  const { code, quota } = failure;
-  const retryAfter = failure.retryAfter ?? RETRY_AFTER[code];
+function headersOf(apiError: ApiError, requestId: string): Record<string, string> {
+  const { code, quota } = apiError;
+  const retryAfter = apiError.retryAfter ?? RETRY_AFTER[code];
   return {
     'content-type': 'application/json',
     'cache-control': 'no-store',
@@ -278,10 +278,10 @@ function quotaHeaders({ name, amount, window, remaining }: Quota, seconds = 0): 
   };
 }
 
-function bodyOf(failure: Failure, status: number, requestId: string, route: string): ErrorBody {
-  const { code, message } = failure;
+function bodyOf(apiError: ApiError, status: number, requestId: string, route: string): ErrorBody {
+  const { code, message } = apiError;
   const routeHint = code === 'internal' || code === 'storage_unavailable' ? HINTS[route] : undefined;
-  const hint = routeHint ?? failure.hint;
-  const detail = status >= 500 ? { message, hint } : (failure.faults ?? message);
+  const hint = routeHint ?? apiError.hint;
+  const detail = status >= 500 ? { message, hint } : (apiError.issues ?? message);
   return { code, message, hint, request_id: requestId, detail };
 }

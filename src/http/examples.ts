@@ -180,7 +180,7 @@ export const EXAMPLES: { readonly [Name in Exclude<ResponseName, 'Error'>]: Stat
         user_id: 'user-42',
         request_id: '3f9c0a5e7b21-1c',
         message: 'The request does not have the expected form.',
-        faults: [{ loc: ['body', 'data_string'], msg: 'Field required', type: 'missing' }],
+        issues: [{ loc: ['body', 'data_string'], msg: 'Field required', type: 'missing' }],
       },
     ],
   },

@@ -88,8 +88,8 @@ function errorResponses(codes: readonly ErrorCode[]): NonNullable<DocumentDecora
 
 function exampleOf(code: ErrorCode, status: number) {
   const { message, hint } = ERRORS[code];
-  const faults = [{ loc: ['body', 'data_string'], msg: 'Field required', type: 'missing' }];
-  const detail = code === 'validation_failed' ? faults : status >= 500 ? { message, hint } : message;
+  const issues = [{ loc: ['body', 'data_string'], msg: 'Field required', type: 'missing' }];
+  const detail = code === 'validation_failed' ? issues : status >= 500 ? { message, hint } : message;
   return { code, message, hint, request_id: '3f9c0a5e7b21-1c', detail };
 }
 

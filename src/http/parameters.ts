@@ -1,5 +1,5 @@
 import type { DocumentDecoration } from 'elysia';
-import { ERRORS, type ErrorCode, Failure, type Fault } from '../errors.ts';
+import { ApiError, ERRORS, type ErrorCode, type ValidationIssue } from '../errors.ts';
 import { EXPORT_FORMATS } from '../export/export.ts';
 import { parseDuration } from '../formats/duration.ts';
 import { parseTimestamp } from '../formats/timestamp.ts';
@@ -11,7 +11,7 @@ import { isUserId } from '../records.ts';
 import { isRecordId } from '../storage/record-id.ts';
 import type { RecordFilter } from '../storage/records.ts';
 import { targetOf } from './request-target.ts';
-import { MAX_FAULTS, USER_ID_ISSUE } from './validation.ts';
+import { MAX_ISSUES, USER_ID_ISSUE } from './validation.ts';
 
 /** One parameter of a query: what it means, and how its text becomes a value. */
 export interface Parameter<Value> {
@@ -27,7 +27,7 @@ export interface Parameter<Value> {
     readonly msg: (count: number) => string;
   };
   /** Gives the value, or what is wrong with the text in pydantic's words. */
-  readonly parse: (text: string) => { value: Value } | Pick<Fault, 'msg' | 'type'>;
+  readonly parse: (text: string) => { value: Value } | Pick<ValidationIssue, 'msg' | 'type'>;
 }
 
 /** The values of a query's parameters; undefined where one is not given. */
@@ -50,30 +50,31 @@ const MAX_SHOWN_NAME = 100;
 /**
  * Reads all parameters of a request's query string.
  *
- * @throws {Failure} `validation_failed` with everything that is wrong: parameters that are invalid, missing,
+ * @throws {ApiError} `validation_failed` with everything that is wrong: parameters that are invalid, missing,
  *   unknown or repeated, and a range that ends before it starts
  */
 export function readQuery<Known extends Parameters>(request: Request, parameters: Known): Values<Known> {
   const given = searchParams(targetOf(request).query);
-  const faults: Fault[] = [];
+  const issues: ValidationIssue[] = [];
   const read = Object.entries(parameters).map(([name, parameter]) => {
-    const fault = (wrong: Pick<Fault, 'msg' | 'type'>) => void faults.push({ loc: ['query', name], ...wrong });
+    const addIssue = (wrong: Pick<ValidationIssue, 'msg' | 'type'>) =>
+      void issues.push({ loc: ['query', name], ...wrong });
     const texts = given.getAll(name);
     const { several } = parameter;
-    if (texts.length === 0 && parameter.required) fault({ msg: 'Field required', type: 'missing' });
+    if (texts.length === 0 && parameter.required) addIssue({ msg: 'Field required', type: 'missing' });
     else if (several && (texts.length < several.least || texts.length > several.most)) {
-      fault(wrong(several.msg(texts.length)));
-    } else if (texts.length > 1 && !several) fault({ msg: 'Input should be given once', type: 'too_long' });
+      addIssue(wrong(several.msg(texts.length)));
+    } else if (texts.length > 1 && !several) addIssue({ msg: 'Input should be given once', type: 'too_long' });
     const values = texts.slice(0, several?.most ?? 1).map((text) => {
       const parsed = parameter.parse(text);
       if ('value' in parsed) return parsed.value;
-      return fault(parsed);
+      return addIssue(parsed);
     });
     return [name, several ? values : values[0]];
   });
   for (const name of new Set(given.keys())) {
     if (Object.hasOwn(parameters, name)) continue;
-    faults.push({
+    issues.push({
       loc: ['query', name.slice(0, MAX_SHOWN_NAME)],
       msg: 'Extra inputs are not permitted',
       type: 'extra_forbidden',
@@ -81,21 +82,21 @@ export function readQuery<Known extends Parameters>(request: Request, parameters
   }
   // each value has come from the parameter of its name
   const values = Object.fromEntries(read) as Values<Known>;
-  if (isReversed(values)) faults.push({ loc: ['query', 'to'], ...wrong('the end of the range lies before its start') });
-  if (faults.length > 0) throw new Failure('validation_failed', { faults: faults.slice(0, MAX_FAULTS) });
+  if (isReversed(values)) issues.push({ loc: ['query', 'to'], ...wrong('the end of the range lies before its start') });
+  if (issues.length > 0) throw new ApiError('validation_failed', { issues: issues.slice(0, MAX_ISSUES) });
   return values;
 }
 
 /**
  * Returns the parameters of a query string.
  *
- * @throws {Failure} `validation_failed` where it is ambiguous: percent-encoding that is wrong or spells no
+ * @throws {ApiError} `validation_failed` where it is ambiguous: percent-encoding that is wrong or spells no
  *   UTF-8, which would become another text, and a raw `#`, which others read as the end of the query
  */
 function searchParams(query: string): URLSearchParams {
   if (query.includes('#') || !isDecodable(query)) {
-    const fault = { loc: ['query'], ...wrong('the query string should be percent-encoded UTF-8') };
-    throw new Failure('validation_failed', { faults: [fault] });
+    const error = { loc: ['query'], ...wrong('the query string should be percent-encoded UTF-8') };
+    throw new ApiError('validation_failed', { issues: [error] });
   }
   // URLSearchParams drops a question mark at the start of its text; a second one belongs to the first name
   return new URLSearchParams(`?${query}`);

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { Elysia } from 'elysia';
-import { Failure } from '../errors.ts';
+import { ApiError } from '../errors.ts';
 import { targetOf } from './request-target.ts';
 
 /** The response header that names a request; the log names it `request_id`. */
@@ -22,7 +22,7 @@ export function requestStart(nextRequestId: () => string) {
   return new Elysia({ name: 'request-start' })
     .decorate({ requestId: '', startedAt: 0 })
     .onTransform({ as: 'global' }, (context) => {
-      if (isMisrouted(context.request, context.path)) throw new Failure('not_found');
+      if (isMisrouted(context.request, context.path)) throw new ApiError('not_found');
       context.startedAt = performance.now();
       context.requestId = nextRequestId();
       Object.assign(context.set.headers, commonHeaders(context.requestId));

@@ -1,14 +1,14 @@
 import type { Static, TSchema } from '@sinclair/typebox';
 import type { TypeCheck } from '@sinclair/typebox/compiler';
 import { type ValueErrorIterator, ValueErrorType } from '@sinclair/typebox/errors';
-import { Failure, type Fault } from '../errors.ts';
+import { ApiError, type ValidationIssue } from '../errors.ts';
 import { MAX_USER_ID_LENGTH } from '../records.ts';
 
 /** Most validation issues of one response: more are of no use to anyone. */
-export const MAX_FAULTS = 64;
+export const MAX_ISSUES = 64;
 
 /** What is wrong with a text that cannot be a user ID. */
-export const USER_ID_ISSUE: Pick<Fault, 'msg' | 'type'> = {
+export const USER_ID_ISSUE: Pick<ValidationIssue, 'msg' | 'type'> = {
   msg: `String should have 1 to ${MAX_USER_ID_LENGTH} characters and no control characters`,
   type: 'string_pattern_mismatch',
 };
@@ -18,7 +18,7 @@ export const USER_ID_ISSUE: Pick<Fault, 'msg' | 'type'> = {
  *
  * @param part the first element of each fault's `loc`
  * @returns the same value
- * @throws {Failure} `validation_failed` with a fault for each value that is wrong
+ * @throws {ApiError} `validation_failed` with a fault for each value that is wrong
  */
 export function validate<Schema extends TSchema>(
   part: string,
@@ -26,7 +26,7 @@ export function validate<Schema extends TSchema>(
   value: unknown,
 ): Static<Schema> {
   if (check.Check(value)) return value;
-  throw new Failure('validation_failed', { faults: faultsOf(part, check.Errors(value), describe) });
+  throw new ApiError('validation_failed', { issues: issuesOf(part, check.Errors(value), describe) });
 }
 
 /** As {@link validate}, for a body whose numbers may be sent as texts. */
@@ -34,7 +34,7 @@ export function validateLax<Schema extends TSchema>(check: TypeCheck<Schema>, va
   if (check.Check(value)) return value;
   const describeLax: Describe = (error) =>
     error.type === ValueErrorType.Number && typeof error.value === 'string' ? FLOAT_PARSING : describe(error);
-  throw new Failure('validation_failed', { faults: faultsOf('body', check.Errors(value), describeLax) });
+  throw new ApiError('validation_failed', { issues: issuesOf('body', check.Errors(value), describeLax) });
 }
 
 const FLOAT_PARSING = {
@@ -43,7 +43,7 @@ const FLOAT_PARSING = {
 };
 
 /** What is wrong with the number of a batch's items, in pydantic's words for lists. */
-export function batchSizeFaults(items: number, most: number): Fault[] {
+export function batchSizeIssues(items: number, most: number): ValidationIssue[] {
   if (items < 1) {
     return [{ loc: ['body'], msg: 'List should have at least 1 item after validation, not 0', type: 'too_short' }];
   }
@@ -58,14 +58,14 @@ export function batchSizeFaults(items: number, most: number): Fault[] {
  * Translates TypeBox's errors into FastAPI's (pydantic's) words: one fault for each value that is
  * wrong, without the value itself.
  */
-function faultsOf(part: string, errors: ValueErrorIterator, describe: Describe): Fault[] {
-  const faults = new Map<string, Fault>();
+function issuesOf(part: string, errors: ValueErrorIterator, describe: Describe): ValidationIssue[] {
+  const issues = new Map<string, ValidationIssue>();
   for (const error of errors) {
-    if (faults.has(error.path)) continue; // TypeBox goes on about the same value
-    faults.set(error.path, { loc: [part, ...pathOf(error.path)], ...describe(error) });
-    if (faults.size === MAX_FAULTS) break;
+    if (issues.has(error.path)) continue; // TypeBox goes on about the same value
+    issues.set(error.path, { loc: [part, ...pathOf(error.path)], ...describe(error) });
+    if (issues.size === MAX_ISSUES) break;
   }
-  return [...faults.values()];
+  return [...issues.values()];
 }
 
 /** A JSON pointer (RFC 6901) as property names and list positions. */
@@ -77,10 +77,10 @@ function pathOf(pointer: string): (string | number)[] {
 }
 
 type ValueError = NonNullable<ReturnType<ValueErrorIterator['First']>>;
-type Describe = (error: ValueError) => Pick<Fault, 'msg' | 'type'>;
+type Describe = (error: ValueError) => Pick<ValidationIssue, 'msg' | 'type'>;
 
 /** https://docs.pydantic.dev/latest/errors/validation_errors/ lists the types and their messages. */
-function describe({ type, path, schema, value }: ValueError): Pick<Fault, 'msg' | 'type'> {
+function describe({ type, path, schema, value }: ValueError): Pick<ValidationIssue, 'msg' | 'type'> {
   switch (type) {
     case ValueErrorType.ObjectRequiredProperty:
       return { msg: 'Field required', type: 'missing' };

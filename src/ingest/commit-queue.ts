@@ -1,10 +1,10 @@
-import { Failure } from '../errors.ts';
+import { ApiError } from '../errors.ts';
 import type { LogRecord } from '../records.ts';
-import { type StorageFault, storageFault } from '../storage/faults.ts';
 import { type Count, STORED } from '../storage/ledger.ts';
+import { type StorageError, toStorageError } from '../storage/storage-error.ts';
 import type { CachedResponse, UsedCode, UserName, Writer } from '../storage/writer.ts';
 import type { Ledger } from './ledger.ts';
-import { failureOfStorage } from './storage-failure.ts';
+import { toApiError } from './to-api-error.ts';
 
 /** How long a database may be held by another process until requests are refused, in milliseconds. */
 const LOCK_PATIENCE = 2_000;
@@ -41,7 +41,7 @@ export interface CommitQueue {
    *
    * @param bytes how much memory they take, about
    * @param along what else is stored with them, in the same transaction
-   * @throws {Failure} `storage_unavailable`, `storage_full`, `internal`, `overloaded` or `shutting_down`
+   * @throws {ApiError} `storage_unavailable`, `storage_full`, `internal`, `overloaded` or `shutting_down`
    */
   store(records: readonly LogRecord[], bytes: number, along?: StoredAlong): Promise<void>;
   /**
@@ -51,9 +51,9 @@ export interface CommitQueue {
    */
   hasRoom(bytes: number): boolean;
   /** Why {@link store} would take nothing any more; undefined as long as it would. */
-  refusal(): Failure | undefined;
+  closedReason(): ApiError | undefined;
   /** Takes and commits nothing from now on: the database is damaged, and every write may make it worse. */
-  breakOff(fault: StorageFault): void;
+  halt(storageError: StorageError): void;
   /** What waits for its commit now. */
   depth(): QueueBounds;
   /** Takes nothing more; resolves when all that was taken has been answered. */
@@ -75,7 +75,7 @@ interface Waiting {
   readonly bytes: number;
   readonly along: StoredAlong;
   readonly resolve: () => void;
-  readonly reject: (failure: Failure) => void;
+  readonly reject: (error: ApiError) => void;
 }
 
 /** A group of requests that share a transaction. */
@@ -100,7 +100,7 @@ export function createCommitQueue(
   writer: Pick<Writer, 'commit'>,
   ledger: Ledger,
   bounds: QueueBounds,
-  onFailing: (fault: StorageFault) => void,
+  onFailing: (storageError: StorageError) => void,
   onCommitted: (records: readonly LogRecord[]) => void = () => {},
 ): CommitQueue {
   let waiting: Waiting[] = [];
@@ -110,7 +110,7 @@ export function createCommitQueue(
   let running: Promise<void> | undefined;
   let closed = false;
   /** Why nothing is committed any more. */
-  let damage: StorageFault | undefined;
+  let damage: StorageError | undefined;
 
   async function drain(): Promise<void> {
     while (waiting.length > 0) {
@@ -149,16 +149,16 @@ export function createCommitQueue(
 
   async function commit(group: Group): Promise<void> {
     const { requests, records } = group;
-    const fault = await attempt(group);
-    if (fault === undefined) {
+    const storageError = await attempt(group);
+    if (storageError === undefined) {
       for (const request of requests) leave(request).resolve();
       onCommitted(records);
-    } else if (fault.kind === 'bug' && requests.length > 1) {
+    } else if (storageError.kind === 'bug' && requests.length > 1) {
       // one request's record is unfit for the database: it must not take its neighbors along
       for (const request of requests) await commit(groupOf([request]));
     } else {
-      if (fault.kind === 'failing') onFailing(fault);
-      for (const request of requests) leave(request).reject(failureOfStorage(fault));
+      if (storageError.kind === 'failing') onFailing(storageError);
+      for (const request of requests) leave(request).reject(toApiError(storageError));
     }
   }
 
@@ -173,7 +173,7 @@ export function createCommitQueue(
     responses,
     names,
     codes,
-  }: Omit<Group, 'requests'>): Promise<StorageFault | undefined> {
+  }: Omit<Group, 'requests'>): Promise<StorageError | undefined> {
     if (damage) return damage;
     const counts: Count[] = ledger.takeUnwritten();
     const added: Count[] = records.length > 0 ? [...counts, [STORED, records.length]] : counts;
@@ -184,11 +184,11 @@ export function createCommitQueue(
         lockedSince = undefined;
         return undefined;
       } catch (error) {
-        const fault = storageFault(error);
-        lockedSince = fault.kind === 'locked' ? (lockedSince ?? performance.now()) : undefined;
+        const storageError = toStorageError(error);
+        lockedSince = storageError.kind === 'locked' ? (lockedSince ?? performance.now()) : undefined;
         if (lockedSince === undefined || performance.now() - lockedSince >= LOCK_PATIENCE) {
           ledger.putBack(counts);
-          return fault;
+          return storageError;
         }
         await Bun.sleep(pause);
       }
@@ -205,17 +205,17 @@ export function createCommitQueue(
     return request;
   }
 
-  function refusal(): Failure | undefined {
-    if (closed) return new Failure('shutting_down');
-    return damage && failureOfStorage(damage);
+  function closedReason(): ApiError | undefined {
+    if (closed) return new ApiError('shutting_down');
+    return damage && toApiError(damage);
   }
 
   return {
     store(records, size, along = {}) {
-      const failure = refusal();
-      if (failure) return Promise.reject(failure);
+      const error = closedReason();
+      if (error) return Promise.reject(error);
       // what has no records takes no room: it only asks whether a commit succeeds
-      if (records.length > 0 && !hasRoom(size)) return Promise.reject(new Failure('overloaded'));
+      if (records.length > 0 && !hasRoom(size)) return Promise.reject(new ApiError('overloaded'));
       rows += records.length;
       bytes += size;
       return new Promise((resolve, reject) => {
@@ -224,9 +224,9 @@ export function createCommitQueue(
       });
     },
     hasRoom,
-    refusal,
-    breakOff(fault) {
-      damage ??= fault;
+    closedReason,
+    halt(storageError) {
+      damage ??= storageError;
     },
     depth: () => ({ rows, bytes }),
     async close() {

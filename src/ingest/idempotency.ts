@@ -1,6 +1,6 @@
-import { ERRORS, Failure } from '../errors.ts';
+import { ApiError, ERRORS } from '../errors.ts';
 import type { CachedResponse, Writer } from '../storage/writer.ts';
-import { failureOfStorage } from './storage-failure.ts';
+import { toApiError } from './to-api-error.ts';
 
 /** How long an answer is remembered at least, in milliseconds. */
 const CACHED_FOR = 24 * 3600_000;
@@ -28,7 +28,7 @@ export interface Idempotency {
    *
    * @param fingerprint tells whether two requests have the same payload
    * @param work stores the request's records, and the answer with them, and resolves with the answer
-   * @throws {Failure} `idempotency_mismatch` when the key was used with another payload
+   * @throws {ApiError} `idempotency_mismatch` when the key was used with another payload
    */
   once(
     scope: IdempotencyScope,
@@ -45,11 +45,11 @@ export interface Idempotency {
 export function createIdempotency(writer: Pick<Writer, 'responseOf'>, now: () => number): Idempotency {
   const underWay = new Map<string, { fingerprint: string; response: Promise<string> }>();
 
-  function remembered(scope: IdempotencyScope): CachedResponse | undefined {
+  function cached(scope: IdempotencyScope): CachedResponse | undefined {
     try {
       return writer.responseOf(scope);
     } catch (error) {
-      throw failureOfStorage(error);
+      throw toApiError(error);
     }
   }
 
@@ -57,7 +57,7 @@ export function createIdempotency(writer: Pick<Writer, 'responseOf'>, now: () =>
     async once(scope, fingerprint, work) {
       const name = JSON.stringify([scope.userId, scope.route, scope.key]);
       // between these looks and the mark nothing else runs: two requests cannot both find nothing
-      const before = underWay.get(name) ?? remembered(scope);
+      const before = underWay.get(name) ?? cached(scope);
       if (before) {
         if (before.fingerprint !== fingerprint) throw mismatch();
         return { response: await before.response, replayed: true };
@@ -74,9 +74,13 @@ export function createIdempotency(writer: Pick<Writer, 'responseOf'>, now: () =>
 }
 
 /** The refusal of a key that was used with another payload. */
-function mismatch(): Failure {
-  const fault = { loc: ['header', 'idempotency-key'], msg: ERRORS.idempotency_mismatch.message, type: 'value_error' };
-  return new Failure('idempotency_mismatch', { faults: [fault] });
+function mismatch(): ApiError {
+  const storageError = {
+    loc: ['header', 'idempotency-key'],
+    msg: ERRORS.idempotency_mismatch.message,
+    type: 'value_error',
+  };
+  return new ApiError('idempotency_mismatch', { issues: [storageError] });
 }
 
 /**
@@ -84,7 +88,7 @@ function mismatch(): Failure {
  *
  * @param now the clock, in milliseconds since 1970
  * @param mayGoOn asked before each transaction
- * @throws {StorageFault} what was forgotten before stays forgotten
+ * @throws {StorageError} what was forgotten before stays forgotten
  */
 export async function expireResponses(
   writer: Pick<Writer, 'expireResponses'>,

@@ -1,5 +1,5 @@
 import { LRUCache } from 'lru-cache';
-import { Failure } from '../errors.ts';
+import { ApiError } from '../errors.ts';
 import type { Rate } from '../formats/rate.ts';
 
 /** Buckets kept at once, about 10 MB; beyond it the one that was not used for longest is forgotten, full as it may be. */
@@ -7,12 +7,12 @@ const MAX_BUCKETS = 100_000;
 
 /** Limits how much each of many takes. */
 export interface RateLimit {
-  /** @throws {Failure} `rate_limited` if a bucket holds less than an amount */
+  /** @throws {ApiError} `rate_limited` if a bucket holds less than an amount */
   check(key: string, amount: number): void;
   /**
    * Takes an amount out of a bucket.
    *
-   * @throws {Failure} `rate_limited` if it holds less; nothing is taken then
+   * @throws {ApiError} `rate_limited` if it holds less; nothing is taken then
    */
   take(key: string, amount: number): void;
 }
@@ -27,7 +27,7 @@ export interface Withdrawal {
 /**
  * Takes several amounts out of different buckets.
  *
- * @throws {Failure} `rate_limited` if one of them holds less; nothing is taken then
+ * @throws {ApiError} `rate_limited` if one of them holds less; nothing is taken then
  */
 export function takeAll(withdrawals: readonly Withdrawal[]): void {
   for (const { limit, key, amount } of withdrawals) limit.check(key, amount);
@@ -61,7 +61,7 @@ export function createRateLimit(name: string, rate: Rate | undefined, capacity: 
     bucket.level = Math.min(full, bucket.level + (time - bucket.at) * perMillisecond);
     bucket.at = time;
     if (bucket.level >= amount) return bucket;
-    throw new Failure('rate_limited', {
+    throw new ApiError('rate_limited', {
       retryAfter: Math.ceil((amount - bucket.level) / perMillisecond / 1000),
       quota: { name, amount: quota, window, remaining: Math.floor(bucket.level) },
     });

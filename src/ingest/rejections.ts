@@ -1,4 +1,4 @@
-import type { ErrorCode, Fault } from '../errors.ts';
+import type { ErrorCode, ValidationIssue } from '../errors.ts';
 
 /** How many rejections of each code are kept, the last ones: a flood of one code pushes out no other. */
 const KEPT_OF_A_CODE = 100;
@@ -14,11 +14,11 @@ export interface Rejection {
   readonly userId: string | null;
   readonly requestId: string;
   readonly message: string;
-  readonly faults: readonly Fault[];
+  readonly issues: readonly ValidationIssue[];
 }
 
 /** A rejection that is kept. */
-export interface KeptRejection extends Rejection {
+export interface RecentRejection extends Rejection {
   /** Milliseconds since 1970. */
   readonly at: number;
   /** Grows where further ones are added to it. */
@@ -28,21 +28,21 @@ export interface KeptRejection extends Rejection {
 /** Why items were rejected lately, in memory alone: since the start of the server. */
 export interface Rejections {
   /** Keeps a rejection. The caller may add the items of others of its kind to what it is given. */
-  add(rejection: Rejection): KeptRejection;
+  add(rejection: Rejection): RecentRejection;
   /**
    * The newest rejections, newest first.
    *
    * @param filter whose, and of which code; undefined: all
    */
-  newest(filter: { user: string | undefined; code: ErrorCode | undefined }, limit: number): KeptRejection[];
+  newest(filter: { user: string | undefined; code: ErrorCode | undefined }, limit: number): RecentRejection[];
   /** Forgets what a user sent. */
-  forgetUser(userId: string): void;
+  removeUser(userId: string): void;
 }
 
 /** @param now the clock, in milliseconds since 1970 */
 export function createRejections(now: () => number): Rejections {
   // in the order of their coming, by code
-  const kept = new Map<ErrorCode, { order: number; rejection: KeptRejection }[]>();
+  const kept = new Map<ErrorCode, { order: number; rejection: RecentRejection }[]>();
   let count = 0;
 
   return {
@@ -62,7 +62,7 @@ export function createRejections(now: () => number): Rejections {
         .slice(0, limit)
         .map(({ rejection }) => rejection);
     },
-    forgetUser(userId) {
+    removeUser(userId) {
       for (const [code, ofCode] of kept) {
         kept.set(
           code,

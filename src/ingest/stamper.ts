@@ -1,4 +1,4 @@
-import { Failure, type Fault } from '../errors.ts';
+import { ApiError, type ValidationIssue } from '../errors.ts';
 import type { ExactJson } from '../formats/json.ts';
 import {
   type Analytics,
@@ -14,18 +14,18 @@ import type { RecordId } from './ids.ts';
 export interface Stamper {
   /**
    * @param loc where the body stands in the request
-   * @throws {Failure} `validation_failed` for a time out of range
+   * @throws {ApiError} `validation_failed` for a time out of range
    */
-  metric(userId: string, body: Metric, loc: Fault['loc']): MetricRecord;
+  metric(userId: string, body: Metric, loc: ValidationIssue['loc']): MetricRecord;
   /**
    * @param data the event's data as JSON text
-   * @throws {Failure} `validation_failed` for a time out of range
+   * @throws {ApiError} `validation_failed` for a time out of range
    */
-  analytics(userId: string, body: Analytics, data: string, loc: Fault['loc']): AnalyticsRecord;
+  analytics(userId: string, body: Analytics, data: string, loc: ValidationIssue['loc']): AnalyticsRecord;
   /**
    * @param userId the user of items that name none
    * @param exact the batch as it was sent, if that differs, for the events' data
-   * @throws {Failure} `validation_failed` with every time that is out of range
+   * @throws {ApiError} `validation_failed` with every time that is out of range
    */
   batch(
     userId: string,
@@ -39,9 +39,9 @@ export interface Stamper {
  * @param maxSkew how far ahead of the clock a record's time may be, in microseconds
  */
 export function createStamper(nextId: () => RecordId, now: () => number, maxSkew: number): Stamper {
-  function timeOf(text: string | undefined, receivedAt: number, loc: Fault['loc']): number {
+  function timeOf(text: string | undefined, receivedAt: number, loc: ValidationIssue['loc']): number {
     const time = happenedAt(text, receivedAt, maxSkew, loc);
-    if (typeof time !== 'number') throw new Failure('validation_failed', { faults: [time] });
+    if (typeof time !== 'number') throw new ApiError('validation_failed', { issues: [time] });
     return time;
   }
 
@@ -61,13 +61,13 @@ export function createStamper(nextId: () => RecordId, now: () => number, maxSkew
       return { kind: 'analytics', seq, id, userId, happenedAt, receivedAt, type, dataIndex, data };
     },
     batch(userId, body, exact) {
-      const faults: Fault[] = [];
+      const issues: ValidationIssue[] = [];
       const attempt = <T>(make: () => T): T[] => {
         try {
           return [make()];
         } catch (error) {
-          if (!(error instanceof Failure && error.faults)) throw error;
-          faults.push(...error.faults);
+          if (!(error instanceof ApiError && error.issues)) throw error;
+          issues.push(...error.issues);
           return [];
         }
       };
@@ -79,7 +79,7 @@ export function createStamper(nextId: () => RecordId, now: () => number, maxSkew
         const data = exactEvents?.at(i)?.at('data') ?? JSON.stringify(item.data);
         return attempt(() => stamper.analytics(item.user_id ?? userId, item, String(data), ['body', 'analytics', i]));
       });
-      if (faults.length > 0) throw new Failure('validation_failed', { faults });
+      if (issues.length > 0) throw new ApiError('validation_failed', { issues });
       return { metrics, analytics };
     },
   };

@@ -1,9 +1,9 @@
 import type { Writer } from '../storage/writer.ts';
 import type { CommitQueue } from './commit-queue.ts';
-import { failureOfStorage } from './storage-failure.ts';
+import { toApiError } from './to-api-error.ts';
 
 /** How long a used code is remembered after it has expired, in milliseconds: the clock may be set back. */
-const REMEMBERED_FOR = 24 * 3_600_000;
+const KEPT_FOR = 24 * 3_600_000;
 
 /** Lets each sign-in code be used once, also by two requests at once and after a restart. */
 export interface UsedCodes {
@@ -12,7 +12,7 @@ export interface UsedCodes {
    *
    * @param expiresAt milliseconds since 1970
    * @returns whether it was unused
-   * @throws {Failure} as {@link CommitQueue.store}: the code may be used up then
+   * @throws {ApiError} as {@link CommitQueue.store}: the code may be used up then
    */
   use(jti: string, expiresAt: number): Promise<boolean>;
 }
@@ -25,7 +25,7 @@ export function createUsedCodes(writer: Pick<Writer, 'isUsed'>, queue: Pick<Comm
     try {
       return underWay.has(jti) || writer.isUsed(jti);
     } catch (error) {
-      throw failureOfStorage(error);
+      throw toApiError(error);
     }
   }
 
@@ -48,8 +48,8 @@ export function createUsedCodes(writer: Pick<Writer, 'isUsed'>, queue: Pick<Comm
  * Forgets used codes that nobody could use any more.
  *
  * @param now the clock, in milliseconds since 1970
- * @throws {StorageFault}
+ * @throws {StorageError}
  */
-export function forgetExpiredCodes(writer: Pick<Writer, 'forgetCodes'>, now: () => number): void {
-  writer.forgetCodes(now() - REMEMBERED_FOR);
+export function deleteExpiredCodes(writer: Pick<Writer, 'deleteUsedCodes'>, now: () => number): void {
+  writer.deleteUsedCodes(now() - KEPT_FOR);
 }

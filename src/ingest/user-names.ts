@@ -1,9 +1,9 @@
 import { LRUCache } from 'lru-cache';
-import { Failure, type Fault } from '../errors.ts';
+import { ApiError, type ValidationIssue } from '../errors.ts';
 import type { Kind } from '../records.ts';
 import type { TextHash } from '../storage/text-hash.ts';
 import type { UserName, Writer } from '../storage/writer.ts';
-import { failureOfStorage } from './storage-failure.ts';
+import { toApiError } from './to-api-error.ts';
 
 /** Names of users kept in memory, in total: about 30 MB. */
 const CACHED_NAMES = 500_000;
@@ -16,7 +16,7 @@ const CACHED_HASHES = 10_000;
 export interface NameUse {
   readonly kind: Kind;
   readonly name: string;
-  readonly loc: Fault['loc'];
+  readonly loc: ValidationIssue['loc'];
 }
 
 /** Limits how many distinct metric names and event types each user records. */
@@ -25,11 +25,11 @@ export interface UserNames {
    * Admits the names of a request, all or none.
    *
    * @returns those that the user records for the first time, to be stored with the records
-   * @throws {Failure} `too_many_names` with an issue for each name beyond the limit
+   * @throws {ApiError} `too_many_names` with an issue for each name beyond the limit
    */
   admit(userId: string, uses: readonly NameUse[]): UserName[];
   /** Forgets what is in memory about a user: the database has something else now. */
-  forget(userId: string): void;
+  invalidate(userId: string): void;
 }
 
 /**
@@ -66,7 +66,7 @@ export function createUserNames(
     try {
       return read();
     } catch (error) {
-      throw failureOfStorage(error);
+      throw toApiError(error);
     }
   }
 
@@ -93,8 +93,8 @@ export function createUserNames(
       if (added.size > Math.max(0, room)) {
         const msg = `Value error, a user may record at most ${max} distinct metric names and event types`;
         const beyond = [...added.values()].slice(Math.max(0, room));
-        throw new Failure('too_many_names', {
-          faults: beyond.map(({ loc }) => ({ loc, msg, type: 'too_many_names' })),
+        throw new ApiError('too_many_names', {
+          issues: beyond.map(({ loc }) => ({ loc, msg, type: 'too_many_names' })),
         });
       }
       for (const nameHash of added.keys()) known.add(nameHash);
@@ -102,6 +102,6 @@ export function createUserNames(
       const user = userHash ?? hash(userId);
       return [...added.keys()].map((nameHash) => ({ userHash: user, nameHash }));
     },
-    forget: (userId) => void users.delete(userId),
+    invalidate: (userId) => void users.delete(userId),
   };
 }

@@ -42,28 +42,26 @@ const START_BYTES = '"2026-01-01T00:00:00Z",'.length;
  * There may be hundreds of thousands of names. So the rows of each are counted first, and only the most
  * frequent names get counts by bucket; those of the others are added to a common array.
  */
-export function activity(store: ColumnStore, question: ActivityQuery, budget: Budget): Streamed<ActivityResult> {
-  const user = userOf(store, question);
+export function activity(store: ColumnStore, query: ActivityQuery, budget: Budget): Streamed<ActivityResult> {
+  const user = userOf(store, query);
   const all = {
-    metric: extentsOf(store, 'metric', user, question, budget),
-    analytics: extentsOf(store, 'analytics', user, question, budget),
+    metric: extentsOf(store, 'metric', user, query, budget),
+    analytics: extentsOf(store, 'analytics', user, query, budget),
   };
-  const range = resolveRange(question, () =>
-    extentOfAll([...all.metric, ...all.analytics].map(({ extent }) => extent)),
-  );
-  const edges = edgesOf(range, question);
+  const range = resolveRange(query, () => extentOfAll([...all.metric, ...all.analytics].map(({ extent }) => extent)));
+  const edges = edgesOf(range, query);
   const buckets = Math.max(0, edges.length - 1);
   budget.checkResult(buckets * START_BYTES);
   const scope: Scope = { store, user: user ?? -1, range, edges, budget };
-  const ranked = { metric: rank(all.metric, question.top, scope), analytics: rank(all.analytics, question.top, scope) };
+  const ranked = { metric: rank(all.metric, query.top, scope), analytics: rank(all.analytics, query.top, scope) };
   // for each kind: its top, all, and the others
   const lists = ranked.metric.top.length + ranked.analytics.top.length + 4;
   budget.checkResult(buckets * (START_BYTES + lists * COUNT_BYTES));
   budget.reserve(4 * buckets * lists);
   const [metrics, analytics] = [spread(ranked.metric, scope), spread(ranked.analytics, scope)];
   return {
-    ...rangeOf(range, question, question.zone),
-    starts: startsOf(edges, question.zone),
+    ...rangeOf(range, query, query.zone),
+    starts: startsOf(edges, query.zone),
     metrics: {
       ...metrics.all,
       names: metrics.named,

@@ -14,20 +14,20 @@ export interface Budget {
    * Checks the deadline and cancellation. Called before each chunk is read, and every few thousand steps of
    * any other loop, so that no phase runs past the deadline.
    *
-   * @throws {TooLarge} after the deadline
+   * @throws {QueryTooLargeError} after the deadline
    * @throws {Canceled} if the client is gone
    */
   check(): void;
   /**
    * Claims working memory before it is allocated. Negative: returns memory.
    *
-   * @throws {TooLarge} beyond {@link MAX_WORKING_BYTES}
+   * @throws {QueryTooLargeError} beyond {@link MAX_WORKING_BYTES}
    */
   reserve(bytes: number): void;
   /**
    * Checks the length of the result, or a lower bound of it that is known before anything is allocated.
    *
-   * @throws {TooLarge} beyond `maxResultBytes`
+   * @throws {QueryTooLargeError} beyond `maxResultBytes`
    */
   checkResult(bytes: number): void;
 }
@@ -40,8 +40,8 @@ export interface Budget {
 export const MAX_WORKING_BYTES = 256 * 1024 * 1024;
 
 /** The query exceeds a limit. The message states what is allowed, for the client. */
-export class TooLarge extends Error {
-  override readonly name = 'TooLarge';
+export class QueryTooLargeError extends Error {
+  override readonly name = 'QueryTooLargeError';
   /** The parameter to change, where one alone decides. */
   readonly parameter: string | undefined;
 
@@ -63,15 +63,15 @@ export function createBudget({ timeoutMs, maxResultBytes, isCanceled }: QueryLim
   return {
     check() {
       if (isCanceled()) throw new Canceled('the client is gone');
-      if (performance.now() > deadline) throw new TooLarge(`the query takes longer than ${timeoutMs} ms`);
+      if (performance.now() > deadline) throw new QueryTooLargeError(`the query takes longer than ${timeoutMs} ms`);
     },
     reserve(bytes) {
       reserved += bytes;
       if (reserved > MAX_WORKING_BYTES)
-        throw new TooLarge(`the query needs more than ${MAX_WORKING_BYTES} bytes of memory`);
+        throw new QueryTooLargeError(`the query needs more than ${MAX_WORKING_BYTES} bytes of memory`);
     },
     checkResult(bytes) {
-      if (bytes > maxResultBytes) throw new TooLarge(`the result has more than ${maxResultBytes} bytes`);
+      if (bytes > maxResultBytes) throw new QueryTooLargeError(`the result has more than ${maxResultBytes} bytes`);
     },
   };
 }

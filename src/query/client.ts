@@ -1,9 +1,9 @@
 import { Worker } from 'node:worker_threads';
 import type { Logger } from 'pino';
-import { Failure, type Fault } from '../errors.ts';
+import { ApiError, type ValidationIssue } from '../errors.ts';
 import type { ExportQuery } from '../export/export.ts';
 import type { Job } from '../storage/job.ts';
-import { type Asker, CANCEL_ALL, ClientGone } from './asker.ts';
+import { CANCEL_ALL, ClientDisconnectedError, type QueryCaller } from './caller.ts';
 import type { IngestLag, Maintenance, Queries } from './engine.ts';
 import { createExports } from './exports.ts';
 import { createFairQueue } from './fair-queue.ts';
@@ -42,26 +42,30 @@ export interface QueryClient {
   /**
    * Runs a query. Queries of different users take turns.
    *
-   * @throws {Failure} `query_too_large`, `queries_overloaded`, `shutting_down`, `storage_unavailable` or `internal`
-   * @throws {ClientGone} if the client has disconnected
+   * @throws {ApiError} `query_too_large`, `queries_overloaded`, `shutting_down`, `storage_unavailable` or `internal`
+   * @throws {ClientDisconnectedError} if the client has disconnected
    */
-  ask<Name extends keyof Queries>(
+  run<Name extends keyof Queries>(
     name: Name,
     argument: Parameters<Queries[Name]>[0],
-    asker: Asker,
+    caller: QueryCaller,
   ): Promise<QueryResult<ReturnType<Queries[Name]>>>;
   /**
    * Streams records. The stream breaks with an error if the export cannot be completed, or if nobody reads it for
    * the idle timeout.
    *
    * @param onBroken called with the error that breaks the stream
-   * @throws {Failure} `queries_overloaded` beyond the limits of concurrent exports, and as {@link ask}
+   * @throws {ApiError} `queries_overloaded` beyond the limits of concurrent exports, and as {@link run}
    */
-  export(query: ExportQuery, asker: Asker, onBroken: (error: unknown) => void): Promise<ReadableStream<Uint8Array>>;
+  export(
+    query: ExportQuery,
+    caller: QueryCaller,
+    onBroken: (error: unknown) => void,
+  ): Promise<ReadableStream<Uint8Array>>;
   /**
    * Runs maintenance of the database: not limited per user, never canceled, in steps between queries.
    *
-   * @throws {Failure} as {@link ask}
+   * @throws {ApiError} as {@link run}
    */
   maintain<Name extends keyof Maintenance>(
     name: Name,
@@ -126,12 +130,12 @@ export function createQueryClient({
         return;
       }
       if ('failed' in outcome) {
-        failureOf(outcome.failed);
+        apiErrorOf(outcome.failed);
         return;
       }
       const asked = waiting.get(outcome.id);
       waiting.delete(outcome.id);
-      if ('error' in outcome) asked?.reject(failureOf(outcome.error));
+      if ('error' in outcome) asked?.reject(apiErrorOf(outcome.error));
       else asked?.resolve(outcome);
     });
     started.on('error', (error) => {
@@ -141,7 +145,7 @@ export function createQueryClient({
       if (started !== worker) return;
       worker = undefined;
       clearTimeout(stable);
-      failAll(() => new Failure(isClosed ? 'shutting_down' : 'storage_unavailable', { cause: reason }));
+      failAll(() => new ApiError(isClosed ? 'shutting_down' : 'storage_unavailable', { cause: reason }));
       if (isClosed) return;
       isReady = false;
       const delay = Math.min(RESTART_DELAY.first * 2 ** failures++, RESTART_DELAY.longest);
@@ -154,8 +158,8 @@ export function createQueryClient({
     return started;
   }
 
-  function failAll(failure: () => Failure): void {
-    for (const { reject } of waiting.values()) reject(failure());
+  function failAll(error: () => ApiError): void {
+    for (const { reject } of waiting.values()) reject(error());
     waiting.clear();
   }
 
@@ -165,30 +169,30 @@ export function createQueryClient({
     onDamaged(reason);
   }
 
-  function failureOf({ kind, message, parameter }: TaskError): Error {
+  function apiErrorOf({ kind, message, parameter }: TaskError): Error {
     const cause = new Error(message);
     switch (kind) {
       case 'too-large':
-        return new Failure('query_too_large', { faults: [tooLarge(message, parameter)], cause });
+        return new ApiError('query_too_large', { issues: [tooLarge(message, parameter)], cause });
       case 'canceled':
-        return isClosed ? new Failure('shutting_down') : new ClientGone();
+        return isClosed ? new ApiError('shutting_down') : new ClientDisconnectedError();
       case 'locked':
       case 'unavailable':
-        return new Failure('storage_unavailable', { cause });
+        return new ApiError('storage_unavailable', { cause });
       case 'full':
-        return new Failure('storage_full', { cause });
+        return new ApiError('storage_full', { cause });
       case 'damaged':
         noteDamage(cause);
-        return new Failure('storage_unavailable', { cause });
+        return new ApiError('storage_unavailable', { cause });
       case 'other':
-        return new Failure('internal', { cause });
+        return new ApiError('internal', { cause });
     }
   }
 
   /** Hands a task to the worker. */
   function post(task: Task, id = ++lastId): Promise<{ value: unknown; lag?: IngestLag }> {
-    if (isClosed) return Promise.reject(new Failure('shutting_down'));
-    if (!worker) return Promise.reject(new Failure('storage_unavailable', { cause: new Error('no query worker') }));
+    if (isClosed) return Promise.reject(new ApiError('shutting_down'));
+    if (!worker) return Promise.reject(new ApiError('storage_unavailable', { cause: new Error('no query worker') }));
     const target = worker;
     return new Promise((resolve, reject) => {
       waiting.set(id, { resolve, reject });
@@ -197,9 +201,9 @@ export function createQueryClient({
   }
 
   /** Runs a task in its user's turn; cancels it when the signal is aborted. */
-  async function inTurn(task: Task, { userId, signal }: Asker): Promise<{ value: unknown; lag?: IngestLag }> {
-    if (isClosed) throw new Failure('shutting_down');
-    if (signal.aborted) throw new ClientGone();
+  async function inTurn(task: Task, { userId, signal }: QueryCaller): Promise<{ value: unknown; lag?: IngestLag }> {
+    if (isClosed) throw new ApiError('shutting_down');
+    if (signal.aborted) throw new ClientDisconnectedError();
     return queue.run(userId, signal, () => {
       const id = ++lastId;
       const cancel = () => cancelRunning(id);
@@ -228,8 +232,8 @@ export function createQueryClient({
   const exports = createExports(inTurn, (task) => post(task), idleTimeoutMs);
 
   return {
-    async ask(name, argument, asker) {
-      const { value, lag } = await inTurn({ do: 'query', name, argument }, asker);
+    async run(name, argument, caller) {
+      const { value, lag } = await inTurn({ do: 'query', name, argument }, caller);
       // the worker calls the function of that name with that argument
       return { value: value as ReturnType<Queries[typeof name]>, lag: lag ?? { rows: 0, seconds: 0 } };
     },
@@ -251,7 +255,7 @@ export function createQueryClient({
       clearTimeout(restarting);
       clearTimeout(stable);
       exports.close();
-      queue.close(() => new Failure('shutting_down'));
+      queue.close(() => new ApiError('shutting_down'));
       cancelRunning(CANCEL_ALL);
       const last = worker;
       if (last) {
@@ -261,12 +265,12 @@ export function createQueryClient({
         await Promise.race([ended, Bun.sleep(2 * CLOSE_DEADLINE)]);
         clearTimeout(deadline);
       }
-      failAll(() => new Failure('shutting_down'));
+      failAll(() => new ApiError('shutting_down'));
     },
   };
 }
 
-function tooLarge(message: string, parameter: string | undefined): Fault {
+function tooLarge(message: string, parameter: string | undefined): ValidationIssue {
   const loc = parameter === undefined ? ['query'] : ['query', parameter];
   return { loc, msg: `Value error, ${message}`, type: 'query_too_large' };
 }

@@ -10,8 +10,8 @@ import type { Streamed } from './serialize.ts';
 const BUCKET_BYTES = JSON.stringify({ start: '2026-01-01T00:00:00Z', count: 1, unique_users: 1 }).length;
 
 /** Returns how often events of a type happened over time, and how many users they have. */
-export function counts(store: ColumnStore, question: BucketQuery, budget: Budget): Streamed<CountsResult> {
-  const arrangement = arrange(store, 'analytics', question, BUCKET_BYTES, budget);
+export function counts(store: ColumnStore, query: BucketQuery, budget: Budget): Streamed<CountsResult> {
+  const arrangement = arrange(store, 'analytics', query, BUCKET_BYTES, budget);
   const { buckets, groups, lanes } = arrangement;
   const counter = createUserCounter(lanes, buckets, store.userLimit, budget);
   const { rows, unique } = tally(arrangement, counter, budget);
@@ -22,7 +22,7 @@ export function counts(store: ColumnStore, question: BucketQuery, budget: Budget
     for (let i = 0, slot = first; i < slots; i++, slot += step) total += rows[slot] as number;
     return total;
   };
-  const starts = startsOf(arrangement.edges, question.zone);
+  const starts = startsOf(arrangement.edges, query.zone);
   function* bucketsOf(lane: number) {
     for (let bucket = 0; bucket < buckets; bucket++) {
       const slot = lane * buckets + bucket;
@@ -41,13 +41,13 @@ export function counts(store: ColumnStore, question: BucketQuery, budget: Budget
     unique_users: unique.byLane[lane] as number,
   });
   const result = {
-    type: question.name,
-    ...rangeOf(arrangement, question, question.zone),
+    type: query.name,
+    ...rangeOf(arrangement, query, query.zone),
     count: sum(0, 1, lanes * buckets),
     unique_users: unique.all,
     buckets: allBuckets(),
   };
-  if (question.top === undefined) return result;
+  if (query.top === undefined) return result;
   function* groupsOf() {
     for (const [lane, data_index] of groups.texts.entries()) {
       yield { data_index, ...totalOf(lane), buckets: bucketsOf(lane) };

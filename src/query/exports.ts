@@ -1,6 +1,6 @@
-import { Failure } from '../errors.ts';
+import { ApiError } from '../errors.ts';
 import type { ExportQuery } from '../export/export.ts';
-import { type Asker, ClientGone } from './asker.ts';
+import { ClientDisconnectedError, type QueryCaller } from './caller.ts';
 import type { Task } from './worker.ts';
 
 /**
@@ -14,7 +14,7 @@ const PIECE_BYTES = 64 * 1024;
 /** How often exports are looked at that nobody reads, in milliseconds. */
 const STALL_CHECK = 1_000;
 
-type Run = (task: Task, asker: Asker) => Promise<{ value: unknown }>;
+type Run = (task: Task, caller: QueryCaller) => Promise<{ value: unknown }>;
 
 interface OpenExport {
   readonly userId: string;
@@ -23,7 +23,7 @@ interface OpenExport {
    * worker is asked for more.
    */
   offeredAt: number | undefined;
-  readonly breakOff: (error: unknown) => void;
+  readonly abort: (error: unknown) => void;
 }
 
 /** Gives the memory of a part back at once: the garbage collector lets about 50 MB of them gather first. */
@@ -43,7 +43,11 @@ class Stalled extends Error {
 /** The exports that are open, as streams. */
 export interface Exports {
   /** Opens an export and reads its first part, so that what fails at once fails here. */
-  open(query: ExportQuery, asker: Asker, onBroken: (error: unknown) => void): Promise<ReadableStream<Uint8Array>>;
+  open(
+    query: ExportQuery,
+    caller: QueryCaller,
+    onBroken: (error: unknown) => void,
+  ): Promise<ReadableStream<Uint8Array>>;
   /** Breaks all exports off. */
   close(): void;
 }
@@ -62,7 +66,7 @@ export function createExports(inTurn: Run, post: (task: Task) => Promise<unknown
 
   function add(id: number, one: OpenExport): void {
     exports.set(id, one);
-    checking ??= setInterval(breakOffStalled, STALL_CHECK);
+    checking ??= setInterval(abortStalled, STALL_CHECK);
   }
 
   function remove(id: number): void {
@@ -72,17 +76,17 @@ export function createExports(inTurn: Run, post: (task: Task) => Promise<unknown
     checking = undefined;
   }
 
-  function breakOffStalled(): void {
+  function abortStalled(): void {
     const now = performance.now();
-    for (const { offeredAt, breakOff } of exports.values()) {
-      if (offeredAt !== undefined && now - offeredAt >= idleTimeoutMs) breakOff(new Stalled());
+    for (const { offeredAt, abort } of exports.values()) {
+      if (offeredAt !== undefined && now - offeredAt >= idleTimeoutMs) abort(new Stalled());
     }
   }
 
   /** Returns the next part; undefined once the export is complete. */
-  async function nextPart(id: number, asker: Asker): Promise<Uint8Array<ArrayBuffer> | undefined> {
+  async function nextPart(id: number, caller: QueryCaller): Promise<Uint8Array<ArrayBuffer> | undefined> {
     for (;;) {
-      const { value } = await inTurn({ do: 'next-part', export: id }, asker);
+      const { value } = await inTurn({ do: 'next-part', export: id }, caller);
       const part = value as Uint8Array<ArrayBuffer> | undefined; // what the engine's exports return
       // empty: the worker has looked at many rows of which none passes the filter
       if (part === undefined || part.length > 0) return part;
@@ -90,9 +94,9 @@ export function createExports(inTurn: Run, post: (task: Task) => Promise<unknown
   }
 
   return {
-    async open(query, asker, onBroken) {
-      const own = [...exports.values()].filter(({ userId }) => userId === asker.userId).length;
-      if (exports.size >= MAX_EXPORTS || own >= MAX_EXPORTS_OF_USER) throw new Failure('queries_overloaded');
+    async open(query, caller, onBroken) {
+      const own = [...exports.values()].filter(({ userId }) => userId === caller.userId).length;
+      if (exports.size >= MAX_EXPORTS || own >= MAX_EXPORTS_OF_USER) throw new ApiError('queries_overloaded');
       const id = ++lastExport;
       let controller: ReadableStreamDefaultController<Uint8Array> | undefined;
       const close = () => {
@@ -103,21 +107,21 @@ export function createExports(inTurn: Run, post: (task: Task) => Promise<unknown
         });
       };
       const one: OpenExport = {
-        userId: asker.userId,
+        userId: caller.userId,
         offeredAt: undefined,
-        breakOff(error) {
+        abort(error) {
           if (!exports.has(id)) return;
           close();
-          if (!(error instanceof ClientGone)) onBroken(error);
+          if (!(error instanceof ClientDisconnectedError)) onBroken(error);
           controller?.error(error);
         },
       };
       add(id, one);
       let part: Uint8Array<ArrayBuffer> | undefined;
       try {
-        await inTurn({ do: 'open-export', export: id, query }, asker);
-        part = await nextPart(id, asker);
-        if (!exports.has(id)) throw new Failure('shutting_down');
+        await inTurn({ do: 'open-export', export: id, query }, caller);
+        part = await nextPart(id, caller);
+        if (!exports.has(id)) throw new ApiError('shutting_down');
       } catch (error) {
         close();
         throw error;
@@ -132,7 +136,7 @@ export function createExports(inTurn: Run, post: (task: Task) => Promise<unknown
             try {
               if (part?.length === 0) {
                 release(part);
-                part = await nextPart(id, asker);
+                part = await nextPart(id, caller);
               }
               if (!exports.has(id)) return; // broken off meanwhile
               if (part === undefined) {
@@ -145,7 +149,7 @@ export function createExports(inTurn: Run, post: (task: Task) => Promise<unknown
               part = part.subarray(PIECE_BYTES);
               one.offeredAt = performance.now();
             } catch (error) {
-              one.breakOff(error);
+              one.abort(error);
             }
           },
           cancel: close,
@@ -154,7 +158,7 @@ export function createExports(inTurn: Run, post: (task: Task) => Promise<unknown
       );
     },
     close() {
-      for (const { breakOff } of exports.values()) breakOff(new Failure('shutting_down'));
+      for (const { abort } of exports.values()) abort(new ApiError('shutting_down'));
     },
   };
 }

@@ -1,5 +1,5 @@
-import { Failure } from '../errors.ts';
-import { ClientGone } from './asker.ts';
+import { ApiError } from '../errors.ts';
+import { ClientDisconnectedError } from './caller.ts';
 
 /** Queries that may wait, of all users and of one: beyond it they are rejected. */
 const MAX_WAITING = 1024;
@@ -16,7 +16,7 @@ export interface FairQueue {
    * Runs work when it is the user's turn.
    *
    * @param signal takes the work out of the queue when aborted; once it runs, the work has to look itself
-   * @throws {Failure} `queries_overloaded` when too many wait; what the work throws
+   * @throws {ApiError} `queries_overloaded` when too many wait; what the work throws
    */
   run<Result>(userId: string, signal: AbortSignal, work: () => Promise<Result>): Promise<Result>;
   /** Rejects everything that waits. */
@@ -62,12 +62,12 @@ export function createFairQueue(): FairQueue {
     run(userId, signal, work) {
       const own = users.get(userId)?.length ?? 0;
       if (waiting >= MAX_WAITING || own >= MAX_WAITING_OF_USER) {
-        return Promise.reject(new Failure('queries_overloaded'));
+        return Promise.reject(new ApiError('queries_overloaded'));
       }
       return new Promise((resolve, reject) => {
         const onAbort = () => {
           remove(userId, entry);
-          reject(new ClientGone());
+          reject(new ClientDisconnectedError());
         };
         const entry: Entry = {
           reject,

@@ -19,9 +19,9 @@ export interface FunnelQuery extends Query {
  * `within`. Of a user's ways the one counts that gets furthest, and of equals the first. Of events at the same
  * microsecond the one that was stored first is the earlier.
  */
-export function funnel(store: ColumnStore, question: FunnelQuery, budget: Budget): FunnelResult {
-  const { steps, within } = question;
-  const selection = select(store, 'analytics', question, budget);
+export function funnel(store: ColumnStore, query: FunnelQuery, budget: Budget): FunnelResult {
+  const { steps, within } = query;
+  const selection = select(store, 'analytics', query, budget);
   const { series } = selection;
   // 0, which no label has, where the series lacks it
   const path = steps.map((step) => (series && store.label(series, step)) ?? 0);
@@ -39,8 +39,8 @@ export function funnel(store: ColumnStore, question: FunnelQuery, budget: Budget
 
   const first = reached[0] ?? 0;
   return {
-    type: question.name,
-    ...rangeOf(selection, question, 'UTC'),
+    type: query.name,
+    ...rangeOf(selection, query, 'UTC'),
     within_seconds: within,
     steps: steps.map((step, i) => {
       const users = reached[i] as number;

@@ -28,9 +28,9 @@ const BYTES_PER_USER = 2 * 8 + 4 + 4;
  * range, and has come back n days later with an event on that day. Days are those of the local calendar,
  * also where they have 23 or 25 hours; a date that a change of the clocks leaves out is no day.
  */
-export function retention(store: ColumnStore, question: RetentionQuery, budget: Budget): RetentionResult {
-  const { step, returnStep, zone, days } = question;
-  const selection = select(store, 'analytics', question, budget);
+export function retention(store: ColumnStore, query: RetentionQuery, budget: Budget): RetentionResult {
+  const { step, returnStep, zone, days } = query;
+  const selection = select(store, 'analytics', query, budget);
   const { from, to, user, series } = selection;
   const edges = edgesOf(selection, { interval: { count: 1, unit: 'day' }, zone });
   // 0, which no label has, where the series lacks it
@@ -83,10 +83,10 @@ export function retention(store: ColumnStore, question: RetentionQuery, budget: 
     for (let later = 1; later <= days; later++) (returned[cohort * days + later - 1] as number) += (bits >>> later) & 1;
   });
   return {
-    type: question.name,
+    type: query.name,
     step,
     return_step: returnStep ?? null,
-    ...rangeOf(selection, question, zone),
+    ...rangeOf(selection, query, zone),
     days,
     cohorts: starts.map((start, cohort) => ({
       start,

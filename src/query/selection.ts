@@ -1,7 +1,7 @@
 import type { Kind } from '../records.ts';
 import type { Chunk } from '../storage/columns/chunk.ts';
 import type { ColumnStore, Extent, Series } from '../storage/columns/column-store.ts';
-import { type Budget, TooLarge } from './budget.ts';
+import { type Budget, QueryTooLargeError } from './budget.ts';
 import { bucketEdges, formatInZone, type Interval, MAX_BUCKETS } from './calendar.ts';
 import { grown, NumberIndex } from './number-index.ts';
 import { TopList } from './top-list.ts';
@@ -60,10 +60,10 @@ export interface Selection extends Range {
  *
  * @param extent all rows that the queries may see; asked for only where the question leaves an end open
  */
-export function resolveRange(question: RangeQuery, extent: () => Extent | undefined): Range {
-  const seen = question.from === undefined || question.to === undefined ? extent() : undefined;
-  const from = question.from ?? Math.min(seen?.minTime ?? question.to ?? 0, question.to ?? Number.POSITIVE_INFINITY);
-  const to = question.to ?? (seen ? Math.max(seen.maxTime + 1, from) : from);
+export function resolveRange(query: RangeQuery, extent: () => Extent | undefined): Range {
+  const seen = query.from === undefined || query.to === undefined ? extent() : undefined;
+  const from = query.from ?? Math.min(seen?.minTime ?? query.to ?? 0, query.to ?? Number.POSITIVE_INFINITY);
+  const to = query.to ?? (seen ? Math.max(seen.maxTime + 1, from) : from);
   return { from, to, extent: seen };
 }
 
@@ -73,14 +73,14 @@ export function userOf(store: ColumnStore, { user }: Pick<RangeQuery, 'user'>): 
 }
 
 /** Finds the series and the range of a question. The rows of a user who has none are no rows. */
-export function select(store: ColumnStore, kind: Kind, question: Query, budget: Budget): Selection {
-  const series = store.find(kind, question.name);
-  const user = userOf(store, question);
+export function select(store: ColumnStore, kind: Kind, query: Query, budget: Budget): Selection {
+  const series = store.find(kind, query.name);
+  const user = userOf(store, query);
   const extent = () => {
     if (!series || user === undefined) return undefined;
     return user < 0 ? store.extent(series) : extentOfUser(store, series, user, ALL_TIME, budget);
   };
-  const range = resolveRange(question, extent);
+  const range = resolveRange(query, extent);
   // where an end was open, the extent is known: the chunks outside of it have no rows that count
   const from = Math.max(range.from, range.extent?.minTime ?? range.from);
   const to = Math.min(range.to, range.extent ? range.extent.maxTime + 1 : range.to);
@@ -154,11 +154,11 @@ export interface SeriesExtent {
 }
 
 /** A range as text; null at an end that was not given, where no row could give it. */
-export function rangeOf({ from, to, extent }: Range, question: RangeQuery, zone: string) {
+export function rangeOf({ from, to, extent }: Range, query: RangeQuery, zone: string) {
   const known = (end: number | undefined) => end !== undefined || extent !== undefined;
   return {
-    from: known(question.from) ? formatInZone(from, zone) : null,
-    to: known(question.to) ? formatInZone(to, zone) : null,
+    from: known(query.from) ? formatInZone(from, zone) : null,
+    to: known(query.to) ? formatInZone(to, zone) : null,
     tz: zone,
   };
 }
@@ -166,11 +166,11 @@ export function rangeOf({ from, to, extent }: Range, question: RangeQuery, zone:
 /**
  * Cuts a range into buckets: see {@link bucketEdges}.
  *
- * @throws {TooLarge}
+ * @throws {QueryTooLargeError}
  */
 export function edgesOf({ from, to }: Range, { interval, zone }: Bucketing): Float64Array {
   const edges = bucketEdges(from, to, interval, zone);
-  if (!edges) throw new TooLarge(`the range has more than ${MAX_BUCKETS} intervals`, 'interval');
+  if (!edges) throw new QueryTooLargeError(`the range has more than ${MAX_BUCKETS} intervals`, 'interval');
   return edges;
 }
 
@@ -279,24 +279,24 @@ export interface Arrangement extends Selection {
  * Finds the rows of a query, and its buckets and groups.
  *
  * @param bucketBytes how long a bucket is in the result, at least
- * @throws {TooLarge} where there are so many buckets and groups that the result exceeds its limit
+ * @throws {QueryTooLargeError} where there are so many buckets and groups that the result exceeds its limit
  */
 export function arrange(
   store: ColumnStore,
   kind: Kind,
-  question: BucketQuery,
+  query: BucketQuery,
   bucketBytes: number,
   budget: Budget,
 ): Arrangement {
-  const selection = select(store, kind, question, budget);
+  const selection = select(store, kind, query, budget);
   const { series, from, to, user } = selection;
-  const edges = edgesOf(selection, question);
+  const edges = edgesOf(selection, query);
   const buckets = Math.max(0, edges.length - 1);
   budget.checkResult(buckets * bucketBytes);
   // 0, which no label has, where the series lacks it
-  const only = question.label === undefined ? -1 : ((series && store.label(series, question.label)) ?? 0);
-  const grouped = question.top !== undefined;
-  const groups = question.top === undefined ? ONE_GROUP : topLabels(store, selection, question.top, only, budget);
+  const only = query.label === undefined ? -1 : ((series && store.label(series, query.label)) ?? 0);
+  const grouped = query.top !== undefined;
+  const groups = query.top === undefined ? ONE_GROUP : topLabels(store, selection, query.top, only, budget);
   const lanes = groups.labels.length + 1;
   const textBytes = groups.texts.reduce((sum, { length }) => sum + length, 0);
   budget.checkResult((grouped ? lanes + 1 : 1) * buckets * bucketBytes + textBytes);

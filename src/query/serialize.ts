@@ -15,7 +15,7 @@ const NUMBERS_AT_ONCE = 4096;
 /**
  * Returns a result as JSON text. Iterables become arrays, and are read piece by piece.
  *
- * @throws {TooLarge} as soon as the text exceeds the result limit, or the time is up
+ * @throws {QueryTooLargeError} as soon as the text exceeds the result limit, or the time is up
  * @throws {Canceled}
  */
 export function serialize(value: unknown, budget: Budget): string {

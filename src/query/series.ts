@@ -16,11 +16,11 @@ const BUCKET_BYTES = JSON.stringify({
 }).length;
 
 /** Returns a metric over time. */
-export function series(store: ColumnStore, question: BucketQuery, budget: Budget): Streamed<SeriesResult> {
-  const arrangement = arrange(store, 'metric', question, BUCKET_BYTES, budget);
+export function series(store: ColumnStore, query: BucketQuery, budget: Budget): Streamed<SeriesResult> {
+  const arrangement = arrange(store, 'metric', query, BUCKET_BYTES, budget);
   const { buckets, groups, lanes } = arrangement;
   const facts = factsOf(arrangement, budget);
-  const starts = startsOf(arrangement.edges, question.zone);
+  const starts = startsOf(arrangement.edges, query.zone);
 
   function* bucketsOf(lane: number) {
     for (let bucket = 0; bucket < buckets; bucket++) {
@@ -29,13 +29,13 @@ export function series(store: ColumnStore, question: BucketQuery, budget: Budget
   }
   const totalOf = (lane: number) => facts.at(lane * (buckets + 1) + buckets);
   const result = {
-    name: question.name,
-    ...rangeOf(arrangement, question, question.zone),
+    name: query.name,
+    ...rangeOf(arrangement, query, query.zone),
     percentiles: { method: 'percentile_cont', error: 0 },
     ...totalOf(facts.all),
     buckets: bucketsOf(facts.all),
   } as const;
-  if (question.top === undefined) return result;
+  if (query.top === undefined) return result;
   function* groupsOf() {
     for (const [lane, data_string] of groups.texts.entries()) {
       yield { data_string, ...totalOf(lane), buckets: bucketsOf(lane) };

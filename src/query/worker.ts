@@ -1,11 +1,11 @@
 import { constants, setPriority } from 'node:os';
 import { parentPort, workerData } from 'node:worker_threads';
 import type { ExportQuery } from '../export/export.ts';
-import { storageFault } from '../storage/faults.ts';
 import type { Job } from '../storage/job.ts';
 import { openReader } from '../storage/reader.ts';
-import { CANCEL_ALL } from './asker.ts';
-import { Canceled, TooLarge } from './budget.ts';
+import { toStorageError } from '../storage/storage-error.ts';
+import { Canceled, QueryTooLargeError } from './budget.ts';
+import { CANCEL_ALL } from './caller.ts';
 import { createEngine, type IngestLag, type Maintenance, type Queries } from './engine.ts';
 
 /*
@@ -147,15 +147,15 @@ function run(port: NonNullable<typeof parentPort>, options: WorkerOptions): void
 
 function describe(error: unknown): TaskError {
   const { message } = error instanceof Error ? error : { message: String(error) };
-  if (error instanceof TooLarge) return { kind: 'too-large', message, parameter: error.parameter };
+  if (error instanceof QueryTooLargeError) return { kind: 'too-large', message, parameter: error.parameter };
   if (error instanceof Canceled) return { kind: 'canceled', message };
-  const fault = storageFault(error);
-  const cause = fault.cause instanceof Error ? fault.cause.message : message;
-  switch (fault.kind) {
+  const storageError = toStorageError(error);
+  const cause = storageError.cause instanceof Error ? storageError.cause.message : message;
+  switch (storageError.kind) {
     case 'locked':
     case 'full':
     case 'unavailable':
-      return { kind: fault.kind, message: cause };
+      return { kind: storageError.kind, message: cause };
     case 'failing':
     case 'corrupt':
       return { kind: 'damaged', message: cause };

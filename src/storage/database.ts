@@ -5,11 +5,11 @@ import { promisify } from 'node:util';
 import { type BunSQLiteDatabase, drizzle } from 'drizzle-orm/bun-sqlite';
 import { makeDurableFolder, syncFolder } from '../durable-folder.ts';
 import { createOwnedFile } from '../file-owner.ts';
-import { StorageFault, storageFault, UnusableDatabase } from './faults.ts';
 import { createLogStamp, ensureStamp, foreignLog } from './log-identity.ts';
-import { whyNotOpened } from './opening-error.ts';
+import { openingErrorMessage } from './opening-error.ts';
 import * as schema from './schema.ts';
 import { compareSchema, migrate } from './schema-version.ts';
+import { StorageError, toStorageError, UnusableDatabaseError } from './storage-error.ts';
 import { createTextHash, type TextHash } from './text-hash.ts';
 import { createTransact } from './transact.ts';
 import { inspectLog, LOG_SIZE_LIMIT, type LogReport, logOf, truncateLog } from './wal.ts';
@@ -43,7 +43,7 @@ export interface Storage {
   /**
    * Resolves once every transaction that has ended before the call is on the disk.
    *
-   * @throws {StorageFault} `failing`: the disk did not take it, or the file was removed. What is on the
+   * @throws {StorageError} `failing`: the disk did not take it, or the file was removed. What is on the
    *   disk cannot be known then
    */
   sync(): Promise<void>;
@@ -61,7 +61,7 @@ export interface OpenOptions {
  * Opens the database for this process only, and brings its tables up to date. When it returns, the name of a new file
  * is durable too.
  *
- * @throws {UnusableDatabase} if the file is another program's, of a newer version, not the one that its write-ahead log
+ * @throws {UnusableDatabaseError} if the file is another program's, of a newer version, not the one that its write-ahead log
  *   belongs to, or has a schema of its own
  * @throws {Error} otherwise; the message says why, for the operator
  */
@@ -126,7 +126,7 @@ function openAlone(path: string, create: boolean): Storage {
           // transaction to wait for. A read of a file system that has been shut down fails.
           fs.readSync(handle, byte, 0, 1, 0);
         } catch (error) {
-          throw new StorageFault('failing', error);
+          throw new StorageError('failing', error);
         }
       },
       close() {
@@ -135,7 +135,7 @@ function openAlone(path: string, create: boolean): Storage {
           client.run('PRAGMA journal_mode = DELETE');
         } catch (error) {
           // another process reads the database: the write-ahead log stays beside it, which is as safe
-          if (storageFault(error).kind !== 'locked') throw error;
+          if (toStorageError(error).kind !== 'locked') throw error;
         } finally {
           client.close();
           fs.closeSync(log);
@@ -154,7 +154,7 @@ function openAlone(path: string, create: boolean): Storage {
 /**
  * Opens a database for reading, and for what is derived from its rows.
  *
- * @throws {UnusableDatabase} as {@link openStorage}
+ * @throws {UnusableDatabaseError} as {@link openStorage}
  * @throws {Error} if there is none
  */
 export function openForReading(path: string): Database {
@@ -180,14 +180,14 @@ function opening<T>(path: string, open: () => T): T {
   try {
     return open();
   } catch (error) {
-    const reason = error instanceof UnusableDatabase ? error.message : whyNotOpened(error, path);
-    throw new UnusableDatabase(`The database ${path} cannot be opened: ${reason}`, { cause: error });
+    const reason = error instanceof UnusableDatabaseError ? error.message : openingErrorMessage(error, path);
+    throw new UnusableDatabaseError(`The database ${path} cannot be opened: ${reason}`, { cause: error });
   }
 }
 
 function assertOwn(path: string, report: LogReport | undefined): void {
   const problem = foreignLog(path, report);
-  if (problem) throw new UnusableDatabase(problem);
+  if (problem) throw new UnusableDatabaseError(problem);
 }
 
 /**
@@ -200,7 +200,7 @@ function assertOwnLogUnlessServed(path: string): void {
   try {
     lock = lockDatabase(path, 0);
   } catch (error) {
-    if (error instanceof UnusableDatabase) return;
+    if (error instanceof UnusableDatabaseError) return;
     throw error;
   }
   try {
@@ -278,7 +278,7 @@ function lockDatabase(path: string, timeoutMs: number): Database {
     return lock;
   } catch (error) {
     lock.close();
-    if (storageFault(error).kind === 'locked') throw new UnusableDatabase('Another rawlog server has it open.');
+    if (toStorageError(error).kind === 'locked') throw new UnusableDatabaseError('Another rawlog server has it open.');
     throw error;
   }
 }
@@ -293,13 +293,13 @@ function assertUsable(client: Database): void {
   const version = compareSchema(client);
   if (version === 'empty') return;
   const id = client.query<{ application_id: number }, []>('PRAGMA application_id').get()?.application_id;
-  if (id !== APPLICATION_ID) throw new UnusableDatabase('The file is a database of another program.');
+  if (id !== APPLICATION_ID) throw new UnusableDatabaseError('The file is a database of another program.');
   if (version === 'newer') {
-    throw new UnusableDatabase(
+    throw new UnusableDatabaseError(
       'It was written by a newer version of rawlog. Run that version, or restore a backup from before it.',
     );
   }
   if (version.length > 0) {
-    throw new UnusableDatabase(`Its schema is not that of rawlog: ${version.join(', ')}. Restore a backup.`);
+    throw new UnusableDatabaseError(`Its schema is not that of rawlog: ${version.join(', ')}. Restore a backup.`);
   }
 }

@@ -77,7 +77,7 @@ export function* finishErasures(parts: ErasureParts): Job<Erased> {
         yield* store.removeUserFrom(series, erasure.userNumber);
       }
     }
-    yield* store.forgetUser(erasure, erasure.userNumber);
+    yield* store.removeUser(erasure, erasure.userNumber);
     store.transact(() => list.finish(erasure.id));
     yield;
   }

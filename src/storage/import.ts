@@ -1,8 +1,8 @@
 import type { LogRecord } from '../records.ts';
 import { beginRebuild } from './columns/column-store.ts';
 import type { Storage } from './database.ts';
-import { assertChanges } from './faults.ts';
 import { addToLedger, STORED } from './ledger.ts';
+import { assertChanges } from './storage-error.ts';
 import { createTransact } from './transact.ts';
 
 /*

@@ -1,5 +1,5 @@
 import type { Database } from 'bun:sqlite';
-import { assertChanges } from './faults.ts';
+import { assertChanges } from './storage-error.ts';
 
 /** A count of the ledger: its name, and how many items it has, or is to have more. */
 export type Count = readonly [name: string, items: number];

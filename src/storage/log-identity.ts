@@ -1,7 +1,7 @@
 import type { Database } from 'bun:sqlite';
 import fs from 'node:fs';
-import { storageFault } from './faults.ts';
 import type { Transact } from './job.ts';
+import { toStorageError } from './storage-error.ts';
 import { type LogReport, logOf, STAMP_AT } from './wal.ts';
 
 /*
@@ -35,7 +35,7 @@ export function ensureStamp(client: Database): void {
   try {
     client.run('PRAGMA journal_mode = DELETE');
   } catch (error) {
-    if (storageFault(error).kind === 'locked') return;
+    if (toStorageError(error).kind === 'locked') return;
     throw error;
   }
   // any number, so that two databases do not share theirs
@@ -69,7 +69,7 @@ export function createLogStamp(client: Database, log: number, transact: Transact
         raise();
       } catch (error) {
         // a later call raises it
-        const { kind } = storageFault(error);
+        const { kind } = toStorageError(error);
         if (kind !== 'locked' && kind !== 'full') throw error;
       }
     },

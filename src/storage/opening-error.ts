@@ -1,8 +1,8 @@
 import { SQLiteError } from 'bun:sqlite';
 import { accessSync, constants, statSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { fullDisk, isDiskFull, isFullError, reasonOf, rootCause } from '../system-error.ts';
-import { storageFault } from './faults.ts';
+import { diskFullMessage, isDiskFull, isFullError, reasonOf, rootCause } from '../system-error.ts';
+import { toStorageError } from './storage-error.ts';
 
 /** The files that SQLite and rawlog keep for a database, by the endings of their names. */
 export const DATABASE_FILES = ['', '-wal', '-shm', '-journal', '.lock'] as const;
@@ -11,14 +11,14 @@ export const DATABASE_FILES = ['', '-wal', '-shm', '-journal', '.lock'] as const
  * Returns why a database cannot be opened, in sentences. SQLite's own words name neither the file that it could not open
  * nor the reason.
  */
-export function whyNotOpened(error: unknown, path: string): string {
+export function openingErrorMessage(error: unknown, path: string): string {
   const folder = dirname(path);
-  const fault = storageFault(error);
-  if (fault.kind === 'full' || isFullError(error)) return fullDisk(path);
+  const storageError = toStorageError(error);
+  if (storageError.kind === 'full' || isFullError(error)) return diskFullMessage(path);
   const cause = rootCause(error);
   const isOfSystem = !(cause instanceof SQLiteError) && cause instanceof Error && 'code' in cause;
-  if (fault.kind === 'unavailable' || fault.kind === 'failing' || isOfSystem) {
-    if (!isOfSystem && isDiskFull(folder)) return fullDisk(path);
+  if (storageError.kind === 'unavailable' || storageError.kind === 'failing' || isOfSystem) {
+    if (!isOfSystem && isDiskFull(folder)) return diskFullMessage(path);
     const problem = inaccessible(folder, 'folder') ?? firstInaccessible(path);
     if (problem) return problem;
   }

@@ -1,12 +1,12 @@
 import type { Database } from 'bun:sqlite';
-import { StorageFault } from './faults.ts';
 import type { Transact } from './job.ts';
+import { StorageError } from './storage-error.ts';
 
 /**
  * Makes the one function that runs a transaction on a connection: BEGIN IMMEDIATE, the work, COMMIT. The work is
  * synchronous, because an async callback would be committed before it is done.
  *
- * The function throws what the work or SQLite threw, after a rollback; a {@link StorageFault} of the kind
+ * The function throws what the work or SQLite threw, after a rollback; a {@link StorageError} of the kind
  * `failing` where the rollback fails as well, with the first error as its innermost cause.
  */
 export function createTransact(client: Database): Transact {
@@ -26,7 +26,7 @@ export function createTransact(client: Database): Transact {
       } catch (rollbackError) {
         // what the transaction failed with says more than that its rollback failed as well
         const { message } = rollbackError as Error; // SQLite throws nothing else
-        throw new StorageFault('failing', new Error(`the rollback failed: ${message}`, { cause: error }));
+        throw new StorageError('failing', new Error(`the rollback failed: ${message}`, { cause: error }));
       }
       throw error;
     }

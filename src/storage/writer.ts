@@ -2,11 +2,11 @@ import { and, eq, sql } from 'drizzle-orm';
 import type { Kind, LogRecord } from '../records.ts';
 import { cachedResponseKey, type Storage } from './database.ts';
 import { BLANK_RESPONSE } from './erasure.ts';
-import { assertChanges, type StorageFault, storageFault } from './faults.ts';
 import { addToLedger, type Count, readLedger } from './ledger.ts';
 import { touch } from './log-identity.ts';
 import { MAX_SEQ } from './record-id.ts';
 import { analytics, cachedResponses, metrics } from './schema.ts';
+import { assertChanges, type StorageError, toStorageError } from './storage-error.ts';
 import { createTransact } from './transact.ts';
 
 /**
@@ -62,7 +62,7 @@ export interface Writer {
    * Stores everything in one transaction. Resolves once it is on the disk, fsynced; the transaction itself is over
    * when the call returns. With no records it writes all the same, to find out whether a commit succeeds.
    *
-   * @throws {StorageFault} and then nothing is stored; except that after the kind `failing` it cannot be known
+   * @throws {StorageError} and then nothing is stored; except that after the kind `failing` it cannot be known
    */
   commit(commit: Commit): Promise<void>;
   /** The counts of the ledger. */
@@ -74,7 +74,7 @@ export interface Writer {
    *
    * @param limit how many at most
    * @returns how many were blanked
-   * @throws {StorageFault}
+   * @throws {StorageError}
    */
   expireResponses(before: number, limit: number): number;
   /** Whether a sign-in code was used. */
@@ -82,9 +82,9 @@ export interface Writer {
   /**
    * Deletes used codes that expired before a time, in milliseconds since 1970.
    *
-   * @throws {StorageFault}
+   * @throws {StorageError}
    */
-  forgetCodes(before: number): void;
+  deleteUsedCodes(before: number): void;
   /** The hashes of the names that a user has recorded: see user-names.ts. */
   namesOf(userHash: number): number[];
   /** Whether the column store has rows of a user under a name: it has those that came by import or before names were counted. */
@@ -182,12 +182,12 @@ export function createWriter(
   const runTransaction = createTransact(client);
 
   /** What broke the storage. From then on every call fails with it: nobody knows what is on the disk. */
-  let broken: StorageFault | undefined;
+  let broken: StorageError | undefined;
 
-  function noteBroken(error: unknown): StorageFault {
-    const fault = storageFault(error);
-    if (fault.kind === 'failing') broken ??= fault;
-    return fault;
+  function noteBroken(error: unknown): StorageError {
+    const storageError = toStorageError(error);
+    if (storageError.kind === 'failing') broken ??= storageError;
+    return storageError;
   }
 
   function transact<Result>(work: () => Result): Result {
@@ -290,7 +290,7 @@ export function createWriter(
       if (broken) throw broken;
       return read(() => findCode.get(jti)) !== null;
     },
-    forgetCodes(before) {
+    deleteUsedCodes(before) {
       transact(() => deleteCodes.run(before));
     },
     namesOf: (userHash) => read(() => findNames.all(userHash)).map(({ nameHash }) => nameHash),

@@ -1,4 +1,4 @@
-import { Failure } from '../errors.ts';
+import { ApiError } from '../errors.ts';
 import { recordJson, rowOf } from '../export/encode.ts';
 import type { Kind, LogRecord, Role } from '../records.ts';
 import type { RecordFilter, RecordRow } from '../storage/records.ts';
@@ -36,7 +36,7 @@ export interface LiveTails {
    * Opens a tail. Every record that is published from now on, and passes, is sent or counted as skipped.
    *
    * @param viewer who looks on, and until when, in milliseconds since 1970
-   * @throws {Failure} `queries_overloaded` beyond {@link MAX_TAILS} and {@link MAX_TAILS_OF_USER}, `shutting_down` after
+   * @throws {ApiError} `queries_overloaded` beyond {@link MAX_TAILS} and {@link MAX_TAILS_OF_USER}, `shutting_down` after
    *   {@link close}
    */
   open(kind: Kind, filter: TailFilter, viewer: Viewer): ReadableStream<Uint8Array>;
@@ -138,16 +138,16 @@ export function createLiveTails(now: () => number, idleTimeoutSeconds: number): 
 
   return {
     open(kind, filter, viewer) {
-      if (closed) throw new Failure('shutting_down');
+      if (closed) throw new ApiError('shutting_down');
       const others = viewer.role === 'user' ? RESERVED_TAILS : 0;
       if (tails.size >= MAX_TAILS - others) {
-        throw new Failure('queries_overloaded', {
+        throw new ApiError('queries_overloaded', {
           message: `This server has ${tails.size} live tails open, its limit.`,
         });
       }
       const own = [...tails].filter((tail) => tail.viewer.userId === viewer.userId).length;
       if (own >= MAX_TAILS_OF_USER) {
-        throw new Failure('queries_overloaded', {
+        throw new ApiError('queries_overloaded', {
           message: `This user has ${MAX_TAILS_OF_USER} live tails open, the limit.`,
         });
       }

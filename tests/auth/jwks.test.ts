@@ -55,7 +55,7 @@ describe('the age of keys', () => {
   test('keys are served stale through an outage of hours, but not for ever', async () => {
     issuer.state.keys = [(await issuerKey('k1')).jwk];
     await find('k1');
-    issuer.state.answer = down;
+    issuer.state.response = down;
     for (let hour = 1; hour <= 23; hour++) {
       clock += HOUR;
       await find('k1');
@@ -63,7 +63,7 @@ describe('the age of keys', () => {
     clock += 2 * HOUR;
     expect(find('k1')).rejects.toMatchObject({ code: 'keys_unavailable' });
     await requests(2);
-    issuer.state.answer = undefined;
+    issuer.state.response = undefined;
     clock += MINUTE;
     await find('k1');
   });
@@ -98,7 +98,7 @@ describe('unknown key ids', () => {
 
 test('a byte order mark before the key set is dropped', async () => {
   const { jwk } = await issuerKey('k1');
-  issuer.state.answer = () => new Response(`\ufeff${JSON.stringify({ keys: [jwk] })}`);
+  issuer.state.response = () => new Response(`\ufeff${JSON.stringify({ keys: [jwk] })}`);
   await find('k1');
 });
 
@@ -106,7 +106,7 @@ describe('a failing issuer', () => {
   test.each([301, 302, 303, 307, 308])('that redirects (%d) is not followed', async (status) => {
     const other = startJwksServer();
     other.state.keys = [(await issuerKey('k1')).jwk];
-    issuer.state.answer = () => new Response(null, { status, headers: { location: other.url } });
+    issuer.state.response = () => new Response(null, { status, headers: { location: other.url } });
     await expect(find('k1')).rejects.toMatchObject({ code: 'keys_unavailable' });
     expect(other.state.requests).toBe(0);
     await other.stop();
@@ -121,9 +121,9 @@ describe('a failing issuer', () => {
   ])('that sends more than 1 MB, %s, has no keys', async (_name, respond) => {
     const { jwk } = await issuerKey('k1');
     const setOf = (bytes: number) => JSON.stringify({ keys: [jwk] }).padEnd(bytes);
-    issuer.state.answer = () => respond(setOf(1024 ** 2 + 1));
+    issuer.state.response = () => respond(setOf(1024 ** 2 + 1));
     await expect(find('k1')).rejects.toMatchObject({ code: 'keys_unavailable' });
-    issuer.state.answer = () => respond(setOf(1024 ** 2));
+    issuer.state.response = () => respond(setOf(1024 ** 2));
     clock += 1_001;
     await find('k1');
   });
@@ -132,13 +132,13 @@ describe('a failing issuer', () => {
     const next = await issuerKey('k2');
     issuer.state.keys = [(await issuerKey('k1')).jwk];
     await find('k1');
-    issuer.state.answer = down;
+    issuer.state.response = down;
     for (let i = 0; i < 20; i++) await expect(find(`x${i}`)).rejects.toMatchObject({ code: 'keys_unavailable' });
     expect(issuer.state.requests).toBe(2);
     clock += 1_001;
     await expect(find('k2')).rejects.toMatchObject({ code: 'keys_unavailable' });
     expect(issuer.state.requests).toBe(3);
-    issuer.state.answer = undefined;
+    issuer.state.response = undefined;
     issuer.state.keys.push(next.jwk);
     clock += 1_001;
     await find('k2');
@@ -148,7 +148,8 @@ describe('a failing issuer', () => {
   });
 
   test('that never ends its answer is given up after 5 s', async () => {
-    issuer.state.answer = () => new Response(new ReadableStream({ start: (c) => c.enqueue(Buffer.from('{"keys":[')) }));
+    issuer.state.response = () =>
+      new Response(new ReadableStream({ start: (c) => c.enqueue(Buffer.from('{"keys":[')) }));
     const before = performance.now();
     await expect(find('k1')).rejects.toMatchObject({ code: 'keys_unavailable' });
     expect(performance.now() - before).toBeLessThan(15_000);
@@ -162,10 +163,10 @@ test('many at once share one first fetch', async () => {
 });
 
 test('a server that is down at first is asked again after a second, not at every token', async () => {
-  issuer.state.answer = down;
+  issuer.state.response = down;
   for (let i = 0; i < 10; i++) await expect(find('k1')).rejects.toMatchObject({ code: 'keys_unavailable' });
   expect(issuer.state.requests).toBe(1);
-  issuer.state.answer = undefined;
+  issuer.state.response = undefined;
   issuer.state.keys = [(await issuerKey('k1')).jwk];
   clock += 1_001;
   await find('k1');

@@ -24,7 +24,7 @@ for (let i = 0; i < Number(values.starts); i++) {
   idle.push(residentMegabytes(target.process.pid));
   await target.stop();
 }
-console.log(`${TARGET}: start to first answer ${spread(starts, 0)} ms; idle ${spread(idle, 0)} MB resident`);
+console.log(`${TARGET}: start to first response ${spread(starts, 0)} ms; idle ${spread(idle, 0)} MB resident`);
 
 const target = await startTarget();
 const bearer = await token({ exp: Math.floor(Date.now() / 1000) + 86_400 });

@@ -31,16 +31,16 @@ try {
   let answered = 0;
   for (let i = 0; i < Number(values.pairs); i++) {
     const first = i % 2 === 0 ? await load(service, options) : undefined;
-    const questions = askWithoutPause();
+    const queries = askWithoutPause();
     const asked = await load(service, options);
-    answered += await questions.stop();
+    answered += await queries.stop();
     pairs.push([first ?? (await load(service, options)), asked]);
   }
   const ratio = (figure: 'rate' | 'p99') => spread(pairs.map(([alone, asked]) => asked[figure] / alone[figure]));
-  console.log(`recording while questions are asked / alone, ${pairs.length} pairs of ${seconds} s`);
+  console.log(`recording while queries are asked / alone, ${pairs.length} pairs of ${seconds} s`);
   console.log(`  requests a second  ${ratio('rate')}`);
   console.log(`  p99                ${ratio('p99')}`);
-  console.log(`  questions answered a second ${(answered / (pairs.length * seconds)).toFixed(0)}`);
+  console.log(`  queries answered a second ${(answered / (pairs.length * seconds)).toFixed(0)}`);
 } finally {
   await target.stop();
 }
@@ -53,9 +53,9 @@ function askWithoutPause(): { stop(): Promise<number> } {
     for (let i = 0; going; i++) {
       const from = new Date(Date.now() - 600_000).toISOString();
       const address = (QUESTIONS[i % QUESTIONS.length] as string).replace('FROM', from);
-      const answer = await fetch(target.url + address, { headers: { authorization: `Bearer ${bearer}` } });
-      if (!answer.ok) throw new Error(await answer.text());
-      await answer.arrayBuffer();
+      const response = await fetch(target.url + address, { headers: { authorization: `Bearer ${bearer}` } });
+      if (!response.ok) throw new Error(await response.text());
+      await response.arrayBuffer();
       answered++;
     }
   })();

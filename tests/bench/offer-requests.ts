@@ -114,12 +114,12 @@ for (const limit = performance.now() + PATIENCE; idle.length < options.connectio
   await Bun.sleep(10);
 }
 
-const answers = Object.fromEntries(
+const responses = Object.fromEntries(
   Object.entries(times).map(([status, all]): [string, Answers] => [
     status,
     // the count is of those within the time, the times are of all
     { count: counted[status] ?? 0, p50: quantile(all, 0.5), p99: quantile(all, 0.99), max: quantile(all, 1) },
   ]),
 );
-console.log(JSON.stringify({ seconds, sent, unsent, broken, answers } satisfies Omit<Offered, 'loadCpu'>));
+console.log(JSON.stringify({ seconds, sent, unsent, broken, responses } satisfies Omit<Offered, 'loadCpu'>));
 process.exit();

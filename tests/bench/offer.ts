@@ -32,7 +32,7 @@ export interface Offered {
   readonly unsent: number;
   /** Connections that were closed before their answer. */
   readonly broken: number;
-  readonly answers: Readonly<Record<string, Answers>>;
+  readonly responses: Readonly<Record<string, Answers>>;
   /** CPU time of the load, as a part of the time. */
   readonly loadCpu: number;
 }

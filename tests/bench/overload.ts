@@ -48,7 +48,7 @@ async function measure(name: string, rows: number, connections: number): Promise
     const largest = peakResidentMegabytes(service.pid);
     const after = await peakNow();
     const peak = (before + after) / 2;
-    const { '200': taken, '503': shed, ...others } = result.answers;
+    const { '200': taken, '503': shed, ...others } = result.responses;
     const stored = (taken?.count ?? 0) / result.seconds;
     console.log(
       `${name}, ${connections} connections, ${seconds} s; peak ${(before * rowsOfRequest).toFixed(0)} rows a second before, ${(after * rowsOfRequest).toFixed(0)} after`,
@@ -61,8 +61,8 @@ async function measure(name: string, rows: number, connections: number): Promise
     );
     console.log(`  taken (200)        ${describe(taken)}`);
     console.log(`  shed (503)         ${describe(shed)}`);
-    for (const [status, answers] of Object.entries(others))
-      console.log(`  status ${status}         ${describe(answers)}`);
+    for (const [status, responses] of Object.entries(others))
+      console.log(`  status ${status}         ${describe(responses)}`);
     if (result.broken > 0) console.log(`  connections that broke off  ${result.broken}`);
     console.log(
       `  memory             ${memoryBefore.toFixed(0)} MB at the peak, largest ${largest.toFixed(0)} MB; cores in use: server ${cpu.toFixed(2)}, load ${result.loadCpu.toFixed(2)}`,
@@ -72,8 +72,8 @@ async function measure(name: string, rows: number, connections: number): Promise
   }
 }
 
-function describe(answers: Answers | undefined): string {
-  if (!answers) return 'none';
-  const { count, p50, p99, max } = answers;
-  return `${count} answers, p50 ${p50.toFixed(1)} ms, p99 ${p99.toFixed(1)} ms, max ${max.toFixed(1)} ms`;
+function describe(responses: Answers | undefined): string {
+  if (!responses) return 'none';
+  const { count, p50, p99, max } = responses;
+  return `${count} responses, p50 ${p50.toFixed(1)} ms, p99 ${p99.toFixed(1)} ms, max ${max.toFixed(1)} ms`;
 }

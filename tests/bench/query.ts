@@ -93,7 +93,7 @@ for (const [what, address, sql] of QUESTIONS) {
   const theirs: number[] = [];
   for (let round = -1; round < rounds; round++) {
     const first = performance.now();
-    await ask(address);
+    await get(address);
     const second = performance.now();
     await duck.runAndReadAll(sql);
     const third = performance.now();
@@ -117,13 +117,13 @@ process.exit(0); // DuckDB's threads would keep the process
 /** Exports every metric, and says how fast, and how much memory the service had at most. */
 async function exportAll(format: string): Promise<void> {
   const from = performance.now();
-  const answer = await fetch(`${target.url}/api/export/metrics?format=${format}`, {
+  const response = await fetch(`${target.url}/api/export/metrics?format=${format}`, {
     headers: { authorization: `Bearer ${bearer}` },
   });
   let bytes = 0;
   let parts = 0;
   let most = 0;
-  for await (const part of answer.body ?? []) {
+  for await (const part of response.body ?? []) {
     bytes += part.byteLength;
     if (parts++ % 100 === 0) most = Math.max(most, residentMegabytes(target.process.pid));
   }
@@ -136,16 +136,16 @@ async function exportAll(format: string): Promise<void> {
 
 /** Whether the column store has taken in every row. */
 async function isComplete(): Promise<boolean> {
-  const answer = await fetch(`${target.url}/api/metrics`, { headers: { authorization: `Bearer ${bearer}` } });
-  if (!answer.ok) return false; // there is more than one question may take in
-  const { metrics } = (await answer.json()) as { metrics: { count: number }[] };
+  const response = await fetch(`${target.url}/api/metrics`, { headers: { authorization: `Bearer ${bearer}` } });
+  if (!response.ok) return false; // there is more than one query may take in
+  const { metrics } = (await response.json()) as { metrics: { count: number }[] };
   return metrics.reduce((sum, { count }) => sum + count, 0) === rows;
 }
 
-async function ask(address: string): Promise<void> {
-  const answer = await fetch(target.url + address, { headers: { authorization: `Bearer ${bearer}` } });
-  if (answer.status !== 200) throw new Error(await answer.text());
-  await answer.json();
+async function get(address: string): Promise<void> {
+  const response = await fetch(target.url + address, { headers: { authorization: `Bearer ${bearer}` } });
+  if (response.status !== 200) throw new Error(await response.text());
+  await response.json();
 }
 
 /** Copies DuckDB's rows into both tables of a new database. */

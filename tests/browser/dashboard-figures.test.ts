@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import type { Browser } from 'playwright-core';
 import { noBrowser, startBrowser } from '../harness/browser.ts';
 import { post, send } from '../harness/client.ts';
-import { ask, type Dashboard, eventually, figures, signedIn, tableRows, unfold } from '../harness/dashboard.ts';
+import { type Dashboard, eventually, figures, get, signedIn, tableRows, unfold } from '../harness/dashboard.ts';
 import { recordProduct } from '../harness/product.ts';
 import { startTarget, type Target } from '../harness/target.ts';
 import { token } from '../harness/tokens.ts';
@@ -41,7 +41,7 @@ describe.skipIf(noBrowser !== undefined)('the page shows what the reading routes
   test('overview: rows, names, ledger and storage', async () => {
     const { page } = admin;
     await admin.visit(fixed('overview', { interval: '6h' }));
-    const activity = await ask(target, '/api/activity', { ...range, interval: '6h', tz: ZONE, top: '8' });
+    const activity = await get(target, '/api/activity', { ...range, interval: '6h', tz: ZONE, top: '8' });
     const panel = page.locator('section', { has: page.locator('#activity') });
     await eventually(page, async () =>
       expect((await figures(panel))['In this range']).toBe(activity.metrics.count + activity.analytics.count),
@@ -74,7 +74,7 @@ describe.skipIf(noBrowser !== undefined)('the page shows what the reading routes
       expect(Number(events) * minutes(i)).toBeCloseTo(activity.analytics.counts[i], 6);
     });
 
-    const { ledger, storage, queue } = await ask(target, '/api/status');
+    const { ledger, storage, queue } = await get(target, '/api/status');
     await eventually(page, async () => {
       const shown = await figures(page);
       expect(shown).toMatchObject({
@@ -97,7 +97,7 @@ describe.skipIf(noBrowser !== undefined)('the page shows what the reading routes
     const { page } = admin;
     await admin.visit(fixed('overview'));
     const rejected = page.locator('details.rejected', { hasText: 'validation_failed' });
-    const { ledger } = await ask(target, '/api/status');
+    const { ledger } = await get(target, '/api/status');
     await eventually(page, async () =>
       expect(await rejected.locator('summary data').getAttribute('value')).toBe(
         String(ledger.rejected.validation_failed),
@@ -196,7 +196,7 @@ describe.skipIf(noBrowser !== undefined)('the page shows what the reading routes
     const { page } = admin;
     const name = 'page_load_time';
     await admin.visit(fixed('metric', { name, interval: '12h' }));
-    const whole = await ask(target, '/api/metrics/series', { name, ...range, interval: '12h', tz: ZONE });
+    const whole = await get(target, '/api/metrics/series', { name, ...range, interval: '12h', tz: ZONE });
     const titles = {
       avg: 'Average',
       p50: 'Median (p50)',
@@ -223,7 +223,7 @@ describe.skipIf(noBrowser !== undefined)('the page shows what the reading routes
     );
     expect(buckets.length).toBeGreaterThan(15);
 
-    const { groups } = await ask(target, '/api/metrics/series', { name, ...range, tz: ZONE, group_by: 'data_string' });
+    const { groups } = await get(target, '/api/metrics/series', { name, ...range, tz: ZONE, group_by: 'data_string' });
     await eventually(page, async () =>
       expect(await tableRows(page.locator('table.bars'))).toEqual(
         groups.map(({ data_string, buckets: [bucket] }: { data_string: string; buckets: Record<string, number>[] }) => [
@@ -240,8 +240,8 @@ describe.skipIf(noBrowser !== undefined)('the page shows what the reading routes
     const name = 'page_load_time';
     const half = new Date((Date.parse(range.from) + Date.parse(range.to)) / 2).toISOString();
     await admin.visit(fixed('metric', { name, from: half, compare: '1' }));
-    const before = await ask(target, '/api/metrics/series', { name, from: range.from, to: half });
-    const now = await ask(target, '/api/metrics/series', { name, from: half, to: range.to });
+    const before = await get(target, '/api/metrics/series', { name, from: range.from, to: half });
+    const now = await get(target, '/api/metrics/series', { name, from: half, to: range.to });
     const count = page.locator('.figure', { hasText: 'Count' });
     await eventually(page, async () =>
       expect(await count.locator('small').textContent()).toContain(`before: ${before.count}`),
@@ -265,7 +265,7 @@ describe.skipIf(noBrowser !== undefined)('the page shows what the reading routes
     expect(Math.round((Date.parse(later) - Date.parse(earlier)) / 3_600_000 / 24)).toBe(7);
     const week = (from: string) => {
       const of = asked.find(({ searchParams }) => searchParams.get('from') === from)?.searchParams;
-      return ask(target, '/api/metrics/series', Object.fromEntries(of ?? []));
+      return get(target, '/api/metrics/series', Object.fromEntries(of ?? []));
     };
     const [thisWeek, lastWeek] = await Promise.all([week(later), week(earlier)]);
     await unfold(page);
@@ -279,7 +279,7 @@ describe.skipIf(noBrowser !== undefined)('the page shows what the reading routes
     await admin.visit(fixed('metric', { name, from: half, compare: '1' }));
     await page.click('table.bars button:has-text("/dashboard")');
     await page.waitForURL((url) => url.searchParams.get('label') === '/dashboard');
-    const alone = await ask(target, '/api/metrics/series', {
+    const alone = await get(target, '/api/metrics/series', {
       name,
       from: half,
       to: range.to,
@@ -288,7 +288,7 @@ describe.skipIf(noBrowser !== undefined)('the page shows what the reading routes
     await eventually(page, async () => expect((await figures(page))['Count']).toBe(alone.count));
 
     await admin.visit(fixed('metric', { name, split: 'p95', interval: '1d' }));
-    const split = await ask(target, '/api/metrics/series', {
+    const split = await get(target, '/api/metrics/series', {
       name,
       ...range,
       interval: '1d',
@@ -310,7 +310,7 @@ describe.skipIf(noBrowser !== undefined)('the page shows what the reading routes
     const { page } = admin;
     const type = 'page_view';
     await admin.visit(fixed('event', { name: type, interval: '1d', top: '3' }));
-    const counts = await ask(target, '/api/analytics/counts', {
+    const counts = await get(target, '/api/analytics/counts', {
       type,
       ...range,
       interval: '1d',
@@ -355,7 +355,7 @@ describe.skipIf(noBrowser !== undefined)('the page shows what the reading routes
     await panel.getByRole('button', { name: 'Remove finish' }).click();
     const steps = ['step_1', 'step_2', 'step_3'];
     await page.waitForURL((url) => url.searchParams.getAll('step').join() === steps.join());
-    const funnel = await ask(target, '/api/analytics/funnel', { type, step: steps, ...range });
+    const funnel = await get(target, '/api/analytics/funnel', { type, step: steps, ...range });
     await eventually(page, async () => {
       const rows = await tableRows(panel.locator('table'));
       expect(rows.map(([step, , users]) => ({ step, users }))).toEqual(
@@ -370,7 +370,7 @@ describe.skipIf(noBrowser !== undefined)('the page shows what the reading routes
     const { page } = admin;
     const type = 'page_view';
     await admin.visit(fixed('event', { name: type, retention: '/' }));
-    const { cohorts } = await ask(target, '/api/analytics/retention', {
+    const { cohorts } = await get(target, '/api/analytics/retention', {
       type,
       step: '/',
       ...range,
@@ -393,11 +393,11 @@ describe.skipIf(noBrowser !== undefined)('the page shows what the reading routes
   test('records: rows, older rows, filters, the JSON of one, and the same as CSV', async () => {
     const { page } = admin;
     await admin.visit(fixed('records', { kind: 'analytics' }));
-    const first = await ask(target, '/api/records/analytics', { ...range, limit: '100' });
+    const first = await get(target, '/api/records/analytics', { ...range, limit: '100' });
     const ids = () => page.locator('tr[data-id]').evaluateAll((rows) => rows.map((row) => row.getAttribute('data-id')));
     await eventually(page, async () => expect(await ids()).toEqual(first.records.map(({ id }: { id: string }) => id)));
     await page.click('text=Older rows');
-    const second = await ask(target, '/api/records/analytics', { ...range, limit: '100', cursor: first.next_cursor });
+    const second = await get(target, '/api/records/analytics', { ...range, limit: '100', cursor: first.next_cursor });
     await page.waitForSelector(`tr[data-id="${second.records.at(-1).id}"]`);
     await eventually(page, async () =>
       expect(await ids()).toEqual([...first.records, ...second.records].map(({ id }) => id)),
@@ -410,7 +410,7 @@ describe.skipIf(noBrowser !== undefined)('the page shows what the reading routes
 
     await admin.visit(fixed('records', { kind: 'analytics', name: 'tutorial_step', label: 'finish' }));
     const filtered = { ...range, type: 'tutorial_step', data_index: 'finish' };
-    const found = await ask(target, '/api/records/analytics', { ...filtered, limit: '1000' });
+    const found = await get(target, '/api/records/analytics', { ...filtered, limit: '1000' });
     await eventually(page, async () => expect(await ids()).toEqual(found.records.map(({ id }: { id: string }) => id)));
     const [download] = await Promise.all([page.waitForEvent('download'), page.click('text=Download CSV')]);
     expect(download.suggestedFilename()).toBe('analytics.csv');
@@ -441,8 +441,8 @@ describe.skipIf(noBrowser !== undefined)('the page shows what the reading routes
     const { page } = user;
     const name = 'page_load_time';
     await user.visit(fixed('metric', { name }));
-    const own = await ask(target, '/api/metrics/series', { name, ...range }, USER);
-    const all = await ask(target, '/api/metrics/series', { name, ...range });
+    const own = await get(target, '/api/metrics/series', { name, ...range }, USER);
+    const all = await get(target, '/api/metrics/series', { name, ...range });
     expect(own.count).toBeLessThan(all.count);
     await eventually(page, async () => expect((await figures(page))['Count']).toBe(own.count));
     await eventually(page, async () => expect(await page.getByLabel('User').count()).toBe(0));

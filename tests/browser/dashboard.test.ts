@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import type { Browser, Page } from 'playwright-core';
 import { noBrowser, startBrowser } from '../harness/browser.ts';
 import { ANALYTICS, METRIC, post } from '../harness/client.ts';
-import { ask, eventually, figures, openDashboard, plotOf, record, settled, signedIn } from '../harness/dashboard.ts';
+import { eventually, figures, get, openDashboard, plotOf, record, settled, signedIn } from '../harness/dashboard.ts';
 import { recordProduct } from '../harness/product.ts';
 import { runCli, SECRET, startTarget, type Target, UNLIMITED } from '../harness/target.ts';
 import { secondsFromNow, token } from '../harness/tokens.ts';
@@ -184,7 +184,7 @@ describe.skipIf(noBrowser !== undefined)('the address', () => {
         tz: 'Asia/Tokyo',
       }),
     );
-    const count = (await ask(target, '/api/metrics/series', { name: 'response_bytes' })).count;
+    const count = (await get(target, '/api/metrics/series', { name: 'response_bytes' })).count;
     const shown = await eventually(page, async () => {
       const read = await figures(page);
       expect(read['Count']).toBe(count);

@@ -43,11 +43,11 @@ async function execute(page: Page, path: string): Promise<{ status: string; body
   const block = page.locator('.opblock-post', { has: page.locator(`[data-path="${path}"]`) });
   await block.locator('.opblock-summary-control').click();
   await block.locator('button.execute').click();
-  const answer = block.locator('.live-responses-table .response');
-  await answer.waitFor();
+  const response = block.locator('.live-responses-table .response');
+  await response.waitFor();
   return {
-    status: (await answer.locator('.response-col_status').textContent())?.trim() ?? '',
-    body: (await answer.locator('.response-col_description code').first().textContent()) ?? '',
+    status: (await response.locator('.response-col_status').textContent())?.trim() ?? '',
+    body: (await response.locator('.response-col_description code').first().textContent()) ?? '',
   };
 }
 
@@ -69,7 +69,7 @@ test.skipIf(noBrowser !== undefined)('authorize, execute both routes, see the id
   await page.close();
 });
 
-test.skipIf(noBrowser !== undefined)('without a token the answer is 401, in words', async () => {
+test.skipIf(noBrowser !== undefined)('without a token the response is 401, in words', async () => {
   const { page } = await openSwagger();
   const { status, body } = await execute(page, '/log_raw_metric');
   expect(status).toStartWith('401');

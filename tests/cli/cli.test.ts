@@ -118,8 +118,8 @@ describe('token', () => {
       const claims = decodeJwt(stdout.trim());
       expect(claims).toMatchObject({ sub: 'carl', role: 'authenticated', aud: 'app', iss: 'me' });
       expect(Math.abs(Number(claims.exp) - secondsFromNow(7200))).toBeLessThan(60);
-      const answer = await post(target, '/log_raw_metric', METRIC, { authorization: `Bearer ${stdout.trim()}` });
-      expect(answer.status).toBe(200);
+      const response = await post(target, '/log_raw_metric', METRIC, { authorization: `Bearer ${stdout.trim()}` });
+      expect(response.status).toBe(200);
     } finally {
       await target.stop();
     }

@@ -63,7 +63,7 @@ describe('export and import', () => {
     expect(ledger).toEqual({ received: 5, stored: 5, duplicates: 0, deleted: 0, rejected: {} });
   });
 
-  test('what is imported between older and newer records is in the answers of a server', async () => {
+  test('what is imported between older and newer records is in the responses of a server', async () => {
     const lines = exported.trimEnd().split('\n');
     const third = { ...env, DATA_DIR: join(folder.path, 'third') };
     const file = join(folder.path, 'part.ndjson');
@@ -103,13 +103,13 @@ test('import, erase and rebuild refuse while a server runs', async () => {
   await target.stop();
 });
 
-test('rebuild changes no answer, erase leaves nothing', async () => {
+test('rebuild changes no response, erase leaves nothing', async () => {
   const data = { ...env, DATA_DIR: join(folder.path, 'rebuilt') };
   const file = join(folder.path, 'all.ndjson');
   writeFileSync(file, exported);
   await runCli(['import', file], { env: data });
   const admin = { headers: { authorization: `Bearer ${await token({ role: 'admin' })}` } };
-  const answers = async () => {
+  const responses = async () => {
     const target = await startTarget(UNLIMITED, { dataDir: data.DATA_DIR });
     const addresses = [
       '/api/metrics',
@@ -120,10 +120,10 @@ test('rebuild changes no answer, erase leaves nothing', async () => {
     await target.stop();
     return texts;
   };
-  const before = await answers();
+  const before = await responses();
   expect(before[0]).toContain('page_load_time');
   expect((await runCli(['rebuild'], { env: data })).exitCode).toBe(0);
-  expect(await answers()).toEqual(before);
+  expect(await responses()).toEqual(before);
   const user = String(rows({ databasePath: join(data.DATA_DIR, 'rawlog.db') }, 'metrics')[0]?.['user_id']);
   const erased = await runCli(['erase', user], { env: data });
   expect(erased).toMatchObject({ exitCode: 0, stdout: 'Removed 2 metrics and 3 events.\n' });

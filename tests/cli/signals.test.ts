@@ -73,7 +73,7 @@ describe('SIGHUP', () => {
     try {
       spoil(path);
       const line = await hangUp(target);
-      expect(line).toMatchObject({ level: 'error', faults: [expect.stringContaining('JWT_SECRET_FILE')] });
+      expect(line).toMatchObject({ level: 'error', issues: [expect.stringContaining('JWT_SECRET_FILE')] });
       expect(await statusWith(target, SECRET)).toBe(200);
       rmSync(path, { force: true });
       writeFileSync(path, NEW_SECRET);
@@ -112,8 +112,8 @@ describe('SIGHUP', () => {
     await target.printed('curl ');
     const printed = /Bearer ([\w.-]+)/.exec(target.output().stdout)?.[1];
     await hangUp(target);
-    const answer = await post(target, '/log_raw_metric', METRIC, { authorization: `Bearer ${printed}` });
-    expect(answer.status).toBe(200);
+    const response = await post(target, '/log_raw_metric', METRIC, { authorization: `Bearer ${printed}` });
+    expect(response.status).toBe(200);
     expect(await target.stop()).toBe(0);
   });
 });

@@ -30,13 +30,13 @@ export async function killUnderLoad(kills: number): Promise<Kills> {
     for (let n = 0; running; n++) {
       const label = `${name}-${n}`;
       while (!answered.has(label)) {
-        const answer = await post(
+        const response = await post(
           target,
           '/log_raw_metric',
           { ...METRIC, data_string: label },
           { 'idempotency-key': label },
         ).catch(() => undefined);
-        if (answer?.status === 200) answered.set(label, answer.body);
+        if (response?.status === 200) answered.set(label, response.body);
       }
     }
   };

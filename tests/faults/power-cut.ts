@@ -60,17 +60,17 @@ async function loadUntilCut(dataDir: string, synchronous: 'FULL' | 'NORMAL', cut
   const target = await startTarget(UNLIMITED, { dataDir, runtimeFlags: preload });
   const ids: string[] = [];
   const enough = 20 + Math.floor(Math.random() * 200);
-  let answers = 0;
+  let responses = 0;
   const reached = Promise.withResolvers<void>();
   const client = async (single: boolean) => {
     for (;;) {
       try {
-        const answer = single
+        const response = single
           ? await post(target, '/log_raw_metric', METRIC)
           : await post(target, '/log_batch', { metrics: Array(100).fill(METRIC) });
-        if (answer.status !== 200) return;
-        ids.push(...(single ? [answer.body] : answer.body.metrics));
-        if (++answers >= enough) reached.resolve();
+        if (response.status !== 200) return;
+        ids.push(...(single ? [response.body] : response.body.metrics));
+        if (++responses >= enough) reached.resolve();
       } catch {
         return; // the server is gone
       }

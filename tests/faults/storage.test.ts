@@ -17,10 +17,10 @@ describe('a database that another process holds', () => {
     try {
       other.run('PRAGMA busy_timeout = 5000');
       other.run('BEGIN IMMEDIATE');
-      const answers = Array.from({ length: 10 }, () => post(target, '/log_raw_metric', METRIC));
+      const responses = Array.from({ length: 10 }, () => post(target, '/log_raw_metric', METRIC));
       expect((await send(`${target.url}/healthz`)).status).toBe(200);
       other.run('COMMIT');
-      expect((await Promise.all(answers)).map(({ status }) => status)).toEqual(Array(10).fill(200));
+      expect((await Promise.all(responses)).map(({ status }) => status)).toEqual(Array(10).fill(200));
       expect(rows(target, 'metrics')).toHaveLength(10);
     } finally {
       other.close();
@@ -61,9 +61,9 @@ test('a bug is 500, told apart in code and log, and the server stays up', async 
     other.run('PRAGMA busy_timeout = 5000');
     other.run('ALTER TABLE metrics RENAME COLUMN data_string TO renamed');
     other.close();
-    const answer = await post(target, '/log_raw_metric', METRIC);
-    expectError(answer, 500, 'internal');
-    expect(answer.body.hint).toBe('Check analytics service connection and retry.');
+    const response = await post(target, '/log_raw_metric', METRIC);
+    expectError(response, 500, 'internal');
+    expect(response.body.hint).toBe('Check analytics service connection and retry.');
     expect((await post(target, '/log_raw_analytics', ANALYTICS)).status).toBe(200);
   } finally {
     await target.stop();
@@ -90,11 +90,11 @@ test.skipIf(noVolumes !== undefined)(
     try {
       const acknowledged: string[] = [];
       const event = { ...ANALYTICS, data: { filler: 'x'.repeat(20_000) } };
-      let answer = await post(target, '/log_raw_analytics', event);
-      for (; answer.status === 200; answer = await post(target, '/log_raw_analytics', event))
-        acknowledged.push(answer.body);
-      expectError(answer, 503, 'storage_full');
-      expect(Number(answer.headers.get('retry-after'))).toBeGreaterThan(0);
+      let response = await post(target, '/log_raw_analytics', event);
+      for (; response.status === 200; response = await post(target, '/log_raw_analytics', event))
+        acknowledged.push(response.body);
+      expectError(response, 503, 'storage_full');
+      expect(Number(response.headers.get('retry-after'))).toBeGreaterThan(0);
       expect(acknowledged.length).toBeGreaterThan(5);
       rmSync(ballast);
       expect((await post(target, '/log_raw_analytics', event)).status).toBe(200);
@@ -112,8 +112,8 @@ test.skipIf(noVolumes !== undefined)('a failing disk is 503, and ends the proces
   const target = await startTarget(env, { dataDir: join(volume.path, 'data') });
   const { body: id } = await post(target, '/log_raw_metric', METRIC);
   volume.cutPower();
-  const answer = await post(target, '/log_raw_metric', METRIC);
-  expectError(answer, 503, 'storage_unavailable');
+  const response = await post(target, '/log_raw_metric', METRIC);
+  expectError(response, 503, 'storage_unavailable');
   expect(await target.process.exited).toBe(1);
   expect(target.logLines().find(({ level }) => level === 'fatal')).toMatchObject({ msg: 'the storage is failing' });
   volume.remount();

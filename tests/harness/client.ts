@@ -13,7 +13,7 @@ export const ROUTES = [
 ] as const;
 
 /** An answer with its body parsed, where it is JSON. */
-export interface Answer {
+export interface HttpResponse {
   readonly status: number;
   readonly headers: Headers;
   readonly text: string;
@@ -22,7 +22,7 @@ export interface Answer {
 }
 
 /** Sends a request and reads the answer. */
-export async function send(url: string, init: RequestInit = {}): Promise<Answer> {
+export async function send(url: string, init: RequestInit = {}): Promise<HttpResponse> {
   const response = await fetch(url, init);
   const text = await response.text();
   const isJson = response.headers.get('content-type')?.startsWith('application/json') ?? false;
@@ -35,7 +35,7 @@ export async function post(
   path: string,
   body: unknown,
   headers: Record<string, string> = {},
-): Promise<Answer> {
+): Promise<HttpResponse> {
   const sent = typeof body === 'string' || body instanceof Buffer ? body : JSON.stringify(body);
   return send(target.url + path, {
     method: 'POST',
@@ -45,26 +45,26 @@ export async function post(
 }
 
 /** Checks that an answer is an error in the one shape that all have. */
-export function expectError(answer: Answer, status: number, code: string): void {
-  expect({ status: answer.status, code: answer.body?.code, text: answer.text }).toEqual({
+export function expectError(response: HttpResponse, status: number, code: string): void {
+  expect({ status: response.status, code: response.body?.code, text: response.text }).toEqual({
     status,
     code,
-    text: answer.text,
+    text: response.text,
   });
-  expect(Object.keys(answer.body).sort()).toEqual(['code', 'detail', 'hint', 'message', 'request_id']);
-  expect(answer.headers.get('x-request-id')).toBe(answer.body.request_id);
-  expect(answer.body.message).toBeString();
-  expect(answer.body.hint).toBeString();
-  if (status >= 500) expect(answer.body.detail).toEqual({ message: answer.body.message, hint: answer.body.hint });
-  else if (status !== 422) expect(answer.body.detail).toBe(answer.body.message);
+  expect(Object.keys(response.body).sort()).toEqual(['code', 'detail', 'hint', 'message', 'request_id']);
+  expect(response.headers.get('x-request-id')).toBe(response.body.request_id);
+  expect(response.body.message).toBeString();
+  expect(response.body.hint).toBeString();
+  if (status >= 500) expect(response.body.detail).toEqual({ message: response.body.message, hint: response.body.hint });
+  else if (status !== 422) expect(response.body.detail).toBe(response.body.message);
 }
 
 /** Checks the rejection by a limit, with the header fields that tell when to retry. */
-export function expectLimited(answer: Answer, name: string): void {
-  expectError(answer, 429, 'rate_limited');
-  expect(Number(answer.headers.get('retry-after'))).toBeGreaterThan(0);
-  expect(answer.headers.get('ratelimit-policy')).toMatch(new RegExp(`^"${name}";q=\\d+;w=\\d+$`));
-  expect(answer.headers.get('ratelimit')).toMatch(new RegExp(`^"${name}";r=\\d+;t=\\d+$`));
+export function expectLimited(response: HttpResponse, name: string): void {
+  expectError(response, 429, 'rate_limited');
+  expect(Number(response.headers.get('retry-after'))).toBeGreaterThan(0);
+  expect(response.headers.get('ratelimit-policy')).toMatch(new RegExp(`^"${name}";q=\\d+;w=\\d+$`));
+  expect(response.headers.get('ratelimit')).toMatch(new RegExp(`^"${name}";r=\\d+;t=\\d+$`));
 }
 
 /** A row as the database holds it. */

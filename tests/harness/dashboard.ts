@@ -1,6 +1,6 @@
 import { expect } from 'bun:test';
 import type { Browser, BrowserContextOptions, Locator, Page } from 'playwright-core';
-import { type Answer, METRIC, post, send } from './client.ts';
+import { type HttpResponse, METRIC, post, send } from './client.ts';
 import type { Target } from './target.ts';
 import { token } from './tokens.ts';
 
@@ -142,18 +142,18 @@ export async function tableRows(table: Locator): Promise<(string | number)[][]> 
 }
 
 /** What the reading routes answer to an admin, or to whom the claims say. */
-export async function ask(
+export async function get(
   target: Pick<Target, 'url'>,
   path: string,
   query: Record<string, string | readonly string[]> = {},
   claims: Record<string, unknown> = { sub: 'ada', role: 'admin' },
-): Promise<Answer['body']> {
+): Promise<HttpResponse['body']> {
   const search = new URLSearchParams();
   for (const [name, value] of Object.entries(query)) for (const one of [value].flat()) search.append(name, one);
   const headers = { authorization: `Bearer ${await token(claims)}` };
-  const answer = await send(`${target.url}${path}?${search}`, { headers });
-  expect(answer.status).toBe(200);
-  return answer.body;
+  const response = await send(`${target.url}${path}?${search}`, { headers });
+  expect(response.status).toBe(200);
+  return response.body;
 }
 
 /** Records a metric as the user `ada`, and gives its id. */

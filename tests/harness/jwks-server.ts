@@ -14,7 +14,7 @@ export async function issuerKey(kid: string, alg: 'RS256' | 'ES256' | 'EdDSA' = 
 export function startJwksServer(port = 0) {
   const state = {
     keys: [] as object[],
-    answer: undefined as (() => Response | Promise<Response>) | undefined,
+    response: undefined as (() => Response | Promise<Response>) | undefined,
     requests: 0,
   };
   const server = Bun.serve({
@@ -22,7 +22,7 @@ export function startJwksServer(port = 0) {
     port,
     fetch() {
       state.requests++;
-      return state.answer?.() ?? Response.json({ keys: state.keys });
+      return state.response?.() ?? Response.json({ keys: state.keys });
     },
   });
   return {

@@ -95,8 +95,11 @@ export async function recordProduct(target: Target, { users, days, rowsPerDay }:
     }
     for (let i = 0; i < Math.max(metrics.length, analytics.length); i += 500) {
       const body = { metrics: metrics.slice(i, i + 500), analytics: analytics.slice(i, i + 500) };
-      const answer = await post(target, '/log_batch', body, { authorization, 'x-act-as-user-id': `user-${user + 1}` });
-      if (answer.status !== 200) throw new Error(answer.text);
+      const response = await post(target, '/log_batch', body, {
+        authorization,
+        'x-act-as-user-id': `user-${user + 1}`,
+      });
+      if (response.status !== 200) throw new Error(response.text);
       rows += body.metrics.length + body.analytics.length;
     }
   }

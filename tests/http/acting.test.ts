@@ -40,12 +40,12 @@ describe('X-Act-As-User-Id', () => {
   test.each([['authenticated'], ['Admin'], [undefined], [['admin']], [true]])(
     'is a 403 for the role %p',
     async (role) => {
-      const answer = await post(target, '/log_raw_metric', METRIC, {
+      const response = await post(target, '/log_raw_metric', METRIC, {
         authorization: `Bearer ${await token({ role })}`,
         'x-act-as-user-id': 'berta',
       });
-      expectError(answer, 403, 'forbidden');
-      expect(answer.body.detail).toBe(ONLY_ADMINS);
+      expectError(response, 403, 'forbidden');
+      expect(response.body.detail).toBe(ONLY_ADMINS);
     },
   );
 
@@ -133,14 +133,14 @@ describe('user_id in batch items', () => {
 
   test.each([{}, { role: 'viewer' }])('is a 403 for the whole batch from others (%o)', async (claims) => {
     const count = rows(target, 'metrics').length;
-    const answer = await post(
+    const response = await post(
       target,
       '/log_batch',
       { metrics: [METRIC, { ...METRIC, user_id: 'anna' }], analytics: [ANALYTICS] },
       { authorization: `Bearer ${await token(claims)}` },
     );
-    expectError(answer, 403, 'forbidden');
-    expect(answer.body.detail).toBe(ONLY_ADMINS);
+    expectError(response, 403, 'forbidden');
+    expect(response.body.detail).toBe(ONLY_ADMINS);
     expect(rows(target, 'metrics').length).toBe(count);
   });
 
@@ -148,9 +148,9 @@ describe('user_id in batch items', () => {
     '%p is a 422',
     async (user_id) => {
       const batch = { metrics: [METRIC], analytics: [{ ...ANALYTICS, user_id }] };
-      const answer = await post(target, '/log_batch', batch, await asAdmin());
-      expectError(answer, 422, 'validation_failed');
-      expect(answer.body.detail[0].loc).toEqual(['body', 'analytics', 0, 'user_id']);
+      const response = await post(target, '/log_batch', batch, await asAdmin());
+      expectError(response, 422, 'validation_failed');
+      expect(response.body.detail[0].loc).toEqual(['body', 'analytics', 0, 'user_id']);
     },
   );
 
@@ -168,9 +168,9 @@ describe('user_id in batch items', () => {
       const admin = await asAdmin();
       const send = (metrics: object[]) => post(limited, '/log_batch', { metrics }, admin);
       expect((await send([item('anna', 'a'), item('berta', 'b')])).status).toBe(200);
-      const answer = await send([item('clara', 'c'), item('anna', 'x'), item('berta', 'b'), item('berta', 'y')]);
-      expectError(answer, 422, 'too_many_names');
-      expect(answer.body.detail.map(({ loc }: { loc: unknown[] }) => loc)).toEqual([
+      const response = await send([item('clara', 'c'), item('anna', 'x'), item('berta', 'b'), item('berta', 'y')]);
+      expectError(response, 422, 'too_many_names');
+      expect(response.body.detail.map(({ loc }: { loc: unknown[] }) => loc)).toEqual([
         ['body', 'metrics', 1, 'metric_name'],
         ['body', 'metrics', 3, 'metric_name'],
       ]);

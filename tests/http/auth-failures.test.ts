@@ -42,10 +42,10 @@ describe('failed authentication of an address', () => {
     const expectOwn401 = async () => {
       for (const [claims, message] of rejected) {
         const authorization = `Bearer ${await token({ iss: 'me', ...claims })}`;
-        const answer = await post(target, '/log_raw_metric', METRIC, { authorization });
-        expectError(answer, 401, 'unauthorized');
-        expect(answer.body.message).toBe(message);
-        expect(answer.headers.get('www-authenticate')).toBe('Bearer error="invalid_token"');
+        const response = await post(target, '/log_raw_metric', METRIC, { authorization });
+        expectError(response, 401, 'unauthorized');
+        expect(response.body.message).toBe(message);
+        expect(response.headers.get('www-authenticate')).toBe('Bearer error="invalid_token"');
       }
     };
     await expectOwn401();

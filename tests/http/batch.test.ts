@@ -47,12 +47,12 @@ describe('POST /log_batch', () => {
 
   test('names every wrong item where it stands, and stores none', async () => {
     const before = counts();
-    const answer = await post(target, '/log_batch', {
+    const response = await post(target, '/log_batch', {
       metrics: [METRIC, { ...METRIC, metric_value: 'x' }, 7],
       analytics: [ANALYTICS, { type: 't', data: [], data_index: '' }, { ...ANALYTICS, timestamp: 'soon' }],
     });
-    expectError(answer, 422, 'validation_failed');
-    expect(answer.body.detail.map(({ loc, type }: { loc: unknown[]; type: string }) => [loc, type])).toEqual([
+    expectError(response, 422, 'validation_failed');
+    expect(response.body.detail.map(({ loc, type }: { loc: unknown[]; type: string }) => [loc, type])).toEqual([
       [['body', 'metrics', 1, 'metric_value'], 'float_type'],
       [['body', 'metrics', 2], 'model_attributes_type'],
       [['body', 'analytics', 1, 'data'], 'dict_type'],
@@ -64,12 +64,12 @@ describe('POST /log_batch', () => {
   test('names every time that is too far ahead, and stores none', async () => {
     const before = counts();
     const timestamp = new Date(Date.now() + 3600_000).toISOString();
-    const answer = await post(target, '/log_batch', {
+    const response = await post(target, '/log_batch', {
       metrics: [METRIC, { ...METRIC, timestamp }],
       analytics: [{ ...ANALYTICS, timestamp }],
     });
-    expectError(answer, 422, 'validation_failed');
-    expect(answer.body.detail.map(({ loc }: { loc: unknown[] }) => loc)).toEqual([
+    expectError(response, 422, 'validation_failed');
+    expect(response.body.detail.map(({ loc }: { loc: unknown[] }) => loc)).toEqual([
       ['body', 'metrics', 1, 'timestamp'],
       ['body', 'analytics', 0, 'timestamp'],
     ]);
@@ -86,9 +86,9 @@ describe('POST /log_batch', () => {
     [[METRIC], 'model_attributes_type'],
   ])('refuses a batch of the wrong size or form', async (body, type) => {
     const before = counts();
-    const answer = await post(target, '/log_batch', body);
-    expectError(answer, 422, 'validation_failed');
-    expect(answer.body.detail).toMatchObject([{ type }]);
+    const response = await post(target, '/log_batch', body);
+    expectError(response, 422, 'validation_failed');
+    expect(response.body.detail).toMatchObject([{ type }]);
     expect(counts()).toEqual(before);
   });
 
@@ -103,12 +103,12 @@ describe('POST /log_batch', () => {
         fc.array(fc.boolean(), { maxLength: 19 }),
         async (metrics, analytics) => {
           const before = counts();
-          const answer = await post(target, '/log_batch', {
+          const response = await post(target, '/log_batch', {
             metrics: metrics.map((good) => (good ? METRIC : { ...METRIC, metric_name: '' })),
             analytics: analytics.map((good) => (good ? ANALYTICS : { ...ANALYTICS, data: 1 })),
           });
           const good = metrics.length + analytics.length > 0 && [...metrics, ...analytics].every((one) => one);
-          expect(answer.status).toBe(good ? 200 : 422);
+          expect(response.status).toBe(good ? 200 : 422);
           const more = good ? [metrics.length, analytics.length] : [0, 0];
           expect(counts()).toEqual([(before[0] ?? 0) + (more[0] ?? 0), (before[1] ?? 0) + (more[1] ?? 0)]);
         },

@@ -95,10 +95,10 @@ test.each([
     'Connection: close',
     `Authorization: Bearer ${await token()}`,
   ];
-  const answer = await rawRequest(target.url, [...head, 'Content-Type: application/json', ...lines, '', '{"a":1}'], {
+  const response = await rawRequest(target.url, [...head, 'Content-Type: application/json', ...lines, '', '{"a":1}'], {
     closeAfterSend: true,
   });
-  expect(answer).not.toMatch(/^HTTP\/1\.1 (5|200)/);
+  expect(response).not.toMatch(/^HTTP\/1\.1 (5|200)/);
   expect(rows(target, 'metrics').length).toBe(before);
   expect((await post(target, '/log_raw_metric', METRIC)).status).toBe(200);
 });

@@ -2,7 +2,7 @@ import { Database } from 'bun:sqlite';
 import { afterAll, beforeAll, expect, test } from 'bun:test';
 import { chmodSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { ANALYTICS, type Answer, METRIC, post, send } from '../harness/client.ts';
+import { ANALYTICS, type HttpResponse, METRIC, post, send } from '../harness/client.ts';
 import { startTarget, type Target, temporaryFolder } from '../harness/target.ts';
 import { token } from '../harness/tokens.ts';
 
@@ -17,15 +17,15 @@ const SQL_MARKERS = ['INSERT', 'SELECT', 'metric_name,', 'SQLITE', 'SQLite', 'dr
 
 const folder = temporaryFolder();
 let target: Target;
-const answers: Answer[] = [];
+const responses: HttpResponse[] = [];
 /** What the server keeps of all the refusals. */
-let rejections: Answer;
+let rejections: HttpResponse;
 const tokens: string[] = [];
 
 async function provoke(path: string, body: unknown, claims: Record<string, unknown> = {}, secret = SECRET_MARKER) {
   const one = await token(claims, secret);
   tokens.push(one);
-  answers.push(await post(target, path, body, { authorization: `Bearer ${one}` }));
+  responses.push(await post(target, path, body, { authorization: `Bearer ${one}` }));
 }
 
 beforeAll(async () => {
@@ -46,9 +46,9 @@ beforeAll(async () => {
   await provoke('/log_raw_metric', `{"metric_name":${DATA_MARKER.replaceAll('-', '_')}}`);
   await provoke('/log_raw_analytics', { ...ANALYTICS, data: DATA_MARKER });
   await provoke(`/${DATA_MARKER}`, metric);
-  answers.push(await send(`${target.url}/log_raw_metric?x=${DATA_MARKER}`, { method: 'PUT', body: DATA_MARKER }));
+  responses.push(await send(`${target.url}/log_raw_metric?x=${DATA_MARKER}`, { method: 'PUT', body: DATA_MARKER }));
   const acting = { authorization: `Bearer ${await token({}, SECRET_MARKER)}`, 'x-act-as-user-id': DATA_MARKER };
-  answers.push(await post(target, '/log_raw_metric', METRIC, acting));
+  responses.push(await post(target, '/log_raw_metric', METRIC, acting));
 
   // the statements themselves fail: another process holds the database, then its tables are gone
   const other = new Database(target.databasePath);
@@ -68,18 +68,18 @@ afterAll(async () => {
 });
 
 test('what was provoked is all that can go wrong', () => {
-  const statuses = answers.map(({ status }) => status).join(' ');
+  const statuses = responses.map(({ status }) => status).join(' ');
   expect(statuses).toBe('200 401 401 401 401 401 422 422 400 400 422 404 405 403 503 500');
 });
 
 test('rejections are kept of all that were to record, and no others', () => {
   const ids = rejections.body.rejections.map(({ request_id }: { request_id: string }) => request_id);
-  const refused = answers.filter(({ status }) => ![200, 404, 405].includes(status));
+  const refused = responses.filter(({ status }) => ![200, 404, 405].includes(status));
   expect(ids.reverse()).toEqual(refused.map(({ body }) => body.request_id));
 });
 
-test('no answer carries SQL, parameters, paths, the secret or a token', () => {
-  for (const { text, headers } of [...answers, rejections]) {
+test('no response carries SQL, parameters, paths, the secret or a token', () => {
+  for (const { text, headers } of [...responses, rejections]) {
     const all = `${text}\n${JSON.stringify([...headers])}`;
     for (const marker of [SECRET_MARKER, PATH_MARKER, DATA_MARKER, ...SQL_MARKERS, ...tokens])
       expect(all).not.toContain(marker);
@@ -96,8 +96,8 @@ test('no line of the log carries the secret, a token, or what was to be stored',
   expect(lines.replaceAll('_', '-')).not.toContain(DATA_MARKER);
 });
 
-test('every failure is logged once, with its cause, under the id that the answer carries', () => {
-  for (const { status, body } of answers) {
+test('every failure is logged once, with its cause, under the id that the response carries', () => {
+  for (const { status, body } of responses) {
     if (status === 200) continue;
     const lines = target.logLines().filter((line) => line['request_id'] === body.request_id && 'status' in line);
     expect(lines).toHaveLength(1);

@@ -97,10 +97,10 @@ describe('the published tests of the original routes', () => {
       'String should have at least 1 character',
     ],
   ])('a metric with %s is a 422', async (_what, body, message) => {
-    const answer = await post(target, '/log_raw_metric', body);
-    expect(answer.status).toBe(422);
-    expect(answer.body.detail).toBeArray();
-    expect(JSON.stringify(answer.body.detail)).toContain(message);
+    const response = await post(target, '/log_raw_metric', body);
+    expect(response.status).toBe(422);
+    expect(response.body.detail).toBeArray();
+    expect(JSON.stringify(response.body.detail)).toContain(message);
   });
 
   test('an empty metric names every missing field', async () => {
@@ -158,9 +158,9 @@ describe('the published tests of the original routes', () => {
     ],
     ['a missing index', { type: 'test', data: { key: 'value' } }, 'Field required'],
   ])('an event with %s is a 422', async (_what, body, message) => {
-    const answer = await post(target, '/log_raw_analytics', body);
-    expect(answer.status).toBe(422);
-    expect(JSON.stringify(answer.body.detail)).toContain(message);
+    const response = await post(target, '/log_raw_analytics', body);
+    expect(response.status).toBe(422);
+    expect(JSON.stringify(response.body.detail)).toContain(message);
   });
 });
 
@@ -300,21 +300,21 @@ describe("bodies by pydantic's rules", () => {
   const body = (value: string) => `{"metric_name":"n","metric_value":${value},"data_string":"s"}`;
 
   test.each(numbers)('metric_value %s is %p', async (text, value) => {
-    const { status, body: id, text: answer } = await post(target, '/log_raw_metric', body(text));
-    expect({ status, answer }).toEqual({ status: 200, answer });
+    const { status, body: id, text: response } = await post(target, '/log_raw_metric', body(text));
+    expect({ status, response }).toEqual({ status: 200, response });
     expect(rows(target, 'metrics', id)[0]?.['metric_value']).toBe(value);
   });
 
   test.each(notNumbers)('metric_value %s is rejected', async (text, issue) => {
-    const answer = await post(target, '/log_raw_metric', body(text));
-    expectError(answer, 422, 'validation_failed');
-    expect(answer.body.detail).toEqual([{ loc: ['body', 'metric_value'], ...issue }]);
+    const response = await post(target, '/log_raw_metric', body(text));
+    expectError(response, 422, 'validation_failed');
+    expect(response.body.detail).toEqual([{ loc: ['body', 'metric_value'], ...issue }]);
   });
 
   test.each(['"1"', 'true', '" 2.5 "'])('batches are strict: %s', async (text) => {
-    const answer = await post(target, '/log_batch', `{"metrics":[${body(text)}]}`);
-    expectError(answer, 422, 'validation_failed');
-    expect(answer.body.detail).toEqual([{ loc: ['body', 'metrics', 0, 'metric_value'], ...noNumber }]);
+    const response = await post(target, '/log_batch', `{"metrics":[${body(text)}]}`);
+    expectError(response, 422, 'validation_failed');
+    expect(response.body.detail).toEqual([{ loc: ['body', 'metrics', 0, 'metric_value'], ...noNumber }]);
   });
 
   const texts: [value: string, issue: object | undefined][] = [
@@ -376,16 +376,16 @@ describe("bodies by pydantic's rules", () => {
   ];
   test.each(cases)('%j', async ({ path, sent, field, issue }) => {
     const text = `{${Object.entries(sent).map(([key, value]) => `${JSON.stringify(key)}:${value}`)}}`;
-    const answer = await post(target, path, text);
-    if (issue === undefined) expect(answer.status).toBe(200);
-    else expect(answer.body.detail).toEqual([{ loc: ['body', field], ...issue }]);
+    const response = await post(target, path, text);
+    if (issue === undefined) expect(response.status).toBe(200);
+    else expect(response.body.detail).toEqual([{ loc: ['body', field], ...issue }]);
   });
 
   test('a body of null is a missing body', async () => {
     for (const path of ['/log_raw_metric', '/log_raw_analytics', '/log_batch']) {
-      const answer = await post(target, path, 'null');
-      expectError(answer, 422, 'validation_failed');
-      expect(answer.body.detail).toEqual([{ loc: ['body'], ...missing }]);
+      const response = await post(target, path, 'null');
+      expectError(response, 422, 'validation_failed');
+      expect(response.body.detail).toEqual([{ loc: ['body'], ...missing }]);
     }
   });
 
@@ -408,12 +408,15 @@ describe('what the original service required, and batches do not', () => {
   });
 
   test('a label that is given is checked', async () => {
-    const answer = await post(target, '/log_batch', {
+    const response = await post(target, '/log_batch', {
       metrics: [{ metric_name: 'm', metric_value: 1, data_string: null }],
       analytics: [{ type: 't', data: {}, data_index: 1 }],
     });
-    expectError(answer, 422, 'validation_failed');
-    expect(answer.body.detail.map(({ loc }: { loc: unknown[] }) => loc.at(-1))).toEqual(['data_string', 'data_index']);
+    expectError(response, 422, 'validation_failed');
+    expect(response.body.detail.map(({ loc }: { loc: unknown[] }) => loc.at(-1))).toEqual([
+      'data_string',
+      'data_index',
+    ]);
   });
 });
 

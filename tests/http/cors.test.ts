@@ -26,15 +26,15 @@ describe('pages', () => {
       expect(asked.headers.get('access-control-allow-origin')).toBe(origin);
       expect(asked.headers.get('vary')?.toLowerCase()).toContain('origin');
       expect(asked.headers.get('access-control-allow-credentials')).toBeNull();
-      for (const answer of [
+      for (const response of [
         await post(target, '/log_raw_metric', METRIC, { origin }),
         await post(target, '/log_raw_metric', {}, { origin }),
         await post(target, '/log_raw_metric', METRIC, { origin, authorization: '' }),
         await send(`${target.url}/none`, { headers: { origin } }),
       ]) {
-        expect(answer.headers.get('access-control-allow-origin')).toBe(origin);
-        expect(answer.headers.get('access-control-allow-credentials')).toBeNull();
-        const exposed = answer.headers.get('access-control-expose-headers')?.split(', ');
+        expect(response.headers.get('access-control-allow-origin')).toBe(origin);
+        expect(response.headers.get('access-control-allow-credentials')).toBeNull();
+        const exposed = response.headers.get('access-control-expose-headers')?.split(', ');
         for (const name of [
           'X-Request-Id',
           'Idempotent-Replayed',
@@ -70,8 +70,8 @@ describe('pages', () => {
     const asked = await preflight(origin, 'traceparent');
     expect(asked.headers.get('access-control-allow-origin')).toBeNull();
     expect(asked.headers.get('access-control-allow-headers')).not.toContain('traceparent');
-    const answer = await post(target, '/log_raw_metric', METRIC, { origin });
-    expect(answer.headers.get('access-control-allow-origin')).toBeNull();
+    const response = await post(target, '/log_raw_metric', METRIC, { origin });
+    expect(response.headers.get('access-control-allow-origin')).toBeNull();
   });
 });
 

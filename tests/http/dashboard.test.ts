@@ -51,9 +51,9 @@ test('nothing in the page comes from elsewhere, and nothing is inline', async ()
 test('all files together are below 150 KB as they are sent', async () => {
   const sizes = await Promise.all(
     ['/', ...(await namedFiles())].map(async (path) => {
-      const answer = await get(path, { 'accept-encoding': 'gzip, deflate, br' });
-      expect(answer.headers.get('content-encoding')).toBe('gzip');
-      return (await answer.arrayBuffer()).byteLength;
+      const response = await get(path, { 'accept-encoding': 'gzip, deflate, br' });
+      expect(response.headers.get('content-encoding')).toBe('gzip');
+      return (await response.arrayBuffer()).byteLength;
     }),
   );
   expect(Math.max(...sizes)).toBeGreaterThan(10_000);

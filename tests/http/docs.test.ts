@@ -87,7 +87,7 @@ test('recording routes take JSON alone, with an example that is accepted', async
   }
 });
 
-test('recording routes document every error that they answer with', () => {
+test('recording routes document every error that they response with', () => {
   for (const [, path, operation] of operations) {
     if (!operation.requestBody || path === '/api/session') continue;
     expect(Object.keys(operation.responses)).toEqual([

@@ -4,7 +4,7 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { openStorage } from '../../src/storage/database.ts';
 import { createWriter } from '../../src/storage/writer.ts';
-import { type Answer, expectError, post, rows, send } from '../harness/client.ts';
+import { expectError, type HttpResponse, post, rows, send } from '../harness/client.ts';
 import { NOTHING } from '../harness/commit.ts';
 import { runCli, SECRET, startTarget, type Target, temporaryFolder, UNLIMITED } from '../harness/target.ts';
 import { token } from '../harness/tokens.ts';
@@ -22,8 +22,8 @@ afterAll(async () => {
 });
 
 const bearer = async (claims: Record<string, unknown>) => ({ authorization: `Bearer ${await token(claims)}` });
-const get = (path: string, headers = admin): Promise<Answer> => send(target.url + path, { headers });
-const erase = (user: string, headers = admin): Promise<Answer> =>
+const get = (path: string, headers = admin): Promise<HttpResponse> => send(target.url + path, { headers });
+const erase = (user: string, headers = admin): Promise<HttpResponse> =>
   send(`${target.url}/api/users/${encodeURIComponent(user)}`, { method: 'DELETE', headers });
 /** Records as a user, with a token of their own. */
 const recordFor = async (user: string, path: string, body: unknown, headers: Record<string, string> = {}) =>
@@ -116,9 +116,9 @@ async function answersOfOthers(others: readonly string[]): Promise<string[]> {
       `/api/export/analytics?${scope}`,
     ];
   });
-  const answers = await Promise.all(paths.map((path) => get(path)));
-  for (const answer of answers) expect(answer.status).toBe(200);
-  return answers.map(({ text }) => text);
+  const responses = await Promise.all(paths.map((path) => get(path)));
+  for (const response of responses) expect(response.status).toBe(200);
+  return responses.map(({ text }) => text);
 }
 
 test('a user among others leaves no trace in any byte of the files, and others keep all that they had', async () => {
@@ -133,10 +133,10 @@ test('a user among others leaves no trace in any byte of the files, and others k
     const user = marked ? MARKED : i % 3 === 2 ? 'erased first' : (others[random(3)] as string);
     const body = batchOf(marked ? MARK : 'someone', 10 + random(120), random);
     // some with a key for the whole, some with one for each of a few rows
-    const answer = await recordFor(user, '/log_batch', body, {
+    const response = await recordFor(user, '/log_batch', body, {
       'idempotency-key': `${marked ? MARK : 'key'}-batch-${i}`,
     });
-    expect(answer.status).toBe(200);
+    expect(response.status).toBe(200);
     const few = await Promise.all(
       Array.from({ length: 25 }, (_, k) =>
         recordFor(user, '/log_raw_metric', body.metrics[0], {
@@ -145,7 +145,7 @@ test('a user among others leaves no trace in any byte of the files, and others k
       ),
     );
     if (marked) {
-      ids.push(...answer.body.metrics, ...answer.body.analytics, ...few.map(({ body: id }) => id));
+      ids.push(...response.body.metrics, ...response.body.analytics, ...few.map(({ body: id }) => id));
       metrics += body.metrics.length + 25;
       analytics += body.analytics.length;
     }
@@ -313,9 +313,9 @@ test('rows that are recorded while a user is erased are stored or erased, and th
   let deleted = 0;
   for (let i = 0; i < 3; i++) {
     const before = acknowledged.gone;
-    const answer = await erase('gone');
-    expect(answer.status).toBe(200);
-    deleted += answer.body.deleted.metrics;
+    const response = await erase('gone');
+    expect(response.status).toBe(200);
+    deleted += response.body.deleted.metrics;
     expect(deleted).toBeGreaterThanOrEqual(before);
     await progress('gone', before + 50);
   }
@@ -326,8 +326,8 @@ test('rows that are recorded while a user is erased are stored or erased, and th
   expect(stored('stays')).toBe(acknowledged.stays);
   expect(stored('gone')).toBe(acknowledged.gone - deleted);
   for (const user of ['gone', 'stays']) {
-    const { body: answer } = await get(`/api/metrics/series?name=during&user_id=${user}`);
-    const counted = answer.buckets.reduce((sum: number, { count }: { count: number }) => sum + count, 0);
+    const { body: response } = await get(`/api/metrics/series?name=during&user_id=${user}`);
+    const counted = response.buckets.reduce((sum: number, { count }: { count: number }) => sum + count, 0);
     expect(counted).toBe(stored(user));
   }
   const all = async () => (await get('/api/metrics/series?name=during')).body.buckets[0].count;
@@ -373,9 +373,9 @@ describe('an id in the address', () => {
         (await recordFor(one, '/log_raw_metric', { metric_name: 'id', metric_value: 1, data_string: one })).status,
       ).toBe(200);
     }
-    const answer = await erase(user);
-    expect(answer.status).toBe(200);
-    expect(answer.body).toEqual({ user_id: user, deleted: { metrics: 1, analytics: 0 } });
+    const response = await erase(user);
+    expect(response.status).toBe(200);
+    expect(response.body).toEqual({ user_id: user, deleted: { metrics: 1, analytics: 0 } });
     const left = rows(target, 'metrics').filter((row) => row['metric_name'] === 'id');
     expect(left.map((row) => row['user_id'])).toEqual(neighbours);
     for (const one of neighbours) expect((await erase(one)).body.deleted.metrics).toBe(1);
@@ -384,10 +384,10 @@ describe('an id in the address', () => {
   test.each([['%00'], ['a%0Ab'], ['x'.repeat(256)], ['%7F'], ['%25%'], ['%ff'], ['%zz']])(
     'may not be %p',
     async (text) => {
-      const answer = await send(`${target.url}/api/users/${text}`, { method: 'DELETE', headers: admin });
-      expectError(answer, 422, 'validation_failed');
+      const response = await send(`${target.url}/api/users/${text}`, { method: 'DELETE', headers: admin });
+      expectError(response, 422, 'validation_failed');
       const msg = 'String should have 1 to 255 characters and no control characters';
-      expect(answer.body.detail).toEqual([{ loc: ['path', 'user_id'], msg, type: 'string_pattern_mismatch' }]);
+      expect(response.body.detail).toEqual([{ loc: ['path', 'user_id'], msg, type: 'string_pattern_mismatch' }]);
     },
   );
 });
@@ -407,9 +407,9 @@ describe('whoever is no admin', () => {
   });
 
   test('and other methods, and the address without an id, erase nobody', async () => {
-    const answer = await send(`${target.url}/api/users/user-1`, { method: 'POST', headers: admin });
-    expectError(answer, 405, 'method_not_allowed');
-    expect(answer.headers.get('allow')).toBe('DELETE');
+    const response = await send(`${target.url}/api/users/user-1`, { method: 'POST', headers: admin });
+    expectError(response, 405, 'method_not_allowed');
+    expect(response.headers.get('allow')).toBe('DELETE');
     expectError(await send(`${target.url}/api/users`, { method: 'DELETE', headers: admin }), 422, 'validation_failed');
     for (const path of ['/api/users/', '/api/users/user-1/', '/api/users/a/b']) {
       const { status } = await send(target.url + path, { method: 'DELETE', headers: admin });

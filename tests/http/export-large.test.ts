@@ -7,7 +7,7 @@ import { createIdSource } from '../../src/ingest/ids.ts';
 import type { LogRecord } from '../../src/records.ts';
 import { openStorage } from '../../src/storage/database.ts';
 import { createWriter } from '../../src/storage/writer.ts';
-import { type Answer, send } from '../harness/client.ts';
+import { type HttpResponse, send } from '../harness/client.ts';
 import { NOTHING } from '../harness/commit.ts';
 import { startTarget, type Target, temporaryFolder, UNLIMITED } from '../harness/target.ts';
 import { token } from '../harness/tokens.ts';
@@ -92,7 +92,7 @@ afterAll(async () => {
   folder[Symbol.dispose]();
 });
 
-const get = (address: string): Promise<Answer> => send(target.url + address, { headers });
+const get = (address: string): Promise<HttpResponse> => send(target.url + address, { headers });
 const timeOf = (text: string) => Number(Temporal.Instant.from(text).epochNanoseconds / 1000n);
 
 /** A record as a list of its fields, in the order of the columns. */

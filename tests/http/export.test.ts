@@ -26,8 +26,8 @@ beforeAll(async () => {
 });
 afterAll(() => target.stop());
 
-const ask = (address: string) => send(target.url + address, { headers });
-const recordsOf = async (kind: string) => (await ask(`/api/records/${kind}?limit=1000`)).body.records.reverse();
+const get = (address: string) => send(target.url + address, { headers });
+const recordsOf = async (kind: string) => (await get(`/api/records/${kind}?limit=1000`)).body.records.reverse();
 const lines = (text: string) =>
   text
     .trimEnd()
@@ -36,7 +36,7 @@ const lines = (text: string) =>
 
 test('NDJSON has every record as the pages have it, oldest first', async () => {
   for (const kind of ['metrics', 'analytics']) {
-    const { text, headers: given } = await ask(`/api/export/${kind}`);
+    const { text, headers: given } = await get(`/api/export/${kind}`);
     expect(given.get('content-type')).toBe('application/x-ndjson');
     expect(given.get('content-disposition')).toBe(`attachment; filename="${kind}.ndjson"`);
     expect(lines(text)).toEqual(await recordsOf(kind));
@@ -44,9 +44,9 @@ test('NDJSON has every record as the pages have it, oldest first', async () => {
 });
 
 test('NDJSON goes on behind any record', async () => {
-  const all = (await ask('/api/export/metrics')).text;
+  const all = (await get('/api/export/metrics')).text;
   for (const [i, { id }] of lines(all).entries()) {
-    const rest = (await ask(`/api/export/metrics?after=${id}`)).text;
+    const rest = (await get(`/api/export/metrics?after=${id}`)).text;
     expect(
       all
         .split('\n')
@@ -57,7 +57,7 @@ test('NDJSON goes on behind any record', async () => {
 });
 
 test('CSV reads back the same, whatever is in a field', async () => {
-  const metrics = parse((await ask('/api/export/metrics?format=csv')).text, {
+  const metrics = parse((await get('/api/export/metrics?format=csv')).text, {
     columns: true,
     record_delimiter: '\r\n',
   });
@@ -65,7 +65,7 @@ test('CSV reads back the same, whatever is in a field', async () => {
   expect(metrics).toEqual(
     expected.map((row: object) => Object.fromEntries(Object.entries(row).map(([k, v]) => [k, String(v)]))),
   );
-  const events = parse((await ask('/api/export/analytics?format=csv')).text, {
+  const events = parse((await get('/api/export/analytics?format=csv')).text, {
     columns: true,
     record_delimiter: '\r\n',
   });
@@ -75,7 +75,7 @@ test('CSV reads back the same, whatever is in a field', async () => {
 });
 
 test('with formulas=escape no text is a formula to a spreadsheet, and numbers stay numbers', async () => {
-  const { text } = await ask('/api/export/metrics?format=csv&formulas=escape');
+  const { text } = await get('/api/export/metrics?format=csv&formulas=escape');
   const labels = parse(text, { columns: true, record_delimiter: '\r\n' }).map(
     (row: unknown) => (row as { data_string: string }).data_string,
   );
@@ -130,5 +130,5 @@ test('an export that nobody reads to its end leaves the server as it was', async
     expect((await reader?.read())?.value?.length).toBeGreaterThan(0);
     await reader?.cancel();
   }
-  expect(lines((await ask('/api/export/analytics?type=big')).text)).toHaveLength(30_000);
+  expect(lines((await get('/api/export/analytics?type=big')).text)).toHaveLength(30_000);
 }, 60_000);

@@ -26,9 +26,9 @@ describe('If-None-Match', () => {
     ['a tag with a backslash before it', (tag: string) => `"a\\", ${tag}`],
     ['any', () => '*'],
   ])('with %s is 304', async (_name, field) => {
-    const answer = await page({ 'if-none-match': field(await etag()) });
-    expect([answer.status, await answer.text()]).toEqual([304, '']);
-    expect(answer.headers.get('etag')).toBe(await etag());
+    const response = await page({ 'if-none-match': field(await etag()) });
+    expect([response.status, await response.text()]).toEqual([304, '']);
+    expect(response.headers.get('etag')).toBe(await etag());
   });
 
   test.each([
@@ -97,17 +97,17 @@ describe('the body', () => {
     'text/plain; a=application/json',
     'application/json-seq',
   ])('of type %p is not', async (type) => {
-    const answer = await post(target, '/log_raw_metric', METRIC, { 'content-type': type });
-    expectError(answer, 415, 'unsupported_media_type');
+    const response = await post(target, '/log_raw_metric', METRIC, { 'content-type': type });
+    expectError(response, 415, 'unsupported_media_type');
   });
 
   test.each(['gzip', 'GZIP', 'x-gzip', 'gzip, identity', ' identity ,\tGzip', 'gzip,'])(
     'in the coding %p is read',
     async (coding) => {
-      const answer = await post(target, '/log_raw_metric', gzipSync(JSON.stringify(METRIC)), {
+      const response = await post(target, '/log_raw_metric', gzipSync(JSON.stringify(METRIC)), {
         'content-encoding': coding,
       });
-      expect(answer.status).toBe(200);
+      expect(response.status).toBe(200);
     },
   );
   test.each(['identity', 'Identity', ',', 'identity, identity'])('in the coding %p is plain', async (coding) => {
@@ -116,15 +116,15 @@ describe('the body', () => {
   test.each(['br', 'deflate', 'gzip, gzip', 'gzip, br', 'gzip;q=1, x', 'zstd'])(
     'in the coding %p is rejected',
     async (coding) => {
-      const answer = await post(target, '/log_raw_metric', gzipSync(JSON.stringify(METRIC)), {
+      const response = await post(target, '/log_raw_metric', gzipSync(JSON.stringify(METRIC)), {
         'content-encoding': coding,
       });
-      expectError(answer, 415, 'unsupported_media_type');
+      expectError(response, 415, 'unsupported_media_type');
     },
   );
 });
 
 test.each(['Bearer', 'bearer', 'BEARER', 'bEaReR'])('the scheme %p is accepted', async (scheme) => {
-  const answer = await post(target, '/log_raw_metric', METRIC, { authorization: `${scheme} ${await token()}` });
-  expect(answer.status).toBe(200);
+  const response = await post(target, '/log_raw_metric', METRIC, { authorization: `${scheme} ${await token()}` });
+  expect(response.status).toBe(200);
 });

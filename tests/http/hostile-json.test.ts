@@ -63,8 +63,8 @@ describe('a content that is not JSON by its own word is 415', () => {
     }
   });
   test.each(['br', 'deflate', 'zstd', 'gzip, gzip', 'x'])('content encoding %s', async (encoding) => {
-    const answer = await post(target, '/log_raw_metric', METRIC, { 'content-encoding': encoding });
-    expectError(answer, 415, 'unsupported_media_type');
+    const response = await post(target, '/log_raw_metric', METRIC, { 'content-encoding': encoding });
+    expectError(response, 415, 'unsupported_media_type');
   });
 });
 
@@ -81,16 +81,16 @@ describe('nesting', () => {
   });
   test.each([250, 5_000, 40_000, 170_000])('%d levels are refused', async (depth) => {
     for (const body of [lists(depth), objects(depth), lists(depth).replaceAll(']', '')]) {
-      const answer = await post(target, '/log_raw_analytics', body);
-      expect([400, 413, 422]).toContain(answer.status);
-      expectError(answer, answer.status, answer.body.code);
+      const response = await post(target, '/log_raw_analytics', body);
+      expect([400, 413, 422]).toContain(response.status);
+      expectError(response, response.status, response.body.code);
     }
   });
   test('levels in fields that nobody reads count too', async () => {
     const body = `{"metric_name":"a","metric_value":1,"data_string":"b","x":${'['.repeat(9000)}${']'.repeat(9000)}}`;
-    const answer = await post(target, '/log_raw_metric', body);
-    expectError(answer, 422, 'validation_failed');
-    expect(answer.body.detail).toMatchObject([{ loc: ['body'], type: 'recursion_limit' }]);
+    const response = await post(target, '/log_raw_metric', body);
+    expectError(response, 422, 'validation_failed');
+    expect(response.body.detail).toMatchObject([{ loc: ['body'], type: 'recursion_limit' }]);
   });
 });
 
@@ -139,13 +139,13 @@ describe('data is stored as it was sent', () => {
 
 describe('strings', () => {
   test.each(['metric_name', 'data_string'])('half of a surrogate pair in %s is refused', async (field) => {
-    const answer = await post(
+    const response = await post(
       target,
       '/log_raw_metric',
       JSON.stringify({ ...METRIC, [field]: 'X' }).replace('"X"', '"\\ud83d"'),
     );
-    expectError(answer, 422, 'validation_failed');
-    expect(answer.body.detail).toEqual([
+    expectError(response, 422, 'validation_failed');
+    expect(response.body.detail).toEqual([
       {
         loc: ['body', field],
         msg: 'Input should be a valid string, unable to parse raw data as a unicode string',

@@ -23,7 +23,7 @@ describe('a request that is repeated under its Idempotency-Key', () => {
     ['/log_raw_metric', METRIC, 1],
     ['/log_raw_analytics', ANALYTICS, 1],
     ['/log_batch', { metrics: [METRIC, METRIC], analytics: [ANALYTICS] }, 3],
-  ])('%s gets the first answer again', async (path, body, count) => {
+  ])('%s gets the first response again', async (path, body, count) => {
     const before = stored();
     const key = { 'idempotency-key': `first-${path}` };
     const first = await post(target, path, body, key);
@@ -42,9 +42,11 @@ describe('a request that is repeated under its Idempotency-Key', () => {
   test('1,000 at once are one row and one id', async () => {
     const before = stored();
     const key = { 'idempotency-key': 'at-once' };
-    const answers = await Promise.all(Array.from({ length: 1000 }, () => post(target, '/log_raw_metric', METRIC, key)));
-    expect(new Set(answers.map(({ status, text }) => `${status} ${text}`)).size).toBe(1);
-    expect(answers.filter(({ headers }) => headers.get('idempotent-replayed') === null)).toHaveLength(1);
+    const responses = await Promise.all(
+      Array.from({ length: 1000 }, () => post(target, '/log_raw_metric', METRIC, key)),
+    );
+    expect(new Set(responses.map(({ status, text }) => `${status} ${text}`)).size).toBe(1);
+    expect(responses.filter(({ headers }) => headers.get('idempotent-replayed') === null)).toHaveLength(1);
     expect(stored()).toBe(before + 1);
   });
 
@@ -128,9 +130,9 @@ describe('nothing is remembered of', () => {
     expect(failed.map(({ status }) => status)).toEqual(Array(5).fill(503));
     other.run('ROLLBACK');
     other.close();
-    const answer = await post(target, '/log_raw_metric', METRIC, key);
-    expect(answer.status).toBe(200);
-    expect(answer.headers.get('idempotent-replayed')).toBeNull();
+    const response = await post(target, '/log_raw_metric', METRIC, key);
+    expect(response.status).toBe(200);
+    expect(response.headers.get('idempotent-replayed')).toBeNull();
   });
 });
 
@@ -139,8 +141,8 @@ describe('the key itself', () => {
     expect((await post(target, '/log_raw_metric', METRIC, { 'idempotency-key': key })).status).toBe(200);
   });
   test.each(['', 'a b', 'x'.repeat(256), 'é', 'a\tb'])('may not be %p', async (key) => {
-    const answer = await post(target, '/log_raw_metric', METRIC, { 'idempotency-key': key });
-    expectError(answer, 422, 'validation_failed');
-    expect(answer.body.detail).toMatchObject([{ loc: ['header', 'idempotency-key'] }]);
+    const response = await post(target, '/log_raw_metric', METRIC, { 'idempotency-key': key });
+    expectError(response, 422, 'validation_failed');
+    expect(response.body.detail).toMatchObject([{ loc: ['header', 'idempotency-key'] }]);
   });
 });

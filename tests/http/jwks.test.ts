@@ -56,8 +56,8 @@ describe('keys from a JWKS address', () => {
     const { issuer, target } = await start([key.jwk]);
     expect((await record(target, await key.sign())).status).toBe(200);
     const forged = await Promise.all(Array.from({ length: 50 }, (_, i) => key.sign({}, { kid: `unknown-${i}` })));
-    for (const answer of await Promise.all(forged.map((one) => record(target, one)))) {
-      expectError(answer, 401, 'unauthorized');
+    for (const response of await Promise.all(forged.map((one) => record(target, one)))) {
+      expectError(response, 401, 'unauthorized');
     }
     expect(issuer.state.requests).toBe(2);
   });
@@ -66,7 +66,7 @@ describe('keys from a JWKS address', () => {
     const key = await issuerKey('k1');
     issuer = startJwksServer();
     const url = issuer.url.replace('//', '//user:hidden@').replace('jwks', 'hidden-path');
-    issuer.state.answer = () => new Response('down', { status: 500 });
+    issuer.state.response = () => new Response('down', { status: 500 });
     target = await startTarget({ JWT_JWKS_URL: `${url}?key=hidden`, JWT_ALGORITHMS: 'ES256' });
     const { logLines } = target;
     const failures = () => logLines().filter(({ msg }) => msg === 'the JWKS address could not be read').length;
@@ -82,11 +82,11 @@ describe('keys from a JWKS address', () => {
     const [old, next] = [await issuerKey('k1'), await issuerKey('k2')];
     const { issuer, target } = await start([old.jwk]);
     expect((await record(target, await old.sign())).status).toBe(200);
-    issuer.state.answer = () => new Response('down', { status: 503 });
-    const answer = await record(target, await next.sign());
-    expectError(answer, 503, 'keys_unavailable');
-    expect(Number(answer.headers.get('retry-after'))).toBeGreaterThan(0);
-    issuer.state.answer = undefined;
+    issuer.state.response = () => new Response('down', { status: 503 });
+    const response = await record(target, await next.sign());
+    expectError(response, 503, 'keys_unavailable');
+    expect(Number(response.headers.get('retry-after'))).toBeGreaterThan(0);
+    issuer.state.response = undefined;
     issuer.state.keys = [old.jwk, next.jwk];
     let { status } = await record(target, await next.sign());
     for (const deadline = Date.now() + 10_000; status !== 200 && Date.now() < deadline; ) {
@@ -100,7 +100,7 @@ describe('keys from a JWKS address', () => {
     const key = await issuerKey('k1');
     const { issuer, target } = await start([key.jwk]);
     expect((await record(target, await key.sign())).status).toBe(200);
-    issuer.state.answer = () => new Response('down', { status: 500 });
+    issuer.state.response = () => new Response('down', { status: 500 });
     expectError(await record(target, await key.sign({}, { kid: 'k9' })), 503, 'keys_unavailable');
     expect((await record(target, await key.sign())).status).toBe(200);
   });
@@ -127,10 +127,10 @@ describe('keys from a JWKS address', () => {
     ['no key set', () => Response.json({ hello: 1 })],
     ['a key set of the wrong form', () => Response.json({ keys: [1, null] })],
     ['too much', () => new Response(`{"keys":[]}${' '.repeat(2 * 1024 ** 2)}`)],
-  ])('an address that answers %s gives no keys', async (_name, answer) => {
+  ])('an address that responses %s gives no keys', async (_name, response) => {
     const key = await issuerKey('k1');
     issuer = startJwksServer();
-    issuer.state.answer = answer;
+    issuer.state.response = response;
     target = await startTarget({ JWT_JWKS_URL: issuer.url, JWT_ALGORITHMS: 'ES256' });
     expectError(await record(target, await key.sign()), 503, 'keys_unavailable');
   });

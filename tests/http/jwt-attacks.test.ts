@@ -29,10 +29,10 @@ function withHeader(target: Target, authorization: string) {
 
 async function expectRefused(target: Target, tokenText: string, message: string | RegExp): Promise<void> {
   const before = rows(target, 'metrics').length;
-  const answer = await withHeader(target, `Bearer ${tokenText}`);
-  expectError(answer, 401, 'unauthorized');
-  expect(answer.body.message).toMatch(message);
-  expect(answer.headers.get('www-authenticate')).toStartWith('Bearer');
+  const response = await withHeader(target, `Bearer ${tokenText}`);
+  expectError(response, 401, 'unauthorized');
+  expect(response.body.message).toMatch(message);
+  expect(response.headers.get('www-authenticate')).toStartWith('Bearer');
   expect(rows(target, 'metrics').length).toBe(before);
 }
 
@@ -182,8 +182,8 @@ describe('a server with a shared secret', () => {
   test.each(['', ' ', 'Bearer', 'Bearer ', 'Basic dXNlcjpwYXNz', 'Token abc', `Bearer: x`, 'Bearer a b'])(
     'refuses the header %p',
     async (header) => {
-      const answer = await withHeader(target, header);
-      expectError(answer, 401, 'unauthorized');
+      const response = await withHeader(target, header);
+      expectError(response, 401, 'unauthorized');
     },
   );
 
@@ -211,9 +211,9 @@ describe('a server with a shared secret', () => {
     const bodies = ['', '{', '[]', JSON.stringify(METRIC), 'x'.repeat(3 * 1024 ** 2), '['.repeat(100_000)];
     for (const body of bodies) {
       for (const type of ['application/json', 'text/plain', 'multipart/form-data; boundary=x']) {
-        const answer = await send(target.url + path, { method: 'POST', body, headers: { 'content-type': type } });
-        expectError(answer, 401, 'unauthorized');
-        expect(answer.body.detail).toBe('Authorization header is missing');
+        const response = await send(target.url + path, { method: 'POST', body, headers: { 'content-type': type } });
+        expectError(response, 401, 'unauthorized');
+        expect(response.body.detail).toBe('Authorization header is missing');
       }
     }
   });

@@ -56,8 +56,8 @@ test('nbf may be a little ahead, exp not a little past', async () => {
 
 test('exp may be as far ahead as JWT_MAX_AGE, and no further', async () => {
   expect(await statusOf({ exp: secondsFromNow(3600) })).toBe(200);
-  const answer = await record({ exp: secondsFromNow(3700) });
-  expect([answer.status, answer.body.message]).toEqual([
+  const response = await record({ exp: secondsFromNow(3700) });
+  expect([response.status, response.body.message]).toEqual([
     401,
     'Invalid token: "exp" is further ahead than this server accepts',
   ]);

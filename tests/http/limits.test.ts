@@ -30,14 +30,14 @@ describe('rows of a user', () => {
 
   test('come back after the time that was named', async () => {
     target = await startTarget({ JWT_SECRET: SECRET, RATE_LIMIT: '5/s', MAX_BATCH_ITEMS: '1' });
-    let answer = await post(target, '/log_raw_metric', METRIC);
-    for (let i = 0; answer.status === 200 && i < 1000; i++) answer = await post(target, '/log_raw_metric', METRIC);
-    expectLimited(answer, 'rows');
-    expect(answer.headers.get('retry-after')).toBe('1');
-    for (const deadline = Date.now() + 5_000; answer.status === 429 && Date.now() < deadline; ) {
-      answer = await post(target, '/log_raw_metric', METRIC);
+    let response = await post(target, '/log_raw_metric', METRIC);
+    for (let i = 0; response.status === 200 && i < 1000; i++) response = await post(target, '/log_raw_metric', METRIC);
+    expectLimited(response, 'rows');
+    expect(response.headers.get('retry-after')).toBe('1');
+    for (const deadline = Date.now() + 5_000; response.status === 429 && Date.now() < deadline; ) {
+      response = await post(target, '/log_raw_metric', METRIC);
     }
-    expect(answer.status).toBe(200);
+    expect(response.status).toBe(200);
   });
 });
 
@@ -49,11 +49,11 @@ describe('bytes of a user', () => {
     const packed = gzipSync(large);
     const gzip = { 'content-encoding': 'gzip' };
     let accepted = 0;
-    let answer = await post(target, '/log_raw_analytics', packed, gzip);
-    for (; answer.status === 200 && accepted < 100; accepted++) {
-      answer = await post(target, '/log_raw_analytics', packed, gzip);
+    let response = await post(target, '/log_raw_analytics', packed, gzip);
+    for (; response.status === 200 && accepted < 100; accepted++) {
+      response = await post(target, '/log_raw_analytics', packed, gzip);
     }
-    expectLimited(answer, 'bytes');
+    expectLimited(response, 'bytes');
     expect(accepted).toBe(Math.floor((64 * 1024 ** 2) / large.length));
     // small bodies may still fit; other users and admins have not sent anything
     expect((await post(target, '/log_raw_metric', METRIC)).status).toBe(200);
@@ -108,11 +108,11 @@ test('errors of a database that cannot be written share a log line per second, r
   target = await startTarget({ ...UNLIMITED });
   const other = new Database(target.databasePath);
   other.run('BEGIN IMMEDIATE');
-  const answers = await Promise.all(Array.from({ length: 200 }, () => post(target, '/log_raw_metric', METRIC)));
+  const responses = await Promise.all(Array.from({ length: 200 }, () => post(target, '/log_raw_metric', METRIC)));
   other.run('ROLLBACK');
   other.close();
-  const failed = answers.filter(({ status }) => status !== 200);
-  for (const answer of failed) expectError(answer, 503, 'storage_unavailable');
+  const failed = responses.filter(({ status }) => status !== 200);
+  for (const response of failed) expectError(response, 503, 'storage_unavailable');
   expect(failed.length).toBeGreaterThan(100);
   const told = () => target.logLines().filter(({ code }) => code === 'storage_unavailable');
   await target.logged(() => told().reduce((sum, { rejections }) => sum + Number(rejections), 0) === failed.length);
@@ -125,13 +125,13 @@ test('errors of a database that cannot be written share a log line per second, r
 
 test('answers tell browsers not to guess, and not to keep what they could keep', async () => {
   target = await startTarget({ JWT_SECRET: SECRET });
-  const answers = [
+  const responses = [
     await post(target, '/log_raw_metric', METRIC),
     await post(target, '/log_raw_metric', '{'),
     await send(`${target.url}/x`),
   ];
-  for (const { headers } of answers) expect(headers.get('x-content-type-options')).toBe('nosniff');
-  for (const { headers } of [...answers.slice(1), await send(`${target.url}/metrics`)]) {
+  for (const { headers } of responses) expect(headers.get('x-content-type-options')).toBe('nosniff');
+  for (const { headers } of [...responses.slice(1), await send(`${target.url}/metrics`)]) {
     expect(headers.get('x-content-type-options')).toBe('nosniff');
     expect(headers.get('cache-control')).toBe('no-store');
   }

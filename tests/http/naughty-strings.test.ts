@@ -216,13 +216,13 @@ describe('every text is stored', () => {
       const headers = { authorization: `Bearer ${await token({ sub })}` };
       const metric = { metric_name: sub, metric_value: 1, data_string: sub };
       const event = { type: sub, data: dataOf(sub), data_index: sub };
-      const answers = [
+      const responses = [
         await post(target, '/log_raw_metric', metric, headers),
         await post(target, '/log_raw_analytics', event, headers),
       ];
-      expect(answers.map(({ status }) => status)).toEqual([200, 200]);
-      sent.metrics.set(answers[0]?.body, { user_id: sub, ...metric });
-      sent.analytics.set(answers[1]?.body, { user_id: sub, ...event });
+      expect(responses.map(({ status }) => status)).toEqual([200, 200]);
+      sent.metrics.set(responses[0]?.body, { user_id: sub, ...metric });
+      sent.analytics.set(responses[1]?.body, { user_id: sub, ...event });
     }));
 
   /** White space at the ends of a header's value belongs to the header. */
@@ -230,9 +230,9 @@ describe('every text is stored', () => {
   test('for the user of X-Act-As-User-Id, in UTF-8', () =>
     inTurns(inHeader, async (user_id) => {
       const metric = { metric_name: 'by header', metric_value: 1, data_string: 'a' };
-      const answer = await actAs(Buffer.from(user_id).toString('latin1'), metric);
-      expect(answer).toMatch(/^HTTP\/1.1 200 /);
-      sent.metrics.set(/"([\w-]{36})"$/.exec(answer.trimEnd())?.[1] ?? '', { user_id, ...metric });
+      const response = await actAs(Buffer.from(user_id).toString('latin1'), metric);
+      expect(response).toMatch(/^HTTP\/1.1 200 /);
+      sent.metrics.set(/"([\w-]{36})"$/.exec(response.trimEnd())?.[1] ?? '', { user_id, ...metric });
     }));
 });
 
@@ -279,9 +279,9 @@ describe('what cannot be stored is a 422', () => {
       for (let at = 0; at < items.length; at += 64) {
         const some = items.slice(at, at + 64);
         const batch = { metrics: [METRIC], analytics: [EVENT], [kind]: some.map(({ item }) => item) };
-        const answer = await post(target, '/log_batch', batch, admin);
-        expectError(answer, 422, 'validation_failed');
-        const places = answer.body.detail.map(({ loc }: { loc: unknown }) => loc);
+        const response = await post(target, '/log_batch', batch, admin);
+        expectError(response, 422, 'validation_failed');
+        const places = response.body.detail.map(({ loc }: { loc: unknown }) => loc);
         expect(places).toEqual(some.map(({ field }, i) => ['body', kind, i, field]));
       }
     }
@@ -292,15 +292,15 @@ describe('what cannot be stored is a 422', () => {
     // CR, LF and NUL end or spoil a header: that is a 400 of the server itself
     const carried = NO_USERS.filter((user) => !/[\0\r\n]|^[ \t]|[ \t]$/.test(user) && user !== '');
     await inTurns(carried, async (user) => {
-      const answer = await actAs(Buffer.from(user).toString('latin1'), METRIC);
-      expect({ user, status: answer.split(' ')[1] }).toEqual({ user, status: expect.stringMatching(/^4(00|22)$/) });
+      const response = await actAs(Buffer.from(user).toString('latin1'), METRIC);
+      expect({ user, status: response.split(' ')[1] }).toEqual({ user, status: expect.stringMatching(/^4(00|22)$/) });
     });
   });
 
   test('and 401 in the subject of a token', async () => {
     const record = async (bearer: string) => {
-      const answer = await post(target, '/log_raw_metric', METRIC, { authorization: `Bearer ${bearer}` });
-      expectError(answer, 401, 'unauthorized');
+      const response = await post(target, '/log_raw_metric', METRIC, { authorization: `Bearer ${bearer}` });
+      expectError(response, 401, 'unauthorized');
     };
     await inTurns([...NO_USERS, ...HALVES], async (sub) => record(await token({ sub })));
     // as bytes that are not UTF-8: decoded, they would be the same user
@@ -435,7 +435,7 @@ function sentWith(kind: Kind, field: string, text: string): number {
 const counted: Record<string, Map<unknown, Row[]>> = {};
 
 describe('every text is found by the queries', () => {
-  const ask = async (path: string, query: Record<string, string | string[]> = {}) => {
+  const get = async (path: string, query: Record<string, string | string[]> = {}) => {
     const pairs = Object.entries(query).flatMap(([name, values]) =>
       [values].flat().map((value) => `${name}=${encodeURIComponent(value)}`),
     );
@@ -452,17 +452,17 @@ describe('every text is found by the queries', () => {
       [...new Set([...sent[kind].values()].map((record) => String(record[field])))]
         .map((text) => [text, sentWith(kind, field, text)])
         .sort();
-    const { metrics } = await ask('/api/metrics');
+    const { metrics } = await get('/api/metrics');
     expect(counts(metrics, 'name')).toEqual(expected('metrics', 'metric_name'));
-    const { types } = await ask('/api/analytics');
+    const { types } = await get('/api/analytics');
     expect(counts(types, 'type')).toEqual(expected('analytics', 'type'));
   });
 
   test('as a group of its own', async () => {
-    const series = await ask('/api/metrics/series', { name: 'grouped', group_by: 'data_string', top: '1000' });
+    const series = await get('/api/metrics/series', { name: 'grouped', group_by: 'data_string', top: '1000' });
     const sums = series.groups.map((group: Row) => [group['data_string'], group['sum']]);
     expect(sums.sort()).toEqual(LABELS.map((label, i) => [label, i]).sort());
-    const counts = await ask('/api/analytics/counts', { type: 'grouped', group_by: 'data_index', top: '1000' });
+    const counts = await get('/api/analytics/counts', { type: 'grouped', group_by: 'data_index', top: '1000' });
     const labels = counts.groups.map((group: Row) => [group['data_index'], group['count']]);
     expect(labels.sort()).toEqual(LABELS.map((label) => [label, 1]).sort());
   });
@@ -470,8 +470,8 @@ describe('every text is found by the queries', () => {
   test('as a name with its label, exactly', () =>
     inTurns(places, async (i) => {
       const text = NAMES[i] as string;
-      const series = await ask('/api/metrics/series', { name: text, data_string: labelOf(i) });
-      const counts = await ask('/api/analytics/counts', { type: text, data_index: labelOf(i) });
+      const series = await get('/api/metrics/series', { name: text, data_string: labelOf(i) });
+      const counts = await get('/api/analytics/counts', { type: text, data_index: labelOf(i) });
       const both = { metrics: sentWith('metrics', 'metric_name', text), events: sentWith('analytics', 'type', text) };
       expect({ text, metrics: series.count, events: counts.count }).toEqual({ text, ...both });
     }));
@@ -482,14 +482,14 @@ describe('every text is found by the queries', () => {
         i % 2 === 0
           ? ['metrics', { name: 'grouped', data_string: labelOf(i) }]
           : ['analytics', { type: 'grouped', data_index: labelOf(i) }];
-      const { records } = await ask(`/api/records/${kind}`, query);
+      const { records } = await get(`/api/records/${kind}`, query);
       const { name: metric_name, ...found } = query;
       expect(records).toMatchObject([metric_name === undefined ? found : { ...found, metric_name, metric_value: i }]);
     }));
 
   test('as a user', () =>
     inTurns(USERS, async (user_id) => {
-      const series = await ask('/api/metrics/series', { name: 'by user', user_id });
+      const series = await get('/api/metrics/series', { name: 'by user', user_id });
       expect({ user_id, count: series.count }).toEqual({ user_id, count: 1 });
     }));
 
@@ -498,7 +498,7 @@ describe('every text is found by the queries', () => {
     for (let at = 0; at < labels.length - 1; at += 19) {
       // the last step of each funnel is the first of the next
       const step = labels.slice(at, at + 20);
-      const { steps } = await ask('/api/analytics/funnel', { type: 'grouped', step });
+      const { steps } = await get('/api/analytics/funnel', { type: 'grouped', step });
       expect(steps).toMatchObject(step.map((label) => ({ step: label, users: 1 })));
     }
   });

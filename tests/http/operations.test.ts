@@ -7,9 +7,9 @@ test('healthz and readyz need no token', async () => {
   const target = await startTarget({ JWT_SECRET: SECRET });
   try {
     for (const path of ['/healthz', '/readyz']) {
-      const answer = await send(target.url + path);
-      expect(answer.status).toBe(200);
-      expect(answer.body).toEqual({ status: 'ok' });
+      const response = await send(target.url + path);
+      expect(response.status).toBe(200);
+      expect(response.body).toEqual({ status: 'ok' });
     }
   } finally {
     await target.stop();
@@ -22,9 +22,9 @@ test('readyz is 503 while the database cannot be written, and healthz is not', a
   try {
     other.run('PRAGMA busy_timeout = 5000');
     other.run('BEGIN IMMEDIATE');
-    const answer = await send(`${target.url}/readyz`);
-    expectError(answer, 503, 'storage_unavailable');
-    expect(Number(answer.headers.get('retry-after'))).toBeGreaterThan(0);
+    const response = await send(`${target.url}/readyz`);
+    expectError(response, 503, 'storage_unavailable');
+    expect(Number(response.headers.get('retry-after'))).toBeGreaterThan(0);
     expect((await send(`${target.url}/healthz`)).status).toBe(200);
     other.run('ROLLBACK');
     let status = 0;

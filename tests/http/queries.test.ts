@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
-import { type Answer, expectError, post, send } from '../harness/client.ts';
+import { expectError, type HttpResponse, post, send } from '../harness/client.ts';
 import { startTarget, type Target } from '../harness/target.ts';
 import { secondsFromNow, token } from '../harness/tokens.ts';
 
@@ -20,9 +20,9 @@ const addressOf = (path: string, query: Query = {}) => {
 };
 const bearer = async (claims: Record<string, unknown>) => ({ authorization: `Bearer ${await token(claims)}` });
 /** Asks as a user. */
-const ask = async (user: string, path: string, query: Query = {}): Promise<Answer> =>
+const get = async (user: string, path: string, query: Query = {}): Promise<HttpResponse> =>
   send(addressOf(path, query), { headers: await bearer({ sub: user }) });
-const askAdmin = async (path: string, query: Query = {}): Promise<Answer> =>
+const askAdmin = async (path: string, query: Query = {}): Promise<HttpResponse> =>
   send(addressOf(path, query), { headers: await bearer({ sub: 'root', role: 'admin' }) });
 const record = async (user: string, path: string, body: unknown, headers: Record<string, string> = {}) =>
   post(target, path, body, { ...(await bearer({ sub: user })), ...headers });
@@ -94,7 +94,7 @@ describe('the names of metrics and types of events', () => {
       first_seen: '2026-03-01T00:00:00.5Z',
       last_seen: '2026-03-01T00:00:00.5Z',
     };
-    expect((await ask('anna', '/api/metrics')).body).toEqual({ metrics: [load, other] });
+    expect((await get('anna', '/api/metrics')).body).toEqual({ metrics: [load, other] });
     expect((await askAdmin('/api/metrics')).body).toEqual({ metrics: [{ ...load, count: 6 }, other] });
     expect((await askAdmin('/api/metrics', { user_id: 'anna' })).body).toEqual({ metrics: [load, other] });
     const click = { type: 'click', count: 1, first_seen: '2026-03-05T00:00:00Z', last_seen: '2026-03-05T00:00:00Z' };
@@ -104,13 +104,13 @@ describe('the names of metrics and types of events', () => {
       first_seen: '2026-03-01T10:00:00Z',
       last_seen: '2026-03-02T10:00:00Z',
     };
-    expect((await ask('anna', '/api/analytics', { user_id: 'anna' })).body).toEqual({ types: [tutorial, click] });
+    expect((await get('anna', '/api/analytics', { user_id: 'anna' })).body).toEqual({ types: [tutorial, click] });
     expect((await askAdmin('/api/analytics')).body).toEqual({ types: [{ ...tutorial, count: 6 }, click] });
   });
 
   test('are none for who has recorded nothing', async () => {
-    expect((await ask('nobody', '/api/metrics')).body).toEqual({ metrics: [] });
-    expect((await ask('nobody', '/api/analytics')).body).toEqual({ types: [] });
+    expect((await get('nobody', '/api/metrics')).body).toEqual({ metrics: [] });
+    expect((await get('nobody', '/api/analytics')).body).toEqual({ types: [] });
     expect((await askAdmin('/api/metrics', { user_id: 'nobody' })).body).toEqual({ metrics: [] });
   });
 });
@@ -119,11 +119,11 @@ describe('a metric over time', () => {
   const path = '/api/metrics/series';
 
   test('is one bucket from the first row to behind the last, in UTC, when only its name is given', async () => {
-    const answer = await ask('anna', path, { name: 'load' });
-    expect(answer.status).toBe(200);
-    expect(answer.headers.get('content-type')).toBe('application/json');
-    expect(answer.headers.get('cache-control')).toBe('no-store');
-    expect(answer.headers.get('x-request-id')).toMatch(/^[0-9a-f]+-[0-9a-z]+$/);
+    const response = await get('anna', path, { name: 'load' });
+    expect(response.status).toBe(200);
+    expect(response.headers.get('content-type')).toBe('application/json');
+    expect(response.headers.get('cache-control')).toBe('no-store');
+    expect(response.headers.get('x-request-id')).toMatch(/^[0-9a-f]+-[0-9a-z]+$/);
     const from = '2026-03-28T22:30:00Z';
     const statistics = {
       count: 5,
@@ -135,7 +135,7 @@ describe('a metric over time', () => {
       p95: expect.closeTo(14.4, 12),
       p99: expect.closeTo(15.68, 12),
     };
-    expect(answer.body).toEqual({
+    expect(response.body).toEqual({
       name: 'load',
       from,
       to: '2026-03-30T22:00:00.000001Z',
@@ -148,7 +148,7 @@ describe('a metric over time', () => {
 
   test('has local days, also one of 23 hours and an empty one', async () => {
     const range = { from: '2026-03-28T00:00:00+01:00', to: '2026-04-01T00:00:00+02:00' };
-    const { body } = await ask('anna', path, { name: 'load', ...range, interval: 'day', tz: 'Europe/Berlin' });
+    const { body } = await get('anna', path, { name: 'load', ...range, interval: 'day', tz: 'Europe/Berlin' });
     expect(body).toMatchObject({ ...range, tz: 'Europe/Berlin' });
     expect(body.buckets).toEqual([
       { start: '2026-03-28T00:00:00+01:00', ...ONE(1) },
@@ -170,7 +170,7 @@ describe('a metric over time', () => {
 
   test('has hours of the local clock, of which one is missing', async () => {
     const range = { from: '2026-03-29T01:00:00+01:00', to: '2026-03-29T05:00:00+02:00' };
-    const { body } = await ask('anna', path, { name: 'load', ...range, interval: '1h', tz: 'Europe/Berlin' });
+    const { body } = await get('anna', path, { name: 'load', ...range, interval: '1h', tz: 'Europe/Berlin' });
     expect(body.buckets).toEqual([
       { start: '2026-03-29T01:00:00+01:00', ...ONE(2) },
       { start: '2026-03-29T03:00:00+02:00', ...ONE(4) },
@@ -194,9 +194,9 @@ describe('a metric over time', () => {
   });
 
   test('is of one label where one is named', async () => {
-    const { body } = await ask('anna', path, { name: 'load', data_string: '/a' });
+    const { body } = await get('anna', path, { name: 'load', data_string: '/a' });
     expect(body.buckets).toMatchObject([{ count: 2, sum: 20 }]);
-    const split = await ask('anna', path, { name: 'load', data_string: '/a', group_by: 'data_string' });
+    const split = await get('anna', path, { name: 'load', data_string: '/a', group_by: 'data_string' });
     expect(split.body.groups).toMatchObject([{ data_string: '/a' }]);
     expect(split.body.other.labels).toBe(0);
   });
@@ -207,20 +207,20 @@ describe('a metric over time', () => {
       { start: '2026-01-01T00:00:00Z', ...NOTHING },
       { start: '2026-01-02T00:00:00Z', ...NOTHING },
     ];
-    expect((await ask('anna', path, { name: 'load', ...range })).body.buckets).toEqual(empty);
-    expect((await ask('anna', path, { name: 'never recorded', ...range })).body.buckets).toEqual(empty);
-    expect((await ask('nobody', path, { name: 'load', ...range })).body.buckets).toEqual(empty);
+    expect((await get('anna', path, { name: 'load', ...range })).body.buckets).toEqual(empty);
+    expect((await get('anna', path, { name: 'never recorded', ...range })).body.buckets).toEqual(empty);
+    expect((await get('nobody', path, { name: 'load', ...range })).body.buckets).toEqual(empty);
     const unknown = { from: null, to: null, buckets: [] };
-    expect((await ask('anna', path, { name: 'never recorded', interval: 'day' })).body).toMatchObject(unknown);
-    expect((await ask('nobody', path, { name: 'load' })).body).toMatchObject(unknown);
+    expect((await get('anna', path, { name: 'never recorded', interval: 'day' })).body).toMatchObject(unknown);
+    expect((await get('nobody', path, { name: 'load' })).body).toMatchObject(unknown);
     const { from } = range;
     const nothing = { from, to: from, buckets: [] };
-    expect((await ask('anna', path, { name: 'load', from, to: from, interval: 'day' })).body).toMatchObject(nothing);
+    expect((await get('anna', path, { name: 'load', from, to: from, interval: 'day' })).body).toMatchObject(nothing);
   });
 
   test('begins in the range and ends before its end', async () => {
     const at = '2026-03-29T03:30:00+02:00';
-    const count = async (query: Query) => (await ask('anna', path, { name: 'load', ...query })).body.buckets[0]?.count;
+    const count = async (query: Query) => (await get('anna', path, { name: 'load', ...query })).body.buckets[0]?.count;
     expect(await count({ from: at })).toBe(3);
     expect(await count({ to: at })).toBe(2);
     expect(await count({ from: at, to: '2026-03-29T03:30:00.000001+02:00' })).toBe(1);
@@ -240,7 +240,7 @@ describe('a metric over time', () => {
     ['10y', '2020-01-01T00:00:00+01:00'],
   ])('of intervals such as %p', async (interval, start) => {
     const range = { from: '2026-03-29T01:37:20+01:00', to: '2026-03-29T01:37:30+01:00' };
-    const { body } = await ask('anna', path, { name: 'load', ...range, interval, tz: 'Europe/Berlin' });
+    const { body } = await get('anna', path, { name: 'load', ...range, interval, tz: 'Europe/Berlin' });
     expect(body.buckets).toEqual([{ start, ...NOTHING }]);
   });
 
@@ -252,10 +252,10 @@ describe('a metric over time', () => {
       ['2026-03-29t01:30:00z', '2026-03-29T17:00:00.0-04:00'],
       ['2026-03-29%2001:30:00.000000Z', '2026-03-30T02:30:00%2B05:30'],
     ]) {
-      const answer = await send(`${target.url}${path}?name=load&from=${from}&to=${to}`, { headers });
-      expect(answer.status).toBe(200);
-      expect(answer.body).toMatchObject({ from: '2026-03-29T01:30:00Z', to: '2026-03-29T21:00:00Z' });
-      expect(answer.body.buckets).toMatchObject([{ count: 1, sum: 4 }]);
+      const response = await send(`${target.url}${path}?name=load&from=${from}&to=${to}`, { headers });
+      expect(response.status).toBe(200);
+      expect(response.body).toMatchObject({ from: '2026-03-29T01:30:00Z', to: '2026-03-29T21:00:00Z' });
+      expect(response.body.buckets).toMatchObject([{ count: 1, sum: 4 }]);
     }
   });
 });
@@ -277,7 +277,7 @@ describe('events over time', () => {
         { start: '2026-03-01T12:00:00Z', count: 1, unique_users: 1 },
       ],
     });
-    expect((await ask('berta', path, { type: 'tutorial' })).body).toMatchObject({ count: 2, unique_users: 1 });
+    expect((await get('berta', path, { type: 'tutorial' })).body).toMatchObject({ count: 2, unique_users: 1 });
   });
 
   test('are split by index', async () => {
@@ -300,11 +300,11 @@ describe('events over time', () => {
   });
 
   test('may have an empty type and index', async () => {
-    const { body } = await ask('anna', path, { type: 'click', data_index: '' });
+    const { body } = await get('anna', path, { type: 'click', data_index: '' });
     expect(body.count).toBe(1);
-    expect((await ask('anna', path, { type: 'click', data_index: 'x' })).body.count).toBe(0);
+    expect((await get('anna', path, { type: 'click', data_index: 'x' })).body.count).toBe(0);
     await record('empty', '/log_raw_analytics', { type: '', data: {}, data_index: '' });
-    expect((await ask('empty', path, { type: '', group_by: 'data_index' })).body).toMatchObject({
+    expect((await get('empty', path, { type: '', group_by: 'data_index' })).body).toMatchObject({
       type: '',
       count: 1,
       groups: [{ data_index: '', count: 1 }],
@@ -347,7 +347,7 @@ describe('a funnel', () => {
 
   test('without a start has no conversion', async () => {
     const nothing = { users: 0, conversion: null, conversion_from_previous: null, median_seconds: null };
-    const { body } = await ask('nobody', path, { type: 'tutorial', step: ['one', 'two'] });
+    const { body } = await get('nobody', path, { type: 'tutorial', step: ['one', 'two'] });
     expect(body).toMatchObject({ from: null, to: null });
     expect(body.steps).toEqual([
       { step: 'one', ...nothing },
@@ -360,10 +360,10 @@ describe('activity', () => {
   const path = '/api/activity';
 
   test('is that of both kinds, in total and by name, in one bucket when nothing is said', async () => {
-    const answer = await ask('anna', path);
-    expect(answer.status).toBe(200);
-    expect(answer.headers.get('content-type')).toBe('application/json');
-    expect(answer.body).toEqual({
+    const response = await get('anna', path);
+    expect(response.status).toBe(200);
+    expect(response.headers.get('content-type')).toBe('application/json');
+    expect(response.body).toEqual({
       from: '2026-03-01T00:00:00.5Z',
       to: '2026-03-30T22:00:00.000001Z',
       tz: 'UTC',
@@ -414,13 +414,13 @@ describe('activity', () => {
     for (const name of ['b', 'a', 'B', 'ä', 'aa']) {
       await record('ties', '/log_raw_metric', { ...load(1, '2026-01-01T00:00:00Z'), metric_name: name });
     }
-    const { names } = (await ask('ties', path, { top: '4' })).body.metrics;
+    const { names } = (await get('ties', path, { top: '4' })).body.metrics;
     expect(names.map(({ name }: { name: string }) => name)).toEqual(['B', 'a', 'aa', 'b']);
   });
 
   test('of nobody has no range and no buckets, and in a range zeros', async () => {
     const none = { count: 0, counts: [] };
-    expect((await ask('nobody', path, { interval: 'day' })).body).toEqual({
+    expect((await get('nobody', path, { interval: 'day' })).body).toEqual({
       from: null,
       to: null,
       tz: 'UTC',
@@ -430,7 +430,7 @@ describe('activity', () => {
     });
     const range = { from: '2020-01-01T00:00:00Z', to: '2020-01-02T00:00:00Z' };
     for (const user of ['nobody', 'anna']) {
-      const { body } = await ask(user, path, range);
+      const { body } = await get(user, path, range);
       expect(body).toMatchObject({ ...range, starts: [range.from], metrics: { count: 0, counts: [0], names: [] } });
     }
   });
@@ -458,7 +458,7 @@ describe('retention', () => {
   });
 
   test('goes 14 days far when nothing is said, over all rows of the type', async () => {
-    const { body } = await ask('anna', path, { type: 'tutorial', step: 'two' });
+    const { body } = await get('anna', path, { type: 'tutorial', step: 'two' });
     expect(body).toMatchObject({ from: '2026-03-01T10:00:00Z', to: '2026-03-02T10:00:00.000001Z', days: 14 });
     expect(body.cohorts).toEqual([
       { start: '2026-03-01T00:00:00Z', users: 1, returned: [1, ...Array(13).fill(null)] },
@@ -468,7 +468,7 @@ describe('retention', () => {
 
   test('has the days of the zone, and the step that counts as coming back', async () => {
     const first = async (query: Query) => {
-      const { body } = await ask('anna', path, { type: 'tutorial', step: 'one', days: '1', ...query });
+      const { body } = await get('anna', path, { type: 'tutorial', step: 'one', days: '1', ...query });
       expect(body).toMatchObject({ return_step: query['return_step'] ?? null, tz: query['tz'] ?? 'UTC' });
       return body.cohorts[0];
     };
@@ -487,13 +487,13 @@ describe('retention', () => {
   });
 
   test('of nobody has no cohorts', async () => {
-    const { body } = await ask('nobody', path, { type: 'tutorial', step: 'one' });
+    const { body } = await get('nobody', path, { type: 'tutorial', step: 'one' });
     expect(body).toMatchObject({ from: null, to: null, cohorts: [] });
   });
 });
 
 describe('the offsets of a time zone', () => {
-  const offsetsOf = async (tz: string) => (await ask('anna', '/api/zone', { tz })).body;
+  const offsetsOf = async (tz: string) => (await get('anna', '/api/zone', { tz })).body;
 
   test('begin with the one since ever, and change when the clocks do', async () => {
     const { tz, offsets } = await offsetsOf('Europe/Berlin');
@@ -503,14 +503,14 @@ describe('the offsets of a time zone', () => {
       { from: '2026-03-29T01:00:00Z', offset_seconds: 7200 },
       { from: '2026-10-25T01:00:00Z', offset_seconds: 3600 },
     ]);
-    expect((await ask('anna', '/api/zone')).body).toEqual({ tz: 'UTC', offsets: [{ from: null, offset_seconds: 0 }] });
+    expect((await get('anna', '/api/zone')).body).toEqual({ tz: 'UTC', offsets: [{ from: null, offset_seconds: 0 }] });
   });
 
   test('are those of the buckets', async () => {
     for (const tz of ['Australia/Lord_Howe', 'America/Santiago', 'Pacific/Apia', 'Africa/Casablanca']) {
       const { offsets } = await offsetsOf(tz);
       const range = { from: '2011-01-01T00:00:00Z', to: '2012-06-01T00:00:00Z', interval: '12h', tz };
-      const { starts } = (await ask('anna', '/api/activity', range)).body;
+      const { starts } = (await get('anna', '/api/activity', range)).body;
       const shown = (starts as string[]).map(
         (start) => (Date.parse(`${start.slice(0, 19)}Z`) - Date.parse(start)) / 1000,
       );
@@ -527,12 +527,12 @@ describe('the offsets of a time zone', () => {
 
   test('need a token, and the name of a zone', async () => {
     expectError(await send(`${target.url}/api/zone`), 401, 'unauthorized');
-    expectError(await ask('anna', '/api/zone', { tz: '+02:00' }), 422, 'validation_failed');
-    expectError(await ask('anna', '/api/zone', { tz: 'UTC', name: 'x' }), 422, 'validation_failed');
+    expectError(await get('anna', '/api/zone', { tz: '+02:00' }), 422, 'validation_failed');
+    expectError(await get('anna', '/api/zone', { tz: 'UTC', name: 'x' }), 422, 'validation_failed');
   });
 });
 
-test('a log without a row answers both', async () => {
+test('a log without a row responses both', async () => {
   const empty = await startTarget();
   try {
     const get = async (address: string) =>
@@ -543,9 +543,9 @@ test('a log without a row answers both', async () => {
     const zeros = { count: 0, counts: [0, 0] };
     const range = 'from=2026-01-01T00:00:00Z&to=2026-01-03T00:00:00Z';
     expect(await get(`/api/activity?interval=day&${range}`)).toMatchObject({ metrics: zeros, analytics: zeros });
-    const question = '/api/analytics/retention?type=x&step=y&days=1';
-    expect(await get(question)).toMatchObject({ ...none, cohorts: [] });
-    expect((await get(`${question}&${range}`)).cohorts).toMatchObject([{ returned: [0] }, { returned: [null] }]);
+    const query = '/api/analytics/retention?type=x&step=y&days=1';
+    expect(await get(query)).toMatchObject({ ...none, cohorts: [] });
+    expect((await get(`${query}&${range}`)).cohorts).toMatchObject([{ returned: [0] }, { returned: [null] }]);
   } finally {
     await empty.stop();
   }
@@ -553,7 +553,7 @@ test('a log without a row answers both', async () => {
 
 describe('records', () => {
   test('come newest first, whole', async () => {
-    const { body } = await ask('anna', '/api/records/analytics', { limit: '2' });
+    const { body } = await get('anna', '/api/records/analytics', { limit: '2' });
     const stamps = { id: expect.stringMatching(/^[0-9a-f-]{36}$/), user_id: 'anna', received_at: expect.any(String) };
     expect(body.records).toEqual([
       { ...stamps, timestamp: '2026-03-05T00:00:00Z', type: 'click', data_index: '', data: { x: 1 } },
@@ -566,7 +566,7 @@ describe('records', () => {
       },
     ]);
     expect(body.next_cursor).toBeString();
-    const metrics = await ask('berta', '/api/records/metrics');
+    const metrics = await get('berta', '/api/records/metrics');
     expect(metrics.body).toEqual({
       records: [
         {
@@ -601,8 +601,8 @@ describe('records', () => {
   test('keep the digits of numbers in their data', async () => {
     const data = '{"n":12345678901234567890.10,"m":1e400}';
     await record('digits', '/log_raw_analytics', `{"type":"t","data_index":"","data":${data}}`);
-    expect((await ask('digits', '/api/records/analytics')).text).toContain(data);
-    expect((await ask('digits', '/api/export/analytics')).text).toContain(data);
+    expect((await get('digits', '/api/records/analytics')).text).toContain(data);
+    expect((await get('digits', '/api/export/analytics')).text).toContain(data);
   });
 
   test.each(['metrics', 'analytics'])(
@@ -617,12 +617,12 @@ describe('records', () => {
       for (const limit of [1, 7, 50, 100, 1000]) {
         // the last of the pages of one takes too many requests
         const first = limit === 1 ? 20 : Number.POSITIVE_INFINITY;
-        const before = (await ask(user, `/api/records/${kind}`, { limit: '1000' })).body.records;
+        const before = (await get(user, `/api/records/${kind}`, { limit: '1000' })).body.records;
         const seen: unknown[] = [];
         let cursor: string | null = null;
         do {
           const query: Query = { limit: String(limit), ...(cursor !== null && { cursor }) };
-          const { body } = await ask(user, `/api/records/${kind}`, query);
+          const { body } = await get(user, `/api/records/${kind}`, query);
           expect(body.records.length).toBeLessThanOrEqual(limit);
           seen.push(...body.records);
           cursor = body.next_cursor;
@@ -641,11 +641,11 @@ describe('what is recorded changes the next answer', () => {
   const body = load(3, '2026-02-01T00:00:00Z');
   const everything = async (user: string) => {
     const paths = ['/api/metrics', '/api/records/metrics', '/api/export/metrics'];
-    const answers = await Promise.all([
-      ...paths.map((path) => ask(user, path)),
-      ask(user, '/api/metrics/series', { name: 'load', interval: 'day', group_by: 'data_string' }),
+    const responses = await Promise.all([
+      ...paths.map((path) => get(user, path)),
+      get(user, '/api/metrics/series', { name: 'load', interval: 'day', group_by: 'data_string' }),
     ]);
-    return answers.map(({ text }) => text);
+    return responses.map(({ text }) => text);
   };
 
   test('once, however often a request is repeated under its key', async () => {
@@ -676,12 +676,12 @@ describe('what is recorded changes the next answer', () => {
 
   test('also where it happened long before everything else', async () => {
     await record('late', '/log_raw_metric', load(1, '2026-02-01T12:00:00Z'));
-    await ask('late', '/api/metrics/series', { name: 'load' });
+    await get('late', '/api/metrics/series', { name: 'load' });
     await record('late', '/log_raw_metric', load(2, '1700-01-01T00:00:00Z'));
     await record('late', '/log_raw_metric', load(3, '1969-12-31T23:59:59.999999Z'));
-    const { body: answer } = await ask('late', '/api/metrics/series', { name: 'load', interval: '100y' });
-    expect(answer.from).toBe('1700-01-01T00:00:00Z');
-    expect(answer.buckets.map((one: { start: string; sum: number }) => [one.start.slice(0, 4), one.sum])).toEqual([
+    const { body: response } = await get('late', '/api/metrics/series', { name: 'load', interval: '100y' });
+    expect(response.from).toBe('1700-01-01T00:00:00Z');
+    expect(response.buckets.map((one: { start: string; sum: number }) => [one.start.slice(0, 4), one.sum])).toEqual([
       ['1670', 2],
       ['1770', 0],
       ['1870', 3],
@@ -714,24 +714,24 @@ test.each(ODD)('names and labels such as %p are found, and nothing else is', asy
       { type: odd, data: {}, data_index: 'next', timestamp: '2026-01-01T00:00:01Z' },
     ],
   });
-  const series = await ask(user, '/api/metrics/series', { name: odd, data_string: odd, group_by: 'data_string' });
+  const series = await get(user, '/api/metrics/series', { name: odd, data_string: odd, group_by: 'data_string' });
   expect(series.body).toMatchObject({ name: odd, buckets: [{ count: 1 }], groups: [{ data_string: odd }] });
-  const counts = await ask(user, '/api/analytics/counts', { type: odd, group_by: 'data_index' });
+  const counts = await get(user, '/api/analytics/counts', { type: odd, group_by: 'data_index' });
   expect(counts.body).toMatchObject({ type: odd, count: 2, groups: [{ data_index: odd }, { data_index: 'next' }] });
-  const funnel = await ask(user, '/api/analytics/funnel', { type: odd, step: [odd, 'next'] });
+  const funnel = await get(user, '/api/analytics/funnel', { type: odd, step: [odd, 'next'] });
   expect(funnel.body.steps).toMatchObject([
     { step: odd, users: 1 },
     { step: 'next', users: 1 },
   ]);
-  const retention = await ask(user, '/api/analytics/retention', { type: odd, step: odd, return_step: odd });
+  const retention = await get(user, '/api/analytics/retention', { type: odd, step: odd, return_step: odd });
   expect(retention.body).toMatchObject({ type: odd, step: odd, return_step: odd, cohorts: [{ users: 1 }] });
-  const activity = (await ask(user, '/api/activity', { top: '1000' })).body;
+  const activity = (await get(user, '/api/activity', { top: '1000' })).body;
   expect(activity.metrics.names).toContainEqual({ name: odd, count: 1, counts: [1] });
   expect(activity.analytics.types).toContainEqual({ type: odd, count: 2, counts: [2] });
-  const records = await ask(user, '/api/records/analytics', { type: odd, data_index: odd });
+  const records = await get(user, '/api/records/analytics', { type: odd, data_index: odd });
   expect(records.body.records).toEqual([expect.objectContaining({ type: odd, data_index: odd, data: { [odd]: odd } })]);
   expect(
-    (await ask(user, '/api/metrics')).body.metrics.filter(({ name }: { name: string }) => name === odd),
+    (await get(user, '/api/metrics')).body.metrics.filter(({ name }: { name: string }) => name === odd),
   ).toHaveLength(1);
 });
 
@@ -752,7 +752,7 @@ const ROUTES: readonly (readonly [path: string, query: Query])[] = [
 
 describe.each(ROUTES)('%s', (path, query) => {
   test('answers', async () => {
-    expect((await ask('anna', path, query)).status).toBe(200);
+    expect((await get('anna', path, query)).status).toBe(200);
   });
 
   test('is for who has a token, whatever else is wrong', async () => {
@@ -770,11 +770,11 @@ describe.each(ROUTES)('%s', (path, query) => {
   });
 
   test('says nothing of another user, save to an admin', async () => {
-    expectError(await ask('anna', path, { ...query, user_id: 'berta' }), 403, 'forbidden');
-    expectError(await ask('anna', path, { ...query, user_id: 'nobody' }), 403, 'forbidden');
-    expectError(await ask('anna', path, { ...query, user_id: 'ANNA' }), 403, 'forbidden');
-    const own = await ask('anna', path, query);
-    expect((await ask('anna', path, { ...query, user_id: 'anna' })).text).toBe(own.text);
+    expectError(await get('anna', path, { ...query, user_id: 'berta' }), 403, 'forbidden');
+    expectError(await get('anna', path, { ...query, user_id: 'nobody' }), 403, 'forbidden');
+    expectError(await get('anna', path, { ...query, user_id: 'ANNA' }), 403, 'forbidden');
+    const own = await get('anna', path, query);
+    expect((await get('anna', path, { ...query, user_id: 'anna' })).text).toBe(own.text);
     expect((await askAdmin(path, { ...query, user_id: 'anna' })).text).toBe(own.text);
     // only these very words are the role
     for (const role of ['Admin', 'administrator', ['admin'], true]) {
@@ -786,9 +786,9 @@ describe.each(ROUTES)('%s', (path, query) => {
   test('takes each parameter once, but steps', async () => {
     for (const [name, value] of [...Object.entries(query), ['user_id', 'anna'] as const]) {
       if (Array.isArray(value)) continue;
-      const answer = await ask('anna', path, { ...query, [name]: [String(value), String(value)] });
-      expectError(answer, 422, 'validation_failed');
-      expect(answer.body.detail).toEqual([
+      const response = await get('anna', path, { ...query, [name]: [String(value), String(value)] });
+      expectError(response, 422, 'validation_failed');
+      expect(response.body.detail).toEqual([
         { loc: ['query', name], msg: 'Input should be given once', type: 'too_long' },
       ]);
     }
@@ -796,17 +796,17 @@ describe.each(ROUTES)('%s', (path, query) => {
 
   test('takes no user id that none can have', async () => {
     for (const user_id of ['', 'a\nb', '\0', 'x'.repeat(256)]) {
-      const answer = await ask('anna', path, { ...query, user_id });
-      expectError(answer, 422, 'validation_failed');
+      const response = await get('anna', path, { ...query, user_id });
+      expectError(response, 422, 'validation_failed');
       const msg = 'String should have 1 to 255 characters and no control characters';
-      expect(answer.body.detail).toEqual([{ loc: ['query', 'user_id'], msg, type: 'string_pattern_mismatch' }]);
+      expect(response.body.detail).toEqual([{ loc: ['query', 'user_id'], msg, type: 'string_pattern_mismatch' }]);
     }
   });
 
   test('rejects parameters that it does not know, all of them', async () => {
-    const answer = await ask('anna', path, { ...query, unknown: 'x', toString: 'y' });
-    expectError(answer, 422, 'validation_failed');
-    expect(answer.body.detail).toEqual(
+    const response = await get('anna', path, { ...query, unknown: 'x', toString: 'y' });
+    expectError(response, 422, 'validation_failed');
+    expect(response.body.detail).toEqual(
       ['unknown', 'toString'].map((name) => ({
         loc: ['query', name],
         msg: 'Extra inputs are not permitted',
@@ -817,8 +817,8 @@ describe.each(ROUTES)('%s', (path, query) => {
 
   test('takes no other method', async () => {
     for (const method of ['POST', 'PUT', 'DELETE', 'PATCH']) {
-      const answer = await send(addressOf(path, query), { method, headers: await bearer({ sub: 'anna' }) });
-      expectError(answer, 405, 'method_not_allowed');
+      const response = await send(addressOf(path, query), { method, headers: await bearer({ sub: 'anna' }) });
+      expectError(response, 405, 'method_not_allowed');
     }
   });
 });
@@ -914,9 +914,9 @@ describe('422 says which parameter is wrong, and how', () => {
     ),
   )('%s', async (_, { path, query, name, values, fault: [type, msg] }) => {
     for (const value of values) {
-      const answer = await ask('anna', path, { ...query, [name]: value });
-      expectError(answer, 422, 'validation_failed');
-      expect([value, answer.body.detail]).toEqual([value, [{ loc: ['query', name], msg, type }]]);
+      const response = await get('anna', path, { ...query, [name]: value });
+      expectError(response, 422, 'validation_failed');
+      expect([value, response.body.detail]).toEqual([value, [{ loc: ['query', name], msg, type }]]);
     }
   });
 
@@ -926,35 +926,35 @@ describe('422 says which parameter is wrong, and how', () => {
     ['/api/analytics/funnel', ['type']],
     ['/api/analytics/retention', ['type', 'step']],
   ])('what is missing for %s', async (path, missing) => {
-    const answer = await ask('anna', path);
-    expectError(answer, 422, 'validation_failed');
-    const faults = missing.map((name) => ({ loc: ['query', name], msg: 'Field required', type: 'missing' }));
+    const response = await get('anna', path);
+    expectError(response, 422, 'validation_failed');
+    const issues = missing.map((name) => ({ loc: ['query', name], msg: 'Field required', type: 'missing' }));
     const msg = 'Value error, a funnel has 2 to 20 steps, not 0';
     const steps = path === FUNNEL[0] ? [{ loc: ['query', 'step'], msg, type: 'value_error' }] : [];
-    expect(answer.body.detail).toEqual([...faults, ...steps]);
+    expect(response.body.detail).toEqual([...issues, ...steps]);
   });
 
   test('everything that is wrong is said at once', async () => {
-    const { body } = await ask('anna', '/api/records/metrics', { limit: '0', from: 'x', cursor: '!', more: '1' });
+    const { body } = await get('anna', '/api/records/metrics', { limit: '0', from: 'x', cursor: '!', more: '1' });
     expect(body.detail.map(({ loc }: { loc: string[] }) => loc[1]).sort()).toEqual(['cursor', 'from', 'limit', 'more']);
     const range = { from: '2026-03-02T00:00:00Z', to: '2026-03-01T00:00:00Z' };
-    const answer = await ask('anna', '/api/analytics/funnel', { step: 'one', ...range, within: 'x', user_id: '\0' });
-    expectError(answer, 422, 'validation_failed');
-    const wrong = answer.body.detail.map(({ loc }: { loc: string[] }) => loc[1]).sort();
+    const response = await get('anna', '/api/analytics/funnel', { step: 'one', ...range, within: 'x', user_id: '\0' });
+    expectError(response, 422, 'validation_failed');
+    const wrong = response.body.detail.map(({ loc }: { loc: string[] }) => loc[1]).sort();
     expect(wrong).toEqual(['step', 'to', 'type', 'user_id', 'within']);
-    const page = await ask('anna', '/api/export/metrics', { format: 'x', after: 'x', from: 'x' });
+    const page = await get('anna', '/api/export/metrics', { format: 'x', after: 'x', from: 'x' });
     expect(page.body.detail.map(({ loc }: { loc: string[] }) => loc[1]).sort()).toEqual(['after', 'format', 'from']);
   });
 
   test.each([0, 1, 21])('a funnel of %p steps', async (steps) => {
-    const answer = await ask('anna', '/api/analytics/funnel', { type: 'x', step: Array(steps).fill('one') });
-    expectError(answer, 422, 'validation_failed');
+    const response = await get('anna', '/api/analytics/funnel', { type: 'x', step: Array(steps).fill('one') });
+    expectError(response, 422, 'validation_failed');
     const msg = `Value error, a funnel has 2 to 20 steps, not ${steps}`;
-    expect(answer.body.detail).toEqual([{ loc: ['query', 'step'], msg, type: 'value_error' }]);
+    expect(response.body.detail).toEqual([{ loc: ['query', 'step'], msg, type: 'value_error' }]);
   });
 
   test('a funnel of twenty steps is fine', async () => {
-    const { body } = await ask('anna', '/api/analytics/funnel', { type: 'tutorial', step: Array(20).fill('one') });
+    const { body } = await get('anna', '/api/analytics/funnel', { type: 'tutorial', step: Array(20).fill('one') });
     expect(body.steps).toHaveLength(20);
   });
 
@@ -962,20 +962,20 @@ describe('422 says which parameter is wrong, and how', () => {
     'a range that ends before it starts, of %s',
     async (path, query) => {
       const reversed = { from: '2026-03-01T00:00:00.000001Z', to: '2026-03-01T00:00:00Z' };
-      const answer = await ask('anna', path, { ...query, ...reversed });
-      expectError(answer, 422, 'validation_failed');
+      const response = await get('anna', path, { ...query, ...reversed });
+      expectError(response, 422, 'validation_failed');
       const msg = 'Value error, the end of the range lies before its start';
-      expect(answer.body.detail).toEqual([{ loc: ['query', 'to'], msg, type: 'value_error' }]);
+      expect(response.body.detail).toEqual([{ loc: ['query', 'to'], msg, type: 'value_error' }]);
       // the same instant in two zones is an empty range, and no reversed one
       const empty = { from: '2026-03-01T01:00:00+01:00', to: '2026-03-01T00:00:00Z' };
-      expect((await ask('anna', path, { ...query, ...empty })).status).toBe(200);
+      expect((await get('anna', path, { ...query, ...empty })).status).toBe(200);
     },
   );
 
   test('everything that is wrong at once', async () => {
-    const answer = await ask('anna', '/api/metrics/series', { from: 'x', interval: 'x', tz: 'x', top: '0' });
-    expectError(answer, 422, 'validation_failed');
-    expect(answer.body.detail.map(({ loc }: { loc: string[] }) => loc[1]).sort()).toEqual([
+    const response = await get('anna', '/api/metrics/series', { from: 'x', interval: 'x', tz: 'x', top: '0' });
+    expectError(response, 422, 'validation_failed');
+    expect(response.body.detail.map(({ loc }: { loc: string[] }) => loc[1]).sort()).toEqual([
       'from',
       'interval',
       'name',
@@ -987,22 +987,22 @@ describe('422 says which parameter is wrong, and how', () => {
   test('too many buckets', async () => {
     const range = { from: '2000-01-01T00:00:00Z', to: '2026-01-01T00:00:00Z' };
     for (const [path, query] of [SERIES, COUNTS, ACTIVITY]) {
-      const answer = await ask('anna', path, { ...query, ...range, interval: 'hour' });
-      expectError(answer, 422, 'query_too_large');
-      expect(answer.body.detail).toEqual([
+      const response = await get('anna', path, { ...query, ...range, interval: 'hour' });
+      expectError(response, 422, 'query_too_large');
+      expect(response.body.detail).toEqual([
         {
           loc: ['query', 'interval'],
           msg: 'Value error, the range has more than 10000 intervals',
           type: 'query_too_large',
         },
       ]);
-      expect((await ask('anna', path, { ...query, ...range, interval: 'day' })).status).toBe(200);
+      expect((await get('anna', path, { ...query, ...range, interval: 'day' })).status).toBe(200);
     }
     // cohorts are by day
     const [path, query] = RETENTION;
-    expect((await ask('anna', path, { ...query, ...range, days: '1' })).body.cohorts).toHaveLength(9497);
+    expect((await get('anna', path, { ...query, ...range, days: '1' })).body.cohorts).toHaveLength(9497);
     const long = { from: '1998-01-01T00:00:00Z', to: '2026-01-01T00:00:00Z' };
-    expectError(await ask('anna', path, { ...query, ...long, days: '1' }), 422, 'query_too_large');
+    expectError(await get('anna', path, { ...query, ...long, days: '1' }), 422, 'query_too_large');
   });
 });
 
@@ -1015,7 +1015,7 @@ test('the ends of what a time can be are answered, not an error of the server', 
       ['1582-10-01T00:00:00Z', '1582-10-20T00:00:00Z'],
     ] as const) {
       for (const interval of ['year', '9999y', '9999M', '9999w', '9999d', 'day', 'minute']) {
-        const { status } = await ask('anna', '/api/metrics/series', { name: 'load', from, to, tz, interval });
+        const { status } = await get('anna', '/api/metrics/series', { name: 'load', from, to, tz, interval });
         expect([200, 422]).toContain(status);
       }
     }

@@ -130,22 +130,22 @@ test('no answer to a token that is no admin has a byte of what another user reco
 });
 
 test('under a name that both have, counts, users and steps are those of the token alone', async () => {
-  const ask = async (address: string) => (await send(target.url + address, { headers: own })).body;
-  const series = await ask(`/api/metrics/series?name=${SHARED}`);
+  const get = async (address: string) => (await send(target.url + address, { headers: own })).body;
+  const series = await get(`/api/metrics/series?name=${SHARED}`);
   expect(series.buckets).toMatchObject([{ count: 2, sum: 2, max: 1, p99: 1 }]);
-  const counts = await ask(`/api/analytics/counts?type=${SHARED}&group_by=data_index`);
+  const counts = await get(`/api/analytics/counts?type=${SHARED}&group_by=data_index`);
   expect(counts).toMatchObject({ count: 2, unique_users: 1, other: { labels: 0 } });
-  const funnel = await ask(`/api/analytics/funnel?type=${SHARED}&step=${SHARED}&step=${MARK}`);
+  const funnel = await get(`/api/analytics/funnel?type=${SHARED}&step=${SHARED}&step=${MARK}`);
   expect(funnel.steps.map(({ users }: { users: number }) => users)).toEqual([1, 0]);
-  const retention = await ask(`/api/analytics/retention?type=${SHARED}&step=${SHARED}`);
+  const retention = await get(`/api/analytics/retention?type=${SHARED}&step=${SHARED}`);
   expect(retention.cohorts).toMatchObject([{ users: 1 }]);
-  const foreign = await ask(`/api/analytics/retention?type=${SHARED}&step=${MARK}`);
+  const foreign = await get(`/api/analytics/retention?type=${SHARED}&step=${MARK}`);
   expect(foreign.cohorts).toMatchObject([{ users: 0 }]);
-  const activity = await ask('/api/activity');
+  const activity = await get('/api/activity');
   expect(activity.metrics).toMatchObject({ count: 4, counts: [4], names: [{ name: 'mine' }, { name: SHARED }] });
   expect(activity.analytics).toMatchObject({ count: 4, counts: [4], types: [{ type: 'mine' }, { type: SHARED }] });
   expect([activity.metrics.other.names, activity.analytics.other.types]).toEqual([0, 0]);
-  expect((await ask('/api/metrics')).metrics.map(({ name }: { name: string }) => name).sort()).toEqual([
+  expect((await get('/api/metrics')).metrics.map(({ name }: { name: string }) => name).sort()).toEqual([
     'mine',
     SHARED,
   ]);

@@ -15,11 +15,11 @@ const UUID7 = /^"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]
 
 describe('what is accepted', () => {
   test.each([...ROUTES])('%s answers with the quoted id of the stored row', async (path, body) => {
-    const answer = await post(target, path, body);
-    expect(answer.status).toBe(200);
-    expect(answer.text).toMatch(UUID7);
-    expect(answer.headers.get('content-type')).toStartWith('application/json');
-    expect(answer.headers.get('x-request-id')).toBeString();
+    const response = await post(target, path, body);
+    expect(response.status).toBe(200);
+    expect(response.text).toMatch(UUID7);
+    expect(response.headers.get('content-type')).toStartWith('application/json');
+    expect(response.headers.get('x-request-id')).toBeString();
   });
 
   test('a metric is stored with its user and both times', async () => {
@@ -114,12 +114,12 @@ describe('what is accepted', () => {
   });
 
   test('requests at once are all stored, each under its own id', async () => {
-    const answers = await Promise.all(
+    const responses = await Promise.all(
       Array.from({ length: 200 }, (_, i) => post(target, '/log_raw_metric', { ...METRIC, metric_value: i })),
     );
-    expect(answers.map(({ status }) => status)).toEqual(answers.map(() => 200));
+    expect(responses.map(({ status }) => status)).toEqual(responses.map(() => 200));
     const stored = new Map(rows(target, 'metrics').map((row) => [row['id'], row['metric_value']]));
-    expect(answers.map(({ body }) => stored.get(body))).toEqual(answers.map((_, i) => i));
+    expect(responses.map(({ body }) => stored.get(body))).toEqual(responses.map((_, i) => i));
   });
 });
 
@@ -162,14 +162,14 @@ describe('what is refused, field by field', () => {
   }
 
   test.each(cases)('%s of %o with %s = %p', async (path, body, field, value, fault) => {
-    const answer = await post(target, path, { ...body, [field]: value });
-    expectError(answer, 422, 'validation_failed');
-    expect(answer.body.detail).toEqual([{ loc: ['body', field], ...fault }]);
+    const response = await post(target, path, { ...body, [field]: value });
+    expectError(response, 422, 'validation_failed');
+    expect(response.body.detail).toEqual([{ loc: ['body', field], ...fault }]);
   });
 
   test('every wrong field is named at once', async () => {
-    const answer = await post(target, '/log_raw_metric', { metric_value: 'x', data_string: '' });
-    expect(answer.body.detail).toEqual([
+    const response = await post(target, '/log_raw_metric', { metric_value: 'x', data_string: '' });
+    expect(response.body.detail).toEqual([
       { loc: ['body', 'metric_name'], ...missing },
       { loc: ['body', 'metric_value'], ...noNumericText },
       { loc: ['body', 'data_string'], ...tooShort },
@@ -178,9 +178,9 @@ describe('what is refused, field by field', () => {
 
   test.each(['1', '"x"', 'true', '[]', '[{}]'])('a body that is %s', async (body) => {
     for (const [path] of ROUTES) {
-      const answer = await post(target, path, body);
-      expectError(answer, 422, 'validation_failed');
-      expect(answer.body.detail).toEqual([
+      const response = await post(target, path, body);
+      expectError(response, 422, 'validation_failed');
+      expect(response.body.detail).toEqual([
         {
           loc: ['body'],
           msg: 'Input should be a valid dictionary or object to extract fields from',
@@ -191,9 +191,13 @@ describe('what is refused, field by field', () => {
   });
 
   test('a number that is not finite', async () => {
-    const answer = await post(target, '/log_raw_metric', '{"metric_name":"a","metric_value":1e999,"data_string":"b"}');
-    expectError(answer, 422, 'validation_failed');
-    expect(answer.body.detail).toEqual([
+    const response = await post(
+      target,
+      '/log_raw_metric',
+      '{"metric_name":"a","metric_value":1e999,"data_string":"b"}',
+    );
+    expectError(response, 422, 'validation_failed');
+    expect(response.body.detail).toEqual([
       { loc: ['body', 'metric_value'], msg: 'Input should be a finite number', type: 'finite_number' },
     ]);
   });
@@ -201,19 +205,19 @@ describe('what is refused, field by field', () => {
   test('a time too far ahead is refused, not clamped', async () => {
     const count = rows(target, 'metrics').length;
     const timestamp = new Date(Date.now() + 3600_000).toISOString();
-    const answer = await post(target, '/log_raw_metric', { ...METRIC, timestamp });
-    expectError(answer, 422, 'validation_failed');
-    expect(answer.body.detail).toMatchObject([{ loc: ['body', 'timestamp'], type: 'value_error' }]);
+    const response = await post(target, '/log_raw_metric', { ...METRIC, timestamp });
+    expectError(response, 422, 'validation_failed');
+    expect(response.body.detail).toMatchObject([{ loc: ['body', 'timestamp'], type: 'value_error' }]);
     expect(rows(target, 'metrics').length).toBe(count);
   });
 
   test('strings over their length', async () => {
-    const answer = await post(target, '/log_raw_metric', {
+    const response = await post(target, '/log_raw_metric', {
       ...METRIC,
       metric_name: 'n'.repeat(1025),
       data_string: 's'.repeat(8193),
     });
-    expect(answer.body.detail).toEqual([
+    expect(response.body.detail).toEqual([
       { loc: ['body', 'metric_name'], msg: 'String should have at most 1024 characters', type: 'string_too_long' },
       { loc: ['body', 'data_string'], msg: 'String should have at most 8192 characters', type: 'string_too_long' },
     ]);

@@ -1,6 +1,6 @@
 import { Database } from 'bun:sqlite';
 import { afterEach, expect, test } from 'bun:test';
-import { ANALYTICS, type Answer, expectError, METRIC, post, rows, send } from '../harness/client.ts';
+import { ANALYTICS, expectError, type HttpResponse, METRIC, post, rows, send } from '../harness/client.ts';
 import { SECRET, startTarget, type Target, UNLIMITED } from '../harness/target.ts';
 import { token } from '../harness/tokens.ts';
 
@@ -14,7 +14,7 @@ const [anna, berta, admin] = await Promise.all([
   bearer({ sub: 'root', role: 'admin' }),
 ]);
 
-const ask = (query = '', headers: Record<string, string> = admin) =>
+const get = (query = '', headers: Record<string, string> = admin) =>
   send(`${target.url}/api/rejections${query}`, { headers });
 
 interface Rejection {
@@ -25,7 +25,7 @@ interface Rejection {
 }
 
 async function rejections(query = '', headers: Record<string, string> = admin): Promise<Rejection[]> {
-  const { status, body } = await ask(query, headers);
+  const { status, body } = await get(query, headers);
   expect(status).toBe(200);
   expect(Object.keys(body)).toEqual(['rejections']);
   return body.rejections;
@@ -37,7 +37,7 @@ test('every refused request is there with what it was answered, newest first, an
   const key = { 'idempotency-key': 'k' };
   expect((await post(target, '/log_raw_metric', METRIC, { ...anna, ...key })).status).toBe(200);
   expect((await post(target, '/log_raw_metric', METRIC, { ...anna, ...key })).status).toBe(200);
-  const refused: [answer: Answer, route: string, items: number, user: string | null][] = [];
+  const refused: [response: HttpResponse, route: string, items: number, user: string | null][] = [];
   const refuse = async (
     path: string,
     body: unknown,
@@ -59,8 +59,8 @@ test('every refused request is there with what it was answered, newest first, an
   // none of these was to record anything
   await post(target, '/nothing', METRIC, anna);
   await send(`${target.url}/log_raw_metric`);
-  expectError(await ask('', {}), 401, 'unauthorized');
-  expectError(await ask('?limit=0'), 422, 'validation_failed');
+  expectError(await get('', {}), 401, 'unauthorized');
+  expectError(await get('?limit=0'), 422, 'validation_failed');
 
   const found = await rejections();
   expect(found).toEqual(
@@ -73,7 +73,7 @@ test('every refused request is there with what it was answered, newest first, an
         user_id,
         request_id: body.request_id,
         message: body.message,
-        faults: Array.isArray(body.detail) ? body.detail : [],
+        issues: Array.isArray(body.detail) ? body.detail : [],
       }))
       .reverse(),
   );
@@ -115,9 +115,9 @@ test('a token sees what its own user sent, an admin all, also what nobody is kno
   expect(await users('?code=unauthorized', berta)).toEqual([]);
   expect(await users('?code=unauthorized')).toEqual([null]);
   expect(await users('?limit=2')).toEqual([null, 'berta']);
-  expectError(await ask('?user_id=berta', anna), 403, 'forbidden');
+  expectError(await get('?user_id=berta', anna), 403, 'forbidden');
   for (const query of ['?code=none', '?code=', '?limit=1001', '?limit=x', '?limit=1&limit=2']) {
-    expectError(await ask(query, anna), 422, 'validation_failed');
+    expectError(await get(query, anna), 422, 'validation_failed');
   }
 });
 
@@ -142,16 +142,16 @@ test('refusals for overload stand together, without a sender', async () => {
   while ((await depth()) === 0) {
     // ask again
   }
-  const answers = await Promise.all(Array.from({ length: 20 }, () => post(target, '/log_raw_metric', METRIC, anna)));
+  const responses = await Promise.all(Array.from({ length: 20 }, () => post(target, '/log_raw_metric', METRIC, anna)));
   other.run('COMMIT');
   other.close();
-  for (const answer of answers) expectError(answer, 503, 'overloaded');
+  for (const response of responses) expectError(response, 503, 'overloaded');
   expect((await waiting).status).toBe(200);
   const found = await rejections('?code=overloaded');
   expect(found.length).toBeLessThan(20);
   expect(found.reduce((sum, { items }) => sum + items, 0)).toBe(20);
   expect(new Set(found.map(({ user_id }) => user_id))).toEqual(new Set([null]));
-  expect(answers.map(({ body }) => body.request_id)).toContain(found[0]?.request_id);
+  expect(responses.map(({ body }) => body.request_id)).toContain(found[0]?.request_id);
   expect(await rejections('', anna)).toEqual([]);
 });
 

@@ -20,10 +20,10 @@ afterAll(() => target.stop());
 /** Sends a request line and header lines as they are; gives the status, and the body where it is JSON. */
 async function raw(line: string, lines: readonly string[], body = '') {
   const length = body === '' ? [] : [`Content-Length: ${body.length}`, 'Content-Type: application/json'];
-  const answer = await rawRequest(target.url, [line, ...lines, ...length, 'Connection: close', '', body]);
-  const text = Buffer.from(answer.slice(answer.indexOf('\r\n\r\n') + 4), 'latin1').toString();
-  const status = Number(/^HTTP\/1\.1 (\d{3})/.exec(answer)?.[1]);
-  return { status, answer, body: /content-type: application\/json/i.test(answer) ? JSON.parse(text) : undefined };
+  const response = await rawRequest(target.url, [line, ...lines, ...length, 'Connection: close', '', body]);
+  const text = Buffer.from(response.slice(response.indexOf('\r\n\r\n') + 4), 'latin1').toString();
+  const status = Number(/^HTTP\/1\.1 (\d{3})/.exec(response)?.[1]);
+  return { status, response, body: /content-type: application\/json/i.test(response) ? JSON.parse(text) : undefined };
 }
 
 const HOSTS = ['x', 'a b', 'x:abc', '::1', '', 'x:99999', 'a/b', 'a?b', 'a#b', '[', 'http://x', 'user@x', 'a\\b'];
@@ -105,7 +105,7 @@ test('reads raw UTF-8 in the query like percent-encoded UTF-8', async () => {
   }
 });
 
-test('a second question mark belongs to the name of the first parameter', async () => {
+test('a second query mark belongs to the name of the first parameter', async () => {
   for (const query of ['?name=a', '?&name=a', '??name=a']) {
     const { status, body } = await raw(`GET /api/metrics/series?${query} HTTP/1.1`, ['Host: x', bearer]);
     const name = query.split(/[&=]/)[0];
@@ -162,12 +162,12 @@ describe('the erasure of a user', () => {
     '/api/users??user_id=bob',
   ])('is rejected where the ID is ambiguous: %s', async (path) => {
     for (const host of ['x', 'a b', '']) {
-      const { status, answer } = await raw(`DELETE ${path} HTTP/1.1`, [`Host: ${host}`, admin]);
+      const { status, response } = await raw(`DELETE ${path} HTTP/1.1`, [`Host: ${host}`, admin]);
       // where the host is none, Bun does not normalize, and no route has such a path
-      expect([path, host === 'x' ? [422] : [422, 404], answer]).toEqual([
+      expect([path, host === 'x' ? [422] : [422, 404], response]).toEqual([
         path,
         expect.arrayContaining([status]),
-        answer,
+        response,
       ]);
     }
     expect(left()).toHaveLength(USERS.length);

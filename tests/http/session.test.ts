@@ -1,7 +1,7 @@
 import { Database } from 'bun:sqlite';
 import { afterAll, beforeAll, expect, test } from 'bun:test';
 import { decodeJwt } from 'jose';
-import { type Answer, expectError, METRIC, post, rows, send } from '../harness/client.ts';
+import { expectError, type HttpResponse, METRIC, post, rows, send } from '../harness/client.ts';
 import { clockAt, noClock } from '../harness/clock.ts';
 import { runCli, SECRET, startTarget, type Target, temporaryFolder, UNLIMITED } from '../harness/target.ts';
 import { secondsFromNow, token } from '../harness/tokens.ts';
@@ -28,7 +28,7 @@ async function codeOf(...args: string[]): Promise<string> {
 }
 
 /** Exchanges a code as the page does: without an Authorization header. */
-function exchange(code: unknown, where = target): Promise<Answer> {
+function exchange(code: unknown, where = target): Promise<HttpResponse> {
   const headers = { 'content-type': 'application/json' };
   return send(`${where.url}/api/session`, { method: 'POST', headers, body: JSON.stringify({ code }) });
 }
@@ -67,8 +67,8 @@ test('a code is exchanged for a token of its user, with the role and the lifetim
 
 test('a code works once, also with many exchanges at once', async () => {
   for (const code of [await codeOf(), await codeOf()]) {
-    const answers = await Promise.all(Array.from({ length: 20 }, () => exchange(code)));
-    expect(answers.map(({ status }) => status).toSorted()).toEqual([200, ...Array(19).fill(401)]);
+    const responses = await Promise.all(Array.from({ length: 20 }, () => exchange(code)));
+    expect(responses.map(({ status }) => status).toSorted()).toEqual([200, ...Array(19).fill(401)]);
     const late = await exchange(code);
     expectError(late, 401, 'unauthorized');
     expect(late.body.message).toBe('This sign-in link was already used');

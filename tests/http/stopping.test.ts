@@ -65,9 +65,9 @@ describe.each(['SIGTERM', 'SIGINT'] as const)('%s', (signal) => {
     target.process.kill(signal);
     await target.logged(({ msg }) => msg === 'stopping');
     await expect(send(`${target.url}/healthz`)).rejects.toThrow();
-    const answer = await request.finish();
-    expect(answer).toContain('HTTP/1.1 200');
-    const id = /"([0-9a-f-]{36})"/.exec(answer)?.[1];
+    const response = await request.finish();
+    expect(response).toContain('HTTP/1.1 200');
+    const id = /"([0-9a-f-]{36})"/.exec(response)?.[1];
     expect(await target.process.exited).toBe(0);
     expect(rows(target, 'metrics').map((row) => row['id'])).toEqual([id]);
     request.socket.destroy();
@@ -113,9 +113,9 @@ test('under load every acknowledged row is there after a stop, and every other a
   const client = async () => {
     for (;;) {
       try {
-        const answer = await post(target, '/log_raw_metric', METRIC);
-        if (answer.status === 200) acknowledged.push(answer.body);
-        else refused.push(answer.status);
+        const response = await post(target, '/log_raw_metric', METRIC);
+        if (response.status === 200) acknowledged.push(response.body);
+        else refused.push(response.status);
       } catch {
         return; // no connection any more
       }

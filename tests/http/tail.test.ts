@@ -207,17 +207,17 @@ describe('a tail', () => {
 
   test('is opened by HEAD for nobody', async () => {
     const before = await openTails();
-    const answer = await fetch(target.url + METRICS, { method: 'HEAD', headers: anna });
-    expect(answer.status).toBe(200);
-    expect(answer.headers.get('content-type')).toBe('text/event-stream');
+    const response = await fetch(target.url + METRICS, { method: 'HEAD', headers: anna });
+    expect(response.status).toBe(200);
+    expect(response.headers.get('content-type')).toBe('text/event-stream');
     expect(await openTails()).toBe(before);
   });
 
   test('is refused without a token, for somebody else, and with a wrong filter', async () => {
-    const ask = (query: string, headers: Record<string, string>) => send(target.url + METRICS + query, { headers });
-    expectError(await ask('', {}), 401, 'unauthorized');
-    expectError(await ask('?user_id=berta', anna), 403, 'forbidden');
-    expectError(await ask('?user_id=', admin), 422, 'validation_failed');
+    const get = (query: string, headers: Record<string, string>) => send(target.url + METRICS + query, { headers });
+    expectError(await get('', {}), 401, 'unauthorized');
+    expectError(await get('?user_id=berta', anna), 403, 'forbidden');
+    expectError(await get('?user_id=', admin), 422, 'validation_failed');
     expectError(await send(target.url + METRICS, { method: 'POST', headers: anna }), 405, 'method_not_allowed');
   });
 

@@ -24,8 +24,8 @@ async function countsOf(target: Target, tz: string) {
 /** Starts a server with an event at 07:30 UTC, and with this folder as the machine's database. */
 async function serverWith(folder: string): Promise<Target> {
   const target = await startTarget({ ...UNLIMITED, TZDIR: folder, MAX_CLOCK_SKEW: '36500d' });
-  const answer = await post(target, '/log_raw_analytics', { ...ANALYTICS, timestamp: '2026-11-20T07:30:00Z' });
-  expect(answer.status).toBe(200);
+  const response = await post(target, '/log_raw_analytics', { ...ANALYTICS, timestamp: '2026-11-20T07:30:00Z' });
+  expect(response.status).toBe(200);
   return target;
 }
 
@@ -100,8 +100,8 @@ describe.skipIf(!ZIC)('beside a database on the machine', () => {
         '+05:30',
       ];
       for (const name of names) {
-        const answer = await send(`${target.url}/api/zone?tz=${encodeURIComponent(name)}`, { headers });
-        expect({ name, status: answer.status }).toEqual({ name, status: 422 });
+        const response = await send(`${target.url}/api/zone?tz=${encodeURIComponent(name)}`, { headers });
+        expect({ name, status: response.status }).toEqual({ name, status: 422 });
       }
     } finally {
       await target.stop();

@@ -15,10 +15,10 @@ test('answers are kept for 24 hours, and forgotten after, however many they are'
   let clock = Date.UTC(2026, 0, 1);
   const idempotency = createIdempotency(writer, () => clock);
   const scope = (key: string) => ({ userId: 'u', route: '/r', key });
-  const once = (key: string, answer: string) =>
+  const once = (key: string, response: string) =>
     idempotency.once(scope(key), 'same payload', async (cache) => {
-      await writer.commit({ ...NOTHING, responses: [cache(answer, 1)] });
-      return answer;
+      await writer.commit({ ...NOTHING, responses: [cache(response, 1)] });
+      return response;
     });
 
   const old = Array.from({ length: 2_500 }, (_, i) => ({

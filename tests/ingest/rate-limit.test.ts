@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'bun:test';
 import fc from 'fast-check';
-import { Failure } from '../../src/errors.ts';
+import { ApiError } from '../../src/errors.ts';
 import { parseRate } from '../../src/formats/rate.ts';
 import { createRateLimit } from '../../src/ingest/rate-limit.ts';
 
@@ -20,7 +20,7 @@ describe('a token bucket', () => {
             taken += wanted;
           } catch (error) {
             // a refusal names a time after which it fits, unless others take first
-            const { retryAfter = 0 } = error as Failure;
+            const { retryAfter = 0 } = error as ApiError;
             clock += retryAfter * 1000;
             limit.take('u', wanted);
             taken += wanted;
@@ -34,7 +34,7 @@ describe('a token bucket', () => {
   test('memory is bounded, however many users come', () => {
     const limit = createRateLimit('rows', { amount: 1, window: 3600 }, 1, () => 0);
     for (let i = 0; i < 250_000; i++) limit.take(`user-${i}`, 1);
-    expect(() => limit.take('user-249999', 1)).toThrow(Failure);
+    expect(() => limit.take('user-249999', 1)).toThrow(ApiError);
   });
 
   test('off is no limit', () => {

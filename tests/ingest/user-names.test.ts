@@ -1,6 +1,6 @@
 import { afterAll, expect, test } from 'bun:test';
 import { join } from 'node:path';
-import { Failure } from '../../src/errors.ts';
+import { ApiError } from '../../src/errors.ts';
 import { createUserNames, type NameUse } from '../../src/ingest/user-names.ts';
 import { openStorage } from '../../src/storage/database.ts';
 import { eraseUser } from '../../src/storage/erasure.ts';
@@ -20,8 +20,8 @@ function rejectedNames(admit: () => unknown): unknown {
   try {
     admit();
   } catch (error) {
-    if (!(error instanceof Failure)) throw error;
-    return [error.code, error.faults?.map(({ loc }) => loc[1])];
+    if (!(error instanceof ApiError)) throw error;
+    return [error.code, error.issues?.map(({ loc }) => loc[1])];
   }
   return undefined;
 }
@@ -50,7 +50,7 @@ test('a user records as many distinct names and types as are allowed, also after
   const reader = openReader(path);
   runJob(eraseUser(reader, 'ada'));
   reader.close();
-  names.forget('ada');
+  names.invalidate('ada');
   expect(names.admit('ada', [use('c'), use('d'), use('e')]).length).toBe(3);
   storage.close();
 });

@@ -1,6 +1,6 @@
 import { afterAll, describe, expect, test } from 'bun:test';
 import { join } from 'node:path';
-import { Failure } from '../../src/errors.ts';
+import { ApiError } from '../../src/errors.ts';
 import { createLog } from '../../src/log.ts';
 import { createQueryClient, type QueryClient } from '../../src/query/client.ts';
 import { createFairQueue } from '../../src/query/fair-queue.ts';
@@ -34,7 +34,7 @@ async function codeOf(promise: Promise<unknown>): Promise<string> {
     await promise;
     return 'none';
   } catch (error) {
-    return error instanceof Failure ? error.code : (error as Error).name;
+    return error instanceof ApiError ? error.code : (error as Error).name;
   }
 }
 
@@ -64,7 +64,7 @@ describe('a queue of queries', () => {
       }),
     );
     leaving.abort();
-    expect(await left).toBe('ClientGone');
+    expect(await left).toBe('ClientDisconnectedError');
     const waiting = Array.from({ length: 256 }, () => queue.run('a', NEVER, async () => {}));
     expect(await codeOf(queue.run('a', NEVER, async () => {}))).toBe('queries_overloaded');
     const other = queue.run('b', NEVER, async () => 'b');
@@ -79,7 +79,7 @@ describe('a queue of queries', () => {
     const gate = Promise.withResolvers<void>();
     const running = queue.run('a', NEVER, () => gate.promise);
     const waiting = codeOf(queue.run('b', NEVER, async () => {}));
-    queue.close(() => new Failure('shutting_down'));
+    queue.close(() => new ApiError('shutting_down'));
     expect(await waiting).toBe('shutting_down');
     gate.resolve();
     await running;
@@ -111,24 +111,26 @@ describe('a query client', () => {
   test('cancels a query that runs when its client disconnects, and goes on with others', async () => {
     const client = clientOf(await largeDatabase());
     await client.maintain('catchUp', undefined);
-    const asker = (signal: AbortSignal, userId = 'a') => ({ userId, signal });
-    await client.ask('counts', query, asker(NEVER));
+    const caller = (signal: AbortSignal, userId = 'a') => ({ userId, signal });
+    await client.run('counts', query, caller(NEVER));
     const leaving = new AbortController();
-    const running = Array.from({ length: 5 }, () => codeOf(client.ask('counts', query, asker(leaving.signal))));
+    const running = Array.from({ length: 5 }, () => codeOf(client.run('counts', query, caller(leaving.signal))));
     leaving.abort();
-    expect(await Promise.all(running)).toEqual(Array(5).fill('ClientGone'));
-    expect(JSON.parse((await client.ask('counts', query, asker(NEVER, 'b'))).value).count).toBe(60_000);
-    const last = codeOf(client.ask('counts', query, asker(NEVER)));
+    expect(await Promise.all(running)).toEqual(Array(5).fill('ClientDisconnectedError'));
+    expect(JSON.parse((await client.run('counts', query, caller(NEVER, 'b'))).value).count).toBe(60_000);
+    const last = codeOf(client.run('counts', query, caller(NEVER)));
     await client.close();
     expect(await last).toBe('shutting_down');
-    expect(await codeOf(client.ask('counts', query, asker(NEVER)))).toBe('shutting_down');
+    expect(await codeOf(client.run('counts', query, caller(NEVER)))).toBe('shutting_down');
   });
 
   test('starts a worker that fails again after growing delays, says so, and fails queries at once', async () => {
     const client = clientOf(join(folder.path, 'no', 'such.db'));
-    const asker = { userId: 'a', signal: NEVER };
+    const caller = { userId: 'a', signal: NEVER };
     while (client.health().restarts < 3) {
-      expect(await codeOf(client.ask('names', { kind: 'metric', user: undefined }, asker))).toBe('storage_unavailable');
+      expect(await codeOf(client.run('names', { kind: 'metric', user: undefined }, caller))).toBe(
+        'storage_unavailable',
+      );
       await new Promise((resolve) => setImmediate(resolve)); // a rejection alone lets no timer run
     }
     expect(client.health()).toMatchObject({ state: 'restarting' });
@@ -151,7 +153,7 @@ describe('a query client', () => {
     const reader = stream.getReader();
     expect(new TextDecoder().decode((await reader.read()).value)).toBe('{"a":1}\n');
     expect(await codeOf(reader.read())).toBe('storage_unavailable');
-    expect(broken).toBeInstanceOf(Failure);
+    expect(broken).toBeInstanceOf(ApiError);
     await client.close();
   });
 

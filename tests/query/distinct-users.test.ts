@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'bun:test';
 import fc from 'fast-check';
-import { createBudget, TooLarge } from '../../src/query/budget.ts';
+import { createBudget, QueryTooLargeError } from '../../src/query/budget.ts';
 import { tally } from '../../src/query/counts.ts';
 import { createUserCounter, UserBitmap, type UserCounter, UserPairs } from '../../src/query/distinct-users.ts';
 
@@ -127,5 +127,5 @@ test('a million users in 365 days of 11 groups take as much memory as there are 
 });
 
 test('slots beyond the working memory are rejected', () => {
-  expect(() => createUserCounter(10_000, 10_000, 1_000_001, budget())).toThrow(TooLarge);
+  expect(() => createUserCounter(10_000, 10_000, 1_000_001, budget())).toThrow(QueryTooLargeError);
 });

@@ -85,7 +85,7 @@ const user = fc.option(fc.constantFrom(...USERS, 'nobody'), { nil: undefined, fr
 const name = fc.constantFrom(...NAMES, ...NAMES, 'never recorded');
 const label = fc.option(fc.constantFrom(...LABELS, 'no such label'), { nil: undefined, freq: 2 });
 
-function questionNear({ zone, at }: (typeof SCENES)[number]): fc.Arbitrary<Query> {
+function queryNear({ zone, at }: (typeof SCENES)[number]): fc.Arbitrary<Query> {
   const end = fc.option(timeNear(at), { nil: undefined, freq: 4 });
   const range = fc.tuple(end, end).map(([one, other]) => {
     const reversed = one !== undefined && other !== undefined && one > other;
@@ -101,7 +101,7 @@ function questionNear({ zone, at }: (typeof SCENES)[number]): fc.Arbitrary<Query
     });
   const buckets = fc
     .record({
-      ask: fc.constantFrom('series' as const, 'counts' as const),
+      run: fc.constantFrom('series' as const, 'counts' as const),
       name,
       user,
       interval,
@@ -109,19 +109,19 @@ function questionNear({ zone, at }: (typeof SCENES)[number]): fc.Arbitrary<Query
       label: fc.option(label, { nil: undefined, freq: 2 }),
       top: fc.option(fc.integer({ min: 1, max: 8 }), { nil: undefined, freq: 1 }),
     })
-    .chain((question) => rangeFor(question.interval).map((ends): Query => ({ ...question, ...ends })));
+    .chain((query) => rangeFor(query.interval).map((ends): Query => ({ ...query, ...ends })));
   const activity = fc
     .record({
-      ask: fc.constant('activity' as const),
+      run: fc.constant('activity' as const),
       user,
       interval,
       zone: fc.constantFrom(zone, zone, zone, 'UTC'),
       top: fc.integer({ min: 1, max: 4 }),
     })
-    .chain((question) => rangeFor(question.interval).map((ends): Query => ({ ...question, ...ends })));
+    .chain((query) => rangeFor(query.interval).map((ends): Query => ({ ...query, ...ends })));
   const retention = fc
     .record({
-      ask: fc.constant('retention' as const),
+      run: fc.constant('retention' as const),
       name,
       user,
       step: label.map((one) => one ?? 'a'),
@@ -129,9 +129,9 @@ function questionNear({ zone, at }: (typeof SCENES)[number]): fc.Arbitrary<Query
       zone: fc.constantFrom(zone, zone, zone, 'UTC'),
       days: fc.integer({ min: 1, max: 30 }),
     })
-    .chain((question) => rangeFor({ count: 1, unit: 'day' }).map((ends): Query => ({ ...question, ...ends })));
+    .chain((query) => rangeFor({ count: 1, unit: 'day' }).map((ends): Query => ({ ...query, ...ends })));
   const funnel = fc.record({
-    ask: fc.constant('funnel' as const),
+    run: fc.constant('funnel' as const),
     name,
     user,
     steps: fc.array(fc.constantFrom(...LABELS, 'no such label'), { minLength: 2, maxLength: 5 }),
@@ -139,7 +139,7 @@ function questionNear({ zone, at }: (typeof SCENES)[number]): fc.Arbitrary<Query
   });
   const filter = fc.record({ user, name: fc.option(name, { nil: undefined }), label });
   const records = fc.record({
-    ask: fc.constant('records' as const),
+    run: fc.constant('records' as const),
     kind: fc.constantFrom<Kind>('metric', 'analytics'),
     limit: fc.constantFrom(1, 7, 1000),
   });
@@ -147,11 +147,11 @@ function questionNear({ zone, at }: (typeof SCENES)[number]): fc.Arbitrary<Query
     { weight: 6, arbitrary: buckets },
     { weight: 3, arbitrary: activity },
     { weight: 3, arbitrary: retention },
-    { weight: 2, arbitrary: fc.tuple(funnel, range).map(([question, ends]): Query => ({ ...question, ...ends })) },
+    { weight: 2, arbitrary: fc.tuple(funnel, range).map(([query, ends]): Query => ({ ...query, ...ends })) },
     {
       weight: 1,
       arbitrary: fc.record({
-        ask: fc.constant('names' as const),
+        run: fc.constant('names' as const),
         kind: fc.constantFrom<Kind>('metric', 'analytics'),
         user,
       }),
@@ -160,7 +160,7 @@ function questionNear({ zone, at }: (typeof SCENES)[number]): fc.Arbitrary<Query
       weight: 1,
       arbitrary: fc
         .tuple(records, filter, range)
-        .map(([question, rows, ends]): Query => ({ ...question, filter: { ...rows, ...ends } })),
+        .map(([query, rows, ends]): Query => ({ ...query, filter: { ...rows, ...ends } })),
     },
   );
 }
@@ -174,13 +174,13 @@ function lengthOf(one: Interval | undefined): number {
 
 type Step =
   | { do: 'record'; rows: Recorded[] }
-  | { do: 'ask'; question: Query }
+  | { do: 'query'; query: Query }
   | { do: 'restart'; flushed: boolean }
   | { do: 'rebuild' }
   | { do: 'erase'; user: string };
 
 const history = fc.constantFrom(...SCENES).chain((scene) => {
-  const ask = questionNear(scene).map((question): Step => ({ do: 'ask', question }));
+  const query = queryNear(scene).map((one): Step => ({ do: 'query', query: one }));
   const record = rowsNear(scene.at).map((rows): Step => ({ do: 'record', rows }));
   const other = fc.oneof(
     { weight: 6, arbitrary: fc.boolean().map((flushed): Step => ({ do: 'restart', flushed })) },
@@ -190,13 +190,13 @@ const history = fc.constantFrom(...SCENES).chain((scene) => {
   return fc
     .tuple(
       fc.array(
-        fc.oneof({ weight: 4, arbitrary: record }, { weight: 4, arbitrary: ask }, { weight: 2, arbitrary: other }),
+        fc.oneof({ weight: 4, arbitrary: record }, { weight: 4, arbitrary: query }, { weight: 2, arbitrary: other }),
         {
           maxLength: 14,
           size: 'max',
         },
       ),
-      fc.array(ask, { minLength: 3, maxLength: 6, size: 'max' }),
+      fc.array(query, { minLength: 3, maxLength: 6, size: 'max' }),
     )
     .map((steps) => steps.flat());
 });
@@ -205,12 +205,12 @@ async function live(world: World, step: Step): Promise<void> {
   switch (step.do) {
     case 'record':
       return world.record(step.rows);
-    case 'ask':
-      return world.check(step.question);
+    case 'query':
+      return world.check(step.query);
     case 'restart':
       return world.restart(step);
     case 'rebuild':
-      return runJob(world.answers.maintenance.rebuild());
+      return runJob(world.responses.maintenance.rebuild());
     case 'erase':
       return world.erase(step.user);
   }
@@ -253,23 +253,23 @@ function manyRows(count: number, seed: number): Recorded[] {
   }));
 }
 
-const MANY_QUESTIONS = ([undefined, 'user 12', 'user 0'] as const).flatMap((who): Query[] => {
+const MANY_QUERIES = ([undefined, 'user 12', 'user 0'] as const).flatMap((who): Query[] => {
   const base = { user: who, from: undefined, to: undefined, label: undefined, top: undefined, zone: 'Europe/Berlin' };
   const day = { count: 1, unit: 'day' } as const;
   const hours = { count: 6, unit: 'hour' } as const;
   const noon = MANY_FROM + 3.5 * DAY;
-  return (['series', 'counts'] as const).flatMap((ask): Query[] => [
-    { ask, ...base, name: NAMES[0] as string, interval: day },
-    { ask, ...base, name: NAMES[1] as string, interval: undefined, top: 5 },
-    { ask, ...base, name: NAMES[0] as string, interval: hours, from: noon, to: noon + 4 * DAY, top: 3 },
-    { ask, ...base, name: NAMES[0] as string, interval: hours, to: noon, label: 'label 30' },
-    { ask: 'names', kind: ask === 'series' ? 'metric' : 'analytics', user: who },
-    { ask: 'funnel', ...base, name: NAMES[0] as string, steps: ['label 20', 'label 21', 'label 20'], within: 86_400 },
-    { ask: 'activity', ...base, interval: hours, top: ask === 'series' ? 10 : 1 },
-    { ask: 'activity', ...base, interval: day, from: noon, to: noon + 4 * DAY, top: 1 },
-    { ask: 'retention', ...base, name: NAMES[0] as string, step: 'label 20', returnStep: undefined, days: 14 },
+  return (['series', 'counts'] as const).flatMap((run): Query[] => [
+    { run, ...base, name: NAMES[0] as string, interval: day },
+    { run, ...base, name: NAMES[1] as string, interval: undefined, top: 5 },
+    { run, ...base, name: NAMES[0] as string, interval: hours, from: noon, to: noon + 4 * DAY, top: 3 },
+    { run, ...base, name: NAMES[0] as string, interval: hours, to: noon, label: 'label 30' },
+    { run: 'names', kind: run === 'series' ? 'metric' : 'analytics', user: who },
+    { run: 'funnel', ...base, name: NAMES[0] as string, steps: ['label 20', 'label 21', 'label 20'], within: 86_400 },
+    { run: 'activity', ...base, interval: hours, top: run === 'series' ? 10 : 1 },
+    { run: 'activity', ...base, interval: day, from: noon, to: noon + 4 * DAY, top: 1 },
+    { run: 'retention', ...base, name: NAMES[0] as string, step: 'label 20', returnStep: undefined, days: 14 },
     {
-      ask: 'retention',
+      run: 'retention',
       ...base,
       name: NAMES[1] as string,
       step: 'label 30',
@@ -280,9 +280,9 @@ const MANY_QUESTIONS = ([undefined, 'user 12', 'user 0'] as const).flatMap((who)
   ]);
 });
 
-/** The answers to all of {@link MANY_QUESTIONS}, as they are sent. */
+/** The answers to all of {@link MANY_QUERIES}, as they are sent. */
 function textsOf(world: World): string[] {
-  return MANY_QUESTIONS.map((question) => world.answer(question));
+  return MANY_QUERIES.map((query) => world.answer(query));
 }
 
 test('so many rows that they are flushed and joined several times are all counted, once', async () => {
@@ -290,20 +290,20 @@ test('so many rows that they are flushed and joined several times are all counte
   const rows = manyRows(140_000, 1);
   for (let i = 0; i < rows.length; i += 10_000) {
     await world.record(rows.slice(i, i + 10_000));
-    if (i % 40_000 === 0) world.check(MANY_QUESTIONS[i / 40_000] as Query);
+    if (i % 40_000 === 0) world.check(MANY_QUERIES[i / 40_000] as Query);
   }
-  for (const question of MANY_QUESTIONS) world.check(question);
+  for (const query of MANY_QUERIES) world.check(query);
   const before = textsOf(world);
   world.restart({ flushed: false });
   expect(textsOf(world)).toEqual(before);
-  runJob(world.answers.maintenance.rebuild());
+  runJob(world.responses.maintenance.rebuild());
   expect(textsOf(world)).toEqual(before);
   world.restart({ flushed: true });
   expect(textsOf(world)).toEqual(before);
   world.close();
 });
 
-test('after an erasure answers are, to the letter, those of a log without that user', async () => {
+test('after an erasure responses are, to the letter, those of a log without that user', async () => {
   const [world, without] = [new World(), new World()];
   const rows = manyRows(75_000, 2);
   for (let i = 0; i < rows.length; i += 25_000) {
@@ -319,7 +319,7 @@ test('after an erasure answers are, to the letter, those of a log without that u
   world.erase('user 12');
   world.restart({ flushed: false });
   expect(textsOf(world)).toEqual(expected);
-  runJob(world.answers.maintenance.rebuild());
+  runJob(world.responses.maintenance.rebuild());
   expect(textsOf(world)).toEqual(expected);
   world.close();
   without.close();
@@ -328,19 +328,19 @@ test('after an erasure answers are, to the letter, those of a log without that u
 test('a reader that was flushed by another one goes on with what is in the file', async () => {
   const world = new World();
   const rows = manyRows(3000, 3);
-  const question = MANY_QUESTIONS[0] as Query;
+  const query = MANY_QUERIES[0] as Query;
   for (let i = 0; i < 10; i++) {
     await world.record(rows.slice(i * 300, i * 300 + 300));
-    world.check(question);
+    world.check(query);
     world.restart({ flushed: i % 3 !== 0 });
-    world.check(question);
+    world.check(query);
     // a range that begins with the very last row, and one that ends right before the first
     const times = world.items
       .filter((item) => item.kind === 'metric' && item.name === NAMES[0])
       .map(({ time }) => time);
-    world.check({ ...question, from: Math.max(...times) } as Query);
-    world.check({ ...question, to: Math.min(...times) } as Query);
-    world.check({ ...question, to: Math.min(...times) + 1 } as Query);
+    world.check({ ...query, from: Math.max(...times) } as Query);
+    world.check({ ...query, to: Math.min(...times) } as Query);
+    world.check({ ...query, to: Math.min(...times) + 1 } as Query);
   }
   world.close();
 });
@@ -351,7 +351,7 @@ test('a chunk that is asked for, joined with new rows and asked for again has th
   const rows = manyRows(65_536, 4).map((row) => ({ ...row, kind: 'metric', name: NAMES[0] as string }) as const);
   for (let i = 0; i < 2; i++) {
     await world.record(rows);
-    world.check(MANY_QUESTIONS[0] as Query);
+    world.check(MANY_QUERIES[0] as Query);
   }
   world.close();
 });
@@ -374,11 +374,11 @@ test('after an erasure rows are still in the order of their commits, chunk after
   world.restart({ flushed: true });
   await world.record([event('anna', 'third')]);
   const ends = { from: undefined, to: undefined, user: undefined };
-  const question = { ask: 'funnel', ...ends, name: 'x', steps: ['first', 'second', 'third'], within: 1 } as const;
-  world.check(question);
+  const query = { run: 'funnel', ...ends, name: 'x', steps: ['first', 'second', 'third'], within: 1 } as const;
+  world.check(query);
   world.erase('zoe');
-  world.check(question);
-  expect(JSON.parse(world.answers.queries.funnel(question)).steps[2].users).toBe(1);
+  world.check(query);
+  expect(JSON.parse(world.responses.queries.funnel(query)).steps[2].users).toBe(1);
   world.close();
 });
 
@@ -409,11 +409,11 @@ describe('what an answer looks at', () => {
     return world;
   }
   /** Runs a query, and returns how many rows it read. */
-  const rowsFor = (world: World, question: ActivityQuery): number => {
+  const rowsFor = (world: World, query: ActivityQuery): number => {
     const store = world.store();
     const budget = createBudget(LIMITS);
-    const result = serialize(activity(store, question, budget), budget);
-    expectSame(JSON.parse(result), reference.activity(world.items, question));
+    const result = serialize(activity(store, query, budget), budget);
+    expectSame(JSON.parse(result), reference.activity(world.items, query));
     return store.rowsRead;
   };
 
@@ -481,7 +481,7 @@ test('of very many names those with the most rows are named, and the others are 
   const day = { count: 1, unit: 'day' } as const;
   for (const top of [1, 2, 7, 50, 1000]) {
     for (const from of [undefined, MANY_FROM + 2.9 * DAY]) {
-      world.check({ ask: 'activity', from, to: undefined, user: undefined, interval: day, zone: 'UTC', top });
+      world.check({ run: 'activity', from, to: undefined, user: undefined, interval: day, zone: 'UTC', top });
     }
   }
   world.close();
@@ -519,9 +519,9 @@ test('who comes back is told for 30 days, local days of 23 and of 25 hours among
       event('zoe', 'step', at(first, '12:00')),
     ]);
     const ends = { from: at(first, '00:00'), to: at(first, '00:00', 40), user: undefined };
-    const question = { ...ends, name: 'x', step: 'step', returnStep: undefined, zone: 'Europe/Berlin', days: 30 };
-    world.check({ ask: 'retention', ...question });
-    const { cohorts } = JSON.parse(world.answers.queries.retention(question));
+    const query = { ...ends, name: 'x', step: 'step', returnStep: undefined, zone: 'Europe/Berlin', days: 30 };
+    world.check({ run: 'retention', ...query });
+    const { cohorts } = JSON.parse(world.responses.queries.retention(query));
     expect(cohorts).toHaveLength(40);
     expect(cohorts[0]).toMatchObject({ users: 3, returned: [1, ...Array(28).fill(0), 2] });
     expect(cohorts[1]).toMatchObject({ users: 0, returned: Array(30).fill(0) });
@@ -553,8 +553,8 @@ describe('of one series after the other in a log', () => {
           'metric',
           values.map((one, time) => ({ time, value: one + 0 })),
         );
-        const answer = world.answers.queries.series({ ...all, name, interval: undefined, zone: 'UTC' });
-        const [bucket] = JSON.parse(answer).buckets;
+        const response = world.responses.queries.series({ ...all, name, interval: undefined, zone: 'UTC' });
+        const [bucket] = JSON.parse(response).buckets;
         const [least, greatest] = [Math.min(...values), Math.max(...values)];
         expect(bucket).toMatchObject({ count: values.length, min: least + 0, max: greatest + 0 });
         for (const key of ['p50', 'p95', 'p99']) {
@@ -573,10 +573,10 @@ describe('of one series after the other in a log', () => {
     return fc.assert(
       fc.asyncProperty(fc.array(event, { minLength: 1, maxLength: 9 }), steps, within, async (events, path, limit) => {
         await record('analytics', events);
-        const answer = JSON.parse(world.answers.queries.funnel({ ...all, name, steps: path, within: limit }));
+        const response = JSON.parse(world.responses.queries.funnel({ ...all, name, steps: path, within: limit }));
         const own = world.items.filter((item) => item.name === name).sort((a, b) => a.time - b.time || a.seq - b.seq);
         const reached = reference.reachable(own, path, limit * SECOND);
-        const users = answer.steps.map((step: { users: number }) => step.users);
+        const users = response.steps.map((step: { users: number }) => step.users);
         expect(users).toEqual(path.map((_, i) => (i < reached ? 1 : 0)));
       }),
       { numRuns: 200 },

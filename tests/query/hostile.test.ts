@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test';
-import { type Answer, expectError, post, send } from '../harness/client.ts';
+import { expectError, type HttpResponse, post, send } from '../harness/client.ts';
 import { startTarget, type Target, UNLIMITED } from '../harness/target.ts';
 import { token } from '../harness/tokens.ts';
 
@@ -42,10 +42,10 @@ beforeAll(async () => {
 afterAll(() => target.stop());
 
 /** Asks again for as long as rows are missing from the result. */
-async function ask(path: string, headers: Record<string, string>): Promise<Answer> {
+async function get(path: string, headers: Record<string, string>): Promise<HttpResponse> {
   for (;;) {
-    const answer = await send(target.url + path, { headers });
-    if (Number(answer.headers.get('x-ingest-lag-rows') ?? 0) === 0) return answer;
+    const response = await send(target.url + path, { headers });
+    if (Number(response.headers.get('x-ingest-lag-rows') ?? 0) === 0) return response;
   }
 }
 
@@ -53,7 +53,7 @@ const range = `from=${new Date(FROM).toISOString()}&to=${new Date(FROM + MINUTES
 
 test('ten million buckets of a thousand groups are rejected, and not allocated before', async () => {
   const headers = await headersOf('hostile');
-  const series = (query: string) => ask(`/api/metrics/series?name=wide&${range}&${query}`, headers);
+  const series = (query: string) => get(`/api/metrics/series?name=wide&${range}&${query}`, headers);
   expect((await series('interval=day&group_by=data_string&top=10')).status).toBe(200);
   const before = process.platform === 'linux' ? await peakMegabytes() : 0;
   for (const top of [1_000, 500]) {
@@ -73,15 +73,15 @@ async function peakMegabytes(): Promise<number> {
 
 test('overviews of others, and of admins, stand beside a user with ten thousand names', async () => {
   const ada = await headersOf('ada');
-  const own = await ask(`/api/activity?${range}&interval=minute`, ada);
+  const own = await get(`/api/activity?${range}&interval=minute`, ada);
   expect(own.body.metrics).toMatchObject({ count: 1, names: [{ name: 'own', count: 1 }], other: { names: 0 } });
-  expect((await ask(`/api/metrics`, ada)).body.metrics).toHaveLength(1);
+  expect((await get(`/api/metrics`, ada)).body.metrics).toHaveLength(1);
   const admin = await headersOf('root', 'admin');
-  const all = await ask(`/api/activity?${range}&interval=minute&top=3`, admin);
+  const all = await get(`/api/activity?${range}&interval=minute&top=3`, admin);
   expect(all.body.metrics).toMatchObject({
     count: LABELS + 10_000 + 1,
     names: [{ name: 'wide', count: LABELS }, { count: 1 }, { count: 1 }],
     other: { names: 10_000 - 1, count: 10_000 - 1 },
   });
-  expect((await ask(`/api/metrics`, admin)).body.metrics).toHaveLength(10_002);
+  expect((await get(`/api/metrics`, admin)).body.metrics).toHaveLength(10_002);
 });

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import { activity } from '../../src/query/activity.ts';
-import { Canceled, createBudget, type QueryLimits, TooLarge } from '../../src/query/budget.ts';
+import { Canceled, createBudget, type QueryLimits, QueryTooLargeError } from '../../src/query/budget.ts';
 import { counts } from '../../src/query/counts.ts';
 import { funnel } from '../../src/query/funnel.ts';
 import { names } from '../../src/query/names.ts';
@@ -75,11 +75,11 @@ describe.each(Object.entries(QUERIES))('%s', (_, query) => {
     const bytes = Buffer.byteLength(text);
     expect(bytes).toBeGreaterThan(200);
     expect(run(query, { maxResultBytes: bytes })).toMatchObject({ text });
-    expect(run(query, { maxResultBytes: bytes - 1 }).error).toBeInstanceOf(TooLarge);
+    expect(run(query, { maxResultBytes: bytes - 1 }).error).toBeInstanceOf(QueryTooLargeError);
   });
 
   test('stops at its deadline, and when its client is gone', () => {
-    expect(run(query, { timeoutMs: -1 }).error).toBeInstanceOf(TooLarge);
+    expect(run(query, { timeoutMs: -1 }).error).toBeInstanceOf(QueryTooLargeError);
     expect(run(query, { isCanceled: () => true }).error).toBeInstanceOf(Canceled);
   });
 });
@@ -90,12 +90,12 @@ describe('a result that is too large', () => {
       const { error, rowsRead } = run((store, budget) => query(store, wide, budget), {
         maxResultBytes: 1e5,
       });
-      expect(error).toBeInstanceOf(TooLarge);
+      expect(error).toBeInstanceOf(QueryTooLargeError);
       expect(rowsRead).toBe(0);
     }
     const top = { ...wide, top: 10 };
     const { error, rowsRead } = run((store, budget) => activity(store, top, budget), { maxResultBytes: 1e5 });
-    expect(error).toBeInstanceOf(TooLarge);
+    expect(error).toBeInstanceOf(QueryTooLargeError);
     expect(rowsRead).toBe(0);
   });
 
@@ -110,7 +110,7 @@ describe('a result that is too large', () => {
           reserved += bytes;
         },
       };
-      expect(() => query(store, wide, counting)).toThrow(TooLarge);
+      expect(() => query(store, wide, counting)).toThrow(QueryTooLargeError);
       expect(store.rowsRead).toBe(3_000); // the labels of each row, once
       expect(reserved).toBeLessThan(1e6); // there are three million buckets
     }
@@ -119,7 +119,7 @@ describe('a result that is too large', () => {
   test('for the texts of its labels is rejected before anything is counted', () => {
     const query = { ...everything, top: 1_000 };
     const { error, rowsRead } = run((store, budget) => series(store, query, budget), { maxResultBytes: 40_000 });
-    expect(error).toBeInstanceOf(TooLarge);
+    expect(error).toBeInstanceOf(QueryTooLargeError);
     expect(rowsRead).toBe(3_000);
   });
 });
@@ -160,10 +160,10 @@ describe('the totals of a range', () => {
     const range = { from: FROM + 12_345, to: FROM + SPAN - 99_999 };
     const of = (interval: { count: number; unit: 'minute' | 'hour' | 'day' | 'week' } | undefined, top?: number) => {
       const query = { ...everything, ...range, interval, top };
-      const ask = (text: string | undefined) => JSON.parse(text ?? '');
+      const get = (text: string | undefined) => JSON.parse(text ?? '');
       return {
-        metric: ask(run((store, budget) => series(store, query, budget)).text),
-        event: ask(run((store, budget) => counts(store, query, budget)).text),
+        metric: get(run((store, budget) => series(store, query, budget)).text),
+        event: get(run((store, budget) => counts(store, query, budget)).text),
       };
     };
     const whole = of(undefined);

@@ -27,7 +27,7 @@ export interface Item {
   readonly data: string;
 }
 
-/** What a question is answered with when it has too many buckets. */
+/** What a query is answered with when it has too many buckets. */
 export const TOO_LARGE = 'too large';
 const MAX_BUCKETS = 10_000;
 
@@ -195,7 +195,7 @@ function* starts(
   }
 }
 
-/** Rows of the question's name that its asker may see. */
+/** Rows of the query's name that its caller may see. */
 function visible(items: readonly Item[], kind: Kind, { name, user }: Pick<Query, 'name' | 'user'>): Item[] {
   return items.filter((item) => item.kind === kind && item.name === name && (user === undefined || item.user === user));
 }
@@ -288,38 +288,38 @@ function bucketed<Fact>(bounds: readonly number[], zone: string, fact: (rows: re
     starts.map((start, i) => ({ start, ...fact(within(rows, bounds[i] as number, bounds[i + 1] as number)) }));
 }
 
-export function series(items: readonly Item[], question: BucketQuery) {
-  const { name, zone, label, top } = question;
-  const rows = visible(items, 'metric', question);
-  const { from, to, shown } = rangeOf(rows, question, zone);
-  const bounds = edges(from, to, question);
+export function series(items: readonly Item[], query: BucketQuery) {
+  const { name, zone, label, top } = query;
+  const rows = visible(items, 'metric', query);
+  const { from, to, shown } = rangeOf(rows, query, zone);
+  const bounds = edges(from, to, query);
   if (bounds === TOO_LARGE) return TOO_LARGE;
   const counted = within(rows, from, to).filter((row) => label === undefined || row.label === label);
   const buckets = bucketed(bounds, zone, statistics);
   const percentiles = { method: 'percentile_cont', error: 0 };
-  const answer = { name, ...shown, percentiles, ...statistics(counted), buckets: buckets(counted) };
-  if (top === undefined) return answer;
+  const response = { name, ...shown, percentiles, ...statistics(counted), buckets: buckets(counted) };
+  if (top === undefined) return response;
   const { named, others } = byLabel(counted, top);
   return {
-    ...answer,
+    ...response,
     groups: named.map(([data_string, own]) => ({ data_string, ...statistics(own), buckets: buckets(own) })),
     other: { labels: labelsOf(others), ...statistics(others), buckets: buckets(others) },
   };
 }
 
-export function counts(items: readonly Item[], question: BucketQuery) {
-  const { name, zone, label, top } = question;
-  const rows = visible(items, 'analytics', question);
-  const { from, to, shown } = rangeOf(rows, question, zone);
-  const bounds = edges(from, to, question);
+export function counts(items: readonly Item[], query: BucketQuery) {
+  const { name, zone, label, top } = query;
+  const rows = visible(items, 'analytics', query);
+  const { from, to, shown } = rangeOf(rows, query, zone);
+  const bounds = edges(from, to, query);
   if (bounds === TOO_LARGE) return TOO_LARGE;
   const counted = within(rows, from, to).filter((row) => label === undefined || row.label === label);
   const buckets = bucketed(bounds, zone, tally);
-  const answer = { type: name, ...shown, ...tally(counted), buckets: buckets(counted) };
-  if (top === undefined) return answer;
+  const response = { type: name, ...shown, ...tally(counted), buckets: buckets(counted) };
+  if (top === undefined) return response;
   const { named, others } = byLabel(counted, top);
   return {
-    ...answer,
+    ...response,
     groups: named.map(([data_index, own]) => ({ data_index, ...tally(own), buckets: buckets(own) })),
     other: { labels: labelsOf(others), ...tally(others), buckets: buckets(others) },
   };
@@ -329,20 +329,20 @@ function labelsOf(rows: readonly Item[]): number {
   return new Set(rows.map(({ label }) => label)).size;
 }
 
-export function funnel(items: readonly Item[], question: FunnelQuery) {
-  const { name, steps } = question;
-  const all = visible(items, 'analytics', question);
-  const { from, to, shown } = rangeOf(all, question, 'UTC');
+export function funnel(items: readonly Item[], query: FunnelQuery) {
+  const { name, steps } = query;
+  const all = visible(items, 'analytics', query);
+  const { from, to, shown } = rangeOf(all, query, 'UTC');
   const rows = within(all, from, to);
   const best = [...Map.groupBy(rows, ({ user }) => user).values()].map((own) => {
     own.sort((a, b) => a.time - b.time || a.seq - b.seq);
-    return furthest(own, steps, question.within * 1e6);
+    return furthest(own, steps, query.within * 1e6);
   });
   const reached = steps.map((_, step) => best.filter((way) => way.length > step).length);
   return {
     type: name,
     ...shown,
-    within_seconds: question.within,
+    within_seconds: query.within,
     steps: steps.map((step, i) => {
       const users = reached[i] as number;
       const before = reached[Math.max(0, i - 1)] as number;
@@ -397,10 +397,10 @@ function medianOf(microseconds: readonly number[]): number | null {
 }
 
 /** Cohorts: of each user the days of its events, as sets of starts of days. */
-export function retention(items: readonly Item[], question: RetentionQuery) {
-  const { name, step, returnStep, zone, days } = question;
-  const all = visible(items, 'analytics', question);
-  const { from, to, shown } = rangeOf(all, question, zone);
+export function retention(items: readonly Item[], query: RetentionQuery) {
+  const { name, step, returnStep, zone, days } = query;
+  const all = visible(items, 'analytics', query);
+  const { from, to, shown } = rangeOf(all, query, zone);
   const bounds = edges(from, to, { interval: { count: 1, unit: 'day' }, zone });
   if (bounds === TOO_LARGE) return TOO_LARGE;
   const starts = bounds.slice(0, -1);
@@ -426,11 +426,11 @@ export function retention(items: readonly Item[], question: RetentionQuery) {
   };
 }
 
-export function activity(items: readonly Item[], question: ActivityQuery) {
-  const { user, zone, top } = question;
+export function activity(items: readonly Item[], query: ActivityQuery) {
+  const { user, zone, top } = query;
   const all = items.filter((item) => user === undefined || item.user === user);
-  const { from, to, shown } = rangeOf(all, question, zone);
-  const bounds = edges(from, to, question);
+  const { from, to, shown } = rangeOf(all, query, zone);
+  const bounds = edges(from, to, query);
   if (bounds === TOO_LARGE) return TOO_LARGE;
   const amount = (rows: readonly Item[]) => ({
     count: rows.length,

@@ -1,6 +1,6 @@
 import { expect, test } from 'bun:test';
 import fc from 'fast-check';
-import { Canceled, createBudget, type QueryLimits, TooLarge } from '../../src/query/budget.ts';
+import { Canceled, createBudget, type QueryLimits, QueryTooLargeError } from '../../src/query/budget.ts';
 import { serialize } from '../../src/query/serialize.ts';
 
 const LIMITS: QueryLimits = { timeoutMs: 60_000, maxResultBytes: 1e9, isCanceled: () => false };
@@ -31,7 +31,7 @@ test('a result of exactly the largest length passes, counted in bytes of UTF-8',
   const value = { text: ['ß🦀'.repeat(40_000), 'x'] };
   const bytes = Buffer.byteLength(JSON.stringify(value));
   expect(text(value, { maxResultBytes: bytes })).toHaveLength(JSON.stringify(value).length);
-  expect(() => text(value, { maxResultBytes: bytes - 1 })).toThrow(TooLarge);
+  expect(() => text(value, { maxResultBytes: bytes - 1 })).toThrow(QueryTooLargeError);
 });
 
 /** Pieces without end: whoever reads them must stop by itself. */
@@ -44,9 +44,9 @@ function* endless(seen: { pieces: number }) {
 
 test('a result that exceeds its length, its time or its client is not built to its end', () => {
   const seen = { pieces: 0 };
-  expect(() => text(endless(seen), { maxResultBytes: 1e6 })).toThrow(TooLarge);
+  expect(() => text(endless(seen), { maxResultBytes: 1e6 })).toThrow(QueryTooLargeError);
   expect(seen.pieces).toBeLessThan(40_000);
-  expect(() => text(endless({ pieces: 0 }), { timeoutMs: 20 })).toThrow(TooLarge);
+  expect(() => text(endless({ pieces: 0 }), { timeoutMs: 20 })).toThrow(QueryTooLargeError);
   const gone = { pieces: 0 };
   expect(() => text(endless(gone), { isCanceled: () => gone.pieces > 10_000 })).toThrow(Canceled);
 });

@@ -1,7 +1,7 @@
 import { expect } from 'bun:test';
 import { join } from 'node:path';
 import type { ActivityQuery } from '../../src/query/activity.ts';
-import { type QueryLimits, TooLarge } from '../../src/query/budget.ts';
+import { type QueryLimits, QueryTooLargeError } from '../../src/query/budget.ts';
 import { createEngine, type Engine } from '../../src/query/engine.ts';
 import type { FunnelQuery } from '../../src/query/funnel.ts';
 import type { RetentionQuery } from '../../src/query/retention.ts';
@@ -50,7 +50,7 @@ export class World {
   readonly #storage = openStorage(this.#path);
   readonly #writer = createWriter(this.#storage);
   #reader = openReader(this.#path);
-  answers: Engine = createEngine(this.#reader, LIMITS);
+  responses: Engine = createEngine(this.#reader, LIMITS);
   items: Item[] = [];
   #seq = 1e12;
 
@@ -72,12 +72,12 @@ export class World {
     }
     this.#reader.close();
     this.#reader = openReader(this.#path);
-    this.answers = createEngine(this.#reader, LIMITS);
+    this.responses = createEngine(this.#reader, LIMITS);
   }
 
   erase(user: string): void {
     const count = (kind: Kind) => this.items.filter((item) => item.kind === kind && item.user === user).length;
-    expect(runJob(this.answers.maintenance.erase(user))).toEqual({
+    expect(runJob(this.responses.maintenance.erase(user))).toEqual({
       metrics: count('metric'),
       analytics: count('analytics'),
     });
@@ -98,38 +98,38 @@ export class World {
     this.#folder[Symbol.dispose]();
   }
 
-  check(question: Query): void {
-    const expected = expectedOf(this.items, question);
-    if (expected === reference.TOO_LARGE) expect(() => this.answer(question)).toThrow(TooLarge);
-    else expectSame(JSON.parse(this.answer(question)), expected);
+  check(query: Query): void {
+    const expected = expectedOf(this.items, query);
+    if (expected === reference.TOO_LARGE) expect(() => this.answer(query)).toThrow(QueryTooLargeError);
+    else expectSame(JSON.parse(this.answer(query)), expected);
   }
 
   /** The answer as it is sent; records of all pages. */
-  answer(question: Query): string {
+  answer(query: Query): string {
     // a query catches up for 250 ms only, which may not be enough on a busy machine
     runJob(this.#reader.store.catchUp());
-    switch (question.ask) {
+    switch (query.run) {
       case 'series':
-        return this.answers.queries.series(question);
+        return this.responses.queries.series(query);
       case 'counts':
-        return this.answers.queries.counts(question);
+        return this.responses.queries.counts(query);
       case 'activity':
-        return this.answers.queries.activity(question);
+        return this.responses.queries.activity(query);
       case 'funnel':
-        return this.answers.queries.funnel(question);
+        return this.responses.queries.funnel(query);
       case 'retention':
-        return this.answers.queries.retention(question);
+        return this.responses.queries.retention(query);
       case 'names':
-        return this.answers.queries.names(question);
+        return this.responses.queries.names(query);
       case 'records':
-        return JSON.stringify(this.#pages(question));
+        return JSON.stringify(this.#pages(query));
     }
   }
 
-  #pages({ kind, filter, limit }: Extract<Query, { ask: 'records' }>): unknown[] {
+  #pages({ kind, filter, limit }: Extract<Query, { run: 'records' }>): unknown[] {
     const found: unknown[] = [];
     for (let before: number | undefined; ; ) {
-      const { records, next } = this.answers.queries.page({ kind, filter, before, limit });
+      const { records, next } = this.responses.queries.page({ kind, filter, before, limit });
       expect(records.length).toBeLessThanOrEqual(limit);
       found.push(...records.map((text) => JSON.parse(text)));
       if (next === undefined) return found;
@@ -139,22 +139,22 @@ export class World {
 }
 
 /** What plain arrays say. */
-function expectedOf(items: readonly Item[], question: Query): unknown {
-  switch (question.ask) {
+function expectedOf(items: readonly Item[], query: Query): unknown {
+  switch (query.run) {
     case 'series':
-      return reference.series(items, question);
+      return reference.series(items, query);
     case 'counts':
-      return reference.counts(items, question);
+      return reference.counts(items, query);
     case 'activity':
-      return reference.activity(items, question);
+      return reference.activity(items, query);
     case 'funnel':
-      return reference.funnel(items, question);
+      return reference.funnel(items, query);
     case 'retention':
-      return reference.retention(items, question);
+      return reference.retention(items, query);
     case 'names':
-      return reference.names(items, question.kind, question.user);
+      return reference.names(items, query.kind, query.user);
     case 'records':
-      return reference.records(items, question.kind, question.filter);
+      return reference.records(items, query.kind, query.filter);
   }
 }
 
@@ -184,9 +184,9 @@ function settled(value: unknown, expected: unknown, key = ''): unknown {
 }
 
 export type Query =
-  | ({ ask: 'series' | 'counts' } & BucketQuery)
-  | ({ ask: 'activity' } & ActivityQuery)
-  | ({ ask: 'funnel' } & FunnelQuery)
-  | ({ ask: 'retention' } & RetentionQuery)
-  | { ask: 'names'; kind: Kind; user: string | undefined }
-  | { ask: 'records'; kind: Kind; filter: RecordFilter; limit: number };
+  | ({ run: 'series' | 'counts' } & BucketQuery)
+  | ({ run: 'activity' } & ActivityQuery)
+  | ({ run: 'funnel' } & FunnelQuery)
+  | ({ run: 'retention' } & RetentionQuery)
+  | { run: 'names'; kind: Kind; user: string | undefined }
+  | { run: 'records'; kind: Kind; filter: RecordFilter; limit: number };

@@ -4,9 +4,9 @@ import { join } from 'node:path';
 import type { LogRecord } from '../../src/records.ts';
 import { openStorage, type Storage } from '../../src/storage/database.ts';
 import { eraseUser, finishErasures, finishOverwriting } from '../../src/storage/erasure.ts';
-import { StorageFault } from '../../src/storage/faults.ts';
 import { runJob } from '../../src/storage/job.ts';
 import { openReader, type ReaderStorage } from '../../src/storage/reader.ts';
+import { StorageError } from '../../src/storage/storage-error.ts';
 import { createWriter } from '../../src/storage/writer.ts';
 import { NOTHING } from '../harness/commit.ts';
 import { temporaryFolder } from '../harness/target.ts';
@@ -137,8 +137,8 @@ test('a chunk whose bytes were changed is reported, not counted', async () => {
   } catch (error) {
     thrown = error;
   }
-  expect(thrown).toBeInstanceOf(StorageFault);
-  expect((thrown as StorageFault).kind).toBe('corrupt');
+  expect(thrown).toBeInstanceOf(StorageError);
+  expect((thrown as StorageError).kind).toBe('corrupt');
   again.close();
   close(opened);
 });

@@ -79,7 +79,7 @@ export function describeStore(name: string, open: () => Promise<Store>): void {
           names: [{ userHash: 1, nameHash: 2 }],
           counts: [['stored', 2]],
         });
-        expect(await twice.catch((error) => error.name)).toBe('StorageFault');
+        expect(await twice.catch((error) => error.name)).toBe('StorageError');
         expect(store.rows('metric').length).toBe(1);
         expect(store.writer.counts()).toEqual([['stored', 1]]);
         expect(store.writer.responseOf({ userId: 'ada', route: '/r', key: 'k' })).toBeUndefined();
@@ -120,7 +120,7 @@ export function describeStore(name: string, open: () => Promise<Store>): void {
         await store.writer.commit({ ...NOTHING, codes });
         await expect(store.writer.commit({ ...NOTHING, codes: codes.slice(1) })).rejects.toThrow();
         const next = await store.crash();
-        next.writer.forgetCodes(101);
+        next.writer.deleteUsedCodes(101);
         expect(['a', 'b', 'c'].map((jti) => next.writer.isUsed(jti))).toEqual([false, true, false]);
         return next;
       }));

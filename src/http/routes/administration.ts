@@ -3,9 +3,9 @@ import { dirname } from 'node:path';
 import { Elysia } from 'elysia';
 import type { Logger } from 'pino';
 import { version } from '../../../package.json' with { type: 'json' };
-import { type Principal, readsAll } from '../../auth/verifier.ts';
+import { canReadAll, type Principal } from '../../auth/verifier.ts';
 import type { Config } from '../../config.ts';
-import { Failure } from '../../errors.ts';
+import { ApiError } from '../../errors.ts';
 import type { CommitQueue, QueueBounds } from '../../ingest/commit-queue.ts';
 import type { Ledger } from '../../ingest/ledger.ts';
 import { zoneDatabase } from '../../query/zone-database.ts';
@@ -55,7 +55,7 @@ export function administration(parts: AdministrationParts) {
 
   async function authenticateAdmin(request: Request): Promise<Principal> {
     const principal = await authenticate(request.headers, verify);
-    if (principal.role !== 'admin') throw new Failure('forbidden');
+    if (principal.role !== 'admin') throw new ApiError('forbidden');
     return principal;
   }
 
@@ -74,7 +74,7 @@ export function administration(parts: AdministrationParts) {
       async ({ request }) => {
         const principal = await authenticate(request.headers, verify);
         readQuery(request, {});
-        return readsAll(principal) ? operatorStatus(parts) : userStatus(parts);
+        return canReadAll(principal) ? operatorStatus(parts) : userStatus(parts);
       },
       {
         detail: statusRoute(),
@@ -126,17 +126,17 @@ const ERASURE =
  * counts only where both agree. Elysia's own router, which sees the normalized path alone, gives no `params` of
  * Bun: `/api/users/x/../bob` ends here as well.
  *
- * @throws {Failure} `validation_failed` for anything that is not one segment, with `\`, `#` and `%` encoded
+ * @throws {ApiError} `validation_failed` for anything that is not one segment, with `\`, `#` and `%` encoded
  */
 function userIdInPath(request: Request & { readonly params?: Readonly<Record<string, string>> }): string {
   const segment = /^\/api\/users\/([^/\\#]+)$/.exec(targetOf(request).path)?.[1];
   if (segment === undefined || /^(\.|%2e){1,2}$/i.test(segment)) {
     const msg = 'Value error, the ID is ambiguous in a path: send it as /api/users?user_id=ID';
-    throw new Failure('validation_failed', { faults: [{ loc: ['path', 'user_id'], msg, type: 'value_error' }] });
+    throw new ApiError('validation_failed', { issues: [{ loc: ['path', 'user_id'], msg, type: 'value_error' }] });
   }
   const userId = decodeOnce(segment);
   if (userId === undefined || !isUserId(userId) || userId !== request.params?.['user_id']) {
-    throw new Failure('validation_failed', { faults: [{ loc: ['path', 'user_id'], ...USER_ID_ISSUE }] });
+    throw new ApiError('validation_failed', { issues: [{ loc: ['path', 'user_id'], ...USER_ID_ISSUE }] });
   }
   return userId;
 }
@@ -150,12 +150,12 @@ function decodeOnce(text: string): string | undefined {
   }
 }
 
-/** @throws {Failure} `validation_failed`, also for a raw `+`, which is a space to some and a plus sign to others */
+/** @throws {ApiError} `validation_failed`, also for a raw `+`, which is a space to some and a plus sign to others */
 function userIdInQuery(request: Request): string {
   const { user_id } = readQuery(request, { user_id: ERASED_USER_ID });
   if (!targetOf(request).query.includes('+')) return user_id;
   const msg = 'Value error, a plus sign is ambiguous here: encode it as %2B, and a space as %20';
-  throw new Failure('validation_failed', { faults: [{ loc: ['query', 'user_id'], msg, type: 'value_error' }] });
+  throw new ApiError('validation_failed', { issues: [{ loc: ['query', 'user_id'], msg, type: 'value_error' }] });
 }
 
 /** What every caller may know. */

@@ -42,8 +42,8 @@ export function exporting({ verify, queries, log }: QueryParts & { readonly log:
     };
     // how long nobody may read it is decided by the export itself
     server?.timeout(request, 0);
-    const asker = { userId: principal.userId, signal: request.signal };
-    const parts = await queries.export(exported, asker, (error) => {
+    const caller = { userId: principal.userId, signal: request.signal };
+    const parts = await queries.export(exported, caller, (error) => {
       log.error({ request_id: requestId, err: error }, 'an export was broken off');
       // a client that does not read keeps its connection open: Bun closes it once nothing has moved for a second
       server?.timeout(request, 1);

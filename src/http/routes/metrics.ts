@@ -1,8 +1,8 @@
 import { timingSafeEqual } from 'node:crypto';
 import { Elysia } from 'elysia';
 import type { CachedVerifier } from '../../auth/token-cache.ts';
-import { readsAll } from '../../auth/verifier.ts';
-import { Failure } from '../../errors.ts';
+import { canReadAll } from '../../auth/verifier.ts';
+import { ApiError } from '../../errors.ts';
 import { bearerToken } from '../auth.ts';
 import type { Metrics } from '../metrics.ts';
 import { probeRoute } from '../openapi.ts';
@@ -24,7 +24,7 @@ export function metricsRoute({ metrics, verify, metricsToken }: MetricsParts) {
     const token = bearerToken(headers);
     const expected = metricsToken();
     if (expected !== undefined && timingSafeEqual(sha256(token), sha256(expected))) return;
-    if (!readsAll(await verify(token))) throw new Failure('forbidden');
+    if (!canReadAll(await verify(token))) throw new ApiError('forbidden');
   }
 
   const metricsDocs = probeRoute(

@@ -1,5 +1,5 @@
 import { Elysia } from 'elysia';
-import { Failure } from '../../errors.ts';
+import { ApiError } from '../../errors.ts';
 import type { CommitQueue } from '../../ingest/commit-queue.ts';
 import type { QueryClient } from '../../query/client.ts';
 import { probeRoute } from '../openapi.ts';
@@ -36,9 +36,9 @@ export function operations({ queue, queries, isOpen }: OperationsParts) {
     .get(
       '/readyz',
       async () => {
-        if (!isOpen()) throw new Failure('shutting_down');
+        if (!isOpen()) throw new ApiError('shutting_down');
         const { state, isDamaged } = queries.health();
-        if (state === 'restarting' || isDamaged) throw new Failure('storage_unavailable');
+        if (state === 'restarting' || isDamaged) throw new ApiError('storage_unavailable');
         await probe();
         return { status: 'ok' };
       },

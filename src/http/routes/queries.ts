@@ -1,7 +1,7 @@
 import { Elysia } from 'elysia';
 import type { CachedVerifier } from '../../auth/token-cache.ts';
-import { type Principal, readsAll } from '../../auth/verifier.ts';
-import { Failure } from '../../errors.ts';
+import { canReadAll, type Principal } from '../../auth/verifier.ts';
+import { ApiError } from '../../errors.ts';
 import { UTC } from '../../formats/time-zone.ts';
 import { formatTimestamp } from '../../formats/timestamp.ts';
 import type { QueryClient } from '../../query/client.ts';
@@ -103,7 +103,7 @@ export function querying({ verify, queries, idleTimeoutSeconds }: QueryParts) {
     // while a query waits for its turn no byte moves, but the connection is not idle
     server?.timeout(request, 0);
     const { value, lag } = await queries
-      .ask(name, argument, { userId, signal: request.signal })
+      .run(name, argument, { userId, signal: request.signal })
       .finally(() => server?.timeout(request, bunTimeout(idleTimeoutSeconds)));
     if (lag.rows > 0) {
       set.headers['x-ingest-lag-rows'] = String(lag.rows);
@@ -300,11 +300,11 @@ function bucketQuery(
 /**
  * Whose rows a token may see: an admin's all, or those of the user that it names; everyone else's their own.
  *
- * @throws {Failure} `forbidden` when somebody else is named
+ * @throws {ApiError} `forbidden` when somebody else is named
  */
 export function scopeOf(principal: Principal, named: string | undefined): string | undefined {
   const { userId } = principal;
-  if (readsAll(principal)) return named;
-  if (named !== undefined && named !== userId) throw new Failure('forbidden');
+  if (canReadAll(principal)) return named;
+  if (named !== undefined && named !== userId) throw new ApiError('forbidden');
   return userId;
 }

@@ -2,7 +2,7 @@ import { Elysia } from 'elysia';
 import type { CachedVerifier } from '../../auth/token-cache.ts';
 import type { Principal } from '../../auth/verifier.ts';
 import type { Config } from '../../config.ts';
-import { Failure, type Fault } from '../../errors.ts';
+import { ApiError, type ValidationIssue } from '../../errors.ts';
 import { parseExact } from '../../formats/json.ts';
 import { laxNumber } from '../../formats/lax-number.ts';
 import type { CommitQueue } from '../../ingest/commit-queue.ts';
@@ -22,10 +22,10 @@ import type { ErrorResponder } from '../error-response.ts';
 import type { Metrics } from '../metrics.ts';
 import { recordingRoute } from '../openapi.ts';
 import { commonHeaders } from '../request-start.ts';
-import { batchSizeFaults, MAX_FAULTS, validate, validateLax } from '../validation.ts';
+import { batchSizeIssues, MAX_ISSUES, validate, validateLax } from '../validation.ts';
 
 /** Thrown for a body that is not read. Made once: a stack trace costs more than the rest of such a response. */
-const OVERLOADED = new Failure('overloaded');
+const OVERLOADED = new ApiError('overloaded');
 
 /** What the recording routes work with. */
 export interface RecordingParts {
@@ -105,9 +105,9 @@ export function recording(parts: RecordingParts) {
         const authenticated = authenticate(headers, verify);
         sender = authenticated instanceof Promise ? await authenticated : authenticated;
         const userId = recordedUser(headers, sender);
-        if (!open) throw new Failure('shutting_down');
-        const failure = queue.refusal();
-        if (failure) throw failure;
+        if (!open) throw new ApiError('shutting_down');
+        const error = queue.closedReason();
+        if (error) throw error;
         // a body that cannot be stored is not read: that takes as long as storing it
         // (one that is larger than allowed is rejected for that)
         reservation = reservations.reserve(sender.userId, expectedBytes(headers), sender.role !== 'admin');
@@ -127,7 +127,7 @@ export function recording(parts: RecordingParts) {
           try {
             await queue.store(records, text.length, { response: cache?.(answer, records.at(-1)?.seq ?? 0), names });
           } catch (error) {
-            if (names.length > 0) for (const share of shares) userNames.forget(share.userId);
+            if (names.length > 0) for (const share of shares) userNames.invalidate(share.userId);
             throw error;
           }
           return answer;
@@ -151,16 +151,16 @@ export function recording(parts: RecordingParts) {
     };
   }
 
-  /** @throws {Failure} `forbidden` for a caller who may not record for one of the users */
+  /** @throws {ApiError} `forbidden` for a caller who may not record for one of the users */
   function authorize(sender: Principal, shares: readonly Share[], requestId: string): void {
     for (const { userId } of shares) {
       if (userId === sender.userId) continue;
-      if (sender.role !== 'admin') throw new Failure('forbidden', { message: ONLY_ADMINS_ACT });
+      if (sender.role !== 'admin') throw new ApiError('forbidden', { message: ONLY_ADMINS_ACT });
       actAs.note(sender.userId, userId, requestId);
     }
   }
 
-  /** @throws {Failure} `rate_limited` */
+  /** @throws {ApiError} `rate_limited` */
   function limit(sender: Principal, shares: readonly Share[], size: number): void {
     // what an admin records for others must not use up their own limits; user IDs have no control characters
     const keyOf = (userId: string) => (userId === sender.userId ? userId : `${sender.userId}\n${userId}`);
@@ -172,18 +172,18 @@ export function recording(parts: RecordingParts) {
   /** Admits the names of a request for each of its users, all or none. */
   function admit(shares: readonly Share[]): UserName[] {
     const admitted: UserName[] = [];
-    const faults: Fault[] = [];
+    const issues: ValidationIssue[] = [];
     for (const { userId, names } of shares) {
       try {
         admitted.push(...userNames.admit(userId, names));
       } catch (error) {
-        if (!(error instanceof Failure && error.faults)) throw error;
-        faults.push(...error.faults);
+        if (!(error instanceof ApiError && error.issues)) throw error;
+        issues.push(...error.issues);
       }
     }
-    if (faults.length === 0) return admitted;
-    for (const { userId } of shares) userNames.forget(userId);
-    throw new Failure('too_many_names', { faults: faults.slice(0, MAX_FAULTS) });
+    if (issues.length === 0) return admitted;
+    for (const { userId } of shares) userNames.invalidate(userId);
+    throw new ApiError('too_many_names', { issues: issues.slice(0, MAX_ISSUES) });
   }
 
   const recordMetric = handlerOf({
@@ -215,8 +215,8 @@ export function recording(parts: RecordingParts) {
     check(value) {
       const body = validate('body', batchCheck, value);
       const items = (body.metrics?.length ?? 0) + (body.analytics?.length ?? 0);
-      const faults = batchSizeFaults(items, maxBatchItems);
-      if (faults.length > 0) throw new Failure('validation_failed', { faults });
+      const issues = batchSizeIssues(items, maxBatchItems);
+      if (issues.length > 0) throw new ApiError('validation_failed', { issues });
       return body;
     },
     sharesOf: sharesOfBatch,
@@ -307,7 +307,7 @@ function idempotencyKey(headers: Headers): string | undefined {
   if (key === null) return undefined;
   if (/^[\x21-\x7e]{1,255}$/.test(key)) return key;
   const msg = 'String should have 1 to 255 visible ASCII characters';
-  throw new Failure('validation_failed', {
-    faults: [{ loc: ['header', 'idempotency-key'], msg, type: 'string_pattern_mismatch' }],
+  throw new ApiError('validation_failed', {
+    issues: [{ loc: ['header', 'idempotency-key'], msg, type: 'string_pattern_mismatch' }],
   });
 }

@@ -1,8 +1,8 @@
 import { Elysia } from 'elysia';
 import type { CachedVerifier } from '../../auth/token-cache.ts';
-import type { Fault } from '../../errors.ts';
+import type { ValidationIssue } from '../../errors.ts';
 import { formatTimestamp } from '../../formats/timestamp.ts';
-import type { KeptRejection, Rejections as RecentRejections } from '../../ingest/rejections.ts';
+import type { RecentRejection, Rejections as RecentRejections } from '../../ingest/rejections.ts';
 import type { Rejections } from '../../responses.ts';
 import { authenticate } from '../auth.ts';
 import { queryRoute } from '../openapi.ts';
@@ -47,12 +47,12 @@ function answered({
   route,
   items,
   message,
-  faults,
-}: KeptRejection): Rejections['rejections'][number] {
+  issues,
+}: RecentRejection): Rejections['rejections'][number] {
   const time = formatTimestamp(at * 1000);
-  return { at: time, code, route, items, user_id: userId, request_id: requestId, message, faults: faults.map(shown) };
+  return { at: time, code, route, items, user_id: userId, request_id: requestId, message, issues: issues.map(shown) };
 }
 
-function shown({ loc, msg, type }: Fault) {
+function shown({ loc, msg, type }: ValidationIssue) {
   return { loc: [...loc], msg, type };
 }

@@ -2,7 +2,7 @@ import { Elysia } from 'elysia';
 import { mintToken } from '../../auth/mint.ts';
 import { used, verifySignInCode } from '../../auth/sign-in-code.ts';
 import type { Config } from '../../config.ts';
-import { Failure } from '../../errors.ts';
+import { ApiError } from '../../errors.ts';
 import type { UsedCodes } from '../../ingest/used-codes.ts';
 import { signInCheck } from '../../records.ts';
 import type { Session } from '../../responses.ts';
@@ -33,7 +33,7 @@ export function sessions({ signingSecret, jwt, usedCodes, now }: SessionParts) {
       const { code } = validate('body', signInCheck, value);
       const secret = signingSecret();
       if (secret === undefined) {
-        throw new Failure('unauthorized', { message: 'This server accepts no sign-in links' });
+        throw new ApiError('unauthorized', { message: 'This server accepts no sign-in links' });
       }
       const { sub, role, jti, codeExpiresAt, ...grant } = await verifySignInCode(secret, code, now());
       const expires = Math.min(grant.expires, jwt.maxAge ?? grant.expires);

@@ -1,6 +1,6 @@
 import type { Database } from 'bun:sqlite';
 import { LRUCache } from 'lru-cache';
-import { StorageFault } from '../faults.ts';
+import { StorageError } from '../storage-error.ts';
 import { type Chunk, type ChunkBlobs, checksumOf, decodeChunk, encodeChunk } from './chunk.ts';
 
 /** Decoded chunks kept in memory, in bytes. */
@@ -65,7 +65,7 @@ export class ChunkTable {
   /**
    * Reads a chunk.
    *
-   * @throws {StorageFault} `corrupt` if its bytes are not those that were written
+   * @throws {StorageError} `corrupt` if its bytes are not those that were written
    */
   read(id: number): Chunk {
     const cached = this.#cache.get(id);
@@ -73,7 +73,7 @@ export class ChunkTable {
     const row = this.#statements.read.get(id);
     if (!row) throw new Error(`there is no chunk ${id}`);
     if (checksumOf(row) !== row.checksum) {
-      throw new StorageFault('corrupt', new Error(`the checksum of chunk ${id} does not match`));
+      throw new StorageError('corrupt', new Error(`the checksum of chunk ${id} does not match`));
     }
     const chunk = decodeChunk(row, row);
     this.#cache.set(id, chunk);

@@ -433,7 +433,7 @@ export class ColumnStore {
   }
 
   /** Forgets a retired user whose rows are all removed. */
-  *forgetUser({ userId, cutoffSeq }: ErasedUser, user: number | null): Job<void> {
+  *removeUser({ userId, cutoffSeq }: ErasedUser, user: number | null): Job<void> {
     if (user !== null) yield* this.#users.blank([user]);
     this.#erased = this.#erased.filter((one) => one.userId !== userId || one.cutoffSeq !== cutoffSeq);
   }

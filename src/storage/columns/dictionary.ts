@@ -69,7 +69,7 @@ export class Dictionary {
     if (near !== undefined) return near;
     for (const row of this.#statements.find.all(this.#hash(text, scope))) {
       if (row.text !== text || row.scope !== scope || this.#retired.has(row.id)) continue;
-      this.#remember(text, scope, row.id);
+      this.#add(text, scope, row.id);
       return row.id;
     }
     return undefined;
@@ -93,7 +93,7 @@ export class Dictionary {
     return text;
   }
 
-  #remember(text: string, scope: number, number: number): void {
+  #add(text: string, scope: number, number: number): void {
     const bytes = ENTRY_BYTES + 2 * text.length;
     if (this.#cachedBytes + bytes > CACHE_BYTES) {
       this.#cache.clear();
@@ -126,7 +126,7 @@ export class Dictionary {
         for (const [number, { scope, text }] of written) {
           this.#new.delete(number);
           this.#newNumbers.get(scope)?.delete(text);
-          this.#remember(text, scope, number);
+          this.#add(text, scope, number);
         }
       },
     );

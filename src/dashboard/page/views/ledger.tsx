@@ -68,10 +68,10 @@ function Reasons({ code }: { code?: string }) {
             <ul class="reasons">
               {rejections.map((one) => (
                 <li key={`${one.at} ${one.request_id}`}>
-                  {one.faults.length === 0 ? (
+                  {one.issues.length === 0 ? (
                     <p>{one.message}</p>
                   ) : (
-                    one.faults.map(({ loc, msg }) => (
+                    one.issues.map(({ loc, msg }) => (
                       <p key={loc.join('.')}>
                         <code>{loc.join('.')}</code> {msg}
                       </p>

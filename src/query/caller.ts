@@ -1,5 +1,5 @@
 /** Who runs a query: limits are per user, and a query is canceled when its client disconnects. */
-export interface Asker {
+export interface QueryCaller {
   readonly userId: string;
   /** Aborted when the client disconnects. */
   readonly signal: AbortSignal;
@@ -9,8 +9,8 @@ export interface Asker {
 export const CANCEL_ALL = -1;
 
 /** The client of a query is gone: nobody reads the response. */
-export class ClientGone extends Error {
-  override readonly name = 'ClientGone';
+export class ClientDisconnectedError extends Error {
+  override readonly name = 'ClientDisconnectedError';
 
   constructor() {
     super('the client has disconnected');

@@ -12,10 +12,10 @@ import { rootCause } from '../system-error.ts';
  * - `unavailable`: the file cannot be opened or written (permissions, read-only)
  * - `bug`: anything else: the statement is wrong, not the storage
  */
-export type StorageFaultKind = 'locked' | 'full' | 'failing' | 'corrupt' | 'unavailable' | 'bug';
+export type StorageErrorKind = 'locked' | 'full' | 'failing' | 'corrupt' | 'unavailable' | 'bug';
 
 /** Primary result codes of SQLite (https://www.sqlite.org/rescode.html). */
-const KIND_BY_RESULT_CODE: Readonly<Record<number, StorageFaultKind>> = {
+const KIND_BY_RESULT_CODE: Readonly<Record<number, StorageErrorKind>> = {
   3: 'unavailable', // PERM
   5: 'locked', // BUSY
   6: 'locked', // LOCKED
@@ -29,35 +29,35 @@ const KIND_BY_RESULT_CODE: Readonly<Record<number, StorageFaultKind>> = {
 };
 
 /** The database is not one that this program may open. The message is for the operator. */
-export class UnusableDatabase extends Error {
-  override readonly name = 'UnusableDatabase';
+export class UnusableDatabaseError extends Error {
+  override readonly name = 'UnusableDatabaseError';
 }
 
 /** A database call that failed. The cause carries SQLite's own words: for the log alone. */
-export class StorageFault extends Error {
-  override readonly name = 'StorageFault';
-  readonly kind: StorageFaultKind;
+export class StorageError extends Error {
+  override readonly name = 'StorageError';
+  readonly kind: StorageErrorKind;
 
-  constructor(kind: StorageFaultKind, cause: unknown) {
-    super(`storage fault: ${kind}`, { cause });
+  constructor(kind: StorageErrorKind, cause: unknown) {
+    super(`storage storageError: ${kind}`, { cause });
     this.kind = kind;
   }
 }
 
 /** Extended codes that mean something else than the primary code that they belong to. */
-const KIND_BY_EXTENDED_CODE: Readonly<Record<number, StorageFaultKind>> = {
+const KIND_BY_EXTENDED_CODE: Readonly<Record<number, StorageErrorKind>> = {
   3082: 'unavailable', // IOERR_NOMEM
   4874: 'full', // IOERR_SHMSIZE: there is no space for the index of the write-ahead log
   6410: 'unavailable', // IOERR_GETTEMPPATH: there is no folder for a temporary file
 };
 
 /** Classifies what a database call threw. Extended result codes carry the primary one in the low byte. */
-export function storageFault(error: unknown): StorageFault {
-  if (error instanceof StorageFault) return error;
+export function toStorageError(error: unknown): StorageError {
+  if (error instanceof StorageError) return error;
   const origin = sqliteError(error);
-  if (!origin) return new StorageFault('bug', error);
+  if (!origin) return new StorageError('bug', error);
   const kind = KIND_BY_EXTENDED_CODE[origin.errno] ?? KIND_BY_RESULT_CODE[origin.errno & 0xff];
-  return new StorageFault(kind ?? 'bug', origin);
+  return new StorageError(kind ?? 'bug', origin);
 }
 
 /** The driver's error among the causes of an error: drizzle wraps it in one that has the statement's parameters. */
@@ -72,20 +72,20 @@ function sqliteError(error: unknown): SQLiteError | undefined {
 /**
  * Checks that statements have stored as many rows as they should have, and changed nothing else.
  *
- * @throws {StorageFault} `failing`: a trigger or a view of somebody else is in the way, which the next start rejects
+ * @throws {StorageError} `failing`: a trigger or a view of somebody else is in the way, which the next start rejects
  */
 export function assertChanges(changes: number, expected: number): void {
   if (changes === expected) return;
   const message = `${expected} rows were stored with ${changes} changes: the schema was changed`;
-  throw new StorageFault('failing', new Error(message));
+  throw new StorageError('failing', new Error(message));
 }
 
 /** Returns what is wrong in the words of SQLite, where an error is about the database; otherwise its own message. */
 export function messageOf(error: unknown): string {
-  const fault = storageFault(error);
-  if (error instanceof UnusableDatabase || fault.kind === 'bug') {
+  const storageError = toStorageError(error);
+  if (error instanceof UnusableDatabaseError || storageError.kind === 'bug') {
     return error instanceof Error ? error.message : String(error);
   }
-  const cause = rootCause(fault);
+  const cause = rootCause(storageError);
   return `The database failed: ${cause instanceof Error ? cause.message : String(cause)}`;
 }

@@ -5,7 +5,7 @@ import { MIN_SECRET_BYTES } from '../jwt-keys.ts';
 import { readOrCreateSecretFile } from '../secret-file.ts';
 
 /** The server's own secret, and whether this call made it. */
-export interface OwnSecret {
+export interface GeneratedSecret {
   readonly secret: string;
   readonly path: string;
   readonly made: boolean;
@@ -18,7 +18,7 @@ export interface OwnSecret {
  *
  * @throws when the file cannot be read or made, or holds too little to be a secret
  */
-export function ownSecret(dataDir: string): OwnSecret {
+export function generatedSecret(dataDir: string): GeneratedSecret {
   try {
     return readOrMake(dataDir);
   } catch (error) {
@@ -29,7 +29,7 @@ export function ownSecret(dataDir: string): OwnSecret {
   }
 }
 
-function readOrMake(dataDir: string): OwnSecret {
+function readOrMake(dataDir: string): GeneratedSecret {
   const path = join(dataDir, 'jwt-secret');
   const { content: secret, isNew } = readOrCreateSecretFile(path, () => randomBytes(32).toString('base64url'));
   if (Buffer.byteLength(secret) < MIN_SECRET_BYTES) {

@@ -4,7 +4,7 @@ import { erasureKeyPath } from '../storage/erasure-list.ts';
 import { DATABASE_FILES } from '../storage/opening-error.ts';
 
 /** The files that no command may write to, whether they exist or not. */
-export function ownFiles({ databasePath, dataDir }: Pick<Config, 'databasePath' | 'dataDir'>): string[] {
+export function protectedFiles({ databasePath, dataDir }: Pick<Config, 'databasePath' | 'dataDir'>): string[] {
   return [
     ...DATABASE_FILES.map((ending) => databasePath + ending),
     erasureKeyPath(databasePath),
