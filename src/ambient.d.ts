@@ -1,4 +1,4 @@
-// Files that the build puts inside the binary: the import is the file's path there.
+// Files that are embedded in the binary. Importing one returns its path there.
 declare module 'swagger-ui-dist/*.js' {
   const path: string;
   export default path;
@@ -8,15 +8,15 @@ declare module 'swagger-ui-dist/*.css' {
   export default path;
 }
 
-// JSON.parse source text access (https://tc39.es/proposal-json-parse-with-source/), which the runtime has.
+// JSON.parse source text access (https://tc39.es/proposal-json-parse-with-source/), supported by the runtime.
 interface JSON {
   parse(text: string, reviver: (key: string, value: unknown, context: { source?: string }) => unknown): unknown;
-  /** A value that JSON.stringify writes as the given text. */
+  /** Returns a value that JSON.stringify writes as the given text. */
   rawJSON(text: string): object;
 }
 
-// Math.sumPrecise (https://tc39.es/proposal-math-sum/), which the runtime has.
+// Math.sumPrecise (https://tc39.es/proposal-math-sum/), supported by the runtime.
 interface Math {
-  /** The exact sum of numbers, rounded once. */
+  /** Returns the exact sum of numbers, rounded once. */
   sumPrecise(numbers: Iterable<number>): number;
 }

@@ -7,21 +7,21 @@ import { createErrorResponder, type ErrorResponseParts, errorHandling } from './
 import { bunTimeout } from './http/idle-timeout.ts';
 import type { Metrics } from './http/metrics.ts';
 import { createRequestIds, requestStart } from './http/request-start.ts';
-import { type AdministrationParts, administration } from './http/routes/administration.ts';
-import { dashboard } from './http/routes/dashboard.ts';
-import { docs } from './http/routes/docs.ts';
-import { exporting } from './http/routes/exports.ts';
-import { type TailParts, tailing } from './http/routes/live-tails.ts';
+import { type AdministrationParts, administrationRoutes } from './http/routes/administration.ts';
+import { dashboardRoutes } from './http/routes/dashboard.ts';
+import { docsRoutes } from './http/routes/docs.ts';
+import { exportRoutes } from './http/routes/exports.ts';
+import { type TailParts, tailRoutes } from './http/routes/live-tails.ts';
 import { type MetricsParts, metricsRoute } from './http/routes/metrics.ts';
-import { operations } from './http/routes/operations.ts';
-import { querying } from './http/routes/queries.ts';
-import { type RecordingParts, recording } from './http/routes/recording.ts';
-import { type RejectionsParts, rejecting } from './http/routes/rejections.ts';
-import { type SessionParts, sessions } from './http/routes/sessions.ts';
+import { operationsRoutes } from './http/routes/operations.ts';
+import { queryRoutes } from './http/routes/queries.ts';
+import { type RecordingParts, recordingRoutes } from './http/routes/recording.ts';
+import { type RejectionsParts, rejectionRoutes } from './http/routes/rejections.ts';
+import { type SessionParts, sessionRoutes } from './http/routes/sessions.ts';
 
-/** What the HTTP app is composed of. */
+/** Dependencies of the HTTP app. */
 export interface AppParts {
-  /** Who may do what, and from where. */
+  /** Authentication and access control. */
   readonly access: Pick<RecordingParts, 'verify'> &
     Pick<ErrorResponseParts, 'failedLogins'> &
     Pick<MetricsParts, 'metricsToken'> &
@@ -34,9 +34,9 @@ export interface AppParts {
     'queue' | 'reservations' | 'idempotency' | 'stamper' | 'userNames' | 'ledger' | 'rows' | 'bytes' | 'actAs'
   > &
     Pick<RejectionsParts, 'rejections'>;
-  /** What is read from. */
+  /** The read path. */
   readonly reading: Pick<AdministrationParts, 'queries'> & Pick<TailParts, 'tails'>;
-  /** Erases a user; resolves once no query returns the user's rows. */
+  /** Erases a user. Resolves once queries no longer return the user's rows. */
   readonly erase: AdministrationParts['erase'];
   readonly metrics: Metrics;
   readonly settings: Pick<AdministrationParts, 'limits' | 'queueBounds' | 'databasePath'> & {
@@ -48,24 +48,24 @@ export interface AppParts {
 }
 
 /**
- * Composes the HTTP app from its parts. It opens nothing and listens nowhere.
+ * Creates the HTTP app from its dependencies. It opens no files and does not listen.
  *
- * A request that matches a route gets its ID and its clock, then the route's handler runs, then its time is taken;
- * the recording routes do all of that in their handler. Whatever is thrown on the way becomes an error response.
+ * A request that matches a route is assigned an ID and a start time, then the route's handler runs, then the duration
+ * is observed. The recording routes do all of this in their handler. Anything thrown becomes an error response.
  */
 export function createApp({ access, ingest, reading, settings, ...rest }: AppParts) {
   const parts = { ...access, ...ingest, ...reading, ...settings, ...rest };
   const app = new Elysia({
-    // the default rewrites a value before it is checked, so that a list passes for an empty object
+    // by default, Elysia rewrites values before validation, so a list would pass as an empty object
     normalize: false,
-    // the default takes an address with a slash at its end for the same one, but not in every case
+    // by default, a path with a trailing slash matches the same route, but not in all cases
     strictPath: true,
-    // the default looks for the path behind the 11th character of the URL, and misses it after a short host
+    // by default, Elysia searches for the path from the 11th character of the URL and misses it after a short host
     handler: { standardHostname: false },
     serve: {
-      // true, the default, lets a second server take the same port in silence
+      // true, the default, silently lets a second server listen on the same port
       reusePort: false,
-      // the body parser bounds bodies and says so; Bun's own bound answers without a word
+      // the body parser limits bodies and returns an error response; Bun's own limit returns an empty response
       maxRequestBodySize: Number.MAX_SAFE_INTEGER,
       development: false,
       idleTimeout: bunTimeout(parts.idleTimeoutSeconds),
@@ -78,16 +78,16 @@ export function createApp({ access, ingest, reading, settings, ...rest }: AppPar
   if (parts.corsOrigins) app.use(corsFor(parts.corsOrigins));
   return app
     .use(errorHandling(respond, () => app.routes, nextRequestId))
-    .use(recording({ ...parts, respond, nextRequestId })) // before the hooks that follow: it does without them
+    .use(recordingRoutes({ ...parts, respond, nextRequestId })) // before the hooks below, which it does not use
     .use(requestStart(nextRequestId))
     .use(metricsRoute(parts))
-    .use(querying(parts))
-    .use(exporting(parts))
-    .use(tailing(parts))
-    .use(rejecting(parts))
-    .use(administration(parts))
-    .use(sessions(parts))
-    .use(operations(parts))
-    .use(docs())
-    .use(dashboard());
+    .use(queryRoutes(parts))
+    .use(exportRoutes(parts))
+    .use(tailRoutes(parts))
+    .use(rejectionRoutes(parts))
+    .use(administrationRoutes(parts))
+    .use(sessionRoutes(parts))
+    .use(operationsRoutes(parts))
+    .use(docsRoutes())
+    .use(dashboardRoutes());
 }

@@ -16,74 +16,72 @@ import {
   settingText,
 } from './settings.ts';
 
-/** The audience of tokens that the server's own secret signs. */
+/** The reserved audience of operator tokens. */
 const OPERATOR_AUDIENCE = 'rawlog';
 
-/** Claims that users of identity providers write themselves. */
+/** Claims that users of identity providers can modify. */
 const USER_WRITABLE_CLAIMS = ['user_metadata', 'unsafe_metadata', 'unsafeMetadata'];
 
-/** How the server runs. All of it is checked; nothing has been opened or made yet. */
+/** The validated configuration. Loading it opens and creates nothing. */
 export interface Config {
   readonly host: string;
-  /** 0: any free port. */
+  /** 0 for any free port. */
   readonly port: number;
   readonly dataDir: string;
   readonly databasePath: string;
   readonly jwt: {
-    /** The shared secret that signs, or `own` where no key is configured: a secret kept in the data folder. */
-    readonly secret: string | 'own' | undefined;
-    /** Further shared secrets whose tokens verify. */
+    /** The shared secret that signs tokens; `generated` if no key is configured: the secret in the data folder. */
+    readonly secret: string | 'generated' | undefined;
+    /** Additional shared secrets that only verify tokens. */
     readonly formerSecrets: readonly string[];
     readonly publicKey: KeyObject | undefined;
     readonly jwksUrl: URL | undefined;
     readonly algorithms: readonly Algorithm[];
-    /** Any of these is accepted, and the first is minted; undefined: not checked. */
+    /** Accepted audiences; minted tokens contain the first. Undefined if the audience is not checked. */
     readonly audiences: readonly string[] | undefined;
-    /** How far ahead `nbf` may lie, in seconds. */
-    readonly leeway: number;
-    /** How far ahead `exp` may lie, in seconds; undefined: any time. */
-    readonly maxAge: number | undefined;
-    /** undefined: any issuer. */
+    /** How far `nbf` may lie in the future. */
+    readonly leewaySeconds: number;
+    /** How far `exp` may lie in the future; undefined for no limit. */
+    readonly maxAgeSeconds: number | undefined;
+    /** Undefined if the issuer is not checked. */
     readonly issuer: string | undefined;
-    /** The claim that holds the role: a top-level key, or a path of keys separated by dots. */
+    /** The claim with the role: a top-level key, or a path of keys separated by dots. */
     readonly roleClaim: string;
-    /** Values of the role claim that make an admin, and those that make a viewer. */
+    /** Role values that make an admin or a viewer. */
     readonly adminRoles: readonly string[];
     readonly viewerRoles: readonly string[];
   };
   readonly maxBodyBytes: number;
   readonly maxBatchItems: number;
-  /** Rows of each user; undefined: no limit. */
+  /** Rows per user; undefined for no limit. */
   readonly rateLimit: Rate | undefined;
-  /** Bytes of bodies per user who is no admin; undefined: no limit. */
+  /** Body bytes per user, except for admins; undefined for no limit. */
   readonly rateLimitBytes: Rate | undefined;
-  /** Failed authentications of each address; undefined: no limit. */
+  /** Failed authentications per IP address; undefined for no limit. */
   readonly authFailureLimit: Rate | undefined;
-  /** Proxies whose X-Forwarded-For is believed; undefined: none. */
+  /** Proxies whose X-Forwarded-For is trusted; undefined for none. */
   readonly trustedProxies: Networks | undefined;
-  /** How far ahead of the server's clock a record's time may be, in microseconds. */
-  readonly maxClockSkew: number;
-  /** Origins whose pages may call the routes from a browser. */
+  /** How far a record's timestamp may be ahead of the server's clock. */
+  readonly maxClockSkewUs: number;
+  /** Browser origins that may call the API. */
   readonly corsOrigins: Origins | undefined;
-  /** What may wait for its commit. */
+  /** Bounds of the commit queue. */
   readonly maxQueueRows: number;
   readonly maxQueueBytes: number;
-  /** Largest query result, in bytes. */
   readonly maxResultBytes: number;
-  /** After how long a connection on which no byte moves is closed, in seconds. */
+  /** How long a connection without traffic stays open. */
   readonly idleTimeoutSeconds: number;
-  /** How long a query may run, in milliseconds. */
   readonly queryTimeoutMs: number;
   /** Distinct metric names and event types per recorded user, together. */
   readonly maxNamesPerUser: number;
-  /** What a scraper of `/metrics` may present in place of a token; undefined: nothing. */
+  /** Accepted at `/metrics` in place of a user's token; undefined for none. */
   readonly metricsToken: string | undefined;
   readonly logLevel: LogLevel;
   /** Whether published sample secrets are accepted. */
   readonly insecureDev: boolean;
 }
 
-/** All that is wrong with a configuration, a line for each fault. */
+/** An invalid configuration, with one issue per line. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError';
   readonly issues: readonly string[];
@@ -95,19 +93,19 @@ export class ConfigError extends Error {
 }
 
 /**
- * Builds the configuration from flags, environment and files.
+ * Loads the configuration from flags, environment and files.
  *
- * @throws {ConfigError} with every fault at once
+ * @throws {ConfigError} with all issues
  */
 export function loadConfig(sources: ConfigSources): Config {
   const issues: string[] = [];
-  const given = new Set<SettingName>();
+  const setNames = new Set<SettingName>();
 
-  /** Reads one setting; a fault is noted under its name, and `undefined` stands in its place. */
+  /** Reads and parses a setting. If it is invalid, adds an issue and returns undefined. */
   function read<T>(name: SettingName, parse: (text: string, origin: Origin) => T): T | undefined {
     try {
       const { text, origin, givenAs } = settingText(name, sources);
-      if (origin !== 'default') given.add(name);
+      if (origin !== 'default') setNames.add(name);
       if (text === undefined) return undefined;
       try {
         return parse(text, origin);
@@ -115,7 +113,7 @@ export function loadConfig(sources: ConfigSources): Config {
         issues.push(`${givenAs} ${(error as Error).message}`);
       }
     } catch (error) {
-      given.add(name);
+      setNames.add(name);
       issues.push((error as Error).message);
     }
     return undefined;
@@ -128,7 +126,7 @@ export function loadConfig(sources: ConfigSources): Config {
   const publicKey = read('JWT_PUBLIC_KEY', (text) => parsePublicKey(text, sources.readFile));
   const jwksUrl = read('JWT_JWKS_URL', parseJwksUrl);
   const algorithms = read('JWT_ALGORITHMS', parseAlgorithms);
-  const maxAge = read('JWT_MAX_AGE', parseLifetime);
+  const maxAgeSeconds = read('JWT_MAX_AGE', parseLifetime);
   const roleClaim = read('JWT_ROLE_CLAIM', parseRoleClaim);
   const adminRoles = read('JWT_ADMIN_ROLES', parseRoles);
   const viewerRoles = read('JWT_VIEWER_ROLES', parseRoles);
@@ -145,10 +143,10 @@ export function loadConfig(sources: ConfigSources): Config {
     dataDir,
     databasePath: databasePath || join(dataDir, 'rawlog.db'),
     audiences: read('JWT_AUDIENCE', parseAudiences),
-    leeway: read('JWT_LEEWAY', parseDuration),
+    leewaySeconds: read('JWT_LEEWAY', parseDuration),
     maxBodyBytes: read('MAX_BODY_BYTES', integerBetween(1, 1024 ** 3)),
     maxBatchItems: read('MAX_BATCH_ITEMS', integerBetween(1, 1e6)),
-    maxClockSkew: read('MAX_CLOCK_SKEW', (text) => parseDuration(text) * 1e6),
+    maxClockSkewUs: read('MAX_CLOCK_SKEW', (text) => parseDuration(text) * 1e6),
     maxQueueRows: read('MAX_QUEUE_ROWS', integerBetween(1, 1e9)),
     maxQueueBytes: read('MAX_QUEUE_BYTES', integerBetween(1, 1024 ** 4)),
     maxResultBytes: read('MAX_RESULT_BYTES', integerBetween(1024, 1024 ** 3)),
@@ -160,16 +158,16 @@ export function loadConfig(sources: ConfigSources): Config {
   };
 
   const keys = {
-    secret: given.has('JWT_SECRET'),
-    publicKey: given.has('JWT_PUBLIC_KEY'),
-    jwks: given.has('JWT_JWKS_URL'),
+    secret: setNames.has('JWT_SECRET'),
+    publicKey: setNames.has('JWT_PUBLIC_KEY'),
+    jwks: setNames.has('JWT_JWKS_URL'),
   };
-  const keyGiven = keys.secret || keys.publicKey || keys.jwks;
+  const hasKey = keys.secret || keys.publicKey || keys.jwks;
   if (algorithms) issues.push(...keyIssues(algorithms, keys, publicKey));
-  const both = viewerRoles?.filter((role) => adminRoles?.includes(role)) ?? [];
-  if (both.length > 0) issues.push('JWT_VIEWER_ROLES names a role that JWT_ADMIN_ROLES makes an admin');
+  const sharedRoles = viewerRoles?.filter((role) => adminRoles?.includes(role)) ?? [];
+  if (sharedRoles.length > 0) issues.push('JWT_VIEWER_ROLES contains a role that is also in JWT_ADMIN_ROLES');
   if ((config.maxBatchItems ?? 0) > (config.maxQueueRows ?? Number.POSITIVE_INFINITY)) {
-    issues.push('MAX_QUEUE_ROWS should be MAX_BATCH_ITEMS or more: the largest batch would never be taken');
+    issues.push('MAX_QUEUE_ROWS should be at least MAX_BATCH_ITEMS, or the queue could not hold the largest batch');
   }
   if (issues.length > 0) throw new ConfigError(issues);
 
@@ -185,14 +183,14 @@ export function loadConfig(sources: ConfigSources): Config {
     corsOrigins,
     metricsToken,
     jwt: {
-      secret: keyGiven ? jwtSecret : 'own',
+      secret: hasKey ? jwtSecret : 'generated',
       formerSecrets,
       publicKey,
       jwksUrl,
       algorithms: algorithms ?? [],
       audiences: audiences.includes('none') ? undefined : audiences,
-      leeway: complete.leeway,
-      maxAge,
+      leewaySeconds: complete.leewaySeconds,
+      maxAgeSeconds,
       issuer,
       roleClaim: roleClaim ?? '',
       adminRoles: adminRoles ?? [],
@@ -201,7 +199,7 @@ export function loadConfig(sources: ConfigSources): Config {
   };
 }
 
-/** Returns HOST if it is a name, which has to resolve; undefined for an address, and for one that is invalid. */
+/** Returns HOST if it is a host name, which must resolve; undefined if it is an IP address or invalid. */
 export function hostName(sources: ConfigSources): { host: string; givenAs: string } | undefined {
   try {
     const { text = '', givenAs } = settingText('HOST', sources);
@@ -217,7 +215,7 @@ function parseRoles(text: string): string[] {
   return roles;
 }
 
-/** Returns the entries of a comma-separated list, without empty ones. */
+/** Parses a comma-separated list. Empty entries are dropped. */
 function listOf(text: string): string[] {
   const entries = text.split(',').flatMap((entry) => entry.trim() || []);
   for (const entry of entries) checkSettingText(entry);
@@ -239,10 +237,11 @@ function parseRoleClaim(text: string): string {
   const [first = '', ...rest] = text.split('.');
   if (USER_WRITABLE_CLAIMS.includes(first)) {
     throw new Error(
-      `should not be in ${first}, which users can write themselves; app_metadata, for example, they cannot`,
+      `should not be in ${first}, which users can modify; use a claim that they cannot, such as one in app_metadata`,
     );
   }
-  if ([first, ...rest].includes('')) throw new Error('should be a claim, or a path of claims separated by single dots');
+  if ([first, ...rest].includes(''))
+    throw new Error('should be a claim name, or a path of names separated by single dots');
   return text;
 }
 
@@ -256,11 +255,11 @@ function parseSwitch(text: string): boolean {
   return oneOf(['on', 'off'])(text) === 'on';
 }
 
-/** An IP address, or a name as DNS has them. */
+/** Parses an IP address or a DNS name. */
 function parseHost(text: string): string {
   const labels = text.replace(/\.$/, '').split('.');
   const isName = labels.every((label) => /^(?!-)[\w-]{1,63}(?<!-)$/.test(label)) && text.length <= 253;
-  // the system's resolver takes "127.1" and "0x7f.1" for addresses
+  // the system resolver treats "127.1" and "0x7f.1" as IP addresses
   const isNumeric = /^(?:\d+|0x[\da-f]*)$/i.test(labels.at(-1) ?? '');
   if (isIP(text) === 0 && (!isName || isNumeric)) {
     throw new Error('should be an IP address such as 127.0.0.1, 0.0.0.0 or ::, or a name that resolves to one');
@@ -268,24 +267,24 @@ function parseHost(text: string): string {
   return text;
 }
 
-/** A shell expands "~", nothing else does. */
+/** Parses a path. Rejects "~", which would create a folder with that name. */
 function parseFolder(text: string): string {
-  if (/^~(?:\/|$)/.test(text)) throw new Error('should be a path without ~, which only a shell expands');
+  if (/^~(?:\/|$)/.test(text)) throw new Error('should be a path without ~, which only shells expand');
   return text;
 }
 
-/** RFC 6750, section 2.1: what can stand behind "Bearer". */
+/** Parses a token with the characters that RFC 6750, section 2.1, allows after "Bearer". */
 function parseMetricsToken(text: string): string {
   if (!/^[\w.~+/-]{16,}=*$/.test(text)) {
-    throw new Error('should have 16 or more letters, digits and -._~+/; "openssl rand -hex 32" makes one');
+    throw new Error('should have at least 16 characters: letters, digits and -._~+/; run "openssl rand -hex 32"');
   }
   return text;
 }
 
-/** `file:data/x.db` is relative to the working folder; `file:/x.db` and `file:///x.db` are absolute. */
+/** Parses a `file:` URL: `file:data/x.db` is relative to the working folder, `file:/x.db` and `file:///x.db` are absolute. */
 function parseDatabaseUrl(text: string): string {
   const path = /^file:(?:\/\/(?=\/))?([^?#]+)$/.exec(text)?.[1];
-  // ":memory:" and the like would be no file
+  // SQLite treats ":memory:" and similar names as something other than a file
   if (path === undefined || path.startsWith('//') || path.startsWith(':')) throw new Error('should be file:PATH');
   let decoded: string;
   try {
@@ -294,11 +293,11 @@ function parseDatabaseUrl(text: string): string {
     throw new Error('should be file:PATH');
   }
   checkSettingText(decoded);
-  if (decoded.endsWith('/')) throw new Error('should be file:PATH of a file, not of a folder');
+  if (decoded.endsWith('/')) throw new Error('should be file:PATH of a file, not a folder');
   return parseFolder(decoded);
 }
 
-/** Bun holds an idle timeout in a byte. */
+/** Parses an idle timeout. Bun stores it in one byte, hence the maximum. */
 function parseIdleTimeout(text: string): number {
   const seconds = parseDuration(text);
   if (seconds < 1 || seconds > 255) throw new Error('should be from 1s to 255s');

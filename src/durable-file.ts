@@ -19,18 +19,18 @@ import { basename, dirname, join } from 'node:path';
 import { syncFolder } from './durable-folder.ts';
 
 /*
- * The only way in which commands write files: the previous file stays as it is until the new one is complete
- * and durable, and the program's own files cannot be the target.
+ * File output of commands. An existing file is untouched until the new one is complete and durable, and the program's
+ * own files are never overwritten.
  */
 
-/** The number of standard output, as a file. */
+/** The file descriptor of standard output. */
 const STDOUT = 1;
-/** How long to wait for a reader of a full, non-blocking pipe before the next attempt, in milliseconds. */
-export const FULL_PIPE_WAIT = 2;
+/** Delay before the next write to a full, non-blocking pipe. */
+export const FULL_PIPE_RETRY_MS = 2;
 
-/** A signal asked the process to end before its work was done. What it had begun has been cleaned up. */
-export class Interrupted extends Error {
-  override readonly name = 'Interrupted';
+/** The error of work that a signal interrupted. Its temporary files have been removed. */
+export class InterruptedError extends Error {
+  override readonly name = 'InterruptedError';
   readonly signal: NodeJS.Signals;
 
   constructor(signal: NodeJS.Signals) {
@@ -40,13 +40,13 @@ export class Interrupted extends Error {
 }
 
 /**
- * Replaces a file, or creates it, readable to its owner only. On return all of it is durable. If anything fails,
- * the process is told to end, or the power fails, the previous file is untouched. A symbolic link is followed.
+ * Creates or replaces a file that only its owner can read. It is complete and durable when the promise resolves. If an
+ * error, a signal or a power failure comes first, the previous file is untouched. Symbolic links are followed.
  *
- * @param content its parts; the event loop runs between them
+ * @param content the chunks to write; the event loop runs between them
  * @param protectedFiles files that are never replaced, whether they exist or not
- * @throws {Interrupted} after SIGINT, SIGTERM, SIGQUIT or SIGHUP; other errors have a message for the operator, and
- *   those of `content` are passed on. No temporary file is left behind
+ * @throws {InterruptedError} after SIGINT, SIGTERM, SIGQUIT or SIGHUP. Other errors have a message for the operator;
+ *   errors from `content` are rethrown. The temporary file is always removed
  */
 export async function replaceFile(
   path: string,
@@ -54,56 +54,56 @@ export async function replaceFile(
   protectedFiles: readonly string[],
 ): Promise<void> {
   const target = resolveTarget(path);
-  refuseOwn(path, target, statSync(target, { throwIfNoEntry: false }), protectedFiles);
+  rejectProtected(path, target, statSync(target, { throwIfNoEntry: false }), protectedFiles);
   const draft = join(dirname(target), `.rawlog-${randomUUID()}.tmp`);
   using signals = catchSignals();
-  const handle = reported(path, () =>
+  const handle = withWriteError(path, () =>
     openSync(draft, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, 0o600),
   );
   try {
     try {
       for (const bytes of content) {
-        for (let at = 0; at < bytes.length; ) at += reported(path, () => writeSync(handle, bytes, at));
+        for (let at = 0; at < bytes.length; ) at += withWriteError(path, () => writeSync(handle, bytes, at));
         await signals.check();
       }
-      reported(path, () => fsyncSync(handle));
+      withWriteError(path, () => fsyncSync(handle));
     } finally {
       closeSync(handle);
     }
     await signals.check();
-    reported(path, () => renameSync(draft, target));
+    withWriteError(path, () => renameSync(draft, target));
   } catch (error) {
     rmSync(draft, { force: true });
     throw error;
   }
-  reported(path, () => syncFolder(dirname(target)));
+  withWriteError(path, () => syncFolder(dirname(target)));
 }
 
 /**
- * Writes to standard output, as fast as it is read. Returns quietly when the reader goes away.
+ * Writes to standard output at the speed of its reader. Returns without an error if the reader closes the pipe.
  *
- * @param protectedFiles files that standard output must not be redirected to
+ * @param protectedFiles files that standard output may not be redirected to
  */
 export async function writeStandardOutput(
   content: Iterable<Uint8Array>,
   protectedFiles: readonly string[],
 ): Promise<void> {
-  refuseOwn('standard output', undefined, fstatSync(STDOUT), protectedFiles);
+  rejectProtected('standard output', undefined, fstatSync(STDOUT), protectedFiles);
   for (const bytes of content) {
     for (let at = 0; at < bytes.length; ) {
       const written = writeToStandardOutput(bytes, at);
       if (written === undefined) return;
       at += written;
-      if (written === 0) await Bun.sleep(FULL_PIPE_WAIT);
+      if (written === 0) await Bun.sleep(FULL_PIPE_RETRY_MS);
     }
   }
 }
 
 /**
- * Writes once to standard output, from a place on.
+ * Writes bytes from an offset to standard output, in a single call.
  *
- * @returns how many bytes were written: 0 where a pipe that must not block is full; undefined where its reader is gone
- * @throws {Error} if it cannot be written
+ * @returns the number of bytes written: 0 if a non-blocking pipe is full; undefined if the reader has closed the pipe
+ * @throws {Error} if standard output cannot be written
  */
 export function writeToStandardOutput(bytes: Uint8Array, at: number): number | undefined {
   try {
@@ -112,78 +112,85 @@ export function writeToStandardOutput(bytes: Uint8Array, at: number): number | u
     const { code } = error as NodeJS.ErrnoException; // node:fs throws nothing else
     if (code === 'EPIPE') return undefined;
     if (code === 'EAGAIN') return 0;
-    throw unwritable('standard output', error);
+    throw writeError('standard output', error);
   }
 }
 
-/** Resolves links, and rejects what is not a regular file. */
+/** Resolves symbolic links. Rejects anything but a regular file or a new file. */
 function resolveTarget(path: string): string {
-  if (path.endsWith('/')) throw new Error(`${path} is a folder. Name a file.`);
-  return reported(path, () => {
-    if (lstatSync(path, { throwIfNoEntry: false }) === undefined) return locate(path);
+  if (path.endsWith('/')) throw new Error(`${path} is a folder. Specify a file.`);
+  return withWriteError(path, () => {
+    if (lstatSync(path, { throwIfNoEntry: false }) === undefined) return resolveParent(path);
     if (statSync(path, { throwIfNoEntry: false }) === undefined) {
       throw new Error(`${path} is a symbolic link to a file that does not exist.`);
     }
     const target = realpathSync.native(path);
     const found = statSync(target);
-    if (found.isDirectory()) throw new Error(`${path} is a folder. Name a file.`);
-    if (!found.isFile()) throw new Error(`${path} is not a regular file. Without a file, standard output is written.`);
+    if (found.isDirectory()) throw new Error(`${path} is a folder. Specify a file.`);
+    if (!found.isFile()) throw new Error(`${path} is not a regular file. Omit it to write to standard output.`);
     return target;
   });
 }
 
-/** The place of a file that may not exist, in a folder that does. */
-function locate(path: string): string {
+/** Returns a path with the symbolic links of its folder resolved. The folder must exist, the file does not have to. */
+function resolveParent(path: string): string {
   return join(realpathSync.native(dirname(path)), basename(path));
 }
 
-/** @throws when a file is one of the program's own: by place, or under any other name of it */
-function refuseOwn(
+/** Throws if a file is one of the program's own files, by path or as another hard link to one. */
+function rejectProtected(
   path: string,
   target: string | undefined,
   found: Stats | undefined,
   protectedFiles: readonly string[],
 ): void {
-  for (const own of protectedFiles) {
-    const existing = statSync(own, { throwIfNoEntry: false });
-    const isSame = existing && found && existing.ino === found.ino && existing.dev === found.dev;
-    if (isSame || (target !== undefined && isPlaceOf(own, target))) {
-      throw new Error(`${path} is a file of rawlog itself, ${own}. Choose another one.`);
+  for (const protectedFile of protectedFiles) {
+    const existing = statSync(protectedFile, { throwIfNoEntry: false });
+    const isSameFile = existing && found && existing.ino === found.ino && existing.dev === found.dev;
+    if (isSameFile || (target !== undefined && pointsTo(protectedFile, target))) {
+      throw new Error(`${path} is one of rawlog's own files (${protectedFile}). Choose another file.`);
     }
   }
 }
 
-/** Whether a path leads to a place, also where there is no file yet: SQLite would read a write-ahead log put there. */
-function isPlaceOf(path: string, place: string): boolean {
+/**
+ * Returns whether a path resolves to a target. The file does not have to exist: SQLite would read a write-ahead log that
+ * is created later.
+ */
+function pointsTo(path: string, target: string): boolean {
   try {
-    return locate(path) === place;
+    return resolveParent(path) === target;
   } catch {
     return false; // its folder does not exist
   }
 }
 
-/** Runs a call of node:fs; its errors say what cannot be written, and why, in one sentence. */
-function reported<T>(path: string, call: () => T): T {
+/** Runs a node:fs call, and converts its errors with {@link writeError}. */
+function withWriteError<T>(path: string, call: () => T): T {
   try {
     return call();
   } catch (error) {
-    throw unwritable(path, error);
+    throw writeError(path, error);
   }
 }
 
-/** Returns an error that says in one sentence what cannot be written, and why. */
-function unwritable(path: string, error: unknown): unknown {
+/** Returns an error with a one-sentence message: what cannot be written, and why. */
+function writeError(path: string, error: unknown): unknown {
   if (!(error instanceof Error && 'code' in error)) return error;
-  // such as "ENOSPC: no space left on device, write"
+  // for example "ENOSPC: no space left on device, write"
   return new Error(`${path} cannot be written: ${error.message.split(',')[0]}.`, { cause: error });
 }
 
 /**
- * Catches the signals that ask a process to end. Without a listener they would end it at once, with a temporary
- * file left behind. A signal that was ignored from the start, as by nohup, stays ignored.
+ * Catches the termination signals. Without a listener they would kill the process immediately and leave its temporary
+ * files. A signal that was ignored at startup, as under nohup, stays ignored.
  */
 export function catchSignals(): Disposable & {
-  /** Lets the event loop run once, which delivers signals. @throws {Interrupted} if there was one */
+  /**
+   * Lets the event loop run once, which delivers pending signals.
+   *
+   * @throws {InterruptedError} if a signal was received
+   */
   check(): Promise<void>;
 } {
   let received: NodeJS.Signals | undefined;
@@ -198,7 +205,7 @@ export function catchSignals(): Disposable & {
   return {
     async check() {
       await new Promise<void>((resolve) => setImmediate(resolve));
-      if (received) throw new Interrupted(received);
+      if (received) throw new InterruptedError(received);
     },
     [Symbol.dispose]() {
       for (const signal of signals) process.removeListener(signal, listener);
@@ -206,7 +213,7 @@ export function catchSignals(): Disposable & {
   };
 }
 
-/** The signals that the process ignores, one bit each; none where that cannot be read (outside Linux). */
+/** Returns the signals that the process ignores as a bit mask; 0 if that cannot be determined (outside Linux). */
 function ignoredSignals(): bigint {
   try {
     const mask = /^SigIgn:\s*([0-9a-f]+)$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1];

@@ -4,21 +4,21 @@ import { giveFolderToOwner } from './file-owner.ts';
 import { reasonOf } from './system-error.ts';
 
 /**
- * Makes a folder, readable to its owner alone, and everything above it that is missing; durable at return.
+ * Creates a folder that only its owner can read, with any missing parents. They are durable when it returns.
  *
- * @param isOurs whether it belongs to this user, also to root in a folder of somebody else: see file-owner.ts
+ * @param isOurs whether new folders belong to this user, even to root in another user's folder; see file-owner.ts
  */
 export function makeDurableFolder(folder: string, { isOurs = false } = {}): void {
-  const made = makeFolder(folder);
-  if (made === undefined) return;
+  const first = makeFolder(folder);
+  if (first === undefined) return;
   const created: string[] = [];
-  for (let path = resolve(folder); path.length >= resolve(made).length; path = dirname(path)) created.unshift(path);
+  for (let path = resolve(folder); path.length >= resolve(first).length; path = dirname(path)) created.unshift(path);
   if (!isOurs) for (const path of created) giveFolderToOwner(path);
-  // the name of a new folder is in the one above it, which must reach the disk as well
+  // the entry of a new folder is in its parent, which must be synced too
   for (const path of created) syncFolder(dirname(path));
 }
 
-/** Returns the first folder that was made. */
+/** Creates a folder and its missing parents. Returns the topmost one that was created, or undefined for none. */
 function makeFolder(folder: string): string | undefined {
   try {
     return mkdirSync(folder, { recursive: true, mode: 0o700 });
@@ -27,7 +27,7 @@ function makeFolder(folder: string): string | undefined {
   }
 }
 
-/** Makes the names in a folder durable. */
+/** Syncs the directory entries of a folder to disk. */
 export function syncFolder(folder: string): void {
   const handle = openSync(folder, 'r');
   try {

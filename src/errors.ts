@@ -1,57 +1,57 @@
 /**
- * The closed set of errors that a caller can see.
+ * All errors that a caller can see, by code.
  *
- * `message` says what went wrong and `hint` what to do about it. Both are fixed text: nothing from the request,
- * the database or the configuration is ever put into them, so that neither can leak. Where recording and queries
- * share a code, the text is true for both.
+ * `message` states what went wrong, `hint` what to do about it. Both are fixed text and never include values from the
+ * request, the database or the configuration, so they cannot leak any. If recording and queries share a code, its text
+ * applies to both.
  */
 export const ERRORS = {
   invalid_json: {
-    message: 'The body is not valid JSON in UTF-8.',
-    hint: 'Send one JSON object, encoded in UTF-8.',
+    message: 'The request body is not valid JSON in UTF-8.',
+    hint: 'Send a single JSON object encoded as UTF-8.',
   },
   unauthorized: {
     message: 'Authorization header is missing',
-    hint: 'Send "Authorization: Bearer <token>" with a current token of your product.',
+    hint: 'Send "Authorization: Bearer <token>" with a valid, unexpired token.',
   },
   forbidden: {
-    message: 'This token does not allow that.',
-    hint: 'Tokens record and read for their own user. Reading other users takes a viewer or admin role, anything else an admin role.',
+    message: 'This token does not permit the request.',
+    hint: 'Users can record and read their own data. Viewers can read all data but cannot record. Everything else requires the admin role.',
   },
   not_found: {
     message: 'No such route.',
-    hint: 'The routes are listed at /swagger.',
+    hint: 'See /swagger for the list of routes.',
   },
   method_not_allowed: {
-    message: 'This route does not accept that method.',
-    hint: 'The Allow header names the methods that it accepts.',
+    message: 'This route does not support the request method.',
+    hint: 'Use one of the methods in the Allow header.',
   },
   payload_too_large: {
-    message: 'The body is larger than this server accepts.',
-    hint: 'Send less in one request, or raise MAX_BODY_BYTES.',
+    message: 'The request body exceeds the size limit.',
+    hint: 'Split the data into smaller requests, or ask the operator to raise MAX_BODY_BYTES.',
   },
   unsupported_media_type: {
-    message: 'The body is not JSON, or has an encoding that is not supported.',
-    hint: 'Send "Content-Type: application/json", plain or with "Content-Encoding: gzip".',
+    message: 'The Content-Type or Content-Encoding of the request is not supported.',
+    hint: 'Send "Content-Type: application/json", uncompressed or with "Content-Encoding: gzip".',
   },
   validation_failed: {
-    message: 'The request does not have the expected form.',
-    hint: 'Correct the fields that "detail" lists.',
+    message: 'The request failed validation.',
+    hint: 'Correct the fields listed in "detail".',
   },
   idempotency_mismatch: {
-    message: 'This Idempotency-Key was used before, with another payload.',
-    hint: 'Use a new key for each request, and the same one only to repeat it as it was.',
+    message: 'This Idempotency-Key was already used with a different payload.',
+    hint: 'Use a new key for each request. Reuse a key only to retry the same request unchanged.',
   },
   query_too_large: {
-    message: 'The query exceeds a limit: its result is too large, or it takes too long.',
-    hint: 'Query a shorter range, longer intervals, or fewer groups.',
+    message: 'The query exceeds a limit on result size, memory or execution time.',
+    hint: 'Query a shorter range, use longer intervals, or request fewer groups.',
   },
   too_many_names: {
-    message: 'This user has recorded as many distinct metric names and event types as the server allows.',
-    hint: 'Reuse existing names and put what varies into data_string, data_index or data, or raise MAX_NAMES_PER_USER.',
+    message: 'This user has reached the limit on distinct metric names and event types.',
+    hint: 'Reuse existing names and put variable parts into data_string, data_index or data, or ask the operator to raise MAX_NAMES_PER_USER.',
   },
   rate_limited: {
-    message: 'The rate limit is exceeded; the request was rejected.',
+    message: 'The rate limit was exceeded; the request was rejected.',
     hint: 'Retry after the delay in the Retry-After header.',
   },
   internal: {
@@ -59,24 +59,24 @@ export const ERRORS = {
     hint: 'Retry. If the problem persists, give this request_id to the operator.',
   },
   keys_unavailable: {
-    message: 'The keys that verify tokens could not be fetched yet.',
-    hint: 'Retry in a moment; the token itself was not judged.',
+    message: 'The keys for verifying tokens could not be fetched.',
+    hint: 'Retry in a moment. The token itself has not been checked yet.',
   },
   storage_unavailable: {
-    message: 'The database is not available at the moment.',
-    hint: "Retry in a moment. If the problem persists, the server's log names the cause.",
+    message: 'The database is temporarily unavailable.',
+    hint: 'Retry in a moment. If the problem persists, check the server log for the cause.',
   },
   storage_full: {
-    message: 'The disk of the database is full.',
+    message: 'The disk that holds the database is full.',
     hint: 'Free disk space on the server, then retry.',
   },
   overloaded: {
-    message: 'The write queue is full; nothing was stored.',
-    hint: 'Retry after the delay in the Retry-After header, and send less at once.',
+    message: 'The commit queue is full; nothing was stored.',
+    hint: 'Retry after the delay in the Retry-After header, and reduce the request rate.',
   },
   queries_overloaded: {
-    message: 'The server has as many queries and live tails running as it accepts.',
-    hint: 'Retry after the delay in the Retry-After header, with fewer at once.',
+    message: 'The server has reached its limit on concurrent queries and live tails.',
+    hint: 'Retry after the delay in the Retry-After header, and run fewer at the same time.',
   },
   shutting_down: {
     message: 'The server is shutting down; the request was rejected.',
@@ -87,8 +87,8 @@ export const ERRORS = {
 export type ErrorCode = keyof typeof ERRORS;
 
 /**
- * One fault in the input, in the form and words of FastAPI's 422 answers.
- * `loc` is the path to the value, from `body`, `header` or `query` down; numbers are list positions.
+ * A validation issue, in the format and wording of FastAPI's 422 responses.
+ * `loc` is the path to the value, starting with `body`, `header`, `path` or `query`; numbers are list indexes.
  */
 export interface ValidationIssue {
   readonly loc: readonly (string | number)[];
@@ -96,30 +96,32 @@ export interface ValidationIssue {
   readonly type: string;
 }
 
-/** The limit that a `rate_limited` caller has met. */
+/** The limit that a `rate_limited` caller has exceeded. */
 export interface Quota {
   readonly name: string;
-  /** So much in so many seconds. */
+  /** How much is allowed per window: rows, bytes or failed logins. */
   readonly amount: number;
+  /** In seconds. */
   readonly window: number;
   readonly remaining: number;
 }
 
 interface ApiErrorOptions {
-  /** Stands for the table's message where the contract has several for one code. Fixed text only. */
+  /** Overrides the message in the table, for codes that have several. Fixed text only. */
   readonly message?: string;
-  /** For what is answered with 422: what is wrong, field by field. */
+  /** Validation issues, for codes with status 422. */
   readonly issues?: readonly ValidationIssue[];
-  /** For `rate_limited`: the limit, and after how many seconds a retry makes sense. */
+  /** The exceeded limit, for `rate_limited`. */
   readonly quota?: Quota;
+  /** Value of the Retry-After header, in seconds. */
   readonly retryAfter?: number;
-  /** For `unauthorized`: whether the token's signature verifies, so that it is not a guess. */
+  /** For `unauthorized`: whether the token's signature is valid, which rules out guessing. */
   readonly isSigned?: boolean;
-  /** The real error. It is logged, and never sent. */
+  /** The underlying error. It is logged but never sent. */
   readonly cause?: unknown;
 }
 
-/** An error with a place in the closed table: the only kind that a caller learns anything of. */
+/** An error from the table above. Callers see no other errors. */
 export class ApiError extends Error {
   override readonly name = 'ApiError';
   readonly code: ErrorCode;

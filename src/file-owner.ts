@@ -2,20 +2,20 @@ import fs from 'node:fs';
 import { dirname } from 'node:path';
 
 /*
- * Whose files these are. Root may run a command in the folder of a service that runs as its own user: what it creates
- * there must belong to that user, who could not open it otherwise.
+ * Ownership of new files. Root may run a command in the folder of a service that runs as another user. Files that it
+ * creates there must belong to that user, or the service could not open them.
  */
 
 const { O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_RDONLY, O_RDWR } = fs.constants;
 
-/** Gives an open file to the owner of a folder, if this process is root and the folder is somebody else's. */
+/** Changes the owner of an open file to that of a folder, if this process is root and the folder belongs to another user. */
 export function chownToFolderOwner(handle: number, folder: string): void {
   if (process.geteuid?.() !== 0) return;
   const { uid, gid } = fs.statSync(folder);
   if (uid !== 0) fs.fchownSync(handle, uid, gid);
 }
 
-/** Gives a folder that was just created to the owner of the one above it, as {@link chownToFolderOwner}. */
+/** Changes the owner of a new folder to that of its parent, as {@link chownToFolderOwner} does. */
 export function giveFolderToOwner(folder: string): void {
   if (process.geteuid?.() !== 0) return;
   const handle = fs.openSync(folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
@@ -26,7 +26,7 @@ export function giveFolderToOwner(folder: string): void {
   }
 }
 
-/** Creates an empty file that belongs to the owner of its folder, readable to that owner only, if there is no file. */
+/** Creates an empty file, unless it exists. It belongs to the owner of its folder, who alone can read it. */
 export function createOwnedFile(path: string): void {
   let handle: number;
   try {

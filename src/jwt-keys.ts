@@ -3,48 +3,52 @@ import { isGuessable } from './formats/sample-secrets.ts';
 import { checkSettingText } from './formats/setting-text.ts';
 
 /*
- * The keys that verify tokens, as settings give them.
+ * The settings of the keys that verify tokens.
  */
 
-/** The algorithms that tokens may be signed with, each with the kind of key that it needs. */
+/** The accepted signing algorithms, each with the kind of key that it requires. */
 export const ALGORITHMS = { HS256: 'secret', RS256: 'RSA', ES256: 'EC P-256', EdDSA: 'Ed25519' } as const;
 export type Algorithm = keyof typeof ALGORITHMS;
 
-/** RFC 7518, section 3.2: a key of at least the size of the hash output, 256 bits. */
+/** RFC 7518, section 3.2: an HS256 key has at least the size of the hash output, 256 bits. */
 export const MIN_SECRET_BYTES = 32;
 
-/** Returns what does not fit together between the algorithms and the keys that are given for them, a line each. */
+/** Returns the conflicts between the algorithms and the configured keys, one message per conflict. */
 export function keyIssues(
   algorithms: readonly Algorithm[],
-  given: { secret: boolean; publicKey: boolean; jwks: boolean },
+  configured: { secret: boolean; publicKey: boolean; jwks: boolean },
   publicKey: KeyObject | undefined,
 ): string[] {
   const issues: string[] = [];
   const asymmetric = algorithms.filter((algorithm) => algorithm !== 'HS256');
-  const anyPublic = given.publicKey || given.jwks;
-  if (given.publicKey && given.jwks) issues.push('JWT_PUBLIC_KEY and JWT_JWKS_URL exclude each other: give one');
-  if (anyPublic && asymmetric.length === 0) {
+  const hasPublicKey = configured.publicKey || configured.jwks;
+  if (configured.publicKey && configured.jwks) {
+    issues.push('JWT_PUBLIC_KEY and JWT_JWKS_URL are mutually exclusive: set only one');
+  }
+  if (hasPublicKey && asymmetric.length === 0) {
     issues.push(
-      `${given.publicKey ? 'JWT_PUBLIC_KEY' : 'JWT_JWKS_URL'} needs RS256, ES256 or EdDSA among JWT_ALGORITHMS`,
+      `${configured.publicKey ? 'JWT_PUBLIC_KEY' : 'JWT_JWKS_URL'} requires RS256, ES256 or EdDSA in JWT_ALGORITHMS`,
     );
   }
-  if (!anyPublic && asymmetric.length > 0) {
-    issues.push(`JWT_ALGORITHMS names ${asymmetric.join(', ')}, which needs JWT_PUBLIC_KEY or JWT_JWKS_URL`);
+  if (!hasPublicKey && asymmetric.length > 0) {
+    issues.push(`JWT_ALGORITHMS contains ${asymmetric.join(', ')}, which requires JWT_PUBLIC_KEY or JWT_JWKS_URL`);
   }
-  if (anyPublic && !given.secret && algorithms.includes('HS256')) {
-    issues.push('JWT_ALGORITHMS names HS256, which needs JWT_SECRET');
+  if (hasPublicKey && !configured.secret && algorithms.includes('HS256')) {
+    issues.push('JWT_ALGORITHMS contains HS256, which requires JWT_SECRET');
   }
   if (publicKey) {
     for (const algorithm of asymmetric) {
       if (algorithm !== algorithmOf(publicKey)) {
-        issues.push(`JWT_ALGORITHMS names ${algorithm}, which needs an ${ALGORITHMS[algorithm]} key in JWT_PUBLIC_KEY`);
+        issues.push(
+          `JWT_ALGORITHMS contains ${algorithm}, which requires an ${ALGORITHMS[algorithm]} key in JWT_PUBLIC_KEY`,
+        );
       }
     }
   }
   return issues;
 }
 
-/** The one algorithm that a public key may verify here, or undefined for a key of another kind. */
+/** Returns the algorithm that a public key may verify, or undefined for an unsupported kind of key. */
 function algorithmOf(key: KeyObject): Algorithm | undefined {
   const { asymmetricKeyType: type, asymmetricKeyDetails: details } = key;
   if (type === 'rsa') return 'RS256';
@@ -53,11 +57,11 @@ function algorithmOf(key: KeyObject): Algorithm | undefined {
 }
 
 /**
- * Parses the secrets of HS256: the first signs, all verify. Commas separate them; in a file, line ends, so that a file
- * may hold a secret that contains a comma.
+ * Parses the shared secrets for HS256. The first signs, all verify. They are separated by commas, or in a file by
+ * newlines, which allows secrets that contain a comma.
  *
  * @param acceptGuessable whether published samples and repetitions are accepted
- * @throws {Error} with a message that continues the name of the setting: "should have …"
+ * @throws {Error} with a message that completes a sentence starting with the setting's name: "should have …"
  */
 export function parseSecrets(text: string, isFile: boolean, acceptGuessable: boolean): string[] {
   if (text.includes('-----BEGIN')) throw new Error('is a PEM; a public key belongs in JWT_PUBLIC_KEY');
@@ -65,15 +69,15 @@ export function parseSecrets(text: string, isFile: boolean, acceptGuessable: boo
   for (const secret of secrets) {
     checkSettingText(secret);
     if (Buffer.byteLength(secret) < MIN_SECRET_BYTES) {
-      const where = secrets.length === 1 ? '' : isFile ? ' in every line' : ' on each side of a comma';
+      const where = secrets.length === 1 ? '' : isFile ? ' on each line' : ' on each side of a comma';
       const why = where === '' ? '' : isFile ? ': each line is a secret' : ': a comma separates secrets';
       throw new Error(
-        `should have ${MIN_SECRET_BYTES} bytes or more${where}${why}; "openssl rand -base64 48" makes one`,
+        `should have at least ${MIN_SECRET_BYTES} bytes${where}${why}; generate one with "openssl rand -base64 48"`,
       );
     }
     if (!acceptGuessable && isGuessable(secret)) {
       throw new Error(
-        'is a published sample or a repetition, so anybody can sign tokens; "openssl rand -base64 48" makes a secret, and INSECURE_DEV=on accepts this one',
+        'is a published sample or a repetition, so anyone could sign tokens; generate a secret with "openssl rand -base64 48", or set INSECURE_DEV=on for development',
       );
     }
   }
@@ -81,9 +85,9 @@ export function parseSecrets(text: string, isFile: boolean, acceptGuessable: boo
 }
 
 /**
- * Parses a PEM, also with `\n` written out as in many environment files, or reads one at a path.
+ * Parses a PEM, or reads it from a path. Newlines may be escaped as `\n`, as in many environment files.
  *
- * @throws {Error} as {@link parseSecrets}
+ * @throws {Error} as {@link parseSecrets} does
  */
 export function parsePublicKey(text: string, readFile: (path: string) => string): KeyObject {
   let pem = text;
@@ -91,11 +95,11 @@ export function parsePublicKey(text: string, readFile: (path: string) => string)
     try {
       pem = readFile(text);
     } catch {
-      throw new Error('is neither a PEM nor a file that can be read');
+      throw new Error('is neither a PEM nor a readable file');
     }
   }
   pem = pem.replaceAll('\\n', '\n');
-  if (/-----BEGIN [A-Z ]*PRIVATE KEY-----/.test(pem)) throw new Error('is a private key; give the public one');
+  if (/-----BEGIN [A-Z ]*PRIVATE KEY-----/.test(pem)) throw new Error('is a private key; set the public key instead');
   let key: KeyObject;
   try {
     key = createPublicKey(pem);
@@ -110,21 +114,29 @@ export function parsePublicKey(text: string, readFile: (path: string) => string)
   return key;
 }
 
-/** Parses a comma-separated list of algorithms. @throws {Error} as {@link parseSecrets} */
+/**
+ * Parses a comma-separated list of algorithms.
+ *
+ * @throws {Error} as {@link parseSecrets} does
+ */
 export function parseAlgorithms(text: string): Algorithm[] {
-  // RFC 9864: EdDSA with the curve that is meant here
+  // RFC 9864: Ed25519 is EdDSA with the curve that is supported here
   const names = text.split(',').map((name) => (name.trim() === 'Ed25519' ? 'EdDSA' : name.trim()));
   const unknown = names.filter((name) => !Object.hasOwn(ALGORITHMS, name));
   if (unknown.length > 0) throw new Error(`should be a list of ${Object.keys(ALGORITHMS).join(', ')}`);
   return [...new Set(names as Algorithm[])];
 }
 
-/** Parses the address of a key set. @throws {Error} as {@link parseSecrets} */
+/**
+ * Parses the URL of a key set.
+ *
+ * @throws {Error} as {@link parseSecrets} does
+ */
 export function parseJwksUrl(text: string): URL {
   const url = URL.parse(text);
   if (url === null || !/^https?:\/\//i.test(text)) throw new Error('should be an http or https URL');
   if (url.protocol === 'http:' && !isLoopback(url.hostname)) {
-    throw new Error('should be an https URL: over http, anybody on the way could put in a key');
+    throw new Error('should be an https URL: over http, an attacker on the network could insert a key');
   }
   return url;
 }

@@ -2,13 +2,13 @@ import pino, { type Logger } from 'pino';
 import type { LogLevel } from './settings.ts';
 import { openSink, type Sink } from './sink.ts';
 
-/** How many causes of an error are logged: a chain may lead back to itself. */
+/** Maximum number of logged causes of an error, because a chain of causes may be circular. */
 const MAX_CAUSES = 10;
 
 /**
- * The log: one JSON object per line, on standard error, so that standard output stays the program's own. Logging never
- * blocks or throws, because log calls stand in the middle of state changes. Lines that a slow reader has no room for
- * are dropped, and their number is logged once there is room again.
+ * Creates the log: one JSON object per line, on standard error, because standard output is for the program's results.
+ * Logging never blocks or throws, because code logs in the middle of state changes. If the reader is too slow, lines
+ * are dropped; their number is logged once the reader has caught up.
  */
 export function createLog(level: LogLevel, sink: Sink = openSink(2)): Logger {
   const log = pino(
@@ -23,20 +23,22 @@ export function createLog(level: LogLevel, sink: Sink = openSink(2)): Logger {
           try {
             method.apply(this, args);
           } catch {
-            // a value that cannot be serialized costs its line
+            // drop the line if a value cannot be serialized
           }
         },
       },
     },
     sink,
   );
-  sink.onRecovered((dropped) => log.warn({ dropped }, 'log lines were dropped: standard error was not read in time'));
+  sink.onRecovered((dropped) =>
+    log.warn({ dropped }, 'log lines were dropped: standard error was not read fast enough'),
+  );
   return log;
 }
 
 /**
- * An error by its own words alone. Libraries hang more on theirs (jose the claims of a token, fetch its
- * address), which must not get into the log.
+ * Serializes only the standard properties of an error. Libraries add others (jose the claims of a token, fetch the URL)
+ * that must not be logged.
  */
 function describeError(error: unknown, depth = 0): unknown {
   if (!(error instanceof Error)) return { message: String(error) };

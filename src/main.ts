@@ -1,7 +1,7 @@
 import { run } from './cli/program.ts';
 
-// All that the program makes (database, secret) is its user's alone.
+// New files (database, secrets) are accessible only to their owner.
 process.umask(0o077);
 
-// exit, and not merely a code: under --watch the process would live on
+// exit explicitly: under --watch, setting an exit code would not end the process
 process.exit(await run(Bun.argv.slice(2), Bun.env));

@@ -4,22 +4,22 @@ import type { ValidationIssue } from './errors.ts';
 import { EARLIEST_TIMESTAMP, parseTimestamp } from './formats/timestamp.ts';
 
 /*
- * The bodies that clients send. One schema serves as check, as type and as documentation.
- * Unknown fields are let through and ignored, as in the service that rawlog replaces.
+ * The request bodies. One schema per body provides the validation, the type and the documentation.
+ * Unknown fields are ignored, as in the service that rawlog replaces.
  */
 
-// A lone surrogate has no UTF-8 form: SQLite would store U+FFFD in its place.
+// A lone surrogate cannot be encoded as UTF-8: SQLite would store U+FFFD instead.
 FormatRegistry.Set('unicode', (text) => text.isWellFormed());
 FormatRegistry.Set('date-time', (text) => parseTimestamp(text) !== undefined);
 FormatRegistry.Set('user-id', (text) => isUserId(text));
 
-/** What a record is: a measured value, or something that a user did. */
+/** The kind of a record: a measured value, or an event that a user triggered. */
 export type Kind = 'metric' | 'analytics';
 export const KINDS: readonly Kind[] = ['metric', 'analytics'];
 
 /**
- * What a caller may do: an `admin` everything, a `viewer` read everything and change nothing, a `user` record and read
- * what is the user's own.
+ * The role of a caller. An `admin` can do everything, a `viewer` can read all data but change nothing, and a `user` can
+ * record and read only their own data.
  */
 export type Role = 'admin' | 'viewer' | 'user';
 
@@ -27,12 +27,12 @@ export type Role = 'admin' | 'viewer' | 'user';
 export const MAX_USER_ID_LENGTH = 255;
 const USER_ID = new RegExp(`^[^\\p{Cc}\\p{Cs}]{1,${MAX_USER_ID_LENGTH}}$`, 'u');
 
-/** Returns whether a text can be a user ID: 1 to 255 code points, no control characters, no lone surrogates. */
+/** Returns whether a text is a valid user ID: 1 to 255 code points, no control characters, no lone surrogates. */
 export function isUserId(text: string): boolean {
   return USER_ID.test(text);
 }
 
-/** Longest name of a metric or type, in UTF-16 code units. Names repeat in every row. */
+/** Longest metric name or event type, in UTF-16 code units. Names repeat in every row. */
 export const MAX_NAME_LENGTH = 1024;
 /** Longest `data_string` or `data_index`, in UTF-16 code units: room for a long URL. */
 export const MAX_LABEL_LENGTH = 8192;
@@ -41,7 +41,7 @@ const timestamp = Type.Optional(
   Type.String({
     format: 'date-time',
     description:
-      'When it happened, in RFC 3339 with an offset; kept to the microsecond. Default: when it was received.',
+      'When it happened, in RFC 3339 with an offset; stored with microsecond precision. Default: the time of receipt.',
   }),
 );
 
@@ -50,7 +50,7 @@ const metricFields = {
     minLength: 1,
     maxLength: MAX_NAME_LENGTH,
     format: 'unicode',
-    description: 'What was measured',
+    description: 'Name of the metric',
   }),
   metric_value: Type.Number({
     description: 'The measured value: any finite number, stored as the nearest IEEE 754 double',
@@ -59,7 +59,7 @@ const metricFields = {
 const label = {
   maxLength: MAX_LABEL_LENGTH,
   format: 'unicode',
-  description: 'What the value belongs to, such as the page',
+  description: 'Label of the value, such as the page it was measured on',
 };
 const dataString = Type.String({ minLength: 1, ...label });
 const metricExample = { metric_name: 'page_load_time', metric_value: 2.5, data_string: '/dashboard' };
@@ -71,7 +71,7 @@ const eventFields = {
   type: Type.String({
     maxLength: MAX_NAME_LENGTH,
     format: 'unicode',
-    description: 'The type of the event',
+    description: 'Type of the event',
   }),
   data: Type.Object({}, { additionalProperties: true, description: 'The data to log' }),
 };
@@ -91,26 +91,28 @@ const batchFields = {
   user_id: Type.Optional(
     Type.String({
       format: 'user-id',
-      description: "The user to record for, if not the token's own. Requires the role `admin`",
+      description: "Records for this user instead of the token's user. Requires the role `admin`.",
     }),
   ),
 };
 const BatchMetric = Type.Object({ ...metricFields, data_string: Type.Optional(dataString), ...batchFields });
 const BatchEvent = Type.Object({ ...eventFields, data_index: Type.Optional(dataIndex), ...batchFields });
 
-/** A metric and an event as a body or a batch item has them. A missing label is the empty text. */
+/** A metric in a request body or a batch. A missing label means the empty string. */
 export type Metric = Static<typeof BatchMetric>;
+/** An event in a request body or a batch. A missing label means the empty string. */
 export type Analytics = Static<typeof BatchEvent>;
 
-/** Exported records: what import requires of them beside their IDs, times and user. */
+/** The fields that import requires of an exported metric, besides its ID, times and user. */
 export const exportedMetricCheck = TypeCompiler.Compile(
   Type.Object({ ...metricFields, data_string: Type.Optional(Type.String(label)) }),
 );
+/** The fields that import requires of an exported event, besides its ID, times and user. */
 export const exportedEventCheck = TypeCompiler.Compile(
   Type.Object({ ...eventFields, data_index: Type.Optional(dataIndex) }),
 );
 
-/** The body of a batch. The number of its items is checked separately, because the limit is configured. */
+/** The body of a batch. The number of items is checked separately, because its limit is a setting. */
 const Batch = Type.Object(
   {
     metrics: Type.Optional(Type.Array(BatchMetric)),
@@ -122,24 +124,24 @@ export type Batch = Static<typeof Batch>;
 export const batchCheck = TypeCompiler.Compile(Batch);
 
 const SignIn = Type.Object(
-  { code: Type.String({ minLength: 1, description: 'The code of a link that `rawlog token --link` prints' }) },
+  { code: Type.String({ minLength: 1, description: 'The code in a sign-in link printed by `rawlog token --link`' }) },
   { example: { code: 'eyJhbGciOiJIUzI1NiJ9.eyJ1c2UiOiJsaW5rIn0.c2lnbmF0dXJl' } },
 );
 
 export const signInCheck = TypeCompiler.Compile(SignIn);
 
-/** What the server alone says of a record. Times are microseconds since 1970-01-01T00:00:00Z. */
+/** Fields assigned by the server. Times are microseconds since 1970-01-01T00:00:00Z. */
 type Stamp = {
-  /** The clustered key: rises in the order of commits, and is the time part of `id`. */
+  /** The clustered key. It increases in commit order and is the time part of `id`. */
   readonly seq: number;
-  /** UUIDv7, in lower case with hyphens. */
+  /** UUIDv7, in lowercase with hyphens. */
   readonly id: string;
   readonly userId: string;
   readonly happenedAt: number;
   readonly receivedAt: number;
 };
 
-/** A metric as it is stored. */
+/** A stored metric. */
 export type MetricRecord = Stamp & {
   readonly kind: 'metric';
   readonly metricName: string;
@@ -147,11 +149,11 @@ export type MetricRecord = Stamp & {
   readonly dataString: string;
 };
 
-/** An analytics event as it is stored. */
+/** A stored analytics event. */
 export type AnalyticsRecord = Stamp & {
   readonly kind: 'analytics';
   readonly type: string;
-  /** The JSON text of the event's data. */
+  /** The event's data as JSON text. */
   readonly data: string;
   readonly dataIndex: string;
 };
@@ -159,28 +161,32 @@ export type AnalyticsRecord = Stamp & {
 export type LogRecord = MetricRecord | AnalyticsRecord;
 
 /**
- * Decides when a record happened.
+ * Returns when a record happened, in microseconds since 1970, or a validation issue for a timestamp out of range. A
+ * timestamp is never clamped.
  *
- * @param text the record's own `timestamp`, which has passed its schema, if it has one
+ * @param text the record's `timestamp`, already validated by its schema; undefined if the record has none
  * @param receivedAt microseconds since 1970
- * @param maxSkew how far ahead of the server's clock a time may be, in microseconds
- * @param loc where the record stands in the body, for the fault
- * @returns microseconds since 1970, or the fault for a time out of range: it is never clamped
+ * @param maxSkewUs how far a timestamp may be ahead of the server's clock, in microseconds
+ * @param loc path to the record in the body, for the validation issue
  */
 export function happenedAt(
   text: string | undefined,
   receivedAt: number,
-  maxSkew: number,
+  maxSkewUs: number,
   loc: ValidationIssue['loc'],
 ): number | ValidationIssue {
   if (text === undefined) return receivedAt;
-  const time = parseTimestamp(text) as number; // its schema's format has parsed it before
-  if (time > receivedAt + maxSkew) {
-    const msg = `Value error, the time is further ahead of the server's clock than ${maxSkew / 1e6} s`;
+  const time = parseTimestamp(text) as number; // validated by the schema's date-time format
+  if (time > receivedAt + maxSkewUs) {
+    const msg = `Value error, the timestamp is more than ${maxSkewUs / 1e6} s ahead of the server's clock`;
     return { loc: [...loc, 'timestamp'], msg, type: 'value_error' };
   }
   if (time < EARLIEST_TIMESTAMP) {
-    return { loc: [...loc, 'timestamp'], msg: 'Value error, the time is before the year 1700', type: 'value_error' };
+    return {
+      loc: [...loc, 'timestamp'],
+      msg: 'Value error, the timestamp is before the year 1700',
+      type: 'value_error',
+    };
   }
   return time;
 }

@@ -2,12 +2,12 @@ import { type Static, type TSchema, Type } from '@sinclair/typebox';
 import { ERRORS, type ErrorCode } from './errors.ts';
 
 /*
- * The JSON responses, as schemas: they document the routes, and are the types that the dashboard shares with the
- * server. Responses are not checked against them at run time, which would cost every request; a test checks the
- * responses of every route.
+ * Schemas of the JSON responses. They document the routes and provide the types that the dashboard shares with the
+ * server. Responses are not validated at run time, because that would slow down every request; a test validates the
+ * responses of every route instead.
  */
 
-/** An object with exactly these fields. */
+/** Returns the schema of an object with exactly these fields. */
 const record = <Fields extends Record<string, TSchema>>(fields: Fields, description?: string) =>
   Type.Object(fields, { additionalProperties: false, ...(description !== undefined && { description }) });
 const orNull = <Schema extends TSchema>(schema: Schema) => Type.Union([schema, Type.Null()]);
@@ -15,22 +15,22 @@ const literals = <const Values extends readonly string[]>(values: Values) =>
   Type.Union(values.map((value) => Type.Literal(value as Values[number])));
 
 const count = Type.Integer({ minimum: 0 });
-const time = Type.String({ format: 'date-time', description: 'RFC 3339, with microseconds where there are any' });
+const time = Type.String({ format: 'date-time', description: 'RFC 3339, with up to microsecond precision' });
 const uuid = Type.String({ format: 'uuid', description: 'UUIDv7' });
-/** The ends of a range: null where it was left open and no row could give it. */
+/** The bounds of a range; null if the request sets none and there are no rows to derive it from. */
 const range = { from: orNull(time), to: orNull(time), tz: Type.String({ description: 'IANA time zone' }) };
 const start = { start: Type.String({ format: 'date-time', description: 'Start of the bucket' }) };
 
 const statistics = {
   count,
-  sum: Type.Number({ description: 'Exact, rounded once; at most ±1.7976931348623157e308' }),
+  sum: Type.Number({ description: 'Exact sum, rounded once to a double; limited to ±1.7976931348623157e308' }),
   sum_overflow: Type.Optional(
-    Type.Literal(true, { description: 'Present if the exact sum is beyond the largest double' }),
+    Type.Literal(true, { description: 'Present if the exact sum exceeds the range of a double' }),
   ),
-  avg: orNull(Type.Number({ description: 'Within min and max' })),
+  avg: orNull(Type.Number({ description: 'Average; always between `min` and `max`' })),
   min: orNull(Type.Number()),
   max: orNull(Type.Number()),
-  p50: orNull(Type.Number({ description: 'Exact, interpolated as by PERCENTILE_CONT' })),
+  p50: orNull(Type.Number({ description: 'Exact, interpolated like PERCENTILE_CONT in SQL' })),
   p95: orNull(Type.Number()),
   p99: orNull(Type.Number()),
 };
@@ -54,10 +54,10 @@ export const Series = record({
   ...valueBuckets,
   groups: Type.Optional(
     Type.Array(record({ data_string: Type.String(), ...statistics, ...valueBuckets }), {
-      description: 'The most frequent labels first',
+      description: 'Groups by label, most frequent first',
     }),
   ),
-  other: Type.Optional(record({ labels: count, ...statistics, ...valueBuckets }, 'All other labels together')),
+  other: Type.Optional(record({ labels: count, ...statistics, ...valueBuckets }, 'All remaining labels combined')),
 });
 export type Series = Static<typeof Series>;
 
@@ -71,10 +71,10 @@ export const Counts = record({
   ...countBuckets,
   groups: Type.Optional(
     Type.Array(record({ data_index: Type.String(), ...users, ...countBuckets }), {
-      description: 'The most frequent labels first',
+      description: 'Groups by label, most frequent first',
     }),
   ),
-  other: Type.Optional(record({ labels: count, ...users, ...countBuckets }, 'All other labels together')),
+  other: Type.Optional(record({ labels: count, ...users, ...countBuckets }, 'All remaining labels combined')),
 });
 export type Counts = Static<typeof Counts>;
 
@@ -86,7 +86,7 @@ export const Funnel = record({
     record({
       step: Type.String(),
       users: count,
-      conversion: orNull(Type.Number({ description: 'Share of the users of the first step' })),
+      conversion: orNull(Type.Number({ description: 'Fraction of the users of the first step' })),
       conversion_from_previous: orNull(Type.Number()),
       median_seconds: orNull(Type.Number({ description: 'Median time from the previous step' })),
     }),
@@ -97,7 +97,7 @@ export type Funnel = Static<typeof Funnel>;
 export const Retention = record({
   type: Type.String(),
   step: Type.String(),
-  return_step: orNull(Type.String({ description: 'null: any event of the type' })),
+  return_step: orNull(Type.String({ description: '`null` if any event of the type counts as a return' })),
   ...range,
   days: count,
   cohorts: Type.Array(
@@ -105,14 +105,14 @@ export const Retention = record({
       ...start,
       users: count,
       returned: Type.Array(orNull(count), {
-        description: 'Users who came back 1, 2, … days later; null for days at or after the end of the range',
+        description: 'Users who returned 1, 2, … days later; null for days that begin at or after the end of the range',
       }),
     }),
   ),
 });
 export type Retention = Static<typeof Retention>;
 
-const activity = { count, counts: Type.Array(count, { description: 'One number for each of `starts`' }) };
+const activity = { count, counts: Type.Array(count, { description: 'One number per entry in `starts`' }) };
 
 export const Activity = record({
   ...range,
@@ -134,7 +134,9 @@ export const ZoneOffsets = record({
   tz: Type.String({ description: 'IANA time zone' }),
   offsets: Type.Array(
     record({
-      from: orNull(Type.String({ format: 'date-time', description: 'Since when it holds; null in the first' })),
+      from: orNull(
+        Type.String({ format: 'date-time', description: 'When the offset takes effect; null for the first offset' }),
+      ),
       offset_seconds: Type.Integer({ description: 'Local time minus UTC' }),
     }),
   ),
@@ -144,11 +146,11 @@ export type ZoneOffsets = Static<typeof ZoneOffsets>;
 const stamps = {
   id: uuid,
   user_id: Type.String(),
-  timestamp: Type.String({ format: 'date-time', description: 'When it happened' }),
-  received_at: Type.String({ format: 'date-time', description: 'When it was received' }),
+  timestamp: Type.String({ format: 'date-time', description: 'When the record happened' }),
+  received_at: Type.String({ format: 'date-time', description: 'When the server received the record' }),
 };
 const cursor = {
-  next_cursor: orNull(Type.String({ description: 'The cursor of the next page; null on the last one' })),
+  next_cursor: orNull(Type.String({ description: 'Cursor of the next page; null on the last page' })),
 };
 
 export const StoredMetric = record({
@@ -194,28 +196,36 @@ export const OperatorStatus = record({
     received: count,
     stored: count,
     duplicates: count,
-    deleted: Type.Integer({ minimum: 0, description: 'Stored rows that were erased or deleted since' }),
-    rejected: Type.Record(Type.String(), count, { description: 'By error code' }),
+    deleted: Type.Integer({ minimum: 0, description: 'Stored rows that have since been erased or deleted' }),
+    rejected: Type.Record(Type.String(), count, { description: 'Rejected items by error code' }),
   }),
   storage: record({ database_bytes: count, wal_bytes: count, free_bytes: count }),
   queue: record({ rows: count, bytes: count, max_rows: count, max_bytes: count }),
   columns: record(
     { lag_rows: orNull(count), lag_seconds: orNull(Type.Number({ minimum: 0 })) },
-    'How far the column store is behind recording; null while the query worker is busy',
+    'Ingest lag of the column store; null while the query worker is busy',
   ),
   tz: record(
     { version: Type.String({ pattern: '^\\d{4}[a-z]+$' }), source: literals(['system', 'bundled']) },
-    "The time zone database in use: the machine's or the bundled one, whichever is newer",
+    "The time zone database in use: the newer of the system's and the bundled one",
   ),
   query_worker: record({ state: literals(['running', 'restarting', 'stopped']), restarts: count }),
   erasures: record({
-    pending: orNull(Type.Integer({ minimum: 0, description: 'Unfinished, or not overwritten in every file yet' })),
+    pending: orNull(
+      Type.Integer({
+        minimum: 0,
+        description: 'Erasures that are unfinished or whose data is not yet overwritten in every file',
+      }),
+    ),
   }),
   jwt_secrets: Type.Array(
     record({
-      accepted: Type.Integer({ minimum: 0, description: 'Tokens that it verified; each at most once a minute' }),
+      accepted: Type.Integer({
+        minimum: 0,
+        description: 'Tokens verified with this secret; each token counts at most once per minute',
+      }),
     }),
-    { description: 'The secrets in JWT_SECRET, in their order, since the start or the last SIGHUP' },
+    { description: 'The secrets in JWT_SECRET, in order; counted since the start or the last SIGHUP' },
   ),
 });
 export type OperatorStatus = Static<typeof OperatorStatus>;
@@ -230,11 +240,11 @@ export const Rejections = record({
   rejections: Type.Array(
     record({
       at: time,
-      code: literals(Object.keys(ERRORS) as ErrorCode[]), // the keys of the table are the closed list of codes
+      code: literals(Object.keys(ERRORS) as ErrorCode[]),
       route: Type.String(),
       items: Type.Integer({ minimum: 1 }),
       user_id: orNull(
-        Type.String({ description: 'The user; null if unknown, and where several requests share an entry' }),
+        Type.String({ description: 'The user; null if unknown, or if the entry aggregates several requests' }),
       ),
       request_id: Type.String(),
       message: Type.String(),
@@ -250,13 +260,13 @@ export const Erasure = record({
 });
 
 export const Session = record({
-  token: Type.String({ description: 'A bearer token' }),
+  token: Type.String({ description: 'A bearer token for this API' }),
   user_id: Type.String(),
   expires_at: Type.String({ format: 'date-time', description: 'When the token expires' }),
 });
 export type Session = Static<typeof Session>;
 
-export const RecordId = Type.String({ format: 'uuid', description: 'The ID of the new row, a UUIDv7' });
+export const RecordId = Type.String({ format: 'uuid', description: 'ID of the new row, a UUIDv7' });
 export const BatchIds = record({ metrics: Type.Array(uuid), analytics: Type.Array(uuid) });
 export const Probe = record({ status: Type.Literal('ok') });
 
@@ -264,14 +274,17 @@ export const ErrorBody = record({
   code: literals(Object.keys(ERRORS) as ErrorCode[]),
   message: Type.String({ description: 'What went wrong' }),
   hint: Type.String({ description: 'What to do about it' }),
-  request_id: Type.String({ description: 'Also the X-Request-Id header; the server logs the cause under it' }),
+  request_id: Type.String({
+    description: 'Same as the X-Request-Id header; the server log records the cause under this ID',
+  }),
   detail: Type.Union([Type.Array(issue), record({ message: Type.String(), hint: Type.String() }), Type.String()], {
-    description: 'For 422 a list of validation issues; for 5xx message and hint; otherwise the message',
+    description:
+      'For 422, the validation issues if there are any; for 5xx, the message and hint; otherwise, the message',
   }),
 });
 export type ErrorBody = Static<typeof ErrorBody>;
 
-/** The responses by the names of their components in the OpenAPI document. */
+/** The response schemas, by component name in the OpenAPI document. */
 export const RESPONSES = {
   MetricNames,
   EventTypes,

@@ -17,23 +17,24 @@ import { makeDurableFolder, syncFolder } from './durable-folder.ts';
 import { chownToFolderOwner } from './file-owner.ts';
 import { reasonOf } from './system-error.ts';
 
-/** The bits of a mode with which others than the owner read, and those with which they write. */
+/** Mode bits that allow users other than the owner to read or to write. */
 const READABLE_BY_OTHERS = 0o044;
 const WRITABLE_BY_OTHERS = 0o022;
 
-/** The content of a secret file, and whether this call created it. */
+/** The result of reading or creating a secret file. */
 export interface SecretFile {
   readonly content: string;
+  /** Whether this call created it. */
   readonly isNew: boolean;
 }
 
 /**
- * Reads a file that only its owner may read; creates it on first use. Two processes that start at once get the same
- * content.
+ * Reads a secret file that only its owner may read, or creates it on first use. Processes that start at the same time
+ * get the same content.
  *
  * @param create returns the content of a new file
- * @throws {Error} if the file cannot be read or created, or if somebody else could have written it; the message names
- *   the file, and what to do
+ * @throws {Error} if the file cannot be read or created, or if other users could have written it. The message names the
+ *   file and the remedy
  */
 export function readOrCreateSecretFile(path: string, create: () => string): SecretFile {
   const folder = dirname(path);
@@ -43,55 +44,60 @@ export function readOrCreateSecretFile(path: string, create: () => string): Secr
     protect(path);
     return { content: readFileSync(path, 'utf8').trim(), isNew };
   } catch (error) {
-    if (error instanceof Untrusted) throw error;
+    if (error instanceof UntrustedFileError) throw error;
     throw new Error(`${path} cannot be read or created: ${reasonOf(error, path)}`, { cause: error });
   }
 }
 
 /**
- * Checks that nobody but this user and root can put files into a folder: whoever can, chooses the secrets in it.
+ * Checks that only this user and root can write to a folder, because anyone who can could replace the secrets in it.
  *
- * @param isOwnerTrusted whether it may belong to any user: root works on the folders of services
- * @throws {Error} with what to do
+ * @param isOwnerTrusted whether it may belong to any user; root works in the folders of services
+ * @throws {Error} whose message names the remedy
  */
 export function assertTrustedFolder(folder: string, { isOwnerTrusted = false } = {}): void {
   const stat = statSync(folder);
   if (!isOwnerTrusted) assertOwner(folder, stat, []);
   if ((stat.mode & WRITABLE_BY_OTHERS) !== 0) {
-    throw new Untrusted(
-      `${folder} can be written by other users (mode ${modeOf(stat)}), who could replace the secrets in it. Run: chmod go-w ${folder}`,
+    throw new UntrustedFileError(
+      `${folder} is writable by other users (mode ${modeOf(stat)}), who could replace the secrets in it. Run: chmod go-w ${folder}`,
     );
   }
 }
 
-class Untrusted extends Error {}
+/** The error of a file or folder that other users could have changed. */
+class UntrustedFileError extends Error {}
 
-/** Checks whose file a secret is, and takes it from the eyes of others. */
+/** Checks the owner and mode of a secret file, and removes read access for other users. */
 function protect(path: string): void {
   const isLink = lstatSync(path).isSymbolicLink();
   const stat = statSync(path);
-  if (!stat.isFile()) throw new Untrusted(`${path} is not a regular file.`);
+  if (!stat.isFile()) throw new UntrustedFileError(`${path} is not a regular file.`);
   assertOwner(path, stat, isRoot() ? [statSync(dirname(path)).uid] : []);
   if ((stat.mode & WRITABLE_BY_OTHERS) !== 0) {
-    throw new Untrusted(
-      `${path} can be written by other users (mode ${modeOf(stat)}). If its content is yours, run: chmod 600 ${path}`,
+    throw new UntrustedFileError(
+      `${path} is writable by other users (mode ${modeOf(stat)}). If you trust its content, run: chmod 600 ${path}`,
     );
   }
-  // what a link leads to is somebody else's to protect
+  // the target of a link is for its own owner to protect
   if (isLink || (stat.mode & READABLE_BY_OTHERS) === 0) return;
   if (stat.uid !== process.geteuid?.() && !isRoot()) {
-    throw new Untrusted(
-      `${path} can be read by other users (mode ${modeOf(stat)}). As its owner, run: chmod 600 ${path}`,
+    throw new UntrustedFileError(
+      `${path} is readable by other users (mode ${modeOf(stat)}). As its owner, run: chmod 600 ${path}`,
     );
   }
   chmodSync(path, 0o600);
 }
 
-/** @param others users that may own it, beside this one and root */
-function assertOwner(path: string, { uid }: Stats, others: readonly number[]): void {
+/**
+ * Checks that a file belongs to this user or to root.
+ *
+ * @param trustedUsers additional users that may own it
+ */
+function assertOwner(path: string, { uid }: Stats, trustedUsers: readonly number[]): void {
   const user = process.geteuid?.();
-  if (user === undefined || uid === user || uid === 0 || others.includes(uid)) return;
-  throw new Untrusted(
+  if (user === undefined || uid === user || uid === 0 || trustedUsers.includes(uid)) return;
+  throw new UntrustedFileError(
     `${path} belongs to user ${uid}, but rawlog runs as user ${user}. Run rawlog as user ${uid}, or as root: chown ${user} ${path}`,
   );
 }
@@ -104,12 +110,16 @@ function modeOf({ mode }: Stats): string {
   return (mode & 0o7777).toString(8).padStart(4, '0');
 }
 
-/** Creates the file whole or not at all: written beside it, then linked to its name, which fails if it exists. */
+/**
+ * Creates a file atomically: writes a draft, then links it to the final name, which fails if the file exists.
+ *
+ * @returns whether this call created the file
+ */
 function createFile(path: string, content: string): boolean {
   const folder = dirname(path);
   makeDurableFolder(folder);
   const draft = `${path}.${process.pid}.new`;
-  rmSync(draft, { force: true }); // of an earlier process with this ID
+  rmSync(draft, { force: true }); // left by an earlier process with the same ID
   const handle = openSync(draft, 'wx', 0o600);
   try {
     chownToFolderOwner(handle, folder);

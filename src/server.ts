@@ -18,58 +18,57 @@ import { createUserNames } from './ingest/user-names.ts';
 import { createQueryClient } from './query/client.ts';
 import type { LogRecord } from './records.ts';
 import { openStorage } from './storage/database.ts';
-import type { Erased } from './storage/erasure.ts';
+import type { ErasedRows } from './storage/erasure.ts';
 import { openUserHash } from './storage/erasure-list.ts';
 import { StorageError } from './storage/storage-error.ts';
 import { createWriter } from './storage/writer.ts';
 import { createLiveTails } from './tail/live-tails.ts';
 
-/** Bytes that an idle user may send at once, whatever RATE_LIMIT_BYTES is. */
-const BYTES_BURST = 64 * 1024 ** 2;
+/** Burst of the byte limit per user, independent of RATE_LIMIT_BYTES. */
+const BURST_BYTES = 64 * 1024 ** 2;
 
-/** How much of a user's hash is logged: enough to tell users apart. */
+/** Logged length of a user's hash, enough to distinguish users. */
 const LOGGED_HASH_BYTES = 8;
 
-/** How long requests under way may take once the server stops, in milliseconds. */
-const DRAIN_DEADLINE = 6_000;
+/** How long requests in progress may take to finish once the server stops. */
+const DRAIN_TIMEOUT_MS = 6_000;
 
-/** How often to look whether they are done, in milliseconds. */
-const DRAIN_POLL = 5;
+/** Interval of the checks whether all requests have finished. */
+const DRAIN_POLL_MS = 5;
 
-/** How often answers past their time are forgotten, in milliseconds. */
-const PRUNE_INTERVAL = 60_000;
+/** Interval of the deletion of expired responses and sign-in codes. */
+const PRUNE_INTERVAL_MS = 60_000;
 
-/** How often the column store takes in new rows when nobody asks, in milliseconds. */
-const FOLLOW_INTERVAL = 5_000;
+/** Interval at which the column store catches up without queries. */
+const CATCH_UP_INTERVAL_MS = 5_000;
 
-/** In the binary, files are found by their place relative to the entry: this file is beside it. */
+/** The binary locates files relative to its entry point, which is in the same folder as this file. */
 const QUERY_WORKER = new URL('./query/worker.ts', import.meta.url);
 
 /** A running server. */
 export interface Server {
   readonly url: URL;
   /**
-   * Verifies tokens by the keys of a configuration that was read again; nothing else in it takes effect.
+   * Replaces the keys and secrets with those of a reloaded configuration. Its other settings have no effect.
    *
    * @param secret the HS256 secret in use, if any
    */
   reloadSecrets(config: Config, secret: string | undefined): Promise<void>;
   /**
-   * Takes no new requests, finishes those under way within {@link DRAIN_DEADLINE}, and closes the
-   * database.
+   * Stops accepting requests, finishes those in progress within {@link DRAIN_TIMEOUT_MS}, and closes the database.
    */
   stop(): Promise<void>;
-  /** As {@link stop}, but leaves the storage as it is: on a failing disk, every further write may make it worse. */
+  /** Stops like {@link stop}, but does not write to the database: on a failing disk, any write could do more damage. */
   abandon(): Promise<void>;
 }
 
 /**
- * Opens the parts in order, each made for the next, and listens.
+ * Opens the database, starts the query worker and the commit queue, and listens.
  *
  * @param secret the HS256 secret in use, if any
- * @param droppedLines how many lines of the log have been dropped
- * @param onFailing called when the storage is broken, so that going on would lose records
- * @throws when the database cannot be opened or the address cannot be listened on; nothing stays open
+ * @param droppedLines returns the number of dropped log lines
+ * @param onFailing called when the storage has failed, and the process should exit
+ * @throws {Error} if the database cannot be opened, or the server cannot listen on the address; nothing stays open
  */
 export async function startServer(
   config: Config,
@@ -84,16 +83,16 @@ export async function startServer(
   const storage = openStorage(config.databasePath);
   let hashUser: ReturnType<typeof openUserHash>;
   try {
-    hashUser = openUserHash(config.databasePath); // the query worker needs its key, and would fail later
+    hashUser = openUserHash(config.databasePath); // fails early: the query worker needs the same key
   } catch (error) {
     storage.close();
     throw error;
   }
-  if (storage.log && storage.log.dropped > 0) {
-    const { committed, dropped } = storage.log;
-    log.warn({ committed, dropped }, 'frames at the end of the write-ahead log did not verify and were dropped');
+  if (storage.walReport && storage.walReport.dropped > 0) {
+    const { committed, dropped } = storage.walReport;
+    log.warn({ committed, dropped }, 'invalid frames at the end of the write-ahead log were dropped');
   }
-  let recording: CommitQueue | undefined;
+  let openQueue: CommitQueue | undefined;
   const queries = createQueryClient({
     path: config.databasePath,
     worker: QUERY_WORKER,
@@ -103,9 +102,9 @@ export async function startServer(
     onDamaged(reason) {
       log.fatal(
         { err: reason },
-        'the database is damaged: recording has stopped. Restore a backup, or run "rawlog verify"',
+        'the database is damaged: recording has stopped. Run "rawlog verify" to list the damage, or restore a backup',
       );
-      recording?.halt(new StorageError('corrupt', reason));
+      openQueue?.halt(new StorageError('corrupt', reason));
     },
     log,
   });
@@ -123,12 +122,12 @@ export async function startServer(
       ledger,
       queueBounds,
       (storageError) => {
-        log.fatal({ err: storageError }, 'the storage is failing');
+        log.fatal({ err: storageError }, 'the storage has failed: the server is stopping');
         onFailing();
       },
       publish,
     );
-    recording = queue;
+    openQueue = queue;
     observe(metrics, { ledger, queue, tails, droppedLines, databasePath: config.databasePath });
     const { maxBodyBytes, maxBatchItems, maxResultBytes, maxNamesPerUser, rateLimit, rateLimitBytes } = config;
     const shortHash = (userId: string) => hashUser(userId).toString('hex', 0, LOGGED_HASH_BYTES);
@@ -149,12 +148,12 @@ export async function startServer(
         queue,
         reservations: createReservations(queue, queueBounds, config.maxBodyBytes),
         idempotency: createIdempotency(writer, now),
-        stamper: createStamper(createIdSource(now, writer.lastSeq()), now, config.maxClockSkew),
+        stamper: createStamper(createIdSource(now, writer.lastSeq()), now, config.maxClockSkewUs),
         userNames,
         ledger,
         rejections,
         rows: createRateLimit('rows', rateLimit, maxBatchItems, monotonic),
-        bytes: createRateLimit('bytes', rateLimitBytes, Math.max(BYTES_BURST, maxBodyBytes), monotonic),
+        bytes: createRateLimit('bytes', rateLimitBytes, Math.max(BURST_BYTES, maxBodyBytes), monotonic),
         actAs: createActAsLog(log, shortHash, metrics.actAs, monotonic),
       },
       reading: { queries, tails },
@@ -172,21 +171,21 @@ export async function startServer(
     const { host: hostname, port, idleTimeoutSeconds } = config;
     const listener = listen(app, { hostname, port, idleTimeoutSeconds }, log);
     observeConnections(metrics, listener);
-    const pruning = setInterval(() => {
+    const pruneTimer = setInterval(() => {
       try {
         deleteExpiredCodes(writer, now);
       } catch (error) {
-        log.warn({ err: error }, 'used sign-in codes could not be deleted; the next attempt follows');
+        log.warn({ err: error }, 'expired sign-in codes could not be deleted; retrying in a minute');
       }
       expireResponses(writer, now, () => stopping === undefined).catch((error: unknown) => {
-        log.warn({ err: error }, 'cached responses could not be expired; the next attempt follows');
+        log.warn({ err: error }, 'expired responses could not be deleted; retrying in a minute');
       });
-    }, PRUNE_INTERVAL);
-    const following = setInterval(() => void follow(), FOLLOW_INTERVAL);
-    let isFollowing = false;
-    /** Restarts of the query worker before the one that has finished what was begun before it. */
-    let resumedAt: number | undefined;
-    void follow();
+    }, PRUNE_INTERVAL_MS);
+    const catchUpTimer = setInterval(() => void catchUp(), CATCH_UP_INTERVAL_MS);
+    let isCatchingUp = false;
+    /** Restart count of the query worker when it last resumed interrupted maintenance. */
+    let resumedAtRestart: number | undefined;
+    void catchUp();
 
     return {
       url: listener.url,
@@ -195,7 +194,7 @@ export async function startServer(
         stopping ??= drain();
         await stopping;
         await queries.close();
-        if (queries.health().isDamaged) throw new Error('the database is damaged: it was left as it is');
+        if (queries.health().isDamaged) throw new Error('the database is damaged and was not written to');
         await queue.close();
         storage.close();
       },
@@ -206,57 +205,58 @@ export async function startServer(
       },
     };
 
-    /** Erases a user: every row of a request that was received before, and everything derived from them. */
-    async function erase(userId: string): Promise<Erased> {
-      // requests are committed in the order of their IDs: behind this commit, none of them is still waiting
+    /** Erases the rows of a user from all requests received so far, and everything derived from them. */
+    async function erase(userId: string): Promise<ErasedRows> {
+      // requests commit in the order of their IDs, so all earlier ones are committed after this
       await queue.store([], 0);
       const erased = await queries.maintain('erase', userId);
-      noteErased(erased);
-      storage.noteLog(); // it has begun the write-ahead log again
+      countErased(erased);
+      storage.stampWal(); // the erasure has restarted the write-ahead log
       rejections.removeUser(userId);
       userNames.invalidate(userId);
       return erased;
     }
 
-    function noteErased({ metrics, analytics }: Erased): void {
+    function countErased({ metrics, analytics }: ErasedRows): void {
       ledger.deleted(metrics + analytics);
     }
 
-    /** Lets the column store take in what is new, piece by piece; once at a time. */
-    async function follow(): Promise<void> {
-      if (isFollowing) return;
-      isFollowing = true;
+    /** Applies new rows to the column store in batches. Never runs twice at once. */
+    async function catchUp(): Promise<void> {
+      if (isCatchingUp) return;
+      isCatchingUp = true;
       try {
         const { restarts } = queries.health();
-        if (resumedAt !== restarts) noteErased(await queries.maintain('resume', undefined));
-        resumedAt = restarts;
+        if (resumedAtRestart !== restarts) countErased(await queries.maintain('resume', undefined));
+        resumedAtRestart = restarts;
         await queries.maintain('catchUp', undefined);
-        storage.noteLog();
+        storage.stampWal();
       } catch (error) {
-        if (stopping === undefined)
-          log.warn({ err: error }, 'the column store could not follow; the next attempt does');
+        if (stopping === undefined) {
+          log.warn({ err: error }, 'the column store could not catch up; retrying in 5 seconds');
+        }
       } finally {
-        isFollowing = false;
+        isCatchingUp = false;
       }
     }
 
-    /** Shows records to those who look on. Whatever goes wrong with that, recording goes on. */
+    /** Publishes committed records to live-tail subscribers. Errors never affect recording. */
     function publish(records: readonly LogRecord[]): void {
       try {
         tails.publish(records);
       } catch (error) {
-        log.error({ err: error }, 'records could not be shown to those who look on');
+        log.error({ err: error }, 'records could not be published to live tails');
       }
     }
 
     async function drain(): Promise<void> {
-      clearInterval(pruning);
-      clearInterval(following);
+      clearInterval(pruneTimer);
+      clearInterval(catchUpTimer);
       tails.close();
       listener.stop();
-      for (const deadline = performance.now() + DRAIN_DEADLINE; listener.pendingRequests() > 0; ) {
+      for (const deadline = performance.now() + DRAIN_TIMEOUT_MS; listener.pendingRequests() > 0; ) {
         if (performance.now() >= deadline) break;
-        await Bun.sleep(DRAIN_POLL);
+        await Bun.sleep(DRAIN_POLL_MS);
       }
       await listener.close();
     }

@@ -1,112 +1,115 @@
 import fs from 'node:fs';
 
 /*
- * Output that nothing waits for: the server's log, and what it prints. A peer that stops reading, a full disk or a
- * closed pipe costs lines, never a request.
+ * Asynchronous output: the server's log and startup message. If the reader stops, the disk is full or the pipe is
+ * closed, lines are lost, but requests are not delayed.
  *
- * Pipes and terminals are opened again without blocking, which affects no other process that shares them. What cannot
- * be opened again (a socket, a pipe of another user) and regular files are written in the runtime's thread pool, one
- * write at a time for all sinks: a pool may have two threads, and fsync needs one of them.
+ * Pipes and terminals are reopened in non-blocking mode, which does not affect other processes that share them. Regular
+ * files, and anything that cannot be reopened (a socket, another user's pipe), are written in the runtime's thread pool.
+ * All sinks share one write at a time there, because the pool may have only two threads and fsync needs one.
  */
 
-/** What a sink holds for a slow reader, in bytes. Further lines are dropped. */
+/** Maximum buffer of a sink. Lines beyond it are dropped. */
 const MAX_BUFFERED_BYTES = 1024 * 1024;
-/** The largest single write, in bytes. */
+/** Maximum size of a single write. */
 const MAX_WRITE_BYTES = 64 * 1024;
-/** How long to wait before writing again, in milliseconds: to a full pipe, and after any other error. */
-const RETRY = { full: 20, failed: 1_000 };
+/** Delay before the next write to a full pipe, or after any other error. */
+const RETRY_MS = { full: 20, failed: 1_000 };
 
-/** A destination for text, written in order. None of its functions throws. */
+/** An ordered destination for text. None of its functions throws. */
 export interface Sink {
   write(text: string): void;
-  /** How many texts have been dropped so far. */
+  /** Returns the number of texts dropped so far. */
   dropped(): number;
-  /** Called once everything is written after texts were dropped, with their number since the last call. */
+  /**
+   * Sets a listener that is called once everything is written after texts were dropped, with the number dropped since
+   * the last call.
+   */
   onRecovered(listener: (dropped: number) => void): void;
-  /** Resolves once everything is written, or cannot be, or the time is over. */
+  /** Resolves once everything is written, a write fails, or the timeout passes. */
   flush(timeoutMs: number): Promise<void>;
 }
 
-/** Sinks that wait for the thread pool. */
+/** Writes of other sinks that wait for the thread pool. */
 const waitingForPool: (() => void)[] = [];
 let isPoolBusy = false;
 
 /**
- * Opens a sink on an inherited file.
+ * Opens a sink on an inherited file descriptor.
  *
- * @param fd its number: 1 is standard output, 2 standard error
+ * @param fd 1 for standard output, 2 for standard error
  */
 export function openSink(fd: number): Sink {
-  const handle = openAgain(fd);
+  const handle = reopenNonBlocking(fd);
   let pending: Buffer[] = [];
   let pendingBytes = 0;
   let isWriting = false;
-  let retrying: ReturnType<typeof setTimeout> | undefined;
+  let retryTimer: ReturnType<typeof setTimeout> | undefined;
   let hasFailed = false;
   let dropped = 0;
-  let reported = 0;
-  let recovered: (dropped: number) => void = () => {};
-  let settled: (() => void)[] = [];
+  let reportedDrops = 0;
+  let onRecovered: (dropped: number) => void = () => {};
+  let flushWaiters: (() => void)[] = [];
 
-  function next(): void {
-    if (isWriting || retrying !== undefined) return;
+  function writeNext(): void {
+    if (isWriting || retryTimer !== undefined) return;
     if (pendingBytes === 0) {
       settle();
       return;
     }
     isWriting = true;
-    if (handle === undefined) inPool(fd, head(), done);
-    else done(...writeNow(handle, head()));
+    if (handle === undefined) writeInPool(fd, nextBytes(), onWritten);
+    else onWritten(...writeNow(handle, nextBytes()));
   }
 
-  /** What is written next: as many whole texts as fit one write, and one at least. */
-  function head(): Buffer {
+  /** Returns the bytes of the next write: as many whole texts as fit, but at least one. */
+  function nextBytes(): Buffer {
     let bytes = 0;
     let count = 0;
-    for (const one of pending) {
-      if (count > 0 && bytes + one.length > MAX_WRITE_BYTES) break;
-      bytes += one.length;
+    for (const text of pending) {
+      if (count > 0 && bytes + text.length > MAX_WRITE_BYTES) break;
+      bytes += text.length;
       count++;
     }
     if (count > 1) pending = [Buffer.concat(pending.slice(0, count)), ...pending.slice(count)];
     return pending[0] ?? Buffer.alloc(0);
   }
 
-  function done(code: string | undefined, written: number): void {
+  function onWritten(code: string | undefined, written: number): void {
     isWriting = false;
     if (code === undefined) {
       hasFailed = false;
-      const rest = pending[0]?.subarray(written) ?? Buffer.alloc(0);
-      if (rest.length > 0) pending[0] = rest;
+      const remaining = pending[0]?.subarray(written) ?? Buffer.alloc(0);
+      if (remaining.length > 0) pending[0] = remaining;
       else pending.shift();
       pendingBytes -= written;
-      next();
+      writeNext();
       return;
     }
     hasFailed = code !== 'EAGAIN';
-    retrying = setTimeout(retry, hasFailed ? RETRY.failed : RETRY.full);
-    retrying.unref();
-    if (hasFailed) wake();
+    retryTimer = setTimeout(retry, hasFailed ? RETRY_MS.failed : RETRY_MS.full);
+    retryTimer.unref();
+    if (hasFailed) resolveFlushes();
   }
 
   function retry(): void {
-    clearTimeout(retrying);
-    retrying = undefined;
-    next();
+    clearTimeout(retryTimer);
+    retryTimer = undefined;
+    writeNext();
   }
 
   function settle(): void {
-    wake();
-    const lost = dropped - reported;
-    if (lost === 0) return;
-    reported = dropped;
-    recovered(lost);
+    resolveFlushes();
+    const newDrops = dropped - reportedDrops;
+    if (newDrops === 0) return;
+    reportedDrops = dropped;
+    onRecovered(newDrops);
   }
 
-  function wake(): void {
-    const waiting = settled;
-    settled = [];
-    for (const resolve of waiting) resolve();
+  function resolveFlushes(): void {
+    const waiters = flushWaiters;
+    flushWaiters = [];
+    for (const resolve of waiters) resolve();
   }
 
   return {
@@ -118,26 +121,26 @@ export function openSink(fd: number): Sink {
       }
       pending.push(bytes);
       pendingBytes += bytes.length;
-      next();
+      writeNext();
     },
     dropped: () => dropped,
     onRecovered(listener) {
-      recovered = listener;
+      onRecovered = listener;
     },
     async flush(timeoutMs) {
-      const over = Promise.withResolvers<void>();
-      const timer = setTimeout(over.resolve, timeoutMs);
-      const written = new Promise<void>((resolve) => settled.push(resolve));
+      const timeout = Promise.withResolvers<void>();
+      const timer = setTimeout(timeout.resolve, timeoutMs);
+      const flushed = new Promise<void>((resolve) => flushWaiters.push(resolve));
       if (hasFailed) retry();
-      else next();
-      await Promise.race([written, over.promise]);
+      else writeNext();
+      await Promise.race([flushed, timeout.promise]);
       clearTimeout(timer);
     },
   };
 }
 
-/** Opens a pipe or a terminal again, so that writing never blocks. Returns undefined for anything else. */
-function openAgain(fd: number): number | undefined {
+/** Reopens a pipe or a terminal in non-blocking mode. Returns undefined for anything else. */
+function reopenNonBlocking(fd: number): number | undefined {
   try {
     const stat = fs.fstatSync(fd);
     if (!stat.isFIFO() && !stat.isCharacterDevice()) return undefined;
@@ -156,17 +159,17 @@ function writeNow(handle: number, bytes: Buffer): [code: string | undefined, wri
   }
 }
 
-/** Writes in the thread pool, after the writes of other sinks. */
-function inPool(fd: number, bytes: Buffer, done: (code: string | undefined, written: number) => void): void {
+/** Writes in the thread pool, after the pending writes of other sinks. */
+function writeInPool(fd: number, bytes: Buffer, onWritten: (code: string | undefined, written: number) => void): void {
   if (isPoolBusy) {
-    waitingForPool.push(() => inPool(fd, bytes, done));
+    waitingForPool.push(() => writeInPool(fd, bytes, onWritten));
     return;
   }
   isPoolBusy = true;
   const finish = (error: unknown, written: number) => {
     isPoolBusy = false;
     waitingForPool.shift()?.();
-    done(error ? codeOf(error) : undefined, written);
+    onWritten(error ? codeOf(error) : undefined, written);
   };
   try {
     fs.write(fd, bytes, 0, bytes.length, null, finish);

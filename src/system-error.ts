@@ -1,9 +1,9 @@
 import { statfsSync } from 'node:fs';
 
-/** Error codes of a full disk, and of a used-up quota. */
+/** Error codes of a full disk and of an exhausted quota. */
 const FULL_CODES: ReadonlySet<string> = new Set(['ENOSPC', 'EDQUOT']);
 
-/** Returns the innermost cause of an error: libraries wrap errors in ones that say less. */
+/** Returns the innermost cause of an error, because libraries wrap errors in less specific ones. */
 export function rootCause(error: unknown): unknown {
   let cause = error;
   for (let depth = 0; depth < 20 && cause instanceof Error && cause.cause instanceof Error; depth++)
@@ -11,13 +11,13 @@ export function rootCause(error: unknown): unknown {
   return cause;
 }
 
-/** Whether a call of node:fs has failed because the disk is full. */
+/** Returns whether a node:fs call failed because the disk is full. */
 export function isFullError(error: unknown): boolean {
   const cause = rootCause(error);
   return cause instanceof Error && 'code' in cause && FULL_CODES.has(String(cause.code));
 }
 
-/** Whether the disk that holds a folder has no space, or no room for another file, for this user. */
+/** Returns whether the disk of a folder has no space or no inodes left for this user. */
 export function isDiskFull(folder: string): boolean {
   try {
     const { bavail, bfree, files, ffree } = statfsSync(folder);
@@ -28,14 +28,14 @@ export function isDiskFull(folder: string): boolean {
   }
 }
 
-/** Returns why something failed, in a sentence: the innermost cause in its own words, or that the disk is full. */
+/** Returns the reason for an error as a sentence: that the disk is full, or the message of the innermost cause. */
 export function reasonOf(error: unknown, path: string): string {
   if (isFullError(error)) return diskFullMessage(path);
   const cause = rootCause(error);
   return sentence(cause instanceof Error ? cause.message : String(cause));
 }
 
-/** Returns the sentence that says that a disk is full. */
+/** Returns the message for a full disk. */
 export function diskFullMessage(path: string): string {
   return `The disk holding ${path} is full.`;
 }

@@ -22,7 +22,7 @@ import { createWriter } from '../src/storage/writer.ts';
 import { createLiveTails } from '../src/tail/live-tails.ts';
 import { SECRET, temporaryFolder } from './harness/target.ts';
 
-test('Elysia gives the recording routes nothing that they do not ask for: cookies, query, headers, server', async () => {
+test('Elysia parses no cookies, query or headers for the recording routes', async () => {
   using folder = temporaryFolder();
   const storage = openStorage(join(folder.path, 'rawlog.db'));
   const writer = createWriter(storage);
@@ -62,7 +62,7 @@ test('Elysia gives the recording routes nothing that they do not ask for: cookie
       rejections: createRejections(Date.now),
       rows: unlimited,
       bytes: unlimited,
-      actAs: { note() {} },
+      actAs: { report() {} },
     },
     reading: { queries, tails: createLiveTails(Date.now, 30) },
     erase: async () => ({ metrics: 0, analytics: 0 }),
@@ -84,7 +84,7 @@ test('Elysia gives the recording routes nothing that they do not ask for: cookie
     log: createLog('silent'),
   });
   const route = app.routes.find(({ path }) => path === '/log_raw_metric');
-  // what Elysia has made of the route: it reads the parameters of handlers and hooks to decide on that
+  // the compiled route: Elysia decides what to parse from the parameters of handlers and hooks
   const compiled = String(route?.compile());
   expect(compiled).toContain('handler(c)');
   expect(compiled).not.toMatch(/cookie|query|toJSON|getServer/i);

@@ -15,8 +15,8 @@ const load = (env: Record<string, string>, files: Record<string, string> = {}) =
     },
   });
 
-/** What is wrong with a configuration. */
-function problems(env: Record<string, string>, files?: Record<string, string>): readonly string[] {
+/** Returns the issues of a configuration. */
+function issuesOf(env: Record<string, string>, files?: Record<string, string>): readonly string[] {
   try {
     load(env, files);
     return [];
@@ -27,43 +27,43 @@ function problems(env: Record<string, string>, files?: Record<string, string>): 
 }
 
 describe('roles', () => {
-  test('are the admin role alone by default, also where a variable is empty', () => {
+  test('default to admin only, even if a variable is empty', () => {
     for (const env of [{}, { JWT_ADMIN_ROLES: '', JWT_VIEWER_ROLES: '' }]) {
       expect(load(env).jwt).toMatchObject({ adminRoles: ['admin'], viewerRoles: [] });
     }
   });
 
-  test('are lists separated by commas', () => {
+  test('are parsed from comma-separated lists', () => {
     const { jwt } = load({ JWT_ADMIN_ROLES: 'owner, Admin', JWT_VIEWER_ROLES: 'analyst,' });
     expect(jwt).toMatchObject({ adminRoles: ['owner', 'Admin'], viewerRoles: ['analyst'] });
   });
 
-  test('that can never match are rejected, all at once', () => {
-    expect(problems({ JWT_ADMIN_ROLES: ',', JWT_VIEWER_ROLES: ', ,' })).toEqual([
+  test('are rejected if a list is empty or both lists contain the same role', () => {
+    expect(issuesOf({ JWT_ADMIN_ROLES: ',', JWT_VIEWER_ROLES: ', ,' })).toEqual([
       'JWT_ADMIN_ROLES should name at least one role',
       'JWT_VIEWER_ROLES should name at least one role',
     ]);
-    expect(problems({ JWT_VIEWER_ROLES: 'analyst,admin' })).toEqual([
-      'JWT_VIEWER_ROLES names a role that JWT_ADMIN_ROLES makes an admin',
+    expect(issuesOf({ JWT_VIEWER_ROLES: 'analyst,admin' })).toEqual([
+      'JWT_VIEWER_ROLES contains a role that is also in JWT_ADMIN_ROLES',
     ]);
   });
 });
 
-test('a METRICS_TOKEN is one that a header can carry, and is long enough not to be guessed', () => {
+test('METRICS_TOKEN requires 16 characters that are valid in a header', () => {
   expect(load({}).metricsToken).toBeUndefined();
   expect(load({ METRICS_TOKEN: 'a-token-for-scrapes' }).metricsToken).toBe('a-token-for-scrapes');
   for (const METRICS_TOKEN of ['short', 'a token of many characters', `${'x'.repeat(20)}\u00e9`]) {
-    const [problem, ...more] = problems({ METRICS_TOKEN });
-    expect(problem).toStartWith('METRICS_TOKEN should have');
+    const [issue, ...more] = issuesOf({ METRICS_TOKEN });
+    expect(issue).toStartWith('METRICS_TOKEN should have');
     expect(more).toEqual([]);
-    expect(problem).not.toContain(METRICS_TOKEN);
+    expect(issue).not.toContain(METRICS_TOKEN);
   }
 });
 
-describe('characters that no value is meant to have', () => {
+describe('invalid characters', () => {
   const PUBLIC_KEY = generateKeyPairSync('ed25519').publicKey.export({ type: 'spki', format: 'pem' }).toString();
 
-  test.each([...SETTING_NAMES])('are rejected in %s, and named', (name) => {
+  test.each([...SETTING_NAMES])('are rejected by name in %s', (name) => {
     const value = name === 'JWT_SECRET' ? SECRET : 'sample';
     for (const [text, words] of [
       [`${value}\n`, 'ends with a line feed'],
@@ -82,9 +82,7 @@ describe('characters that no value is meant to have', () => {
       [`${value}\ufffd`, 'is not valid UTF-8'],
       [' ', 'ends with a space'],
     ] as const) {
-      const [found = '', ...more] = problems({ [name]: text }).filter(
-        (problem) => !problem.includes(' JWT_ALGORITHMS'),
-      );
+      const [found = '', ...more] = issuesOf({ [name]: text }).filter((issue) => !issue.includes(' JWT_ALGORITHMS'));
       expect({ text, found, more }).toEqual({ text, found: expect.stringContaining(`${name} ${words}`), more: [] });
       expect(found).not.toContain(value);
       if (!SETTINGS[name].secret) {
@@ -95,13 +93,13 @@ describe('characters that no value is meant to have', () => {
     }
   });
 
-  test('are rejected in files too, but for one newline at the end', () => {
+  test('are rejected in files, except for one trailing newline', () => {
     const env = { JWT_SECRET_FILE: '/secret' };
     for (const content of [SECRET, `${SECRET}\n`]) {
       expect(load(env, { '/secret': content }).jwt.secret).toBe(SECRET);
     }
     for (const [content, words] of [
-      [`${SECRET}\n\n`, 'should have 32 bytes or more in every line'],
+      [`${SECRET}\n\n`, 'should have at least 32 bytes on each line'],
       [`${SECRET}\r\n`, 'ends with a carriage return'],
       [`${SECRET} \n`, 'ends with a space'],
       [`"${SECRET}"\n`, 'is enclosed in quotes'],
@@ -109,11 +107,11 @@ describe('characters that no value is meant to have', () => {
       ['\n', 'names an empty file'],
       ['', 'names an empty file'],
     ] as const) {
-      expect(problems(env, { '/secret': content })).toEqual([expect.stringContaining(`JWT_SECRET_FILE ${words}`)]);
+      expect(issuesOf(env, { '/secret': content })).toEqual([expect.stringContaining(`JWT_SECRET_FILE ${words}`)]);
     }
   });
 
-  test('are part of a PEM, whose line ends may be written out', () => {
+  test('do not include the newlines of a PEM, which may be escaped', () => {
     for (const pem of [
       PUBLIC_KEY,
       PUBLIC_KEY.trim(),
@@ -122,46 +120,46 @@ describe('characters that no value is meant to have', () => {
     ]) {
       expect(load({ JWT_PUBLIC_KEY: pem, JWT_ALGORITHMS: 'EdDSA' }).jwt.publicKey).toBeDefined();
     }
-    const [problem] = problems({ JWT_PUBLIC_KEY: `"${PUBLIC_KEY}"`, JWT_ALGORITHMS: 'EdDSA' });
-    expect(problem).toStartWith('JWT_PUBLIC_KEY is enclosed in quotes');
+    const [issue] = issuesOf({ JWT_PUBLIC_KEY: `"${PUBLIC_KEY}"`, JWT_ALGORITHMS: 'EdDSA' });
+    expect(issue).toStartWith('JWT_PUBLIC_KEY is enclosed in quotes');
   });
 
-  test('are rejected in the entries of lists, and behind an encoding', () => {
-    expect(problems({ JWT_ADMIN_ROLES: `admin,"owner"` })).toEqual([expect.stringContaining('enclosed in quotes')]);
-    expect(problems({ JWT_AUDIENCE: `web,'ios'` })).toEqual([expect.stringContaining('enclosed in quotes')]);
-    expect(problems({ DATABASE_URL: 'file:data%0d' })).toEqual(['DATABASE_URL ends with a carriage return']);
-    expect(problems({ DATABASE_URL: 'file:a%00b' })).toEqual(['DATABASE_URL contains a NUL character']);
+  test('are rejected in list entries and in percent-encoded paths', () => {
+    expect(issuesOf({ JWT_ADMIN_ROLES: `admin,"owner"` })).toEqual([expect.stringContaining('enclosed in quotes')]);
+    expect(issuesOf({ JWT_AUDIENCE: `web,'ios'` })).toEqual([expect.stringContaining('enclosed in quotes')]);
+    expect(issuesOf({ DATABASE_URL: 'file:data%0d' })).toEqual(['DATABASE_URL ends with a carriage return']);
+    expect(issuesOf({ DATABASE_URL: 'file:a%00b' })).toEqual(['DATABASE_URL contains a NUL character']);
   });
 });
 
 describe('secret settings', () => {
-  test('come from the environment or a file, never from a flag', () => {
+  test('are rejected as flags', () => {
     for (const name of FILE_SETTING_NAMES.map((file) => file.replace(/_FILE$/, ''))) {
       const flag = `--${name.toLowerCase().replaceAll('_', '-')}`;
       const load = () =>
         loadConfig({ flags: { [name]: 'its-value-of-more-than-32-characters' }, env: {}, readFile: String });
-      expect(load).toThrow(`${flag} would show a secret in the list of processes; set ${name} or ${name}_FILE`);
+      expect(load).toThrow(`${flag} would expose a secret in the process list; set ${name} or ${name}_FILE instead`);
       expect(load).not.toThrow('its-value');
     }
     expect(FILE_SETTING_NAMES.toSorted()).toEqual(['JWT_JWKS_URL_FILE', 'JWT_SECRET_FILE', 'METRICS_TOKEN_FILE']);
   });
 
-  test('are given once', () => {
+  test('are rejected if both the variable and the file are set', () => {
     const env = { METRICS_TOKEN: 'a-token-for-scrapes', METRICS_TOKEN_FILE: '/token' };
-    expect(problems(env, { '/token': 'a-token-for-scrapes' })).toEqual([
-      'METRICS_TOKEN and METRICS_TOKEN_FILE exclude each other: give one',
+    expect(issuesOf(env, { '/token': 'a-token-for-scrapes' })).toEqual([
+      'METRICS_TOKEN and METRICS_TOKEN_FILE are mutually exclusive: set only one',
     ]);
-    // a flag wins over the environment
+    // a flag takes precedence over the environment
     const flags = { METRICS_TOKEN_FILE: '/token' };
     const readFile = () => 'the-token-of-the-flag';
     expect(loadConfig({ flags, env, readFile }).metricsToken).toBe('the-token-of-the-flag');
   });
 
-  test('name neither their file nor their value when it cannot be read', () => {
+  test('do not expose the path of a file that cannot be read', () => {
     for (const env of [{ JWT_SECRET_FILE: '/none/of/these' }, { METRICS_TOKEN_FILE: '/none/of/these' }]) {
-      const [problem = '', ...more] = problems(env);
-      expect(problem).toEndWith('names a file that cannot be read (ENOENT)');
-      expect(problem).not.toContain('/none');
+      const [issue = '', ...more] = issuesOf(env);
+      expect(issue).toEndWith('names a file that cannot be read (ENOENT)');
+      expect(issue).not.toContain('/none');
       expect(more).toEqual([]);
     }
   });
@@ -170,7 +168,7 @@ describe('secret settings', () => {
 describe('JWT_SECRET', () => {
   const other = 'another-secret-of-32-bytes-or-so';
 
-  test('may hold several, of which the first signs', () => {
+  test('accepts several secrets, of which the first signs', () => {
     expect(load({ JWT_SECRET: `${SECRET},${other}` }).jwt).toMatchObject({ secret: SECRET, formerSecrets: [other] });
     const file = load({ JWT_SECRET_FILE: '/s' }, { '/s': `${SECRET},\n${other}\n` });
     // a comma in a file is part of a secret
@@ -178,16 +176,16 @@ describe('JWT_SECRET', () => {
   });
 
   test.each([`${SECRET},short`, `${SECRET},`, `,${SECRET}`, 'a-secret-with-a-comma,and-then-some-more'])(
-    'names the comma for a part that is too short: %p',
+    'mentions the comma if a part is too short: %p',
     (secret) => {
-      const [problem = '', ...more] = problems({ JWT_SECRET: secret });
-      expect(problem).toContain('JWT_SECRET should have 32 bytes or more on each side of a comma');
+      const [issue = '', ...more] = issuesOf({ JWT_SECRET: secret });
+      expect(issue).toContain('JWT_SECRET should have at least 32 bytes on each side of a comma');
       expect(more).toEqual([]);
     },
   );
 
-  test('has no whitespace beside its commas', () => {
-    expect(problems({ JWT_SECRET: `${SECRET}, ${other}` })).toEqual(['JWT_SECRET begins with a space']);
+  test('rejects whitespace next to a comma', () => {
+    expect(issuesOf({ JWT_SECRET: `${SECRET}, ${other}` })).toEqual(['JWT_SECRET begins with a space']);
   });
 
   test.each([
@@ -206,19 +204,19 @@ describe('JWT_SECRET', () => {
     '0123456789abcdef0123456789abcdef',
     '12345678901234567890123456789012',
     `${SECRET},${'x'.repeat(32)}`,
-  ])('is no published sample and no repetition: %p', (secret) => {
-    const [problem = '', ...more] = problems({ JWT_SECRET: secret });
-    expect(problem).toStartWith('JWT_SECRET is a published sample or a repetition');
-    expect(problem).not.toContain(secret);
+  ])('rejects the published sample or repetition %p', (secret) => {
+    const [issue = '', ...more] = issuesOf({ JWT_SECRET: secret });
+    expect(issue).toStartWith('JWT_SECRET is a published sample or a repetition');
+    expect(issue).not.toContain(secret);
     expect(more).toEqual([]);
     expect(load({ JWT_SECRET: secret, INSECURE_DEV: 'on' }).insecureDev).toBe(true);
-    expect(problems({ JWT_SECRET_FILE: '/s' }, { '/s': secret.replace(',', '\n') })).toHaveLength(1);
+    expect(issuesOf({ JWT_SECRET_FILE: '/s' }, { '/s': secret.replace(',', '\n') })).toHaveLength(1);
   });
 });
 
 describe('HOST', () => {
   test.each(['127.0.0.1', '0.0.0.0', '::', '::1', 'fe80::1%lo', 'localhost', 'log.example.com', 'my_service', 'a.b.'])(
-    'may be %p',
+    'accepts %p',
     (HOST) => expect(load({ HOST }).host).toBe(HOST),
   );
   test.each([
@@ -234,12 +232,12 @@ describe('HOST', () => {
     'http://a',
     'a:80',
     'x'.repeat(64),
-  ])('is not %p', (HOST) =>
-    expect(problems({ HOST })).toEqual([expect.stringContaining('HOST should be an IP address')]),
+  ])('rejects %p', (HOST) =>
+    expect(issuesOf({ HOST })).toEqual([expect.stringContaining('HOST should be an IP address')]),
   );
 });
 
-describe('values that can never match, or match too much, are rejected:', () => {
+describe('settings that can never match or match too much', () => {
   test.each([
     [{ JWT_AUDIENCE: 'web,rawlog' }, 'JWT_AUDIENCE should not contain rawlog'],
     [{ JWT_AUDIENCE: 'rawlog' }, 'JWT_AUDIENCE should not contain rawlog'],
@@ -252,20 +250,20 @@ describe('values that can never match, or match too much, are rejected:', () => 
     [{ JWT_ROLE_CLAIM: 'app_metadata..role' }, 'JWT_ROLE_CLAIM should be a claim'],
     [{ JWT_ROLE_CLAIM: '.role' }, 'JWT_ROLE_CLAIM should be a claim'],
     [{ JWT_MAX_AGE: '0s' }, 'JWT_MAX_AGE should be above 0'],
-    [{ JWT_MAX_AGE: 'long' }, 'JWT_MAX_AGE should be a number with s, m, h or d'],
-    [{ JWT_LEEWAY: '5' }, 'JWT_LEEWAY should be a number with s, m, h or d'],
+    [{ JWT_MAX_AGE: 'long' }, 'JWT_MAX_AGE should be a number followed by s, m, h or d'],
+    [{ JWT_LEEWAY: '5' }, 'JWT_LEEWAY should be a number followed by s, m, h or d'],
     [{ INSECURE_DEV: 'yes' }, 'INSECURE_DEV should be one of on, off'],
     [{ DATA_DIR: '~/data' }, 'DATA_DIR should be a path without ~'],
     [{ DATABASE_URL: 'file:~/x.db' }, 'DATABASE_URL should be a path without ~'],
-    [{ DATABASE_URL: 'file:data/' }, 'DATABASE_URL should be file:PATH of a file'],
+    [{ DATABASE_URL: 'file:data/' }, 'DATABASE_URL should be file:PATH of a file, not a folder'],
     [{ JWT_JWKS_URL: 'http://id.example/keys', JWT_ALGORITHMS: 'ES256' }, 'JWT_JWKS_URL should be an https URL'],
     [{ JWT_JWKS_URL: 'http://127.0.0.1.example/', JWT_ALGORITHMS: 'ES256' }, 'JWT_JWKS_URL should be an https URL'],
     [{ JWT_JWKS_URL: 'http://10.0.0.1/keys', JWT_ALGORITHMS: 'ES256' }, 'JWT_JWKS_URL should be an https URL'],
-    [{ TRUSTED_PROXIES: '10.0.0.0/8,proxy' }, 'TRUSTED_PROXIES should be a list of IP addresses'],
-    [{ TRUSTED_PROXIES: '0.0.0.0/0' }, 'TRUSTED_PROXIES names a network that contains every address'],
+    [{ TRUSTED_PROXIES: '10.0.0.0/8,proxy' }, 'TRUSTED_PROXIES should be a comma-separated list of IP addresses'],
+    [{ TRUSTED_PROXIES: '0.0.0.0/0' }, 'TRUSTED_PROXIES contains a network that covers every address'],
     [{ CORS_ORIGINS: 'https://*.com' }, 'CORS_ORIGINS should not contain https://*.com'],
-  ])('%p', (env, message) => {
-    expect(problems(env)).toEqual([expect.stringContaining(message)]);
+  ])('rejects %p', (env, message) => {
+    expect(issuesOf(env)).toEqual([expect.stringContaining(message)]);
   });
 });
 
@@ -275,11 +273,11 @@ test.each([
   'http://127.0.0.2/keys',
   'http://[::1]/keys',
   'https://id.example/keys',
-])('keys may come from %p', (JWT_JWKS_URL) =>
+])('JWT_JWKS_URL accepts %p', (JWT_JWKS_URL) =>
   expect(load({ JWT_JWKS_URL, JWT_ALGORITHMS: 'ES256' }).jwt.jwksUrl?.href).toBe(JWT_JWKS_URL),
 );
 
-test('the audience is a list, and Ed25519 means EdDSA', () => {
+test('JWT_AUDIENCE accepts a list, and JWT_ALGORITHMS accepts Ed25519 as a name of EdDSA', () => {
   const env = { JWT_AUDIENCE: 'web, ios', JWT_ALGORITHMS: 'Ed25519,EdDSA', JWT_JWKS_URL: 'https://id.example' };
   expect(load(env).jwt).toMatchObject({ audiences: ['web', 'ios'], algorithms: ['EdDSA'] });
   expect(load({ JWT_AUDIENCE: 'none' }).jwt.audiences).toBeUndefined();

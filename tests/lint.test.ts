@@ -4,8 +4,8 @@ import { dirname, join, resolve } from 'node:path';
 import { temporaryFolder } from './harness/target.ts';
 
 /*
- * The rules of biome.jsonc that state the structure: a pattern that matches nothing would go unnoticed. A small
- * project with the same rules has a file for each layer; a line of it is rejected or not.
+ * The rules in biome.jsonc that enforce the structure, because a pattern that matches nothing would go unnoticed. The
+ * tests lint a small project with the same rules and one file per layer.
  */
 
 const ROOT = resolve(import.meta.dir, '..');
@@ -47,7 +47,7 @@ const UPWARD: readonly (readonly [path: string, from: string])[] = [
   ['src/records.ts', 'bun:sqlite'],
 ];
 
-/** Imports along it. */
+/** Imports in the direction of the layers. */
 const DOWNWARD: typeof UPWARD = [
   ['src/config.ts', './formats/duration.ts'],
   ['src/durable-file.ts', './durable-folder.ts'],
@@ -76,21 +76,21 @@ const PROSE = ["'DELETE'", "'Select a range'", "'-----BEGIN KEY-----'", "'with a
 let folder: ReturnType<typeof temporaryFolder>;
 /** The lines of the small project, by file. */
 const files = new Map<string, string[]>();
-/** What Biome says, a line each. */
-let said: string[];
+/** Biome's diagnostics, one per line. */
+let diagnostics: string[];
 
-/** Adds a line to a file of the small project; returns what tells whether it is rejected by a rule. */
+/** Adds a line to a file of the small project. Returns a function that tells whether a rule rejects the line. */
 function line(path: string, text: string): (rule: string) => boolean {
   const lines = files.get(path) ?? [];
   files.set(path, lines);
   const number = lines.push(text);
-  return (rule) => said.some((one) => one.includes(rule) && one.includes(`/${path},line=${number},`));
+  return (rule) => diagnostics.some((text) => text.includes(rule) && text.includes(`/${path},line=${number},`));
 }
 
 const importLine = ([path, from]: readonly [string, string]) => line(path, `import '${from}';`);
 const textLine = (path: string, text: string) => line(path, `export const text${files.get(path)?.length} = ${text};`);
-const upward = UPWARD.map((one) => [...one, importLine(one)] as const);
-const downward = DOWNWARD.map((one) => [...one, importLine(one)] as const);
+const upward = UPWARD.map((pair) => [...pair, importLine(pair)] as const);
+const downward = DOWNWARD.map((pair) => [...pair, importLine(pair)] as const);
 const sql = SQL.map((text) => [text, textLine('src/cli/sql.ts', text), textLine('src/storage/sql.ts', text)] as const);
 const prose = PROSE.map((text) => [text, textLine('src/http/prose.ts', text)] as const);
 const url = 'export const path = (request: Request) => new URL(request.url).pathname;';
@@ -112,40 +112,40 @@ beforeAll(async () => {
     stderr: 'pipe',
   });
   const [out, err] = await Promise.all([new Response(child.stdout).text(), new Response(child.stderr).text()]);
-  said = `${out}${err}`.split('\n');
+  diagnostics = `${out}${err}`.split('\n');
 });
 afterAll(() => folder[Symbol.dispose]());
 
-describe('rejects an import against the direction of the layers', () => {
-  test.each(upward)('of %s: %s', (_path, _from, isRejectedBy) => {
+describe('imports against the direction of the layers', () => {
+  test.each(upward)('are rejected in %s: %s', (_path, _from, isRejectedBy) => {
     expect(isRejectedBy('noRestrictedImports')).toBe(true);
   });
 });
 
-describe('accepts an import along it', () => {
-  test.each(downward)('of %s: %s', (_path, _from, isRejectedBy) => {
+describe('imports in the direction of the layers', () => {
+  test.each(downward)('are accepted in %s: %s', (_path, _from, isRejectedBy) => {
     expect(isRejectedBy('noRestrictedImports')).toBe(false);
   });
 });
 
-test('rejects import cycles, of types too', () => {
+test('import cycles are rejected, even of types', () => {
   expect(cycle('noImportCycles')).toBe(true);
 });
 
-describe('rejects SQL outside storage only', () => {
-  test.each(sql)('%s', (_text, inCli, inStorage) => {
+describe('SQL', () => {
+  test.each(sql)('is rejected only outside storage: %s', (_text, inCli, inStorage) => {
     expect({ inCli: inCli('title=plugin'), inStorage: inStorage('title=plugin') }).toEqual({
       inCli: true,
       inStorage: false,
     });
   });
-  test.each(prose)('not %s', (_text, isRejectedBy) => {
+  test.each(prose)('does not include %s', (_text, isRejectedBy) => {
     expect(isRejectedBy('title=plugin')).toBe(false);
   });
 });
 
-describe('rejects a URL made of a request', () => {
-  test.each(urls)('in %s', (_path, isRejectedBy) => {
+describe('URLs built from a request', () => {
+  test.each(urls)('are rejected in %s', (_path, isRejectedBy) => {
     expect(isRejectedBy('noRestrictedGlobals')).toBe(true);
   });
 });

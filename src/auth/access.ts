@@ -4,33 +4,33 @@ import { createRemoteKeys, type RemoteKeys } from './jwks.ts';
 import { type CachedVerifier, cacheVerified } from './token-cache.ts';
 import { createVerifier, type Verify } from './verifier.ts';
 
-/** The keys and secrets in use, which can be replaced while requests are served. */
+/** The keys and secrets in use. They can be replaced while the server is running. */
 export interface Access {
   readonly verify: CachedVerifier;
-  /** Returns what may be presented at `/metrics` in place of a token; undefined: nothing. */
+  /** Returns the token that `/metrics` accepts in place of a user's token; undefined for none. */
   readonly metricsToken: () => string | undefined;
-  /** Returns the secret that sign-in codes are signed with; undefined where HS256 is not accepted. */
+  /** Returns the secret that signs sign-in codes; undefined if HS256 is not accepted. */
   readonly signingSecret: () => string | undefined;
-  /** Returns how many tokens each shared secret has verified, in their order, since it was read. */
+  /** Returns the number of tokens that each shared secret has verified since it was loaded, in configuration order. */
   readonly acceptedBySecret: () => readonly number[];
-  /** Replaces all keys and secrets by those of a configuration. If it fails, the former ones stay in use. */
+  /** Replaces all keys and secrets with those of a configuration. If it fails, the previous ones remain in use. */
   reload(config: Config, secret: string | undefined): Promise<void>;
 }
 
 /**
- * Creates access by the keys of a configuration.
+ * Creates the access with the keys of a configuration.
  *
  * @param secret the HS256 secret in use, if any
  */
 export async function createAccess(config: Config, secret: string | undefined, log: Logger): Promise<Access> {
   let remote: { url: URL; keys: RemoteKeys } | undefined;
-  let verifyNow = await verifierOf(config, secret);
+  let verifyUncached = await verifierOf(config, secret);
   let { metricsToken } = config;
   let signingSecret = signingSecretOf(config, secret);
   let accepted = countersOf(config, secret);
   const verify = cacheVerified(async (token) => {
-    const counters = accepted; // a reload replaces them
-    const verified = await verifyNow(token);
+    const counters = accepted; // kept, because a reload replaces them
+    const verified = await verifyUncached(token);
     const { secretIndex } = verified;
     if (secretIndex !== undefined) counters[secretIndex] = (counters[secretIndex] ?? 0) + 1;
     return verified;
@@ -43,7 +43,7 @@ export async function createAccess(config: Config, secret: string | undefined, l
     signingSecret: () => signingSecret,
     acceptedBySecret: () => accepted,
     async reload(next, nextSecret) {
-      verifyNow = await verifierOf(next, nextSecret);
+      verifyUncached = await verifierOf(next, nextSecret);
       accepted = countersOf(next, nextSecret);
       ({ metricsToken } = next);
       signingSecret = signingSecretOf(next, nextSecret);
@@ -53,7 +53,7 @@ export async function createAccess(config: Config, secret: string | undefined, l
 
   async function verifierOf({ jwt }: Config, hmacSecret: string | undefined): Promise<Verify> {
     const { jwksUrl } = jwt;
-    // keys of the same address stay, also while it is down
+    // if the URL is unchanged, keep its keys, even while it is down
     if (jwksUrl?.href !== remote?.url.href) remote = jwksUrl && { url: jwksUrl, keys: remoteKeysOf(jwksUrl) };
     return createVerifier({ ...jwt, secret: hmacSecret, remoteKeys: remote?.keys, now: Date.now });
   }

@@ -4,37 +4,39 @@ import { isPublished } from '../formats/sample-secrets.ts';
 import { MIN_SECRET_BYTES } from '../jwt-keys.ts';
 import { readOrCreateSecretFile } from '../secret-file.ts';
 
-/** The server's own secret, and whether this call made it. */
+/** The secret that signs tokens if no key is configured. */
 export interface GeneratedSecret {
   readonly secret: string;
   readonly path: string;
-  readonly made: boolean;
+  /** Whether this call generated it. */
+  readonly isNew: boolean;
 }
 
 /**
- * Reads the secret that the server keeps for itself where none is configured; makes one, of 256
- * random bits and readable to the owner alone, on first use. Two processes that start at once get
- * the same one.
+ * Returns the generated secret in the data folder. The first call generates it: 256 random bits in a file that only its
+ * owner can read. Processes that start at the same time get the same secret.
  *
- * @throws when the file cannot be read or made, or holds too little to be a secret
+ * @throws {Error} if the file cannot be read or created, or its content is too short or a published sample
  */
-export function generatedSecret(dataDir: string): GeneratedSecret {
+export function loadGeneratedSecret(dataDir: string): GeneratedSecret {
   try {
-    return readOrMake(dataDir);
+    return readOrGenerate(dataDir);
   } catch (error) {
     throw new Error(
-      `The own secret in ${dataDir} cannot be used: ${(error as Error).message}\nCheck DATA_DIR, or set JWT_SECRET.`,
+      `The generated secret in ${dataDir} cannot be used: ${(error as Error).message}\nCheck DATA_DIR, or set JWT_SECRET.`,
       { cause: error },
     );
   }
 }
 
-function readOrMake(dataDir: string): GeneratedSecret {
+function readOrGenerate(dataDir: string): GeneratedSecret {
   const path = join(dataDir, 'jwt-secret');
   const { content: secret, isNew } = readOrCreateSecretFile(path, () => randomBytes(32).toString('base64url'));
   if (Buffer.byteLength(secret) < MIN_SECRET_BYTES) {
-    throw new Error(`${path} holds less than ${MIN_SECRET_BYTES} bytes; without it, a new secret is made`);
+    throw new Error(`${path} contains fewer than ${MIN_SECRET_BYTES} bytes; delete it to generate a new secret.`);
   }
-  if (isPublished(secret)) throw new Error(`${path} holds a published sample; without it, a new secret is made`);
-  return { secret, path, made: isNew };
+  if (isPublished(secret)) {
+    throw new Error(`${path} contains a published sample; delete it to generate a new secret.`);
+  }
+  return { secret, path, isNew };
 }

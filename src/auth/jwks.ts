@@ -2,75 +2,74 @@ import { createLocalJWKSet, errors, type JSONWebKeySet, type JWTHeaderParameters
 import type { Logger } from 'pino';
 import { ApiError } from '../errors.ts';
 
-/** Keys older than this are fetched anew, in the background; a key that its issuer withdraws is refused after it. */
-const REFRESH_AFTER = 5 * 60_000;
-/** Keys older than this are no longer trusted: so long an outage of the issuer is survived. */
-const TRUSTED_FOR = 24 * 3600_000;
-/** Tokens with a key ID that is not known cause at most one successful fetch in this time. */
-const UNKNOWN_KEY_COOLDOWN = 30_000;
-/** After a fetch that failed, the next one waits this long. */
-const FAILURE_COOLDOWN = 1_000;
-const FETCH_TIMEOUT = 5_000;
-/** No key set is larger. */
+/** Age after which keys are refreshed in the background, and a key withdrawn by its issuer is rejected. */
+const REFRESH_AFTER_MS = 5 * 60_000;
+/** Age after which keys are no longer trusted, and so the longest tolerated outage of the issuer. */
+const MAX_AGE_MS = 24 * 3600_000;
+/** Tokens with unknown key IDs cause at most one successful fetch per this interval. */
+const UNKNOWN_KEY_COOLDOWN_MS = 30_000;
+/** Delay of the next fetch after a failed one. */
+const FAILURE_COOLDOWN_MS = 1_000;
+const FETCH_TIMEOUT_MS = 5_000;
+/** Maximum size of a key set. */
 const MAX_RESPONSE_BYTES = 1024 ** 2;
-/** How many keys a token is tried with, where several fit. */
+/** Maximum number of matching keys that a token is verified with. */
 const MAX_CANDIDATES = 4;
 
-/** Finds the keys that fit a token; throws jose's errors if there is none. */
+/** Finds the keys that match a token's header; throws jose's errors if there is none. */
 type KeySet = (header: JWTHeaderParameters) => Promise<readonly CryptoKey[]>;
 
-/** The public keys behind a JWKS address. */
+/** The public keys published at a JWKS URL. */
 export interface RemoteKeys {
   /**
-   * Finds the keys that a token may be signed with: those of its algorithm and key ID, at most
-   * {@link MAX_CANDIDATES}.
+   * Finds the keys that may have signed a token: those with its algorithm and key ID, at most {@link MAX_CANDIDATES}.
    *
-   * @throws jose's errors when there is no such key
-   * @throws {ApiError} `keys_unavailable` when there are no keys yet, or none that are still trusted, or when a key
-   *   that is not known cannot be looked up
+   * @throws jose's errors if no key matches
+   * @throws {ApiError} `keys_unavailable` if no keys have been fetched yet, if the keys are too old to be trusted, or if
+   *   the key ID is unknown and the keys cannot be refreshed
    */
   find(header: JWTHeaderParameters): Promise<readonly CryptoKey[]>;
-  /** Fetches the keys ahead of the first token. Never throws. */
+  /** Fetches the keys before the first token needs them. Never throws. */
   warmUp(): Promise<void>;
 }
 
 /**
- * Keeps the keys of a JWKS address: fetched on first use, refreshed in the background, served stale
- * while the address is down (within {@link TRUSTED_FOR}), and fetched at once for a key id that is
- * not known, which is how a rotation shows (within {@link UNKNOWN_KEY_COOLDOWN}).
+ * Creates the keys of a JWKS URL. They are fetched on first use, refreshed in the background, and used for up to
+ * {@link MAX_AGE_MS} while the URL is down. An unknown key ID, the sign of a key rotation, causes a fetch at most once
+ * per {@link UNKNOWN_KEY_COOLDOWN_MS}.
  *
- * jose's own remote set refuses every token once its keys are over their age and a reload fails.
+ * jose's own remote key set rejects every token once its keys have expired and a reload fails.
  *
- * @param now a clock that never steps back, in milliseconds
- * @param onChange called when the address has published other keys than before
+ * @param now returns the time of a monotonic clock in milliseconds
+ * @param onChange called when the published keys have changed
  */
 export function createRemoteKeys(url: URL, now: () => number, log: Logger, onChange = () => {}): RemoteKeys {
   let keys: KeySet | undefined;
   let published: string | undefined;
   let fetchedAt = Number.NEGATIVE_INFINITY;
   let failedAt = Number.NEGATIVE_INFINITY;
-  /** When the last fetch for a key ID that was not known succeeded. */
+  /** The time of the last successful fetch for an unknown key ID. */
   let unknownKeyFetchAt = Number.NEGATIVE_INFINITY;
   let fetching: Promise<boolean> | undefined;
 
-  /** Fetches the keys; returns whether it succeeded. */
+  /** Fetches the keys. Returns whether it succeeded. */
   async function load(): Promise<boolean> {
     try {
       const text = await fetchText(url);
-      keys = createKeySet(JSON.parse(text)); // throws on anything else
+      keys = createKeySet(JSON.parse(text)); // throws if it is not a key set
       fetchedAt = now();
       if (text !== published) onChange();
       published = text;
       return true;
     } catch (error) {
       failedAt = now();
-      // the address may contain a secret, and errors name it
-      log.warn({ host: url.host, reason: reasonOf(error) }, 'the JWKS address could not be read');
+      // not the error itself: it contains the URL, which may contain a secret
+      log.warn({ host: url.host, reason: reasonOf(error) }, 'the JWKS URL could not be fetched');
       return false;
     }
   }
 
-  /** One fetch at a time; those who need it share it. */
+  /** Fetches the keys, or joins the fetch in progress. */
   function refresh(): Promise<boolean> {
     fetching ??= load().finally(() => {
       fetching = undefined;
@@ -80,11 +79,11 @@ export function createRemoteKeys(url: URL, now: () => number, log: Logger, onCha
 
   async function find(header: JWTHeaderParameters): Promise<readonly CryptoKey[]> {
     const age = now() - fetchedAt;
-    const mayRetry = now() - failedAt >= FAILURE_COOLDOWN;
-    if (age >= TRUSTED_FOR) {
+    const mayRetry = now() - failedAt >= FAILURE_COOLDOWN_MS;
+    if (age >= MAX_AGE_MS) {
       if (mayRetry || fetching) await refresh();
-      if (now() - fetchedAt >= TRUSTED_FOR) keys = undefined;
-    } else if (age >= REFRESH_AFTER && mayRetry) {
+      if (now() - fetchedAt >= MAX_AGE_MS) keys = undefined;
+    } else if (age >= REFRESH_AFTER_MS && mayRetry) {
       void refresh();
     }
     if (!keys) throw new ApiError('keys_unavailable');
@@ -92,10 +91,10 @@ export function createRemoteKeys(url: URL, now: () => number, log: Logger, onCha
       return await keys(header);
     } catch (error) {
       if (!(error instanceof errors.JWKSNoMatchingKey)) throw error;
-      if (!fetching && now() - unknownKeyFetchAt < UNKNOWN_KEY_COOLDOWN) throw error;
+      if (!fetching && now() - unknownKeyFetchAt < UNKNOWN_KEY_COOLDOWN_MS) throw error;
     }
-    // the key may be new: whether it is wrong cannot be determined without the issuer's current keys
-    if (!fetching && now() - failedAt < FAILURE_COOLDOWN) throw new ApiError('keys_unavailable');
+    // the key may be new, so a rejection requires the issuer's current keys
+    if (!fetching && now() - failedAt < FAILURE_COOLDOWN_MS) throw new ApiError('keys_unavailable');
     if (!(await refresh())) throw new ApiError('keys_unavailable');
     unknownKeyFetchAt = now();
     return keys(header);
@@ -109,9 +108,9 @@ export function createRemoteKeys(url: URL, now: () => number, log: Logger, onCha
   };
 }
 
-/** Prepares a key set for lookups; throws if it is not one. */
-function createKeySet(set: unknown): KeySet {
-  const all = createLocalJWKSet(withoutEdDSA(set));
+/** Creates a key set from its JSON. Throws if the JSON is not a key set. */
+function createKeySet(json: unknown): KeySet {
+  const all = createLocalJWKSet(withoutEdDSA(json));
   const { keys } = all.jwks();
   const unnamed = createLocalJWKSet({ keys: keys.filter(({ kid }) => kid === undefined) });
   return async (header) => {
@@ -119,27 +118,27 @@ function createKeySet(set: unknown): KeySet {
       return await candidates(all, header);
     } catch (error) {
       if (!(error instanceof errors.JWKSNoMatchingKey) || header.kid === undefined) throw error;
-      // a key without an ID may be the one that is meant
-      const { kid, ...rest } = header;
-      return candidates(unnamed, rest);
+      // a key without an ID may have signed the token
+      const { kid, ...headerWithoutKid } = header;
+      return candidates(unnamed, headerWithoutKid);
     }
   };
 }
 
-/** Drops `alg` from Ed25519 keys, so that they fit tokens under both names, EdDSA and Ed25519 (RFC 9864). */
-function withoutEdDSA(set: unknown): JSONWebKeySet {
-  const { keys } = (set ?? {}) as { keys?: unknown };
-  if (!Array.isArray(keys)) return set as JSONWebKeySet; // jose rejects it
+/** Removes `alg` from Ed25519 keys, so that they match tokens with either name, EdDSA or Ed25519 (RFC 9864). */
+function withoutEdDSA(json: unknown): JSONWebKeySet {
+  const { keys } = (json ?? {}) as { keys?: unknown };
+  if (!Array.isArray(keys)) return json as JSONWebKeySet; // jose rejects it
   return {
     keys: keys.map((key: unknown) => {
       if (typeof key !== 'object' || key === null) return key;
-      const { alg, ...rest } = key as Record<string, unknown>;
-      return alg === 'EdDSA' || alg === 'Ed25519' ? rest : key;
+      const { alg, ...keyWithoutAlg } = key as Record<string, unknown>;
+      return alg === 'EdDSA' || alg === 'Ed25519' ? keyWithoutAlg : key;
     }) as JSONWebKeySet['keys'],
   };
 }
 
-/** Returns the keys that fit a token, at most {@link MAX_CANDIDATES}; throws jose's errors if there is none. */
+/** Returns the keys that match a token's header, at most {@link MAX_CANDIDATES}. Throws jose's errors if there is none. */
 async function candidates(
   set: ReturnType<typeof createLocalJWKSet>,
   header: JWTHeaderParameters,
@@ -154,37 +153,40 @@ async function candidates(
   }
 }
 
-/** Fetches a text. Redirects are not followed: their target was not configured. */
+/** Fetches a text. Redirects are not followed, because the operator did not configure their target. */
 async function fetchText(url: URL): Promise<string> {
   const response = await fetch(url, {
     headers: { accept: 'application/jwk-set+json, application/json' },
     redirect: 'manual',
-    signal: AbortSignal.timeout(FETCH_TIMEOUT),
+    signal: AbortSignal.timeout(FETCH_TIMEOUT_MS),
   });
   if (!response.ok) {
     await response.body?.cancel();
-    throw new UnusableResponse(`status ${response.status}`);
+    throw new InvalidResponseError(`status ${response.status}`);
   }
   return readAtMost(response, MAX_RESPONSE_BYTES);
 }
 
-/** A response that is not a key set; the message contains nothing of it. */
-class UnusableResponse extends Error {}
+/** The error of a response that is not a key set. The message contains nothing from the response. */
+class InvalidResponseError extends Error {}
 
-/** Returns why a fetch failed, without the address. */
+/** Returns the reason of a failed fetch, without the URL. */
 function reasonOf(error: unknown): string {
-  if (error instanceof UnusableResponse) return error.message;
+  if (error instanceof InvalidResponseError) return error.message;
   const { code, name } = error as { code?: unknown; name?: unknown };
   return typeof code === 'string' ? code : String(name);
 }
 
-/** Reads a response's text up to a limit, which its own Content-Length may not tell. A byte order mark is dropped. */
+/**
+ * Reads the text of a response up to a limit, which Content-Length cannot enforce, because it may be missing or refer to
+ * compressed data. Drops a byte order mark.
+ */
 async function readAtMost(response: Response, limit: number): Promise<string> {
   const chunks: Uint8Array[] = [];
   let length = 0;
   for await (const chunk of response.body ?? []) {
     length += chunk.byteLength;
-    if (length > limit) throw new UnusableResponse(`more than ${limit} bytes`);
+    if (length > limit) throw new InvalidResponseError(`more than ${limit} bytes`);
     chunks.push(chunk);
   }
   return new TextDecoder().decode(Buffer.concat(chunks));

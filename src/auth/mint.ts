@@ -2,10 +2,10 @@ import { SignJWT } from 'jose';
 import type { Config } from '../config.ts';
 
 /**
- * Makes a token that a server with the same configuration accepts: HS256, with the configured
- * audience, issuer and role claim.
+ * Creates a token that a server with the same configuration accepts: HS256, with the configured audience, issuer and
+ * role claim.
  *
- * @param expires seconds from now on
+ * @param expires lifetime in seconds
  * @param now milliseconds since 1970
  */
 export function mintToken(
@@ -14,7 +14,7 @@ export function mintToken(
   { sub, role, expires, now }: { sub: string; role: string; expires: number; now: number },
 ): Promise<string> {
   const issuedAt = Math.floor(now / 1000);
-  const token = new SignJWT({ [roleClaim]: role }) // the exact key comes before a path
+  const token = new SignJWT({ [roleClaim]: role }) // verification looks up the exact key before a path
     .setProtectedHeader({ alg: 'HS256', typ: 'JWT' })
     .setSubject(sub)
     .setIssuedAt(issuedAt)

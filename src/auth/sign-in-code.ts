@@ -4,27 +4,28 @@ import { ApiError } from '../errors.ts';
 import { isUserId } from '../records.ts';
 
 /*
- * Codes of sign-in links. Browsers keep addresses in their history: a link carries no token, but a code that is
- * exchanged for one, once and soon.
+ * Codes of sign-in links. Browsers keep URLs in their history, so a link does not contain a token but a short-lived code
+ * that is exchanged for a token once.
  */
 
-/** The claim that tells a code from a token, in both directions. */
+/** The value of the `use` claim that distinguishes codes from tokens. */
 export const CODE_USE = 'link';
 
-/** No token has this audience, so that a code is none even where another service knows the secret. */
+/** An audience that tokens never have, so that other services with the same secret do not accept a code as a token. */
 const AUDIENCE = 'rawlog-link';
 
-/** How long a code is valid, in seconds. */
-export const CODE_LIFETIME = 600;
+/** Lifetime of a code. */
+export const CODE_LIFETIME_SECONDS = 600;
 
-/** What a code is exchanged for: a token of this user, with this role, for so many seconds. */
+/** The claims of the token that a code is exchanged for. */
 export interface SignInGrant {
   readonly sub: string;
   readonly role: string;
+  /** Lifetime of the token in seconds. */
   readonly expires: number;
 }
 
-/** A code that has verified. */
+/** A verified code. */
 export interface VerifiedCode extends SignInGrant {
   readonly jti: string;
   /** Milliseconds since 1970. */
@@ -44,12 +45,12 @@ export function createSignInCode(secret: string, { sub, role, expires }: SignInG
     .setAudience(AUDIENCE)
     .setJti(randomUUID())
     .setIssuedAt(issuedAt)
-    .setExpirationTime(issuedAt + CODE_LIFETIME)
+    .setExpirationTime(issuedAt + CODE_LIFETIME_SECONDS)
     .sign(new TextEncoder().encode(secret));
 }
 
 /**
- * Verifies a sign-in code. Whether it was used is not its concern.
+ * Verifies a sign-in code. Does not check whether it has been used.
  *
  * @param now milliseconds since 1970
  * @throws {ApiError} `unauthorized`
@@ -62,24 +63,25 @@ export async function verifySignInCode(secret: string, code: string, now: number
     clockTolerance: 0,
     currentDate: new Date(now),
   }).catch((error: unknown) => {
-    throw error instanceof errors.JWTExpired ? expired() : invalid(error);
+    throw error instanceof errors.JWTExpired ? expiredError() : invalidError(error);
   });
   const { use, sub, jti, iat = 0, exp = 0, role, session_seconds: expires } = payload;
-  if (use !== CODE_USE || typeof sub !== 'string' || !isUserId(sub) || typeof role !== 'string') throw invalid();
-  if (typeof jti !== 'string' || !/^[\w-]{16,64}$/.test(jti) || !(exp - iat <= CODE_LIFETIME)) throw invalid();
-  if (typeof expires !== 'number' || !Number.isSafeInteger(expires) || expires < 1) throw invalid();
+  if (use !== CODE_USE || typeof sub !== 'string' || !isUserId(sub) || typeof role !== 'string') throw invalidError();
+  if (typeof jti !== 'string' || !/^[\w-]{16,64}$/.test(jti)) throw invalidError();
+  if (!(exp - iat <= CODE_LIFETIME_SECONDS)) throw invalidError();
+  if (typeof expires !== 'number' || !Number.isSafeInteger(expires) || expires < 1) throw invalidError();
   return { sub, role, expires, jti, codeExpiresAt: exp * 1000 };
 }
 
-/** The error of a code that verifies, but was used before. */
-export function used(): ApiError {
+/** Returns the error for a valid code that has already been used. */
+export function usedCodeError(): ApiError {
   return new ApiError('unauthorized', { message: 'This sign-in link was already used' });
 }
 
-function expired(): ApiError {
+function expiredError(): ApiError {
   return new ApiError('unauthorized', { message: 'This sign-in link has expired' });
 }
 
-function invalid(cause?: unknown): ApiError {
+function invalidError(cause?: unknown): ApiError {
   return new ApiError('unauthorized', { message: 'This sign-in link is not valid', cause });
 }

@@ -1,53 +1,53 @@
 import { LRUCache } from 'lru-cache';
 import type { Principal, VerifiedToken } from './verifier.ts';
 
-/** Tokens remembered at once: about 5 MB, and each user of a busy product for a while. */
+/** Maximum number of cached tokens, about 5 MB, enough for the active users of a busy product. */
 const CAPACITY = 20_000;
 /**
- * How long a verified token is believed without looking at its key again, in milliseconds: so long it
- * takes at most until a key that has been withdrawn is refused, once the refresh has seen it gone.
+ * How long a cached token is accepted without verifying its signature again. This bounds how long a withdrawn key is
+ * accepted after a refresh has removed it.
  */
-const BELIEVED_FOR = 60_000;
+const MAX_AGE_MS = 60_000;
 
-/** A verifier that answers at once for a token that it has verified a moment ago. */
+/** A verifier that caches verified tokens. */
 export interface CachedVerifier {
-  /** Whose token it is, or a promise of it where it has to be verified; see {@link VerifiedToken}. */
+  /** Returns the principal of a cached token, or a promise if the token has to be verified; see {@link VerifiedToken}. */
   (token: string): Principal | Promise<Principal>;
-  /** Forgets everything: the keys have changed. */
+  /** Clears the cache, after the keys have changed. */
   clear(): void;
 }
 
 /**
- * Remembers tokens that have verified. A verification costs about 30 µs, three times the rest of a
+ * Returns a verifier that caches verified tokens. A verification takes about 30 µs, three times as long as the rest of a
  * request.
  *
- * Tokens are kept as their SHA-256, so that memory holds none; only those that verified are kept, so
- * that forged ones push nothing out; `exp` and `nbf` are looked at again at every use.
+ * The cache contains SHA-256 hashes instead of tokens, so that memory contains no tokens. Only valid tokens are cached,
+ * so that forged ones cannot evict them. `exp` and `nbf` are checked on every use.
  *
- * @param now the clock, in milliseconds since 1970
+ * @param now returns the time in milliseconds since 1970
  */
 export function cacheVerified(verify: (token: string) => Promise<VerifiedToken>, now: () => number): CachedVerifier {
   const verified = new LRUCache<string, VerifiedToken & { verifiedAt: number }>({ max: CAPACITY });
   let generation = 0;
 
-  async function verifyAnew(token: string, key: string): Promise<Principal> {
-    const keysOf = generation;
+  async function verifyAndCache(token: string, key: string): Promise<Principal> {
+    const startGeneration = generation;
     const result = await verify(token);
-    if (keysOf === generation) verified.set(key, { ...result, verifiedAt: now() });
+    if (startGeneration === generation) verified.set(key, { ...result, verifiedAt: now() });
     return result.principal;
   }
 
-  const cached = (token: string): Principal | Promise<Principal> => {
+  const verifyCached = (token: string): Principal | Promise<Principal> => {
     const key = Bun.SHA256.hash(token, 'base64');
-    const known = verified.get(key);
+    const cached = verified.get(key);
     const time = now();
-    if (known && time < known.principal.expiresAt && time >= known.notBefore) {
-      const age = time - known.verifiedAt; // below 0 where the clock has stepped back
-      if (age >= 0 && age < BELIEVED_FOR) return known.principal;
+    if (cached && time < cached.principal.expiresAt && time >= cached.notBefore) {
+      const age = time - cached.verifiedAt; // negative if the clock has stepped back
+      if (age >= 0 && age < MAX_AGE_MS) return cached.principal;
     }
-    return verifyAnew(token, key);
+    return verifyAndCache(token, key);
   };
-  return Object.assign(cached, {
+  return Object.assign(verifyCached, {
     clear() {
       generation++;
       verified.clear();

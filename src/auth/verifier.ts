@@ -25,37 +25,38 @@ export function canReadAll({ role }: Pick<Principal, 'role'>): boolean {
 export interface Principal {
   readonly userId: string;
   readonly role: Role;
-  /** Until when the token says so, in milliseconds since 1970: before this time, not at it. */
+  /** Expiry of the token in milliseconds since 1970, exclusive. */
   readonly expiresAt: number;
 }
 
-/** A token that has verified: whose it is, and from when on, in milliseconds since 1970. */
+/** The result of verifying a token. */
 export interface VerifiedToken {
   readonly principal: Principal;
+  /** The time from which the token is valid, in milliseconds since 1970. */
   readonly notBefore: number;
-  /** The place of the shared secret that signed it, from 0; undefined for a public key. */
+  /** The index of the shared secret that signed the token; undefined for a public key. */
   readonly secretIndex: number | undefined;
 }
 
-/** Verifies a token; throws a {@link ApiError} `unauthorized`, or `keys_unavailable`. */
+/** Verifies a token. Throws an {@link ApiError} `unauthorized` or `keys_unavailable`. */
 export type Verify = (token: string) => Promise<VerifiedToken>;
 
-/** More than Bun accepts for all header fields of a request. */
+/** Maximum length of a token. Bun's limit for all header fields of a request is lower. */
 const MAX_TOKEN_LENGTH = 16_384;
-/** 9999-12-31T23:59:59Z, the last second that RFC 3339 can write: a later `exp` is no date. */
+/** 9999-12-31T23:59:59Z, the last second that RFC 3339 can express. A later `exp` is not a date. */
 const LAST_SECOND = 253_402_300_799;
 /** A compact JWS with a signature: three parts of base64url (RFC 7515, section 7.1). */
 const COMPACT_JWS = /^[\w-]+\.[\w-]+\.[\w-]+$/;
 
-/** What the verifier needs of the configuration, with the secret that is really in use. */
+/** The configuration of the verifier, with the secret in use. */
 export interface VerifierOptions
   extends Pick<
     Config['jwt'],
     | 'formerSecrets'
     | 'algorithms'
     | 'audiences'
-    | 'leeway'
-    | 'maxAge'
+    | 'leewaySeconds'
+    | 'maxAgeSeconds'
     | 'issuer'
     | 'publicKey'
     | 'roleClaim'
@@ -64,42 +65,42 @@ export interface VerifierOptions
   > {
   readonly secret: string | undefined;
   readonly remoteKeys: RemoteKeys | undefined;
-  /** The clock, in milliseconds since 1970. */
+  /** Returns the time in milliseconds since 1970. */
   readonly now: () => number;
 }
 
 /**
- * Makes the one function that decides whom a token belongs to.
+ * Creates the function that authenticates tokens.
  *
- * The JWT plugin checks signature and claims. Left to its defaults it takes tokens without an
- * expiry, of any HMAC algorithm and for any audience, so every option is given on every call.
+ * The JWT plugin checks signatures and claims. By default it accepts tokens without an expiry, with any HMAC algorithm
+ * and for any audience, so every call passes all options.
  */
 export async function createVerifier(options: VerifierOptions): Promise<Verify> {
-  const { algorithms, audiences, leeway, issuer, now } = options;
-  /** Which of several keys has signed a token under verification; -1 for none. No key is tried twice. */
+  const { algorithms, audiences, leewaySeconds, issuer, now } = options;
+  /** The index of the key that signed each token being verified, so that no key is tried twice; -1 for none. */
   const signers = new Map<string, number>();
   const findKey = await createKeyFinder(options, signers);
-  // The plugin hands its secret to jose as it is, and jose takes a function there: a key for each
-  // token, chosen by its algorithm. Only the plugin's types do not say so.
+  // The plugin passes its secret to jose unchanged, and jose also accepts a function that chooses the key for each
+  // token. The plugin's types do not allow that.
   const plugin = jwt({ name: 'jwt', secret: findKey as unknown as CryptoKey }).decorator.jwt;
 
   return async (token) => {
-    if (token.length > MAX_TOKEN_LENGTH) throw invalid(`longer than ${MAX_TOKEN_LENGTH} characters`);
-    if (!COMPACT_JWS.test(token) || !isCanonical(token)) throw invalid('not a signed JWT in compact form');
+    if (token.length > MAX_TOKEN_LENGTH) throw invalidTokenError(`longer than ${MAX_TOKEN_LENGTH} characters`);
+    if (!COMPACT_JWS.test(token) || !isCanonical(token)) throw invalidTokenError('not a signed JWT in compact form');
     const time = now();
-    const pinned: JWTVerifyOptions = {
+    const verifyOptions: JWTVerifyOptions = {
       algorithms: algorithms.flatMap((algorithm) => (algorithm === 'EdDSA' ? ['EdDSA', 'Ed25519'] : algorithm)),
       requiredClaims: ['exp'],
-      clockTolerance: leeway, // for "exp" too, which principalOf checks again without it
+      clockTolerance: leewaySeconds, // jose applies it to "exp" too; principalOf checks that again without it
       currentDate: new Date(time),
       ...(audiences !== undefined && { audience: [...audiences] }),
       ...(issuer !== undefined && { issuer }),
     };
     try {
-      const claims = (await plugin.verify(token, pinned)) || (await explain(token, pinned));
+      const claims = (await plugin.verify(token, verifyOptions)) || (await verifyWithReason(token, verifyOptions));
       return {
         principal: principalOf(claims, time, options),
-        notBefore: typeof claims.nbf === 'number' ? (claims.nbf - leeway) * 1000 : 0,
+        notBefore: typeof claims.nbf === 'number' ? (claims.nbf - leewaySeconds) * 1000 : 0,
         secretIndex: decodeProtectedHeader(token).alg === 'HS256' ? (signers.get(token) ?? 0) : undefined,
       };
     } finally {
@@ -107,19 +108,20 @@ export async function createVerifier(options: VerifierOptions): Promise<Verify> 
     }
   };
 
-  /** The plugin says no without a reason: asks jose, which it is built on, for the reason. */
-  async function explain(token: string, pinned: JWTVerifyOptions): Promise<JWTPayload> {
+  /** Verifies a token with jose, because the plugin rejects it without a reason. */
+  async function verifyWithReason(token: string, verifyOptions: JWTVerifyOptions): Promise<JWTPayload> {
     try {
-      return (await jwtVerify(token, findKey, pinned)).payload;
+      return (await jwtVerify(token, findKey, verifyOptions)).payload;
     } catch (error) {
-      throw error instanceof ApiError ? error : reasonOf(error);
+      throw error instanceof ApiError ? error : toTokenError(error);
     }
   }
 }
 
 /**
- * Chooses the key by the algorithm that a token claims, so that a key never serves for an algorithm
- * that it was not made for: a public key is no HMAC secret. Of several keys that fit, it is the one that verifies.
+ * Creates the function that returns the key for a token. It chooses keys by the algorithm in the token's header, so that
+ * a key is never used with another algorithm: a public key must not work as an HMAC secret. If several keys match, it
+ * returns the one that verifies the signature.
  */
 async function createKeyFinder(
   { secret, formerSecrets, publicKey, remoteKeys, algorithms }: VerifierOptions,
@@ -158,7 +160,7 @@ async function createKeyFinder(
   };
 }
 
-/** Returns the place of the key that signed a token; -1 for none. */
+/** Returns the index of the key that signed a token; -1 for none. */
 async function indexOfSigner(keys: readonly CryptoKey[], jws: FlattenedJWSInput): Promise<number> {
   for (const [i, key] of keys.entries()) if (await isSignedBy(key, jws)) return i;
   return -1;
@@ -173,30 +175,30 @@ async function isSignedBy(key: CryptoKey, jws: FlattenedJWSInput): Promise<boole
   }
 }
 
-/** Every byte of a token counts: a base64url text that decodes to the same bytes as another is refused. */
+/** Returns whether a token is canonical base64url, so that no two different texts are the same token. */
 function isCanonical(token: string): boolean {
   return token.split('.').every((part) => Buffer.from(part, 'base64url').toString('base64url') === part);
 }
 
 /**
- * Checks the claims that jose does not, of a token whose signature verifies.
+ * Returns the principal of a token with a valid signature, after checking the claims that jose does not check.
  *
  * @param time milliseconds since 1970
  */
 function principalOf(
   claims: JWTPayload,
   time: number,
-  { maxAge, ...roles }: Pick<VerifierOptions, 'maxAge' | 'roleClaim' | 'adminRoles' | 'viewerRoles'>,
+  { maxAgeSeconds, ...roles }: Pick<VerifierOptions, 'maxAgeSeconds' | 'roleClaim' | 'adminRoles' | 'viewerRoles'>,
 ): Principal {
   const { exp, sub } = claims;
-  if (claims['use'] === CODE_USE) throw signed('Invalid token: it is the code of a sign-in link');
-  if (typeof exp !== 'number' || !(exp <= LAST_SECOND)) throw signed('Invalid token: "exp" is not a date');
-  if (exp * 1000 <= time) throw signed('Token has expired');
-  if (maxAge !== undefined && exp > Math.ceil(time / 1000) + maxAge) {
-    throw signed('Invalid token: "exp" is further ahead than this server accepts');
+  if (claims['use'] === CODE_USE) throw claimError('Invalid token: it is the code of a sign-in link');
+  if (typeof exp !== 'number' || !(exp <= LAST_SECOND)) throw claimError('Invalid token: "exp" is not a date');
+  if (exp * 1000 <= time) throw claimError('Token has expired');
+  if (maxAgeSeconds !== undefined && exp > Math.ceil(time / 1000) + maxAgeSeconds) {
+    throw claimError('Invalid token: "exp" is further ahead than this server accepts');
   }
-  if (typeof sub !== 'string' || sub === '') throw signed('User ID not found in token');
-  if (!isUserId(sub)) throw signed('Invalid token: "sub" is longer than 255 characters or has control characters');
+  if (typeof sub !== 'string' || sub === '') throw claimError('User ID not found in token');
+  if (!isUserId(sub)) throw claimError('Invalid token: "sub" is longer than 255 characters or has control characters');
   return { userId: sub, role: roleOf(claims, roles), expiresAt: exp * 1000 };
 }
 
@@ -210,7 +212,7 @@ function roleOf(
   return viewerRoles.includes(role) ? 'viewer' : 'user';
 }
 
-/** Returns the claim of that name, which may contain dots, or else the one at that path of own properties. */
+/** Returns the claim with exactly that name, which may contain dots, or else the value at that path of own properties. */
 function claimAt(claims: JWTPayload, name: string): unknown {
   if (Object.hasOwn(claims, name)) return claims[name];
   let value: unknown = claims;
@@ -223,29 +225,31 @@ function claimAt(claims: JWTPayload, name: string): unknown {
   return value;
 }
 
-/** The rejection of a token whose signature verifies. */
-function signed(message: string, cause?: unknown): ApiError {
+/** Returns the error for an unacceptable token with a valid signature. */
+function claimError(message: string, cause?: unknown): ApiError {
   return new ApiError('unauthorized', { message, isSigned: true, cause });
 }
 
-function invalid(reason: string, cause?: unknown): ApiError {
+function invalidTokenError(reason: string, cause?: unknown): ApiError {
   return new ApiError('unauthorized', { message: `Invalid token: ${reason}`, cause });
 }
 
-/** Puts jose's refusal into the words of the contract. Nothing of the token is repeated. */
-function reasonOf(error: unknown): ApiError {
-  if (error instanceof errors.JWTExpired) return signed('Token has expired');
+/** Converts an error of jose to an error response. Its message contains nothing from the token. */
+function toTokenError(error: unknown): ApiError {
+  if (error instanceof errors.JWTExpired) return claimError('Token has expired');
   if (error instanceof errors.JWTClaimValidationFailed) {
-    const missing = error.reason === 'missing';
+    const isMissing = error.reason === 'missing';
     const claim = ['aud', 'iss', 'exp', 'nbf', 'iat'].find((name) => name === error.claim) ?? 'a claim';
-    return signed(`Invalid token: "${claim}" ${missing ? 'is missing' : 'does not fit'}`, error);
+    return claimError(`Invalid token: "${claim}" ${isMissing ? 'is missing' : 'does not fit'}`, error);
   }
-  // jose reads the claims once the signature verifies
-  if (error instanceof errors.JWTInvalid) return signed('Invalid token: its claims are malformed', error);
-  if (error instanceof errors.JOSEAlgNotAllowed) return invalid('its algorithm is not accepted here', error);
-  if (error instanceof errors.JWSSignatureVerificationFailed) return invalid('signature verification failed', error);
-  if (error instanceof errors.JWKSNoMatchingKey) return invalid('it is signed with a key that is not known', error);
-  if (error instanceof errors.JOSEError) return invalid('it is malformed', error);
-  // WebCrypto's own errors: a key of the key set that cannot be used
-  return invalid('it does not fit the key', error);
+  // jose parses the claims only after the signature has been verified
+  if (error instanceof errors.JWTInvalid) return claimError('Invalid token: its claims are malformed', error);
+  if (error instanceof errors.JOSEAlgNotAllowed) return invalidTokenError('its algorithm is not accepted here', error);
+  if (error instanceof errors.JWSSignatureVerificationFailed)
+    return invalidTokenError('signature verification failed', error);
+  if (error instanceof errors.JWKSNoMatchingKey)
+    return invalidTokenError('it is signed with a key that is not known', error);
+  if (error instanceof errors.JOSEError) return invalidTokenError('it is malformed', error);
+  // errors of WebCrypto: the key set contains an unusable key
+  return invalidTokenError('it does not fit the key', error);
 }

@@ -1,10 +1,10 @@
 import { readFileSync } from 'node:fs';
 
 /**
- * Returns whether an argument is the text that was given. Bytes that are not UTF-8 have become U+FFFD, which names
- * another user or file. Linux still has the bytes, so that U+FFFD itself is accepted there.
+ * Returns whether an argument was passed as valid UTF-8. The runtime replaces invalid bytes with U+FFFD, which would
+ * name a different user or file. On Linux the original bytes are still available, so a real U+FFFD is accepted there.
  */
-export function isAsGiven(argument: string): boolean {
+export function isValidArgument(argument: string): boolean {
   if (!argument.includes('\ufffd')) return true;
   try {
     new TextDecoder('utf-8', { fatal: true }).decode(readFileSync('/proc/self/cmdline'));

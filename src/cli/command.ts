@@ -1,75 +1,84 @@
 import type { Config } from '../config.ts';
 import type { ConfigSources } from '../settings.ts';
 
-/** What a command gets to work with: where settings come from, and what they say. */
+/** The input of a command: the configuration and its sources. */
 export interface CommandContext extends ConfigSources {
-  /** Returns the configuration. It has been checked before the command runs, and its paths have no symbolic links left. */
+  /** Returns the validated configuration. Symbolic links in its paths are already resolved. */
   readonly config: () => Config;
 }
 
-/** An option of a command, beside the settings. */
+/** An option of one command, as opposed to a setting. */
 export interface CommandOption<Value = unknown> {
-  /** Its value in commander's form: `<format>`, or `[url]` where the flag may stand without a value. */
+  /** The value in commander's syntax: `<format>`, or `[url]` if the flag works without one. */
   readonly value: string;
   readonly help: string;
   readonly required?: true;
-  /** Parsed like a given text. */
+  /** Parsed like a value from the command line. */
   readonly default?: string;
-  /** What the flag alone means. Only for options whose value is optional. */
-  readonly alone?: Value;
+  /** The result for a flag without a value. Only for options whose value is optional. */
+  readonly bareValue?: Value;
   /**
-   * Parses its text, which is never empty.
+   * Parses the value, which is never empty.
    *
-   * @throws {Error} with a message that continues the name of the flag: "should be …"
+   * @throws {Error} with a message that completes a sentence starting with the flag: "should be …"
    */
   parse(text: string): Value;
 }
 
-/** Options of a command by the names of their flags, without the hyphens. */
+/** Options of a command, keyed by flag name without the leading hyphens. */
 export type CommandOptions = Readonly<Record<string, CommandOption>>;
 
-/** Parsed options: a value each, or undefined for those that are neither given, required nor have a default. */
+/** Parsed options. A value is undefined if the option is absent, not required and has no default. */
 export type Values<Options extends CommandOptions> = {
   readonly [Name in keyof Options]:
     | ReturnType<Options[Name]['parse']>
     | (Options[Name] extends { required: true } | { default: string } ? never : undefined);
 };
 
-/** One command, in its own file. Make it with {@link defineCommand}. */
+/** An example for the end of a command's help. */
+export interface CommandExample {
+  /** An imperative phrase without a full stop. */
+  readonly purpose: string;
+  readonly commandLine: string;
+}
+
+/** A command. Each one has its own file and is created with {@link defineCommand}. */
 export interface CliCommand<Options extends CommandOptions = CommandOptions> {
   readonly name: string;
+  /** An imperative sentence without its full stop. */
   readonly summary: string;
-  /** What stands behind the name without a flag: commander's form, and text for the help. */
+  readonly examples: readonly CommandExample[];
+  /** The positional argument: commander's syntax and its help. */
   readonly argument?: { readonly form: string; readonly help: string; check?(text: string): string | undefined };
   readonly options?: Options;
-  /** Whether HOST has to resolve: for commands that listen on it, or show whether the settings are valid. */
+  /** Whether HOST must resolve: for commands that listen on it or validate the settings. */
   readonly resolvesHost?: true;
-  /** Returns what is wrong with options that are valid one by one; a line each. */
+  /** Returns the conflicts between options that are each valid, one message per conflict. */
   check?(options: Values<Options>): string[];
   /**
-   * Does the work. An optional argument that is not given is empty.
+   * Runs the command. An optional argument that is missing is empty.
    *
    * @returns the exit status
-   * @throws {UsageError} for what only shows with the configuration
+   * @throws {UsageError} for errors that depend on the configuration
    */
   run(context: CommandContext, options: Values<Options>, argument: string): Promise<number>;
 }
 
-/** Types the options of a command by their definition. */
+/** Returns a command, with the types of its option values inferred. */
 export function defineCommand<const Options extends CommandOptions>(command: CliCommand<Options>): CliCommand {
   return command;
 }
 
-/** Parses a text that is one of several words. */
+/** Returns a parser that accepts one of several words. */
 export function oneOf<const Word extends string>(words: readonly Word[]): (text: string) => Word {
   return (text) => {
-    const word = words.find((one) => one === text);
+    const word = words.find((candidate) => candidate === text);
     if (word === undefined) throw new Error(`should be one of ${words.join(', ')}`);
     return word;
   };
 }
 
-/** The command line cannot be used as it is. The message has a line for each error. */
+/** An invalid command line. The message has one line per error. */
 export class UsageError extends Error {
   override readonly name = 'UsageError';
 }

@@ -2,25 +2,32 @@ import { SETTING_NAMES, SETTINGS, type SettingName, settingText } from '../setti
 import { defineCommand } from './command.ts';
 import { print } from './output.ts';
 
-/** Prints the settings in effect, each with where it comes from. */
+/** The command that prints every setting with its origin. */
 export const configCommand = defineCommand({
   name: 'config',
-  summary: 'print the configuration in effect, secrets masked',
+  summary: 'Print the effective configuration, with secrets masked',
+  examples: [
+    { purpose: 'Show every setting and where its value comes from', commandLine: 'rawlog config' },
+    {
+      purpose: 'Check settings before deploying them',
+      commandLine: 'RATE_LIMIT=500/s rawlog config --data-dir /var/lib/rawlog',
+    },
+  ],
   resolvesHost: true,
   async run(context) {
-    const { databasePath } = context.config(); // says what is wrong, if anything is
+    const { databasePath } = context.config(); // throws if the configuration is invalid
     for (const name of SETTING_NAMES) {
       const { text, origin } = settingText(name, context);
       if (text === undefined) print(`# ${name} is not set`);
       else if (name === 'DATABASE_URL') print(`${name}=file:${databasePath}  # ${origin}`);
-      else print(`${name}=${shown(name, text)}  # ${origin}`);
+      else print(`${name}=${displayText(name, text)}  # ${origin}`);
     }
     return 0;
   },
 });
 
-/** Returns a setting's text on one line, a secret as stars, a secret address without all that follows its host. */
-function shown(name: SettingName, text: string): string {
+/** Returns the value of a setting on one line. Secrets are masked; of a secret URL, only the origin is shown. */
+function displayText(name: SettingName, text: string): string {
   if (name === 'JWT_JWKS_URL') return `${new URL(text).origin}/********`;
   if (SETTINGS[name].secret) return '********';
   return text.trim().replaceAll('\r', '').replaceAll('\n', '\\n');

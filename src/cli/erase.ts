@@ -5,14 +5,23 @@ import { defineCommand } from './command.ts';
 import { openOffline } from './open-database.ts';
 import { print } from './output.ts';
 
-/** Erases every trace of a user. */
+/** The command that erases a user. */
 export const eraseCommand = defineCommand({
   name: 'erase',
-  summary: 'erase every trace of a user; the server must be stopped (while it runs: DELETE /api/users/USER)',
+  summary: 'Erase a user and all of their records; the server must be stopped',
+  examples: [
+    { purpose: 'Erase user-42 while the server is stopped', commandLine: 'rawlog erase user-42' },
+    {
+      purpose: 'Erase user-42 while the server is running, with an admin token',
+      commandLine:
+        'curl -X DELETE http://127.0.0.1:3000/api/users/user-42 -H "Authorization: Bearer $(rawlog token --sub me --role admin)"',
+    },
+  ],
   argument: {
     form: '<user>',
-    help: 'the ID of the user',
-    check: (user) => (isUserId(user) ? undefined : 'The user should have 1 to 255 characters, no control characters'),
+    help: 'user ID',
+    check: (user) =>
+      isUserId(user) ? undefined : 'The user ID should have 1 to 255 characters and no control characters',
   },
   async run({ config }, _options, user) {
     using database = openOffline(config().databasePath);

@@ -15,38 +15,60 @@ const KINDS: Readonly<Record<'all' | 'metrics' | 'analytics', readonly Kind[]>> 
 };
 
 const OPTIONS = {
-  what: { value: '<records>', help: 'all, metrics, analytics', default: 'all', parse: oneOf(keysOf(KINDS)) },
-  format: { value: '<format>', help: EXPORT_FORMATS.join(', '), default: 'ndjson', parse: oneOf(EXPORT_FORMATS) },
-  'user-id': { value: '<id>', help: 'only the records of this user', parse: parseUserId },
-  from: { value: '<time>', help: 'only what happened then or later, in RFC 3339', parse: parseTime },
-  to: { value: '<time>', help: 'only what happened before, in RFC 3339', parse: parseTime },
+  what: {
+    value: '<records>',
+    help: 'records to export: all, metrics or analytics',
+    default: 'all',
+    parse: oneOf(keysOf(KINDS)),
+  },
+  format: {
+    value: '<format>',
+    help: `file format: ${EXPORT_FORMATS.join(', ')}; csv and parquet require --what metrics or --what analytics`,
+    default: 'ndjson',
+    parse: oneOf(EXPORT_FORMATS),
+  },
+  'user-id': { value: '<id>', help: 'export only the records of this user', parse: parseUserId },
+  from: {
+    value: '<time>',
+    help: 'export only records at or after this RFC 3339 time, such as 2026-03-01T00:00:00Z',
+    parse: parseTime,
+  },
+  to: { value: '<time>', help: 'export only records before this RFC 3339 time', parse: parseTime },
   formulas: {
-    value: '<what>',
-    help: 'for csv: keep (the default), or escape for spreadsheets',
+    value: '<mode>',
+    help: 'spreadsheet formulas in csv: keep (the default) or escape',
     parse: oneOf(['keep', 'escape']),
   },
 } satisfies CommandOptions;
 
-/** Writes records to a file. */
+/** The command that exports records. */
 export const exportCommand = defineCommand({
   name: 'export',
-  summary: 'write records to a file, or to standard output; the server may be running',
+  summary: 'Export records to a file or to standard output; the server may be running',
+  examples: [
+    { purpose: 'Back up all records', commandLine: 'rawlog export backup.ndjson' },
+    {
+      purpose: 'Export the metrics of March 2026 as CSV',
+      commandLine:
+        'rawlog export --what metrics --format csv --from 2026-03-01T00:00:00Z --to 2026-04-01T00:00:00Z march.csv',
+    },
+  ],
   argument: {
     form: '[file]',
-    help: 'the file; it is replaced once the export is complete. Without one, or with -: standard output',
+    help: 'output file, replaced once the export is complete; none or - for standard output',
   },
   options: OPTIONS,
   check({ what, format, formulas, from, to }) {
     const errors: string[] = [];
     if (format !== 'ndjson' && what === 'all') {
-      errors.push(`--format ${format} has one kind of records per file: add --what metrics or --what analytics`);
+      errors.push(`--format ${format} exports one kind of record per file: add --what metrics or --what analytics`);
     }
-    if (format !== 'csv' && formulas !== undefined) errors.push('--formulas is only for --format csv');
+    if (format !== 'csv' && formulas !== undefined) errors.push('--formulas requires --format csv');
     if (from !== undefined && to !== undefined && from >= to) errors.push('--from should be before --to');
     return errors;
   },
-  async run({ config: load }, { what, format, formulas, from, to, 'user-id': user }, file) {
-    const config = load();
+  async run({ config: loadConfig }, { what, format, formulas, from, to, 'user-id': user }, file) {
+    const config = loadConfig();
     const filter: RecordFilter = { user, name: undefined, label: undefined, from, to };
     const client = openDatabase(config.databasePath);
     const bar = new SingleBar({
@@ -76,7 +98,7 @@ export const exportCommand = defineCommand({
 
 function parseTime(text: string): number {
   const time = parseTimestamp(text);
-  if (time === undefined) throw new Error('should be a time with an offset, in RFC 3339');
+  if (time === undefined) throw new Error('should be an RFC 3339 time with an offset, such as 2026-03-01T00:00:00Z');
   return time;
 }
 
@@ -86,5 +108,5 @@ function parseUserId(text: string): string {
 }
 
 function keysOf<Key extends string>(table: Readonly<Record<Key, unknown>>): Key[] {
-  return Object.keys(table) as Key[]; // the table is a constant with these keys only
+  return Object.keys(table) as Key[]; // the table is a constant, so it has no other keys
 }

@@ -6,46 +6,55 @@ import type { Config } from '../config.ts';
 import { makeDurableFolder } from '../durable-folder.ts';
 import { parseExported } from '../export/encode.ts';
 import type { LogRecord } from '../records.ts';
-import { createImporter, type Imported } from '../storage/import.ts';
+import { createImporter, type ImportOutcome } from '../storage/import.ts';
 import { runJob } from '../storage/job.ts';
 import { defineCommand } from './command.ts';
 import { readLines } from './lines.ts';
 import { hasDatabase, openOffline } from './open-database.ts';
 import { print, report } from './output.ts';
 
-/** The longest line, in bytes: sixteen times the largest body that the server accepts by default. */
+/** Maximum line length: sixteen times the default MAX_BODY_BYTES. */
 const MAX_LINE_BYTES = 16 * 1024 ** 2;
-/** Records handed over at once: their number, and the bytes of their lines. */
+/** Maximum size of a batch: records, and bytes of their lines. */
 const BATCH_ROWS = 1_000;
 const BATCH_BYTES = 1024 ** 2;
-/** How many lines are named of those with the same problem. */
-const NAMED_LINES = 20;
+/** Maximum number of lines listed per problem. */
+const MAX_LISTED_LINES = 20;
 
-/** Stores exported records under their IDs. */
+/** The command that imports exported records under their original IDs. */
 export const importCommand = defineCommand({
   name: 'import',
-  summary:
-    'store exported records (NDJSON) under their IDs; those that are stored already stay as they are; the server must be stopped',
+  summary: 'Import exported records under their original IDs; the server must be stopped',
+  examples: [
+    {
+      purpose: 'Restore a backup; records that are already stored are kept',
+      commandLine: 'rawlog import backup.ndjson',
+    },
+    {
+      purpose: 'Copy all records to another data folder',
+      commandLine: 'rawlog export | rawlog import - --data-dir /var/lib/rawlog',
+    },
+  ],
   argument: {
     form: '<file>',
-    help: 'a file from "rawlog export" or GET /api/export/…; - reads standard input',
+    help: 'NDJSON file from "rawlog export" or GET /api/export/…; - for standard input',
   },
   async run({ config }, _options, file) {
     return printOutcomes(await importFile(file, config()));
   },
 });
 
-/** Imports a file. On return its records are durable, and the database is closed. */
-async function importFile(file: string, { databasePath, maxClockSkew }: Config): Promise<Outcomes> {
-  // a server that has the database open is noticed before anything is read
+/** Imports a file. When it resolves, the records are durable and the database is closed. */
+async function importFile(file: string, { databasePath, maxClockSkewUs }: Config): Promise<Outcomes> {
+  // opened first, so that a running server is reported before anything is read
   using existing = hasDatabase(databasePath) ? openOffline(databasePath) : undefined;
   const input = await openInput(file, dirname(databasePath));
   try {
-    const latest = Date.now() * 1000 + maxClockSkew;
+    const latest = Date.now() * 1000 + maxClockSkewUs;
     const size = checkLines(input, latest);
     using created = existing ? undefined : openOffline(databasePath, { create: true });
     const database = existing ?? created;
-    if (!database) throw new Error('there is no database'); // one of the two is
+    if (!database) throw new Error('the database is not open'); // unreachable: one of the two is open
     const importer = createImporter(database.storage, database.reader.list.isErased);
     const outcomes = storeLines(input, size, latest, importer.store);
     await importer.finish();
@@ -60,39 +69,41 @@ async function importFile(file: string, { databasePath, maxClockSkew }: Config):
   }
 }
 
-/** Lines by what became of their records: how many, and the first of them. */
-type Outcomes = Record<Imported, { count: number; lines: number[] }>;
+/** The number of lines per outcome, and the first line numbers of each. */
+type Outcomes = Record<ImportOutcome, { count: number; lines: number[] }>;
 
-/** Prints what was done. Returns the exit status. */
+/** Prints the outcomes. Returns the exit status. */
 function printOutcomes({ stored, identical, erased, different, occupied }: Outcomes): number {
   const skipped = erased.count > 0 ? `; ${erased.count} belong to erased users and were skipped` : '';
   print(`Imported ${stored.count} records; ${identical.count} were already stored${skipped}.`);
   if (different.count > 0) {
-    report(`${different.count} records were not stored: other content is stored under their IDs. ${named(different)}`);
+    report(
+      `${different.count} records were not stored: their IDs exist with different content. ${lineList(different)}`,
+    );
   }
   if (occupied.count > 0) {
     report(
-      `${occupied.count} records were not stored: other records have the time parts of their IDs. ${named(occupied)}`,
+      `${occupied.count} records were not stored: other records use the time parts of their IDs. ${lineList(occupied)}`,
     );
   }
   return different.count + occupied.count > 0 ? 1 : 0;
 }
 
-function named({ count, lines }: Outcomes[Imported]): string {
-  const words = count > 1 ? 'Lines' : 'Line';
-  return `${words} ${lines.join(', ')}${count > lines.length ? ', …' : '.'}`;
+function lineList({ count, lines }: Outcomes[ImportOutcome]): string {
+  const noun = count > 1 ? 'Lines' : 'Line';
+  return `${noun} ${lines.join(', ')}${count > lines.length ? ', …' : '.'}`;
 }
 
 /**
- * Opens a file whose bytes can be read twice, which is what it takes to check every line before any is stored. What
- * can be read only once (standard input, a FIFO) is copied to a file without a name: it is gone with this process,
- * however that ends. It lies beside the database, where there is room and nobody else can read.
+ * Opens a file that can be read twice: once to check every line, and again to store them. Input that can be read only
+ * once (standard input, a FIFO) is copied to an unlinked file, which disappears with the process however it ends. The
+ * copy is in the folder of the database, which has space and is not readable by other users.
  */
 async function openInput(file: string, folder: string): Promise<number> {
   if (file !== '-') {
     const found = statSync(file);
     if (found.isFile()) return openSync(file, 'r');
-    if (found.isDirectory()) throw new Error(`${file} is a folder. Name a file.`);
+    if (found.isDirectory()) throw new Error(`${file} is a folder. Specify a file.`);
   }
   makeDurableFolder(folder);
   const path = join(folder, `.rawlog-${randomUUID()}.tmp`);
@@ -113,28 +124,28 @@ async function openInput(file: string, folder: string): Promise<number> {
 /**
  * Checks every line.
  *
- * @returns the bytes that were checked: what is appended meanwhile is not part of the import
- * @throws {Error} that names the first lines that are no exported records, and counts all
+ * @returns the number of bytes that were checked; bytes appended later are not imported
+ * @throws {Error} that lists the first invalid lines and the number of all
  */
 function checkLines(input: number, latest: number): number {
   const { size } = fstatSync(input);
-  const wrong: string[] = [];
+  const problems: string[] = [];
   let count = 0;
   eachRecord(input, size, 'checked', latest, (line, record) => {
     if (typeof record !== 'string') return;
-    if (count++ < NAMED_LINES) wrong.push(`Line ${line} is not an exported record: ${record}.`);
+    if (count++ < MAX_LISTED_LINES) problems.push(`Line ${line} is not an exported record: ${record}.`);
   });
-  if (count > NAMED_LINES) wrong.push('…');
-  if (count > 0) throw new Error([...wrong, `Nothing was imported. Lines with errors: ${count}.`].join('\n'));
+  if (count > MAX_LISTED_LINES) problems.push('…');
+  if (count > 0) throw new Error([...problems, `Nothing was imported. Lines with errors: ${count}.`].join('\n'));
   return size;
 }
 
-/** Stores the records of every line, batch by batch. */
+/** Stores the records of all lines in batches. */
 function storeLines(
   input: number,
   size: number,
   latest: number,
-  store: (records: readonly LogRecord[]) => Imported[],
+  store: (records: readonly LogRecord[]) => ImportOutcome[],
 ): Outcomes {
   const none = () => ({ count: 0, lines: [] });
   const outcomes: Outcomes = {
@@ -150,15 +161,16 @@ function storeLines(
     while (batch.length > 0) {
       const done = store(batch.map(({ record }) => record));
       for (const [i, outcome] of done.entries()) {
-        const place = outcomes[outcome];
-        if (place.count++ < NAMED_LINES) place.lines.push(batch[i]?.line ?? 0);
+        const total = outcomes[outcome];
+        if (total.count++ < MAX_LISTED_LINES) total.lines.push(batch[i]?.line ?? 0);
       }
       batch = batch.slice(done.length);
     }
     batchBytes = 0;
   };
   eachRecord(input, size, 'stored', latest, (line, record, bytes) => {
-    if (typeof record === 'string') throw new Error(`The file has changed since it was checked: line ${line}.`);
+    if (typeof record === 'string')
+      throw new Error(`The file was modified during the import: line ${line} is invalid.`);
     batch.push({ line, record });
     batchBytes += bytes;
     if (batch.length === BATCH_ROWS || batchBytes >= BATCH_BYTES) storeBatch();
@@ -167,15 +179,15 @@ function storeLines(
   return outcomes;
 }
 
-/** Parses the lines of a file that are not blank. A record that cannot be parsed is what is wrong with it. */
+/** Parses every line that is not blank. For an invalid line, `visit` receives the reason in place of a record. */
 function eachRecord(
   input: number,
   size: number,
-  doing: string,
+  activity: string,
   latest: number,
   visit: (line: number, record: LogRecord | string, length: number) => void,
 ): void {
-  const bar = new SingleBar({ format: `{bar} {percentage}% ${doing} | {eta_formatted}`, stream: process.stderr });
+  const bar = new SingleBar({ format: `{bar} {percentage}% ${activity} | {eta_formatted}`, stream: process.stderr });
   bar.start(size, 0);
   try {
     for (const { number, text, isTooLong, bytesRead } of readLines(input, MAX_LINE_BYTES, size)) {

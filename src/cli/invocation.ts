@@ -3,46 +3,46 @@ import { join, relative, resolve } from 'node:path';
 import { flagOf, type SettingName, settingText } from '../settings.ts';
 import type { CommandContext } from './command.ts';
 
-/** Where this runs from its sources: their entry. In the compiled binary, the file is not there. */
+/** The entry point when running from source. It does not exist in the compiled binary. */
 const ENTRY = resolve(import.meta.dir, '../main.ts');
 
-/** How the process was started. */
-export interface Started {
-  /** The program, as its caller named it. */
+/** The program, working directory and environment that a process was started with. */
+export interface Invocation {
+  /** The program name as typed by the caller. */
   readonly name: string;
-  /** The path of the program: the compiled binary, or Bun. */
+  /** The path of the executable: the compiled binary, or Bun. */
   readonly path: string;
-  /** The entry among the sources; undefined in the compiled binary. */
+  /** The entry point when running from source; undefined in the compiled binary. */
   readonly entry: string | undefined;
   readonly folder: string;
   readonly env: CommandContext['env'];
 }
 
-/** Returns how this process was started. */
-export function started(env: CommandContext['env']): Started {
+/** Returns the invocation of this process. */
+export function currentInvocation(env: CommandContext['env']): Invocation {
   const isSource = Bun.main === ENTRY;
   const { argv0: name, execPath: path } = process;
   return { name, path, entry: isSource ? ENTRY : undefined, folder: process.cwd(), env };
 }
 
 /**
- * Returns the start of a command line that runs this program once more, for a shell in the folder that the process
- * was started in: under npm its script, otherwise the program as it was named, as far as that still leads to it.
+ * Returns the start of a command line that runs this program again from the same working directory: the npm script if
+ * npm started it, otherwise the name that it was started with, or its path if that name no longer resolves to it.
  */
-export function invocation({ name, path, entry, folder, env }: Started): string {
-  if (entry === undefined) return quoted(leadsTo(name, path, folder) ? name : path);
+export function commandPrefix({ name, path, entry, folder, env }: Invocation): string {
+  if (entry === undefined) return shellQuote(resolvesTo(name, path, folder) ? name : path);
   const root = resolve(entry, '../..');
   if (env['npm_package_json'] !== join(root, 'package.json')) {
-    const shown = relative(folder, entry);
-    return `${quoted(path)} ${quoted(shown.startsWith('..') ? entry : shown)}`;
+    const relativeEntry = relative(folder, entry);
+    return `${shellQuote(path)} ${shellQuote(relativeEntry.startsWith('..') ? entry : relativeEntry)}`;
   }
-  // npm looks for the package in the folder that it is called in, and in those above it
-  const isInside = !relative(root, env['INIT_CWD'] ?? root).startsWith('..');
-  return `npm ${isInside ? '' : `--prefix ${quoted(root)} `}run -s rawlog --`;
+  // npm searches the working directory and its parents for the package
+  const isInsidePackage = !relative(root, env['INIT_CWD'] ?? root).startsWith('..');
+  return `npm ${isInsidePackage ? '' : `--prefix ${shellQuote(root)} `}run -s rawlog --`;
 }
 
-/** Whether a name still leads to a program: a shell looks for those without a slash in PATH. */
-function leadsTo(name: string, path: string, folder: string): boolean {
+/** Returns whether a program name still resolves to a path. As in a shell, a name without a slash is looked up in PATH. */
+function resolvesTo(name: string, path: string, folder: string): boolean {
   try {
     const found = name.includes('/') ? resolve(folder, name) : Bun.which(name);
     return found !== null && realpathSync(found) === realpathSync(path);
@@ -51,15 +51,15 @@ function leadsTo(name: string, path: string, folder: string): boolean {
   }
 }
 
-/** Returns settings as flags: those that were given, whether as a flag or in the environment. */
-export function givenSettings(names: readonly SettingName[], context: CommandContext): string[] {
+/** Returns command-line flags for the settings that are set explicitly. */
+export function settingFlags(names: readonly SettingName[], context: CommandContext): string[] {
   return names.flatMap((name) => {
     const { text = '', origin } = settingText(name, context);
-    return origin === 'default' ? [] : [`${flagOf(name)}=${quoted(text)}`];
+    return origin === 'default' ? [] : [`${flagOf(name)}=${shellQuote(text)}`];
   });
 }
 
-/** Returns a text as a shell's word. */
-export function quoted(text: string): string {
+/** Quotes a text as a single shell word. */
+export function shellQuote(text: string): string {
   return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }

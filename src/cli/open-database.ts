@@ -2,24 +2,24 @@ import { statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { type Database, openForReading, openStorage, type Storage } from '../storage/database.ts';
 import { openReader, type ReaderStorage } from '../storage/reader.ts';
-import { logOf } from '../storage/wal.ts';
+import { walPath } from '../storage/wal.ts';
 
 /*
- * How commands open the database. Only `serve` and `import` create one; the others fail where there is none,
- * before they have created a file.
+ * How commands open the database. Only `serve` and `import` create one; the others fail if it does not exist, without
+ * creating any file.
  */
 
 /**
- * Opens the database beside a server that may have it open.
+ * Opens the database for reading. A server may have it open.
  *
- * @throws when there is none
+ * @throws {Error} if it does not exist
  */
 export function openDatabase(path: string): Database {
   assertExists(path);
   return openForReading(path);
 }
 
-/** A database that this process has for itself. */
+/** A database that only this process has open. */
 export interface OfflineDatabase extends Disposable {
   readonly storage: Storage;
   /** A second connection, for the column store and erasures. */
@@ -27,10 +27,10 @@ export interface OfflineDatabase extends Disposable {
 }
 
 /**
- * Opens the database for a command that no server may run beside.
+ * Opens the database for a command that requires a stopped server.
  *
- * @param create whether to create it where there is none
- * @throws when there is none, or a server has it open
+ * @param create whether to create the database if it does not exist
+ * @throws {Error} if it does not exist, or a server has it open
  */
 export function openOffline(path: string, { create = false } = {}): OfflineDatabase {
   if (!create) assertExists(path);
@@ -51,15 +51,15 @@ export function openOffline(path: string, { create = false } = {}): OfflineDatab
   }
 }
 
-/** Whether there is a database: a file that is not empty, or what is left of one. */
+/** Returns whether a database exists: a file that is not empty, or a write-ahead log without its database. */
 export function hasDatabase(path: string): boolean {
-  return sizeOf(path) > 0 || sizeOf(logOf(path)) > 0;
+  return sizeOf(path) > 0 || sizeOf(walPath(path)) > 0;
 }
 
 function assertExists(path: string): void {
-  if (hasDatabase(path)) return; // a write-ahead log alone is rejected with its reason
+  if (hasDatabase(path)) return; // opening a write-ahead log without its database fails with a specific error
   if (statSync(path, { throwIfNoEntry: false })) throw new Error(`${path} is empty: it is not a database.`);
-  throw new Error(`There is no database in ${dirname(path)}. "rawlog serve" creates one.`);
+  throw new Error(`No database found in ${dirname(path)}. Run "rawlog serve" to create one, or check DATA_DIR.`);
 }
 
 function sizeOf(path: string): number {

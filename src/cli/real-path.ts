@@ -1,39 +1,39 @@
 import { readlinkSync, realpathSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 
-/** How many symbolic links are followed, one from another, as in the kernel. */
+/** Maximum chain of symbolic links, as in the Linux kernel. */
 const MAX_LINKS = 40;
 
 /**
- * Returns the absolute path that a path leads to through symbolic links, also where there is nothing yet.
+ * Returns the absolute path with all symbolic links resolved. The path does not have to exist.
  *
- * @throws {Error} if a link leads back to itself
+ * @throws {Error} if the links are circular
  */
 export function realPath(path: string): string {
   try {
     return realpathSync.native(path);
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException; // node:fs throws nothing else
-    if (code === 'ELOOP') throw loop(path);
-    return follow(resolve(path), 0, path);
+    if (code === 'ELOOP') throw circularLinkError(path);
+    return resolveLinks(resolve(path), 0, path);
   }
 }
 
-function follow(path: string, links: number, given: string): string {
-  if (links > MAX_LINKS) throw loop(given);
+function resolveLinks(path: string, depth: number, originalPath: string): string {
+  if (depth > MAX_LINKS) throw circularLinkError(originalPath);
   const parent = dirname(path);
   if (parent === path) return path;
-  const folder = follow(parent, links, given);
-  const place = join(folder, basename(path));
+  const folder = resolveLinks(parent, depth, originalPath);
+  const resolvedPath = join(folder, basename(path));
   let target: string;
   try {
-    target = readlinkSync(place);
+    target = readlinkSync(resolvedPath);
   } catch {
-    return place; // it is no link, or does not exist
+    return resolvedPath; // not a link, or it does not exist
   }
-  return follow(resolve(folder, target), links + 1, given);
+  return resolveLinks(resolve(folder, target), depth + 1, originalPath);
 }
 
-function loop(path: string): Error {
-  return new Error(`${path} is a symbolic link that leads back to itself.`);
+function circularLinkError(path: string): Error {
+  return new Error(`${path} is a circular symbolic link.`);
 }

@@ -3,10 +3,14 @@ import { defineCommand } from './command.ts';
 import { openOffline } from './open-database.ts';
 import { report } from './output.ts';
 
-/** Rebuilds the column store from the rows. */
+/** The command that rebuilds the column store from the rows. */
 export const rebuildCommand = defineCommand({
   name: 'rebuild',
-  summary: 'rebuild the column store, which charts are read from; the server must be stopped',
+  summary: 'Rebuild the column store from the stored rows; the server must be stopped',
+  examples: [
+    { purpose: 'Rebuild the column store of ./data/rawlog.db', commandLine: 'rawlog rebuild' },
+    { purpose: 'Rebuild it in another data folder', commandLine: 'rawlog rebuild --data-dir /var/lib/rawlog' },
+  ],
   async run({ config }) {
     using database = openOffline(config().databasePath);
     runJob(database.reader.store.rebuild());

@@ -1,6 +1,6 @@
 import { dirname } from 'node:path';
 import type { Logger } from 'pino';
-import { type GeneratedSecret, generatedSecret } from '../auth/generated-secret.ts';
+import { type GeneratedSecret, loadGeneratedSecret } from '../auth/generated-secret.ts';
 import { mintToken } from '../auth/mint.ts';
 import { createSignInCode } from '../auth/sign-in-code.ts';
 import { type Config, ConfigError, loadConfig } from '../config.ts';
@@ -11,28 +11,36 @@ import { assertTrustedFolder } from '../secret-file.ts';
 import { type Server, startServer } from '../server.ts';
 import { openSink } from '../sink.ts';
 import type { CliCommand, CommandContext } from './command.ts';
-import { givenSettings, invocation, quoted, started } from './invocation.ts';
+import { commandPrefix, currentInvocation, settingFlags, shellQuote } from './invocation.ts';
 
-/** How long the token in the printed example is valid, in seconds. */
-const EXAMPLE_TOKEN_LIFETIME = 3600;
-/** How long the process waits at its end for a reader of the log, in milliseconds. */
-const LOG_TIMEOUT = 1_000;
+/** Lifetime of the token in the printed curl command. */
+const EXAMPLE_TOKEN_LIFETIME_SECONDS = 3600;
+/** How long the process waits before it exits for its log to be read. */
+const LOG_FLUSH_TIMEOUT_MS = 1_000;
 
-/** Runs the server until a signal or a broken storage ends it. */
+/** The command that runs the server until it receives a signal or its storage fails. */
 export const serveCommand: CliCommand = {
   name: 'serve',
-  summary: 'run the server (also with no command)',
+  summary: 'Run the server (the default command)',
+  examples: [
+    { purpose: 'Try it: listen on http://127.0.0.1:3000 with a generated secret', commandLine: 'rawlog serve' },
+    {
+      purpose: 'Run a server with its own data folder, for a web app on another origin',
+      commandLine:
+        'rawlog serve --data-dir /var/lib/rawlog --jwt-secret-file /etc/rawlog/secret --cors-origins https://app.example.com',
+    },
+  ],
   resolvesHost: true,
   async run(context) {
     const config = context.config();
     const errors = openSink(2);
     const log = createLog(config.logLevel, errors);
     const onError = (error: unknown) => {
-      log.fatal({ err: error }, 'the server has failed');
-      void errors.flush(LOG_TIMEOUT).then(() => process.exit(1));
+      log.fatal({ err: error }, 'unexpected error; the process exits');
+      void errors.flush(LOG_FLUSH_TIMEOUT_MS).then(() => process.exit(1));
     };
     process.on('uncaughtException', onError).on('unhandledRejection', onError);
-    // both can come at any time, also while the server starts or stops
+    // either can happen at any time, even while the server is starting or stopping
     let exitCode = 0;
     const end = Promise.withResolvers<void>();
     const onSignal = (signal: NodeJS.Signals) => {
@@ -40,31 +48,32 @@ export const serveCommand: CliCommand = {
       end.resolve();
     };
     process.on('SIGTERM', onSignal).on('SIGINT', onSignal).on('SIGQUIT', onSignal);
-    // by default these end the process
+    // without a listener, these signals would kill the process
     for (const signal of ['SIGUSR1', 'SIGUSR2', 'SIGPIPE'] as const) process.on(signal, () => {});
     let hangUp = Promise.withResolvers<void>();
     process.on('SIGHUP', () => hangUp.resolve());
-    if (config.insecureDev) log.warn('INSECURE_DEV is on: published sample secrets are accepted');
+    if (config.insecureDev)
+      log.warn('INSECURE_DEV is on: published sample secrets are accepted. Turn it off in production');
     for (const folder of [config.dataDir, dirname(config.databasePath)]) {
       makeDurableFolder(folder, { isOurs: true });
       assertTrustedFolder(folder);
     }
-    const own = config.jwt.secret === 'own' ? generatedSecret(config.dataDir) : undefined;
-    const secret = own?.secret ?? config.jwt.secret;
+    const generated = config.jwt.secret === 'generated' ? loadGeneratedSecret(config.dataDir) : undefined;
+    const secret = generated?.secret ?? config.jwt.secret;
 
     const server = await startServer(config, secret, log, errors.dropped, () => {
       exitCode = 1;
       end.resolve();
     });
 
-    // nobody has to read it: the server runs on without
-    openSink(1).write(await greeting(server.url, config, own, context));
+    // the server does not depend on standard output being read
+    openSink(1).write(await greeting(server.url, config, generated, context));
     log.info({ url: server.url.href, database: config.databasePath }, 'listening');
     void (async () => {
       for (;;) {
         await hangUp.promise;
         hangUp = Promise.withResolvers();
-        await reloadSecrets(server, own?.secret, context, log);
+        await reloadSecrets(server, generated?.secret, context, log);
       }
     })();
     await end.promise;
@@ -72,69 +81,72 @@ export const serveCommand: CliCommand = {
       await (exitCode === 0 ? server.stop() : server.abandon());
     } catch (error) {
       exitCode = 1;
-      log.fatal({ err: error }, 'the server did not close cleanly');
+      log.fatal({ err: error }, 'the server did not shut down cleanly');
     }
     log.info({ exit_code: exitCode }, 'stopped');
-    await errors.flush(LOG_TIMEOUT);
+    await errors.flush(LOG_FLUSH_TIMEOUT_MS);
     return exitCode;
   },
 };
 
-/** Rereads secret files. An invalid one changes nothing. */
+/** Reloads the secret files. If one is invalid, nothing changes. */
 async function reloadSecrets(
   server: Server,
-  own: string | undefined,
+  generatedSecret: string | undefined,
   context: CommandContext,
   log: Logger,
 ): Promise<void> {
   try {
     const config = loadConfig(context);
-    await server.reloadSecrets(config, config.jwt.secret === 'own' ? own : config.jwt.secret);
-    log.info('secret files were reread');
+    await server.reloadSecrets(config, config.jwt.secret === 'generated' ? generatedSecret : config.jwt.secret);
+    log.info('secret files reloaded');
   } catch (error) {
     const issues = error instanceof ConfigError ? error.issues : [(error as Error).message];
-    log.error({ issues }, 'secret files could not be reread; the former secrets stay in use');
+    log.error({ issues }, 'secret files could not be reloaded; the previous secrets remain in use');
   }
 }
 
-/** Returns what a person reads at the start: where the server is, and, with its own secret, how to store a first row. */
+/** Returns the startup message: the server's URLs and, with a generated secret, how to sign in and send a first metric. */
 async function greeting(
   url: URL,
   config: Config,
-  own: GeneratedSecret | undefined,
+  generated: GeneratedSecret | undefined,
   context: CommandContext,
 ): Promise<string> {
   const address = url.href.replace(/\/$/, '');
-  const places = `\nrawlog listens on  ${address}\nTry it in a page   ${address}/swagger\n\n`;
-  if (!own) return places;
-  const expires = Math.min(EXAMPLE_TOKEN_LIFETIME, config.jwt.maxAge ?? EXAMPLE_TOKEN_LIFETIME);
+  const urls = `\nrawlog is listening on  ${address}\nAPI reference           ${address}/swagger\n\n`;
+  if (!generated) return urls;
+  const maxLifetime = config.jwt.maxAgeSeconds ?? EXAMPLE_TOKEN_LIFETIME_SECONDS;
+  const expires = Math.min(EXAMPLE_TOKEN_LIFETIME_SECONDS, maxLifetime);
   const grant = { sub: 'me', role: 'authenticated', expires };
   const now = Date.now();
-  const token = await mintToken(own.secret, config.jwt, { ...grant, now });
-  const made = own.made ? 'so this start made a secret of its own' : 'so the server uses its own secret';
-  return `${places}No key is configured, ${made}: ${own.path}
-Open the dashboard (the link works once, within 10 minutes):
+  const token = await mintToken(generated.secret, config.jwt, { ...grant, now });
+  const verb = generated.isNew ? 'generated' : 'uses';
+  return `${urls}No signing key is configured. rawlog ${verb} a secret in ${generated.path}
 
-${signInLink(address, await createSignInCode(own.secret, grant, now))}
+Open the dashboard with this sign-in link, which works once within 10 minutes:
 
-This prints a link that shows the rows of all users:
+${signInLink(address, await createSignInCode(generated.secret, grant, now))}
+
+Print an admin link, which shows the rows of all users:
 
 ${adminLinkCommand(address, context)}
 
-Store a first metric:
+Send your first metric:
 
 curl -X POST ${address}/log_raw_metric -H 'Authorization: Bearer ${token}' -H 'Content-Type: application/json' -d '{"metric_name":"page_load_time","metric_value":2.5,"data_string":"/dashboard"}'
 
 `;
 }
 
-/** The settings that a token depends on, where the server has a secret of its own. */
+/** The settings that affect tokens signed with the generated secret. */
 const TOKEN_SETTINGS = ['DATA_DIR', 'JWT_AUDIENCE', 'JWT_ISSUER', 'JWT_ROLE_CLAIM'] as const;
 
-/** Returns a command that prints an admin's link, and works as pasted in the folder that this was started in. */
+/** Returns a command that prints an admin link. It works when pasted into a shell in the working directory of the server. */
 function adminLinkCommand(address: string, context: CommandContext): string {
-  const isDefault = givenSettings(['HOST', 'PORT'], context).length === 0;
-  const link = isDefault ? [] : [quoted(address)];
-  const flags = givenSettings(TOKEN_SETTINGS, context);
-  return [invocation(started(context.env)), 'token --sub me --role admin', ...flags, '--link', ...link].join(' ');
+  const isDefaultAddress = settingFlags(['HOST', 'PORT'], context).length === 0;
+  const url = isDefaultAddress ? [] : [shellQuote(address)];
+  const flags = settingFlags(TOKEN_SETTINGS, context);
+  const program = commandPrefix(currentInvocation(context.env));
+  return [program, 'token --sub me --role admin', ...flags, '--link', ...url].join(' ');
 }

@@ -5,10 +5,14 @@ import { defineCommand } from './command.ts';
 import { openDatabase } from './open-database.ts';
 import { print } from './output.ts';
 
-/** Prints what the database has. */
+/** The command that prints the ledger and the file sizes of the database. */
 export const statusCommand = defineCommand({
   name: 'status',
-  summary: 'print the ledger and sizes of the database; the server may be running',
+  summary: 'Print the ledger and the size of the database as JSON; the server may be running',
+  examples: [
+    { purpose: 'Show the ledger and file sizes', commandLine: 'rawlog status' },
+    { purpose: 'Print the number of stored rows', commandLine: 'rawlog status | jq .ledger.stored' },
+  ],
   async run({ config }) {
     const path = config().databasePath;
     const client = openDatabase(path);

@@ -1,4 +1,4 @@
-import { generatedSecret } from '../auth/generated-secret.ts';
+import { loadGeneratedSecret } from '../auth/generated-secret.ts';
 import { mintToken } from '../auth/mint.ts';
 import { createSignInCode } from '../auth/sign-in-code.ts';
 import type { Config } from '../config.ts';
@@ -8,46 +8,56 @@ import { isUserId } from '../records.ts';
 import { type CommandOptions, defineCommand, oneOf, UsageError } from './command.ts';
 import { print, report } from './output.ts';
 
-/** Roles that mean something; without one, a token is a user's. */
+/** Roles with extra permissions. A token without one is limited to its own user. */
 const ROLES = ['admin', 'viewer'] as const;
 
-/** The longest that a token may be valid, in seconds: 90 days. */
-const MAX_LIFETIME = 90 * 86_400;
+/** Maximum lifetime of a token: 90 days. */
+const MAX_LIFETIME_SECONDS = 90 * 86_400;
 
-/** `--link` without an address: the one that the server listens on. */
-const LISTENING = '';
+/** The value of `--link` without a URL: use the address that the server listens on. */
+const LISTEN_ADDRESS = '';
 
 const OPTIONS = {
-  sub: { value: '<id>', help: 'the user: 1 to 255 characters', required: true, parse: parseUserId },
+  sub: { value: '<id>', help: 'user ID, 1 to 255 characters', required: true, parse: parseUserId },
   role: {
     value: '<role>',
-    help: 'admin: may do everything; viewer: reads everything; default: a user, for its own rows',
+    help: 'admin (full access) or viewer (reads all users); without it, the token is limited to its own user',
     parse: oneOf(ROLES),
   },
   expires: {
     value: '<duration>',
-    help: 'how long it is valid, such as 90s, 15m, 1h or 30d; at most 90d',
+    help: 'lifetime of the token, such as 90s, 15m, 1h or 30d; at most 90d',
     default: '1h',
     parse: parseLifetime,
   },
   link: {
-    value: '[address]',
-    help: 'print a link that opens the dashboard signed in, once and within 10 minutes; where the server is not reached by HOST and PORT, with its address, such as https://log.example.com',
-    alone: LISTENING,
+    value: '[url]',
+    help: 'print a sign-in link for the dashboard instead; it works once, within 10 minutes. Behind a proxy, pass the public URL, such as https://log.example.com',
+    bareValue: LISTEN_ADDRESS,
     parse: parseAddress,
   },
 } satisfies CommandOptions;
 
-/** Prints a token for a user, signed with the configured or the own secret. */
+/** The command that prints a token or a sign-in link for a user. */
 export const tokenCommand = defineCommand({
   name: 'token',
-  summary: 'print a JWT for a user, signed with the secret that the server uses',
+  summary: "Print a token or a sign-in link for a user, signed with the server's secret",
+  examples: [
+    {
+      purpose: 'Print a token for user-42 that is valid for 15 minutes',
+      commandLine: 'rawlog token --sub user-42 --expires 15m',
+    },
+    {
+      purpose: 'Print a link that opens the dashboard as an admin',
+      commandLine: 'rawlog token --sub me --role admin --link https://log.example.com',
+    },
+  ],
   options: OPTIONS,
   async run({ config }, { sub, role, expires, link }) {
     const { jwt, dataDir, host, port } = config();
-    const address = link === LISTENING ? listeningAddress(host, port) : link;
-    if (jwt.maxAge !== undefined && expires > jwt.maxAge) {
-      throw new UsageError('--expires is longer than JWT_MAX_AGE: the server would not accept the token');
+    const address = link === LISTEN_ADDRESS ? listenAddress(host, port) : link;
+    if (jwt.maxAgeSeconds !== undefined && expires > jwt.maxAgeSeconds) {
+      throw new UsageError('--expires is longer than JWT_MAX_AGE: the server would reject the token');
     }
     const secret = signingSecret(jwt, dataDir);
     const grant = { sub, role: roleClaim(role, jwt), expires };
@@ -66,37 +76,39 @@ function parseUserId(text: string): string {
 function parseLifetime(text: string): number {
   const seconds = parseDuration(text);
   if (seconds === 0) throw new Error('should be above 0');
-  if (seconds > MAX_LIFETIME) throw new Error('should be at most 90d');
+  if (seconds > MAX_LIFETIME_SECONDS) throw new Error('should be at most 90d');
   return seconds;
 }
 
 function parseAddress(text: string): string {
   if (/^https?:$/.test(URL.parse(text)?.protocol ?? '')) return text;
-  throw new Error('should have an address with http:// or https://, or none');
+  throw new Error('should be a URL with http:// or https://, or have no value');
 }
 
-/** Returns the value of the role claim that the server takes for a role. */
+/** Returns the value of the role claim that the server maps to a role. */
 function roleClaim(role: (typeof ROLES)[number] | undefined, { adminRoles, viewerRoles }: Config['jwt']): string {
   if (role === undefined) return 'authenticated';
   const [claim] = role === 'admin' ? adminRoles : viewerRoles;
-  if (claim === undefined) throw new UsageError('No role makes a viewer here: set JWT_VIEWER_ROLES.');
+  if (claim === undefined) throw new UsageError('No viewer role is configured: set JWT_VIEWER_ROLES.');
   return claim;
 }
 
-/** The address that the server listens on. */
-function listeningAddress(host: string, port: number): string {
-  if (port === 0) throw new UsageError('PORT is 0, so the port is not known: give --link the address of the server');
-  // a server that listens on all addresses also listens on the loopback address
+/** Returns the URL of the address that the server listens on. */
+function listenAddress(host: string, port: number): string {
+  if (port === 0) throw new UsageError('PORT is 0, so the port is unknown: pass the URL of the server to --link.');
+  // a server that listens on all addresses is reachable on the loopback address
   const name = host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host;
   return `http://${name.includes(':') ? `[${name}]` : name}:${port}`;
 }
 
 function signingSecret({ secret, algorithms }: Config['jwt'], dataDir: string): string {
   if (secret === undefined || !algorithms.includes('HS256')) {
-    throw new UsageError('The server takes no HS256 here: tokens come from whoever holds the private key.');
+    throw new UsageError(
+      'This server does not accept HS256: get a token from the issuer that holds the private key, or set JWT_SECRET.',
+    );
   }
-  if (secret !== 'own') return secret;
-  const own = generatedSecret(dataDir);
-  if (own.made) report(`There was no secret in ${dataDir}: a new one was made, ${own.path}`);
-  return own.secret;
+  if (secret !== 'generated') return secret;
+  const generated = loadGeneratedSecret(dataDir);
+  if (generated.isNew) report(`Generated a new signing secret: ${generated.path}`);
+  return generated.secret;
 }

@@ -5,10 +5,17 @@ import { defineCommand } from './command.ts';
 import { openDatabase } from './open-database.ts';
 import { print, report } from './output.ts';
 
-/** Verifies the database; the server may run meanwhile. */
+/** The command that verifies the database. */
 export const verifyCommand = defineCommand({
   name: 'verify',
-  summary: 'verify the database: pages, rows against the column store, ledger; the server may run meanwhile',
+  summary: 'Verify the pages, column store and ledger of the database; the server may be running',
+  examples: [
+    { purpose: 'Verify ./data/rawlog.db; the exit status is 1 if there are problems', commandLine: 'rawlog verify' },
+    {
+      purpose: 'Verify a restored backup',
+      commandLine: 'rawlog verify --database-url file:/var/backups/rawlog.db',
+    },
+  ],
   async run({ config }) {
     const path = config().databasePath;
     const client = openDatabase(path);
@@ -20,10 +27,10 @@ export const verifyCommand = defineCommand({
       for (const problem of problems) print(problem);
       if (omitted > 0) print(`${omitted} more problems are not listed.`);
       if (problems.length > 0) {
-        report(`${path}: ${problems.length + omitted} problems.`);
+        report(`${path}: ${problems.length + omitted} problems found.`);
         return 1;
       }
-      print(`${path}: ${rows.metric} metrics, ${rows.analytics} events and ${chunks} chunks are in order.`);
+      print(`${path}: ${rows.metric} metrics, ${rows.analytics} events and ${chunks} chunks verified.`);
       return 0;
     } finally {
       bar.stop();

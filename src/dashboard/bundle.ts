@@ -3,34 +3,34 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 
-/** The folder of the server that the page's script, style and icon are in. */
-const FOLDER = '/assets/';
+/** URL prefix of the page's scripts, styles and icon. */
+const ASSETS_PREFIX = '/assets/';
 
-/** A file of the page as it is served. */
+/** A file of the dashboard, ready to be served. */
 export interface BundledFile {
   readonly path: string;
-  /** Its bytes, compressed by gzip, in base64: what a macro gives becomes source text. */
+  /** Gzipped content in base64, because the result of a macro is inlined as source text. */
   readonly gzip: string;
 }
 
 /**
- * Bundles the page: its HTML as `/`, and beside it files whose names change with their content.
+ * Bundles the page: its HTML at `/`, and assets whose names contain a hash of their content.
  *
- * It is called as a macro, when this project is built or run from its sources, so that both have the page in
- * the same way. A macro runs inside the bundler, where `Bun.build` is refused: another process does it.
+ * Called as a macro, so the binary and a server that runs from source serve the same files. `Bun.build` does not work
+ * inside a macro; this runs `bun build` in a child process instead.
  */
-export function bundledPage(): BundledFile[] {
+export function bundlePage(): BundledFile[] {
   const folder = mkdtempSync(join(tmpdir(), 'rawlog-page-'));
   try {
-    // minified, which the server never is: it would lose the checks of schemas, and the page has none
+    // the server is never minified, because that breaks its schema checks; the page has none
     const page = join(import.meta.dir, 'page/index.html');
-    const options = ['--outdir', folder, '--minify', `--public-path=${FOLDER}`, '--entry-naming=[name].[ext]'];
+    const options = ['--outdir', folder, '--minify', `--public-path=${ASSETS_PREFIX}`, '--entry-naming=[name].[ext]'];
     const bundling = Bun.spawnSync([process.execPath, 'build', page, ...options], {
       env: { ...process.env, NODE_ENV: 'production' },
     });
-    if (!bundling.success) throw new Error(`the page could not be bundled: ${bundling.stderr}`);
+    if (!bundling.success) throw new Error(`Cannot bundle the dashboard: ${bundling.stderr}`);
     return readdirSync(folder).map((name) => ({
-      path: name === 'index.html' ? '/' : FOLDER + name,
+      path: name === 'index.html' ? '/' : ASSETS_PREFIX + name,
       gzip: gzipSync(readFileSync(join(folder, name)), { level: 9 }).toString('base64'),
     }));
   } finally {

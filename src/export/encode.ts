@@ -6,13 +6,13 @@ import { exportedEventCheck, exportedMetricCheck, isUserId, type LogRecord } fro
 import { isRecordId, millisecondOf, seqOfId } from '../storage/record-id.ts';
 import type { RecordRow } from '../storage/records.ts';
 
-/** The columns of a record as people read them, in order. */
+/** The columns of exported records, in order. */
 const COLUMNS = {
   metric: ['id', 'user_id', 'timestamp', 'received_at', 'metric_name', 'metric_value', 'data_string'],
   analytics: ['id', 'user_id', 'timestamp', 'received_at', 'type', 'data_index', 'data'],
 } as const;
 
-/** A record as the database has it. */
+/** Converts a record to a database row. */
 export function rowOf(record: LogRecord): RecordRow {
   const { seq, id, userId: user_id, happenedAt: happened_at, receivedAt: received_at } = record;
   const stamp = { seq, id, user_id, happened_at, received_at };
@@ -21,7 +21,7 @@ export function rowOf(record: LogRecord): RecordRow {
     : { ...stamp, name: record.type, label: record.dataIndex, value: record.data };
 }
 
-/** A record as JSON text. The data of an event is put in as it is stored, so that numbers keep their digits. */
+/** Serializes a record as JSON. Inserts the data of an event as stored, so that numbers keep their digits. */
 export function recordJson(kind: Kind, row: RecordRow): string {
   const head = {
     id: row.id,
@@ -37,9 +37,9 @@ export function recordJson(kind: Kind, row: RecordRow): string {
 }
 
 /**
- * Records as CSV (RFC 4180): lines end in CRLF, times are RFC 3339.
+ * Serializes records as CSV (RFC 4180): lines end in CRLF, times are RFC 3339.
  *
- * @param safe whether a text that a spreadsheet would take for a formula gets an apostrophe before it
+ * @param safe whether to prefix text that a spreadsheet would evaluate as a formula with an apostrophe
  */
 export function recordsCsv(kind: Kind, rows: readonly RecordRow[], header: boolean, safe: boolean): string {
   const lines = rows.map((row) => {
@@ -51,29 +51,29 @@ export function recordsCsv(kind: Kind, rows: readonly RecordRow[], header: boole
     columns: [...COLUMNS[kind]],
     record_delimiter: 'windows',
     escape_formulas: safe,
-    // a spreadsheet that splits at semicolons or spaces finds a formula in the middle of an unquoted text
+    // a spreadsheet that splits at semicolons or spaces would find formulas in the middle of unquoted text
     quoted: safe,
     quoted_empty: safe,
-    // by default only the two together, which end a line here, put a text in quotes
+    // by default csv-stringify quotes text that contains the record delimiter CRLF, but not a single CR or LF
     quoted_match: /[\r\n]/,
-    // the shortest form that reads back as the same double, as in JSON
+    // the shortest form that parses to the same double, as in JSON
     cast: { number: String, ...(safe && { string: guardStart }) },
   });
 }
 
 /**
- * Puts an apostrophe before a text that begins with a quote or a separator. LibreOffice takes a quote before a
- * separator for the end of a field, also the quote that begins one, so that what follows would be a cell.
+ * Prefixes text that begins with a quote or a separator with an apostrophe. LibreOffice treats a quote followed by a
+ * separator as the end of a field, even if that quote opens the field, and would read the text after it as a new cell.
  */
 function guardStart(text: string): string {
   return /^[",;:|\t\n ]/.test(text) ? `'${text}` : text;
 }
 
 /**
- * Parses the JSON text of an exported record, to the bit. It is checked like a recorded one.
+ * Parses an exported record from JSON without losing precision, and validates it like a record that is sent to the API.
  *
- * @param latest the end of the times that are accepted, its ID's among them, in microseconds since 1970
- * @returns the record, or what is wrong with the text
+ * @param latest the latest accepted time, including the time in the ID, in microseconds since 1970
+ * @returns the record, or the reason why the text is invalid
  */
 export function parseExported(text: string, latest: number): LogRecord | string {
   let value: unknown;
@@ -83,16 +83,16 @@ export function parseExported(text: string, latest: number): LogRecord | string 
     return error instanceof RangeError ? 'it is nested too deeply' : 'it is not JSON';
   }
   if (typeof value !== 'object' || value === null) return 'it is not an object';
-  const { id, user_id, timestamp, received_at } = value as Record<string, unknown>; // of any object
+  const { id, user_id, timestamp, received_at } = value as Record<string, unknown>; // any fields
   if (typeof id !== 'string' || !isRecordId(id)) return 'its id is not a UUIDv7';
   const seq = seqOfId(id);
-  if (seq <= 0) return 'its id is from before 2020';
-  if (millisecondOf(seq) * 1000 > latest) return 'its id is from the future';
-  if (typeof user_id !== 'string' || !isUserId(user_id)) return 'its user_id is not a user ID';
+  if (seq <= 0) return 'its id is older than 2020';
+  if (millisecondOf(seq) * 1000 > latest) return 'its id is in the future';
+  if (typeof user_id !== 'string' || !isUserId(user_id)) return 'its user_id is not a valid user ID';
   const happenedAt = typeof timestamp === 'string' ? parseTimestamp(timestamp) : undefined;
-  if (happenedAt === undefined) return 'its timestamp is not in RFC 3339';
+  if (happenedAt === undefined) return 'its timestamp is not an RFC 3339 time';
   const receivedAt = typeof received_at === 'string' ? parseTimestamp(received_at) : undefined;
-  if (receivedAt === undefined) return 'its received_at is not in RFC 3339';
+  if (receivedAt === undefined) return 'its received_at is not an RFC 3339 time';
   for (const [name, time] of [
     ['timestamp', happenedAt],
     ['received_at', receivedAt],
@@ -105,7 +105,7 @@ export function parseExported(text: string, latest: number): LogRecord | string 
     const { metric_name, metric_value, data_string = '' } = value;
     return { kind: 'metric', ...stamp, metricName: metric_name, metricValue: metric_value, dataString: data_string };
   }
-  if (!exportedEventCheck.Check(value)) return 'it has the fields of neither a metric nor an event';
+  if (!exportedEventCheck.Check(value)) return 'its fields match neither a metric nor an event';
   const { type, data_index = '', data } = value;
   const exact = parseExact(text)?.at('data') ?? JSON.stringify(data);
   return { kind: 'analytics', ...stamp, type, dataIndex: data_index, data: String(exact) };

@@ -1,44 +1,44 @@
 import { ByteWriter, ParquetWriter } from 'hyparquet-writer';
 import type { Kind } from '../records.ts';
 import type { Database } from '../storage/database.ts';
-import { newestSeq, type RecordFilter, type RecordRow, readWindow, type ScanPlace } from '../storage/records.ts';
+import { newestSeq, type RecordFilter, type RecordRow, readWindow, type ScanPosition } from '../storage/records.ts';
 import { recordJson, recordsCsv } from './encode.ts';
 
-/** The forms in which records leave. */
+/** The export formats. */
 export const EXPORT_FORMATS = ['ndjson', 'csv', 'parquet'] as const;
 export type ExportFormat = (typeof EXPORT_FORMATS)[number];
 
-/** Which records are exported, and how. */
+/** The records to export, and their format. */
 export interface ExportQuery {
   readonly kind: Kind;
   readonly format: ExportFormat;
   readonly filter: RecordFilter;
-  /** The `seq` behind which to begin; 0: at the first record. */
+  /** Exports records after this `seq`; 0: from the first record. */
   readonly after: number;
-  /** For CSV: whether texts that a spreadsheet would take for formulas are made harmless. */
+  /** For CSV: whether text that a spreadsheet would evaluate as a formula is escaped. */
   readonly safe: boolean;
 }
 
-/** Largest part of an export, in bytes: one is in memory at once, and on its way between threads. */
+/** Largest part of an export, in bytes. One part at a time is in memory and passed between threads. */
 const MAX_PART_BYTES = 1024 * 1024;
-/** Rows that are read at once: half a part, because JSON and CSV write some characters longer than they are. */
-const READ = { rows: 10_000, bytes: MAX_PART_BYTES / 2 };
-/** A row group of Parquet, at most: its columns are in memory as values and as encoded bytes. */
-const GROUP = { rows: 50_000, bytes: 4 * 1024 * 1024 };
+/** Limits of one read: half a part, because JSON and CSV escape some characters. */
+const READ_LIMITS = { rows: 10_000, bytes: MAX_PART_BYTES / 2 };
+/** Largest Parquet row group. Its columns are in memory both as values and as encoded bytes. */
+const ROW_GROUP_LIMITS = { rows: 50_000, bytes: 4 * 1024 * 1024 };
 /**
- * Bytes of rows, about, after which garbage is collected: left to itself, the collector lets 60 to 120 MB of rows and
- * encoded texts gather. It takes some milliseconds each time.
+ * Runs the garbage collector after about this many bytes of rows. Otherwise 60 to 120 MB of rows and encoded text
+ * accumulate. A run takes a few milliseconds.
  */
-const COLLECT_BYTES = 8 * 1024 * 1024;
-/** Longest text whose column has its smallest and largest value in the footer of a Parquet file. */
+const GC_INTERVAL_BYTES = 8 * 1024 * 1024;
+/** Longest text, in characters, for which a column chunk has min/max statistics in the Parquet footer. */
 const MAX_STATISTICS_LENGTH = 256;
 
 /**
- * Exports records, oldest first, in parts of at most 1 MB, in constant memory. Every row that was committed when
- * the export began is in it. Each part is read by statements of its own, in some milliseconds: it is empty where
- * few rows pass the filter.
+ * Exports records, oldest first, in parts of at most 1 MB, in constant memory. Includes every row that was committed
+ * when the export started. Each part is read by separate statements within a few milliseconds, and may be empty if few
+ * rows match the filter.
  *
- * @param onRows called with the number of rows of each read
+ * @param onRows called after each read with the number of rows read
  */
 export function* exportRecords(
   client: Database,
@@ -47,26 +47,26 @@ export function* exportRecords(
 ): Generator<Uint8Array> {
   const { kind, format, safe } = query;
   if (format === 'parquet') {
-    yield* parquet(kind, reads(client, query, onRows));
+    yield* parquet(kind, readRows(client, query, onRows));
     return;
   }
   const parts = new PartWriter();
   if (format === 'csv') yield* parts.write(recordsCsv(kind, [], true, safe));
-  for (const { rows } of reads(client, query, onRows)) {
+  for (const { rows } of readRows(client, query, onRows)) {
     if (format === 'csv') yield* parts.write(recordsCsv(kind, rows, false, safe));
     else for (const row of rows) yield* parts.write(`${recordJson(kind, row)}\n`);
     yield parts.take();
   }
-  yield parts.take(); // the header, where there is no row
+  yield parts.take(); // the header, if there are no rows
 }
 
-/** Encodes texts into parts. A text can be larger than a part. */
+/** Encodes text into parts. Text may be larger than a part. */
 class PartWriter {
   readonly #encoder = new TextEncoder();
   #part = new Uint8Array(0);
   #used = 0;
 
-  /** Encodes a text; yields the parts that it fills. */
+  /** Encodes text, and yields each part that becomes full. */
   *write(text: string): Generator<Uint8Array> {
     for (let at = 0; at < text.length; ) {
       if (this.#part.length === 0) this.#part = new Uint8Array(MAX_PART_BYTES);
@@ -76,12 +76,12 @@ class PartWriter {
       );
       at += read;
       this.#used += written;
-      // a character whose bytes have no room is not written
+      // encodeInto never writes part of a character
       if (at < text.length) yield this.take();
     }
   }
 
-  /** Takes what has been encoded since the last part. */
+  /** Returns the bytes encoded since the last part. */
   take(): Uint8Array {
     const part = this.#used === MAX_PART_BYTES ? this.#part : this.#part.slice(0, this.#used);
     if (part === this.#part) this.#part = new Uint8Array(0);
@@ -90,22 +90,22 @@ class PartWriter {
   }
 }
 
-/** Reads the rows of an export, so many and so many bytes at a time, of one window each. */
-function* reads(
+/** Reads the rows of an export within {@link READ_LIMITS}, one window at a time. */
+function* readRows(
   client: Database,
   { kind, filter, after }: ExportQuery,
   onRows: (rows: number) => void,
 ): Generator<{ rows: RecordRow[]; bytes: number }> {
   const until = newestSeq(client, kind);
-  let garbage = 0;
-  for (let place: ScanPlace | undefined = { after }; place !== undefined && place.after < until; ) {
-    const window: ReturnType<typeof readWindow> = readWindow(client, kind, filter, place, 'oldest', READ);
+  let garbageBytes = 0;
+  for (let place: ScanPosition | undefined = { after }; place !== undefined && place.after < until; ) {
+    const window: ReturnType<typeof readWindow> = readWindow(client, kind, filter, place, 'oldest', READ_LIMITS);
     onRows(window.rows.length);
     yield window;
-    garbage += window.bytes;
-    if (garbage >= COLLECT_BYTES) {
+    garbageBytes += window.bytes;
+    if (garbageBytes >= GC_INTERVAL_BYTES) {
       Bun.gc(true);
-      garbage = 0;
+      garbageBytes = 0;
     }
     place = window.next;
   }
@@ -118,16 +118,16 @@ const TIME = {
 } as const;
 const TEXT = { type: 'BYTE_ARRAY', converted_type: 'UTF8', logical_type: { type: 'STRING' } } as const;
 
-/** Parquet: times as UTC timestamps in microseconds, values as doubles, data as JSON text. */
-function* parquet(kind: Kind, reads: Iterable<{ rows: RecordRow[]; bytes: number }>): Generator<Uint8Array> {
+/** Encodes rows as Parquet: times as UTC timestamps in microseconds, values as doubles, data as JSON text. */
+function* parquet(kind: Kind, windows: Iterable<{ rows: RecordRow[]; bytes: number }>): Generator<Uint8Array> {
   const file = new ParquetFile(kind);
   let group: RecordRow[] = [];
   let groupBytes = 0;
-  for (const { rows, bytes } of reads) {
+  for (const { rows, bytes } of windows) {
     group.push(...rows);
     groupBytes += bytes;
     yield new Uint8Array(0);
-    if (group.length < GROUP.rows && groupBytes < GROUP.bytes) continue;
+    if (group.length < ROW_GROUP_LIMITS.rows && groupBytes < ROW_GROUP_LIMITS.bytes) continue;
     file.writeGroup(group);
     group = [];
     groupBytes = 0;
@@ -140,7 +140,7 @@ function* parquet(kind: Kind, reads: Iterable<{ rows: RecordRow[]; bytes: number
   yield* file.take();
 }
 
-/** A file of Parquet that is taken away while it is written. */
+/** A Parquet file that is streamed while it is written. */
 class ParquetFile {
   readonly #writer = new ByteWriter();
   readonly #file: ParquetWriter;
@@ -148,11 +148,11 @@ class ParquetFile {
   readonly #names: readonly string[];
 
   constructor(kind: Kind) {
-    const own =
+    const kindTypes =
       kind === 'metric'
         ? { metric_name: TEXT, metric_value: { type: 'DOUBLE' } as const, data_string: TEXT }
         : { type: TEXT, data_index: TEXT, data: TEXT };
-    const types = { id: TEXT, user_id: TEXT, timestamp: TIME, received_at: TIME, ...own };
+    const types = { id: TEXT, user_id: TEXT, timestamp: TIME, received_at: TIME, ...kindTypes };
     this.#kind = kind;
     this.#names = Object.keys(types);
     this.#file = new ParquetWriter({
@@ -176,11 +176,11 @@ class ParquetFile {
       ...(this.#kind === 'metric' ? [name, value, label] : [name, label, value]),
     ];
     this.#file.write({
-      // the writer keeps the smallest and the largest value of each group, as they are, until the file ends
+      // the writer keeps the untruncated minimum and maximum of each row group in memory until the footer is written
       columnData: columns.map((data, i) => ({
         name: this.#names[i] as string,
         data,
-        statistics: data.every((one) => typeof one !== 'string' || one.length <= MAX_STATISTICS_LENGTH),
+        statistics: data.every((item) => typeof item !== 'string' || item.length <= MAX_STATISTICS_LENGTH),
       })),
       rowGroupSize: rows.length,
     });
@@ -191,7 +191,7 @@ class ParquetFile {
     this.#file.finish();
   }
 
-  /** Takes what has been written out of the writer, which goes on counting its place in the file. */
+  /** Drains the writer's buffer, in parts. The writer's file offset is unaffected. */
   *take(): Generator<Uint8Array> {
     const bytes = this.#writer.getBytes();
     for (let at = 0; at < bytes.length; at += MAX_PART_BYTES) yield bytes.slice(at, at + MAX_PART_BYTES);

@@ -1,54 +1,54 @@
 import { visit } from 'jsonc-parser';
 
 /**
- * The deepest nesting that a body may have. Far above what events have, and far below where the
- * recursion of JSON.stringify ends the stack (about 50,000 levels) or SQLite's JSON functions stop (1,000).
+ * Maximum nesting depth of a request body. Real events are far shallower, JSON.stringify overflows the stack at about
+ * 50,000 levels, and SQLite's JSON functions stop at 1,000.
  */
 export const MAX_JSON_DEPTH = 200;
 
-/** Text that may have a number that no double holds: 16 or more digits, an exponent, or a negative zero. */
-const PERHAPS_INEXACT = /[:,[\s](?:-0[.,}\]\s]|-?\d[\d.]{15,}|-?\d[\d.]*[eE])/;
-/** Text that may have a key that JavaScript puts before all others: a whole number, perhaps with escapes. */
-const PERHAPS_REORDERED = /"(?:\d|\\u003\d){1,10}"\s*:/;
+/** Matches text that may contain a number no double can represent: 16 or more digits, an exponent, or a negative zero. */
+const MAYBE_INEXACT = /[:,[\s](?:-0[.,}\]\s]|-?\d[\d.]{15,}|-?\d[\d.]*[eE])/;
+/** Matches text that may contain a key that JavaScript moves to the front: an integer, possibly written with escapes. */
+const MAYBE_REORDERED = /"(?:\d|\\u003\d){1,10}"\s*:/;
 
 /**
- * Parses a JSON text. JavaScript rounds some of its numbers and reorders some of its keys; see {@link parseExact}.
+ * Parses JSON. JavaScript rounds some numbers and reorders some keys; see {@link parseExact}.
  *
- * @throws {SyntaxError} when the text is not JSON
- * @throws {RangeError} when it is nested deeper than {@link MAX_JSON_DEPTH}
+ * @throws {SyntaxError} if the text is not JSON
+ * @throws {RangeError} if it is nested deeper than {@link MAX_JSON_DEPTH}
  */
 export function parseJson(text: string): unknown {
   const value: unknown = JSON.parse(text);
-  // Every level takes two characters at least, so that short texts need no count.
+  // a level takes at least two characters, so short texts need no depth check
   if (text.length >= 2 * MAX_JSON_DEPTH && depthExceeds(value, MAX_JSON_DEPTH)) {
     throw new RangeError(`nested deeper than ${MAX_JSON_DEPTH} levels`);
   }
   return value;
 }
 
-/** A JSON value as it was sent: numbers keep their digits, and objects the order of their members. */
+/** A JSON value exactly as sent: numbers keep their digits, and objects keep the order of their members. */
 export interface ExactJson {
-  /** Returns a member of an object, or an item of an array, if there is one. */
+  /** Returns a member of an object or an item of an array, or undefined if there is none. */
   at(key: string | number): ExactJson | undefined;
-  /** Returns the value as JSON text without white space. */
+  /** Returns the value as JSON text without whitespace. */
   toString(): string;
 }
 
 /**
- * Parses a JSON text into a value that is written as it was sent, where JSON.parse would change it: it rounds
- * 12345678901234567890, 1e999 and -0.0, and moves a key such as "1" before all others. Of repeated keys the
- * last value counts, as for JSON.parse.
+ * Parses JSON that JSON.parse would alter into a value that serializes exactly as sent. JSON.parse changes
+ * 12345678901234567890, 1e999 and -0.0, and moves a key such as "1" to the front. As in JSON.parse, the last of
+ * duplicate keys wins.
  *
  * @param text valid JSON, nested no deeper than {@link MAX_JSON_DEPTH}
- * @returns undefined if JSON.parse and JSON.stringify keep everything
+ * @returns undefined if JSON.parse and JSON.stringify preserve the text's values and key order
  */
 export function parseExact(text: string): ExactJson | undefined {
-  if (PERHAPS_REORDERED.test(text)) return parseOrdered(text);
-  // five times as fast, where the order is no concern
-  return PERHAPS_INEXACT.test(text) ? new Parsed(parseDigits(text)) : undefined;
+  if (MAYBE_REORDERED.test(text)) return parseOrdered(text);
+  // five times as fast as parseOrdered
+  return MAYBE_INEXACT.test(text) ? new Parsed(parseDigits(text)) : undefined;
 }
 
-/** A value of JSON.parse. */
+/** A value returned by JSON.parse. */
 class Parsed implements ExactJson {
   readonly #value: unknown;
 
@@ -58,8 +58,8 @@ class Parsed implements ExactJson {
 
   at(key: string | number): ExactJson | undefined {
     const value = this.#value;
-    const isThere = typeof value === 'object' && value !== null && Object.hasOwn(value, key);
-    return isThere ? new Parsed((value as Record<string | number, unknown>)[key]) : undefined;
+    const hasKey = typeof value === 'object' && value !== null && Object.hasOwn(value, key);
+    return hasKey ? new Parsed((value as Record<string | number, unknown>)[key]) : undefined;
   }
 
   toString(): string {
@@ -67,7 +67,7 @@ class Parsed implements ExactJson {
   }
 }
 
-/** Parses so that numbers that a double would change become raw JSON. */
+/** Parses JSON, and keeps numbers that a double cannot represent as raw JSON. */
 function parseDigits(text: string): unknown {
   return JSON.parse(text, (_key, value: unknown, context: { source?: string }) =>
     typeof value === 'number' && context.source !== undefined && !isExact(value, context.source)
@@ -76,7 +76,7 @@ function parseDigits(text: string): unknown {
   );
 }
 
-/** A value whose objects are maps, which keep the order of their keys. */
+/** A JSON value whose objects are Maps, which preserve the order of keys. */
 class Ordered implements ExactJson {
   readonly #content: string | Ordered[] | Map<string, Ordered>;
 
@@ -100,52 +100,52 @@ class Ordered implements ExactJson {
 }
 
 function parseOrdered(text: string): Ordered | undefined {
-  const open: { key: string; add: (value: Ordered) => void }[] = [];
+  const openContainers: { key: string; add: (value: Ordered) => void }[] = [];
   let root: Ordered | undefined;
   const add = (value: Ordered) => {
-    const parent = open.at(-1);
+    const parent = openContainers.at(-1);
     if (parent) parent.add(value);
     else root = value;
   };
-  const close = () => void open.pop();
+  const close = () => void openContainers.pop();
   visit(text, {
     onObjectBegin() {
       const members = new Map<string, Ordered>();
       add(new Ordered(members));
       const object = { key: '', add: (value: Ordered) => void members.set(object.key, value) };
-      open.push(object);
+      openContainers.push(object);
     },
     onObjectProperty(key) {
-      const object = open.at(-1);
+      const object = openContainers.at(-1);
       if (object) object.key = key;
     },
     onObjectEnd: close,
     onArrayBegin() {
       const items: Ordered[] = [];
       add(new Ordered(items));
-      open.push({ key: '', add: (value) => void items.push(value) });
+      openContainers.push({ key: '', add: (value) => void items.push(value) });
     },
     onArrayEnd: close,
     onLiteralValue(value: unknown, offset, length) {
       const source = text.slice(offset, offset + length);
-      const isKept = typeof value !== 'number' || isExact(value, source);
-      add(new Ordered(isKept ? JSON.stringify(value) : source));
+      const isPreserved = typeof value !== 'number' || isExact(value, source);
+      add(new Ordered(isPreserved ? JSON.stringify(value) : source));
     },
   });
   return root;
 }
 
-/** Whether the shortest decimal form of `value` denotes the same number as `source` does. */
+/** Returns whether the shortest decimal form of `value` is the same number as `source`. */
 function isExact(value: number, source: string): boolean {
   return Number.isFinite(value) && canonical(String(value)) === canonical(source) && !Object.is(value, -0);
 }
 
-/** A decimal number as its sign, its digits without outer zeros, and its power of ten. */
+/** Normalizes a decimal number to its sign, its digits without leading and trailing zeros, and its power of ten. */
 function canonical(decimal: string): string {
   const [, sign = '', whole = '', fraction = '', exponent = '0'] =
     /^(-?)(\d+)(?:\.(\d+))?(?:[eE]([+-]?\d+))?$/.exec(decimal) ?? [];
   const digits = whole + fraction;
-  // by index: a pattern such as /0+$/ takes quadratic time over zeros that are not at the end
+  // by index, since a pattern such as /0+$/ takes quadratic time on zeros that are not at the end
   let start = 0;
   let end = digits.length;
   while (start < end && digits[start] === '0') start++;
@@ -154,7 +154,7 @@ function canonical(decimal: string): string {
   return `${sign}${digits.slice(start, end)}e${Number(exponent) - fraction.length + digits.length - end}`;
 }
 
-/** Counts levels without recursion, so that no input can end the stack. */
+/** Returns whether a value is nested deeper than a limit. Not recursive, so no input can overflow the stack. */
 function depthExceeds(root: unknown, limit: number): boolean {
   let level: unknown[] = [root];
   for (let depth = 0; level.length > 0; depth++) {

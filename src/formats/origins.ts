@@ -1,30 +1,30 @@
-/** A set of origins. */
+/** A set of web origins. */
 export interface Origins {
-  /** Returns whether the value of an `Origin` header is one of them. */
+  /** Returns whether the value of an `Origin` header is in the set. */
   contains(origin: string): boolean;
 }
 
-/** `https://*.example.com`: the origins of all hosts below a domain. */
+/** The origins of all subdomains of a domain: `https://*.example.com`. */
 interface Wildcard {
   readonly protocol: string;
-  /** With the dot before the domain. */
+  /** The domain with a leading dot. */
   readonly suffix: string;
   readonly port: string;
 }
 
-const WEB = /^https?:/;
-/** Schemes of pages whose origin browsers send as `null`, or that have no pages. */
+const HTTP_SCHEME = /^https?:/;
+/** Schemes that have no pages, or for whose pages browsers send the origin `null`. */
 const WITHOUT_ORIGIN = /^(?:wss?|ftp|file|data|blob|about|javascript|filesystem):/;
-const WILDCARD_FORM = 'should have wildcards in the form https://*.example.com';
-/** A top-level domain, also with a dot behind it, or one like `.co.uk`. */
+const WILDCARD_FORM = 'should write wildcards as https://*.example.com';
+/** A top-level domain, or a second-level one such as `.co.uk`, with or without a trailing dot. */
 const TOP_LEVEL = /^\.(?:(?:ac|co|com|edu|gov|net|org)\.[a-z]{2}|[^.]+)\.?$/;
-/** An origin of another scheme, such as `capacitor://localhost`: browsers leave its host as it is. */
+/** An origin with another scheme, such as `capacitor://localhost`. Browsers do not normalize its host. */
 const CUSTOM = /^[a-z][a-z\d+.-]*:\/\/[^\s/?#@*"'<>\\^`{|}]+$/;
 
 /**
- * Parses a comma-separated list of origins as browsers send them, and of wildcards such as `https://*.example.com`.
+ * Parses a comma-separated list of origins, written as browsers send them, and wildcards such as `https://*.example.com`.
  *
- * @throws {Error} for an entry that no browser's origin can match, and for one that matches too many
+ * @throws {Error} if an entry matches no origin that browsers send, or matches unrelated sites
  */
 export function parseOrigins(text: string): Origins {
   const exact = new Set<string>();
@@ -41,12 +41,12 @@ export function parseOrigins(text: string): Origins {
 
 function checkOrigin(origin: string): string {
   if (origin === '*' || origin === 'null') {
-    throw new Error(`should not contain ${origin}, which pages of any site have; list the origins of your pages`);
+    throw new Error(`should not contain ${origin}, which matches pages of any site; list your own origins`);
   }
   if (origin.includes('*')) throw new Error(WILDCARD_FORM);
-  if (WITHOUT_ORIGIN.test(origin.toLowerCase())) throw new Error('names a scheme whose pages have no origin');
+  if (WITHOUT_ORIGIN.test(origin.toLowerCase())) throw new Error('contains a scheme whose pages have no origin');
   const url = URL.parse(origin);
-  if (url !== null && WEB.test(url.protocol)) {
+  if (url !== null && HTTP_SCHEME.test(url.protocol)) {
     if (url.origin === origin) return origin;
     throw new Error(`should be a list of origins as browsers send them, such as ${url.origin}`);
   }
@@ -59,14 +59,14 @@ function checkOrigin(origin: string): string {
 function parseWildcard(origin: string): Wildcard | undefined {
   const match = /^(https?:\/\/)\*\.(.*)$/.exec(origin);
   if (!match) return undefined;
-  const [, scheme = '', rest = ''] = match;
-  const url = URL.parse(`${scheme}x.${rest}`);
-  if (url === null || url.origin !== `${scheme}x.${rest}` || rest.includes('*')) {
+  const [, scheme = '', host = ''] = match;
+  const url = URL.parse(`${scheme}x.${host}`);
+  if (url === null || url.origin !== `${scheme}x.${host}` || host.includes('*')) {
     throw new Error(WILDCARD_FORM);
   }
   const suffix = url.hostname.slice(1);
   if (suffix !== '.localhost' && TOP_LEVEL.test(suffix)) {
-    throw new Error(`should not contain ${scheme}*${suffix}, which matches sites of anybody`);
+    throw new Error(`should not contain ${scheme}*${suffix}, which matches unrelated sites`);
   }
   return { protocol: url.protocol, suffix, port: url.port };
 }

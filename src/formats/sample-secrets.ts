@@ -1,6 +1,6 @@
-/** Secrets of 32 bytes or more that documentation and examples have published, in lower case. */
+/** Secrets of 32 bytes or more published in documentation and examples, in lowercase. */
 const PUBLISHED: ReadonlySet<string> = new Set([
-  // Supabase, self-hosted and in its command line
+  // Supabase, self-hosted and CLI
   'your-super-secret-jwt-token-with-at-least-32-characters-long',
   'super-secret-jwt-token-with-at-least-32-characters-long',
   // jwt.io
@@ -25,22 +25,22 @@ const PUBLISHED: ReadonlySet<string> = new Set([
   'aym1sysppbydfgzld3umj1qzkobwvmkoqq-estjqlr_t-1qs0gzh75aktmn3yj0ips4hcguutwjazzr1z9caow',
 ]);
 
-/** Frameworks write these before a secret that they generate for development. */
+/** Prefixes that frameworks give to secrets they generate for development. */
 const PUBLISHED_PREFIXES = ['django-insecure-'];
 
-/** The longest unit whose repetition makes a secret trivial. */
+/** Longest repeating unit that makes a secret trivial, in characters. */
 const MAX_UNIT = 16;
 
 /**
- * Returns whether a secret is one that anybody can guess: published in documentation, or a short text repeated.
+ * Returns whether a secret is easy to guess: published in documentation, or a repeated short text.
  */
 export function isGuessable(secret: string): boolean {
   return isPublished(secret) || isRepetition(secret);
 }
 
 /**
- * Returns whether a secret is in public documentation, or begins like those that frameworks generate for development.
- * Letter case, and `your-` before a sample, make no difference.
+ * Returns whether a secret is published in documentation, or has the prefix of a secret that a framework generated for
+ * development. Ignores letter case and a leading `your-`.
  */
 export function isPublished(secret: string): boolean {
   const text = secret.toLowerCase();
@@ -52,7 +52,7 @@ export function isPublished(secret: string): boolean {
   );
 }
 
-/** Returns whether a text is a unit of at most {@link MAX_UNIT} characters that is repeated, the last time perhaps in part. */
+/** Returns whether a text repeats a unit of at most {@link MAX_UNIT} characters; the last repetition may be partial. */
 function isRepetition(text: string): boolean {
   for (let unit = 1; unit <= Math.min(MAX_UNIT, text.length / 2); unit++) {
     if (text.slice(unit) === text.slice(0, -unit)) return true;

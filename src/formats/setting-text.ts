@@ -1,4 +1,5 @@
-const NAMES: Readonly<Record<string, string>> = {
+/** Names of characters that are invisible in an error message. */
+const CHARACTER_NAMES: Readonly<Record<string, string>> = {
   '\0': 'a NUL character',
   '\t': 'a tab',
   '\n': 'a line feed',
@@ -9,7 +10,7 @@ const NAMES: Readonly<Record<string, string>> = {
   '\ufeff': 'a byte order mark',
 };
 
-/** Pairs of quotation marks, by the opening one. */
+/** Closing quotation marks by opening mark. */
 const QUOTES: Readonly<Record<string, string>> = {
   '"': '"',
   "'": "'",
@@ -21,36 +22,36 @@ const QUOTES: Readonly<Record<string, string>> = {
 
 /** Control characters and line separators. */
 const CONTROL = /[\p{Cc}\u2028\u2029]/u;
-/** What text editors, shells and files add around a value: white space, control and invisible characters. */
+/** Whitespace, control and invisible characters, which editors, shells and files add around a value. */
 const LEADING = /^[\s\p{Cc}\p{Cf}]+/u;
 const TRAILING = /[\s\p{Cc}\p{Cf}]+$/u;
 
 /**
- * Checks the text of a setting, or of an item in a list, for characters that no value is meant to have: control
+ * Checks the text of a setting, or of an item in a list, for characters that no value should contain: control
  * characters, surrounding whitespace and surrounding quotes.
  *
  * @throws {Error} naming the character, never the text: "ends with a line feed"
  */
 export function checkSettingText(text: string): void {
-  // what is not UTF-8 has become U+FFFD
+  // decoding replaces invalid UTF-8 with U+FFFD
   if (text.includes('\ufffd')) throw new Error('is not valid UTF-8');
   const trailing = TRAILING.exec(text)?.[0];
-  if (trailing !== undefined) throw new Error(`ends with ${named(trailing)}`);
+  if (trailing !== undefined) throw new Error(`ends with ${namesOf(trailing)}`);
   const leading = LEADING.exec(text)?.[0];
-  if (leading !== undefined) throw new Error(`begins with ${named(leading)}`);
+  if (leading !== undefined) throw new Error(`begins with ${namesOf(leading)}`);
   const control = CONTROL.exec(text)?.[0];
-  if (control !== undefined) throw new Error(`contains ${named(control)}`);
+  if (control !== undefined) throw new Error(`contains ${namesOf(control)}`);
   const [first = ''] = text;
   if (text.length > 1 && Object.hasOwn(QUOTES, first) && text.endsWith(QUOTES[first] ?? '')) {
     throw new Error(`is enclosed in quotes (${first})`);
   }
 }
 
-/** Names the characters of a text, each once. */
-function named(characters: string): string {
+/** Returns the names of the distinct characters of a text. */
+function namesOf(characters: string): string {
   const names = [...characters].map((character) => {
     const code = character.codePointAt(0)?.toString(16).toUpperCase().padStart(4, '0');
-    return NAMES[character] ?? `the character U+${code}`;
+    return CHARACTER_NAMES[character] ?? `the character U+${code}`;
   });
   return [...new Set(names)].join(' and ');
 }

@@ -1,15 +1,18 @@
 /*
- * Time zones as lists of offsets, and the wall times in them, for the server and for the dashboard. Times and offsets are
- * numbers of one unit since 1970, whichever the zone has: microseconds in the server, milliseconds in the dashboard. A
- * wall time is what a clock on the wall shows, as if it showed UTC.
+ * Time zones as lists of UTC offsets, and conversions between UTC and wall times. Shared by the server and the dashboard.
+ * Times are counted since 1970, and offsets are in the same unit as times: microseconds in the server, milliseconds in
+ * the dashboard. A wall time is the local date and time, encoded as if it were UTC.
  */
 
-/** Zones change their offset at most once in the time that a wall time can be away from its UTC time: some hours. */
+/**
+ * How many offsets to search on either side of the nearest one. A wall time is only hours away from its UTC time, in which
+ * a zone changes its offset at most once.
+ */
 const NEIGHBORS = 2;
 
-/** The offsets of a time zone from UTC. */
+/** The UTC offsets of a time zone. */
 export interface Zone {
-  /** Since when each offset holds, rising; the first since ever: -Infinity. */
+  /** Start of each offset, ascending; the first is -Infinity. */
   readonly starts: readonly number[];
   /** Local time minus UTC. */
   readonly offsets: readonly number[];
@@ -17,7 +20,7 @@ export interface Zone {
 
 export const UTC: Zone = { starts: [Number.NEGATIVE_INFINITY], offsets: [0] };
 
-/** Returns the index of the offset that holds at a time. */
+/** Returns the index of the offset in effect at a time. */
 function indexAt({ starts }: Zone, time: number): number {
   let low = 0;
   let high = starts.length - 1;
@@ -29,12 +32,12 @@ function indexAt({ starts }: Zone, time: number): number {
   return low;
 }
 
-/** Returns the offset from UTC at a time. */
+/** Returns the UTC offset at a time. */
 export function offsetAt(zone: Zone, time: number): number {
   return zone.offsets[indexAt(zone, time)] as number;
 }
 
-/** Returns every time at which clocks show a wall time, in order: one, two where clocks go back, or none. */
+/** Returns every time with a given wall time, ascending: usually one, two where clocks go back, none where they skip it. */
 export function timesOf(zone: Zone, wall: number): number[] {
   const times: number[] = [];
   const near = indexAt(zone, wall);
@@ -47,9 +50,9 @@ export function timesOf(zone: Zone, wall: number): number[] {
 }
 
 /**
- * Returns the time at which clocks show a wall time; where they skip it, the time of the change.
+ * Returns the time of a wall time. For a wall time that clocks skip, returns the time of the change.
  *
- * @param preferred the offset to choose where clocks show it twice; default: that of the first time
+ * @param preferred the offset to prefer when the wall time occurs twice; default: the offset of the first occurrence
  */
 export function timeOf(zone: Zone, wall: number, preferred?: number): number {
   const times = timesOf(zone, wall);

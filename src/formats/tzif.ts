@@ -1,8 +1,8 @@
 import type { Zone } from './time-zone.ts';
 
 /*
- * The files of the time zone database, by RFC 9636. They list past changes of the clocks, and end with a rule, in the
- * form of the environment variable TZ (POSIX.1-2024, section 8.3), for those that follow.
+ * Compiled files of the time zone database (TZif, RFC 9636). A file lists offset transitions, and ends with a rule for
+ * later ones, in the format of the environment variable TZ (POSIX.1-2024, section 8.3).
  */
 
 const HEADER_BYTES = 44;
@@ -13,8 +13,8 @@ const DAY = 24 * HOUR;
 /**
  * Parses a TZif file of version 2 or later.
  *
- * @param until the year up to which changes by the last rule are listed
- * @throws {Error} if the bytes are no such file
+ * @param until the last year for which transitions by the final rule are listed
+ * @throws {Error} if the bytes are not a TZif file of a supported version
  */
 export function parseTzif(bytes: Uint8Array, until: number): Zone {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -26,8 +26,8 @@ export function parseTzif(bytes: Uint8Array, until: number): Zone {
       times * (timeBytes + 1) + types * 6 + characters + leaps * (timeBytes + 4) + standard + utc;
     return { times, sizeWith };
   };
-  if ((bytes[4] ?? 0) < 0x32) throw new Error('a TZif file of version 1');
-  // the first block has 32-bit times, for old readers
+  if ((bytes[4] ?? 0) < 0x32) throw new Error('TZif version 1 is not supported');
+  // the first block, with 32-bit times, is for old readers
   const start = HEADER_BYTES + counts(0).sizeWith(4);
   const { times, sizeWith } = counts(start);
   const data = start + HEADER_BYTES;
@@ -41,15 +41,15 @@ export function parseTzif(bytes: Uint8Array, until: number): Zone {
   }
   const footer = new TextDecoder('latin1').decode(bytes.subarray(data + sizeWith(8))).split('\n')[1] ?? '';
   const last = starts.at(-1) as number;
-  for (const change of changesOf(footer, last, until)) {
-    if (change.start <= last) continue;
-    starts.push(change.start);
-    offsets.push(change.offset);
+  for (const transition of transitionsOf(footer, last, until)) {
+    if (transition.start <= last) continue;
+    starts.push(transition.start);
+    offsets.push(transition.offset);
   }
   return { starts, offsets };
 }
 
-interface Change {
+interface Transition {
   readonly start: number;
   readonly offset: number;
 }
@@ -59,20 +59,20 @@ const OFFSET = '[+-]?\\d{1,3}(?::\\d\\d){0,2}';
 const DATE = `(?:J?\\d{1,3}|M\\d{1,2}\\.\\d\\.\\d)(?:/${OFFSET})?`;
 const RULE = new RegExp(`^${NAME}(${OFFSET})(?:${NAME}(${OFFSET})?,(${DATE}),(${DATE}))?$`);
 
-/** Lists the changes by a rule such as `CET-1CEST,M3.5.0,M10.5.0/3`, from a time to the end of a year. */
-function changesOf(rule: string, from: number, until: number): Change[] {
+/** Returns the transitions by a rule such as `CET-1CEST,M3.5.0,M10.5.0/3`, from a time to the end of a year. */
+function transitionsOf(rule: string, from: number, until: number): Transition[] {
   const [, standardText, summerText, toSummer, toStandard] = RULE.exec(rule) ?? [];
-  // west of Greenwich is positive in these rules
+  // offsets west of Greenwich are positive in these rules
   if (standardText === undefined || !toSummer || !toStandard) return [];
   const standard = 0 - secondsOf(standardText);
   const summer = summerText === undefined ? standard + HOUR : 0 - secondsOf(summerText);
-  const changes: Change[] = [];
+  const transitions: Transition[] = [];
   const firstYear = Number.isFinite(from) ? new Date(from / 1000).getUTCFullYear() : 1970;
   for (let year = firstYear; year <= until; year++) {
-    changes.push({ start: (wallOf(toSummer, year) - standard) * US, offset: summer * US });
-    changes.push({ start: (wallOf(toStandard, year) - summer) * US, offset: standard * US });
+    transitions.push({ start: (wallOf(toSummer, year) - standard) * US, offset: summer * US });
+    transitions.push({ start: (wallOf(toStandard, year) - summer) * US, offset: standard * US });
   }
-  return changes.sort((a, b) => a.start - b.start);
+  return transitions.sort((a, b) => a.start - b.start);
 }
 
 function secondsOf(text: string): number {
@@ -96,10 +96,10 @@ function dayOf(date: string, year: number): number {
     // 1970-01-01 was a Thursday
     const firstWeekday = (((first + 4) % 7) + 7) % 7;
     const day = first + ((Number(weekday) - firstWeekday + 7) % 7) + (Number(week) - 1) * 7;
-    return day < next ? day : day - 7; // the fifth is the last
+    return day < next ? day : day - 7; // week 5 means the last one
   }
   if (!date.startsWith('J')) return daysAt(0, 1) + Number(date);
-  // 29 February is never counted
+  // J days never count 29 February
   const isAfterFebruary = Number(date.slice(1)) >= 60;
   const isLeapYear = daysAt(1, 29) < daysAt(2, 1);
   return daysAt(0, 1) + Number(date.slice(1)) - 1 + (isLeapYear && isAfterFebruary ? 1 : 0);

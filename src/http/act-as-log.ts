@@ -1,24 +1,26 @@
 import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
 
-/** At most one line per admin in this time, in milliseconds. */
-const LOG_INTERVAL = 60_000;
-/** Admins remembered at once. */
+/** Minimum time between two log lines about the same admin, in milliseconds. */
+const LOG_INTERVAL_MS = 60_000;
+/** Maximum number of admins tracked at once. */
 const MAX_ADMINS = 10_000;
 
-/** Logs and counts admins who record for other users. */
+/** A log of admins who record for other users. */
 export interface ActAsLog {
   /**
-   * Notes that a request records for another user. The line names that user by a keyed hash: the log outlives an
-   * erasure.
+   * Counts and logs that a request records for another user. The line identifies that user by a keyed hash, because log
+   * lines survive an erasure.
    */
-  note(admin: string, user: string, requestId: string): void;
+  report(admin: string, user: string, requestId: string): void;
 }
 
 /**
- * @param hashUser a keyed hash of a user ID
- * @param count counts each use
- * @param now a clock that never steps back, in milliseconds
+ * Creates the log of admins who record for other users.
+ *
+ * @param hashUser returns a keyed hash of a user ID
+ * @param count called for each use
+ * @param now returns a monotonic time, in milliseconds
  */
 export function createActAsLog(
   log: Logger,
@@ -28,15 +30,18 @@ export function createActAsLog(
 ): ActAsLog {
   const admins = new LRUCache<string, { loggedAt: number; unlogged: number }>({ max: MAX_ADMINS });
   return {
-    note(admin, user, requestId) {
+    report(admin, user, requestId) {
       count();
-      const known = admins.get(admin);
-      if (known && now() - known.loggedAt < LOG_INTERVAL) {
-        known.unlogged++;
+      const previous = admins.get(admin);
+      if (previous && now() - previous.loggedAt < LOG_INTERVAL_MS) {
+        previous.unlogged++;
         return;
       }
-      const uses = (known?.unlogged ?? 0) + 1;
-      log.info({ request_id: requestId, admin, user_hash: hashUser(user), uses }, 'an admin records for another user');
+      const uses = (previous?.unlogged ?? 0) + 1;
+      log.info(
+        { request_id: requestId, admin, user_hash: hashUser(user), uses },
+        'admin is recording for another user',
+      );
       admins.set(admin, { loggedAt: now(), unlogged: 0 });
     },
   };

@@ -1,4 +1,4 @@
-/** Where the service that rawlog replaces mounted its two routes; its clients still send there. */
+/** Path prefixes of the service that rawlog replaces. Its clients still use them. */
 const PREFIXES = ['', '/analytics', '/api/analytics'];
 
 /** Canonical paths of the routes that have aliases. */
@@ -6,12 +6,12 @@ const PATHS = ['/log_raw_metric', '/log_raw_analytics'] as const;
 
 const CANONICAL = new Map(PATHS.flatMap((path) => aliasesOf(path).map((alias) => [alias, path])));
 
-/** Returns every other path of a route: under its old prefixes, and with a slash at its end. */
+/** Returns all aliases of a route: its path under the old prefixes, with and without a trailing slash. */
 export function aliasesOf(path: (typeof PATHS)[number]): string[] {
   return PREFIXES.flatMap((prefix) => [`${prefix}${path}`, `${prefix}${path}/`]).filter((alias) => alias !== path);
 }
 
-/** Returns the path under which a route is counted and logged. */
+/** Returns the path under which requests to a route or one of its aliases are counted and logged. */
 export function canonicalPath(path: string): string {
   return CANONICAL.get(path) ?? path;
 }

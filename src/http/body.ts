@@ -11,45 +11,46 @@ const inflate = promisify(gunzip);
 const JSON_MEDIA_TYPE = /^application\/(?:[\w.!#$&^-]+\+)?json$/;
 
 /**
- * Strict: bytes that are no UTF-8 would otherwise turn into U+FFFD, and be stored so. A byte order mark
- * before the text, which some editors write, is dropped (RFC 8259, section 8.1).
+ * A strict decoder: invalid UTF-8 would otherwise be stored as U+FFFD. It drops a leading byte order mark, which some
+ * editors write (RFC 8259, section 8.1).
  */
 const utf8 = new TextDecoder('utf-8', { fatal: true });
 
-/** A body as text and as what the text says. */
+/** A JSON body, as text and parsed. */
 export interface JsonBody {
-  /** Its size after decompression. */
+  /** Size after decompression. */
   readonly bytes: number;
   readonly text: string;
   readonly value: unknown;
 }
 
 /**
- * Larger bodies are counted as they arrive. Of smaller ones the whole is set aside at once, which saves the stream.
+ * Size above which a body's memory is reserved chunk by chunk as it arrives. Smaller bodies reserve their full size up
+ * front, which avoids reading them as a stream.
  */
 export const STREAMED_BYTES = 64 * 1024;
 
-/** Memory for a body: see Reservation. */
+/** The memory reserved for a body. */
 type Memory = Pick<Reservation, 'grow'>;
 
-/** Returns how many bytes to set aside before a body is read. */
+/** Returns how many bytes to reserve before reading a body. */
 export function expectedBytes(headers: Headers): number {
   const length = Number(headers.get('content-length') ?? 0);
   return length <= STREAMED_BYTES ? length : 0;
 }
 
 /**
- * Reads a request's body, never more of it than allowed, and parses it. A request that names no
- * content type is taken to be JSON, as the service did that rawlog replaces.
+ * Reads and parses a request's body, up to a maximum size. A request without a content type is treated as JSON, as in
+ * the service that rawlog replaces.
  *
- * @param maxBytes the largest body, as sent and after decompression
- * @param memory what {@link expectedBytes} said is set aside; it grows with what arrives and with what is inflated
- * @throws {ApiError} `overloaded` if the memory cannot grow; `unsupported_media_type`, `payload_too_large`, `invalid_json`, or
- *   `validation_failed` for nesting that is too deep
+ * @param maxBytes the size limit, both as sent and after decompression
+ * @param memory the reservation of {@link expectedBytes}; it grows as the body arrives and is decompressed
+ * @throws {ApiError} `overloaded` if the reservation cannot grow; `unsupported_media_type`, `payload_too_large`,
+ *   `invalid_json`, or `validation_failed` for JSON that is nested too deeply
  */
 export async function readJson(request: Request, maxBytes: number, memory: Memory): Promise<JsonBody> {
   const type = request.headers.get('content-type');
-  // the common type needs no parser
+  // skips the parser for the most common value
   if (type !== null && type !== '' && type !== 'application/json' && !JSON_MEDIA_TYPE.test(parseItem(type).value)) {
     throw new ApiError('unsupported_media_type');
   }
@@ -59,16 +60,16 @@ export async function readJson(request: Request, maxBytes: number, memory: Memor
   try {
     bytes = await readAtMost(request, maxBytes, memory);
   } catch (error) {
-    // the sender went away, or sent what is no HTTP: nobody's fault here
+    // the client disconnected or sent invalid HTTP, which is not an internal error
     throw error instanceof ApiError ? error : new ApiError('invalid_json', { cause: error });
   }
   return parse(isGzip ? await decompress(bytes, maxBytes, memory) : bytes);
 }
 
 /**
- * Returns whether a body is compressed.
+ * Returns whether a body is gzipped.
  *
- * @throws {ApiError} `unsupported_media_type` for other codings, and for several
+ * @throws {ApiError} `unsupported_media_type` for any other content coding, and for more than one
  */
 function isGzipped(headers: Headers): boolean {
   const field = headers.get('content-encoding');
@@ -79,7 +80,7 @@ function isGzipped(headers: Headers): boolean {
   return isGzip;
 }
 
-/** Not async itself: the usual body is one promise away, and each further one costs a turn. */
+/** Reads a body. Not async itself, because each further promise would cost small bodies a turn of the event loop. */
 function readAtMost(request: Request, maxBytes: number, memory: Memory): Promise<Uint8Array> {
   const length = request.headers.get('content-length');
   if (Number(length ?? 0) > maxBytes) throw new ApiError('payload_too_large');
@@ -87,7 +88,7 @@ function readAtMost(request: Request, maxBytes: number, memory: Memory): Promise
   return request.bytes();
 }
 
-/** Reads a body chunk by chunk, and counts what has arrived. */
+/** Reads a body chunk by chunk and grows its reservation accordingly. */
 async function readChunks(request: Request, maxBytes: number, memory: Memory): Promise<Uint8Array> {
   const chunks: Uint8Array[] = [];
   let total = 0;
@@ -100,13 +101,13 @@ async function readChunks(request: Request, maxBytes: number, memory: Memory): P
   return Buffer.concat(chunks);
 }
 
-/** The inflation under way, and those that wait behind it. */
+/** Settles once all queued decompressions are done. */
 let inflating: Promise<unknown> = Promise.resolve();
 
-/** Inflates one body at a time: bombs take one thread's time, and not that of all others as well. */
+/** Decompresses a body after all earlier ones, so that decompression bombs occupy at most one thread. */
 function inflateInTurn(bytes: Uint8Array, maxBytes: number): Promise<Uint8Array> {
   const inflated = inflating.then(() => inflate(bytes, { maxOutputLength: maxBytes }));
-  inflating = inflated.catch(() => {}); // said to its own request
+  inflating = inflated.catch(() => {}); // reported to the request that sent the body
   return inflated;
 }
 
@@ -115,8 +116,8 @@ async function decompress(bytes: Uint8Array, maxBytes: number, memory: Memory): 
   try {
     inflated = await inflateInTurn(bytes, maxBytes);
   } catch (error) {
-    const tooLarge = (error as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE';
-    throw new ApiError(tooLarge ? 'payload_too_large' : 'invalid_json', { cause: error });
+    const isTooLarge = (error as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE';
+    throw new ApiError(isTooLarge ? 'payload_too_large' : 'invalid_json', { cause: error });
   }
   if (!memory.grow(inflated.byteLength)) throw new ApiError('overloaded');
   return inflated;
@@ -132,7 +133,7 @@ function parse(bytes: Uint8Array): JsonBody {
   try {
     return { bytes: bytes.byteLength, text, value: parseJson(text) };
   } catch (error) {
-    // the depth that parseJson bounds, or one at which JSON.parse itself runs out of stack
+    // parseJson's depth limit, or a stack overflow in JSON.parse itself
     if (error instanceof RangeError) {
       const msg = `Input should not be nested deeper than ${MAX_JSON_DEPTH} levels`;
       throw new ApiError('validation_failed', {
@@ -140,7 +141,7 @@ function parse(bytes: Uint8Array): JsonBody {
         cause: error,
       });
     }
-    // without the parser's error as cause: it quotes the body
+    // no cause: the parser's error message quotes the body
     throw new ApiError('invalid_json');
   }
 }

@@ -2,10 +2,10 @@ import { clientNetwork, type Networks, parseIpAddress } from '../formats/ip-addr
 import { listMembers } from './header-fields.ts';
 
 /**
- * Returns the network that a request comes from, for limits: the address of the connection, or behind trusted proxies
- * the last one in `X-Forwarded-For` that is not a proxy. What stands before it, the client may have written itself.
+ * Returns the client's network, for rate limits. This is the address of the connection or, if that is a trusted proxy,
+ * the last address in `X-Forwarded-For` that is not one. Earlier addresses may be forged by the client.
  *
- * @param peer the address of the connection; empty when it is closed
+ * @param peer the address of the connection; empty if it is closed
  */
 export function clientAddress(peer: string, headers: Headers, trusted: Networks | undefined): string {
   let client = parseIpAddress(peer) ?? peer;
@@ -13,7 +13,7 @@ export function clientAddress(peer: string, headers: Headers, trusted: Networks 
     const hops = listMembers(headers.get('x-forwarded-for'));
     while (hops.length > 0 && trusted.contains(client)) {
       const hop = parseIpAddress(hops.pop() ?? '');
-      if (hop === undefined) break; // no address: the proxy that sent it is the last one known
+      if (hop === undefined) break; // not an address: the proxy that sent it is the last known hop
       client = hop;
     }
   }

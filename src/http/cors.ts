@@ -3,18 +3,18 @@ import { Elysia } from 'elysia';
 import type { Origins } from '../formats/origins.ts';
 import { isToken, listMembers } from './header-fields.ts';
 
-/** How long a browser may keep the answer to its preflight, in seconds. */
-const PREFLIGHT_LASTS = 600;
+/** How long a browser may cache a preflight response, in seconds. */
+const PREFLIGHT_MAX_AGE_SECONDS = 600;
 
-/** The header fields that the routes read. */
+/** The request headers that the routes read. */
 const KNOWN_HEADERS = ['Authorization', 'Content-Type', 'Content-Encoding', 'Idempotency-Key', 'X-Act-As-User-Id'];
 
-/** The most characters of header names that a preflight may ask for. */
+/** Maximum length of `Access-Control-Request-Headers`, in characters. */
 const MAX_REQUESTED_HEADERS = 1024;
 
 /**
- * Lets pages of the listed origins call the routes, and no others, with any header fields: tracing libraries add
- * their own. Tokens travel in a header that the page sets itself, so no credentials of the browser are allowed along.
+ * Allows pages of only the listed origins to call the routes. Any request header is allowed, because tracing libraries
+ * add their own. Credentialed requests are not allowed: a page sends its token in a header that it sets itself.
  */
 export function corsFor(origins: Origins) {
   const isAllowed = (request: Request) => origins.contains(request.headers.get('origin') ?? '');
@@ -26,7 +26,7 @@ export function corsFor(origins: Origins) {
     })
     .use(
       cors({
-        // as a function: the plugin's own comparison of texts knows names of Object.prototype as well
+        // a function, because the plugin's own string comparison also matches property names of Object.prototype
         origin: isAllowed,
         methods: ['GET', 'POST', 'DELETE'],
         allowedHeaders: KNOWN_HEADERS,
@@ -43,12 +43,12 @@ export function corsFor(origins: Origins) {
           'X-Ingest-Lag-Seconds',
         ],
         credentials: false,
-        maxAge: PREFLIGHT_LASTS,
+        maxAge: PREFLIGHT_MAX_AGE_SECONDS,
       }),
     );
 }
 
-/** Returns the further header names that a preflight asks for; none if there are too many, or one is not a name. */
+/** Returns the additional header names in a preflight request; none if there are too many or one is invalid. */
 function requestedHeaders(headers: Headers): string[] {
   const field = headers.get('access-control-request-headers') ?? '';
   const names = field.length > MAX_REQUESTED_HEADERS ? [] : listMembers(field);

@@ -2,10 +2,10 @@ import type { Static } from '@sinclair/typebox';
 import type { RESPONSES, ResponseName } from '../responses.ts';
 
 /*
- * Example responses for the OpenAPI document, by the names of their schemas.
+ * Example responses for the OpenAPI document, by schema name.
  */
 
-/** An ID as examples show it. */
+/** The record ID used in examples. */
 export const EXAMPLE_ID = '019aab3c-5f00-7001-9c3e-5a1d7f0b2c44';
 
 const LIMITS = {
@@ -179,7 +179,7 @@ export const EXAMPLES: { readonly [Name in Exclude<ResponseName, 'Error'>]: Stat
         items: 1,
         user_id: 'user-42',
         request_id: '3f9c0a5e7b21-1c',
-        message: 'The request does not have the expected form.',
+        message: 'The request failed validation.',
         issues: [{ loc: ['body', 'data_string'], msg: 'Field required', type: 'missing' }],
       },
     ],

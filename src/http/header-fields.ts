@@ -1,29 +1,29 @@
 /*
- * The only parser of header fields (RFC 9110, section 5.6): lists, parameters and quoted strings, with optional
- * whitespace, empty members, and names in any letter case.
+ * The parser for all header fields (RFC 9110, section 5.6). It handles lists, parameters, quoted strings, optional
+ * whitespace, empty members and case-insensitive names.
  */
 
-/** The names of the one content coding in use here (RFC 9110, section 8.4.1.3). */
+/** The names of gzip, the only supported content coding (RFC 9110, section 8.4.1.3). */
 export const GZIP: readonly string[] = ['gzip', 'x-gzip'];
 
-/** A member of a list, with its parameters by lower-case name. */
+/** A list member with its parameters, by lowercase name. */
 export interface FieldItem {
-  /** In lower case. */
+  /** In lowercase. */
   readonly value: string;
   readonly parameters: ReadonlyMap<string, string>;
 }
 
-/** Returns the members of a list, without empty ones. Commas in quoted strings do not separate. */
+/** Returns the non-empty members of a list. Commas in quoted strings do not separate members. */
 export function listMembers(field: string | null): string[] {
   return split(field ?? '', ',').filter((member) => member !== '');
 }
 
-/** Returns the members of a list of values with parameters: `gzip;q=0.5, br`. */
+/** Parses a list of values with parameters, such as `gzip;q=0.5, br`. */
 export function listItems(field: string | null): FieldItem[] {
   return listMembers(field).map(parseItem);
 }
 
-/** Parses one value with parameters: `application/json; charset=utf-8`. */
+/** Parses a value with parameters, such as `application/json; charset=utf-8`. */
 export function parseItem(field: string): FieldItem {
   const [value = '', ...rest] = split(field, ';');
   const parameters = new Map(
@@ -37,14 +37,14 @@ export function parseItem(field: string): FieldItem {
   return { value: value.toLowerCase(), parameters };
 }
 
-/** Returns whether a text is a token: what a field name, a scheme or a coding may be. */
+/** Returns whether a text is a token, the syntax of field names, schemes and codings. */
 export function isToken(text: string): boolean {
   return /^[\w!#$%&'*+.^`|~-]+$/.test(text);
 }
 
 /**
- * Returns how much a client wants a content coding, from 0 (not at all) to 1, by its `Accept-Encoding`. A weight that
- * is malformed counts as 0.
+ * Returns the weight of a content coding in an `Accept-Encoding` field, from 0 (not acceptable) to 1. A malformed
+ * weight counts as 0.
  */
 export function codingWeight(acceptEncoding: string | null, names: readonly string[]): number {
   const items = listItems(acceptEncoding);
@@ -54,14 +54,14 @@ export function codingWeight(acceptEncoding: string | null, names: readonly stri
   return /^(?:0(?:\.\d{0,3})?|1(?:\.0{0,3})?)$/.test(weight) ? Number(weight) : 0;
 }
 
-/** Returns whether `If-None-Match` names an entity tag, by the weak comparison that it asks for. */
+/** Returns whether `If-None-Match` matches an entity tag. It uses weak comparison (RFC 9110, section 13.1.2). */
 export function matchesEntityTag(ifNoneMatch: string | null, etag: string): boolean {
   if (ifNoneMatch?.trim() === '*') return true;
   const opaque = (tag: string) => tag.replace(/^W\//, '');
   return listMembers(ifNoneMatch).some((tag) => opaque(tag) === opaque(etag));
 }
 
-/** Splits a text at a separator outside of quoted strings, and trims the parts. */
+/** Splits a text at a separator outside quoted strings and trims the parts. */
 function split(text: string, separator: ',' | ';'): string[] {
   const parts: string[] = [];
   let start = 0;

@@ -1,11 +1,11 @@
-/** Bun checks for idle connections every four seconds, and closes them up to four seconds early. */
+/** Bun checks for idle connections every four seconds and closes them up to four seconds early. */
 const CHECK_SECONDS = 4;
 /** Bun stores the timeout in a byte. */
 const MAX_SECONDS = 255;
 
 /**
- * Returns the timeout to give Bun, in seconds, so that no connection is closed before it has been idle for as long:
- * up to 251 s, since Bun has no more than 255.
+ * Returns the timeout to configure in Bun, in seconds, so that no connection is closed before it has been idle for the
+ * given time. This holds for up to 251 s, because Bun's maximum is 255 s.
  */
 export function bunTimeout(idleTimeoutSeconds: number): number {
   return Math.min(MAX_SECONDS, idleTimeoutSeconds + CHECK_SECONDS);

@@ -3,29 +3,29 @@ import type { Logger } from 'pino';
 import { bunTimeout } from './idle-timeout.ts';
 
 /*
- * Accepts connections, as many as file descriptors allow. Without a descriptor for a new connection, Bun would try to
- * accept it again and again, with one processor fully busy. Bun has no limit for connections, but a server that is
- * stopped closes those without a request, finishes the others, and accepts none until it listens again.
+ * Limits connections to the available file descriptors. If there is none left for a new connection, Bun retries the
+ * accept in a loop and keeps one CPU busy. Bun has no connection limit, but stopping a server closes its idle
+ * connections, finishes requests in progress, and accepts no connections until the app listens again.
  */
 
-/** Descriptors kept free for the database, exports and key sets. */
+/** Descriptors reserved for the database, exports and key sets. */
 const RESERVED_DESCRIPTORS = 16;
-/** Part of the limit from which on idle connections are closed soon. */
-const CROWDED = 3 / 4;
-/** How long connections may be idle then, in seconds. */
+/** Fraction of the limit from which idle connections are closed early. */
+const CROWDED_FRACTION = 3 / 4;
+/** Idle timeout while connections are crowded, in seconds. */
 const CROWDED_IDLE_SECONDS = 5;
-/** Part of the limit below which connections are accepted again. */
-const RELIEVED = 0.9;
-/** How often to count descriptors, in milliseconds: less often where counting takes long. */
-const CHECK = { interval: 100, factor: 50, longest: 1_000 };
-/** At most one log line in this time, in milliseconds. */
-const LOG_INTERVAL = 10_000;
+/** Fraction of the limit below which connections are accepted again. */
+const RELIEVED_FRACTION = 0.9;
+/** How often to count descriptors: every 100 ms, or at 50 times the duration of a count, but at least every second. */
+const CHECK = { intervalMs: 100, durationFactor: 50, maxIntervalMs: 1_000 };
+/** Minimum time between two log lines, in milliseconds. */
+const LOG_INTERVAL_MS = 10_000;
 
-/** What Bun returns for a server that listens. */
+/** A Bun server that is listening. */
 type BunServer = Pick<Bun.Server<unknown>, 'url' | 'port' | 'pendingRequests' | 'stop'>;
 
-/** The app, as far as it listens. */
-interface Listening {
+/** The part of the app that listens. */
+interface ListeningApp {
   readonly server: BunServer | null;
   listen(options: { hostname: string; port: number; idleTimeout: number }): unknown;
 }
@@ -33,108 +33,110 @@ interface Listening {
 /** A server that accepts connections. */
 export interface Listener {
   readonly url: BunServer['url'];
-  /** How many connections are open, about: descriptors beside those that were open at the start. */
+  /** Returns the approximate number of open connections: file descriptors beyond those open at startup. */
   connections(): number;
-  /** How many may be open. */
+  /** The connection limit. */
   readonly maxConnections: number;
-  /** Accepts no more connections. Requests under way go on. */
+  /** Stops accepting connections. Requests in progress continue. */
   stop(): void;
-  /** How many requests are under way. */
+  /** Returns the number of requests in progress. */
   pendingRequests(): number;
   /** Closes all connections. */
   close(): Promise<void>;
 }
 
 /**
- * Listens, and keeps the number of connections below the limit of file descriptors.
+ * Starts listening and keeps the number of connections within the file descriptor limit.
  *
- * @param idleTimeoutSeconds how long connections may be idle while there are few of them
- * @throws if the address cannot be listened on
+ * @param idleTimeoutSeconds the idle timeout while connections are not crowded
+ * @throws if listening on the address fails
  */
 export function listen(
-  app: Listening,
+  app: ListeningApp,
   { hostname, port, idleTimeoutSeconds }: { hostname: string; port: number; idleTimeoutSeconds: number },
   log: Logger,
 ): Listener {
   const baseline = openDescriptors();
   const maxConnections = Math.max(1, maxDescriptors() - baseline - RESERVED_DESCRIPTORS);
-  /** Those that have connections; the last one may accept more. */
+  /** The servers with open connections. Only the last one may accept new ones. */
   let servers: BunServer[] = [];
   let state: 'open' | 'crowded' | 'full' = 'open';
   let loggedAt = Number.NEGATIVE_INFINITY;
-  let checking: ReturnType<typeof setTimeout> | undefined;
+  let checkTimer: ReturnType<typeof setTimeout> | undefined;
 
-  /** Listens anew. Connections without a request are closed; those with one are served to the end. */
-  function accept(atPort: number, idleSeconds: number): void {
+  /** Starts a new server that accepts connections. */
+  function startAccepting(atPort: number, idleSeconds: number): void {
     app.listen({ hostname, port: atPort, idleTimeout: bunTimeout(idleSeconds) });
     if (!app.server) throw new Error('the server did not start');
     servers.push(app.server);
   }
 
-  function refuse(): void {
+  /** Stops the current server: idle connections are closed, requests in progress are finished. */
+  function stopAccepting(): void {
     const server = servers.at(-1);
     // resolves once the last connection is closed
     void server?.stop().then(() => {
-      servers = servers.filter((one) => one !== server);
+      servers = servers.filter((other) => other !== server);
     });
   }
 
-  accept(port, idleTimeoutSeconds);
-  // of a server that is stopped, Bun gives port 0
+  startAccepting(port, idleTimeoutSeconds);
+  // read now, because Bun reports port 0 for a stopped server
   const { url, port: takenPort = port } = servers[0] as BunServer;
 
   function check(): void {
     const began = performance.now();
     const connections = openDescriptors() - baseline;
-    const pause = Math.min(CHECK.longest, Math.max(CHECK.interval, (performance.now() - began) * CHECK.factor));
+    const durationMs = performance.now() - began;
+    const pauseMs = Math.min(CHECK.maxIntervalMs, Math.max(CHECK.intervalMs, durationMs * CHECK.durationFactor));
     const next = stateOf(connections);
     if (next !== state) change(next, connections);
     if (state === 'full') closeUnused();
-    checking = setTimeout(check, pause);
-    checking.unref();
+    checkTimer = setTimeout(check, pauseMs);
+    checkTimer.unref();
   }
 
-  /** Closes connections that have sent nothing so far, of servers that have no request under way. */
+  /** Closes the connections of servers without a request in progress, including ones that have sent nothing yet. */
   function closeUnused(): void {
     for (const server of servers) if (server.pendingRequests === 0) void server.stop(true);
   }
 
   function stateOf(connections: number): typeof state {
     if (connections >= maxConnections) return 'full';
-    // some room, so that one connection more or less does not change it
-    if (state === 'full' && connections >= maxConnections * RELIEVED) return 'full';
-    if (connections >= maxConnections * CROWDED) return 'crowded';
-    if (state !== 'open' && connections >= (maxConnections * CROWDED) / 2) return 'crowded';
+    // hysteresis, so that a single connection does not toggle the state
+    if (state === 'full' && connections >= maxConnections * RELIEVED_FRACTION) return 'full';
+    if (connections >= maxConnections * CROWDED_FRACTION) return 'crowded';
+    if (state !== 'open' && connections >= (maxConnections * CROWDED_FRACTION) / 2) return 'crowded';
     return 'open';
   }
 
   function change(next: typeof state, connections: number): void {
-    let failure: unknown;
+    let listenError: unknown;
     try {
-      if (state !== 'full') refuse();
-      if (next !== 'full') accept(takenPort, next === 'open' ? idleTimeoutSeconds : CROWDED_IDLE_SECONDS);
+      if (state !== 'full') stopAccepting();
+      if (next !== 'full') startAccepting(takenPort, next === 'open' ? idleTimeoutSeconds : CROWDED_IDLE_SECONDS);
       state = next;
     } catch (error) {
       state = 'full';
-      failure = error;
+      listenError = error;
     }
-    if (state !== 'full' || performance.now() - loggedAt < LOG_INTERVAL) return;
+    if (state !== 'full' || performance.now() - loggedAt < LOG_INTERVAL_MS) return;
     loggedAt = performance.now();
     const counts = { connections, max_connections: maxConnections };
-    if (failure) log.error({ ...counts, err: failure }, 'the server could not listen again; further attempts follow');
-    else log.warn(counts, 'the limit of connections is reached: idle ones are closed');
+    if (listenError) log.error({ ...counts, err: listenError }, 'failed to listen again; retrying');
+    else log.warn(counts, 'connection limit reached; closing idle connections');
   }
 
-  checking = setTimeout(check, CHECK.interval);
-  checking.unref();
+  checkTimer = setTimeout(check, CHECK.intervalMs);
+  checkTimer.unref();
 
   return {
     url,
     connections: () => Math.max(0, openDescriptors() - baseline),
     maxConnections,
     stop() {
-      clearTimeout(checking);
-      refuse();
+      clearTimeout(checkTimer);
+      stopAccepting();
     },
     pendingRequests: () => servers.reduce((sum, { pendingRequests }) => sum + pendingRequests, 0),
     async close() {
@@ -143,17 +145,17 @@ export function listen(
   };
 }
 
-/** Returns how many file descriptors this process has open. */
+/** Returns the number of open file descriptors of this process. */
 function openDescriptors(): number {
   try {
-    // Linux 6.2 and later tell the number as the size of the folder
+    // Linux 6.2 and later report the number as the size of the directory
     return statSync('/proc/self/fd').size || readdirSync('/proc/self/fd').length;
   } catch {
-    return Number.POSITIVE_INFINITY; // there is none left to read it with
+    return Number.POSITIVE_INFINITY; // no descriptor is left to read the directory with
   }
 }
 
-/** Returns how many it may have open. */
+/** Returns the limit on open file descriptors. */
 function maxDescriptors(): number {
   const limit = /^Max open files\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1];
   return limit === undefined ? Number.MAX_SAFE_INTEGER : Number(limit);

@@ -7,23 +7,23 @@ import type { LiveTails } from '../tail/live-tails.ts';
 import { durationHistogram, type Observe } from './duration-histogram.ts';
 import type { Listener } from './listener.ts';
 
-/** From half a millisecond, which a lone durable row takes, to the longest that a lock is waited for. */
+/** From 0.5 ms, the time to commit a single row, to 5 s, the longest wait for a database lock. */
 const SECONDS_BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
 const ROWS_BUCKETS = [1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000];
 
-/** What is measured where it happens. */
+/** Metrics that are updated as events happen. */
 export interface Metrics {
   readonly registry: Registry;
-  /** Times requests. The route is its pattern, never an address that a sender made up. */
+  /** Returns the duration histogram of a route. The route is a pattern, never a path, which clients can make up. */
   requests(method: string, route: string, status: number): Observe;
-  /** An admin has recorded for another user. */
+  /** Counts a recording by an admin for another user. */
   actAs(): void;
-  /** A commit is done: its rows, its time until it was on the disk, and the part of the fsync. */
+  /** Observes a commit: its rows, the time until it was on disk, and how much of that the fsync took. */
   commit(rows: number, seconds: number, syncSeconds: number): void;
 }
 
-/** What is looked at when somebody asks. */
-export interface Observed {
+/** Sources of the metrics that are read at scrape time. */
+export interface ScrapeSources {
   readonly ledger: Ledger;
   readonly queue: Pick<CommitQueue, 'depth'>;
   readonly tails: Pick<LiveTails, 'count'>;
@@ -31,41 +31,43 @@ export interface Observed {
   readonly databasePath: string;
 }
 
-/** Makes the metrics of a server, in the names and units of Prometheus (https://prometheus.io/docs/practices/naming/). */
+/** Creates the metrics of a server, named as Prometheus recommends (https://prometheus.io/docs/practices/naming/). */
 export function createMetrics(): Metrics {
   const registry = new Registry();
   const registers = [registry];
   collectDefaultMetrics({ register: registry });
-  new Gauge({ name: 'rawlog_build_info', help: 'The version that runs', labelNames: ['version'], registers }).set(
-    { version },
-    1,
-  );
+  new Gauge({
+    name: 'rawlog_build_info',
+    help: 'Version of the running server',
+    labelNames: ['version'],
+    registers,
+  }).set({ version }, 1);
   const requests = durationHistogram(registry, {
     name: 'http_request_duration_seconds',
-    help: 'Time from the head of a request to its answer',
+    help: 'Time from the request headers to the response',
     bounds: SECONDS_BUCKETS,
   });
   const rows = new Histogram({
     name: 'rawlog_commit_rows',
-    help: 'Rows of a commit',
+    help: 'Rows per commit',
     buckets: ROWS_BUCKETS,
     registers,
   });
   const seconds = new Histogram({
     name: 'rawlog_commit_duration_seconds',
-    help: 'Time of a transaction until it is on the disk',
+    help: 'Time until a transaction is on disk',
     buckets: SECONDS_BUCKETS,
     registers,
   });
   const sync = new Histogram({
     name: 'rawlog_fsync_duration_seconds',
-    help: 'Time of the fsync of the write-ahead log',
+    help: 'Time to fsync the write-ahead log',
     buckets: SECONDS_BUCKETS,
     registers,
   });
   const actAs = new Counter({
     name: 'rawlog_act_as_total',
-    help: 'Users that requests of admins recorded for in place of the admin',
+    help: 'Recordings by admins for other users, counted once per request and user',
     registers,
   });
   return {
@@ -80,8 +82,11 @@ export function createMetrics(): Metrics {
   };
 }
 
-/** Adds what is looked at when somebody asks: the ledger, the queue, tails, and sizes on the disk. */
-export function observe({ registry }: Metrics, { ledger, queue, tails, droppedLines, databasePath }: Observed): void {
+/** Registers the metrics that are read at scrape time: the ledger, the commit queue, live tails and file sizes. */
+export function observe(
+  { registry }: Metrics,
+  { ledger, queue, tails, droppedLines, databasePath }: ScrapeSources,
+): void {
   const registers = [registry];
   const counter = (name: string, help: string, value: () => number) =>
     new Counter({
@@ -95,12 +100,16 @@ export function observe({ registry }: Metrics, { ledger, queue, tails, droppedLi
     });
   counter(
     'rawlog_items_received_total',
-    'Items received: stored, duplicate and rejected together',
+    'Items received: the sum of stored, duplicate and rejected items',
     () => ledger.counts().received,
   );
   counter('rawlog_items_stored_total', 'Items stored', () => ledger.counts().stored);
-  counter('rawlog_items_duplicate_total', 'Items that repeated a stored one', () => ledger.counts().duplicates);
-  counter('rawlog_log_lines_dropped_total', 'Lines of the log that nobody read in time', droppedLines);
+  counter(
+    'rawlog_items_duplicate_total',
+    'Items of requests that repeated an earlier one',
+    () => ledger.counts().duplicates,
+  );
+  counter('rawlog_log_lines_dropped_total', 'Log lines dropped because they were not read in time', droppedLines);
   new Counter({
     name: 'rawlog_items_rejected_total',
     help: 'Items rejected, by error code',
@@ -120,16 +129,16 @@ export function observe({ registry }: Metrics, { ledger, queue, tails, droppedLi
         this.set(value());
       },
     });
-  gauge('rawlog_queue_rows', 'Rows that wait for their commit', () => queue.depth().rows);
-  gauge('rawlog_queue_bytes', 'Bytes of bodies that wait for their commit', () => queue.depth().bytes);
-  gauge('rawlog_tails', 'Live tails that are open', () => tails.count());
-  // by stat, which opens nothing: closing the file would drop SQLite's locks
+  gauge('rawlog_queue_rows', 'Rows waiting to be committed', () => queue.depth().rows);
+  gauge('rawlog_queue_bytes', 'Bytes of request bodies waiting to be committed', () => queue.depth().bytes);
+  gauge('rawlog_tails', 'Open live tails', () => tails.count());
+  // uses stat, because opening and closing the file would drop SQLite's locks
   const size = (path: string) => statSync(path, { throwIfNoEntry: false })?.size ?? 0;
   gauge('rawlog_database_size_bytes', 'Size of the database file', () => size(databasePath));
   gauge('rawlog_wal_size_bytes', 'Size of the write-ahead log', () => size(`${databasePath}-wal`));
 }
 
-/** Adds the connections and their limit. */
+/** Registers the metrics of connections and their limit. */
 export function observeConnections(
   { registry }: Metrics,
   { connections, maxConnections }: Pick<Listener, 'connections' | 'maxConnections'>,
@@ -137,11 +146,13 @@ export function observeConnections(
   const registers = [registry];
   new Gauge({
     name: 'rawlog_connections',
-    help: 'Open connections, about: file descriptors beside those that were open at the start',
+    help: 'Approximate number of open connections: file descriptors beyond those open at startup',
     registers,
     collect() {
       this.set(connections());
     },
   });
-  new Gauge({ name: 'rawlog_connections_max', help: 'How many may be open', registers }).set(maxConnections);
+  new Gauge({ name: 'rawlog_connections_max', help: 'Maximum number of open connections', registers }).set(
+    maxConnections,
+  );
 }

@@ -7,11 +7,11 @@ import { EXAMPLE_ID, EXAMPLES } from './examples.ts';
 import { STATUS_BY_CODE } from './status.ts';
 
 /*
- * The OpenAPI document beside its parameters. Responses are described here and not given to Elysia as schemas: it
- * would check every response against them, at run time.
+ * The OpenAPI document, except its query parameters. Responses are documented here rather than passed to Elysia as
+ * schemas, because Elysia would validate every response at run time.
  */
 
-/** A schema as OpenAPI 3.0 has it: null is a flag of a schema there, and a constant a list of one. */
+/** Converts a JSON Schema to OpenAPI 3.0, where null is a flag and a constant is an enum with one value. */
 function openApiSchema(schema: TSchema): object {
   return convert(JSON.parse(JSON.stringify(schema))) as object;
 }
@@ -20,37 +20,37 @@ function convert(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(convert);
   if (typeof value !== 'object' || value === null) return value;
   const { const: constant, anyOf, patternProperties, ...rest } = value as Record<string, unknown>;
-  // generated clients take an empty list of properties for an object without any
+  // generated clients would treat an empty list of properties as an object without any
   if (rest['additionalProperties'] === true && isEmpty(rest['properties'])) delete rest['properties'];
-  const converted = Object.fromEntries(Object.entries(rest).map(([key, one]) => [key, convert(one)]));
+  const converted = Object.fromEntries(Object.entries(rest).map(([key, inner]) => [key, convert(inner)]));
   if (constant !== undefined) return { ...converted, enum: [constant] };
   if (patternProperties) {
     const [values] = Object.values(patternProperties as Record<string, unknown>);
     return { ...converted, additionalProperties: convert(values) };
   }
   if (!Array.isArray(anyOf)) return converted;
-  if (anyOf.every((one) => typeof one.const === 'string')) {
-    return { ...converted, type: 'string', enum: anyOf.map((one) => one.const) };
+  if (anyOf.every((schema) => typeof schema.const === 'string')) {
+    return { ...converted, type: 'string', enum: anyOf.map((schema) => schema.const) };
   }
-  const schemas = anyOf.filter((one) => one.type !== 'null').map(convert) as object[];
-  const isNullable = schemas.length < anyOf.length && { nullable: true };
-  if (schemas.length === 1) return { ...schemas[0], ...converted, ...isNullable };
-  return { ...converted, ...isNullable, oneOf: schemas };
+  const schemas = anyOf.filter((schema) => schema.type !== 'null').map(convert) as object[];
+  const nullable = schemas.length < anyOf.length && { nullable: true };
+  if (schemas.length === 1) return { ...schemas[0], ...converted, ...nullable };
+  return { ...converted, ...nullable, oneOf: schemas };
 }
 
 function isEmpty(value: unknown): boolean {
   return typeof value === 'object' && value !== null && Object.keys(value).length === 0;
 }
 
-/** A reference to a component. */
+/** Returns a reference to a component. */
 function ref(name: string) {
   return { $ref: `#/components/schemas/${name}` };
 }
 
-/** The bodies of the recording routes, by the names of their components. */
+/** The bodies of the recording routes, by component name. */
 const BODIES = { Metric: metricCheck.Schema(), Analytics: analyticsCheck.Schema(), Batch: batchCheck.Schema() };
 
-/** The bodies of all routes that take one. */
+/** The bodies of all routes, by component name. */
 const ALL_BODIES = { ...BODIES, SignIn: signInCheck.Schema() };
 
 /** The shared components of the document. */
@@ -60,7 +60,7 @@ export const COMPONENTS = {
       type: 'http',
       scheme: 'bearer',
       bearerFormat: 'JWT',
-      description: 'A token of your product, or one that `rawlog token --sub ID` prints',
+      description: 'A token issued by your product, or one printed by `rawlog token --sub ID`.',
     },
   },
   schemas: Object.fromEntries(
@@ -68,17 +68,17 @@ export const COMPONENTS = {
   ),
 };
 
-/** The answers for errors, as OpenAPI knows them: by status, each with an example for every code. */
+/** Returns the documentation of error responses by status, with an example per error code. */
 function errorResponses(codes: readonly ErrorCode[]): NonNullable<DocumentDecoration['responses']> {
   const statuses = [...new Set(codes.map((code) => STATUS_BY_CODE[code]))].sort();
   return Object.fromEntries(
     statuses.map((status) => {
-      const here = codes.filter((code) => STATUS_BY_CODE[code] === status);
-      const examples = Object.fromEntries(here.map((code) => [code, { value: exampleOf(code, status) }]));
+      const codesOfStatus = codes.filter((code) => STATUS_BY_CODE[code] === status);
+      const examples = Object.fromEntries(codesOfStatus.map((code) => [code, { value: exampleOf(code, status) }]));
       return [
         String(status),
         {
-          description: here.map((code) => `\`${code}\`: ${ERRORS[code].message}`).join('\n\n'),
+          description: codesOfStatus.map((code) => `\`${code}\`: ${ERRORS[code].message}`).join('\n\n'),
           content: { 'application/json': { schema: ref('Error'), examples } },
         },
       ];
@@ -93,8 +93,11 @@ function exampleOf(code: ErrorCode, status: number) {
   return { code, message, hint, request_id: '3f9c0a5e7b21-1c', detail };
 }
 
-/** Documents a route that records. */
-export function recordingRoute(
+/** Whose data a caller can read. */
+const SCOPE = 'Users see only their own data; admins and viewers see the data of all users.';
+
+/** Documents a recording route. */
+export function documentRecording(
   summary: string,
   description: string,
   body: keyof typeof BODIES,
@@ -103,14 +106,14 @@ export function recordingRoute(
   return {
     tags: ['Recording'],
     summary,
-    description: `${description} The response is sent once the data is on disk.`,
+    description: `${description} A 200 response is sent only after the data is on disk.`,
     security: [{ bearer: [] }],
     parameters: [
       {
         name: 'X-Act-As-User-Id',
         in: 'header',
         required: false,
-        description: 'For tokens with the role `admin`: record for this user instead',
+        description: "Records for this user instead of the token's user. Requires the role `admin`.",
         schema: { type: 'string', maxLength: 255 },
       },
       {
@@ -118,7 +121,7 @@ export function recordingRoute(
         in: 'header',
         required: false,
         description:
-          'Makes a retry safe: the same key with the same payload gets the first answer again, for at least 24 hours',
+          'Makes retries safe: for at least 24 hours, repeating a request with the same key and payload stores nothing and returns the cached response.',
         schema: { type: 'string', minLength: 1, maxLength: 255, pattern: '^[\\x21-\\x7e]+$' },
       },
     ],
@@ -131,7 +134,7 @@ export function recordingRoute(
         description: 'Stored',
         headers: {
           'Idempotent-Replayed': {
-            description: '`true` if this is the first response again',
+            description: '`true` if this is the cached response to an earlier request with the same key',
             schema: { type: 'string' },
           },
         },
@@ -158,7 +161,7 @@ export function recordingRoute(
   };
 }
 
-/** The errors of every route that reads. */
+/** The error codes of routes that return data. */
 const QUERY_ERRORS: readonly ErrorCode[] = [
   'unauthorized',
   'forbidden',
@@ -174,14 +177,18 @@ const QUERY_ERRORS: readonly ErrorCode[] = [
 
 const INGEST_LAG_HEADERS = {
   'X-Ingest-Lag-Rows': {
-    description: 'Committed rows that the result lacks, because the column store is behind; absent if there are none',
+    description:
+      'Number of committed rows missing from the result because the column store is catching up. Absent if there are none.',
     schema: { type: 'integer' },
   },
-  'X-Ingest-Lag-Seconds': { description: 'How long ago the oldest of them was received', schema: { type: 'number' } },
+  'X-Ingest-Lag-Seconds': {
+    description: 'Seconds since the oldest missing row was received.',
+    schema: { type: 'number' },
+  },
 } as const;
 
 /** Documents a route that returns the result of a query. */
-export function queryRoute(
+export function documentQuery(
   summary: string,
   description: string,
   parameters: NonNullable<DocumentDecoration['parameters']>,
@@ -191,7 +198,7 @@ export function queryRoute(
   return {
     tags: [tag],
     summary,
-    description: `${description} A token sees the rows of its own user; admins and viewers see all rows.`,
+    description: `${description} ${SCOPE}`,
     security: [{ bearer: [] }],
     parameters,
     responses: {
@@ -205,8 +212,8 @@ export function queryRoute(
   };
 }
 
-/** Documents the offsets of a time zone. */
-export function zoneRoute(
+/** Documents the route that returns the offsets of a time zone. */
+export function documentZone(
   summary: string,
   description: string,
   parameters: NonNullable<DocumentDecoration['parameters']>,
@@ -219,7 +226,7 @@ export function zoneRoute(
     parameters,
     responses: {
       '200': {
-        description: 'The offsets',
+        description: 'The UTC offsets',
         content: { 'application/json': { schema: ref('ZoneOffsets'), example: EXAMPLES.ZoneOffsets } },
       },
       ...errorResponses([
@@ -234,13 +241,13 @@ export function zoneRoute(
   };
 }
 
-/** Documents the status, whose content depends on the role. */
-export function statusRoute(): DocumentDecoration {
+/** Documents the status route, whose response depends on the caller's role. */
+export function documentStatus(): DocumentDecoration {
   return {
     tags: ['Administration'],
-    summary: 'Status of the server',
+    summary: 'Get the server status',
     description:
-      'For admins and viewers: the ledger of every item since the database was created, storage, queue, lag of the column store, erasures, durability and version. For everyone else: version, durability and the limits that apply to them.',
+      'Returns the version, the durability guarantee and the limits on requests. Admins and viewers also get the ledger (counts of all items received since the database was created), storage sizes, the commit queue, the ingest lag, the query worker, pending erasures and token counts per JWT secret.',
     security: [{ bearer: [] }],
     responses: {
       '200': {
@@ -257,13 +264,13 @@ export function statusRoute(): DocumentDecoration {
   };
 }
 
-/** Documents the exchange of a sign-in code. */
-export function sessionRoute(): DocumentDecoration {
+/** Documents the route that exchanges a sign-in code for a token. */
+export function documentSession(): DocumentDecoration {
   return {
     tags: ['Administration'],
-    summary: 'Exchange a sign-in code',
+    summary: 'Exchange a sign-in code for a token',
     description:
-      'Returns a token for the code of a sign-in link. A code is valid for 10 minutes and works once; it is not accepted as a token anywhere.',
+      'Returns a bearer token for the code in a sign-in link. A code is valid for 10 minutes, works once, and is never accepted as a token itself.',
     requestBody: {
       required: true,
       content: { 'application/json': { schema: ref('SignIn'), example: ALL_BODIES.SignIn['example'] } },
@@ -289,8 +296,8 @@ export function sessionRoute(): DocumentDecoration {
   };
 }
 
-/** Documents the erasure of a user. */
-export function erasureRoute(
+/** Documents a route that erases a user. */
+export function documentErasure(
   summary: string,
   description: string,
   parameters: NonNullable<DocumentDecoration['parameters']>,
@@ -303,7 +310,7 @@ export function erasureRoute(
     parameters,
     responses: {
       '200': {
-        description: 'No query returns the rows any more',
+        description: 'The user is erased; queries no longer return the rows',
         content: { 'application/json': { schema: ref('Erasure'), example: EXAMPLES.Erasure } },
       },
       ...errorResponses([...QUERY_ERRORS, 'storage_full']),
@@ -311,8 +318,8 @@ export function erasureRoute(
   };
 }
 
-/** Documents a route that streams records. */
-export function exportRoute(
+/** Documents a route that exports records. */
+export function documentExport(
   summary: string,
   parameters: NonNullable<DocumentDecoration['parameters']>,
 ): DocumentDecoration {
@@ -320,8 +327,7 @@ export function exportRoute(
   return {
     tags: ['Queries'],
     summary,
-    description:
-      'Streams records, oldest first. An export in NDJSON that broke off goes on with `after`. A token exports the rows of its own user, admins and viewers those of all.',
+    description: `Streams records, oldest first. To resume an interrupted NDJSON export, pass the ID of the last record you received as \`after\`. ${SCOPE}`,
     security: [{ bearer: [] }],
     parameters,
     responses: {
@@ -339,11 +345,11 @@ export function exportRoute(
 }
 
 /**
- * Documents a route that sends records as they are stored.
+ * Documents a live tail.
  *
- * @param fields those of a record that differ by kind, as JSON, for the example
+ * @param fields the fields of the example record that depend on its kind, as JSON
  */
-export function tailRoute(
+export function documentTail(
   summary: string,
   parameters: NonNullable<DocumentDecoration['parameters']>,
   fields: string,
@@ -353,13 +359,13 @@ export function tailRoute(
   return {
     tags: ['Queries'],
     summary,
-    description:
-      'Sends each record as soon as it is on the disk, as a server-sent event, until the token expires (`expired`) or the server stops. After `open` none is missing: what is read elsewhere from then on may overlap, and is told apart by its `id`. Of more than 100 records in a quarter of a second, or more than the client reads, the rest is left out, and counted by `skipped` where it is missing. What a broken connection has missed gives `/api/export` with `after`. A token sees the rows of its own user, admins and viewers those of all.',
+    description: `Sends each record as a server-sent event as soon as it is on disk, until the token expires (\`expired\`) or the server stops. After the \`open\` event, every new record is either sent or counted in a \`skipped\` event. Open the tail before fetching existing records, and discard duplicates by \`id\`. At most 100 records are sent per 250 ms; records above that rate, or faster than the client reads, are dropped and reported in a \`skipped\` event in their place. After a disconnect, fetch missed records from \`/api/export\` with \`after\`. ${SCOPE}`,
     security: [{ bearer: [] }],
     parameters,
     responses: {
       '200': {
-        description: 'Events: `open`, `record`, `skipped`, `expired`; a comment at least every 15 seconds',
+        description:
+          'A stream of `open`, `record`, `skipped` and `expired` events, with a comment as a heartbeat at least every 15 seconds',
         content: {
           'text/event-stream': {
             schema: { type: 'string' },
@@ -372,15 +378,15 @@ export function tailRoute(
   };
 }
 
-/** Documents a probe: a route that answers with a word, or with 503. */
-export function probeRoute(summary: string, description: string, failures: readonly ErrorCode[]): DocumentDecoration {
+/** Documents a probe. */
+export function documentProbe(summary: string, description: string, codes: readonly ErrorCode[]): DocumentDecoration {
   return {
     tags: ['Operations'],
     summary,
     description,
     responses: {
       '200': {
-        description: 'Yes',
+        description: 'The check passed',
         content: {
           'application/json': {
             schema: ref('Probe'),
@@ -388,7 +394,7 @@ export function probeRoute(summary: string, description: string, failures: reado
           },
         },
       },
-      ...errorResponses(failures),
+      ...errorResponses(codes),
     },
   };
 }

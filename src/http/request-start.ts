@@ -3,10 +3,10 @@ import { Elysia } from 'elysia';
 import { ApiError } from '../errors.ts';
 import { targetOf } from './request-target.ts';
 
-/** The response header that names a request; the log names it `request_id`. */
+/** The response header with the request's ID; in the log it is `request_id`. */
 const REQUEST_ID_HEADER = 'x-request-id';
 
-/** Makes names of requests: a part drawn at the start of the process, and a counter. */
+/** Creates a generator of request IDs: a random prefix per process and a counter. */
 export function createRequestIds(): () => string {
   const start = randomBytes(6).toString('hex');
   let count = 0;
@@ -14,9 +14,10 @@ export function createRequestIds(): () => string {
 }
 
 /**
- * What happens first to a request that has found its route: it gets its name, its clock is started, and
- * the header fields of every answer are set. As a transform hook, since one on every request would make
- * Elysia take the URL apart each time, which costs more than all of this.
+ * Assigns a request ID and a start time to each request that matched a route, and sets the common response headers.
+ *
+ * This is a transform hook because a request hook would make Elysia parse the URL of every request, which costs more
+ * than everything done here.
  */
 export function requestStart(nextRequestId: () => string) {
   return new Elysia({ name: 'request-start' })
@@ -26,23 +27,23 @@ export function requestStart(nextRequestId: () => string) {
       context.startedAt = performance.now();
       context.requestId = nextRequestId();
       Object.assign(context.set.headers, commonHeaders(context.requestId));
-      // answers to other methods are kept by nobody
+      // responses to other methods are not cached anyway
       if (context.request.method === 'GET') context.set.headers['cache-control'] = 'no-store';
     });
 }
 
 /**
- * Returns whether Elysia's own router, which sees what Bun's has not matched, has taken the end of a path for the
- * whole: it looks behind the place where a URL's host would be, also where there is none.
+ * Returns whether Elysia's router has mistaken the end of a path for the whole path. This router handles requests that
+ * Bun's router has not matched, and skips a host even if the URL has none.
  */
 function isMisrouted(request: Request, path: string): boolean {
   return request.url.startsWith('/') && !('params' in request) && path !== targetOf(request).path;
 }
 
-/** The header fields of every answer. */
+/** Returns the headers that all responses share. */
 export function commonHeaders(requestId: string) {
   return {
     [REQUEST_ID_HEADER]: requestId,
-    'x-content-type-options': 'nosniff', // browsers must not guess at types
+    'x-content-type-options': 'nosniff', // prevents content sniffing in browsers
   };
 }

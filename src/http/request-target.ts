@@ -1,20 +1,18 @@
-/** What a request asks for, as text: the path, and what follows the question mark. */
+/** The path and the query of a request, as text. */
 export interface RequestTarget {
   readonly path: string;
-  /** Without the question mark; empty where there is none. */
+  /** Without the question mark; empty if there is no query. */
   readonly query: string;
 }
 
 const SCHEME_AND_HOST = /^[a-z][a-z\d+.-]*:\/\/[^/?#]*/i;
 
 /**
- * Returns the path and the query of a request without parsing its URL: Bun puts the `Host` header into
- * `request.url` as it is, so that with `Host: a b`, `x:abc` or `::1`, or in HTTP/1.0 without one, the text is
- * not a valid URL.
+ * Returns the path and the query of a request without parsing its URL. Bun copies the `Host` header into `request.url`
+ * unchanged, so the result is not a valid URL with `Host: a b`, `x:abc` or `::1`, or in HTTP/1.0 without a host.
  *
- * Bun has normalized the path by then where the host is a usual one: backslashes are slashes and dot segments
- * are resolved. Where the host is not, the text is the request target as sent. A fragment is not a part of a
- * request target: a raw `#` stays where it is.
+ * If the host is valid, Bun has already normalized the path: backslashes have become slashes and dot segments are
+ * resolved. Otherwise, this is the request target as sent. A request target has no fragment, so a raw `#` is kept.
  */
 export function targetOf({ url }: Request): RequestTarget {
   const target = url.replace(SCHEME_AND_HOST, '');

@@ -1,6 +1,6 @@
 import type { ErrorCode } from '../errors.ts';
 
-/** The one table from error code to HTTP status. */
+/** The HTTP status of each error code. */
 export const STATUS_BY_CODE = {
   invalid_json: 400,
   unauthorized: 401,

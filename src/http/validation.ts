@@ -4,21 +4,20 @@ import { type ValueErrorIterator, ValueErrorType } from '@sinclair/typebox/error
 import { ApiError, type ValidationIssue } from '../errors.ts';
 import { MAX_USER_ID_LENGTH } from '../records.ts';
 
-/** Most validation issues of one response: more are of no use to anyone. */
+/** Maximum number of validation issues per response. */
 export const MAX_ISSUES = 64;
 
-/** What is wrong with a text that cannot be a user ID. */
+/** The validation issue for an invalid user ID. */
 export const USER_ID_ISSUE: Pick<ValidationIssue, 'msg' | 'type'> = {
   msg: `String should have 1 to ${MAX_USER_ID_LENGTH} characters and no control characters`,
   type: 'string_pattern_mismatch',
 };
 
 /**
- * Checks a part of a request against its schema.
+ * Validates a part of a request against its schema and returns the same value.
  *
- * @param part the first element of each fault's `loc`
- * @returns the same value
- * @throws {ApiError} `validation_failed` with a fault for each value that is wrong
+ * @param part the first element of each issue's `loc`
+ * @throws {ApiError} `validation_failed` with an issue for each invalid value
  */
 export function validate<Schema extends TSchema>(
   part: string,
@@ -29,7 +28,7 @@ export function validate<Schema extends TSchema>(
   throw new ApiError('validation_failed', { issues: issuesOf(part, check.Errors(value), describe) });
 }
 
-/** As {@link validate}, for a body whose numbers may be sent as texts. */
+/** Validates a body like {@link validate}, but reports number texts that cannot be parsed in pydantic's words. */
 export function validateLax<Schema extends TSchema>(check: TypeCheck<Schema>, value: unknown): Static<Schema> {
   if (check.Check(value)) return value;
   const describeLax: Describe = (error) =>
@@ -42,33 +41,33 @@ const FLOAT_PARSING = {
   type: 'float_parsing',
 };
 
-/** What is wrong with the number of a batch's items, in pydantic's words for lists. */
-export function batchSizeIssues(items: number, most: number): ValidationIssue[] {
+/** Returns the validation issues of a batch's size, in pydantic's words for lists. */
+export function batchSizeIssues(items: number, maxItems: number): ValidationIssue[] {
   if (items < 1) {
     return [{ loc: ['body'], msg: 'List should have at least 1 item after validation, not 0', type: 'too_short' }];
   }
-  if (items > most) {
-    const msg = `List should have at most ${count(most, 'item')} after validation, not ${items}`;
+  if (items > maxItems) {
+    const msg = `List should have at most ${count(maxItems, 'item')} after validation, not ${items}`;
     return [{ loc: ['body'], msg, type: 'too_long' }];
   }
   return [];
 }
 
 /**
- * Translates TypeBox's errors into FastAPI's (pydantic's) words: one fault for each value that is
- * wrong, without the value itself.
+ * Translates TypeBox's errors into the wording of FastAPI (pydantic): one issue per invalid value, without the value
+ * itself.
  */
 function issuesOf(part: string, errors: ValueErrorIterator, describe: Describe): ValidationIssue[] {
   const issues = new Map<string, ValidationIssue>();
   for (const error of errors) {
-    if (issues.has(error.path)) continue; // TypeBox goes on about the same value
+    if (issues.has(error.path)) continue; // TypeBox reports several errors for the same value
     issues.set(error.path, { loc: [part, ...pathOf(error.path)], ...describe(error) });
     if (issues.size === MAX_ISSUES) break;
   }
   return [...issues.values()];
 }
 
-/** A JSON pointer (RFC 6901) as property names and list positions. */
+/** Splits a JSON pointer (RFC 6901) into property names and list indexes. */
 function pathOf(pointer: string): (string | number)[] {
   return pointer
     .split('/')
@@ -79,7 +78,7 @@ function pathOf(pointer: string): (string | number)[] {
 type ValueError = NonNullable<ReturnType<ValueErrorIterator['First']>>;
 type Describe = (error: ValueError) => Pick<ValidationIssue, 'msg' | 'type'>;
 
-/** https://docs.pydantic.dev/latest/errors/validation_errors/ lists the types and their messages. */
+/** Returns pydantic's message and type for an error (https://docs.pydantic.dev/latest/errors/validation_errors/). */
 function describe({ type, path, schema, value }: ValueError): Pick<ValidationIssue, 'msg' | 'type'> {
   switch (type) {
     case ValueErrorType.ObjectRequiredProperty:
@@ -108,7 +107,7 @@ function describe({ type, path, schema, value }: ValueError): Pick<ValidationIss
     case ValueErrorType.Array:
       return { msg: 'Input should be a valid list', type: 'list_type' };
     case ValueErrorType.Object:
-      // FastAPI takes a body of null for none
+      // FastAPI treats a null body as missing
       if (path === '' && value === null) return { msg: 'Field required', type: 'missing' };
       return path === '' || /^\/(metrics|analytics)\/\d+$/.test(path)
         ? {

@@ -6,81 +6,81 @@ import type { CachedResponse, UsedCode, UserName, Writer } from '../storage/writ
 import type { Ledger } from './ledger.ts';
 import { toApiError } from './to-api-error.ts';
 
-/** How long a database may be held by another process until requests are refused, in milliseconds. */
-const LOCK_PATIENCE = 2_000;
+/** How long another process may hold the database lock before requests are rejected. */
+const LOCK_TIMEOUT_MS = 2_000;
 /**
- * The first pause between two attempts while it does, and the longest, in milliseconds. Maintenance of the column store
- * holds the lock for 50 ms at most, and leaves it for as long: the pause must find that gap.
+ * First and longest delay between two attempts while the database is locked. Maintenance of the column store alternates
+ * between holding the lock for at most 50 ms and releasing it for as long, so the delay must fit into that gap.
  */
-const LOCK_PAUSE = { first: 1, longest: 10 };
+const LOCK_RETRY_MS = { first: 1, longest: 10 };
 /**
- * Rows of one transaction, at most. A transaction stops the event loop, for about 4 µs a row: with this
- * many it turns in time to refuse what is too much, and to answer probes.
+ * Maximum rows per transaction. A transaction blocks the event loop for about 4 µs per row. This limit leaves time to
+ * reject excess requests and to respond to probes.
  */
 const MAX_COMMIT_ROWS = 2000;
 /**
- * For how many turns of the event loop a group may grow, as long as each brings new requests. A commit
- * costs the processor as much as ten requests: larger groups leave more of it to them.
+ * Maximum number of event-loop turns in which a group may grow, while every turn adds requests. A commit uses as much
+ * CPU as ten requests, so larger groups leave more CPU for requests.
  */
 const MAX_TURNS = 16;
 
 /**
- * What may wait to be committed. A request is taken as long as fewer rows wait, all of its rows with it:
- * whether it will be refused is then known before its body is read, when nobody has counted them.
+ * The limits of the queue. A request is accepted with all of its rows while fewer rows than the limit are queued, so it
+ * can be rejected before its body is read and its rows are counted.
  */
 export interface QueueBounds {
   readonly rows: number;
   readonly bytes: number;
 }
 
-/** Turns requests into shared commits. */
+/** A queue that commits requests in groups. */
 export interface CommitQueue {
   /**
-   * Stores the records, all or none, together with whatever else has arrived. Resolves once they are
-   * on the disk. With no records it finds out whether a commit succeeds.
+   * Stores the records of a request, all or none, in one transaction with other queued requests. Resolves once they are
+   * on disk. Without records, it tests whether a commit succeeds.
    *
-   * @param bytes how much memory they take, about
-   * @param along what else is stored with them, in the same transaction
+   * @param bytes approximate memory used by the records
+   * @param extras data to store in the same transaction
    * @throws {ApiError} `storage_unavailable`, `storage_full`, `internal`, `overloaded` or `shutting_down`
    */
-  store(records: readonly LogRecord[], bytes: number, along?: StoredAlong): Promise<void>;
+  store(records: readonly LogRecord[], bytes: number, extras?: CommitExtras): Promise<void>;
   /**
-   * Whether {@link store} would take a request now: to be asked before anything is spent on reading one.
+   * Returns whether {@link store} would accept a request now. Called before a body is read.
    *
-   * @param bytes how much memory its records will take, at least
+   * @param bytes minimum memory that its records will use
    */
   hasRoom(bytes: number): boolean;
-  /** Why {@link store} would take nothing any more; undefined as long as it would. */
+  /** Returns why {@link store} rejects all requests; undefined while it accepts them. */
   closedReason(): ApiError | undefined;
-  /** Takes and commits nothing from now on: the database is damaged, and every write may make it worse. */
+  /** Stops accepting and committing requests: the database is damaged, and any write could do more damage. */
   halt(storageError: StorageError): void;
-  /** What waits for its commit now. */
+  /** Returns the queued rows and bytes. */
   depth(): QueueBounds;
-  /** Takes nothing more; resolves when all that was taken has been answered. */
+  /** Stops accepting requests. Resolves when all queued requests have been committed or rejected. */
   close(): Promise<void>;
 }
 
-/** What is stored in the transaction of a request's records. */
-export interface StoredAlong {
+/** Data stored in the same transaction as a request's records. */
+export interface CommitExtras {
   /** The response to repeat for the request's Idempotency-Key. */
   readonly response?: CachedResponse | undefined;
   /** Names that the user records for the first time. */
   readonly names?: readonly UserName[] | undefined;
-  /** A sign-in code that is used up. */
+  /** A sign-in code to mark as used. */
   readonly code?: UsedCode | undefined;
 }
 
-interface Waiting {
+interface QueuedRequest {
   readonly records: readonly LogRecord[];
   readonly bytes: number;
-  readonly along: StoredAlong;
+  readonly extras: CommitExtras;
   readonly resolve: () => void;
   readonly reject: (error: ApiError) => void;
 }
 
-/** A group of requests that share a transaction. */
+/** The requests that share a transaction. */
 interface Group {
-  readonly requests: Waiting[];
+  readonly requests: QueuedRequest[];
   readonly records: LogRecord[];
   readonly responses: CachedResponse[];
   readonly names: UserName[];
@@ -88,13 +88,13 @@ interface Group {
 }
 
 /**
- * Makes the queue before a writer: group commit. What arrives while the disk works, and in the turns of
- * the event loop after it, shares the next transaction and its fsync; a lone record is committed as soon
- * as the loop has nothing else to do, without a timer.
+ * Creates a commit queue with group commit. Requests that arrive during a commit, and in the event-loop turns after it,
+ * share the next transaction and its fsync. A single request is committed as soon as the event loop is idle, without a
+ * timer.
  *
- * @param ledger what it has not written yet goes into each commit
- * @param onFailing called when the storage is broken beyond retry: the process should end
- * @param onCommitted told of the records of each commit once they are on the disk; must not throw
+ * @param ledger its unwritten counts are added to each commit
+ * @param onFailing called when the storage has failed and a retry is pointless: the process should exit
+ * @param onCommitted called with the records of each commit once they are on disk; must not throw
  */
 export function createCommitQueue(
   writer: Pick<Writer, 'commit'>,
@@ -103,70 +103,70 @@ export function createCommitQueue(
   onFailing: (storageError: StorageError) => void,
   onCommitted: (records: readonly LogRecord[]) => void = () => {},
 ): CommitQueue {
-  let waiting: Waiting[] = [];
+  let queued: QueuedRequest[] = [];
   let rows = 0;
   let bytes = 0;
   let lockedSince: number | undefined;
-  let running: Promise<void> | undefined;
-  let closed = false;
-  /** Why nothing is committed any more. */
-  let damage: StorageError | undefined;
+  let draining: Promise<void> | undefined;
+  let isClosed = false;
+  /** The error that halted the queue. */
+  let haltError: StorageError | undefined;
 
   async function drain(): Promise<void> {
-    while (waiting.length > 0) {
+    while (queued.length > 0) {
       await gather();
       await commit(takeGroup());
     }
-    running = undefined;
+    draining = undefined;
   }
 
   /**
-   * Resolves at the end of the first turn that brings no new request: at once where nothing goes on. One turn
-   * is always waited for. From the end of an fsync to the next commit the event loop looks at no socket by
-   * itself: while commits are full, several of them would pass before anybody is refused or read.
+   * Resolves after the first event-loop turn that adds no request. It always waits for one turn, because the event loop
+   * polls no sockets between the end of an fsync and the next commit: under full load, several commits would pass
+   * before any request is read or rejected.
    */
   async function gather(): Promise<void> {
-    let before: number;
+    let lengthBefore: number;
     let turn = 0;
     do {
-      before = waiting.length;
+      lengthBefore = queued.length;
       await nextTurn();
-    } while (++turn < MAX_TURNS && waiting.length > before && rows < MAX_COMMIT_ROWS);
+    } while (++turn < MAX_TURNS && queued.length > lengthBefore && rows < MAX_COMMIT_ROWS);
   }
 
   function takeGroup(): Group {
-    let rowsOfGroup = 0;
+    let groupRows = 0;
     let count = 0;
-    for (const { records } of waiting) {
-      if (count > 0 && rowsOfGroup + records.length > MAX_COMMIT_ROWS) break;
+    for (const { records } of queued) {
+      if (count > 0 && groupRows + records.length > MAX_COMMIT_ROWS) break;
       count++;
-      rowsOfGroup += records.length;
+      groupRows += records.length;
     }
-    const requests = waiting;
-    waiting = requests.splice(count);
-    return groupOf(requests);
+    const requests = queued;
+    queued = requests.splice(count);
+    return createGroup(requests);
   }
 
   async function commit(group: Group): Promise<void> {
     const { requests, records } = group;
     const storageError = await attempt(group);
     if (storageError === undefined) {
-      for (const request of requests) leave(request).resolve();
+      for (const request of requests) dequeue(request).resolve();
       onCommitted(records);
     } else if (storageError.kind === 'bug' && requests.length > 1) {
-      // one request's record is unfit for the database: it must not take its neighbors along
-      for (const request of requests) await commit(groupOf([request]));
+      // the database rejects a record of one request: commit the requests one by one, so that the others succeed
+      for (const request of requests) await commit(createGroup([request]));
     } else {
       if (storageError.kind === 'failing') onFailing(storageError);
-      for (const request of requests) leave(request).reject(toApiError(storageError));
+      for (const request of requests) dequeue(request).reject(toApiError(storageError));
     }
   }
 
   /**
-   * Commits, again and again while the database is locked. Patience runs from the first attempt that
-   * met the lock: who comes later waits the less, and beyond it each group tries once.
+   * Commits a group, with retries while the database is locked. The timeout is measured from the first attempt that
+   * found the lock, so later groups wait less, and after the timeout each group is tried only once.
    *
-   * @returns why it could not be done
+   * @returns the error if the group was not committed
    */
   async function attempt({
     records,
@@ -174,23 +174,23 @@ export function createCommitQueue(
     names,
     codes,
   }: Omit<Group, 'requests'>): Promise<StorageError | undefined> {
-    if (damage) return damage;
+    if (haltError) return haltError;
     const counts: Count[] = ledger.takeUnwritten();
-    const added: Count[] = records.length > 0 ? [...counts, [STORED, records.length]] : counts;
-    for (let pause = LOCK_PAUSE.first; ; pause = Math.min(pause * 2, LOCK_PAUSE.longest)) {
+    const countsToWrite: Count[] = records.length > 0 ? [...counts, [STORED, records.length]] : counts;
+    for (let delay = LOCK_RETRY_MS.first; ; delay = Math.min(delay * 2, LOCK_RETRY_MS.longest)) {
       try {
-        await writer.commit({ records, responses, names, codes, counts: added });
+        await writer.commit({ records, responses, names, codes, counts: countsToWrite });
         ledger.stored(records.length);
         lockedSince = undefined;
         return undefined;
       } catch (error) {
         const storageError = toStorageError(error);
         lockedSince = storageError.kind === 'locked' ? (lockedSince ?? performance.now()) : undefined;
-        if (lockedSince === undefined || performance.now() - lockedSince >= LOCK_PATIENCE) {
+        if (lockedSince === undefined || performance.now() - lockedSince >= LOCK_TIMEOUT_MS) {
           ledger.putBack(counts);
           return storageError;
         }
-        await Bun.sleep(pause);
+        await Bun.sleep(delay);
       }
     }
   }
@@ -199,40 +199,40 @@ export function createCommitQueue(
     return rows < bounds.rows && bytes + size <= bounds.bytes;
   }
 
-  function leave(request: Waiting): Waiting {
+  function dequeue(request: QueuedRequest): QueuedRequest {
     rows -= request.records.length;
     bytes -= request.bytes;
     return request;
   }
 
   function closedReason(): ApiError | undefined {
-    if (closed) return new ApiError('shutting_down');
-    return damage && toApiError(damage);
+    if (isClosed) return new ApiError('shutting_down');
+    return haltError && toApiError(haltError);
   }
 
   return {
-    store(records, size, along = {}) {
+    store(records, size, extras = {}) {
       const error = closedReason();
       if (error) return Promise.reject(error);
-      // what has no records takes no room: it only asks whether a commit succeeds
+      // a request without records uses no space: it tests whether a commit succeeds
       if (records.length > 0 && !hasRoom(size)) return Promise.reject(new ApiError('overloaded'));
       rows += records.length;
       bytes += size;
       return new Promise((resolve, reject) => {
-        waiting.push({ records, bytes: size, along, resolve, reject });
-        running ??= drain();
+        queued.push({ records, bytes: size, extras, resolve, reject });
+        draining ??= drain();
       });
     },
     hasRoom,
     closedReason,
     halt(storageError) {
-      damage ??= storageError;
+      haltError ??= storageError;
     },
     depth: () => ({ rows, bytes }),
     async close() {
-      closed = true;
-      await running;
-      // what the ledger has counted since the last commit
+      isClosed = true;
+      await draining;
+      // write the counts since the last commit
       await attempt({ records: [], responses: [], names: [], codes: [] });
     },
   };
@@ -242,13 +242,13 @@ function nextTurn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }
 
-function groupOf(requests: Waiting[]): Group {
+function createGroup(requests: QueuedRequest[]): Group {
   const group: Group = { requests, records: [], responses: [], names: [], codes: [] };
-  for (const { records, along } of requests) {
+  for (const { records, extras } of requests) {
     for (const record of records) group.records.push(record);
-    if (along.response) group.responses.push(along.response);
-    for (const name of along.names ?? []) group.names.push(name);
-    if (along.code) group.codes.push(along.code);
+    if (extras.response) group.responses.push(extras.response);
+    for (const name of extras.names ?? []) group.names.push(name);
+    if (extras.code) group.codes.push(extras.code);
   }
   return group;
 }

@@ -2,33 +2,34 @@ import { ApiError, ERRORS } from '../errors.ts';
 import type { CachedResponse, Writer } from '../storage/writer.ts';
 import { toApiError } from './to-api-error.ts';
 
-/** How long an answer is remembered at least, in milliseconds. */
-const CACHED_FOR = 24 * 3600_000;
-/** Answers forgotten in one transaction: few enough that it stops the event loop for milliseconds. */
+/** Minimum lifetime of a cached response. */
+const RESPONSE_TTL_MS = 24 * 3600_000;
+/** Responses deleted per transaction, few enough to block the event loop for only milliseconds. */
 const EXPIRE_BATCH = 1_000;
 
-/** What a client's key belongs to: the same key of another user, or on another route, is another key. */
+/** An idempotency key and its scope. Keys of different users or routes are independent. */
 export interface IdempotencyScope {
   readonly userId: string;
   readonly route: string;
   readonly key: string;
 }
 
-/** An answer, and whether it was given before. */
+/** A response, new or cached. */
 export interface IdempotentResponse {
   readonly response: string;
+  /** Whether the response is that of an earlier request with the same key. */
   readonly replayed: boolean;
 }
 
-/** Does the work of a request once, however often and how fast it is repeated. */
+/** Processes each idempotency key once, even if requests with it are repeated or concurrent. */
 export interface Idempotency {
   /**
-   * Gives the answer that was given before under this key, waits for one that is being made, or does
-   * the work. Nothing is remembered of work that fails: whoever waited for it fails with it.
+   * Returns the cached response for a key, or waits for a concurrent request with the key, or does the work. Failed work
+   * is not cached; concurrent requests with the key fail with it.
    *
-   * @param fingerprint tells whether two requests have the same payload
-   * @param work stores the request's records, and the answer with them, and resolves with the answer
-   * @throws {ApiError} `idempotency_mismatch` when the key was used with another payload
+   * @param fingerprint identifies the payload of the request
+   * @param work stores the records of the request together with the response, and resolves with the response
+   * @throws {ApiError} `idempotency_mismatch` if the key was used with a different payload
    */
   once(
     scope: IdempotencyScope,
@@ -38,14 +39,14 @@ export interface Idempotency {
 }
 
 /**
- * Makes the guard before a writer, where answers are kept beside the records, in the same transaction.
+ * Creates idempotency on top of a writer, which stores responses in the same transaction as the records.
  *
- * @param now the clock, in milliseconds since 1970
+ * @param now returns the time in milliseconds since 1970
  */
 export function createIdempotency(writer: Pick<Writer, 'responseOf'>, now: () => number): Idempotency {
-  const underWay = new Map<string, { fingerprint: string; response: Promise<string> }>();
+  const inProgress = new Map<string, { fingerprint: string; response: Promise<string> }>();
 
-  function cached(scope: IdempotencyScope): CachedResponse | undefined {
+  function readCached(scope: IdempotencyScope): CachedResponse | undefined {
     try {
       return writer.responseOf(scope);
     } catch (error) {
@@ -55,47 +56,47 @@ export function createIdempotency(writer: Pick<Writer, 'responseOf'>, now: () =>
 
   return {
     async once(scope, fingerprint, work) {
-      const name = JSON.stringify([scope.userId, scope.route, scope.key]);
-      // between these looks and the mark nothing else runs: two requests cannot both find nothing
-      const before = underWay.get(name) ?? cached(scope);
-      if (before) {
-        if (before.fingerprint !== fingerprint) throw mismatch();
-        return { response: await before.response, replayed: true };
+      const id = JSON.stringify([scope.userId, scope.route, scope.key]);
+      // synchronous from this check to inProgress.set, so two requests cannot both find nothing
+      const earlier = inProgress.get(id) ?? readCached(scope);
+      if (earlier) {
+        if (earlier.fingerprint !== fingerprint) throw mismatchError();
+        return { response: await earlier.response, replayed: true };
       }
       const response = work((text, seq) => ({ ...scope, fingerprint, response: text, seq, createdAt: now() }));
-      underWay.set(name, { fingerprint, response });
+      inProgress.set(id, { fingerprint, response });
       try {
         return { response: await response, replayed: false };
       } finally {
-        underWay.delete(name);
+        inProgress.delete(id);
       }
     },
   };
 }
 
-/** The refusal of a key that was used with another payload. */
-function mismatch(): ApiError {
-  const storageError = {
+/** Returns the error for a key that was used with a different payload. */
+function mismatchError(): ApiError {
+  const issue = {
     loc: ['header', 'idempotency-key'],
     msg: ERRORS.idempotency_mismatch.message,
     type: 'value_error',
   };
-  return new ApiError('idempotency_mismatch', { issues: [storageError] });
+  return new ApiError('idempotency_mismatch', { issues: [issue] });
 }
 
 /**
- * Forgets every answer that is past its time, a transaction at a time, with room for requests in between.
+ * Deletes all expired responses in small transactions. Other requests can run between them.
  *
- * @param now the clock, in milliseconds since 1970
- * @param mayGoOn asked before each transaction
- * @throws {StorageError} what was forgotten before stays forgotten
+ * @param now returns the time in milliseconds since 1970
+ * @param mayContinue called before each transaction
+ * @throws {StorageError} earlier transactions stay committed
  */
 export async function expireResponses(
   writer: Pick<Writer, 'expireResponses'>,
   now: () => number,
-  mayGoOn: () => boolean,
+  mayContinue: () => boolean,
 ): Promise<void> {
-  while (mayGoOn() && writer.expireResponses(now() - CACHED_FOR, EXPIRE_BATCH) === EXPIRE_BATCH) {
+  while (mayContinue() && writer.expireResponses(now() - RESPONSE_TTL_MS, EXPIRE_BATCH) === EXPIRE_BATCH) {
     await new Promise((resolve) => setImmediate(resolve));
   }
 }

@@ -3,29 +3,29 @@ import { CLOCK_LIMIT, COUNTER_RANGE, millisecondOf, SEQ_EPOCH } from '../storage
 
 const COUNTER_HEX = Array.from({ length: COUNTER_RANGE }, (_, value) => value.toString(16).padStart(3, '0'));
 
-/** A record's id and its clustered key. */
+/** The ID of a record and its clustered key. */
 export interface RecordId {
   readonly id: string;
-  /** (milliseconds since 2020-01-01) * 4096 + counter: the time part of the id as a number. */
+  /** The time part of the ID as a number: (milliseconds since 2020-01-01) * 4096 + counter. */
   readonly seq: number;
 }
 
 /**
- * Makes record ids: UUIDv7 with a 12-bit counter in `rand_a` (RFC 9562, section 6.2, method 1), and
- * 62 random bits. Each id is above all before it, also when the clock steps back, when more than
- * 4,096 fall into one millisecond (they then run ahead of the clock), after a restart, and while the
- * clock is beyond {@link CLOCK_LIMIT} (they then count on from the last ID).
+ * Creates a source of record IDs: UUIDv7 with a 12-bit counter in `rand_a` (RFC 9562, section 6.2, method 1) and 62
+ * random bits. Every ID is greater than all previous ones, even when the clock steps back, after a restart, with more
+ * than 4,096 IDs per millisecond (they run ahead of the clock), and while the clock is beyond {@link CLOCK_LIMIT} (they
+ * count up from the last ID).
  *
- * @param now the clock, in milliseconds since 1970
- * @param lastSeq the highest `seq` that is already taken
+ * @param now returns the time in milliseconds since 1970
+ * @param lastSeq the highest `seq` in use
  */
 export function createIdSource(now: () => number, lastSeq: number): () => RecordId {
   let millisecond = millisecondOf(lastSeq);
   let counter = lastSeq % COUNTER_RANGE;
   let prefix = timePrefix(millisecond);
-  // random bytes are drawn for many ids at once, and written as hex by one native call an id
+  // generate the random bytes of many IDs at once; each ID then needs only one native call for its hex digits
   const random = Buffer.alloc(8 * 1024);
-  let used = random.length;
+  let offset = random.length;
 
   return () => {
     const time = now();
@@ -38,21 +38,21 @@ export function createIdSource(now: () => number, lastSeq: number): () => Record
       counter = 0;
       prefix = timePrefix(millisecond);
     }
-    if (used === random.length) {
+    if (offset === random.length) {
       getRandomValues(random);
-      used = 0;
+      offset = 0;
     }
-    random[used] = ((random[used] as number) & 0x3f) | 0x80; // the variant: binary 10
-    const tail = random.toString('hex', used, used + 8);
-    used += 8;
+    random[offset] = ((random[offset] as number) & 0x3f) | 0x80; // the variant: binary 10
+    const randomHex = random.toString('hex', offset, offset + 8);
+    offset += 8;
     return {
-      id: `${prefix}-7${COUNTER_HEX[counter]}-${tail.slice(0, 4)}-${tail.slice(4)}`,
+      id: `${prefix}-7${COUNTER_HEX[counter]}-${randomHex.slice(0, 4)}-${randomHex.slice(4)}`,
       seq: (millisecond - SEQ_EPOCH) * COUNTER_RANGE + counter,
     };
   };
 }
 
-/** The 48 bits of time of a UUIDv7 as its first two groups. */
+/** Returns the first two groups of a UUIDv7: its 48 bits of time. */
 function timePrefix(millisecond: number): string {
   const hex = millisecond.toString(16).padStart(12, '0');
   return `${hex.slice(0, 8)}-${hex.slice(8)}`;

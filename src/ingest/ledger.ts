@@ -1,37 +1,41 @@
 import type { ErrorCode } from '../errors.ts';
 import { type Count, DELETED, DUPLICATE, REJECTED, STORED } from '../storage/ledger.ts';
 
-/** What became of everything that was received, since the database was made. */
+/** The outcomes of all items received since the database was created. */
 export interface LedgerCounts {
   readonly received: number;
   readonly stored: number;
   readonly duplicates: number;
-  /** Stored rows that were erased or deleted since: rows present = stored − deleted. */
+  /** Stored rows that have since been erased or deleted: rows present = stored − deleted. */
   readonly deleted: number;
   readonly rejected: Readonly<Record<string, number>>;
 }
 
 /**
- * Counts every item once: as stored, as a duplicate of one that is, or as rejected, by error code.
- * `received` is their sum, so that the ledger balances at every moment: what is still under way has not
- * been counted as received yet. A request whose items nobody could count is one item.
+ * Counts every item once: as stored, as a duplicate of a stored item, or as rejected with an error code. `received` is
+ * the sum of these, so the ledger always balances: items in progress are not counted yet. A request whose items cannot
+ * be counted is one item.
  *
- * What is stored is counted in the transaction that stores it. Duplicates and rejections are written
- * with the next commit, and at the end: a crash can lose the last of them, and then their receipt too.
+ * Stored items are counted in the transaction that stores them. Duplicates and rejections are written with the next
+ * commit and at shutdown, so a crash can lose the latest of them, in `received` as well.
  */
 export interface Ledger {
   stored(items: number): void;
-  /** Counts rows that were deleted; the transaction that deleted them has written the count. */
+  /** Counts deleted rows. The transaction that deleted them has already written the count. */
   deleted(items: number): void;
   duplicate(items: number): void;
   reject(code: ErrorCode, items: number): void;
   counts(): LedgerCounts;
-  /** Hands over what is not written yet; {@link putBack} it when it could not be. */
+  /** Returns and clears the unwritten counts. If they cannot be written, {@link putBack} restores them. */
   takeUnwritten(): Count[];
   putBack(entries: readonly Count[]): void;
 }
 
-/** @param written the counts of the database */
+/**
+ * Creates a ledger.
+ *
+ * @param written the counts in the database
+ */
 export function createLedger(written: readonly Count[]): Ledger {
   const counts = new Map<string, number>(written);
   const unwritten = new Map<string, number>();

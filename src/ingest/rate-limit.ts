@@ -2,22 +2,26 @@ import { LRUCache } from 'lru-cache';
 import { ApiError } from '../errors.ts';
 import type { Rate } from '../formats/rate.ts';
 
-/** Buckets kept at once, about 10 MB; beyond it the one that was not used for longest is forgotten, full as it may be. */
+/** Maximum number of buckets, about 10 MB. Beyond it, the least recently used one is evicted, even if it is not full. */
 const MAX_BUCKETS = 100_000;
 
-/** Limits how much each of many takes. */
+/** A rate limit per key, such as per user. */
 export interface RateLimit {
-  /** @throws {ApiError} `rate_limited` if a bucket holds less than an amount */
+  /**
+   * Checks that a bucket contains an amount.
+   *
+   * @throws {ApiError} `rate_limited` if it contains less
+   */
   check(key: string, amount: number): void;
   /**
-   * Takes an amount out of a bucket.
+   * Takes an amount from a bucket.
    *
-   * @throws {ApiError} `rate_limited` if it holds less; nothing is taken then
+   * @throws {ApiError} `rate_limited` if it contains less; nothing is taken
    */
   take(key: string, amount: number): void;
 }
 
-/** An amount to take out of a bucket. */
+/** An amount to take from a bucket. */
 export interface Withdrawal {
   readonly limit: RateLimit;
   readonly key: string;
@@ -25,9 +29,9 @@ export interface Withdrawal {
 }
 
 /**
- * Takes several amounts out of different buckets.
+ * Takes amounts from several buckets, all or none.
  *
- * @throws {ApiError} `rate_limited` if one of them holds less; nothing is taken then
+ * @throws {ApiError} `rate_limited` if any bucket contains less than its amount
  */
 export function takeAll(withdrawals: readonly Withdrawal[]): void {
   for (const { limit, key, amount } of withdrawals) limit.check(key, amount);
@@ -35,13 +39,13 @@ export function takeAll(withdrawals: readonly Withdrawal[]): void {
 }
 
 /**
- * Token buckets: each starts full and fills again at the given rate, so that a pause is credited up to
- * the capacity. Libraries for HTTP count requests; what is limited here are rows, and a batch has many.
+ * Creates a rate limit with token buckets. A bucket starts full and refills at the given rate up to its capacity.
+ * Rate-limit libraries for HTTP count requests; this limit counts rows, of which a batch contains many.
  *
- * @param name names the limit in the `RateLimit` header fields
- * @param rate undefined: no limit
- * @param capacity what a full bucket holds, at least; never less than the rate's amount
- * @param now a clock that never steps back, in milliseconds
+ * @param name the name of the limit in the `RateLimit` header fields
+ * @param rate undefined for no limit
+ * @param capacity minimum capacity of a bucket; the actual capacity is never less than the rate's amount
+ * @param now returns the time of a monotonic clock in milliseconds
  */
 export function createRateLimit(name: string, rate: Rate | undefined, capacity: number, now: () => number): RateLimit {
   if (!rate) return { check() {}, take() {} };
@@ -50,7 +54,7 @@ export function createRateLimit(name: string, rate: Rate | undefined, capacity: 
   const perMillisecond = rate.amount / (rate.window * 1000);
   const buckets = new LRUCache<string, { level: number; at: number }>({ max: MAX_BUCKETS });
 
-  /** Returns a bucket that holds an amount, filled up to now. */
+  /** Refills a bucket up to now, and returns it if it contains an amount. */
   function bucketWith(key: string, amount: number) {
     const time = now();
     let bucket = buckets.get(key);

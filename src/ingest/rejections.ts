@@ -1,72 +1,76 @@
 import type { ErrorCode, ValidationIssue } from '../errors.ts';
 
-/** How many rejections of each code are kept, the last ones: a flood of one code pushes out no other. */
-const KEPT_OF_A_CODE = 100;
+/** Number of recent rejections kept per error code, so that a flood of one code does not evict the others. */
+const MAX_PER_CODE = 100;
 
-/** A request whose items were rejected, in the words that its sender was answered. */
+/** A rejected request, with the text of its error response. */
 export interface Rejection {
   readonly code: ErrorCode;
   /** The path of the recording route. */
   readonly route: string;
-  /** How many items the ledger counts for it. */
+  /** The number of items counted in the ledger. */
   readonly items: number;
-  /** Who sent it; null where nobody knows, as without a good token, or where it stands for several. */
+  /** The caller; null if unknown, as without a valid token, or if requests of several users are aggregated. */
   readonly userId: string | null;
   readonly requestId: string;
   readonly message: string;
   readonly issues: readonly ValidationIssue[];
 }
 
-/** A rejection that is kept. */
+/** A rejection with its time. */
 export interface RecentRejection extends Rejection {
   /** Milliseconds since 1970. */
   readonly at: number;
-  /** Grows where further ones are added to it. */
+  /** Increases when more rejections are aggregated into this one. */
   items: number;
 }
 
-/** Why items were rejected lately, in memory alone: since the start of the server. */
+/** The recent rejections since the server started, kept only in memory. */
 export interface Rejections {
-  /** Keeps a rejection. The caller may add the items of others of its kind to what it is given. */
+  /** Adds a rejection. The caller may increase `items` of the returned one to aggregate further rejections. */
   add(rejection: Rejection): RecentRejection;
   /**
-   * The newest rejections, newest first.
+   * Returns the newest rejections, newest first.
    *
-   * @param filter whose, and of which code; undefined: all
+   * @param filter the user and error code; undefined for all
    */
   newest(filter: { user: string | undefined; code: ErrorCode | undefined }, limit: number): RecentRejection[];
-  /** Forgets what a user sent. */
+  /** Removes the rejections of a user. */
   removeUser(userId: string): void;
 }
 
-/** @param now the clock, in milliseconds since 1970 */
+/**
+ * Creates an empty list of recent rejections.
+ *
+ * @param now returns the time in milliseconds since 1970
+ */
 export function createRejections(now: () => number): Rejections {
-  // in the order of their coming, by code
-  const kept = new Map<ErrorCode, { order: number; rejection: RecentRejection }[]>();
+  // per code, in order of arrival
+  const byCode = new Map<ErrorCode, { order: number; rejection: RecentRejection }[]>();
   let count = 0;
 
   return {
     add(rejection) {
       const added = { at: now(), ...rejection };
-      const ofCode = kept.get(rejection.code) ?? [];
-      kept.set(rejection.code, ofCode);
-      ofCode.push({ order: ++count, rejection: added });
-      if (ofCode.length > KEPT_OF_A_CODE) ofCode.shift();
+      const sameCode = byCode.get(rejection.code) ?? [];
+      byCode.set(rejection.code, sameCode);
+      sameCode.push({ order: ++count, rejection: added });
+      if (sameCode.length > MAX_PER_CODE) sameCode.shift();
       return added;
     },
     newest({ user, code }, limit) {
-      const found = code === undefined ? [...kept.values()].flat() : (kept.get(code) ?? []);
+      const found = code === undefined ? [...byCode.values()].flat() : (byCode.get(code) ?? []);
       return found
         .filter(({ rejection }) => user === undefined || rejection.userId === user)
-        .sort((a, b) => b.order - a.order) // the clock may step back
+        .sort((a, b) => b.order - a.order) // not by time, because the clock may step back
         .slice(0, limit)
         .map(({ rejection }) => rejection);
     },
     removeUser(userId) {
-      for (const [code, ofCode] of kept) {
-        kept.set(
+      for (const [code, sameCode] of byCode) {
+        byCode.set(
           code,
-          ofCode.filter(({ rejection }) => rejection.userId !== userId),
+          sameCode.filter(({ rejection }) => rejection.userId !== userId),
         );
       }
     },

@@ -1,35 +1,37 @@
 import type { CommitQueue, QueueBounds } from './commit-queue.ts';
 
-/** The part of all bytes that the bodies of one user may take, except for admins: others' bodies still fit. */
+/** Maximum share of the memory for bodies per user, except for admins, so that bodies of other users still fit. */
 const USER_SHARE = 1 / 4;
 
-/** Memory that is set aside for the body of a request, from before it is read until its records are queued. */
+/** Memory reserved for the body of a request, from before it is read until its records are queued. */
 export interface Reservation {
   /**
-   * Makes the reservation larger, as more of a body arrives than was known.
+   * Enlarges the reservation when a body turns out to be larger than announced.
    *
-   * @returns whether there is room
+   * @returns whether there was room
    */
   grow(bytes: number): boolean;
-  /** Gives the memory back. May be called again. */
+  /** Releases the memory. Safe to call more than once. */
   release(): void;
 }
 
-/** Bounds the memory of bodies that are being received, together with the records that wait for their commit. */
+/** Limits the memory used by bodies in progress and queued records, combined. */
 export interface Reservations {
   /**
-   * Sets memory aside for a body, before any of it is read.
+   * Reserves memory for a body before any of it is read.
    *
    * @param userId the caller
-   * @param isShared whether the caller may take a part of the memory only
+   * @param isLimited whether the caller is limited to a share of the memory
    * @returns undefined if there is no room
    */
-  reserve(userId: string, bytes: number, isShared: boolean): Reservation | undefined;
+  reserve(userId: string, bytes: number, isLimited: boolean): Reservation | undefined;
 }
 
 /**
- * @param queue what waits for its commit counts as well
- * @param maxBodyBytes one body always fits a user's part
+ * Creates reservations that share the bounds of a commit queue.
+ *
+ * @param queue its queued records count toward the bounds
+ * @param maxBodyBytes a user's share is at least this large
  */
 export function createReservations(
   queue: Pick<CommitQueue, 'hasRoom'>,
@@ -40,35 +42,35 @@ export function createReservations(
   const share = Math.max(maxBodyBytes, bounds.bytes * USER_SHARE);
   let total = 0;
 
-  /** Takes more bytes for a user if there is room. */
-  function take(userId: string, bytes: number, isShared: boolean): boolean {
-    const own = byUser.get(userId) ?? 0;
-    if (!queue.hasRoom(total + bytes) || (isShared && own + bytes > share)) return false;
+  /** Adds bytes to a user's total if there is room. */
+  function take(userId: string, bytes: number, isLimited: boolean): boolean {
+    const userBytes = byUser.get(userId) ?? 0;
+    if (!queue.hasRoom(total + bytes) || (isLimited && userBytes + bytes > share)) return false;
     total += bytes;
-    byUser.set(userId, own + bytes);
+    byUser.set(userId, userBytes + bytes);
     return true;
   }
 
-  function giveBack(userId: string, bytes: number): void {
+  function release(userId: string, bytes: number): void {
     total -= bytes;
-    const own = (byUser.get(userId) ?? 0) - bytes;
-    if (own > 0) byUser.set(userId, own);
+    const userBytes = (byUser.get(userId) ?? 0) - bytes;
+    if (userBytes > 0) byUser.set(userId, userBytes);
     else byUser.delete(userId);
   }
 
   return {
-    reserve(userId, bytes, isShared) {
-      if (!take(userId, bytes, isShared)) return undefined;
-      let held = bytes;
+    reserve(userId, bytes, isLimited) {
+      if (!take(userId, bytes, isLimited)) return undefined;
+      let reserved = bytes;
       return {
         grow(more) {
-          if (!take(userId, more, isShared)) return false;
-          held += more;
+          if (!take(userId, more, isLimited)) return false;
+          reserved += more;
           return true;
         },
         release() {
-          giveBack(userId, held);
-          held = 0;
+          release(userId, reserved);
+          reserved = 0;
         },
       };
     },

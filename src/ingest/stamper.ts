@@ -10,22 +10,28 @@ import {
 } from '../records.ts';
 import type { RecordId } from './ids.ts';
 
-/** Makes records of checked bodies: gives each its id and its times. */
+/** Converts validated bodies to records by assigning their IDs and times. */
 export interface Stamper {
   /**
-   * @param loc where the body stands in the request
-   * @throws {ApiError} `validation_failed` for a time out of range
+   * Returns the record of a metric.
+   *
+   * @param loc the position of the body in the request
+   * @throws {ApiError} `validation_failed` if the timestamp is out of range
    */
   metric(userId: string, body: Metric, loc: ValidationIssue['loc']): MetricRecord;
   /**
+   * Returns the record of an event.
+   *
    * @param data the event's data as JSON text
-   * @throws {ApiError} `validation_failed` for a time out of range
+   * @throws {ApiError} `validation_failed` if the timestamp is out of range
    */
   analytics(userId: string, body: Analytics, data: string, loc: ValidationIssue['loc']): AnalyticsRecord;
   /**
-   * @param userId the user of items that name none
-   * @param exact the batch as it was sent, if that differs, for the events' data
-   * @throws {ApiError} `validation_failed` with every time that is out of range
+   * Returns the records of a batch.
+   *
+   * @param userId the user of items without a `user_id`
+   * @param exact the exact text of the batch, from which the events' data is taken, if parsing changed it
+   * @throws {ApiError} `validation_failed` with an issue for each timestamp that is out of range
    */
   batch(
     userId: string,
@@ -35,12 +41,14 @@ export interface Stamper {
 }
 
 /**
- * @param now the clock, in milliseconds since 1970
- * @param maxSkew how far ahead of the clock a record's time may be, in microseconds
+ * Creates a stamper.
+ *
+ * @param now returns the time in milliseconds since 1970
+ * @param maxSkewUs how far a timestamp may be ahead of the clock
  */
-export function createStamper(nextId: () => RecordId, now: () => number, maxSkew: number): Stamper {
+export function createStamper(nextId: () => RecordId, now: () => number, maxSkewUs: number): Stamper {
   function timeOf(text: string | undefined, receivedAt: number, loc: ValidationIssue['loc']): number {
-    const time = happenedAt(text, receivedAt, maxSkew, loc);
+    const time = happenedAt(text, receivedAt, maxSkewUs, loc);
     if (typeof time !== 'number') throw new ApiError('validation_failed', { issues: [time] });
     return time;
   }

@@ -1,7 +1,7 @@
 import { ApiError } from '../errors.ts';
 import { toStorageError } from '../storage/storage-error.ts';
 
-/** What a caller is told of an error that a database call threw. */
+/** Converts an error of a database call to the error that the caller receives. */
 export function toApiError(error: unknown): ApiError {
   const storageError = toStorageError(error);
   if (storageError.kind === 'full') return new ApiError('storage_full', { cause: storageError });

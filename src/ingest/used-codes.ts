@@ -2,28 +2,28 @@ import type { Writer } from '../storage/writer.ts';
 import type { CommitQueue } from './commit-queue.ts';
 import { toApiError } from './to-api-error.ts';
 
-/** How long a used code is remembered after it has expired, in milliseconds: the clock may be set back. */
-const KEPT_FOR = 24 * 3_600_000;
+/** How long a used code is kept after it has expired, in case the clock is set back. */
+const USED_CODE_TTL_MS = 24 * 3_600_000;
 
-/** Lets each sign-in code be used once, also by two requests at once and after a restart. */
+/** Ensures that each sign-in code is used only once, even by concurrent requests and after a restart. */
 export interface UsedCodes {
   /**
-   * Uses a code up. Resolves once that is on disk.
+   * Marks a code as used. Resolves once the mark is on disk.
    *
    * @param expiresAt milliseconds since 1970
-   * @returns whether it was unused
-   * @throws {ApiError} as {@link CommitQueue.store}: the code may be used up then
+   * @returns whether the code was unused
+   * @throws {ApiError} as {@link CommitQueue.store} does; the code may then be marked as used
    */
   use(jti: string, expiresAt: number): Promise<boolean>;
 }
 
-/** Creates the guard, which remembers used codes in the database. */
+/** Creates the list of used codes, which is stored in the database. */
 export function createUsedCodes(writer: Pick<Writer, 'isUsed'>, queue: Pick<CommitQueue, 'store'>): UsedCodes {
-  const underWay = new Set<string>();
+  const inProgress = new Set<string>();
 
   function isUsed(jti: string): boolean {
     try {
-      return underWay.has(jti) || writer.isUsed(jti);
+      return inProgress.has(jti) || writer.isUsed(jti);
     } catch (error) {
       throw toApiError(error);
     }
@@ -31,25 +31,25 @@ export function createUsedCodes(writer: Pick<Writer, 'isUsed'>, queue: Pick<Comm
 
   return {
     async use(jti, expiresAt) {
-      // nothing else runs between this check and the mark: two requests cannot both find the code unused
+      // synchronous from this check to inProgress.add, so two requests cannot both find the code unused
       if (isUsed(jti)) return false;
-      underWay.add(jti);
+      inProgress.add(jti);
       try {
         await queue.store([], 0, { code: { jti, expiresAt } });
         return true;
       } finally {
-        underWay.delete(jti);
+        inProgress.delete(jti);
       }
     },
   };
 }
 
 /**
- * Forgets used codes that nobody could use any more.
+ * Deletes used codes that have expired.
  *
- * @param now the clock, in milliseconds since 1970
+ * @param now returns the time in milliseconds since 1970
  * @throws {StorageError}
  */
 export function deleteExpiredCodes(writer: Pick<Writer, 'deleteUsedCodes'>, now: () => number): void {
-  writer.deleteUsedCodes(now() - KEPT_FOR);
+  writer.deleteUsedCodes(now() - USED_CODE_TTL_MS);
 }

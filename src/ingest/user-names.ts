@@ -5,38 +5,38 @@ import type { TextHash } from '../storage/text-hash.ts';
 import type { UserName, Writer } from '../storage/writer.ts';
 import { toApiError } from './to-api-error.ts';
 
-/** Names of users kept in memory, in total: about 30 MB. */
+/** Maximum number of names cached for all users, about 30 MB. */
 const CACHED_NAMES = 500_000;
-/** What a user with no names takes of them. */
+/** Cache weight of a user without names. */
 const USER_WEIGHT = 4;
-/** Hashes of names kept in memory: products record a few names again and again. */
+/** Maximum number of cached name hashes. Products record the same few names repeatedly. */
 const CACHED_HASHES = 10_000;
 
-/** A name in a request: what it names, and where it stands in the body. */
+/** A metric name or event type in a request, with its position in the body. */
 export interface NameUse {
   readonly kind: Kind;
   readonly name: string;
   readonly loc: ValidationIssue['loc'];
 }
 
-/** Limits how many distinct metric names and event types each user records. */
+/** Limits the number of distinct metric names and event types per user. */
 export interface UserNames {
   /**
    * Admits the names of a request, all or none.
    *
-   * @returns those that the user records for the first time, to be stored with the records
+   * @returns the names that the user records for the first time, to be stored with the records
    * @throws {ApiError} `too_many_names` with an issue for each name beyond the limit
    */
   admit(userId: string, uses: readonly NameUse[]): UserName[];
-  /** Forgets what is in memory about a user: the database has something else now. */
+  /** Evicts a user from the cache, after the user's names in the database have changed. */
   invalidate(userId: string): void;
 }
 
 /**
- * Makes the limit over a writer, where names are stored as hashes. What the column store has of a user under a name
- * is exempt: it came by import, or was recorded before names were counted.
+ * Creates the limit. The writer stores names as hashes. A name that the column store already contains for a user is
+ * exempt: it was imported, or recorded before names were counted.
  *
- * @param max distinct names and types per user, together
+ * @param max the number of distinct names and types per user, together
  */
 export function createUserNames(
   writer: Pick<Writer, 'namesOf' | 'hasRecorded'>,
@@ -61,8 +61,8 @@ export function createUserNames(
     return found;
   }
 
-  /** Runs a read of the database. */
-  function reading<Result>(read: () => Result): Result {
+  /** Reads from the database, and converts its errors. */
+  function readDatabase<Result>(read: () => Result): Result {
     try {
       return read();
     } catch (error) {
@@ -75,7 +75,7 @@ export function createUserNames(
       let known = users.get(userId);
       const userHash = known ? undefined : hash(userId);
       if (!known) {
-        known = new Set(reading(() => writer.namesOf(userHash ?? 0)));
+        known = new Set(readDatabase(() => writer.namesOf(userHash ?? 0)));
         users.set(userId, known);
       }
       const added = new Map<number, NameUse>();
@@ -87,7 +87,7 @@ export function createUserNames(
       const room = max - known.size;
       if (added.size > room) {
         for (const [nameHash, { kind, name }] of added) {
-          if (reading(() => writer.hasRecorded(userId, kind, name))) added.delete(nameHash);
+          if (readDatabase(() => writer.hasRecorded(userId, kind, name))) added.delete(nameHash);
         }
       }
       if (added.size > Math.max(0, room)) {

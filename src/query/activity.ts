@@ -17,30 +17,29 @@ import {
 import type { Streamed } from './serialize.ts';
 import { TopList } from './top-list.ts';
 
-/** How much was recorded, of whatever name. */
+/** A query for the number of rows, in total and by name. */
 export interface ActivityQuery extends RangeQuery, Bucketing {
-  /** How many of the most frequent names of each kind get counts of their own. */
+  /** How many of the most frequent names of each kind to list; the others are counted together. */
   readonly top: number;
 }
 
-/** How many rows there are: in the whole range, and in each bucket. */
+/** Numbers of rows: in the whole range and per bucket. */
 export interface Activity {
   readonly count: number;
   readonly counts: readonly number[];
 }
 
-/** The shortest that the count of a bucket can be in the result, with its comma. */
+/** Minimum length of a bucket's count in the result, including the comma. */
 const COUNT_BYTES = 2;
-/** The shortest that the start of a bucket can be. */
+/** Minimum length of a bucket's start in the result, including the comma. */
 const START_BYTES = '"2026-01-01T00:00:00Z",'.length;
 
 /**
- * Returns how many rows of either kind there are, in total and by name. Names come by their count, the most
- * frequent first, and of equally frequent ones in the order of their UTF-16 code units; those without a row
- * in the range are left out.
+ * Counts the rows of each kind, in total and by name. Names are sorted by count, descending, then by UTF-16 code units.
+ * Names without rows in the range are omitted.
  *
- * There may be hundreds of thousands of names. So the rows of each are counted first, and only the most
- * frequent names get counts by bucket; those of the others are added to a common array.
+ * There may be hundreds of thousands of names. The first pass counts the rows of each; then only the most frequent names
+ * get counts per bucket, and all others share one array.
  */
 export function activity(store: ColumnStore, query: ActivityQuery, budget: Budget): Streamed<ActivityResult> {
   const user = userOf(store, query);
@@ -54,11 +53,11 @@ export function activity(store: ColumnStore, query: ActivityQuery, budget: Budge
   budget.checkResult(buckets * START_BYTES);
   const scope: Scope = { store, user: user ?? -1, range, edges, budget };
   const ranked = { metric: rank(all.metric, query.top, scope), analytics: rank(all.analytics, query.top, scope) };
-  // for each kind: its top, all, and the others
+  // for each kind: the top names, all names together, and the other names together
   const lists = ranked.metric.top.length + ranked.analytics.top.length + 4;
   budget.checkResult(buckets * (START_BYTES + lists * COUNT_BYTES));
   budget.reserve(4 * buckets * lists);
-  const [metrics, analytics] = [spread(ranked.metric, scope), spread(ranked.analytics, scope)];
+  const [metrics, analytics] = [countByBucket(ranked.metric, scope), countByBucket(ranked.analytics, scope)];
   return {
     ...rangeOf(range, query, query.zone),
     starts: startsOf(edges, query.zone),
@@ -75,22 +74,23 @@ export function activity(store: ColumnStore, query: ActivityQuery, budget: Budge
   };
 }
 
-/** What counting needs. */
+/** The store, filter and limits of an activity query. */
 interface Scope {
   readonly store: ColumnStore;
-  /** The number of the user whose rows count; -1: all. */
+  /** The number of the user whose rows are counted; -1: all users. */
   readonly user: number;
   readonly range: Pick<Range, 'from' | 'to'>;
   readonly edges: Float64Array;
   readonly budget: Budget;
 }
 
-/** The series with rows in the range: the most frequent ones in their order, and the others. */
+/** The series with rows in the range: the most frequent ones, sorted, and the others. */
 interface Ranking {
   readonly top: readonly SeriesExtent[];
   readonly others: readonly SeriesExtent[];
 }
 
+/** Finds the most frequent series. */
 function rank(all: readonly SeriesExtent[], top: number, scope: Scope): Ranking {
   const counts = new Map<SeriesExtent, number>();
   const best = new TopList<SeriesExtent>(
@@ -101,40 +101,40 @@ function rank(all: readonly SeriesExtent[], top: number, scope: Scope): Ranking 
   const { from, to } = scope.range;
   const inRange = { ...scope, edges: Float64Array.of(from, to) };
   const count = new Uint32Array(1);
-  for (const [i, one] of all.entries()) {
+  for (const [i, entry] of all.entries()) {
     if (i % 1024 === 0) scope.budget.check();
-    addRows(one, inRange, count.fill(0));
+    addRows(entry, inRange, count.fill(0));
     const rows = count[0] as number;
     if (rows === 0) continue;
-    counts.set(one, rows);
-    best.add(one);
+    counts.set(entry, rows);
+    best.add(entry);
   }
   const named = best.sorted();
   const isNamed = new Set(named);
-  return { top: named, others: [...counts.keys()].filter((one) => !isNamed.has(one)) };
+  return { top: named, others: [...counts.keys()].filter((entry) => !isNamed.has(entry)) };
 }
 
-/** The rows by bucket of all series of a kind: of each at the top, of the others together, and of all. */
-function spread({ top, others }: Ranking, scope: Scope) {
+/** Counts rows per bucket: for each top series, for the others together, and for all. */
+function countByBucket({ top, others }: Ranking, scope: Scope) {
   const newCounts = () => new Uint32Array(Math.max(0, scope.edges.length - 1));
-  const named = top.map((one) => {
+  const named = top.map((entry) => {
     const counts = newCounts();
-    addRows(one, scope, counts);
-    return { name: one.series.name, ...summed(counts) };
+    addRows(entry, scope, counts);
+    return { name: entry.series.name, ...withSum(counts) };
   });
   const other = newCounts();
-  for (const [i, one] of others.entries()) {
+  for (const [i, entry] of others.entries()) {
     if (i % 1024 === 0) scope.budget.check();
-    addRows(one, scope, other);
+    addRows(entry, scope, other);
   }
   const all = other.slice();
   for (const { counts } of named) for (let i = 0; i < all.length; i++) (all[i] as number) += counts[i] as number;
-  return { all: summed(all), named, other: summed(other) };
+  return { all: withSum(all), named, other: withSum(other) };
 }
 
 /**
- * Adds the rows of a series to the counts of their buckets. Whatever lies in one bucket as a whole, the series
- * or a chunk, is not read.
+ * Adds the rows of a series to the counts of their buckets. A series or chunk that lies entirely in one bucket is counted
+ * without reading its rows.
  */
 function addRows(
   { series, extent }: SeriesExtent,
@@ -144,21 +144,21 @@ function addRows(
   const from = Math.max(range.from, extent.minTime);
   const to = Math.min(range.to, extent.maxTime + 1);
   if (to <= from) return;
-  /** The bucket in which a whole extent lies; -1: there is none, or the range cuts it. */
-  const bucketOfAll = ({ minTime, maxTime }: Extent): number => {
+  /** Returns the bucket that contains a whole extent; -1 if the extent crosses an edge of a bucket or of the range. */
+  const bucketOfExtent = ({ minTime, maxTime }: Extent): number => {
     if (minTime < from || maxTime >= to) return -1;
     const bucket = bucketOf(edges, minTime, 0);
     return maxTime < (edges[bucket + 1] as number) ? bucket : -1;
   };
-  const only = bucketOfAll(extent);
-  if (only >= 0) {
-    (counts[only] as number) += extent.rows;
+  const seriesBucket = bucketOfExtent(extent);
+  if (seriesBucket >= 0) {
+    (counts[seriesBucket] as number) += extent.rows;
     return;
   }
   for (const outline of store.outlines(series, from, to)) {
-    const whole = user < 0 ? bucketOfAll(outline) : -1;
-    if (whole >= 0) {
-      (counts[whole] as number) += outline.rows;
+    const chunkBucket = user < 0 ? bucketOfExtent(outline) : -1;
+    if (chunkBucket >= 0) {
+      (counts[chunkBucket] as number) += outline.rows;
       continue;
     }
     budget.check();
@@ -173,7 +173,7 @@ function addRows(
   }
 }
 
-function summed(counts: Uint32Array) {
+function withSum(counts: Uint32Array) {
   let count = 0;
   for (let i = 0; i < counts.length; i++) count += counts[i] as number;
   return { count, counts };

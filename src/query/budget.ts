@@ -1,31 +1,31 @@
 /** The limits of one query. */
 export interface QueryLimits {
-  /** How long the query may run, in milliseconds. */
+  /** Longest run time of the query, in milliseconds. */
   readonly timeoutMs: number;
-  /** How long the result may be as UTF-8 JSON text, in bytes. */
+  /** Largest result, in bytes of UTF-8 JSON. */
   readonly maxResultBytes: number;
-  /** Whether the client is gone. Called often, so it must be cheap. */
+  /** Returns whether the query is canceled. Called often, so it must be cheap. */
   readonly isCanceled: () => boolean;
 }
 
-/** What is left of the limits of a running query. Each method throws once its limit is exceeded. */
+/** The remaining limits of a running query. Each method throws if its limit is exceeded. */
 export interface Budget {
   /**
-   * Checks the deadline and cancellation. Called before each chunk is read, and every few thousand steps of
-   * any other loop, so that no phase runs past the deadline.
+   * Checks for the deadline and cancellation. Called before each chunk is read, and every few thousand iterations of
+   * other loops, so that no phase runs past the deadline.
    *
    * @throws {QueryTooLargeError} after the deadline
-   * @throws {Canceled} if the client is gone
+   * @throws {QueryCanceledError} if the query is canceled
    */
   check(): void;
   /**
-   * Claims working memory before it is allocated. Negative: returns memory.
+   * Reserves working memory before it is allocated. A negative number releases memory.
    *
    * @throws {QueryTooLargeError} beyond {@link MAX_WORKING_BYTES}
    */
   reserve(bytes: number): void;
   /**
-   * Checks the length of the result, or a lower bound of it that is known before anything is allocated.
+   * Checks the size of the result, or a lower bound that is known before anything is allocated.
    *
    * @throws {QueryTooLargeError} beyond `maxResultBytes`
    */
@@ -33,16 +33,16 @@ export interface Budget {
 }
 
 /**
- * How much memory a query may claim for what it keeps per row, per user or per label: 256 MB. Exact
- * percentiles keep 12 bytes per row, so that a series query may cover about 22 million rows; beyond it the
- * caller has to narrow the range. A query worker runs one query at a time, so this is also the bound for all.
+ * Working memory of a query for data per row, per user or per label: 256 MB. Exact percentiles use 12 bytes per row, so a
+ * series query may cover about 22 million rows; beyond that, the caller has to narrow the range. The query worker runs one
+ * query at a time, so this is also the total for all queries.
  */
 export const MAX_WORKING_BYTES = 256 * 1024 * 1024;
 
-/** The query exceeds a limit. The message states what is allowed, for the client. */
+/** The error of a query that exceeds a limit. The message states the limit and is sent to the client. */
 export class QueryTooLargeError extends Error {
   override readonly name = 'QueryTooLargeError';
-  /** The parameter to change, where one alone decides. */
+  /** The query parameter that caused it, if there is only one. */
   readonly parameter: string | undefined;
 
   constructor(message: string, parameter?: string) {
@@ -51,19 +51,19 @@ export class QueryTooLargeError extends Error {
   }
 }
 
-/** The client of the query is gone. */
-export class Canceled extends Error {
-  override readonly name = 'Canceled';
+/** The error of a canceled query. */
+export class QueryCanceledError extends Error {
+  override readonly name = 'QueryCanceledError';
 }
 
-/** Starts the budget of a query: the time runs from now. */
+/** Creates the budget of a query. The deadline counts from now. */
 export function createBudget({ timeoutMs, maxResultBytes, isCanceled }: QueryLimits): Budget {
   const deadline = performance.now() + timeoutMs;
   let reserved = 0;
   return {
     check() {
-      if (isCanceled()) throw new Canceled('the client is gone');
-      if (performance.now() > deadline) throw new QueryTooLargeError(`the query takes longer than ${timeoutMs} ms`);
+      if (isCanceled()) throw new QueryCanceledError('the query was canceled');
+      if (performance.now() > deadline) throw new QueryTooLargeError(`the query took longer than ${timeoutMs} ms`);
     },
     reserve(bytes) {
       reserved += bytes;
@@ -71,7 +71,7 @@ export function createBudget({ timeoutMs, maxResultBytes, isCanceled }: QueryLim
         throw new QueryTooLargeError(`the query needs more than ${MAX_WORKING_BYTES} bytes of memory`);
     },
     checkResult(bytes) {
-      if (bytes > maxResultBytes) throw new QueryTooLargeError(`the result has more than ${maxResultBytes} bytes`);
+      if (bytes > maxResultBytes) throw new QueryTooLargeError(`the result is larger than ${maxResultBytes} bytes`);
     },
   };
 }

@@ -2,7 +2,7 @@ import { offsetAt, timeOf, type Zone } from '../formats/time-zone.ts';
 import { formatTimestamp, formatWithOffset } from '../formats/timestamp.ts';
 import { zoneNamed } from './zone-database.ts';
 
-/** A length of buckets: so many of a unit of the calendar. */
+/** The length of a bucket: a number of calendar units. */
 export interface Interval {
   readonly count: number;
   readonly unit: 'minute' | 'hour' | 'day' | 'week' | 'month' | 'year';
@@ -25,54 +25,54 @@ const UNITS: ReadonlyMap<string, Interval['unit']> = new Map([
   ['year', 'year'],
 ]);
 
-/** Minutes or hours of a bucket must divide these, so that buckets begin anew at each midnight. */
-const DIVIDES: Partial<Record<Interval['unit'], number>> = { minute: 1440, hour: 24 };
+/** Units per day. The length of a bucket must divide them, so that buckets restart at each local midnight. */
+const UNITS_PER_DAY: Partial<Record<Interval['unit'], number>> = { minute: 1440, hour: 24 };
 
 const MINUTE_US = 60_000_000;
-/** A local day on the wall. */
+/** A local day in wall time. */
 const DAY_US = 1440 * MINUTE_US;
 const EPOCH = Temporal.PlainDate.from('1970-01-01');
 const FIRST_MONDAY = Temporal.PlainDate.from('1970-01-05');
 
-/** More buckets than any chart has points. */
+/** Maximum number of buckets, more than any chart can show. */
 export const MAX_BUCKETS = 10_000;
 
 /**
- * Reads an interval: a unit, with a number before it or not, such as `day`, `15m`, `1h` or `month`.
+ * Parses an interval: a unit with an optional number before it, such as `day`, `15m`, `1h` or `month`.
  *
- * @returns undefined when it is none, or when its minutes or hours do not fit into a day
+ * @returns undefined if the text is not an interval, or its minutes or hours do not divide a day
  */
 export function parseInterval(text: string): Interval | undefined {
   const [, digits = '1', name = '', plural] = /^(\d{1,4})?([a-zA-Z]+?)(s)?$/.exec(text) ?? [];
   const unit = plural && name.length < 3 ? undefined : UNITS.get(name);
   const count = Number(digits);
-  if (!unit || count < 1 || (DIVIDES[unit] ?? count) % count !== 0) return undefined;
+  if (!unit || count < 1 || (UNITS_PER_DAY[unit] ?? count) % count !== 0) return undefined;
   return { count, unit };
 }
 
-/** Returns a zone by its name, which has been checked before. */
+/** Returns the zone with a name that has already been validated. */
 function zoneOf(name: string): Zone {
   const zone = zoneNamed(name);
   if (!zone) throw new Error('no such time zone');
   return zone;
 }
 
-/** Returns a time, in microseconds since 1970, as RFC 3339 in a time zone. */
+/** Formats a time, in microseconds since 1970, as RFC 3339 in a time zone. */
 export function formatInZone(microseconds: number, zone: string): string {
   if (zone === 'UTC') return formatTimestamp(microseconds);
   return formatWithOffset(microseconds, offsetAt(zoneOf(zone), microseconds));
 }
 
 /**
- * Cuts a range of time into buckets that follow the local calendar: days, weeks (from Monday), months and
- * years begin at local midnight, whatever daylight saving does; minutes and hours are counted from it, by
- * the clock on the wall where they are longer than an hour.
+ * Splits a time range into buckets that follow the local calendar. Days, weeks (from Monday), months and years start at
+ * local midnight, regardless of daylight saving time. Minutes and hours are counted from midnight: buckets of up to an
+ * hour by elapsed time, longer ones by wall time.
  *
  * @param from the start of the range, in microseconds since 1970
- * @param to its end, not in it
- * @param interval undefined: one bucket, from start to end
- * @returns the starts of the buckets, rising, and behind them the end of the last: the first start may lie
- *   before the range. Undefined when there would be more than {@link MAX_BUCKETS}
+ * @param to the end of the range, exclusive
+ * @param interval undefined: one bucket for the whole range
+ * @returns the starts of the buckets, ascending, followed by the end of the last bucket; the first start may be before
+ *   the range. Undefined if there would be more than {@link MAX_BUCKETS}
  */
 export function bucketEdges(
   from: number,
@@ -84,7 +84,7 @@ export function bucketEdges(
   if (!interval) return Float64Array.of(from, to);
   const edges: number[] = [];
   for (const edge of edgesFrom(from, interval, zoneOf(zone))) {
-    // a day, or an hour, that a change of the clocks leaves out begins with the next one
+    // a day or an hour that clocks skip is an empty bucket with the start of the next one: drop it
     if (edge <= (edges.at(-1) ?? Number.NEGATIVE_INFINITY)) continue;
     if (edge <= from) edges.length = 0;
     edges.push(edge);
@@ -95,27 +95,27 @@ export function bucketEdges(
 }
 
 /**
- * The starts of buckets as text.
+ * Formats the starts of buckets as RFC 3339.
  *
- * @param edges what {@link bucketEdges} gave
+ * @param edges as returned by {@link bucketEdges}
  */
 export function startsOf(edges: Float64Array, zone: string): string[] {
   return Array.from(edges.subarray(0, -1), (edge) => formatInZone(edge, zone));
 }
 
-/** The starts of buckets in microseconds since 1970, from one that is at or before the given time. */
+/** Yields bucket starts, in microseconds since 1970, from the last one that is not after a time. */
 function* edgesFrom(time: number, { count, unit }: Interval, zone: Zone): Generator<number> {
   const day = Math.floor((time + offsetAt(zone, time)) / DAY_US);
   if (unit === 'minute' || unit === 'hour') {
     const minutes = unit === 'hour' ? count * 60 : count;
     for (let i = day; ; i++) yield* withinDay(i, minutes, zone);
   }
-  // dates, not times: a date that a change of the clocks leaves out must not shift those that follow
+  // count in dates, not times, so that a skipped date does not shift later ones
   const first = startOf(EPOCH.add({ days: day }), count, unit);
   for (let i = 0; ; i++) yield timeOf(zone, wallOf(first.add({ [`${unit}s`]: i * count })));
 }
 
-/** The starts of the buckets of a local day, counted from 1970, which may have more or less than 24 hours. */
+/** Yields the bucket starts within a local day, given in days since 1970. The day may be shorter or longer than 24 hours. */
 function* withinDay(day: number, minutes: number, zone: Zone): Generator<number> {
   const start = timeOf(zone, day * DAY_US);
   const end = timeOf(zone, (day + 1) * DAY_US);
@@ -123,12 +123,12 @@ function* withinDay(day: number, minutes: number, zone: Zone): Generator<number>
     for (let at = start; at < end; at += minutes * MINUTE_US) yield at;
     return;
   }
-  if (start === end) return; // the zone leaves the day out
+  if (start === end) return; // the zone skips this day
   yield start;
   for (let minute = minutes; minute < 1440; minute += minutes) yield timeOf(zone, day * DAY_US + minute * MINUTE_US);
 }
 
-/** The start of the calendar's unit in which a day lies; several are counted from the year 1970. */
+/** Returns the start of the bucket that contains a date. Buckets of several units are counted from 1970. */
 function startOf(date: Temporal.PlainDate, count: number, unit: Interval['unit']): Temporal.PlainDate {
   const first =
     unit === 'week'
@@ -140,12 +140,12 @@ function startOf(date: Temporal.PlainDate, count: number, unit: Interval['unit']
           : date;
   const origin = unit === 'week' ? FIRST_MONDAY : EPOCH;
   const key = `${unit}s` as 'days' | 'weeks' | 'months' | 'years';
-  const passed = origin.until(first, { largestUnit: key })[key];
-  const over = ((passed % count) + count) % count;
-  return first.subtract({ [key]: over });
+  const elapsed = origin.until(first, { largestUnit: key })[key];
+  const excess = ((elapsed % count) + count) % count;
+  return first.subtract({ [key]: excess });
 }
 
-/** The midnight of a date on the wall. */
+/** Returns the midnight of a date as a wall time. */
 function wallOf(date: Temporal.PlainDate): number {
   return EPOCH.until(date, { largestUnit: 'days' }).days * DAY_US;
 }

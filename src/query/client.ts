@@ -9,17 +9,17 @@ import { createExports } from './exports.ts';
 import { createFairQueue } from './fair-queue.ts';
 import type { Message, Outcome, Task, TaskError, WorkerOptions } from './worker.ts';
 
-/** Delays before the worker is started again after it has ended, in milliseconds: doubled each time. */
-const RESTART_DELAY = { first: 100, longest: 30_000 };
-/** For how long a worker must run until its earlier failures no longer count, in milliseconds. */
-const STABLE_AFTER = 30_000;
-/** For how long a worker that is asked to close may finish what it is doing, in milliseconds. */
-const CLOSE_DEADLINE = 1_000;
+/** Delay before the worker is restarted, in milliseconds. Doubles after each exit. */
+const RESTART_DELAY_MS = { initial: 100, max: 30_000 };
+/** Run time after which the restart delay is reset, in milliseconds. */
+const STABLE_AFTER_MS = 30_000;
+/** Time that the worker has to finish its current task at shutdown, in milliseconds. */
+const CLOSE_TIMEOUT_MS = 1_000;
 
-/** How long the status waits for figures of the worker, in milliseconds. */
-const STATUS_DEADLINE = 250;
+/** Time limit for status requests to the worker, in milliseconds. */
+const STATUS_TIMEOUT_MS = 250;
 
-/** What a query returns, and how far the column store lagged behind recording when it ran. */
+/** The result of a query, and the ingest lag when it ran. */
 export interface QueryResult<Value> {
   readonly value: Value;
   readonly lag: IngestLag;
@@ -27,20 +27,21 @@ export interface QueryResult<Value> {
 
 /** The state of the query worker, for `/readyz` and status. */
 export interface WorkerHealth {
-  /** `restarting`: it has ended by itself, and is not ready again. */
+  /** `restarting`: the worker has exited unexpectedly and is not ready yet. */
   readonly state: 'running' | 'restarting' | 'stopped';
   /** Restarts since the server started. */
   readonly restarts: number;
-  /** Whether a query has found the database damaged. */
+  /** Whether a query has found the database corrupt. */
   readonly isDamaged: boolean;
 }
 
-type Result<Job_> = Job_ extends Job<infer Value> ? Value : never;
+/** The value that a job returns. */
+type JobResult<AnyJob> = AnyJob extends Job<infer Value> ? Value : never;
 
-/** Sends queries to the query worker. */
+/** The client of the query worker. */
 export interface QueryClient {
   /**
-   * Runs a query. Queries of different users take turns.
+   * Runs a query. Users take turns.
    *
    * @throws {ApiError} `query_too_large`, `queries_overloaded`, `shutting_down`, `storage_unavailable` or `internal`
    * @throws {ClientDisconnectedError} if the client has disconnected
@@ -51,11 +52,11 @@ export interface QueryClient {
     caller: QueryCaller,
   ): Promise<QueryResult<ReturnType<Queries[Name]>>>;
   /**
-   * Streams records. The stream breaks with an error if the export cannot be completed, or if nobody reads it for
-   * the idle timeout.
+   * Streams an export. The stream fails with an error if the export cannot be completed, or if the client reads nothing
+   * for the idle timeout.
    *
-   * @param onBroken called with the error that breaks the stream
-   * @throws {ApiError} `queries_overloaded` beyond the limits of concurrent exports, and as {@link run}
+   * @param onBroken called with the error that aborts the stream
+   * @throws {ApiError} `queries_overloaded` if too many exports are open; otherwise as {@link run}
    */
   export(
     query: ExportQuery,
@@ -63,80 +64,84 @@ export interface QueryClient {
     onBroken: (error: unknown) => void,
   ): Promise<ReadableStream<Uint8Array>>;
   /**
-   * Runs maintenance of the database: not limited per user, never canceled, in steps between queries.
+   * Runs database maintenance, in steps between queries. Not limited per user, and never canceled.
    *
    * @throws {ApiError} as {@link run}
    */
   maintain<Name extends keyof Maintenance>(
     name: Name,
     argument: Parameters<Maintenance[Name]>[0],
-  ): Promise<Result<ReturnType<Maintenance[Name]>>>;
-  /** How far the column store is behind recording; undefined if the worker does not say so within 250 ms. */
+  ): Promise<JobResult<ReturnType<Maintenance[Name]>>>;
+  /** Returns the ingest lag; undefined if the worker does not respond within 250 ms. */
   lag(): Promise<IngestLag | undefined>;
-  /** How many erasures are unfinished, or not overwritten in every file; undefined likewise. */
+  /**
+   * Returns the number of erasures that are unfinished or not yet overwritten in every file; undefined if the worker does
+   * not respond within 250 ms.
+   */
   pendingErasures(): Promise<number | undefined>;
   health(): WorkerHealth;
-  /** Stops the worker; queries that are running or queued fail with `shutting_down`. Takes a few seconds at most. */
+  /** Stops the worker. Running and queued queries fail with `shutting_down`. Takes a few seconds at most. */
   close(): Promise<void>;
 }
 
-/** How a query client works. */
+/** Options of {@link createQueryClient}. */
 export interface QueryClientOptions extends Omit<WorkerOptions, 'canceled'> {
-  /** The address of worker.ts; in the binary it is relative to the entry, so that a file beside the entry has to say it. */
+  /** The URL of worker.ts. In the binary it is relative to the entry file, so a file next to the entry must construct it. */
   readonly worker: URL;
-  /** After how long an export that nobody reads is broken off, in milliseconds. */
+  /** How long a client may stop reading an export before it is aborted, in milliseconds. */
   readonly idleTimeoutMs: number;
-  /** Called once, with the reason, when a query finds the database damaged. */
+  /** Called once, with the reason, when a query finds the database corrupt. */
   readonly onDamaged?: (reason: Error) => void;
   readonly log: Logger;
 }
 
-interface Waiting {
+/** The promise of a task sent to the worker. */
+interface PendingTask {
   readonly resolve: (outcome: { value: unknown; lag?: IngestLag }) => void;
   readonly reject: (error: unknown) => void;
 }
 
-/** Starts the query worker, and starts it again, after growing delays, should it ever end by itself. */
+/** Starts the query worker, and restarts it with exponential backoff if it exits unexpectedly. */
 export function createQueryClient({
-  worker: address,
+  worker: workerUrl,
   idleTimeoutMs,
   onDamaged = () => {},
   log,
   ...options
 }: QueryClientOptions): QueryClient {
   const canceled = new SharedArrayBuffer(4);
-  const waiting = new Map<number, Waiting>();
+  const pendingTasks = new Map<number, PendingTask>();
   const queue = createFairQueue();
   let lastId = 0;
   let isClosed = false;
   let isReady = false;
   let isDamaged = false;
   let restarts = 0;
-  /** Starts in a row after which the worker was not ready. */
+  /** Consecutive exits without a stable run in between. */
   let failures = 0;
-  let restarting: ReturnType<typeof setTimeout> | undefined;
-  let stable: ReturnType<typeof setTimeout> | undefined;
+  let restartTimer: ReturnType<typeof setTimeout> | undefined;
+  let stableTimer: ReturnType<typeof setTimeout> | undefined;
   let worker: Worker | undefined = start();
 
   function start(): Worker {
-    const started = new Worker(address, { workerData: { ...options, canceled } satisfies WorkerOptions });
-    let reason: unknown = new Error('the query worker ended');
+    const started = new Worker(workerUrl, { workerData: { ...options, canceled } satisfies WorkerOptions });
+    let reason: unknown = new Error('the query worker exited');
     started.on('message', (outcome: Outcome) => {
       if (outcome === 'ready') {
         isReady = true;
-        stable = setTimeout(() => {
+        stableTimer = setTimeout(() => {
           failures = 0;
-        }, STABLE_AFTER);
+        }, STABLE_AFTER_MS);
         return;
       }
       if ('failed' in outcome) {
         apiErrorOf(outcome.failed);
         return;
       }
-      const asked = waiting.get(outcome.id);
-      waiting.delete(outcome.id);
-      if ('error' in outcome) asked?.reject(apiErrorOf(outcome.error));
-      else asked?.resolve(outcome);
+      const pending = pendingTasks.get(outcome.id);
+      pendingTasks.delete(outcome.id);
+      if ('error' in outcome) pending?.reject(apiErrorOf(outcome.error));
+      else pending?.resolve(outcome);
     });
     started.on('error', (error) => {
       reason = error;
@@ -144,13 +149,13 @@ export function createQueryClient({
     started.on('exit', () => {
       if (started !== worker) return;
       worker = undefined;
-      clearTimeout(stable);
+      clearTimeout(stableTimer);
       failAll(() => new ApiError(isClosed ? 'shutting_down' : 'storage_unavailable', { cause: reason }));
       if (isClosed) return;
       isReady = false;
-      const delay = Math.min(RESTART_DELAY.first * 2 ** failures++, RESTART_DELAY.longest);
-      log.error({ err: reason, restarts, delay_ms: delay }, 'the query worker ended; it is started again');
-      restarting = setTimeout(() => {
+      const delay = Math.min(RESTART_DELAY_MS.initial * 2 ** failures++, RESTART_DELAY_MS.max);
+      log.error({ err: reason, restarts, delay_ms: delay }, 'the query worker exited; restarting it');
+      restartTimer = setTimeout(() => {
         restarts++;
         worker = start();
       }, delay);
@@ -159,11 +164,11 @@ export function createQueryClient({
   }
 
   function failAll(error: () => ApiError): void {
-    for (const { reject } of waiting.values()) reject(error());
-    waiting.clear();
+    for (const { reject } of pendingTasks.values()) reject(error());
+    pendingTasks.clear();
   }
 
-  function noteDamage(reason: Error): void {
+  function reportDamage(reason: Error): void {
     if (isDamaged) return;
     isDamaged = true;
     onDamaged(reason);
@@ -173,7 +178,7 @@ export function createQueryClient({
     const cause = new Error(message);
     switch (kind) {
       case 'too-large':
-        return new ApiError('query_too_large', { issues: [tooLarge(message, parameter)], cause });
+        return new ApiError('query_too_large', { issues: [toIssue(message, parameter)], cause });
       case 'canceled':
         return isClosed ? new ApiError('shutting_down') : new ClientDisconnectedError();
       case 'locked':
@@ -182,25 +187,28 @@ export function createQueryClient({
       case 'full':
         return new ApiError('storage_full', { cause });
       case 'damaged':
-        noteDamage(cause);
+        reportDamage(cause);
         return new ApiError('storage_unavailable', { cause });
       case 'other':
         return new ApiError('internal', { cause });
     }
   }
 
-  /** Hands a task to the worker. */
+  /** Sends a task to the worker. */
   function post(task: Task, id = ++lastId): Promise<{ value: unknown; lag?: IngestLag }> {
     if (isClosed) return Promise.reject(new ApiError('shutting_down'));
-    if (!worker) return Promise.reject(new ApiError('storage_unavailable', { cause: new Error('no query worker') }));
+    if (!worker)
+      return Promise.reject(
+        new ApiError('storage_unavailable', { cause: new Error('the query worker is not running') }),
+      );
     const target = worker;
     return new Promise((resolve, reject) => {
-      waiting.set(id, { resolve, reject });
+      pendingTasks.set(id, { resolve, reject });
       target.postMessage({ ...task, id } satisfies Message);
     });
   }
 
-  /** Runs a task in its user's turn; cancels it when the signal is aborted. */
+  /** Runs a task when it is its user's turn, and cancels it when the signal is aborted. */
   async function inTurn(task: Task, { userId, signal }: QueryCaller): Promise<{ value: unknown; lag?: IngestLag }> {
     if (isClosed) throw new ApiError('shutting_down');
     if (signal.aborted) throw new ClientDisconnectedError();
@@ -216,14 +224,14 @@ export function createQueryClient({
     Atomics.store(new Int32Array(canceled), 0, id);
   }
 
-  /** Runs a short task for the status, which does not wait for a query that runs. */
-  async function soon<Value>(task: Task): Promise<Value | undefined> {
-    const late = Promise.withResolvers<undefined>();
-    const timer = setTimeout(() => late.resolve(undefined), STATUS_DEADLINE);
+  /** Runs a short task for the status. Returns undefined on timeout, for example while a query is running. */
+  async function runWithTimeout<Value>(task: Task): Promise<Value | undefined> {
+    const timeout = Promise.withResolvers<undefined>();
+    const timer = setTimeout(() => timeout.resolve(undefined), STATUS_TIMEOUT_MS);
     try {
-      return await Promise.race([post(task).then(({ value }) => value as Value), late.promise]);
+      return await Promise.race([post(task).then(({ value }) => value as Value), timeout.promise]);
     } catch {
-      return undefined; // the worker has ended: its health says so
+      return undefined; // the worker has exited, which its health reports
     } finally {
       clearTimeout(timer);
     }
@@ -234,16 +242,16 @@ export function createQueryClient({
   return {
     async run(name, argument, caller) {
       const { value, lag } = await inTurn({ do: 'query', name, argument }, caller);
-      // the worker calls the function of that name with that argument
+      // the worker calls the query of that name with that argument
       return { value: value as ReturnType<Queries[typeof name]>, lag: lag ?? { rows: 0, seconds: 0 } };
     },
     export: exports.open,
     async maintain(name, argument) {
       const { value } = await post({ do: 'maintain', name, argument });
-      return value as Result<ReturnType<Maintenance[typeof name]>>; // likewise
+      return value as JobResult<ReturnType<Maintenance[typeof name]>>; // as in run
     },
-    lag: () => soon<IngestLag>({ do: 'lag' }),
-    pendingErasures: () => soon<number>({ do: 'pending-erasures' }),
+    lag: () => runWithTimeout<IngestLag>({ do: 'lag' }),
+    pendingErasures: () => runWithTimeout<number>({ do: 'pending-erasures' }),
     health: () => ({
       state: isClosed ? 'stopped' : failures > 0 && !isReady ? 'restarting' : 'running',
       restarts,
@@ -252,17 +260,17 @@ export function createQueryClient({
     async close() {
       if (isClosed) return;
       isClosed = true;
-      clearTimeout(restarting);
-      clearTimeout(stable);
+      clearTimeout(restartTimer);
+      clearTimeout(stableTimer);
       exports.close();
       queue.close(() => new ApiError('shutting_down'));
       cancelRunning(CANCEL_ALL);
-      const last = worker;
-      if (last) {
-        const ended = new Promise<void>((resolve) => last.once('exit', () => resolve()));
-        last.postMessage('close' satisfies Message);
-        const deadline = setTimeout(() => void last.terminate(), CLOSE_DEADLINE);
-        await Promise.race([ended, Bun.sleep(2 * CLOSE_DEADLINE)]);
+      const lastWorker = worker;
+      if (lastWorker) {
+        const exited = new Promise<void>((resolve) => lastWorker.once('exit', () => resolve()));
+        lastWorker.postMessage('close' satisfies Message);
+        const deadline = setTimeout(() => void lastWorker.terminate(), CLOSE_TIMEOUT_MS);
+        await Promise.race([exited, Bun.sleep(2 * CLOSE_TIMEOUT_MS)]);
         clearTimeout(deadline);
       }
       failAll(() => new ApiError('shutting_down'));
@@ -270,7 +278,7 @@ export function createQueryClient({
   };
 }
 
-function tooLarge(message: string, parameter: string | undefined): ValidationIssue {
+function toIssue(message: string, parameter: string | undefined): ValidationIssue {
   const loc = parameter === undefined ? ['query'] : ['query', parameter];
   return { loc, msg: `Value error, ${message}`, type: 'query_too_large' };
 }

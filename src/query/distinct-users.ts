@@ -1,89 +1,88 @@
 import type { Budget } from './budget.ts';
 
-/** Pairs before the first compaction. */
+/** Initial capacity, in pairs. */
 const FIRST_CAPACITY = 60_000;
-/** Pairs at most: 123 MB. */
+/** Maximum capacity, in pairs: 123 MB. */
 const MAX_CAPACITY = FIRST_CAPACITY * 2 ** 7;
-/** Bytes per pair: a slot and a user, and as much again to sort by. */
+/** Bytes per pair: a slot and a user, twice, since sorting needs a spare copy. */
 const BYTES_PER_PAIR = 16;
-/** Bits of a digit by which users are sorted, at most: so many counters stay in the fastest cache. */
-const DIGIT_BITS = 13;
+/** Maximum bits per digit of the radix sort, so that the digit counters fit in the L1 cache. */
+const MAX_DIGIT_BITS = 13;
 
-/** How many different users there are, exactly: in each slot, lane and bucket, and in all. */
+/** Exact numbers of unique users: per slot, per group, per bucket and in total. */
 export interface UniqueUsers {
   readonly bySlot: Uint32Array;
-  readonly byLane: Uint32Array;
+  readonly byGroup: Uint32Array;
   readonly byBucket: Uint32Array;
   readonly all: number;
 }
 
-/** Counts the different users of slots, where slot = lane × buckets + bucket. */
+/** A counter of unique users per slot, where slot = group × buckets + bucket. */
 export interface UserCounter {
   /**
-   * Adds the users of rows, by the slot of each row; slots below 0 do not count. Of several parts of the users,
-   * only those of the current one are added.
+   * Adds the users of rows by the slot of each row. Ignores rows with a negative slot, and users outside the current part.
    *
-   * @returns whether there was room for them
+   * @returns false if there is no room
    */
   add(slots: Int32Array, users: Uint32Array, part: number, parts: number): boolean;
   /** Counts the users of a part. */
   endPart(): void;
-  /** Forgets everything, and keeps the memory. */
+  /** Resets the counter, and keeps its memory. */
   clear(): void;
-  /** The users of all parts that were ended. */
+  /** The unique users of all finished parts. */
   readonly unique: UniqueUsers;
 }
 
-/** The largest bitmap of slots and users: 16 MB. */
+/** Largest bitmap of slots and users: 16 MB. */
 const MAX_BITMAP_BITS = 2 ** 27;
 
 /**
- * Returns a counter whose memory fits the query: a bit per slot and user where that is little, and otherwise the
- * pairs that occur, which takes about ten times as long per row.
+ * Creates a counter that suits the query: a bitmap of slots and users if it is small; otherwise a set of pairs, which is
+ * about ten times slower per row.
  *
- * @param userLimit one more than the largest number of a user
+ * @param userLimit one more than the largest user number
  */
-export function createUserCounter(lanes: number, buckets: number, userLimit: number, budget: Budget): UserCounter {
-  return lanes * buckets * userLimit <= MAX_BITMAP_BITS
-    ? new UserBitmap(lanes, buckets, userLimit, budget)
-    : new UserPairs(lanes, buckets, budget);
+export function createUserCounter(groupCount: number, buckets: number, userLimit: number, budget: Budget): UserCounter {
+  return groupCount * buckets * userLimit <= MAX_BITMAP_BITS
+    ? new UserBitmap(groupCount, buckets, userLimit, budget)
+    : new UserPairs(groupCount, buckets, budget);
 }
 
-/** What the counters count. */
+/** The counts of a counter. */
 class Unique implements UniqueUsers {
   readonly bySlot: Uint32Array;
-  readonly byLane: Uint32Array;
+  readonly byGroup: Uint32Array;
   readonly byBucket: Uint32Array;
   all = 0;
 
-  constructor(lanes: number, buckets: number, budget: Budget) {
-    budget.reserve(4 * (lanes + 1) * (buckets + 1));
-    this.bySlot = new Uint32Array(lanes * buckets);
-    this.byLane = new Uint32Array(lanes);
+  constructor(groupCount: number, buckets: number, budget: Budget) {
+    budget.reserve(4 * (groupCount + 1) * (buckets + 1));
+    this.bySlot = new Uint32Array(groupCount * buckets);
+    this.byGroup = new Uint32Array(groupCount);
     this.byBucket = new Uint32Array(buckets);
   }
 
   clear(): void {
-    for (const counts of [this.bySlot, this.byLane, this.byBucket]) counts.fill(0);
+    for (const counts of [this.bySlot, this.byGroup, this.byBucket]) counts.fill(0);
     this.all = 0;
   }
 }
 
-/** Keeps a bit for each slot and user: always has room. */
+/** A counter with one bit per slot and user. Always has room. */
 export class UserBitmap implements UserCounter {
-  readonly #lanes: number;
+  readonly #groupCount: number;
   readonly #buckets: number;
   readonly #marks: Uint32Array;
   readonly #wordsOfSlot: number;
   readonly #unique: Unique;
 
-  constructor(lanes: number, buckets: number, userLimit: number, budget: Budget) {
-    this.#lanes = lanes;
+  constructor(groupCount: number, buckets: number, userLimit: number, budget: Budget) {
+    this.#groupCount = groupCount;
     this.#buckets = buckets;
     this.#wordsOfSlot = (userLimit >>> 5) + 1;
-    budget.reserve(4 * lanes * buckets * this.#wordsOfSlot);
-    this.#marks = new Uint32Array(lanes * buckets * this.#wordsOfSlot);
-    this.#unique = new Unique(lanes, buckets, budget);
+    budget.reserve(4 * groupCount * buckets * this.#wordsOfSlot);
+    this.#marks = new Uint32Array(groupCount * buckets * this.#wordsOfSlot);
+    this.#unique = new Unique(groupCount, buckets, budget);
   }
 
   add(slots: Int32Array, users: Uint32Array, part: number, parts: number): boolean {
@@ -100,26 +99,27 @@ export class UserBitmap implements UserCounter {
   }
 
   endPart(): void {
-    const { bySlot, byLane, byBucket } = this.#unique;
-    const [lanes, buckets] = [this.#lanes, this.#buckets];
-    for (let slot = 0; slot < bySlot.length; slot++) (bySlot[slot] as number) += this.#together(slot, 1, 1);
-    for (let lane = 0; lane < lanes; lane++) (byLane[lane] as number) += this.#together(lane * buckets, 1, buckets);
+    const { bySlot, byGroup, byBucket } = this.#unique;
+    const [groupCount, buckets] = [this.#groupCount, this.#buckets];
+    for (let slot = 0; slot < bySlot.length; slot++) (bySlot[slot] as number) += this.#countUnion(slot, 1, 1);
+    for (let group = 0; group < groupCount; group++)
+      (byGroup[group] as number) += this.#countUnion(group * buckets, 1, buckets);
     for (let bucket = 0; bucket < buckets; bucket++) {
-      (byBucket[bucket] as number) += this.#together(bucket, buckets, lanes);
+      (byBucket[bucket] as number) += this.#countUnion(bucket, buckets, groupCount);
     }
-    this.#unique.all += this.#together(0, 1, lanes * buckets);
+    this.#unique.all += this.#countUnion(0, 1, groupCount * buckets);
     this.#marks.fill(0);
   }
 
-  /** The different users of several slots: so many, from one on, each so far from the one before. */
-  #together(first: number, step: number, slots: number): number {
+  /** Counts the unique users of `slots` slots, starting at `first`, `step` apart. */
+  #countUnion(first: number, step: number, slots: number): number {
     const marks = this.#marks;
     const words = this.#wordsOfSlot;
     let users = 0;
     for (let word = 0; word < words; word++) {
       let bits = 0;
       for (let i = 0, at = first * words + word; i < slots; i++, at += step * words) bits |= marks[at] as number;
-      users += bitsOf(bits);
+      users += popCount(bits);
     }
     return users;
   }
@@ -134,17 +134,17 @@ export class UserBitmap implements UserCounter {
   }
 }
 
-/** How many bits of a 32-bit word are set: bits are added up in pairs, then in fours, then in bytes. */
-function bitsOf(word: number): number {
+/** Counts the set bits of a 32-bit word, by adding them up in pairs, then in nibbles, then in bytes. */
+function popCount(word: number): number {
   const pairs = word - ((word >>> 1) & 0x55555555);
-  const fours = (pairs & 0x33333333) + ((pairs >>> 2) & 0x33333333);
-  return Math.imul((fours + (fours >>> 4)) & 0x0f0f0f0f, 0x01010101) >>> 24;
+  const nibbles = (pairs & 0x33333333) + ((pairs >>> 2) & 0x33333333);
+  return Math.imul((nibbles + (nibbles >>> 4)) & 0x0f0f0f0f, 0x01010101) >>> 24;
 }
 
 /**
- * Keeps the pairs of slot and user that were seen, and drops repeated ones whenever its memory is full: memory is
- * proportional to the number of different pairs, however many users or slots there are. Where even these are too
- * many, users can be added part by part, since the numbers of different users of two parts add up.
+ * A counter that stores pairs of slot and user, and drops duplicates whenever its memory is full. Its memory is
+ * proportional to the number of distinct pairs, not to the number of users or slots. If even these do not fit, users can
+ * be added in parts, since the unique users of disjoint parts add up.
  */
 export class UserPairs implements UserCounter {
   readonly #budget: Budget;
@@ -153,22 +153,22 @@ export class UserPairs implements UserCounter {
   readonly #lastRunOfSlot: Uint32Array;
   readonly #unique: Unique;
   #pairs: Pairs = newPairs(FIRST_CAPACITY);
-  /** To sort into. */
+  /** Target of the next sort. */
   #spare: Pairs = newPairs(FIRST_CAPACITY);
   #size = 0;
 
-  /** @param capacity how many pairs to keep, at most */
-  constructor(lanes: number, buckets: number, budget: Budget, capacity = MAX_CAPACITY) {
+  /** @param capacity maximum number of pairs */
+  constructor(groupCount: number, buckets: number, budget: Budget, capacity = MAX_CAPACITY) {
     this.#budget = budget;
     this.#buckets = buckets;
     this.#capacity = capacity;
-    budget.reserve(4 * lanes * buckets + BYTES_PER_PAIR * FIRST_CAPACITY);
-    this.#lastRunOfSlot = new Uint32Array(lanes * buckets);
-    this.#unique = new Unique(lanes, buckets, budget);
+    budget.reserve(4 * groupCount * buckets + BYTES_PER_PAIR * FIRST_CAPACITY);
+    this.#lastRunOfSlot = new Uint32Array(groupCount * buckets);
+    this.#unique = new Unique(groupCount, buckets, budget);
   }
 
   add(slots: Int32Array, users: Uint32Array, part: number, parts: number): boolean {
-    let { users: toUsers, others: toSlots } = this.#pairs;
+    let { users: toUsers, values: toSlots } = this.#pairs;
     let size = this.#size;
     for (let i = 0; i < slots.length; i++) {
       const slot = slots[i] as number;
@@ -177,7 +177,7 @@ export class UserPairs implements UserCounter {
       if (size === toUsers.length) {
         this.#size = size;
         if (!this.#makeRoom()) return false;
-        ({ users: toUsers, others: toSlots } = this.#pairs);
+        ({ users: toUsers, values: toSlots } = this.#pairs);
         size = this.#size;
       }
       toSlots[size] = slot;
@@ -191,23 +191,23 @@ export class UserPairs implements UserCounter {
     this.#compact();
     const capacity = this.#pairs.users.length;
     if (this.#size <= capacity / 2) return true;
-    if (2 * capacity > this.#capacity) return this.#size <= 0.75 * capacity; // fuller, it would sort too often
+    if (2 * capacity > this.#capacity) return this.#size <= 0.75 * capacity; // beyond that, it would sort too often
     this.#budget.reserve(BYTES_PER_PAIR * capacity);
     this.#spare = newPairs(2 * capacity);
-    const { users, others } = this.#pairs;
+    const { users, values } = this.#pairs;
     this.#pairs = newPairs(2 * capacity);
     this.#pairs.users.set(users);
-    this.#pairs.others.set(others);
+    this.#pairs.values.set(values);
     return true;
   }
 
-  /** Sorts the pairs by user and drops repeated ones. */
+  /** Sorts the pairs by user and drops duplicates. */
   #compact(): void {
     [this.#pairs, this.#spare] = sortByUser(this.#pairs, this.#spare, this.#size, this.#budget);
-    const { users, others: slots } = this.#pairs;
+    const { users, values: slots } = this.#pairs;
     const lastRun = this.#lastRunOfSlot.fill(0);
     let kept = 0;
-    let run = 0; // of pairs of the same user
+    let run = 0; // number of the current run of pairs with the same user
     for (let i = 0, last = -1; i < this.#size; i++) {
       const user = users[i] as number;
       if (user !== last) run++;
@@ -223,9 +223,9 @@ export class UserPairs implements UserCounter {
 
   endPart(): void {
     this.#compact();
-    const { users, others: slots } = this.#pairs;
-    const { bySlot, byLane, byBucket } = this.#unique;
-    const lastRunOfLane = new Uint32Array(byLane.length);
+    const { users, values: slots } = this.#pairs;
+    const { bySlot, byGroup, byBucket } = this.#unique;
+    const lastRunOfGroup = new Uint32Array(byGroup.length);
     const lastRunOfBucket = new Uint32Array(byBucket.length);
     let run = 0;
     for (let i = 0, last = -1; i < this.#size; i++) {
@@ -234,10 +234,10 @@ export class UserPairs implements UserCounter {
       last = user;
       const slot = slots[i] as number;
       const bucket = slot % this.#buckets;
-      const lane = (slot - bucket) / this.#buckets;
+      const group = (slot - bucket) / this.#buckets;
       (bySlot[slot] as number)++;
-      if (lastRunOfLane[lane] !== run) (byLane[lane] as number)++;
-      lastRunOfLane[lane] = run;
+      if (lastRunOfGroup[group] !== run) (byGroup[group] as number)++;
+      lastRunOfGroup[group] = run;
       if (lastRunOfBucket[bucket] !== run) (byBucket[bucket] as number)++;
       lastRunOfBucket[bucket] = run;
     }
@@ -255,27 +255,27 @@ export class UserPairs implements UserCounter {
   }
 }
 
-/** Users with a number each. */
+/** Users, each with an associated number, as parallel arrays. */
 export interface Pairs {
   readonly users: Uint32Array;
-  readonly others: Uint32Array;
+  readonly values: Uint32Array;
 }
 
 export function newPairs(length: number): Pairs {
-  return { users: new Uint32Array(length), others: new Uint32Array(length) };
+  return { users: new Uint32Array(length), values: new Uint32Array(length) };
 }
 
 /**
- * Sorts pairs by user, in as many passes as the largest user's number has digits (a radix sort). Stable.
+ * Sorts pairs by user with a stable radix sort, in one pass per digit of the largest user number.
  *
- * @param spare as long as the pairs
- * @returns the sorted pairs, and what is spare now: both are one of the parameters
+ * @param spare a buffer as long as the pairs
+ * @returns the sorted pairs and the other buffer; each is one of the arguments
  */
 export function sortByUser(pairs: Pairs, spare: Pairs, size: number, budget: Budget): [sorted: Pairs, spare: Pairs] {
   let largest = 1;
   for (let i = 0; i < size; i++) if ((pairs.users[i] as number) > largest) largest = pairs.users[i] as number;
   const bits = 32 - Math.clz32(largest);
-  const passes = Math.ceil(bits / DIGIT_BITS);
+  const passes = Math.ceil(bits / MAX_DIGIT_BITS);
   const width = Math.ceil(bits / passes);
   const mask = 2 ** width - 1;
   const starts = new Uint32Array(mask + 2);
@@ -289,7 +289,7 @@ export function sortByUser(pairs: Pairs, spare: Pairs, size: number, budget: Bud
       const user = from.users[i] as number;
       const place = (starts[(user >>> shift) & mask] as number)++;
       to.users[place] = user;
-      to.others[place] = from.others[i] as number;
+      to.values[place] = from.values[i] as number;
     }
     [from, to] = [to, from];
   }

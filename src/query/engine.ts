@@ -1,12 +1,12 @@
 import { recordJson } from '../export/encode.ts';
 import { type ExportQuery, exportRecords } from '../export/export.ts';
 import type { Kind } from '../records.ts';
-import { READER_BUSY_TIMEOUT } from '../storage/database.ts';
-import { type Erased, eraseUser, finishErasures, finishOverwriting } from '../storage/erasure.ts';
+import { READER_BUSY_TIMEOUT_MS } from '../storage/database.ts';
+import { type ErasedRows, eraseUser, finishErasures, finishOverwriting } from '../storage/erasure.ts';
 import type { Job } from '../storage/job.ts';
 import type { ReaderStorage } from '../storage/reader.ts';
-import { countRowsAfter, type RecordFilter, readWindow, type ScanPlace } from '../storage/records.ts';
-import { shrinkLog } from '../storage/wal.ts';
+import { countRowsAfter, type RecordFilter, readWindow, type ScanPosition } from '../storage/records.ts';
+import { shrinkWal } from '../storage/wal.ts';
 import { type ActivityQuery, activity } from './activity.ts';
 import { type Budget, createBudget, type QueryLimits } from './budget.ts';
 import { counts } from './counts.ts';
@@ -17,46 +17,49 @@ import type { BucketQuery } from './selection.ts';
 import { serialize } from './serialize.ts';
 import { series } from './series.ts';
 
-/** How long a page of records is looked for, in milliseconds: what has been found by then is the page. */
-const PAGE_TIME = 1_000;
-/** Bytes of a page's rows, about, at which it ends early. */
+/** Time limit for reading a page of records, in milliseconds; the page then contains the records found so far. */
+const PAGE_TIMEOUT_MS = 1_000;
+/** Approximate size of a page's rows, in bytes, at which the page ends early. */
 const PAGE_BYTES = 8 * 1024 * 1024;
-/** For how long a query first catches up with recording, in milliseconds. */
-const CATCH_UP_TIME = 250;
-/** Rows that the lag is counted up to. */
+/** Longest time a query spends catching up before it runs, in milliseconds. */
+const CATCH_UP_TIMEOUT_MS = 250;
+/** Largest reported ingest lag, in rows. */
 const MAX_LAG_ROWS = 1_000_000;
 
-/** A page of records. */
+/** A query for a page of records, newest first. */
 export interface PageQuery {
   readonly kind: Kind;
   readonly filter: RecordFilter;
-  /** The `seq` below which to begin; undefined: at the newest. */
+  /** Returns records below this `seq`; undefined: from the newest. */
   readonly before: number | undefined;
   readonly limit: number;
 }
 
-/** Records as JSON texts, and the `seq` below which to continue; undefined at the end. */
+/** A page of records. */
 export interface Page {
+  /** The records as JSON. */
   readonly records: string[];
+  /** The `before` of the next page; undefined after the last page. */
   readonly next: number | undefined;
 }
 
-/** Committed rows that the column store has not applied yet, and the age of the oldest of them. */
+/** The number of committed rows not yet applied to the column store, and the age of the oldest. */
 export interface IngestLag {
   readonly rows: number;
   readonly seconds: number;
 }
 
 /**
- * Everything that can be asked of a database, by name.
+ * Creates the query engine of a database.
  *
- * - `queries` return JSON text, and a page of records. Each first catches up with recording, for 250 ms at most.
- * - `exports` return records part by part.
- * - `maintenance` are jobs: the caller runs their steps between queries.
+ * - `queries` return JSON text, except for a page of records. Each first catches up, for at most 250 ms; a page does not,
+ *   since it reads the rows themselves.
+ * - `exports` return records in parts.
+ * - `maintenance` returns jobs, whose steps the caller runs between queries.
  *
- * @param limits of each query
+ * @param limits the limits of each query
  */
-export function createEngine(storage: ReaderStorage, limits: QueryLimits) {
+export function createQueryEngine(storage: ReaderStorage, limits: QueryLimits) {
   const { client, store, list } = storage;
   const exports = new Map<number, Generator<Uint8Array>>();
 
@@ -67,9 +70,9 @@ export function createEngine(storage: ReaderStorage, limits: QueryLimits) {
   }
 
   function catchUp(): void {
-    const deadline = performance.now() + CATCH_UP_TIME;
+    const deadline = performance.now() + CATCH_UP_TIMEOUT_MS;
     while (!store.step() && performance.now() < deadline) {
-      // there is more
+      // more rows to apply
     }
   }
 
@@ -83,10 +86,10 @@ export function createEngine(storage: ReaderStorage, limits: QueryLimits) {
       retention: (query: RetentionQuery) => run((budget) => retention(store, query, budget)),
       activity: (query: ActivityQuery) => run((budget) => activity(store, query, budget)),
       page({ kind, filter, before, limit }: PageQuery): Page {
-        const deadline = performance.now() + PAGE_TIME;
+        const deadline = performance.now() + PAGE_TIMEOUT_MS;
         const records: string[] = [];
         let bytes = 0;
-        let next: ScanPlace | undefined = { after: before ?? Number.MAX_SAFE_INTEGER };
+        let next: ScanPosition | undefined = { after: before ?? Number.MAX_SAFE_INTEGER };
         do {
           const room = { rows: limit - records.length, bytes: PAGE_BYTES - bytes };
           const window: ReturnType<typeof readWindow> = readWindow(client, kind, filter, next, 'newest', room);
@@ -100,19 +103,19 @@ export function createEngine(storage: ReaderStorage, limits: QueryLimits) {
     },
 
     exports: {
-      /** Begins an export under a number that the caller chooses. */
+      /** Opens an export under an ID chosen by the caller. */
       open(id: number, query: ExportQuery): void {
         exports.set(id, exportRecords(client, query));
       },
       /**
-       * Returns the next part, which may be empty and is a buffer of its own; undefined once the export is complete.
+       * Returns the next part, which may be empty; undefined once the export is complete. Each part has its own buffer.
        *
-       * @throws if there is no such export: it has failed before, or the worker was restarted
+       * @throws {Error} if there is no such export, because it has failed or the worker has restarted
        */
       next(id: number): Uint8Array | undefined {
         const parts = exports.get(id);
-        if (!parts) throw new Error(`there is no export ${id}`);
-        exports.delete(id); // also where it fails: it must not look complete when it is asked again
+        if (!parts) throw new Error(`no export with ID ${id}`);
+        exports.delete(id); // if it fails, a retry must not look like the end of the export
         const { value, done } = parts.next();
         if (done) return undefined;
         exports.set(id, parts);
@@ -124,40 +127,39 @@ export function createEngine(storage: ReaderStorage, limits: QueryLimits) {
     },
 
     maintenance: {
-      /** Erases a user. */
-      erase: (userId: string): Job<Erased> => eraseUser(storage, userId),
-      /** Finishes what was begun before the last stop: a rebuild, erasures. */
-      *resume(): Job<Erased> {
+      /** Erases a user's data. */
+      erase: (userId: string): Job<ErasedRows> => eraseUser(storage, userId),
+      /** Finishes the rebuild and the erasures that the last shutdown interrupted. */
+      *resume(): Job<ErasedRows> {
         yield* store.finishRebuild();
         return yield* finishErasures(storage);
       },
-      /** Rebuilds the column store from the rows. */
+      /** Rebuilds the column store from the stored rows. */
       rebuild: (): Job<void> => store.rebuild(),
       /**
-       * Applies every row that is committed by now, overwrites what erasures have left to be overwritten, and shrinks
-       * the write-ahead log.
+       * Applies all committed rows, finishes overwriting erased data, and shrinks the write-ahead log.
        */
       *catchUp(): Job<void> {
         yield* store.catchUp();
         finishOverwriting(client, store, list);
-        shrinkLog(client, READER_BUSY_TIMEOUT);
+        shrinkWal(client, READER_BUSY_TIMEOUT_MS);
       },
     },
 
-    /** How far the column store is behind recording now. */
+    /** Returns the current ingest lag. */
     lag(): IngestLag {
-      const missing = (['metric', 'analytics'] as const).map((kind) =>
+      const unapplied = (['metric', 'analytics'] as const).map((kind) =>
         countRowsAfter(client, kind, store.position(kind), MAX_LAG_ROWS),
       );
-      const oldest = Math.min(...missing.map(({ oldestReceivedAt }) => oldestReceivedAt ?? Number.POSITIVE_INFINITY));
+      const oldest = Math.min(...unapplied.map(({ oldestReceivedAt }) => oldestReceivedAt ?? Number.POSITIVE_INFINITY));
       const seconds = Number.isFinite(oldest) ? Math.max(0, Date.now() - oldest / 1000) / 1000 : 0;
-      return { rows: missing.reduce((sum, { rows }) => sum + rows, 0), seconds };
+      return { rows: unapplied.reduce((sum, { rows }) => sum + rows, 0), seconds };
     },
-    /** How many erasures are unfinished, or not overwritten in every file. */
+    /** Returns the number of erasures that are unfinished or not yet overwritten in every file. */
     pendingErasures: () => list.pending(),
   };
 }
 
-export type Engine = ReturnType<typeof createEngine>;
-export type Queries = Engine['queries'];
-export type Maintenance = Engine['maintenance'];
+export type QueryEngine = ReturnType<typeof createQueryEngine>;
+export type Queries = QueryEngine['queries'];
+export type Maintenance = QueryEngine['maintenance'];

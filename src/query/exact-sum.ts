@@ -1,43 +1,43 @@
-/** The sum and the mean of some values. */
+/** The sum and the mean of a set of values. */
 export interface ExactSum {
-  /** The exact sum, rounded once; at most the largest double, with its sign. */
+  /** The exact sum, rounded once. If it overflows, the largest double with its sign. */
   readonly sum: number;
-  /** Whether the exact sum is beyond the largest double. */
+  /** Whether the exact sum exceeds the largest double. */
   readonly overflow: boolean;
-  /** The exact sum divided by the number of values, within one unit in the last place. */
+  /** The exact sum divided by the number of values, accurate to one unit in the last place. */
   readonly mean: number;
 }
 
-/** Values between two checks where they are summed one by one: about 0.3 ms. */
-const VALUES_AT_ONCE = 4096;
-/** Makes sums that overflow finite: there are fewer than 2^64 values. */
-const DOWN = 2 ** -64;
+/** Values per check when summing with `Math.sumPrecise`: about 0.3 ms. */
+const CHECK_INTERVAL = 4096;
+/** Factor that makes overflowing sums finite, since there are fewer than 2^64 values. */
+const SCALE_DOWN = 2 ** -64;
 
 /**
- * Sums values exactly. Both results depend on the set of values only, not on their order.
+ * Sums values exactly. The results depend only on the values, not on their order.
  *
- * The sum is kept as three doubles, by the error-free addition of Knuth (two-sum), which takes about 1.5 ns
- * per value and holds about 159 bits: enough for what people measure. Only where even that would round, or
- * overflows, all is added again by `Math.sumPrecise`, which takes about 36 ns per value.
+ * The sum is held in three doubles by Knuth's error-free addition (two-sum), which takes about 1.5 ns per value and
+ * provides about 159 bits, enough for typical measurements. If even that would round or overflow, the values are summed
+ * again by `Math.sumPrecise`, which takes about 36 ns per value.
  *
- * @param values at least one, finite
+ * @param values at least one, all finite
  * @param check called every few thousand values; may throw
  */
 export function exactSum(values: Float64Array, check: () => void): ExactSum {
-  const parts = threeParts(values);
-  const terms: Terms = parts ? (extra) => [...parts, extra] : (extra) => each(values, 1, extra, check);
+  const parts = sumInThreeParts(values);
+  const terms: Terms = parts ? (extra) => [...parts, extra] : (extra) => scaledTerms(values, 1, extra, check);
   const { sum, mean } = sumOf(terms, values.length);
   if (Number.isFinite(sum)) return { sum: sum + 0, overflow: false, mean: mean + 0 };
-  // rounds only values that are so small that they cannot matter beside a sum that large
-  const scaled = sumOf((extra) => each(values, DOWN, extra, check), values.length);
-  return { sum: Math.sign(sum) * Number.MAX_VALUE, overflow: true, mean: scaled.mean / DOWN };
+  // scaling rounds only values too small to matter next to a sum this large
+  const scaled = sumOf((extra) => scaledTerms(values, SCALE_DOWN, extra, check), values.length);
+  return { sum: Math.sign(sum) * Number.MAX_VALUE, overflow: true, mean: scaled.mean / SCALE_DOWN };
 }
 
-/** Three doubles whose exact sum is that of the values; undefined where there are none, or none were found. */
-function threeParts(values: Float64Array): [number, number, number] | undefined {
+/** Returns three doubles whose exact sum is the sum of the values; undefined if this method finds none. */
+function sumInThreeParts(values: Float64Array): [number, number, number] | undefined {
   let sum = 0;
   let error = 0;
-  let rest = 0;
+  let residual = 0;
   for (let i = 0; i < values.length; i++) {
     const value = values[i] as number;
     const total = sum + value;
@@ -50,53 +50,53 @@ function threeParts(values: Float64Array): [number, number, number] | undefined 
     const lostError = error - (nextError - addedError) + (lost - addedError);
     error = nextError;
     if (lostError === 0) continue;
-    const nextRest = rest + lostError;
-    const addedRest = nextRest - rest;
-    // not a number where the sum has overflowed
-    if (rest - (nextRest - addedRest) + (lostError - addedRest) !== 0) return undefined;
-    rest = nextRest;
+    const nextResidual = residual + lostError;
+    const addedResidual = nextResidual - residual;
+    // NaN if the sum has overflowed
+    if (residual - (nextResidual - addedResidual) + (lostError - addedResidual) !== 0) return undefined;
+    residual = nextResidual;
   }
-  return [sum, error, rest];
+  return [sum, error, residual];
 }
 
-/** Terms that add up to the sum, and one more. */
+/** Returns terms that add up to the sum, plus an extra term. */
 type Terms = (extra: number) => Iterable<number>;
 
-function* each(values: Float64Array, factor: number, extra: number, check: () => void): Generator<number> {
+function* scaledTerms(values: Float64Array, factor: number, extra: number, check: () => void): Generator<number> {
   for (let i = 0; i < values.length; i++) {
-    if (i % VALUES_AT_ONCE === 0) check();
+    if (i % CHECK_INTERVAL === 0) check();
     yield (values[i] as number) * factor;
   }
   yield extra;
 }
 
-/** The sum of terms, rounded once, and the sum divided by a number. */
+/** Returns the sum of terms, rounded once, and the exact sum divided by a number. */
 function sumOf(terms: Terms, count: number): { sum: number; mean: number } {
   const sum = preciseSum(() => terms(0));
   if (!Number.isFinite(sum)) return { sum, mean: sum };
   const quotient = sum / count;
-  // what the quotient leaves of the sum
-  const left = [sum, preciseSum(() => terms(-sum)), ...product(-quotient, count)];
-  return { sum, mean: quotient + preciseSum(() => left) / count };
+  // the exact sum minus quotient × count
+  const remainder = [sum, preciseSum(() => terms(-sum)), ...product(-quotient, count)];
+  return { sum, mean: quotient + preciseSum(() => remainder) / count };
 }
 
-/** Terms that add up to the exact product of a number and a count. */
+/** Returns terms that add up to the exact product of a number and a count. */
 function product(number: number, count: number): number[] {
   if (count < 2 ** 26 && Math.abs(number) < 2 ** 900) {
-    // Veltkamp's split: the high part has 26 bits and the low one 27, so that the products are exact
+    // Veltkamp's split into 26 high bits and 27 low bits, so that both products are exact
     const scaled = number * (2 ** 27 + 1);
     const high = scaled - (scaled - number);
     return [high * count, (number - high) * count];
   }
-  // a power of two for each bit of the count
+  // one power of two per set bit of the count
   const terms = [];
   for (let bit = 1; bit <= count; bit *= 2) if (Math.floor(count / bit) % 2 === 1) terms.push(number * bit);
   return terms;
 }
 
 /**
- * The sum of terms, rounded once. Bun 1.4.5's `Math.sumPrecise` is off by one unit in the last place whenever the
- * result is negative, also for a single value: those sums are taken of the negated terms.
+ * Returns the sum of terms, rounded once. In Bun 1.4.5, `Math.sumPrecise` is off by one unit in the last place whenever
+ * the result is negative, even for a single value. Negative sums are therefore computed from negated terms.
  */
 function preciseSum(terms: () => Iterable<number>): number {
   const sum = Math.sumPrecise(terms());

@@ -4,82 +4,82 @@ import { ClientDisconnectedError, type QueryCaller } from './caller.ts';
 import type { Task } from './worker.ts';
 
 /**
- * Exports that may be open at once, of all users and of one. Each holds a part, for Parquet a row group, and what its
- * socket takes.
+ * Limits on open exports, in total and per user. Each holds a part, for Parquet also a row group, and its socket
+ * buffers in memory.
  */
 const MAX_EXPORTS = 32;
-const MAX_EXPORTS_OF_USER = 8;
-/** Bytes that are handed to the response at once: a slow client shows its progress by them. */
+const MAX_EXPORTS_PER_USER = 8;
+/** Bytes passed to the response at once. Small, so that the stall check sees the progress of a slow client. */
 const PIECE_BYTES = 64 * 1024;
-/** How often exports are looked at that nobody reads, in milliseconds. */
-const STALL_CHECK = 1_000;
+/** Interval of the check for stalled exports, in milliseconds. */
+const STALL_CHECK_INTERVAL_MS = 1_000;
 
 type Run = (task: Task, caller: QueryCaller) => Promise<{ value: unknown }>;
 
 interface OpenExport {
   readonly userId: string;
   /**
-   * Since when the client has had something to take, on the monotonic clock, in milliseconds; undefined while the
-   * worker is asked for more.
+   * When the current piece was offered to the client, on the monotonic clock, in milliseconds; undefined while the next
+   * one is being read.
    */
-  offeredAt: number | undefined;
+  offeredAtMs: number | undefined;
   readonly abort: (error: unknown) => void;
 }
 
-/** Gives the memory of a part back at once: the garbage collector lets about 50 MB of them gather first. */
+/** Frees the memory of a part immediately. Otherwise about 50 MB of parts accumulate before they are collected. */
 function release(part: Uint8Array<ArrayBuffer>): void {
   part.buffer.transfer(0);
 }
 
-/** The client has taken nothing for the idle timeout. */
-class Stalled extends Error {
-  override readonly name = 'Stalled';
+/** The error of an export whose client has read nothing for the idle timeout. */
+class ExportStalledError extends Error {
+  override readonly name = 'ExportStalledError';
 
   constructor() {
     super('the client has stopped reading');
   }
 }
 
-/** The exports that are open, as streams. */
+/** The open exports. */
 export interface Exports {
-  /** Opens an export and reads its first part, so that what fails at once fails here. */
+  /** Opens an export and reads its first part, so that early errors are thrown here and not in the stream. */
   open(
     query: ExportQuery,
     caller: QueryCaller,
     onBroken: (error: unknown) => void,
   ): Promise<ReadableStream<Uint8Array>>;
-  /** Breaks all exports off. */
+  /** Aborts all exports. */
   close(): void;
 }
 
 /**
- * Makes the streams of exports. A part is asked for when the one before has been taken, in the user's turn.
+ * Creates export streams. A part is requested when the client has read the previous one, and when it is the user's turn.
  *
- * @param inTurn runs a task of the worker when it is the user's turn
- * @param post runs one at once
- * @param idleTimeoutMs after how long an export that nobody reads is broken off, in milliseconds
+ * @param inTurn runs a worker task when it is the user's turn
+ * @param post runs a worker task immediately
+ * @param idleTimeoutMs how long a client may stop reading before its export is aborted, in milliseconds
  */
 export function createExports(inTurn: Run, post: (task: Task) => Promise<unknown>, idleTimeoutMs: number): Exports {
   const exports = new Map<number, OpenExport>();
   let lastExport = 0;
-  let checking: ReturnType<typeof setInterval> | undefined;
+  let stallTimer: ReturnType<typeof setInterval> | undefined;
 
-  function add(id: number, one: OpenExport): void {
-    exports.set(id, one);
-    checking ??= setInterval(abortStalled, STALL_CHECK);
+  function add(id: number, openExport: OpenExport): void {
+    exports.set(id, openExport);
+    stallTimer ??= setInterval(abortStalled, STALL_CHECK_INTERVAL_MS);
   }
 
   function remove(id: number): void {
     exports.delete(id);
     if (exports.size > 0) return;
-    clearInterval(checking);
-    checking = undefined;
+    clearInterval(stallTimer);
+    stallTimer = undefined;
   }
 
   function abortStalled(): void {
     const now = performance.now();
-    for (const { offeredAt, abort } of exports.values()) {
-      if (offeredAt !== undefined && now - offeredAt >= idleTimeoutMs) abort(new Stalled());
+    for (const { offeredAtMs, abort } of exports.values()) {
+      if (offeredAtMs !== undefined && now - offeredAtMs >= idleTimeoutMs) abort(new ExportStalledError());
     }
   }
 
@@ -87,28 +87,29 @@ export function createExports(inTurn: Run, post: (task: Task) => Promise<unknown
   async function nextPart(id: number, caller: QueryCaller): Promise<Uint8Array<ArrayBuffer> | undefined> {
     for (;;) {
       const { value } = await inTurn({ do: 'next-part', export: id }, caller);
-      const part = value as Uint8Array<ArrayBuffer> | undefined; // what the engine's exports return
-      // empty: the worker has looked at many rows of which none passes the filter
+      const part = value as Uint8Array<ArrayBuffer> | undefined; // the return type of the engine's exports
+      // an empty part: the worker has scanned many rows, and none matches the filter
       if (part === undefined || part.length > 0) return part;
     }
   }
 
   return {
     async open(query, caller, onBroken) {
-      const own = [...exports.values()].filter(({ userId }) => userId === caller.userId).length;
-      if (exports.size >= MAX_EXPORTS || own >= MAX_EXPORTS_OF_USER) throw new ApiError('queries_overloaded');
+      const exportsOfUser = [...exports.values()].filter(({ userId }) => userId === caller.userId).length;
+      if (exports.size >= MAX_EXPORTS || exportsOfUser >= MAX_EXPORTS_PER_USER)
+        throw new ApiError('queries_overloaded');
       const id = ++lastExport;
       let controller: ReadableStreamDefaultController<Uint8Array> | undefined;
       const close = () => {
         if (!exports.has(id)) return;
         remove(id);
         post({ do: 'close-export', export: id }).catch(() => {
-          // the worker has ended, and the export with it
+          // the worker has exited, and the export with it
         });
       };
-      const one: OpenExport = {
+      const openExport: OpenExport = {
         userId: caller.userId,
-        offeredAt: undefined,
+        offeredAtMs: undefined,
         abort(error) {
           if (!exports.has(id)) return;
           close();
@@ -116,7 +117,7 @@ export function createExports(inTurn: Run, post: (task: Task) => Promise<unknown
           controller?.error(error);
         },
       };
-      add(id, one);
+      add(id, openExport);
       let part: Uint8Array<ArrayBuffer> | undefined;
       try {
         await inTurn({ do: 'open-export', export: id, query }, caller);
@@ -128,28 +129,28 @@ export function createExports(inTurn: Run, post: (task: Task) => Promise<unknown
       }
       return new ReadableStream<Uint8Array>(
         {
-          start(started) {
-            controller = started;
+          start(streamController) {
+            controller = streamController;
           },
-          async pull(pulling) {
-            one.offeredAt = undefined;
+          async pull(streamController) {
+            openExport.offeredAtMs = undefined;
             try {
               if (part?.length === 0) {
                 release(part);
                 part = await nextPart(id, caller);
               }
-              if (!exports.has(id)) return; // broken off meanwhile
+              if (!exports.has(id)) return; // aborted in the meantime
               if (part === undefined) {
                 remove(id);
-                pulling.close();
+                streamController.close();
                 return;
               }
               // a copy, so that the part can be released
-              pulling.enqueue(part.slice(0, PIECE_BYTES));
+              streamController.enqueue(part.slice(0, PIECE_BYTES));
               part = part.subarray(PIECE_BYTES);
-              one.offeredAt = performance.now();
+              openExport.offeredAtMs = performance.now();
             } catch (error) {
-              one.abort(error);
+              openExport.abort(error);
             }
           },
           cancel: close,

@@ -1,25 +1,27 @@
 import { ApiError } from '../errors.ts';
 import { ClientDisconnectedError } from './caller.ts';
 
-/** Queries that may wait, of all users and of one: beyond it they are rejected. */
+/** Limits on waiting queries, in total and per user. Further queries are rejected. */
 const MAX_WAITING = 1024;
-const MAX_WAITING_OF_USER = 256;
+const MAX_WAITING_PER_USER = 256;
 /**
- * Queries that run at once. The worker is one thread: with one here, a query that is canceled or that comes from
- * another user never waits for more than the one that runs.
+ * Queries that run at once. The worker is a single thread, so more than one would only queue there, where queries cannot
+ * be canceled and users do not take turns.
  */
 const MAX_RUNNING = 1;
 
-/** Runs queries of different users in turns. */
+/** A queue in which users take turns. */
 export interface FairQueue {
   /**
    * Runs work when it is the user's turn.
    *
-   * @param signal takes the work out of the queue when aborted; once it runs, the work has to look itself
-   * @throws {ApiError} `queries_overloaded` when too many wait; what the work throws
+   * @param signal removes the work from the queue when aborted; once running, the work has to observe the signal
+   * @throws {ApiError} `queries_overloaded` if too many queries are waiting
+   * @throws {ClientDisconnectedError} if the signal is aborted before the work runs
+   * @throws any error of the work
    */
   run<Result>(userId: string, signal: AbortSignal, work: () => Promise<Result>): Promise<Result>;
-  /** Rejects everything that waits. */
+  /** Rejects all waiting queries. */
   close(reason: () => Error): void;
 }
 
@@ -28,9 +30,9 @@ interface Entry {
   readonly reject: (error: unknown) => void;
 }
 
-/** Makes a queue in which users take turns: each turn runs one query of the user who has waited longest for one. */
+/** Creates a queue in which users take turns. Each turn runs one query of the user who has waited longest for a turn. */
 export function createFairQueue(): FairQueue {
-  // in the order of turns: a Map keeps the order in which users were added
+  // in the order of turns: a Map preserves the insertion order of users
   const users = new Map<string, Entry[]>();
   let waiting = 0;
   let running = 0;
@@ -42,7 +44,7 @@ export function createFairQueue(): FairQueue {
       const [userId, entries] = turn.value;
       users.delete(userId);
       const entry = entries.shift();
-      if (entries.length > 0) users.set(userId, entries); // at the end of the round
+      if (entries.length > 0) users.set(userId, entries); // to the end of the round
       waiting--;
       running++;
       entry?.start();
@@ -60,8 +62,8 @@ export function createFairQueue(): FairQueue {
 
   return {
     run(userId, signal, work) {
-      const own = users.get(userId)?.length ?? 0;
-      if (waiting >= MAX_WAITING || own >= MAX_WAITING_OF_USER) {
+      const waitingOfUser = users.get(userId)?.length ?? 0;
+      if (waiting >= MAX_WAITING || waitingOfUser >= MAX_WAITING_PER_USER) {
         return Promise.reject(new ApiError('queries_overloaded'));
       }
       return new Promise((resolve, reject) => {

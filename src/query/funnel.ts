@@ -5,35 +5,34 @@ import { newPairs, type Pairs, sortByUser } from './distinct-users.ts';
 import { nthSmallest } from './percentiles.ts';
 import { type Query, rangeOf, type Selection, select } from './selection.ts';
 
-/** Who gets through an order of steps. */
+/** A query for conversion through a sequence of steps. */
 export interface FunnelQuery extends Query {
-  /** What `data_index` is at each step, in order. */
+  /** The `data_index` of each step, in order. */
   readonly steps: readonly string[];
-  /** How long after the first step the last may come, in seconds. */
+  /** The conversion window: the longest time from the first step to the last, in seconds. */
   readonly within: number;
 }
 
 /**
- * Returns how many users get through an order of steps. A user's way begins at an event of the first step;
- * each further step is the earliest later event of that step, not after the way's beginning by more than
- * `within`. Of a user's ways the one counts that gets furthest, and of equals the first. Of events at the same
- * microsecond the one that was stored first is the earlier.
+ * Counts the users who reach each step of a funnel. A chain of events starts at an event of the first step and continues
+ * with the earliest later event of each next step, up to `within` after the start. A user's longest chain counts; among
+ * equally long ones, the first. Events at the same microsecond are ordered by their commits.
  */
 export function funnel(store: ColumnStore, query: FunnelQuery, budget: Budget): FunnelResult {
   const { steps, within } = query;
   const selection = select(store, 'analytics', query, budget);
   const { series } = selection;
-  // 0, which no label has, where the series lacks it
+  // 0, which is no label's number, if the series has no such label
   const path = steps.map((step) => (series && store.label(series, step)) ?? 0);
   const events = eventsOf(selection, path, budget);
 
   const reached = new Array<number>(steps.length).fill(0);
   const gaps: number[][] = steps.map(() => []);
-  for (const own of byUser(events, budget)) {
-    const way = furthestWay(own, events, path, within * 1e6, budget);
-    way.forEach((time, step) => {
+  for (const userEvents of byUser(events, budget)) {
+    const chain = longestChain(userEvents, events, path, within * 1e6, budget);
+    chain.forEach((time, step) => {
       (reached[step] as number)++;
-      if (step > 0) gaps[step]?.push((time - (way[step - 1] as number)) / 1e6);
+      if (step > 0) gaps[step]?.push((time - (chain[step - 1] as number)) / 1e6);
     });
   }
 
@@ -44,33 +43,33 @@ export function funnel(store: ColumnStore, query: FunnelQuery, budget: Budget): 
     within_seconds: within,
     steps: steps.map((step, i) => {
       const users = reached[i] as number;
-      const before = i === 0 ? users : (reached[i - 1] as number);
+      const previous = i === 0 ? users : (reached[i - 1] as number);
       return {
         step,
         users,
         conversion: first === 0 ? null : users / first,
-        conversion_from_previous: before === 0 ? null : users / before,
+        conversion_from_previous: previous === 0 ? null : users / previous,
         median_seconds: median(gaps[i] as number[], budget),
       };
     }),
   };
 }
 
-/** Events of a funnel's steps, in the order of their commits. */
+/** The events of a funnel's steps, in commit order. */
 interface Events {
-  /** The users, each with the place of the event in the other arrays. */
+  /** The users, each with the index of the event in the other arrays. */
   readonly pairs: Pairs;
   readonly times: Float64Array;
   readonly labels: Uint32Array;
 }
 
 /**
- * Working memory per event: user and place, as much again to sort by, time and label; then the places of a
- * label among the events of one user, and the time between two steps.
+ * Working memory per event: user and index, twice for sorting; time and label; its position among the user's events of
+ * that label; and the time since the previous step.
  */
 const BYTES_PER_EVENT = 2 * 8 + 8 + 4 + 8 + 8;
 
-/** Reads the events whose label is on a path: first how many there are, so that no array has to grow. */
+/** Reads the events with the labels of the steps. Counts them first, so that no array has to grow. */
 function eventsOf(selection: Selection, path: readonly number[], budget: Budget): Events {
   let count = 0;
   forEachEvent(selection, path, () => {
@@ -78,12 +77,12 @@ function eventsOf(selection: Selection, path: readonly number[], budget: Budget)
   });
   budget.reserve(BYTES_PER_EVENT * count);
   const events = { pairs: newPairs(count), times: new Float64Array(count), labels: new Uint32Array(count) };
-  let place = 0;
+  let index = 0;
   forEachEvent(selection, path, (user, time, label) => {
-    events.pairs.users[place] = user;
-    events.pairs.others[place] = place;
-    events.times[place] = time;
-    events.labels[place++] = label;
+    events.pairs.users[index] = user;
+    events.pairs.values[index] = index;
+    events.times[index] = time;
+    events.labels[index++] = label;
   });
   return events;
 }
@@ -94,7 +93,7 @@ function forEachEvent(
   visit: (user: number, time: number, label: number) => void,
 ): void {
   const wanted = new Set(path);
-  // the last bits tell most labels apart, and faster than the set
+  // the low bits rule out most labels, faster than the set
   const mayBeWanted = new Uint8Array(1024);
   for (const label of path) mayBeWanted[label & 1023] = 1;
   for (const { times, users, labels } of chunks()) {
@@ -102,38 +101,43 @@ function forEachEvent(
       const label = labels[i] as number;
       if (mayBeWanted[label & 1023] === 0 || !wanted.has(label)) continue;
       const time = times[i] as number;
-      const who = users[i] as number;
-      if (time >= from && time < to && (user < 0 || who === user)) visit(who, time, label);
+      const userOfRow = users[i] as number;
+      if (time >= from && time < to && (user < 0 || userOfRow === user)) visit(userOfRow, time, label);
     }
   }
 }
 
-/** The places of events, user by user, in the order of time. */
+/** Yields the indices of each user's events, sorted by time. */
 function* byUser({ pairs, times }: Events, budget: Budget): Generator<Uint32Array> {
   const size = times.length;
-  const [{ users, others }] = sortByUser(pairs, newPairs(size), size, budget);
-  for (let start = 0, end = 0, ended = 0; start < size; start = end) {
+  const [{ users, values: indices }] = sortByUser(pairs, newPairs(size), size, budget);
+  for (let start = 0, end = 0, usersDone = 0; start < size; start = end) {
     while (end < size && users[end] === users[start]) end++;
-    if (ended++ % 1024 === 0) budget.check();
-    const own = others.subarray(start, end);
-    sortByTime(own, times, budget);
-    yield own;
+    if (usersDone++ % 1024 === 0) budget.check();
+    const userEvents = indices.subarray(start, end);
+    sortByTime(userEvents, times, budget);
+    yield userEvents;
   }
 }
 
 /**
- * Sorts the places of events by time, stable: what was stored first stays first. Merges runs that are in order
- * already, since events come nearly in the order of time.
+ * Sorts the indices of events by time. Stable, so events at the same time stay in commit order. A natural merge sort,
+ * since events arrive nearly in time order.
  */
-function sortByTime(places: Uint32Array, times: Float64Array, budget: Budget): void {
-  const endOfRun = (of: Uint32Array, start: number): number => {
+function sortByTime(indices: Uint32Array, times: Float64Array, budget: Budget): void {
+  const endOfRun = (array: Uint32Array, start: number): number => {
     let end = start + 1;
-    while (end < of.length && (times[of[end - 1] as number] as number) <= (times[of[end] as number] as number)) end++;
+    while (
+      end < array.length &&
+      (times[array[end - 1] as number] as number) <= (times[array[end] as number] as number)
+    ) {
+      end++;
+    }
     return end;
   };
-  if (endOfRun(places, 0) >= places.length) return;
-  let from = places;
-  let to: Uint32Array = new Uint32Array(places.length);
+  if (endOfRun(indices, 0) >= indices.length) return;
+  let from = indices;
+  let to: Uint32Array = new Uint32Array(indices.length);
   for (let runs = 2; runs > 1; ) {
     budget.check();
     runs = 0;
@@ -149,40 +153,40 @@ function sortByTime(places: Uint32Array, times: Float64Array, budget: Budget): v
     }
     [from, to] = [to, from];
   }
-  if (from !== places) places.set(from);
+  if (from !== indices) indices.set(from);
 }
 
-/** The times of the steps on the way of one user that gets furthest. */
-function furthestWay(
-  own: Uint32Array,
+/** Returns the times of the steps in a user's longest chain. */
+function longestChain(
+  userEvents: Uint32Array,
   { times, labels }: Events,
   path: readonly number[],
   within: number,
   budget: Budget,
 ): number[] {
-  // where each label is among the user's events
+  // positions of each label among the user's events
   const byLabel = new Map<number, number[]>(path.map((label) => [label, []]));
-  for (let i = 0; i < own.length; i++) byLabel.get(labels[own[i] as number] as number)?.push(i);
-  const places = path.map((label) => byLabel.get(label) as number[]);
-  const timeAt = (place: number) => times[own[place] as number] as number;
-  // behind which place of each step to look: ways that begin later cannot use earlier ones
-  const ahead = new Array<number>(path.length).fill(0);
+  for (let i = 0; i < userEvents.length; i++) byLabel.get(labels[userEvents[i] as number] as number)?.push(i);
+  const positionsOfStep = path.map((label) => byLabel.get(label) as number[]);
+  const timeAt = (position: number) => times[userEvents[position] as number] as number;
+  // where to resume the search for each step: chains that start later cannot use earlier events
+  const resumeAt = new Array<number>(path.length).fill(0);
   let best: number[] = [];
   let tried = 0;
-  for (const start of places[0] ?? []) {
+  for (const start of positionsOfStep[0] ?? []) {
     if (++tried % 4096 === 0) budget.check();
-    const way = [timeAt(start)];
+    const chain = [timeAt(start)];
     let last = start;
     for (let step = 1; step < path.length; step++) {
-      const at = places[step] as number[];
-      let i = ahead[step] as number;
-      while (i < at.length && (at[i] as number) <= last) i++;
-      ahead[step] = i;
-      if (i === at.length || timeAt(at[i] as number) - timeAt(start) > within) break;
-      last = at[i] as number;
-      way.push(timeAt(last));
+      const positions = positionsOfStep[step] as number[];
+      let i = resumeAt[step] as number;
+      while (i < positions.length && (positions[i] as number) <= last) i++;
+      resumeAt[step] = i;
+      if (i === positions.length || timeAt(positions[i] as number) - timeAt(start) > within) break;
+      last = positions[i] as number;
+      chain.push(timeAt(last));
     }
-    if (way.length > best.length) best = way;
+    if (chain.length > best.length) best = chain;
     if (best.length === path.length) break;
   }
   return best;
@@ -194,7 +198,7 @@ function median(values: readonly number[], { check }: Budget): number | null {
   const middle = sorted.length >> 1;
   const high = nthSmallest(sorted, middle, check);
   if (sorted.length % 2 === 1) return high;
-  // none before it is greater
+  // no value before it is greater
   let low = Number.NEGATIVE_INFINITY;
   for (let i = 0; i < middle; i++) low = Math.max(low, sorted[i] as number);
   return (low + high) / 2;

@@ -7,11 +7,11 @@ import { extentsOf, userOf } from './selection.ts';
 
 type NameSummary = MetricNames['metrics'][number] | EventTypes['types'][number];
 
-/** The shortest that a name can be in the result, without its own text. */
+/** Minimum length of an entry in the result, excluding the name. */
 const NAME_BYTES = '{"name":"","count":1,"first_seen":"2026-01-01T00:00:00Z","last_seen":"2026-01-01T00:00:00Z"},'
   .length;
 
-/** Lists the names of a kind, the most frequent first. Looks only at series in which the user has rows. */
+/** Lists the names of a kind, the most frequent first. Reads only series in which the user has rows. */
 export function names(store: ColumnStore, kind: Kind, user: string | undefined, budget: Budget): Iterable<NameSummary> {
   const found = extentsOf(store, kind, userOf(store, { user }), { from: undefined, to: undefined }, budget);
   budget.checkResult(found.reduce((sum, { series }) => sum + NAME_BYTES + series.name.length, 0));
@@ -20,7 +20,7 @@ export function names(store: ColumnStore, kind: Kind, user: string | undefined, 
     if (++compared % 4096 === 0) budget.check();
     return b.extent.rows - a.extent.rows || (a.series.name < b.series.name ? -1 : 1);
   });
-  return found.values().map((one) => summaryOf(kind, one));
+  return found.values().map((entry) => summaryOf(kind, entry));
 }
 
 function summaryOf(kind: Kind, { series, extent }: { series: Series; extent: Extent }): NameSummary {

@@ -1,26 +1,26 @@
-/** Fewer values than this are simply sorted. */
-const SORTED_AT_ONCE = 64;
-/** At most so many are sorted by insertion. */
-const SORTED_BY_INSERTION = 32;
-/** Values per bin, about, and the largest number of bins. */
+/** Fewer values than this are sorted as a whole. */
+const SORT_THRESHOLD = 64;
+/** Up to this many values are sorted by insertion sort. */
+const INSERTION_SORT_THRESHOLD = 32;
+/** Approximate number of values per bin, and maximum number of bins. */
 const VALUES_PER_BIN = 8;
-const MOST_BINS = 2048;
-/** So many values of the bins that hold a rank are sorted at once: about 0.2 ms. */
-const SORTED_OF_BINS = 4096;
+const MAX_BINS = 2048;
+/** Up to this many values in the bins of the ranks are sorted as a whole: about 0.2 ms. */
+const BIN_SORT_THRESHOLD = 4096;
 
-// reused by each call: a chart has thousands of buckets
-const starts = new Uint32Array(MOST_BINS + 1);
-const wanted = new Uint8Array(MOST_BINS);
+// reused between calls, since a chart has thousands of buckets
+const starts = new Uint32Array(MAX_BINS + 1);
+const wanted = new Uint8Array(MAX_BINS);
 
 /**
- * Returns the values of some ranks, as if all values were sorted, without sorting all: values are counted in
- * bins of equal width, and only the bins that hold a rank are looked at further. Takes time proportional to
- * the number of values, whatever their distribution, and no memory.
+ * Returns the values at given ranks of the sorted order without sorting all values. Counts values in bins of equal width,
+ * and then searches only the bins that contain a rank. Takes linear time for any distribution, and allocates no memory
+ * per value.
  *
- * @param values at least one, finite; they are reordered
- * @param ranks rising, from 0 to one less than there are values
- * @param min the least of the values
- * @param max the greatest
+ * @param values at least one, all finite; reordered in place
+ * @param ranks ascending, from 0 to one less than the number of values
+ * @param min the smallest value
+ * @param max the largest value
  * @param check called between passes over the values; may throw
  */
 export function valuesAt(
@@ -30,34 +30,34 @@ export function valuesAt(
   max: number,
   check: () => void = () => {},
 ): number[] {
-  const bins = Math.min(MOST_BINS, Math.ceil(values.length / VALUES_PER_BIN));
+  const bins = Math.min(MAX_BINS, Math.ceil(values.length / VALUES_PER_BIN));
   const scale = (bins - 1) / (max - min);
-  if (values.length < SORTED_AT_ONCE) {
+  if (values.length < SORT_THRESHOLD) {
     sort(values);
     return ranks.map((rank) => values[rank] as number);
   }
-  // all are equal, or their range is too narrow or too wide to be divided
+  // all values are equal, or their range is too narrow or too wide to divide into bins
   if (!(scale > 0 && scale < Number.POSITIVE_INFINITY)) return valuesOfRanks(values, ranks, check);
 
-  // rounding treats equal values alike and never swaps two, so that the bins are in order
+  // rounding is monotonic, so bins are in the order of their values
   starts.fill(0, 0, bins + 1);
   for (let i = 0; i < values.length; i++) (starts[((((values[i] as number) - min) * scale) | 0) + 1] as number)++;
   for (let bin = 0; bin < bins; bin++) (starts[bin + 1] as number) += starts[bin] as number;
   check();
 
   wanted.fill(0, 0, bins);
-  let before = 0; // values in bins that hold a rank, below the bin at hand
+  let wantedBefore = 0; // values in wanted bins below the current one
   const ranksAmongWanted: number[] = [];
   for (let i = 0, bin = 0; i < ranks.length; i++) {
     const rank = ranks[i] as number;
     while ((starts[bin + 1] as number) <= rank) {
-      if (wanted[bin] === 1) before += (starts[bin + 1] as number) - (starts[bin] as number);
+      if (wanted[bin] === 1) wantedBefore += (starts[bin + 1] as number) - (starts[bin] as number);
       bin++;
     }
     wanted[bin] = 1;
-    ranksAmongWanted.push(before + rank - (starts[bin] as number));
+    ranksAmongWanted.push(wantedBefore + rank - (starts[bin] as number));
   }
-  // the values of those bins come first
+  // move the values of the wanted bins to the front
   let size = 0;
   for (let i = 0; i < values.length; i++) {
     const value = values[i] as number;
@@ -67,36 +67,36 @@ export function valuesAt(
   }
   check();
   const part = values.subarray(0, size);
-  if (size > SORTED_OF_BINS) return valuesOfRanks(part, ranksAmongWanted, check);
+  if (size > BIN_SORT_THRESHOLD) return valuesOfRanks(part, ranksAmongWanted, check);
   sort(part);
   return ranksAmongWanted.map((rank) => part[rank] as number);
 }
 
-/** Returns the values of some rising ranks; the values are reordered. */
+/** Returns the values at ascending ranks. Reorders the values. */
 function valuesOfRanks(values: Float64Array, ranks: readonly number[], check: () => void): number[] {
   let from = 0;
   return ranks.map((rank) => {
     const value = nthSmallest(values.subarray(from), rank - from, check);
-    from = rank; // what comes before is not greater, and of no interest to later ranks
+    from = rank; // values before it are not greater, and irrelevant to later ranks
     return value;
   });
 }
 
 /**
- * Returns the value that would be at a place after a sort; the values are reordered, so that it is there and
- * none before it is greater. Quickselect with random pivots, so that no order of values makes it slow, and
- * three parts, so that equal values do not.
+ * Returns the value at an index of the sorted order. Reorders the values so that this value is at its index and no value
+ * before it is greater. Uses quickselect with random pivots, which avoids quadratic time on adversarial orders, and
+ * three-way partitioning, which avoids it on equal values.
  *
  * @param check called before each pass over the values; may throw
  */
-export function nthSmallest(values: Float64Array, place: number, check: () => void): number {
+export function nthSmallest(values: Float64Array, index: number, check: () => void): number {
   let first = 0;
   let last = values.length - 1;
-  while (last - first >= SORTED_AT_ONCE) {
+  while (last - first >= SORT_THRESHOLD) {
     check();
     const pivot = values[first + Math.floor(Math.random() * (last - first + 1))] as number;
-    let below = first; // where the values equal to the pivot begin
-    let above = last; // where they end
+    let below = first; // start of the values equal to the pivot
+    let above = last; // end of the values equal to the pivot
     for (let i = first; i <= above; ) {
       const value = values[i] as number;
       if (value < pivot) {
@@ -107,24 +107,24 @@ export function nthSmallest(values: Float64Array, place: number, check: () => vo
         values[above--] = value;
       } else i++;
     }
-    if (place < below) last = below - 1;
-    else if (place > above) first = above + 1;
+    if (index < below) last = below - 1;
+    else if (index > above) first = above + 1;
     else return pivot;
   }
   sort(values.subarray(first, last + 1));
-  return values[place] as number;
+  return values[index] as number;
 }
 
-/** Sorts values. For few of them, a sort by insertion takes less time than the built-in one. */
+/** Sorts values in place. For few values, insertion sort is faster than the built-in sort. */
 function sort(values: Float64Array): void {
-  if (values.length > SORTED_BY_INSERTION) {
+  if (values.length > INSERTION_SORT_THRESHOLD) {
     values.sort();
     return;
   }
   for (let i = 1; i < values.length; i++) {
     const value = values[i] as number;
-    let place = i;
-    for (; place > 0 && (values[place - 1] as number) > value; place--) values[place] = values[place - 1] as number;
-    values[place] = value;
+    let at = i;
+    for (; at > 0 && (values[at - 1] as number) > value; at--) values[at] = values[at - 1] as number;
+    values[at] = value;
   }
 }

@@ -2,75 +2,75 @@ import type { Retention as RetentionResult } from '../responses.ts';
 import type { ColumnStore } from '../storage/columns/column-store.ts';
 import type { Budget } from './budget.ts';
 import { startsOf } from './calendar.ts';
-import { grown, NumberIndex } from './number-index.ts';
+import { growInto, NumberIndex } from './number-index.ts';
 import { bucketOf, edgesOf, type Query, rangeOf, select } from './selection.ts';
 
-/** Who comes back after a step. */
+/** A query for cohort retention. */
 export interface RetentionQuery extends Query {
-  /** What `data_index` is of the event that makes a user one of a cohort. */
+  /** The `data_index` of the event that adds a user to a cohort. */
   readonly step: string;
-  /** What it is of the events that count as coming back; undefined: anything. */
+  /** The `data_index` of events that count as a return; undefined: any event. */
   readonly returnStep: string | undefined;
-  /** The zone whose calendar days follow, by its IANA name. */
+  /** IANA name of the time zone that defines calendar days. */
   readonly zone: string;
-  /** How many days later to look for users, 1 to {@link MAX_DAYS}. */
+  /** Number of days after the first to report, from 1 to {@link MAX_DAYS}. */
   readonly days: number;
 }
 
-/** Days at most: a user's are the bits of one number. */
+/** Maximum number of days, since the days of a user are bits of one integer. */
 export const MAX_DAYS = 30;
 
-/** Working memory per user of a cohort: the first time, as long again while it grows, the cohort and its days. */
+/** Working memory per user of a cohort: the first time, twice while the array grows; the cohort; and the days. */
 const BYTES_PER_USER = 2 * 8 + 4 + 4;
 
 /**
- * Returns who comes back. A user is in the cohort of the local day of the first event with `step` in the
- * range, and has come back n days later with an event on that day. Days are those of the local calendar,
- * also where they have 23 or 25 hours; a date that a change of the clocks leaves out is no day.
+ * Computes cohort retention. A user belongs to the cohort of the local day of their first event with `step` in the range,
+ * and returns on day n with a matching event n days later. Days follow the local calendar, including days of 23 or 25
+ * hours; a date that clocks skip does not count as a day.
  */
 export function retention(store: ColumnStore, query: RetentionQuery, budget: Budget): RetentionResult {
   const { step, returnStep, zone, days } = query;
   const selection = select(store, 'analytics', query, budget);
   const { from, to, user, series } = selection;
   const edges = edgesOf(selection, { interval: { count: 1, unit: 'day' }, zone });
-  // 0, which no label has, where the series lacks it
+  // 0, which is no label's number, if the series has no such label
   const labelOf = (text: string) => (series && store.label(series, text)) ?? 0;
-  const begins = labelOf(step);
-  const returns = returnStep === undefined ? -1 : labelOf(returnStep);
+  const firstLabel = labelOf(step);
+  const returnLabel = returnStep === undefined ? -1 : labelOf(returnStep);
 
-  // rows come only nearly in the order of time: who is in which cohort is known after all of them
-  const people = new NumberIndex(store.userLimit, budget);
-  let first = new Float64Array(64);
+  // rows are only nearly in time order, so cohorts are known only after the first scan
+  const cohortUsers = new NumberIndex(store.userLimit, budget);
+  let firstTimes = new Float64Array(64);
   for (const { times, users, labels } of selection.chunks()) {
     for (let i = 0; i < times.length; i++) {
-      if (labels[i] !== begins) continue;
+      if (labels[i] !== firstLabel) continue;
       const time = times[i] as number;
-      const who = users[i] as number;
-      if (time < from || time >= to || (user >= 0 && who !== user)) continue;
-      const known = people.size;
-      const index = people.add(who);
-      if (index === first.length) {
+      const userOfRow = users[i] as number;
+      if (time < from || time >= to || (user >= 0 && userOfRow !== user)) continue;
+      const knownUsers = cohortUsers.size;
+      const index = cohortUsers.add(userOfRow);
+      if (index === firstTimes.length) {
         budget.reserve(BYTES_PER_USER * index);
-        first = grown(first, new Float64Array(2 * index));
+        firstTimes = growInto(firstTimes, new Float64Array(2 * index));
       }
-      first[index] = index === known ? time : Math.min(time, first[index] as number);
+      firstTimes[index] = index === knownUsers ? time : Math.min(time, firstTimes[index] as number);
     }
   }
-  const cohortOf = Int32Array.from(first.subarray(0, people.size), (time) => bucketOf(edges, time, 0));
+  const cohortOf = Int32Array.from(firstTimes.subarray(0, cohortUsers.size), (time) => bucketOf(edges, time, 0));
 
-  // bit n: came back n days after the first
-  const cameBack = new Uint32Array(people.size);
+  // bit n: returned n days after the first
+  const returnDays = new Uint32Array(cohortUsers.size);
   for (const { times, users, labels } of selection.chunks()) {
     let day = 0;
     for (let i = 0; i < times.length; i++) {
-      if (returns >= 0 && labels[i] !== returns) continue;
-      const index = people.find(users[i] as number);
+      if (returnLabel >= 0 && labels[i] !== returnLabel) continue;
+      const index = cohortUsers.find(users[i] as number);
       const time = times[i] as number;
       if (index < 0 || time < from || time >= to) continue;
       day = bucketOf(edges, time, day);
-      const later = day - (cohortOf[index] as number);
-      if (later < 1 || later > days) continue;
-      cameBack[index] = (cameBack[index] as number) | (1 << later);
+      const daysLater = day - (cohortOf[index] as number);
+      if (daysLater < 1 || daysLater > days) continue;
+      returnDays[index] = (returnDays[index] as number) | (1 << daysLater);
     }
   }
 
@@ -79,8 +79,8 @@ export function retention(store: ColumnStore, query: RetentionQuery, budget: Bud
   const returned = new Uint32Array(starts.length * days);
   cohortOf.forEach((cohort, index) => {
     (sizes[cohort] as number)++;
-    const bits = cameBack[index] as number;
-    for (let later = 1; later <= days; later++) (returned[cohort * days + later - 1] as number) += (bits >>> later) & 1;
+    const bits = returnDays[index] as number;
+    for (let n = 1; n <= days; n++) (returned[cohort * days + n - 1] as number) += (bits >>> n) & 1;
   });
   return {
     type: query.name,

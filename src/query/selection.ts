@@ -3,85 +3,85 @@ import type { Chunk } from '../storage/columns/chunk.ts';
 import type { ColumnStore, Extent, Series } from '../storage/columns/column-store.ts';
 import { type Budget, QueryTooLargeError } from './budget.ts';
 import { bucketEdges, formatInZone, type Interval, MAX_BUCKETS } from './calendar.ts';
-import { grown, NumberIndex } from './number-index.ts';
+import { growInto, NumberIndex } from './number-index.ts';
 import { TopList } from './top-list.ts';
 
-/** What every question has that is about a range of time. Times are microseconds since 1970. */
+/** Parameters of every query over a time range. Times are in microseconds since 1970. */
 export interface RangeQuery {
-  /** Start of the range; undefined: the first row's time. */
+  /** Start of the range; undefined: the time of the first row. */
   readonly from: number | undefined;
-  /** End of the range, not in it; undefined: just behind the last row. */
+  /** End of the range, exclusive; undefined: just after the last row. */
   readonly to: number | undefined;
-  /** Rows of this user alone; undefined: of all. */
+  /** Selects only rows of this user; undefined: rows of all users. */
   readonly user: string | undefined;
 }
 
-/** What every question over a series has. */
+/** Parameters of every query over a series. */
 export interface Query extends RangeQuery {
-  /** The metric's name or the event's type. */
+  /** The metric name or event type. */
   readonly name: string;
 }
 
-/** How a range is cut into buckets. */
+/** Parameters that split a range into buckets. */
 export interface Bucketing {
-  /** Length of a bucket; undefined: one for the whole range. */
+  /** Length of a bucket; undefined: one bucket for the whole range. */
   readonly interval: Interval | undefined;
-  /** The zone whose calendar buckets follow, by its IANA name. */
+  /** IANA name of the time zone whose calendar the buckets follow. */
   readonly zone: string;
 }
 
-/** A question over a series whose answer comes by buckets. */
+/** A query over a series with results per bucket. */
 export interface BucketQuery extends Query, Bucketing {
-  /** Rows with this label alone. */
+  /** Selects only rows with this label; undefined: rows with any label. */
   readonly label: string | undefined;
-  /** How many of the most frequent labels get an answer of their own; undefined: the answer is not by label. */
+  /** Number of most frequent labels that get their own group; undefined: the result is not grouped. */
   readonly top: number | undefined;
 }
 
-/** The range of a question, with both ends. */
+/** The resolved range of a query. */
 export interface Range {
   readonly from: number;
   readonly to: number;
-  /** All rows that the queries may see; undefined where there are none, or the question gave both ends. */
+  /** Extent of all rows visible to the query; undefined if there are none, or the query specified both ends. */
   readonly extent: Extent | undefined;
 }
 
-/** The rows that a question is about, ready to be walked through. */
+/** The rows of a query, ready to be scanned. */
 export interface Selection extends Range {
   readonly series: Series | undefined;
-  /** The chunks that may have such rows. */
+  /** Scans the chunks that may contain selected rows. */
   readonly chunks: () => Generator<Chunk>;
-  /** The number of the user whose rows count; -1: all. */
+  /** The number of the user whose rows are selected; -1: all users. */
   readonly user: number;
 }
 
 /**
- * Finds the range of a question.
+ * Resolves the range of a query.
  *
- * @param extent all rows that the queries may see; asked for only where the question leaves an end open
+ * @param readExtent returns the extent of all rows visible to the query; called only if the query leaves an end open
  */
-export function resolveRange(query: RangeQuery, extent: () => Extent | undefined): Range {
-  const seen = query.from === undefined || query.to === undefined ? extent() : undefined;
-  const from = query.from ?? Math.min(seen?.minTime ?? query.to ?? 0, query.to ?? Number.POSITIVE_INFINITY);
-  const to = query.to ?? (seen ? Math.max(seen.maxTime + 1, from) : from);
-  return { from, to, extent: seen };
+export function resolveRange(query: RangeQuery, readExtent: () => Extent | undefined): Range {
+  const extent = query.from === undefined || query.to === undefined ? readExtent() : undefined;
+  const from = query.from ?? Math.min(extent?.minTime ?? query.to ?? 0, query.to ?? Number.POSITIVE_INFINITY);
+  const to = query.to ?? (extent ? Math.max(extent.maxTime + 1, from) : from);
+  return { from, to, extent };
 }
 
-/** The number of the user whose rows count; -1: all. Undefined for one who has recorded nothing. */
+/** Returns the number of the user whose rows are selected; -1: all users. Undefined if the user has no rows. */
 export function userOf(store: ColumnStore, { user }: Pick<RangeQuery, 'user'>): number | undefined {
   return user === undefined ? -1 : store.user(user);
 }
 
-/** Finds the series and the range of a question. The rows of a user who has none are no rows. */
+/** Selects the rows of a query. The selection is empty if the query's user has no rows. */
 export function select(store: ColumnStore, kind: Kind, query: Query, budget: Budget): Selection {
   const series = store.find(kind, query.name);
   const user = userOf(store, query);
-  const extent = () => {
+  const readExtent = () => {
     if (!series || user === undefined) return undefined;
     return user < 0 ? store.extent(series) : extentOfUser(store, series, user, ALL_TIME, budget);
   };
-  const range = resolveRange(query, extent);
-  // where an end was open, the extent is known: the chunks outside of it have no rows that count
+  const range = resolveRange(query, readExtent);
+  // if an end was open, the extent is known, and chunks outside it contain no selected rows
   const from = Math.max(range.from, range.extent?.minTime ?? range.from);
   const to = Math.min(range.to, range.extent ? range.extent.maxTime + 1 : range.to);
   return {
@@ -100,7 +100,7 @@ export function select(store: ColumnStore, kind: Kind, query: Query, budget: Bud
 
 const ALL_TIME = { from: Number.NEGATIVE_INFINITY, to: Number.POSITIVE_INFINITY };
 
-/** The extent of the rows that a user has in a series and in a range; undefined where there are none. */
+/** Returns the extent of a user's rows in a series and range; undefined if there are none. */
 function extentOfUser(
   store: ColumnStore,
   series: Series,
@@ -126,10 +126,10 @@ function extentOfUser(
 }
 
 /**
- * Every series of a kind that has rows which the query may see, with the extent of those rows. Of one user, only
- * the rows in the range count if it has both ends, so that no other chunks are read.
+ * Returns every series of a kind with rows visible to the query, and the extent of those rows. For a single user and a
+ * range with both ends, considers only the rows in the range, so that chunks outside it are not read.
  *
- * @param user as {@link userOf} returns it
+ * @param user as returned by {@link userOf}
  */
 export function extentsOf(
   store: ColumnStore,
@@ -147,13 +147,13 @@ export function extentsOf(
   });
 }
 
-/** A series, and the extent of those of its rows that a query may see. */
+/** A series, and the extent of its rows that are visible to a query. */
 export interface SeriesExtent {
   readonly series: Series;
   readonly extent: Extent;
 }
 
-/** A range as text; null at an end that was not given, where no row could give it. */
+/** Formats a range. An end is null if the query did not specify it and there is no row to derive it from. */
 export function rangeOf({ from, to, extent }: Range, query: RangeQuery, zone: string) {
   const known = (end: number | undefined) => end !== undefined || extent !== undefined;
   return {
@@ -164,9 +164,9 @@ export function rangeOf({ from, to, extent }: Range, query: RangeQuery, zone: st
 }
 
 /**
- * Cuts a range into buckets: see {@link bucketEdges}.
+ * Splits a range into buckets: see {@link bucketEdges}.
  *
- * @throws {QueryTooLargeError}
+ * @throws {QueryTooLargeError} if there are more than {@link MAX_BUCKETS} buckets
  */
 export function edgesOf({ from, to }: Range, { interval, zone }: Bucketing): Float64Array {
   const edges = bucketEdges(from, to, interval, zone);
@@ -175,10 +175,10 @@ export function edgesOf({ from, to }: Range, { interval, zone }: Bucketing): Flo
 }
 
 /**
- * Finds the bucket of a time.
+ * Returns the bucket of a time.
  *
- * @param edges at least two, rising; the time must lie in [first, last)
- * @param near the bucket of the row before: rows come nearly in the order of time
+ * @param edges at least two, ascending; the time must be in [first, last)
+ * @param near the bucket of the previous row, which is checked first because rows are nearly in time order
  */
 export function bucketOf(edges: Float64Array, time: number, near: number): number {
   if (time >= (edges[near] as number) && time < (edges[near + 1] as number)) return near;
@@ -192,26 +192,25 @@ export function bucketOf(edges: Float64Array, time: number, near: number): numbe
   return low;
 }
 
-/** The labels that get a group each, and the rest. */
+/** The labels that have their own group; all other labels share one. */
 export interface Groups {
-  /** The numbers of the labels, the most frequent first. */
+  /** The numbers of the labels with their own group, the most frequent first. */
   readonly labels: readonly number[];
   /** Their texts. */
   readonly texts: readonly string[];
-  /** How many labels there are beside them. */
+  /** The number of other labels. */
   readonly others: number;
-  /** The group of a label's number; `labels.length` for the rest. */
+  /** Returns the group of a label number; `labels.length` for other labels. */
   readonly groupOf: (label: number) => number;
 }
 
 /**
- * Finds the most frequent labels of a selection. Of equally frequent ones the one goes first of which the
- * selection has the first row, in the order of commits.
+ * Finds the most frequent labels of a selection. Equally frequent labels are sorted by their first row in commit order.
  *
- * @param only the number of the label that counts; -1: all
+ * @param onlyLabel the number of the only label to consider; -1: all labels
  */
-function topLabels(store: ColumnStore, selection: Selection, top: number, only: number, budget: Budget): Groups {
-  const present = new NumberIndex(store.labelLimit, budget); // in the order in which the rows have them
+function topLabels(store: ColumnStore, selection: Selection, top: number, onlyLabel: number, budget: Budget): Groups {
+  const present = new NumberIndex(store.labelLimit, budget); // in the order of their first rows
   let counts = new Float64Array(64);
   const { from, to, user } = selection;
   for (const { times, users, labels } of selection.chunks()) {
@@ -219,16 +218,16 @@ function topLabels(store: ColumnStore, selection: Selection, top: number, only: 
       const time = times[i] as number;
       if (time < from || time >= to || (user >= 0 && users[i] !== user)) continue;
       const label = labels[i] as number;
-      if (only >= 0 && label !== only) continue;
+      if (onlyLabel >= 0 && label !== onlyLabel) continue;
       const index = present.add(label);
       if (index === counts.length) {
         budget.reserve(8 * index);
-        counts = grown(counts, new Float64Array(2 * index));
+        counts = growInto(counts, new Float64Array(2 * index));
       }
       (counts[index] as number)++;
     }
   }
-  // not by the number of the label where counts are equal: a rebuild changes it
+  // break ties by index, since a rebuild changes label numbers
   const best = new TopList<number>(top, (a, b) => (counts[b] as number) - (counts[a] as number) || a - b);
   for (let index = 0; index < present.size; index++) {
     if (index % 4096 === 0) budget.check();
@@ -249,7 +248,7 @@ function topLabels(store: ColumnStore, selection: Selection, top: number, only: 
   };
 }
 
-/** The texts of labels. Each may be kilobytes long, so that they are counted against the limit of the result. */
+/** Returns the texts of labels. Labels may be kilobytes long, so they count toward the result limit. */
 function textsOf(store: ColumnStore, labels: readonly number[], budget: Budget): string[] {
   let bytes = 0;
   return labels.map((label) => {
@@ -260,62 +259,63 @@ function textsOf(store: ColumnStore, labels: readonly number[], budget: Budget):
   });
 }
 
-/** The groups of a result that is not by label. */
+/** The only group of a result that is not grouped. */
 const ONE_GROUP: Groups = { labels: [], texts: [], others: 0, groupOf: () => 0 };
 
-/** How the rows of a selection fall into slots: each is a bucket of a group. */
-export interface Arrangement extends Selection {
-  /** The starts of the buckets, and behind them the end of the last. */
+/** A selection whose rows are assigned to slots. A slot is a bucket of a group. */
+export interface GroupedSelection extends Selection {
+  /** The starts of the buckets, followed by the end of the last bucket. */
   readonly edges: Float64Array;
   readonly buckets: number;
   readonly groups: Groups;
-  /** How many groups there are, that of the other labels included. */
-  readonly lanes: number;
-  /** The slot of each row of a chunk, which is group × buckets + bucket; -1 for rows that do not count. */
+  /** The number of groups, including the group of other labels. */
+  readonly groupCount: number;
+  /** Returns the slot of each row of a chunk, which is group × buckets + bucket; -1 for rows that are not selected. */
   readonly slotsOf: (chunk: Chunk) => Int32Array;
 }
 
 /**
- * Finds the rows of a query, and its buckets and groups.
+ * Selects the rows of a query, and assigns them to buckets and groups.
  *
- * @param bucketBytes how long a bucket is in the result, at least
- * @throws {QueryTooLargeError} where there are so many buckets and groups that the result exceeds its limit
+ * @param bucketBytes minimum length of a bucket in the result
+ * @throws {QueryTooLargeError} if the buckets and groups alone exceed the result limit
  */
-export function arrange(
+export function groupSelection(
   store: ColumnStore,
   kind: Kind,
   query: BucketQuery,
   bucketBytes: number,
   budget: Budget,
-): Arrangement {
+): GroupedSelection {
   const selection = select(store, kind, query, budget);
   const { series, from, to, user } = selection;
   const edges = edgesOf(selection, query);
   const buckets = Math.max(0, edges.length - 1);
   budget.checkResult(buckets * bucketBytes);
-  // 0, which no label has, where the series lacks it
-  const only = query.label === undefined ? -1 : ((series && store.label(series, query.label)) ?? 0);
-  const grouped = query.top !== undefined;
-  const groups = query.top === undefined ? ONE_GROUP : topLabels(store, selection, query.top, only, budget);
-  const lanes = groups.labels.length + 1;
+  // 0, which is no label's number, if the series has no such label
+  const onlyLabel = query.label === undefined ? -1 : ((series && store.label(series, query.label)) ?? 0);
+  const isGrouped = query.top !== undefined;
+  const groups = query.top === undefined ? ONE_GROUP : topLabels(store, selection, query.top, onlyLabel, budget);
+  const groupCount = groups.labels.length + 1;
   const textBytes = groups.texts.reduce((sum, { length }) => sum + length, 0);
-  budget.checkResult((grouped ? lanes + 1 : 1) * buckets * bucketBytes + textBytes);
+  budget.checkResult((isGrouped ? groupCount + 1 : 1) * buckets * bucketBytes + textBytes);
   return {
     ...selection,
     edges,
     buckets,
     groups,
-    lanes,
+    groupCount,
     slotsOf({ times, users, labels }) {
       const slots = new Int32Array(times.length);
       let bucket = 0;
       for (let i = 0; i < times.length; i++) {
         const time = times[i] as number;
-        const isIn = time >= from && time < to && (user < 0 || users[i] === user) && (only < 0 || labels[i] === only);
-        if (!isIn) slots[i] = -1;
+        const isSelected =
+          time >= from && time < to && (user < 0 || users[i] === user) && (onlyLabel < 0 || labels[i] === onlyLabel);
+        if (!isSelected) slots[i] = -1;
         else {
           bucket = bucketOf(edges, time, bucket);
-          slots[i] = grouped ? groups.groupOf(labels[i] as number) * buckets + bucket : bucket;
+          slots[i] = isGrouped ? groups.groupOf(labels[i] as number) * buckets + bucket : bucket;
         }
       }
       return slots;

@@ -1,22 +1,22 @@
 import type { Budget } from './budget.ts';
 
-/** A value whose arrays may be any iterables, so that long ones need not exist in memory before they are serialized. */
+/** A value whose arrays may be any iterables, so that long arrays can be serialized without holding them in memory. */
 export type Streamed<Value> = Value extends readonly (infer Item)[]
   ? Iterable<Streamed<Item>>
   : Value extends object
     ? { readonly [Key in keyof Value]: Streamed<Value[Key]> }
     : Value;
 
-/** Characters between two checks of the budget: a fraction of a millisecond of work. */
+/** Characters between budget checks: a fraction of a millisecond of work. */
 const BLOCK_LENGTH = 65_536;
-/** Numbers of a typed array that become text at once. */
-const NUMBERS_AT_ONCE = 4096;
+/** Numbers of a typed array that are serialized at once. */
+const NUMBERS_PER_STEP = 4096;
 
 /**
- * Returns a result as JSON text. Iterables become arrays, and are read piece by piece.
+ * Serializes a result as JSON. Iterables become arrays, and are consumed incrementally.
  *
- * @throws {QueryTooLargeError} as soon as the text exceeds the result limit, or the time is up
- * @throws {Canceled}
+ * @throws {QueryTooLargeError} as soon as the text exceeds the result limit, or after the deadline
+ * @throws {QueryCanceledError} if the query is canceled
  */
 export function serialize(value: unknown, budget: Budget): string {
   const text = new ResultText(budget);
@@ -38,10 +38,10 @@ function write(value: unknown, text: ResultText): void {
   } else if (typeof value === 'object' && value !== null && Object.values(value).some(isObject)) {
     text.add('{');
     let separator = '';
-    for (const [key, one] of Object.entries(value)) {
-      if (one === undefined) continue;
+    for (const [key, member] of Object.entries(value)) {
+      if (member === undefined) continue;
       text.add(`${separator}${JSON.stringify(key)}:`);
-      write(one, text);
+      write(member, text);
       separator = ',';
     }
     text.add('}');
@@ -50,9 +50,9 @@ function write(value: unknown, text: ResultText): void {
 
 function writeNumbers(numbers: Float64Array | Uint32Array, text: ResultText): void {
   text.add('[');
-  for (let i = 0; i < numbers.length; i += NUMBERS_AT_ONCE) {
+  for (let i = 0; i < numbers.length; i += NUMBERS_PER_STEP) {
     if (i > 0) text.add(',');
-    text.add(numbers.subarray(i, i + NUMBERS_AT_ONCE).join(','));
+    text.add(numbers.subarray(i, i + NUMBERS_PER_STEP).join(','));
   }
   text.add(']');
 }
@@ -65,7 +65,7 @@ function isIterable(value: unknown): value is Iterable<unknown> {
   return typeof value === 'object' && value !== null && Symbol.iterator in value;
 }
 
-/** Text that grows by blocks, with a running count of its bytes. */
+/** Text built in blocks, with a running byte count. */
 class ResultText {
   readonly #budget: Budget;
   readonly #blocks: string[] = [];

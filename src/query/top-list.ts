@@ -1,17 +1,17 @@
 /**
- * Keeps the first items of an order, of very many that are added one by one. Sorts only now and then, so that
- * adding takes constant time on average, and memory is proportional to what is kept.
+ * The first items, in a given order, of a large number of items that are added one at a time. Sorts only occasionally, so
+ * that adding takes amortized constant time and memory is proportional to the size of the list.
  */
 export class TopList<Item> {
   readonly #size: number;
   readonly #compare: (a: Item, b: Item) => number;
   #items: Item[] = [];
-  /** The last item that is kept, once there are as many as are wanted. */
+  /** The last item of the list, once the list is full. */
   #last: Item | undefined;
 
   /**
-   * @param size how many to keep
-   * @param compare a total order, as `sort` takes it
+   * @param size maximum number of items
+   * @param compare a total order, as for `Array.prototype.sort`
    */
   constructor(size: number, compare: (a: Item, b: Item) => number) {
     this.#size = size;
@@ -21,17 +21,17 @@ export class TopList<Item> {
   add(item: Item): void {
     if (this.#last !== undefined && this.#compare(this.#last, item) < 0) return;
     this.#items.push(item);
-    if (this.#items.length >= 2 * this.#size + 64) this.#cut();
+    if (this.#items.length >= 2 * this.#size + 64) this.#truncate();
   }
 
-  #cut(): void {
+  #truncate(): void {
     this.#items.sort(this.#compare).splice(this.#size);
     if (this.#items.length === this.#size) this.#last = this.#items.at(-1);
   }
 
-  /** The items that are kept, in order. */
+  /** Returns the items of the list, sorted. */
   sorted(): Item[] {
-    this.#cut();
+    this.#truncate();
     return this.#items;
   }
 }

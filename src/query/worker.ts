@@ -4,25 +4,25 @@ import type { ExportQuery } from '../export/export.ts';
 import type { Job } from '../storage/job.ts';
 import { openReader } from '../storage/reader.ts';
 import { toStorageError } from '../storage/storage-error.ts';
-import { Canceled, QueryTooLargeError } from './budget.ts';
+import { QueryCanceledError, QueryTooLargeError } from './budget.ts';
 import { CANCEL_ALL } from './caller.ts';
-import { createEngine, type IngestLag, type Maintenance, type Queries } from './engine.ts';
+import { createQueryEngine, type IngestLag, type Maintenance, type Queries } from './engine.ts';
 
 /*
- * The query worker: a thread with a connection of its own. Requests that record only share the processor with it,
- * and for some milliseconds the writer's lock, when maintenance writes.
+ * The query worker: a thread with its own database connection. Recording shares only the CPU with it, and the write lock
+ * for a few milliseconds when maintenance writes.
  */
 
-/** What the worker is started with. */
+/** The worker's startup options. */
 export interface WorkerOptions {
   readonly path: string;
   readonly timeoutMs: number;
   readonly maxResultBytes: number;
-  /** One number: the `id` of a query that is canceled while it runs, or {@link CANCEL_ALL}. */
+  /** One number: the `id` of the running query to cancel, or {@link CANCEL_ALL}. */
   readonly canceled: SharedArrayBuffer;
 }
 
-/** What the worker is asked to do. */
+/** A task for the worker. */
 export type Task =
   | { readonly do: 'query'; readonly name: keyof Queries; readonly argument: unknown }
   | { readonly do: 'maintain'; readonly name: keyof Maintenance; readonly argument: unknown }
@@ -33,62 +33,62 @@ export type Task =
 
 export type Message = (Task & { readonly id: number }) | 'close';
 
-/** Why a task failed, by its kind; the text is for the log only. */
+/** The error of a failed task. The message is only logged, except for `too-large`. */
 export interface TaskError {
   readonly kind: 'too-large' | 'canceled' | 'locked' | 'full' | 'unavailable' | 'damaged' | 'other';
   readonly message: string;
-  /** For `too-large`: the parameter to change, where one alone decides. */
+  /** For `too-large`: the query parameter that caused it, if there is only one. */
   readonly parameter?: string | undefined;
 }
 
-/** What the worker sends: that it has opened the database, or why it could not, and the outcome of each task. */
+/** A message from the worker: it is ready, it failed to open the database, or a task has finished. */
 export type Outcome =
   | 'ready'
   | { readonly failed: TaskError }
   | { readonly id: number; readonly value: unknown; readonly lag?: IngestLag }
   | { readonly id: number; readonly error: TaskError };
 
-/** Shortest pause between two steps of maintenance, in milliseconds. */
-const MIN_PAUSE = 1;
+/** Shortest pause between two maintenance steps, in milliseconds. */
+const MIN_PAUSE_MS = 1;
 
 if (parentPort) run(parentPort, workerData as WorkerOptions);
 
 function run(port: NonNullable<typeof parentPort>, options: WorkerOptions): void {
-  // of this thread only, on Linux: if it shares a core with the requests that record, they go first
+  // on Linux this affects only this thread: recording takes precedence on a shared core
   setPriority(0, constants.priority.PRIORITY_BELOW_NORMAL);
   const canceled = new Int32Array(options.canceled);
-  let running = 0;
+  let runningId = 0;
   const send = (outcome: Outcome) => port.postMessage(outcome);
   const isCanceled = () => {
     const id = Atomics.load(canceled, 0);
-    return id === running || id === CANCEL_ALL;
+    return id === runningId || id === CANCEL_ALL;
   };
   const { storage, engine } = open();
   const jobs: { id: number; job: Job<unknown> }[] = [];
-  let stepping: ReturnType<typeof setTimeout> | undefined;
+  let stepTimer: ReturnType<typeof setTimeout> | undefined;
 
-  const sendError = (id: number, error: unknown) => send({ id, error: describe(error) });
+  const sendError = (id: number, error: unknown) => send({ id, error: toTaskError(error) });
 
   port.on('message', (message: Message) => {
     if (message === 'close') {
-      clearTimeout(stepping);
+      clearTimeout(stepTimer);
       storage.close();
       port.close();
       return;
     }
     const { id } = message;
-    running = id;
+    runningId = id;
     try {
       switch (message.do) {
         case 'query': {
-          // the names and their arguments are paired where the query is asked: see QueryClient
+          // QueryClient ensures that the argument matches the name
           const query = engine.queries[message.name] as (argument: unknown) => unknown;
           return send({ id, value: query(message.argument), lag: engine.lag() });
         }
         case 'maintain': {
           const start = engine.maintenance[message.name] as (argument: unknown) => Job<unknown>;
           jobs.push({ id, job: start(message.argument) });
-          stepping ??= setTimeout(step, 0);
+          stepTimer ??= setTimeout(step, 0);
           return;
         }
         case 'lag':
@@ -99,7 +99,7 @@ function run(port: NonNullable<typeof parentPort>, options: WorkerOptions): void
           return send({ id, value: engine.exports.open(message.export, message.query) });
         case 'next-part': {
           const value = engine.exports.next(message.export);
-          // moved, not copied: a part is a buffer of its own
+          // transferred, not copied: each part has its own buffer
           return port.postMessage({ id, value } satisfies Outcome, value ? [value.buffer as ArrayBuffer] : []);
         }
         case 'close-export':
@@ -108,26 +108,26 @@ function run(port: NonNullable<typeof parentPort>, options: WorkerOptions): void
     } catch (error) {
       sendError(id, error);
     } finally {
-      running = 0;
+      runningId = 0;
     }
   });
 
   function open() {
     try {
       const reader = openReader(options.path);
-      return { storage: reader, engine: createEngine(reader, { ...options, isCanceled }) };
+      return { storage: reader, engine: createQueryEngine(reader, { ...options, isCanceled }) };
     } catch (error) {
-      send({ failed: describe(error) });
+      send({ failed: toTaskError(error) });
       throw error;
     }
   }
 
-  /** Runs one step of the oldest job. Messages that have come meanwhile are handled before the next one. */
+  /** Runs one step of the oldest job. Pending messages are handled before the next step. */
   function step(): void {
-    stepping = undefined;
+    stepTimer = undefined;
     const current = jobs[0];
     if (!current) return;
-    const began = performance.now();
+    const startedAt = performance.now();
     try {
       const { done, value } = current.job.next();
       if (done) {
@@ -138,17 +138,17 @@ function run(port: NonNullable<typeof parentPort>, options: WorkerOptions): void
       jobs.shift();
       sendError(current.id, error);
     }
-    // for as long as a step has held the write lock, recording has it
-    if (jobs.length > 0) stepping = setTimeout(step, Math.max(MIN_PAUSE, performance.now() - began));
+    // pause for as long as the step took, so that recording gets the write lock for at least half of the time
+    if (jobs.length > 0) stepTimer = setTimeout(step, Math.max(MIN_PAUSE_MS, performance.now() - startedAt));
   }
 
   send('ready');
 }
 
-function describe(error: unknown): TaskError {
+function toTaskError(error: unknown): TaskError {
   const { message } = error instanceof Error ? error : { message: String(error) };
   if (error instanceof QueryTooLargeError) return { kind: 'too-large', message, parameter: error.parameter };
-  if (error instanceof Canceled) return { kind: 'canceled', message };
+  if (error instanceof QueryCanceledError) return { kind: 'canceled', message };
   const storageError = toStorageError(error);
   const cause = storageError.cause instanceof Error ? storageError.cause.message : message;
   switch (storageError.kind) {

@@ -5,23 +5,23 @@ import { UTC, type Zone } from '../formats/time-zone.ts';
 import { parseTzif } from '../formats/tzif.ts';
 
 /*
- * The rules of time zones. Governments change them several times a year, and the runtime has those of its release
- * compiled in. The rules here are those of the machine's time zone database, which its packages keep up to date, or
- * of the database in this program, whichever is newer.
+ * Time zone rules. Governments change them several times a year, but the runtime's are fixed at its release. The rules here
+ * come from the system's time zone database, which package updates keep current, or from the bundled database, whichever
+ * is newer.
  */
 
-/** The last year whose changes of the clocks are known. */
+/** The last year for which transitions are known. */
 const LAST_YEAR = 2300;
 
-/** The bundled database ends with this year. */
+/** The last year of the bundled database. */
 const LAST_BUNDLED_YEAR = 2037;
 
-/** A name of the database; files such as `posixrules` and folders such as `right` are none. */
+/** Matches zone names, but not files such as `posixrules` and folders such as `right`. */
 const ZONE_NAME = /^[A-Z][\w+-]*(?:\/[\w+-]+){0,2}$/;
 
 /** A time zone database. */
 interface ZoneDatabase {
-  /** Such as `2026f`. */
+  /** The release, such as `2026f`. */
   readonly version: string;
   readonly source: 'system' | 'bundled';
   /** Returns a zone by its exact name. */
@@ -29,28 +29,28 @@ interface ZoneDatabase {
 }
 
 const bundled: ZoneDatabase = {
-  version: (moment.tz as unknown as { dataVersion: string }).dataVersion, // missing in its types
+  version: (moment.tz as unknown as { dataVersion: string }).dataVersion, // missing in the type declarations
   source: 'bundled',
   find: findBundled,
 };
 
 let database: ZoneDatabase | undefined;
-/** By canonical name, of which there are some hundred. */
+/** Loaded zones by canonical name, a few hundred at most. */
 const zones = new Map<string, Zone>([['UTC', UTC]]);
 
-/** Returns the version of the database in use, and where it is from. */
+/** Returns the version and source of the database in use. */
 export function zoneDatabase(): Pick<ZoneDatabase, 'version' | 'source'> {
-  database ??= newest();
+  database ??= newestDatabase();
   const { version, source } = database;
   return { version, source };
 }
 
-/** Returns a zone by its IANA name, in any letter case, or undefined if there is none. */
+/** Returns a zone by its IANA name, ignoring case; undefined if there is none. */
 export function zoneNamed(name: string): Zone | undefined {
   const canonical = canonicalName(name);
-  const known = zones.get(canonical);
-  if (known) return known;
-  database ??= newest();
+  const cached = zones.get(canonical);
+  if (cached) return cached;
+  database ??= newestDatabase();
   const found = ZONE_NAME.test(canonical) ? database.find(canonical) : undefined;
   if (!found) return undefined;
   const zone = withoutRepeats(found);
@@ -58,20 +58,21 @@ export function zoneNamed(name: string): Zone | undefined {
   return zone;
 }
 
-/** Returns a name as the bundled database writes it; a name that is only in the machine's stays as it is. */
+/** Returns the canonical spelling of a name. Names that the bundled database does not contain are returned unchanged. */
 function canonicalName(name: string): string {
-  // moment also takes Europe_Berlin for Europe/Berlin
+  // moment also accepts Europe_Berlin for Europe/Berlin
   const { name: canonical } = moment.tz.zone(name) ?? { name };
   return canonical.toLowerCase() === name.toLowerCase() ? canonical : name;
 }
 
-/** Drops changes of the name or of summer time only. */
+/** Drops transitions that change only the abbreviation or the daylight saving flag, but not the offset. */
 function withoutRepeats({ starts, offsets }: Zone): Zone {
   const isChange = (_: unknown, i: number) => i === 0 || offsets[i] !== offsets[i - 1];
   return { starts: starts.filter(isChange), offsets: offsets.filter(isChange) };
 }
 
-function newest(): ZoneDatabase {
+/** Returns the newer of the system and bundled databases. */
+function newestDatabase(): ZoneDatabase {
   const folder = process.env['TZDIR'] || '/usr/share/zoneinfo';
   const version = systemVersion(folder);
   if (version === undefined || !isNewer(version, bundled.version)) return bundled;
@@ -82,13 +83,13 @@ function newest(): ZoneDatabase {
       try {
         return parseTzif(readFileSync(join(folder, name)), LAST_YEAR);
       } catch {
-        return undefined; // there is no such file, or it is none of the database
+        return undefined; // no such file, or not a TZif file
       }
     },
   };
 }
 
-/** Returns the version of the database in a folder; undefined where none is stated. */
+/** Returns the version of the database in a folder; undefined if it cannot be determined. */
 function systemVersion(folder: string): string | undefined {
   for (const [file, pattern] of [
     ['tzdata.zi', /^# version (\d{4}[a-z]+)/],
@@ -98,13 +99,13 @@ function systemVersion(folder: string): string | undefined {
       const version = pattern.exec(readFileSync(join(folder, file), 'latin1'))?.[1];
       if (version !== undefined) return version;
     } catch {
-      // the other one, then
+      // try the next file
     }
   }
   return undefined;
 }
 
-/** Versions are a year and a letter; after z comes za. */
+/** Returns whether a version is newer. Versions are a year and a letter; z is followed by za. */
 function isNewer(version: string, other: string): boolean {
   return version.length === other.length ? version > other : version.length > other.length;
 }
@@ -112,7 +113,7 @@ function isNewer(version: string, other: string): boolean {
 function findBundled(name: string): Zone | undefined {
   const found = moment.tz.zone(name);
   if (found?.name !== name) return undefined;
-  // each offset, in minutes west of Greenwich, holds until a time in milliseconds, the last for ever
+  // moment lists offsets in minutes west of Greenwich, each with the time in milliseconds at which it ends
   const offsets = found.offsets.map((west) => Math.round(-west * 60) * 1e6 + 0); // not -0
   const starts = [
     Number.NEGATIVE_INFINITY,
@@ -120,12 +121,12 @@ function findBundled(name: string): Zone | undefined {
   ];
   const zone = { starts, offsets };
   const end = Date.UTC(LAST_BUNDLED_YEAR + 1, 0);
-  if ((starts.at(-1) as number) >= (end - 366 * 86_400_000) * 1000) continueBy(zone, name, end);
+  if ((starts.at(-1) as number) >= (end - 366 * 86_400_000) * 1000) addRuntimeTransitions(zone, name, end);
   return zone;
 }
 
-/** Adds the changes after the bundled years by the runtime's rule, where that is the same up to then. */
-function continueBy(zone: { starts: number[]; offsets: number[] }, name: string, end: number): void {
+/** Adds the runtime's transitions after the bundled years, if both agree on the offset at that point. */
+function addRuntimeTransitions(zone: { starts: number[]; offsets: number[] }, name: string, end: number): void {
   let time: Temporal.ZonedDateTime | null;
   try {
     time = Temporal.Instant.fromEpochMilliseconds(end).toZonedDateTimeISO(name);

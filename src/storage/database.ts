@@ -5,78 +5,80 @@ import { promisify } from 'node:util';
 import { type BunSQLiteDatabase, drizzle } from 'drizzle-orm/bun-sqlite';
 import { makeDurableFolder, syncFolder } from '../durable-folder.ts';
 import { createOwnedFile } from '../file-owner.ts';
-import { createLogStamp, ensureStamp, foreignLog } from './log-identity.ts';
+import { createWalStamp, describeWalMismatch, ensureStamp } from './log-identity.ts';
 import { openingErrorMessage } from './opening-error.ts';
 import * as schema from './schema.ts';
 import { compareSchema, migrate } from './schema-version.ts';
 import { StorageError, toStorageError, UnusableDatabaseError } from './storage-error.ts';
 import { createTextHash, type TextHash } from './text-hash.ts';
 import { createTransact } from './transact.ts';
-import { inspectLog, LOG_SIZE_LIMIT, type LogReport, logOf, truncateLog } from './wal.ts';
+import { inspectWal, truncateWal, WAL_SIZE_LIMIT_BYTES, type WalReport, walPath } from './wal.ts';
 
-/** A connection to a database: only storage makes one, so only storage imports the driver. */
+/** A connection to a database. Only `src/storage` opens one, so only `src/storage` imports the driver. */
 export type { Database } from 'bun:sqlite';
 
 const syncFile = promisify(fs.fsync);
 
-/** Marks the file as rawlog's in its header: "rawl" in ASCII. */
+/** SQLite application ID in the file header that marks the file as rawlog's: "rawl" in ASCII. */
 const APPLICATION_ID = 0x7261776c;
 
-/** How long opening waits for another process's lock, in milliseconds: nothing is served yet. */
-const OPEN_TIMEOUT = 5_000;
+/** Busy timeout while opening, in milliseconds. It can be long because nothing is served yet. */
+const OPEN_BUSY_TIMEOUT_MS = 5_000;
 
-/** How long opening waits for the lock of the database, in milliseconds: commands hold it for a moment. */
-const LOCK_TIMEOUT = 500;
+/** Busy timeout for the process lock, in milliseconds. Commands hold the lock only briefly. */
+const LOCK_BUSY_TIMEOUT_MS = 500;
 
-/** How long the query worker waits for the writer's lock, in milliseconds: far longer than a group commit takes. */
-export const READER_BUSY_TIMEOUT = 5_000;
+/** Busy timeout of the query worker, in milliseconds: far longer than a group commit holds the write lock. */
+export const READER_BUSY_TIMEOUT_MS = 5_000;
 
-/** An open database: drizzle for statements, the client beneath it for transactions and pragmas. */
+/** An open database: drizzle for statements, the underlying client for transactions and pragmas. */
 export interface Storage {
   readonly orm: BunSQLiteDatabase<typeof schema>;
   readonly client: Database;
   readonly hash: TextHash;
-  /** What the write-ahead log had when the database was opened; undefined if there was none. */
-  readonly log: LogReport | undefined;
-  /** Notes that the write-ahead log may have been begun again: see log-identity.ts. {@link sync} does it too. */
-  noteLog(): void;
+  /** The state of the write-ahead log when the database was opened; undefined if there was no log. */
+  readonly walReport: WalReport | undefined;
   /**
-   * Resolves once every transaction that has ended before the call is on the disk.
+   * Raises the stamp if the write-ahead log was restarted: see log-identity.ts. {@link sync} does the same. Call it
+   * after any other work that may have restarted the log.
+   */
+  stampWal(): void;
+  /**
+   * Syncs to disk every transaction that was committed before the call.
    *
-   * @throws {StorageError} `failing`: the disk did not take it, or the file was removed. What is on the
-   *   disk cannot be known then
+   * @throws {StorageError} `failing` if the disk reports an error or the file was removed. What is on disk cannot be
+   *   determined then
    */
   sync(): Promise<void>;
-  /** Writes the write-ahead log back into the database file and closes it. */
+  /** Checkpoints the write-ahead log into the database file and closes the database. */
   close(): void;
 }
 
-/** How a database is opened. */
+/** Options of {@link openStorage}. */
 export interface OpenOptions {
-  /** Whether to create the database, and its folder, if there is none. */
+  /** Whether to create the database and its folder if they do not exist. */
   readonly create?: boolean;
 }
 
 /**
- * Opens the database for this process only, and brings its tables up to date. When it returns, the name of a new file
- * is durable too.
+ * Opens the database exclusively for this process and applies pending migrations. When it returns, the directory entry
+ * of a new file is durable too.
  *
- * @throws {UnusableDatabaseError} if the file is another program's, of a newer version, not the one that its write-ahead log
- *   belongs to, or has a schema of its own
- * @throws {Error} otherwise; the message says why, for the operator
+ * @throws {UnusableDatabaseError} with a message for the operator, if the database cannot be opened, belongs to another
+ *   program, was written by a newer version, does not match its write-ahead log, or has a modified schema
  */
 export function openStorage(path: string, { create = true }: OpenOptions = {}): Storage {
-  return opening(path, () => openAlone(path, create));
+  return withOpeningErrors(path, () => openExclusively(path, create));
 }
 
-function openAlone(path: string, create: boolean): Storage {
+function openExclusively(path: string, create: boolean): Storage {
   if (create) makeDurableFolder(dirname(path));
-  const lock = lockDatabase(path, LOCK_TIMEOUT);
+  const lock = lockDatabase(path, LOCK_BUSY_TIMEOUT_MS);
   let client: Database;
-  let report: LogReport | undefined;
+  let walReport: WalReport | undefined;
   try {
-    report = inspectLog(path);
-    assertOwn(path, report);
+    walReport = inspectWal(path);
+    assertWalMatches(path, walReport);
     if (create) createOwnedFile(path);
     client = new Database(path, { readwrite: true, strict: true });
   } catch (error) {
@@ -84,46 +86,46 @@ function openAlone(path: string, create: boolean): Storage {
     throw error;
   }
   try {
-    client.run(`PRAGMA busy_timeout = ${OPEN_TIMEOUT}`);
+    client.run(`PRAGMA busy_timeout = ${OPEN_BUSY_TIMEOUT_MS}`);
     assertUsable(client);
     ensureStamp(client);
     client.run('PRAGMA journal_mode = WAL');
-    client.run(`PRAGMA journal_size_limit = ${LOG_SIZE_LIMIT}`);
-    // what is deleted is overwritten, so that an erasure leaves nothing behind; inserts pay nothing for it
+    client.run(`PRAGMA journal_size_limit = ${WAL_SIZE_LIMIT_BYTES}`);
+    // Deleted content is zeroed, so an erasure leaves no traces. Inserts are no slower for it.
     client.run('PRAGMA secure_delete = ON');
     client.run(`PRAGMA application_id = ${APPLICATION_ID}`);
     migrate(client);
     const orm = drizzle(client, { schema });
-    // SQLite has synced each of its commits so far (FULL, its default). From now on it leaves that to
-    // sync(), which does the same in a thread, so that requests are read while the disk works. With NORMAL
-    // SQLite still syncs what a checkpoint relies on: the log before, and the database after it.
+    // Until here, SQLite synced each commit (FULL, its default). From now on sync() does that in a thread, so
+    // the event loop keeps reading requests while the disk works. With NORMAL, SQLite still makes the two syncs
+    // that a checkpoint needs: the WAL before it, and the database file after it.
     client.run('PRAGMA synchronous = NORMAL');
     const hash = createTextHash(client);
     hashMigratedKeys(client, hash);
-    const isEmptied = truncateLog(client, OPEN_TIMEOUT);
-    const log = openLog(path);
-    const checkpoints = createCheckpoints(client);
-    const stamp = createLogStamp(client, log, createTransact(client), isEmptied);
+    const isTruncated = truncateWal(client, OPEN_BUSY_TIMEOUT_MS);
+    const wal = openWal(path);
+    const autoCheckpoint = createAutoCheckpoint(client);
+    const stamp = createWalStamp(client, wal, createTransact(client), isTruncated);
     syncFolder(dirname(path));
-    // from now on the commit queue waits for locks, without stopping the event loop
+    // From now on the commit queue retries when the database is locked, without blocking the event loop.
     client.run('PRAGMA busy_timeout = 0');
-    // Kept open as long as SQLite has the file: closing it would drop SQLite's locks.
+    // This handle stays open until SQLite closes the file: closing it earlier would drop SQLite's POSIX locks.
     const handle = fs.openSync(path, 'r');
     const byte = new Uint8Array(1);
     return {
       orm,
       client,
       hash,
-      log: report,
-      noteLog: stamp.note,
+      walReport,
+      stampWal: stamp.update,
       async sync() {
         try {
-          stamp.note();
-          await syncFile(log);
+          stamp.update();
+          await syncFile(wal);
           assertInPlace(path, handle);
-          checkpoints.note(assertInPlace(logOf(path), log).size);
-          // On ext4 an fsync that is under way when the journal is aborted can return success: it finds no
-          // transaction to wait for. A read of a file system that has been shut down fails.
+          autoCheckpoint.update(assertInPlace(walPath(path), wal).size);
+          // On ext4, an fsync in progress while the journal is aborted can return success because it finds no
+          // transaction to wait for. A read from a file system that has been shut down does fail.
           fs.readSync(handle, byte, 0, 1, 0);
         } catch (error) {
           throw new StorageError('failing', error);
@@ -131,14 +133,14 @@ function openAlone(path: string, create: boolean): Storage {
       },
       close() {
         try {
-          // leaves one file, with nothing beside it
+          // Leaving WAL mode checkpoints the log and deletes it, so a closed database is a single file.
           client.run('PRAGMA journal_mode = DELETE');
         } catch (error) {
-          // another process reads the database: the write-ahead log stays beside it, which is as safe
+          // Another process is reading the database. The log stays next to it, which is just as safe.
           if (toStorageError(error).kind !== 'locked') throw error;
         } finally {
           client.close();
-          fs.closeSync(log);
+          fs.closeSync(wal);
           fs.closeSync(handle);
           lock.close();
         }
@@ -152,21 +154,21 @@ function openAlone(path: string, create: boolean): Storage {
 }
 
 /**
- * Opens a database for reading, and for what is derived from its rows.
+ * Opens an existing database to read its rows and to maintain data derived from them, such as the column store. A
+ * server may have the database open.
  *
- * @throws {UnusableDatabaseError} as {@link openStorage}
- * @throws {Error} if there is none
+ * @throws {UnusableDatabaseError} as {@link openStorage}, or if there is no database
  */
 export function openForReading(path: string): Database {
-  return opening(path, () => {
-    assertOwnLogUnlessServed(path);
+  return withOpeningErrors(path, () => {
+    assertWalMatchesUnlessServed(path);
     const client = new Database(path, { strict: true, readwrite: true });
     try {
-      client.run(`PRAGMA busy_timeout = ${READER_BUSY_TIMEOUT}`);
+      client.run(`PRAGMA busy_timeout = ${READER_BUSY_TIMEOUT_MS}`);
       assertUsable(client);
       client.run('PRAGMA synchronous = NORMAL');
       client.run('PRAGMA secure_delete = ON');
-      client.run(`PRAGMA journal_size_limit = ${LOG_SIZE_LIMIT}`);
+      client.run(`PRAGMA journal_size_limit = ${WAL_SIZE_LIMIT_BYTES}`);
       return client;
     } catch (error) {
       client.close();
@@ -175,8 +177,8 @@ export function openForReading(path: string): Database {
   });
 }
 
-/** Opens a database; what is thrown says why it cannot be opened, and names the file. */
-function opening<T>(path: string, open: () => T): T {
+/** Calls `open`; rethrows its errors with a message that names the database and says why it cannot be opened. */
+function withOpeningErrors<T>(path: string, open: () => T): T {
   try {
     return open();
   } catch (error) {
@@ -185,17 +187,17 @@ function opening<T>(path: string, open: () => T): T {
   }
 }
 
-function assertOwn(path: string, report: LogReport | undefined): void {
-  const problem = foreignLog(path, report);
+function assertWalMatches(path: string, report: WalReport | undefined): void {
+  const problem = describeWalMismatch(path, report);
   if (problem) throw new UnusableDatabaseError(problem);
 }
 
 /**
- * Checks that the write-ahead log belongs to the database, unless a server has the database open: it has checked that,
- * and the files change while they are read.
+ * Checks that the write-ahead log belongs to the database, unless a server has the database open. The server has
+ * already checked it, and the files would change while they are read here.
  */
-function assertOwnLogUnlessServed(path: string): void {
-  if (!fs.statSync(logOf(path), { throwIfNoEntry: false })?.size) return;
+function assertWalMatchesUnlessServed(path: string): void {
+  if (!fs.statSync(walPath(path), { throwIfNoEntry: false })?.size) return;
   let lock: Database;
   try {
     lock = lockDatabase(path, 0);
@@ -204,102 +206,113 @@ function assertOwnLogUnlessServed(path: string): void {
     throw error;
   }
   try {
-    assertOwn(path, inspectLog(path));
+    assertWalMatches(path, inspectWal(path));
   } finally {
     lock.close();
   }
 }
 
-/** Replaces the placeholders that a migration has put in place of hashes, which SQL cannot make. */
+/** Replaces the placeholder hashes written by a migration. SQL cannot compute the real ones. */
 function hashMigratedKeys(client: Database, hash: TextHash): void {
-  const some = client.prepare<{ id: number; user_id: string; route: string; key: string }, []>(
+  const nextBatch = client.prepare<{ id: number; user_id: string; route: string; key: string }, []>(
     'SELECT id, user_id, route, key FROM cached_responses WHERE key_hash < 0 AND key IS NOT NULL LIMIT 1000',
   );
   const update = client.prepare('UPDATE cached_responses SET key_hash = ? WHERE id = ?');
   const transact = createTransact(client);
-  for (let rows = some.all(); rows.length > 0; rows = some.all()) {
+  for (let rows = nextBatch.all(); rows.length > 0; rows = nextBatch.all()) {
     transact(() => {
       for (const { id, user_id, route, key } of rows) update.run(hash(cachedResponseKey(user_id, route, key)), id);
     });
   }
 }
 
-/** The text whose hash a cached response is looked up by. */
+/** Returns the text whose hash is the lookup key of a cached response. */
 export function cachedResponseKey(userId: string, route: string, key: string): string {
   return JSON.stringify([userId, route, key]);
 }
 
-/** Opens the write-ahead log to sync it. SQLite takes its locks on other files, so that closing it drops none. */
-function openLog(path: string): number {
-  return fs.openSync(logOf(path), 'r+');
+/** Opens the write-ahead log to sync it. SQLite locks other files, so closing this handle drops no lock. */
+function openWal(path: string): number {
+  return fs.openSync(walPath(path), 'r+');
 }
 
-/** Sizes of the write-ahead log between which the writer leaves it to the query worker, in bytes. */
-const LEFT_TO_WORKER = { from: LOG_SIZE_LIMIT, to: 64 * LOG_SIZE_LIMIT };
-/** Pages in the write-ahead log from which a commit moves them into the database file; SQLite's default. */
+/** Sizes of the write-ahead log between which only the query worker checkpoints it, in bytes. */
+const WORKER_CHECKPOINT_BYTES = { from: WAL_SIZE_LIMIT_BYTES, to: 64 * WAL_SIZE_LIMIT_BYTES };
+/** Pages in the write-ahead log at which a commit runs a checkpoint; SQLite's default. */
 const AUTO_CHECKPOINT_PAGES = 1_000;
 
 /**
- * Decides whether commits move pages from the write-ahead log into the database file. While a reader holds an old
- * snapshot the log grows, every attempt looks through all of it, and the first one after the reader has gone would stop
- * the event loop for seconds.
+ * Turns SQLite's automatic checkpoints off and on, by the size of the write-ahead log. While a reader holds an old
+ * snapshot, the log grows and each checkpoint attempt scans all of it. The first checkpoint after the reader finishes
+ * would block the event loop for seconds.
  */
-function createCheckpoints(client: Database): { note(logSize: number): void } {
-  let isLeft = false;
+function createAutoCheckpoint(client: Database): { update(walBytes: number): void } {
+  let isOff = false;
   return {
-    note(size) {
-      const leave = size > LEFT_TO_WORKER.from && size < LEFT_TO_WORKER.to;
-      if (leave === isLeft) return;
-      isLeft = leave;
-      client.run(`PRAGMA wal_autocheckpoint = ${leave ? 0 : AUTO_CHECKPOINT_PAGES}`);
+    update(walBytes) {
+      const turnOff = walBytes > WORKER_CHECKPOINT_BYTES.from && walBytes < WORKER_CHECKPOINT_BYTES.to;
+      if (turnOff === isOff) return;
+      isOff = turnOff;
+      client.run(`PRAGMA wal_autocheckpoint = ${turnOff ? 0 : AUTO_CHECKPOINT_PAGES}`);
     },
   };
 }
 
-/** @throws when a path does not lead to the open file any more: it was removed, or replaced by another */
+/** @throws if the path no longer leads to the open file because the file was removed or replaced */
 function assertInPlace(path: string, handle: number): fs.Stats {
   const opened = fs.fstatSync(handle);
   const found = fs.statSync(path, { throwIfNoEntry: false });
-  if (found?.ino !== opened.ino || found.dev !== opened.dev) throw new Error(`${path} was removed or replaced`);
+  if (found?.ino !== opened.ino || found.dev !== opened.dev) {
+    throw new Error(`${path} was removed or replaced while rawlog had it open`);
+  }
   return opened;
 }
 
 /**
- * Keeps every other server away from the database as long as this process lives: two would give out
- * the same keys. The lock is SQLite's own on an empty file beside the database, so that the kernel
- * gives it back when a process dies, and readers of the database are not in its way.
+ * Locks the database against other servers for the lifetime of this process: two servers would assign the same keys.
+ * The lock is a SQLite lock on an empty file next to the database. The kernel releases it when the process dies, and it
+ * does not block readers of the database.
  */
 function lockDatabase(path: string, timeoutMs: number): Database {
-  createOwnedFile(lockOf(path));
-  const lock = new Database(lockOf(path), { readwrite: true });
+  createOwnedFile(lockPath(path));
+  const lock = new Database(lockPath(path), { readwrite: true });
   try {
     lock.run(`PRAGMA busy_timeout = ${timeoutMs}`);
     lock.run('BEGIN EXCLUSIVE');
     return lock;
   } catch (error) {
     lock.close();
-    if (toStorageError(error).kind === 'locked') throw new UnusableDatabaseError('Another rawlog server has it open.');
+    if (toStorageError(error).kind === 'locked') {
+      throw new UnusableDatabaseError('Another rawlog server or command has it open. Stop that process, then retry.');
+    }
     throw error;
   }
 }
 
-function lockOf(path: string): string {
+function lockPath(path: string): string {
   return `${path}.lock`;
 }
 
-/** Uses nothing that could harm, or that this version could harm: another program's file, a newer version's, or a changed one. */
+/**
+ * Rejects a database of another program, of a newer version, or with a modified schema. Its triggers and views could do
+ * harm, or this version could damage it.
+ */
 function assertUsable(client: Database): void {
   client.run('PRAGMA trusted_schema = OFF');
   const version = compareSchema(client);
   if (version === 'empty') return;
   const id = client.query<{ application_id: number }, []>('PRAGMA application_id').get()?.application_id;
-  if (id !== APPLICATION_ID) throw new UnusableDatabaseError('The file is a database of another program.');
+  if (id !== APPLICATION_ID) {
+    throw new UnusableDatabaseError('It belongs to another program. Set DATABASE_URL or DATA_DIR to a different path.');
+  }
   if (version === 'newer') {
     throw new UnusableDatabaseError(
-      'It was written by a newer version of rawlog. Run that version, or restore a backup from before it.',
+      'It was written by a newer version of rawlog. Run that version, or restore a backup from before the upgrade.',
     );
   }
   if (version.length > 0) {
-    throw new UnusableDatabaseError(`Its schema is not that of rawlog: ${version.join(', ')}. Restore a backup.`);
+    throw new UnusableDatabaseError(
+      `Its schema does not match this version of rawlog: ${version.join(', ')}. Restore a backup.`,
+    );
   }
 }

@@ -5,7 +5,7 @@ import { readOrCreateSecretFile } from '../secret-file.ts';
 
 const KEY_BYTES = 32;
 
-/** An erasure that has begun, as long as it is not finished. */
+/** An erasure that has begun and is not finished. */
 export interface UnfinishedErasure {
   readonly id: number;
   readonly userId: string;
@@ -16,40 +16,42 @@ export interface UnfinishedErasure {
 }
 
 /**
- * The erasure list: who was erased, and up to which row. It names users by a keyed hash, whose key is in a file
- * beside the database: a copy of the database alone does not tell who was erased.
+ * The erased users, each with the last row that was erased. Users are stored as keyed hashes. The key is in a file next
+ * to the database, so a copy of only the database does not reveal who was erased.
  */
 export interface ErasureList {
   /** Adds an erasure, in the caller's transaction. */
   begin(erasure: Omit<UnfinishedErasure, 'id'>): void;
-  /** Erasures that were begun and not finished. */
+  /** Returns the erasures that have begun and are not finished, oldest first. */
   unfinished(): UnfinishedErasure[];
-  /** Notes, in the caller's transaction, that every copy in the tables is gone, and forgets the user ID. */
+  /** Marks an erasure as finished in all tables and deletes its user ID, in the caller's transaction. */
   finish(id: number): void;
-  /** Notes, in the caller's transaction, that no file of the database has erased bytes any more. */
-  noteOverwritten(): void;
-  /** How many erasures are unfinished, or finished but not overwritten in every file yet. */
+  /** Records, in the caller's transaction, that no database file contains erased bytes any more. */
+  markOverwritten(): void;
+  /** Returns the number of erasures that are unfinished, or finished but not yet overwritten in every file. */
   pending(): number;
-  /** Whether a row was erased: one of this user, up to the cutoff. A returning user's later rows were not. */
+  /** Whether a row of this user was erased. Rows that a returning user recorded after the cutoff were not. */
   isErased(userId: string, seq: number): boolean;
 }
 
-/** Returns the path of the key of a database's erasure list. */
+/** Returns the path of the key file of a database's erasure list. */
 export function erasureKeyPath(databasePath: string): string {
   return join(dirname(databasePath), 'erasure-key');
 }
 
 /**
- * Returns the keyed hash that stands for a user ID where the ID itself must not remain: HMAC-SHA-256. The key is
- * created on first use, readable to its owner only.
+ * Opens the keyed hash (HMAC-SHA-256) that replaces user IDs where the IDs themselves must not be kept. The key is
+ * created on first use, readable only by its owner.
  *
- * @throws if the key file cannot be read or created, or is no key
+ * @throws if the key file cannot be read or created, or does not contain a key
  */
 export function openUserHash(databasePath: string): (userId: string) => Buffer {
   const path = erasureKeyPath(databasePath);
   const { content } = readOrCreateSecretFile(path, () => randomBytes(KEY_BYTES).toString('base64url'));
   const key = Buffer.from(content, 'base64url');
-  if (key.length !== KEY_BYTES) throw new Error(`${path} does not hold a key of ${KEY_BYTES} bytes in base64url`);
+  if (key.length !== KEY_BYTES) {
+    throw new Error(`${path} does not contain a ${KEY_BYTES}-byte key in base64url. Restore this file from a backup.`);
+  }
   return (userId) => createHmac('sha256', key).update(userId).digest();
 }
 
@@ -71,7 +73,7 @@ export function openErasureList(client: Database, databasePath: string, now: () 
        FROM erasures WHERE pending_user_id IS NOT NULL ORDER BY id`,
     ),
     finish: client.prepare('UPDATE erasures SET pending_user_id = NULL, user_number = NULL WHERE id = ?'),
-    noteOverwritten: client.prepare(
+    markOverwritten: client.prepare(
       'UPDATE erasures SET is_overwritten = 1 WHERE is_overwritten = 0 AND pending_user_id IS NULL',
     ),
     pending: client.prepare<{ n: number }, []>('SELECT count(*) AS n FROM erasures WHERE is_overwritten = 0'),
@@ -85,7 +87,7 @@ export function openErasureList(client: Database, databasePath: string, now: () 
     },
     unfinished: () => statements.unfinished.all(),
     finish: (id) => void statements.finish.run(id),
-    noteOverwritten: () => void statements.noteOverwritten.run(),
+    markOverwritten: () => void statements.markOverwritten.run(),
     pending: () => statements.pending.get()?.n ?? 0,
     isErased: (userId, seq) => seq <= (statements.cutoff.get(hash(userId))?.cutoff ?? -1),
   };

@@ -1,35 +1,35 @@
 import type { Database } from 'bun:sqlite';
 import type { ColumnStore } from './columns/column-store.ts';
-import { READER_BUSY_TIMEOUT } from './database.ts';
+import { READER_BUSY_TIMEOUT_MS } from './database.ts';
 import type { ErasureList, UnfinishedErasure } from './erasure-list.ts';
 import { inTransactions, type Job } from './job.ts';
 import { addToLedger, DELETED } from './ledger.ts';
 import type { TextHash } from './text-hash.ts';
-import { checkpoint, truncateLog } from './wal.ts';
+import { checkpoint, truncateWal } from './wal.ts';
 
 /*
- * Erasure. Deleting a row leaves copies of other rows behind, in parts of pages that SQLite does not use: it moves
- * rows to neighboring pages, and not even `secure_delete` overwrites where they were. A later erasure could not find
- * those copies. So nothing is deleted here: a row is overwritten in place by a blank one, which moves nothing. SQLite
- * zeroes what the row took before (`secure_delete`), and reuses its overflow pages. Tables that hold texts or values
- * only grow at their end, where SQLite moves nothing either.
+ * Erasure blanks rows in place and deletes nothing. When SQLite deletes a row, it may move other rows to neighboring
+ * pages. The old copies stay in the unused parts of pages, where not even `secure_delete` overwrites them and a later
+ * erasure could not find them. Overwriting a row with a blank one moves nothing: SQLite zeroes the freed bytes
+ * (`secure_delete`) and reuses the row's overflow pages. Tables with texts or values only grow at their end, where
+ * SQLite does not move rows either.
  */
 
-/** Rows looked at in one statement, so that no read transaction is long. */
+/** Rows scanned per statement, to keep read transactions short. */
 const WINDOW_ROWS = 20_000;
-/** A database of up to this size is written again as a whole within the 50 ms that a transaction may take. */
+/** Largest database that VACUUM rewrites within the 50 ms allowed for a transaction, in bytes. */
 const SMALL_DATABASE_BYTES = 2 * 1024 * 1024;
-/** Attempts to empty the write-ahead log until it is left for later: another process reads the database. */
+/** Attempts to truncate the write-ahead log before leaving it for later because another process reads the database. */
 const TRUNCATE_ATTEMPTS = 50;
 
-/** How many rows of a user were erased. */
-export interface Erased {
+/** Number of erased rows, by table. */
+export interface ErasedRows {
   readonly metrics: number;
   readonly analytics: number;
 }
 
-/** What an erasure works on. */
-export interface ErasureParts {
+/** The parts of an open database that an erasure needs. */
+export interface ErasureContext {
   readonly client: Database;
   readonly store: ColumnStore;
   readonly list: ErasureList;
@@ -37,19 +37,19 @@ export interface ErasureParts {
 }
 
 /**
- * Erases a user: every row that is committed by now, what the column store and the idempotency table have of them,
- * and every name and label that only this user had. Rows recorded later stay.
+ * Erases a user: all rows committed so far, their copies in the column store, the user's cached responses, and every
+ * name and label that only this user recorded. Rows recorded later are kept.
  *
- * The intent is durable before anything is erased, so that the next start can finish the work: see
- * {@link finishErasures}. When the job returns, no query returns the rows. Bytes that an older snapshot still
+ * The intent is durable before anything is erased, so the next start can finish an interrupted erasure: see
+ * {@link finishErasures}. After the job returns, no query returns the rows. Bytes that an older snapshot still
  * needs are overwritten once it ends: see {@link ErasureList.pending}.
  *
- * @throws SQLite's errors; the erasure then stays unfinished
+ * @throws SQLite's errors; the erasure then remains unfinished
  */
-export function* eraseUser(parts: ErasureParts, userId: string): Job<Erased> {
-  const { client, store, list } = parts;
-  yield* store.finishRebuild(); // during a rebuild, no row is applied
-  // the rows in memory first become chunks: what is known of the user is then in the tables, also after a crash
+export function* eraseUser(context: ErasureContext, userId: string): Job<ErasedRows> {
+  const { client, store, list } = context;
+  yield* store.finishRebuild(); // no rows are applied during a rebuild
+  // Seal the memtable first, so that everything about the user is in the tables and survives a crash.
   yield* store.catchUp();
   yield* store.seal();
   yield* store.catchUp();
@@ -60,18 +60,18 @@ export function* eraseUser(parts: ErasureParts, userId: string): Job<Erased> {
     client.run('PRAGMA synchronous = NORMAL');
   }
   yield;
-  return yield* finishErasures(parts);
+  return yield* finishErasures(context);
 }
 
-/** Finishes every erasure that was begun. Returns how many rows that were; 0 if there are none to finish. */
-export function* finishErasures(parts: ErasureParts): Job<Erased> {
-  const { client, store, list } = parts;
+/** Finishes every erasure that has begun. Returns the number of rows erased by this call. */
+export function* finishErasures(context: ErasureContext): Job<ErasedRows> {
+  const { client, store, list } = context;
   let metrics = 0;
   let analytics = 0;
   for (const erasure of list.unfinished()) {
-    metrics += yield* blankRows(parts, 'metrics', erasure);
-    analytics += yield* blankRows(parts, 'analytics', erasure);
-    yield* blankResponses(parts, erasure);
+    metrics += yield* blankRows(context, 'metrics', erasure);
+    analytics += yield* blankRows(context, 'analytics', erasure);
+    yield* blankResponses(context, erasure);
     if (erasure.userNumber !== null) {
       for (const series of store.seriesOfUser(erasure.userNumber)) {
         yield* store.removeUserFrom(series, erasure.userNumber);
@@ -89,9 +89,8 @@ export function* finishErasures(parts: ErasureParts): Job<Erased> {
 }
 
 /**
- * Removes the blank rows of a small database. Deleting moves rows, so the whole file is written again after it, which
- * leaves nothing behind and takes some milliseconds for a file of this size. In a larger one blank rows stay until it
- * is compacted.
+ * Deletes the blank rows of a small database. Deleting moves rows, so VACUUM then rewrites the whole file, which leaves
+ * no old copies and takes a few milliseconds at this size. A larger database keeps its blank rows until it is compacted.
  */
 function compactSmall(client: Database, store: ColumnStore): void {
   const { bytes } = client
@@ -107,14 +106,14 @@ function compactSmall(client: Database, store: ColumnStore): void {
 }
 
 /**
- * Empties the write-ahead log if an erasure waits for it: it has the rows as they were before. Does nothing while
- * another connection reads an older snapshot.
+ * Truncates the write-ahead log if an erasure is waiting for that, since the log still contains the erased rows. The
+ * erasure remains pending while another connection reads an older snapshot.
  */
 export function finishOverwriting(client: Database, store: ColumnStore, list: ErasureList): void {
   if (list.pending() === 0) return;
   compactSmall(client, store);
   checkpoint(client);
-  if (truncateLog(client, READER_BUSY_TIMEOUT)) store.transact(() => list.noteOverwritten());
+  if (truncateWal(client, READER_BUSY_TIMEOUT_MS)) store.transact(() => list.markOverwritten());
 }
 
 const BLANKS = {
@@ -123,17 +122,17 @@ const BLANKS = {
   analytics: `UPDATE analytics SET id = '', user_id = '', happened_at = 0, received_at = 0, type = '',
               data_index = '', data = '' WHERE seq = ?`,
 } as const;
-/** The bytes of a row's texts, found without reading them. */
+/** SQL for the size of a row's texts in bytes, which SQLite computes without reading the texts. */
 const SIZES = {
   metrics: 'octet_length(metric_name) + octet_length(data_string)',
   analytics: 'octet_length(type) + octet_length(data_index) + octet_length(data)',
 } as const;
-/** What blanking a row writes beside its texts, about: part of a page. */
+/** Estimated bytes written to blank a row, excluding its texts: part of a page. */
 const ROW_BYTES = 400;
 
-/** Overwrites a user's rows up to the cutoff; returns how many there were. */
+/** Blanks a user's rows up to the cutoff. Returns their number. */
 function* blankRows(
-  { client, store }: ErasureParts,
+  { client, store }: ErasureContext,
   table: 'metrics' | 'analytics',
   { userId, cutoffSeq }: UnfinishedErasure,
 ): Job<number> {
@@ -165,8 +164,8 @@ function* blankRows(
   return removed;
 }
 
-/** Overwrites the cached responses to a user's requests up to the cutoff, and the names counted for the user. */
-function* blankResponses({ client, store, hash }: ErasureParts, { userId, cutoffSeq }: UnfinishedErasure): Job<void> {
+/** Blanks a user's cached responses up to the cutoff, and deletes the names counted for the user. */
+function* blankResponses({ client, store, hash }: ErasureContext, { userId, cutoffSeq }: UnfinishedErasure): Job<void> {
   const windowEnd = client.prepare<{ id: number }, [number]>(
     `SELECT id FROM cached_responses WHERE id > ? ORDER BY id LIMIT 1 OFFSET ${WINDOW_ROWS - 1}`,
   );
@@ -184,10 +183,10 @@ function* blankResponses({ client, store, hash }: ErasureParts, { userId, cutoff
     after = end;
     yield;
   }
-  // a returning user starts with no names counted
+  // A returning user starts again at zero names.
   store.transact(() => client.run('DELETE FROM user_names WHERE user_hash = ?', [hash(userId)]));
 }
 
-/** Overwrites a cached response by its `id`. */
+/** SQL that blanks a cached response by its `id`. */
 export const BLANK_RESPONSE = `UPDATE cached_responses SET key_hash = 0, user_id = NULL, route = NULL, key = NULL,
   fingerprint = NULL, response = NULL, seq = 0, created_at = 0 WHERE id = ?`;

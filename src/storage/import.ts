@@ -6,50 +6,50 @@ import { assertChanges } from './storage-error.ts';
 import { createTransact } from './transact.ts';
 
 /*
- * What one transaction stores at most, so that whoever else writes waits for no longer: rows, bytes of their
- * texts, and milliseconds, looked at after each row.
+ * Limits of one transaction, to keep other writers from waiting: rows, bytes of their texts, and milliseconds. The time
+ * is checked after each row.
  */
 const TRANSACTION_ROWS = 1_000;
 const TRANSACTION_BYTES = 1024 ** 2;
 const TRANSACTION_MS = 50;
 
 /**
- * What became of a record:
- * - `stored`
- * - `identical`: it was stored before, with the same content
- * - `different`: its ID is stored with other content, which stays as it is
- * - `occupied`: a record with another ID has its key, the time part of the ID
- * - `erased`: its user was erased after it was recorded
+ * The result of importing one record:
+ * - `stored`: the record was stored
+ * - `identical`: the same record was already stored
+ * - `different`: a record with the same ID but different content is already stored, and was kept
+ * - `occupied`: a record with another ID already has the same key, the time part of the ID
+ * - `erased`: the user was erased after the record was made
  */
-export type Imported = 'stored' | 'identical' | 'different' | 'occupied' | 'erased';
+export type ImportOutcome = 'stored' | 'identical' | 'different' | 'occupied' | 'erased';
 
-/** The ID of rows that were erased. */
+/** The ID of blank (erased) rows. */
 const BLANK = '';
 
-/** Stores records that have their IDs already. */
+/** An importer of records that already have IDs. */
 export interface Importer {
   /**
-   * Stores the first of the given records, as many as one transaction may have and at least one.
+   * Stores as many of the records as fit in one transaction, from the first on; at least one.
    *
-   * @returns what became of each of them, in order
+   * @returns the outcomes of the records that were processed, in order
    */
-  store(records: readonly LogRecord[]): Imported[];
-  /** Makes everything that was stored durable. */
+  store(records: readonly LogRecord[]): ImportOutcome[];
+  /** Makes all stored records durable. */
   finish(): Promise<void>;
 }
 
-/** A record as the tables have it, but for its key. */
+/** The column values of a record, without its key. */
 type Columns = [id: string, user: string, happenedAt: number, receivedAt: number, ...(string | number)[]];
 
 /**
- * Makes an importer. Records may come in any order, which the column store, which follows the order of commits,
- * does not expect: its rebuild begins in the first transaction that stores something, and is finished when it is next opened.
+ * Creates an importer. Records may come in any order, but the column store expects rows in commit order. The first
+ * transaction that stores a record therefore begins a rebuild of the column store, which its next start finishes.
  *
  * @param isErased whether a user was erased after the record with this key
  */
 export function createImporter(storage: Storage, isErased: (userId: string, seq: number) => boolean): Importer {
   const { client } = storage;
-  // what is replaced is a blank row: an erased one, whose key is free again
+  // REPLACE only ever replaces blank rows, whose keys are free again.
   const insert = {
     metric: client.prepare(
       `INSERT OR REPLACE INTO metrics (seq, id, user_id, happened_at, received_at, metric_name, metric_value, data_string)
@@ -75,29 +75,29 @@ export function createImporter(storage: Storage, isErased: (userId: string, seq:
   let isRebuilding = false;
   let hasMovedCells = false;
 
-  function storeOne(record: LogRecord): Imported {
+  function storeOne(record: LogRecord): ImportOutcome {
     const { kind, seq, userId } = record;
     if (isErased(userId, seq)) return 'erased';
     const columns = columnsOf(record);
-    // the keys of both tables are one sequence
-    const other = kind === 'metric' ? 'analytics' : 'metric';
-    for (const one of [kind, other] as const) {
-      const [found] = find[one].values(seq);
+    // Both tables share one sequence of keys.
+    const otherKind = kind === 'metric' ? 'analytics' : 'metric';
+    for (const searchedKind of [kind, otherKind] as const) {
+      const [found] = find[searchedKind].values(seq);
       if (!found || found[0] === BLANK) continue;
       if (found[0] !== record.id) return 'occupied';
-      return one === kind && columns.every((value, i) => value === found[i]) ? 'identical' : 'different';
+      return searchedKind === kind && columns.every((value, i) => value === found[i]) ? 'identical' : 'different';
     }
     const { changes } = insert[kind].run(seq, ...columns);
     assertChanges(changes, 1);
-    // only at the end of a table does SQLite leave the cells of other rows where they are
+    // An insert anywhere but at the end of a table can move the cells of other rows.
     if (seq < last[kind]) hasMovedCells = true;
     else last[kind] = seq;
     return 'stored';
   }
 
-  function storeSome(records: readonly LogRecord[]): Imported[] {
+  function storeBatch(records: readonly LogRecord[]): ImportOutcome[] {
     const deadline = performance.now() + TRANSACTION_MS;
-    const outcomes: Imported[] = [];
+    const outcomes: ImportOutcome[] = [];
     let bytes = 0;
     for (const record of records.slice(0, TRANSACTION_ROWS)) {
       bytes += sizeOf(record);
@@ -114,8 +114,8 @@ export function createImporter(storage: Storage, isErased: (userId: string, seq:
 
   return {
     store(records) {
-      const outcomes = transact(() => storeSome(records));
-      storage.noteLog();
+      const outcomes = transact(() => storeBatch(records));
+      storage.stampWal();
       isRebuilding ||= outcomes.includes('stored');
       return outcomes;
     },
@@ -123,13 +123,14 @@ export function createImporter(storage: Storage, isErased: (userId: string, seq:
       await storage.sync();
       if (!hasMovedCells) return;
       try {
-        // old copies of moved cells stay in unused parts of pages, where an erasure would not find them
+        // Old copies of moved cells stay in unused parts of pages, where an erasure would not find them.
         client.run('VACUUM');
       } catch (error) {
         const { message } = error as Error; // SQLite throws nothing else
-        throw new Error(`The records are stored, but the database file could not be compacted: ${message}`, {
-          cause: error,
-        });
+        throw new Error(
+          `The records are stored, but the database file could not be compacted: ${message}. Until it is, erasing a user may leave copies of their rows in the file. Run "VACUUM" on ${client.filename} with sqlite3 while rawlog is stopped.`,
+          { cause: error },
+        );
       }
     },
   };
@@ -142,12 +143,12 @@ function columnsOf(record: LogRecord): Columns {
     : [id, userId, happenedAt, receivedAt, record.type, record.dataIndex, record.data];
 }
 
-/** About how many bytes a record takes. */
+/** Estimates the size of a record in bytes. */
 function sizeOf(record: LogRecord): number {
   const { id, userId } = record;
-  const own =
+  const texts =
     record.kind === 'metric'
       ? record.metricName.length + record.dataString.length
       : record.type.length + record.dataIndex.length + record.data.length;
-  return id.length + userId.length + own;
+  return id.length + userId.length + texts;
 }

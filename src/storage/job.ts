@@ -1,24 +1,24 @@
 /**
- * Work on the database in steps: it yields between transactions, so that queries run and recording gets the
- * write lock in between. Whoever runs it waits after each step about as long as the step took.
+ * Long work on the database, done in steps. A job yields between transactions so that queries can run and recording can
+ * get the write lock. Its runner pauses after each step for about as long as the step took.
  */
 export type Job<Result> = Generator<void, Result>;
 
-/** Longest write transaction of a job, in milliseconds, until it looks at the clock: half of the 50 ms allowed. */
+/** Time after which a job's transaction commits, in milliseconds. Less than half of the 50 ms allowed for one. */
 const MAX_TRANSACTION_MS = 20;
-/** Most bytes that one transaction of a job writes, until it stops: what a slow disk takes in some milliseconds. */
+/** Bytes after which a job's transaction commits: about what a slow disk writes in a few milliseconds. */
 const MAX_TRANSACTION_BYTES = 4 * 1024 * 1024;
 
-/** Runs work in one transaction. */
+/** A function that runs work in one transaction. */
 export type Transact = <Result>(work: () => Result) => Result;
 
 /**
- * Works through items in transactions that are bounded in time and bytes.
+ * Processes items in transactions of bounded time and size.
  *
- * @param each works on one item, and returns about how many bytes it wrote
- * @param beforeCommit called at the end of each transaction with the items that it worked on, and with
- *   whether they were the last ones
- * @param afterCommit called once a transaction is committed
+ * @param each processes one item and returns the approximate number of bytes written
+ * @param beforeCommit called at the end of each transaction with the items processed in it, and whether they are
+ *   the last ones
+ * @param afterCommit called after each transaction is committed, with the same items
  */
 export function* inTransactions<Item>(
   transact: Transact,
@@ -46,7 +46,7 @@ export function* inTransactions<Item>(
   }
 }
 
-/** Runs a job to its end without a pause, where nobody waits for the database: offline commands and tests. */
+/** Runs a job to completion without pauses. Only for offline commands and tests, where nothing else needs the database. */
 export function runJob<Result>(job: Job<Result>): Result {
   for (;;) {
     const { value, done } = job.next();

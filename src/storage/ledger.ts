@@ -1,16 +1,16 @@
 import type { Database } from 'bun:sqlite';
 import { assertChanges } from './storage-error.ts';
 
-/** A count of the ledger: its name, and how many items it has, or is to have more. */
+/** A count of items in the ledger, or an increment of one. */
 export type Count = readonly [name: string, items: number];
 
-/** The names under which items are counted; rejections by `rejected:` and their error code. */
+/** Names of the counts in the ledger. `rejected:` is a prefix, followed by the error code. */
 export const STORED = 'stored';
 export const DUPLICATE = 'duplicate';
 export const DELETED = 'deleted';
 export const REJECTED = 'rejected:';
 
-/** Reads all counts of a database. */
+/** Reads all counts of the ledger. */
 export function readLedger(client: Database): Count[] {
   return client
     .query<{ name: string; items: number }, []>('SELECT name, items FROM ledger')

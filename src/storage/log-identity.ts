@@ -2,33 +2,34 @@ import type { Database } from 'bun:sqlite';
 import fs from 'node:fs';
 import type { Transact } from './job.ts';
 import { toStorageError } from './storage-error.ts';
-import { type LogReport, logOf, STAMP_AT } from './wal.ts';
+import { STAMP_OFFSET, type WalReport, walPath } from './wal.ts';
 
 /*
- * Which database file a write-ahead log belongs to. SQLite applies any log that it finds beside a file, also the one of
- * a later state of it, which leaves a mixture of both.
+ * Detects a write-ahead log (WAL) that does not belong to the database file next to it. SQLite applies any log with a
+ * matching name. A log from a later state of the file would leave a mixture of both states.
  *
- * The log is written in runs: once all of it is in the database file, it is begun again from its start. The stamp, a
- * number in the header of the database (`user_version`), is raised once in each run. So the last stamp in a log is the
- * one of its database file, or the next one; a file from before that run, or of another database, has another stamp.
+ * Once all frames are checkpointed, SQLite restarts the log from its beginning with new salts; we call the frames
+ * between two restarts a generation. The stamp, a number in the database header (`user_version`), is raised once per
+ * generation. The last stamp in a log therefore equals the stamp of its database file, or is the next one. A copy of the
+ * file from before that generation, or a different database, has another stamp.
  */
 
 const HEADER_BYTES = 100;
-/** Where the header of a database has its page size. */
-const PAGE_SIZE_AT = 16;
-/** Where the header of the log has the two numbers that tell its runs apart. */
-const SALTS_AT = 16;
+/** Offset of the page size in the database header, in bytes. */
+const PAGE_SIZE_OFFSET = 16;
+/** Offset in the WAL header of the two salts that identify a generation, in bytes. */
+const SALTS_OFFSET = 16;
 const SALT_BYTES = 8;
 
-/** Raises the stamp of the database in each run of its write-ahead log. There is one per database and process. */
-export interface LogStamp {
-  /** Raises the stamp if a new run has begun since the last call. */
-  note(): void;
+/** Raises the stamp of a database once per WAL generation. One instance per database and process. */
+export interface WalStamp {
+  /** Raises the stamp if the log was restarted since the last call. */
+  update(): void;
 }
 
 /**
- * Gives a database its first stamp, in the file itself, unless it has one. Leaves it without if another process reads
- * it: then the next start gives it one.
+ * Writes the first stamp into the database file itself, unless it already has one. Does nothing while another process
+ * reads the database; the next start tries again.
  */
 export function ensureStamp(client: Database): void {
   if (stampOf(client) !== 0) return;
@@ -38,37 +39,37 @@ export function ensureStamp(client: Database): void {
     if (toStorageError(error).kind === 'locked') return;
     throw error;
   }
-  // any number, so that two databases do not share theirs
+  // The first stamp is random so that two databases are unlikely to share one.
   client.run(`PRAGMA user_version = ${1 + Math.floor(Math.random() * 2 ** 30)}`);
 }
 
 /**
- * Makes the stamp of a database that has just been opened.
+ * Creates the {@link WalStamp} of a database that was just opened.
  *
- * @param log the write-ahead log, open for reading
- * @param isNewRun whether the next transaction begins a new run
+ * @param wal file descriptor of the write-ahead log, open for reading
+ * @param isNewGeneration whether the next transaction restarts the log
  */
-export function createLogStamp(client: Database, log: number, transact: Transact, isNewRun: boolean): LogStamp {
+export function createWalStamp(client: Database, wal: number, transact: Transact, isNewGeneration: boolean): WalStamp {
   const salts = Buffer.alloc(SALT_BYTES);
-  const stamped = Buffer.alloc(SALT_BYTES);
-  const read = () => fs.readSync(log, salts, 0, SALT_BYTES, SALTS_AT) === SALT_BYTES;
+  const stampedSalts = Buffer.alloc(SALT_BYTES);
+  const readSalts = () => fs.readSync(wal, salts, 0, SALT_BYTES, SALTS_OFFSET) === SALT_BYTES;
   const raise = () => {
     transact(() => {
       const stamp = stampOf(client);
       if (stamp !== 0) client.run(`PRAGMA user_version = ${nextStamp(stamp)}`);
     });
-    // the stamp may have begun a run of its own
-    if (read()) salts.copy(stamped);
+    // Writing the stamp may itself have restarted the log.
+    if (readSalts()) salts.copy(stampedSalts);
   };
-  if (isNewRun) raise();
-  else if (read()) salts.copy(stamped);
+  if (isNewGeneration) raise();
+  else if (readSalts()) salts.copy(stampedSalts);
   return {
-    note() {
-      if (!read() || salts.equals(stamped)) return;
+    update() {
+      if (!readSalts() || salts.equals(stampedSalts)) return;
       try {
         raise();
       } catch (error) {
-        // a later call raises it
+        // The next call retries.
         const { kind } = toStorageError(error);
         if (kind !== 'locked' && kind !== 'full') throw error;
       }
@@ -76,7 +77,7 @@ export function createLogStamp(client: Database, log: number, transact: Transact
   };
 }
 
-/** Writes a page without changing anything. To be called in a transaction. */
+/** Writes the first page without changing it, so that an empty transaction reaches the disk. Call it in a transaction. */
 export function touch(client: Database): void {
   client.run(`PRAGMA user_version = ${stampOf(client)}`);
 }
@@ -85,23 +86,21 @@ function stampOf(client: Database): number {
   return client.query<{ user_version: number }, []>('PRAGMA user_version').get()?.user_version ?? 0;
 }
 
-/** The stamp of the next run. 0 means that there is none. */
+/** Returns the stamp of the next generation. Skips 0, which means "no stamp". */
 function nextStamp(stamp: number): number {
   return (stamp + 1) | 0 || 1;
 }
 
 /**
- * Returns why a write-ahead log does not belong to the database file beside it, in a sentence; undefined if it does, or
- * if there is none. No process may have the database open.
- *
- * @param report what is in the log
+ * Returns a message for the operator if the write-ahead log does not belong to the database file; undefined if it does,
+ * or if there is no log. No process may have the database open.
  */
-export function foreignLog(path: string, report: LogReport | undefined): string | undefined {
-  const log = fs.statSync(logOf(path), { throwIfNoEntry: false });
-  if (!log || log.size === 0) return undefined;
+export function describeWalMismatch(path: string, report: WalReport | undefined): string | undefined {
+  const wal = fs.statSync(walPath(path), { throwIfNoEntry: false });
+  if (!wal || wal.size === 0) return undefined;
   const file = fs.statSync(path, { throwIfNoEntry: false });
   if (!file || file.size === 0) {
-    return `${logOf(path)} has changes to a database that is ${file ? 'empty' : 'missing'}: ${path}. Put that file back, or move the log away to begin with an empty database.`;
+    return `${walPath(path)} contains changes to a database that is ${file ? 'empty' : 'missing'}: ${path}. Put the database file back, or move the write-ahead log away to start with an empty database.`;
   }
   if (!report || report.committed === 0) return undefined;
   const { pageSize, stamp } = readHeader(path);
@@ -109,16 +108,16 @@ export function foreignLog(path: string, report: LogReport | undefined): string 
   const isNext = stamp !== 0 && report.stamp === nextStamp(stamp);
   const isComplete = pageSize === report.pageSize && hasAllPages(report, Math.floor(file.size / pageSize));
   if (isComplete && (isStamped || isNext)) return undefined;
-  return `${logOf(path)} is not the write-ahead log of ${path}, which was replaced or restored. Put the right one back, or move the log away to use the database without its changes.`;
+  return `${walPath(path)} is not the write-ahead log of ${path}: the database was replaced or restored. Put the matching log back, or move this one away to open the database without the changes in it.`;
 }
 
-/** Whether every page of the database is in its file, of so many pages, or in the log. */
-function hasAllPages({ databasePages, pages }: LogReport, filePages: number): boolean {
+/** Whether every page of the database is in its file, which has `filePages` pages, or in the log. */
+function hasAllPages({ databasePages, pages }: WalReport, filePages: number): boolean {
   for (let page = filePages + 1; page <= databasePages; page++) if (!pages.has(page)) return false;
   return true;
 }
 
-/** Reads what is needed of the header of a database file (https://www.sqlite.org/fileformat2.html#database_header). */
+/** Reads the page size and the stamp from a database header (https://www.sqlite.org/fileformat2.html#database_header). */
 function readHeader(path: string): { pageSize: number; stamp: number } {
   const header = Buffer.alloc(HEADER_BYTES);
   const handle = fs.openSync(path, 'r');
@@ -127,6 +126,6 @@ function readHeader(path: string): { pageSize: number; stamp: number } {
   } finally {
     fs.closeSync(handle);
   }
-  const pageSize = header.readUInt16BE(PAGE_SIZE_AT);
-  return { pageSize: pageSize === 1 ? 65_536 : pageSize, stamp: header.readInt32BE(STAMP_AT) };
+  const pageSize = header.readUInt16BE(PAGE_SIZE_OFFSET);
+  return { pageSize: pageSize === 1 ? 65_536 : pageSize, stamp: header.readInt32BE(STAMP_OFFSET) };
 }

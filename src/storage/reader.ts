@@ -1,18 +1,18 @@
 import type { Database } from 'bun:sqlite';
 import { ColumnStore } from './columns/column-store.ts';
 import { openForReading } from './database.ts';
-import type { ErasureParts } from './erasure.ts';
+import type { ErasureContext } from './erasure.ts';
 import { openErasureList } from './erasure-list.ts';
 import { createTextHash } from './text-hash.ts';
 
-/** What the query worker works on: a connection of its own, and what maintenance of the column store needs. */
-export interface ReaderStorage extends ErasureParts {
+/** The query worker's storage: its own connection, the column store, and everything needed to maintain them. */
+export interface ReaderStorage extends ErasureContext {
   readonly client: Database;
   close(): void;
 }
 
 /**
- * Opens a database for queries and for maintenance of its column store. There must be one reader per database file.
+ * Opens a database for queries and column store maintenance. There must be only one reader per database file.
  *
  * @param now the clock, in milliseconds since 1970
  * @throws if there is no database

@@ -2,14 +2,14 @@ import type { Database } from 'bun:sqlite';
 import type { Kind } from '../records.ts';
 
 /**
- * Rows looked at in one statement, so that no read transaction is long, and a scan that few rows pass can be canceled
- * every few milliseconds.
+ * Rows scanned per statement. It keeps read transactions short, and lets a scan with few matches be canceled every few
+ * milliseconds.
  */
 const WINDOW_ROWS = 10_000;
-/** What a row takes beside its texts, in bytes, about. */
+/** Estimated size of a row in bytes, excluding its texts. */
 const ROW_BYTES = 100;
 
-/** Which rows are wanted. Times are microseconds since 1970. */
+/** A filter on rows. Times are microseconds since 1970: `from` is inclusive, `to` is exclusive. */
 export interface RecordFilter {
   readonly user: string | undefined;
   readonly name: string | undefined;
@@ -18,7 +18,7 @@ export interface RecordFilter {
   readonly to: number | undefined;
 }
 
-/** A row as it is stored; `value` of a metric, `data` of an event: JSON text. */
+/** A row as it is stored. `value` is the number of a metric, or the `data` of an event as JSON text. */
 export interface RecordRow {
   readonly seq: number;
   readonly id: string;
@@ -30,8 +30,8 @@ export interface RecordRow {
   readonly value: number | string;
 }
 
-/** How much is wanted at most. One row is always read, however large. */
-export interface Room {
+/** Limits of one read. At least one row is returned, whatever its size. */
+export interface ReadLimits {
   readonly rows: number;
   readonly bytes: number;
 }
@@ -41,36 +41,37 @@ const SOURCES = {
   analytics: { table: 'analytics', name: 'type', label: 'data_index', value: 'data' },
 } as const;
 
-/** Blank rows are those that were erased. */
+/** SQL condition that skips blank (erased) rows. */
 const IS_PRESENT = "user_id <> ''";
 
-/** A place in a scan: behind the row with the `seq` `after`, in a window whose last row has the `seq` `end`, if known. */
-export interface ScanPlace {
+/** A position in a scan. */
+export interface ScanPosition {
+  /** The `seq` of the last row that was read. */
   readonly after: number;
+  /** The `seq` of the last row of the current window, if it is known. */
   readonly end?: number;
 }
 
 /**
- * Reads rows from one window, and returns those that pass the filter.
+ * Reads one window and returns the rows that match the filter.
  *
  * @param direction `newest` first, or `oldest` first
- * @param room how many rows and bytes are wanted
- * @returns the rows, about how many bytes they have, and where to continue; undefined at the end
+ * @returns the rows, their approximate size in bytes, and the position to continue from; undefined at the end
  */
 export function readWindow(
   client: Database,
   kind: Kind,
   filter: RecordFilter,
-  place: ScanPlace,
+  position: ScanPosition,
   direction: 'newest' | 'oldest',
-  room: Room,
-): { rows: RecordRow[]; bytes: number; next: ScanPlace | undefined } {
+  limits: ReadLimits,
+): { rows: RecordRow[]; bytes: number; next: ScanPosition | undefined } {
   const { table, name, label, value } = SOURCES[kind];
   const [beyond, order, last] = direction === 'newest' ? ['<', 'DESC', 'min'] : ['>', 'ASC', 'max'];
-  const { after } = place;
-  // where the window ends: with a filter that few rows pass, a statement without an end would read them all
+  const { after } = position;
+  // The window must be bounded: with a filter that few rows match, a single statement could scan the whole table.
   const end =
-    place.end ??
+    position.end ??
     client
       .query<{ seq: number | null }, [number]>(
         `SELECT ${last}(seq) AS seq FROM (SELECT seq FROM ${table} WHERE seq ${beyond} ? ORDER BY seq ${order} LIMIT ${WINDOW_ROWS})`,
@@ -87,22 +88,23 @@ export function readWindow(
     ['happened_at >= ?', filter.from],
     ['happened_at < ?', filter.to],
   ];
-  const given = conditions.filter((one): one is [string, string | number] => one[1] !== undefined);
+  const active = conditions.filter((condition): condition is [string, string | number] => condition[1] !== undefined);
   const statement = client.query<RecordRow, (string | number)[]>(
     `SELECT seq, id, user_id, happened_at, received_at, ${name} AS name, ${label} AS label, ${value} AS value
-     FROM ${table} WHERE ${IS_PRESENT} AND ${given.map(([condition]) => condition).join(' AND ')}
+     FROM ${table} WHERE ${IS_PRESENT} AND ${active.map(([condition]) => condition).join(' AND ')}
      ORDER BY seq ${order} LIMIT ?`,
   );
   const rows: RecordRow[] = [];
   let bytes = 0;
-  for (const row of statement.iterate(...given.map(([, bound]) => bound), room.rows)) {
+  for (const row of statement.iterate(...active.map(([, value]) => value), limits.rows)) {
     rows.push(row);
     bytes += bytesOf(row);
-    if (bytes >= room.bytes) break;
+    if (bytes >= limits.bytes) break;
   }
   const lastSeq = rows.at(-1)?.seq;
-  const isFull = rows.length === room.rows || bytes >= room.bytes;
-  // a window that ends with its last row may be the last one: then nothing is left to continue with
+  const isFull = rows.length === limits.rows || bytes >= limits.bytes;
+  // If the limit was reached before the end of the window, the next call continues inside it. Otherwise it starts a new
+  // window, which is empty at the end of the table.
   return {
     rows,
     bytes,
@@ -110,27 +112,27 @@ export function readWindow(
   };
 }
 
-/** Returns the `seq` of the newest row of a kind; 0 if there is none. */
+/** Returns the `seq` of the newest row of a kind; 0 if there are no rows. */
 export function newestSeq(client: Database, kind: Kind): number {
   return client.query<{ seq: number | null }, []>(`SELECT max(seq) AS seq FROM ${SOURCES[kind].table}`).get()?.seq ?? 0;
 }
 
-/** The bytes of a row as JSON, about. */
+/** Estimates the size of a row as JSON, in bytes. */
 function bytesOf({ user_id, name, label, value }: RecordRow): number {
   const texts = Buffer.byteLength(user_id) + Buffer.byteLength(name) + Buffer.byteLength(label);
   return ROW_BYTES + texts + (typeof value === 'string' ? Buffer.byteLength(value) : 0);
 }
 
-/** Returns how many rows there are of a kind. */
+/** Returns the number of rows of a kind. */
 export function countRows(client: Database, kind: Kind): number {
   const { table } = SOURCES[kind];
   return client.query<{ n: number }, []>(`SELECT count(*) AS n FROM ${table} WHERE ${IS_PRESENT}`).get()?.n ?? 0;
 }
 
 /**
- * Returns how many rows there are behind a `seq`, and when the first of them was received, in microseconds since 1970.
+ * Returns the number of rows after a `seq`, and when the first of them was received, in microseconds since 1970.
  *
- * @param limit how far to count
+ * @param limit the count stops at this number
  */
 export function countRowsAfter(
   client: Database,

@@ -5,27 +5,27 @@ import { readMigrationFiles } from 'drizzle-orm/migrator';
 import { createTransact } from './transact.ts';
 
 /*
- * Migrations, and the check that a database has the schema of its version and nothing beside it. A file that was
- * restored or copied may carry triggers or views that drop rows or run with our rights.
+ * Migrations, and the check that a database has exactly the schema of its version. A restored or copied file may contain
+ * triggers or views that drop rows or run with our privileges.
  */
 
-/** The table of applied migrations, as drizzle's migrator creates it: older databases have it in these words. */
+/** The table of applied migrations, with the exact SQL of drizzle's migrator, which created it in older databases. */
 const MIGRATIONS_TABLE = `CREATE TABLE IF NOT EXISTS "__drizzle_migrations" (
 				id SERIAL PRIMARY KEY,
 				hash text NOT NULL,
 				created_at numeric
 			)`;
-/** Differences that a message names; the others are only counted. */
-const NAMED_DIFFERENCES = 3;
+/** Differences listed in a message; the others are only counted. */
+const MAX_LISTED_DIFFERENCES = 3;
 
 interface Migration {
   readonly sql: readonly string[];
   readonly hash: string;
-  /** When it was made, in milliseconds since 1970: its version. */
+  /** When the migration was generated, in milliseconds since 1970. Serves as its version. */
   readonly folderMillis: number;
 }
 
-/** An entry of `sqlite_schema`. */
+/** A row of `sqlite_schema`. */
 interface SchemaEntry {
   readonly type: string;
   readonly name: string;
@@ -33,44 +33,44 @@ interface SchemaEntry {
   readonly sql: string | null;
 }
 
-/** What a database's schema says of it. */
+/** The result of comparing a database with the schema of its version. */
 export type SchemaVersion =
-  /** It has no tables. */
+  /** The database has no tables. */
   | 'empty'
-  /** It was written by a later version of rawlog. */
+  /** The database was written by a later version of rawlog. */
   | 'newer'
-  /** It differs from the schema of its version, each difference in words; empty if it does not. */
+  /** Descriptions of the differences; empty if there are none. */
   | readonly string[];
 
 let loaded: readonly Migration[] | undefined;
 
 /**
- * The migrations, oldest first. Their folder is inside the binary (see --asset in the build), where this file counts as
- * part of the entry that runs it: main.ts, or the query worker one folder below.
+ * Returns the migrations, oldest first. The build embeds their folder in the binary (see --asset). There, this file is
+ * bundled into the entry point that runs it: main.ts, or the query worker one folder below.
  */
 function migrations(): readonly Migration[] {
   if (loaded) return loaded;
-  const folders = ['migrations', '../migrations'].map((place) => join(import.meta.dir, place));
+  const folders = ['migrations', '../migrations'].map((folder) => join(import.meta.dir, folder));
   loaded = readMigrationFiles({ migrationsFolder: folders.find((folder) => existsSync(folder)) ?? '' });
   return loaded;
 }
 
-/** Compares a database with the schema of its recorded version: the migrations up to it, applied to a new database. */
+/** Compares a database with the schema of its recorded version, which is built by migrating an empty database. */
 export function compareSchema(client: Database): SchemaVersion {
   const found = entriesOf(client);
   if (found.length === 0) return 'empty';
-  // a view may stand in for the table of migrations: nothing else is read before it is known that there is none
+  // Check for triggers and views first: a view could replace the table of migrations, which is read next.
   const active = found.filter(({ type }) => type !== 'table' && type !== 'index');
-  if (active.length > 0) return named(active.map((entry) => `it has ${describe(entry)}`));
+  if (active.length > 0) return summarize(active.map((entry) => `it contains ${describe(entry)}`));
   const version = versionOf(client, found);
   if (version > (migrations().at(-1)?.folderMillis ?? 0)) return 'newer';
   if (version !== 0 && !migrations().some(({ folderMillis }) => folderMillis === version)) {
-    return [`its last migration, ${version}, is not one of rawlog's`];
+    return [`its last migration, ${version}, is unknown`];
   }
-  return named(differences(found, schemaOf(version)));
+  return summarize(differences(found, schemaOf(version)));
 }
 
-/** Brings the tables up to date in one transaction. drizzle's own migrator hides why a statement fails: a full disk. */
+/** Applies pending migrations in one transaction. drizzle's migrator would hide why a statement fails, as on a full disk. */
 export function migrate(client: Database): void {
   const version = versionOf(client, entriesOf(client));
   const pending = migrations().filter(({ folderMillis }) => folderMillis > version);
@@ -85,7 +85,7 @@ function apply(client: Database, list: readonly Migration[]): void {
   }
 }
 
-/** The last applied migration; 0 if there is none. */
+/** Returns the version of the last applied migration; 0 if there is none. */
 function versionOf(client: Database, entries: readonly SchemaEntry[]): number {
   if (!entries.some(({ name, type }) => name === '__drizzle_migrations' && type === 'table')) return 0;
   const row = client
@@ -96,7 +96,7 @@ function versionOf(client: Database, entries: readonly SchemaEntry[]): number {
   return row?.version ?? 0;
 }
 
-/** The schema after the migrations up to a version. */
+/** Returns the schema that the migrations up to a version create. */
 function schemaOf(version: number): SchemaEntry[] {
   const client = new Database(':memory:');
   try {
@@ -116,23 +116,25 @@ function entriesOf(client: Database): SchemaEntry[] {
 
 function differences(found: readonly SchemaEntry[], expected: readonly SchemaEntry[]): string[] {
   const keyOf = ({ type, name }: SchemaEntry) => `${type} ${name}`;
-  const rest = new Map(expected.map((entry) => [keyOf(entry), entry]));
-  const words: string[] = [];
+  const missing = new Map(expected.map((entry) => [keyOf(entry), entry]));
+  const descriptions: string[] = [];
   for (const entry of found) {
-    const same = rest.get(keyOf(entry));
-    rest.delete(keyOf(entry));
-    if (!same) words.push(`it has ${describe(entry)}`);
-    else if (same.sql !== entry.sql || same.tbl_name !== entry.tbl_name) words.push(`${describe(entry)} differs`);
+    const match = missing.get(keyOf(entry));
+    missing.delete(keyOf(entry));
+    if (!match) descriptions.push(`it contains ${describe(entry)}`);
+    else if (match.sql !== entry.sql || match.tbl_name !== entry.tbl_name) {
+      descriptions.push(`${describe(entry)} differs`);
+    }
   }
-  for (const entry of rest.values()) words.push(`${describe(entry)} is missing`);
-  return words;
+  for (const entry of missing.values()) descriptions.push(`${describe(entry)} is missing`);
+  return descriptions;
 }
 
 function describe({ type, name }: SchemaEntry): string {
   return `the ${type} ${JSON.stringify(name)}`;
 }
 
-function named(words: readonly string[]): readonly string[] {
-  const more = words.length - NAMED_DIFFERENCES;
-  return more > 0 ? [...words.slice(0, NAMED_DIFFERENCES), `and ${more} more`] : words;
+function summarize(descriptions: readonly string[]): readonly string[] {
+  const omitted = descriptions.length - MAX_LISTED_DIFFERENCES;
+  return omitted > 0 ? [...descriptions.slice(0, MAX_LISTED_DIFFERENCES), `and ${omitted} more`] : descriptions;
 }

@@ -4,29 +4,30 @@ import { blob, index, integer, primaryKey, real, sqliteTable, text } from 'drizz
 /*
  * The tables. A change here needs a migration: see CONTRIBUTING, "Add a migration".
  *
- * Keys and indexes, each with its cost. `bun run bench:schema` measures them: a million metrics in
- * transactions of 1,000 rows, forms in turns on 2 noisy cores; rows a second as medians of the ratio to
- * the first form, with the range of five rounds.
+ * `bun run bench:schema` measures what each choice of keys and indexes costs: a million metrics in transactions of
+ * 1,000 rows, alternating between the schemas on 2 noisy cores. Throughput is the ratio of rows per second to the first
+ * schema: the median of five rounds, with their range.
  *
- *   integer key derived from the id, no index    1.00                  147 bytes a row   <- chosen
+ *   schema                                       throughput            bytes per row
+ *   integer key derived from the ID, no index    1.00                  147             <- chosen
  *   UUID text as key, WITHOUT ROWID              0.87 (0.71 to 0.98)   152
- *   UUID text as key beside the rowid            0.74 (0.58 to 0.78)   193
- *   chosen, and an index on (name, time)         0.45 (0.44 to 0.81)   187
- *   chosen, and an index on (time)               0.65 (0.53 to 1.14)   172
+ *   UUID text as key, in addition to the rowid   0.74 (0.58 to 0.78)   193
+ *   chosen, plus an index on (name, time)        0.45 (0.44 to 0.81)   187
+ *   chosen, plus an index on (time)              0.65 (0.53 to 1.14)   172
  *
- * So `seq` is the only index. It is the time part of the id (see ingest/ids.ts), which makes it
- *   - the key: an append always lands at the right edge of the tree, and no other tree is touched;
- *   - the index on the time of receipt, and the order of commits that cursors follow;
- *   - the way from an id to its row, without a second tree on the id.
- * A name or a time of happening is found by scanning a range of `seq`: an index on (name, time) would
- * shorten the scan, and cost the log half of what it can take in.
+ * So the only key is `seq`, the time part of the ID (see ingest/ids.ts), which is the rowid. It serves as
+ *   - the primary key: inserts always append at the right edge of the B-tree and touch no other B-tree;
+ *   - the index on the time of receipt, and the commit order that cursors follow;
+ *   - the lookup from an ID to its row, without an index on the ID.
+ * To find rows by name or by `happened_at`, SQLite scans a range of `seq`. An index on (name, time) would shorten the
+ * scan but halve the rate at which rows can be recorded.
  *
- * The long column stands last: SQLite reads a row from its start, and an overflowing row keeps its
- * head in the page.
+ * The longest column comes last: SQLite reads a row from its start, and only the end of a long row is moved to
+ * overflow pages.
  */
 
 const stamps = {
-  /** Milliseconds from 2020-01-01 to the receipt, times 4096, plus a counter within the millisecond. */
+  /** Milliseconds from 2020-01-01 to the time of receipt, times 4096, plus a counter within the millisecond. */
   seq: integer('seq').primaryKey(),
   /** UUIDv7 */
   id: text('id').notNull(),
@@ -53,9 +54,9 @@ export const analytics = sqliteTable('analytics', {
 });
 
 /**
- * Responses to requests that carried an Idempotency-Key, written in the transaction of their records.
- * They are looked up by a hash of user, route and key: an index on the texts themselves would leave copies of
- * them behind wherever SQLite splits a page. Requests without a key pay for neither.
+ * Responses to requests with an Idempotency-Key, written in the same transaction as their records. They are looked up by
+ * a hash of user, route and key: an index on the texts themselves would leave copies wherever SQLite splits a page.
+ * Requests without a key write neither a row nor an index entry.
  */
 export const cachedResponses = sqliteTable(
   'cached_responses',
@@ -63,13 +64,13 @@ export const cachedResponses = sqliteTable(
     id: integer('id').primaryKey(),
     /** See text-hash.ts. */
     keyHash: integer('key_hash').notNull(),
-    /** The user recorded for; null once the response has expired or was erased. */
+    /** The user whose records were stored; null once the response has expired or was erased. */
     userId: text('user_id'),
     route: text('route'),
     key: text('key'),
-    /** SHA-256 of the sender and the payload, in base64. */
+    /** SHA-256 of the caller and the payload, in base64. */
     fingerprint: text('fingerprint'),
-    /** The body of the response. */
+    /** The response body. */
     response: text('response'),
     /** The highest `seq` among its records. */
     seq: integer('seq').notNull(),
@@ -79,23 +80,23 @@ export const cachedResponses = sqliteTable(
   (table) => [index('cached_responses_key_hash').on(table.keyHash).where(sql`key IS NOT NULL`)],
 );
 
-/** Sign-in codes that were exchanged for a token, so that none is exchanged twice. */
+/** Sign-in codes that were exchanged for a token. Stored so that none can be exchanged twice. */
 export const usedCodes = sqliteTable('used_codes', {
-  /** The `jti` of the code: random, it names nobody. */
+  /** The `jti` of the code: random, so it identifies no user. */
   jti: text('jti').primaryKey(),
   /** Milliseconds since 1970-01-01T00:00:00Z. */
   expiresAt: integer('expires_at').notNull(),
 });
 
-/** The ledger: how many items have been stored, deleted, were duplicates, or were rejected by error code. */
+/** The ledger: numbers of items stored, deleted, recognized as duplicates, and rejected per error code. */
 export const ledger = sqliteTable('ledger', {
   name: text('name').primaryKey(),
   items: integer('items').notNull(),
 });
 
 /**
- * Which metric names and event types each user has recorded, as hashes (text-hash.ts): what MAX_NAMES_PER_USER
- * is checked against. A row costs about 22 bytes.
+ * The metric names and event types that each user has recorded, as hashes (text-hash.ts). MAX_NAMES_PER_USER limits
+ * them. About 22 bytes per row.
  */
 export const userNames = sqliteTable(
   'user_names',
@@ -104,8 +105,8 @@ export const userNames = sqliteTable(
 );
 
 /**
- * The erasure list. Whoever holds the database alone cannot tell whom it names: the user ID is hashed with a key
- * that is kept in a file beside the database (erasure-list.ts).
+ * The erasure list. The database alone does not reveal who was erased: user IDs are hashed with a key that is stored in
+ * a separate file (erasure-list.ts).
  */
 export const erasures = sqliteTable(
   'erasures',
@@ -113,37 +114,37 @@ export const erasures = sqliteTable(
     id: integer('id').primaryKey(),
     /** HMAC-SHA-256 of the user ID. */
     userHash: blob('user_hash', { mode: 'buffer' }).notNull(),
-    /** Rows up to this `seq` are erased; the user may have recorded new ones since. */
+    /** Rows up to this `seq` are erased; the user may have recorded new rows since. */
     cutoffSeq: integer('cutoff_seq').notNull(),
     /** Milliseconds since 1970-01-01T00:00:00Z. */
     requestedAt: integer('requested_at').notNull(),
-    /** The user ID as long as the erasure is unfinished, so that the next start can finish it; then null. */
+    /** The user ID while the erasure is unfinished, for the next start to finish it; then null. */
     pendingUserId: text('pending_user_id'),
-    /** The user's key in `users` before the erasure; null if the column store did not know the user. */
+    /** The user's key in `users` before the erasure; null if the user had no rows in the column store. */
     userNumber: integer('user_number'),
-    /** 1 once no file of the database has the erased bytes any more. */
+    /** 1 once no database file contains the erased bytes any more. */
     isOverwritten: integer('is_overwritten').notNull(),
   },
   (table) => [index('erasures_user_hash').on(table.userHash)],
 );
 
 /*
- * The column store: the rows once more, column by column, for queries (columns/column-store.ts). It is derived:
- * everything here can be rebuilt from the tables above, and how far it has come is part of it.
+ * The column store: a copy of the rows, stored by column for queries (columns/column-store.ts). It is derived data,
+ * watermarks included: everything here can be rebuilt from the tables above.
  *
- * A query reads the few columns of one series that it needs, as arrays of numbers. Texts are replaced by
- * numbers: those of users in `users`, names in `series`, `data_string` and `data_index` in `labels`.
+ * A query reads only the columns of the series that it needs, as arrays of numbers. Texts are replaced by numbers:
+ * user IDs by keys of `users`, names by keys of `series`, `data_string` and `data_index` by keys of `labels`.
  *
- * Tables that hold texts or values only grow at their end, and their rows are blanked in place, not deleted.
- * SQLite never moves their rows between pages then, which is how an erasure finds every copy: see erasure.ts.
- * Everything else is numbers without meaning of their own.
+ * Tables with texts or values only grow at their end, and their rows are blanked in place instead of deleted. SQLite
+ * then never moves rows between pages, so an erasure reaches every copy: see erasure.ts. The other tables contain only
+ * numbers, which are meaningless on their own.
  */
 
 export const users = sqliteTable(
   'users',
   {
     id: integer('id').primaryKey(),
-    /** null: erased. */
+    /** Null once erased. */
     userId: text('user_id'),
     hash: integer('hash'),
   },
@@ -154,7 +155,7 @@ export const users = sqliteTable(
 export const series = sqliteTable('series', {
   id: integer('id').primaryKey(),
   kind: text('kind', { enum: ['metric', 'analytics'] }).notNull(),
-  /** null: the last rows of the series were erased. */
+  /** Null once the last rows of the series were erased. */
   name: text('name'),
 });
 
@@ -164,25 +165,25 @@ export const labels = sqliteTable(
   {
     id: integer('id').primaryKey(),
     seriesId: integer('series_id').notNull(),
-    /** null: the last rows with the label were erased. */
+    /** Null once the last rows with the label were erased. */
     label: text('label'),
     hash: integer('hash'),
   },
   (table) => [index('labels_hash').on(table.hash), index('labels_series').on(table.seriesId)],
 );
 
-/** A sealed run of rows of one series, in the order of their commits. The arrays have `rows` elements each. */
+/** Sealed chunks: rows of one series, in commit order. Each array has `rows` elements. */
 export const chunks = sqliteTable(
   'chunks',
   {
     id: integer('id').primaryKey(),
     seriesId: integer('series_id').notNull(),
-    /** 0: replaced by a later chunk, or erased. */
+    /** 0 once the chunk was replaced by a later one, or erased. */
     rows: integer('rows').notNull(),
     /** The smallest and the largest of `times`. */
     minTime: integer('min_time').notNull(),
     maxTime: integer('max_time').notNull(),
-    /** Of the four arrays: see chunk.ts. */
+    /** Checksum of the four arrays: see chunk.ts. */
     checksum: integer('checksum').notNull(),
     /** `happened_at` as doubles: microseconds since 1970, exact. */
     times: blob('times', { mode: 'buffer' }).notNull(),
@@ -197,8 +198,8 @@ export const chunks = sqliteTable(
 );
 
 /**
- * Which users have sealed rows in which series: an overview of one user's rows, and an erasure, read only these.
- * A row costs about 14 bytes, once per user and series.
+ * The series in which each user has sealed rows. Overviews of one user and erasures read only those series. About 14
+ * bytes per user and series.
  */
 export const userSeries = sqliteTable(
   'user_series',
@@ -206,16 +207,16 @@ export const userSeries = sqliteTable(
   (table) => [primaryKey({ columns: [table.user, table.seriesId] })],
 );
 
-/** Series that are sealed further than the watermark of their kind, while a memtable is written in several steps. */
+/** Series that are sealed beyond the watermark of their kind, while a memtable is sealed in several transactions. */
 export const sealedSeries = sqliteTable('sealed_series', {
   seriesId: integer('series_id').primaryKey(),
   seq: integer('seq').notNull(),
 });
 
 /**
- * The state of the column store. `metric` and `analytics` are watermarks: every row up to this `seq` is sealed,
- * and none above it, except as `sealed_series` says. `rebuilding` is 1 while chunks are cleared for a rebuild.
- * `hash_seed` makes the hashes of this database its own, so that nobody can prepare texts with equal hashes.
+ * The state of the column store. `metric` and `analytics` are watermarks: all rows up to this `seq` are sealed, and no
+ * row after it except those listed in `sealed_series`. `rebuilding` is 1 while chunks are cleared for a rebuild.
+ * `hash_seed` makes text hashes unique to this database, so that attackers cannot precompute collisions.
  */
 export const columnState = sqliteTable('column_state', {
   name: text('name').primaryKey(),

@@ -3,11 +3,11 @@ import type { Transact } from './job.ts';
 import { StorageError } from './storage-error.ts';
 
 /**
- * Makes the one function that runs a transaction on a connection: BEGIN IMMEDIATE, the work, COMMIT. The work is
- * synchronous, because an async callback would be committed before it is done.
+ * Creates the only function that runs transactions on a connection: BEGIN IMMEDIATE, the work, COMMIT. The work must be
+ * synchronous: the transaction would commit before an async callback is done.
  *
- * The function throws what the work or SQLite threw, after a rollback; a {@link StorageError} of the kind
- * `failing` where the rollback fails as well, with the first error as its innermost cause.
+ * After an error the function rolls back and rethrows it. If the rollback fails too, it throws a {@link StorageError} of
+ * kind `failing`, with the first error as its innermost cause.
  */
 export function createTransact(client: Database): Transact {
   const begin = client.prepare('BEGIN IMMEDIATE');
@@ -21,10 +21,10 @@ export function createTransact(client: Database): Transact {
       return result;
     } catch (error) {
       try {
-        // after some errors SQLite has rolled back by itself
+        // SQLite rolls back automatically after some errors.
         if (client.inTransaction) rollback.run();
       } catch (rollbackError) {
-        // what the transaction failed with says more than that its rollback failed as well
+        // The transaction's own error becomes the innermost cause because it says more than the rollback's.
         const { message } = rollbackError as Error; // SQLite throws nothing else
         throw new StorageError('failing', new Error(`the rollback failed: ${message}`, { cause: error }));
       }

@@ -6,40 +6,47 @@ import { DELETED, readLedger, STORED } from './ledger.ts';
 import { isRecordId, MAX_SEQ, seqOfId } from './record-id.ts';
 import { createTextHash, type TextHash } from './text-hash.ts';
 
-/** Problems that are reported one by one; the others are only counted. */
+/** Findings listed in a verification; further ones are only counted. */
 const MAX_PROBLEMS = 100;
-/** Rows read in one statement. */
+/** Rows read per statement. */
 const READ_ROWS = 5_000;
-/** Texts of users and labels kept in memory. */
+/** Most texts cached in memory, for users and for labels each. */
 const MAX_TEXTS = 200_000;
-/** Digests are sums modulo this number: two of them add up exactly in a double. */
+/** Modulus of digests: a double represents the sum of two of them exactly. */
 const DIGEST_RANGE = 2 ** 52;
 
-/** What a verification found. */
+/** What the operator should do about a finding. */
+const RESTORE = 'Restore a backup.';
+const REBUILD = 'Run "rawlog rebuild".';
+const REBUILD_OR_RESTORE = 'If the rows are correct, run "rawlog rebuild"; otherwise restore a backup.';
+
+/** The result of a verification. */
 export interface Verification {
-  /** What is wrong, each in a sentence; empty if nothing is. */
+  /** Findings, each with what is wrong and what to do; empty if the database is sound. */
   readonly problems: readonly string[];
-  /** Problems beyond those that are listed. */
+  /** Number of findings that are not listed in `problems`. */
   readonly omitted: number;
+  /** Number of rows, without erased ones. */
   readonly rows: Readonly<Record<Kind, number>>;
+  /** Number of sealed chunks. */
   readonly chunks: number;
 }
 
-/** The rows of a series, in any order: how many, and a sum of their hashes. */
+/** A digest of a series that does not depend on the order of its rows: their number and the sum of their hashes. */
 interface Digest {
   rows: number;
   sum: number;
 }
 
 /**
- * Verifies a database: the structure of its pages, each row by itself, the rows against the column store, the
- * checksums of chunks, and the ledger against the rows. Everything is read in one snapshot; recording goes on, and the
- * write-ahead log grows meanwhile.
+ * Verifies a database: page structure, each row, the rows against the column store, chunk checksums, and the ledger
+ * against the rows. Everything is read in one snapshot. A server can record meanwhile, but the write-ahead log grows
+ * until the verification ends.
  *
- * The rows are compared by what the column store has of them: user, name, label, time and value. Of `data`, only that
- * it is JSON is known.
+ * The comparison covers the fields that the column store contains: user, name, label, time and value. The `data` of
+ * events is only checked to be valid JSON.
  *
- * @param onRows called with the number of rows each time some have been read
+ * @param onRows called with the number of rows in each batch that was verified
  */
 export function verifyDatabase(client: Database, onRows: (rows: number) => void = () => {}): Verification {
   const problems: string[] = [];
@@ -70,17 +77,19 @@ function integrityProblems(client: Database): string[] {
   return client
     .query<{ integrity_check: string }, []>('PRAGMA integrity_check')
     .all()
-    .flatMap(({ integrity_check: line }) => (line === 'ok' ? [] : [`The file is damaged: ${line}`]));
+    .flatMap(({ integrity_check: line }) =>
+      line === 'ok' ? [] : [`The database file is damaged: ${line}. ${RESTORE}`],
+    );
 }
 
-/** How far the column store has come, and what it leaves out. */
+/** The state of the column store: which rows it must contain. */
 interface ColumnState {
   readonly isRebuilding: boolean;
-  /** The `seq` up to which the rows of a series are in chunks. */
+  /** Returns the `seq` up to which the rows of a series are in chunks. */
   readonly sealedTo: (kind: Kind, series: number) => number;
   readonly seriesOf: (kind: Kind, name: string) => number | undefined;
   readonly nameOf: (series: number) => string;
-  /** Whether an erasure is removing this row. */
+  /** Whether an unfinished erasure covers this row. */
   readonly isBeingErased: (userId: string, seq: number) => boolean;
   readonly erasedNumbers: ReadonlySet<number>;
 }
@@ -104,7 +113,7 @@ function readColumnState(client: Database): ColumnState {
     .query<{ id: number; kind: Kind; name: string }, []>('SELECT id, kind, name FROM series WHERE name IS NOT NULL')
     .all()) {
     series[kind].set(name, id);
-    names.set(id, `${kind === 'metric' ? 'metric' : 'event type'} ${JSON.stringify(name)}`);
+    names.set(id, describeSeries(kind, name));
   }
   const erasures = client
     .query<{ userId: string; cutoff: number; number: number | null }, []>(
@@ -117,9 +126,13 @@ function readColumnState(client: Database): ColumnState {
     sealedTo: (kind, id) => Math.max(state.get(kind) ?? 0, beyond.get(id) ?? 0),
     seriesOf: (kind, name) => series[kind].get(name),
     nameOf: (id) => names.get(id) ?? `series ${id}`,
-    isBeingErased: (userId, seq) => erasures.some((one) => one.userId === userId && seq <= one.cutoff),
+    isBeingErased: (userId, seq) => erasures.some((erasure) => erasure.userId === userId && seq <= erasure.cutoff),
     erasedNumbers: new Set(erasures.flatMap(({ number }) => number ?? [])),
   };
+}
+
+function describeSeries(kind: Kind, name: string): string {
+  return `${kind === 'metric' ? 'metric' : 'event type'} ${JSON.stringify(name)}`;
 }
 
 interface Row {
@@ -138,7 +151,7 @@ const SOURCES = {
   analytics: 'type AS name, data_index AS label, 0 AS value, json_valid(data) AS isValid FROM analytics',
 } as const;
 
-/** Verifies each row by itself, and adds those that should be in chunks to the digests. Returns how many there are. */
+/** Verifies each row, and adds the rows that must be in chunks to the digests. Returns the number of rows. */
 function verifyRows(
   client: Database,
   kind: Kind,
@@ -152,20 +165,23 @@ function verifyRows(
     `SELECT seq, id, user_id AS userId, happened_at AS time, ${SOURCES[kind]} WHERE seq > ? ORDER BY seq LIMIT ${READ_ROWS}`,
   );
   let count = 0;
-  const unknown = new Set<string>();
+  const missingNames = new Set<string>();
   for (let rows = next.all(-1); rows.length > 0; rows = next.all(rows.at(-1)?.seq ?? MAX_SEQ)) {
     for (const row of rows) {
       if (row.userId === '') continue; // blank
       count++;
-      if (row.seq > MAX_SEQ) continue; // of an old import: no chunk has it
-      if (!isRecordId(row.id) || seqOfId(row.id) !== row.seq) report(`The ID of row ${row.seq} does not belong to it.`);
-      if (row.isValid === 0) report(`The data of row ${row.seq} is not JSON.`);
+      if (row.seq > MAX_SEQ) continue; // from an old import; never in chunks
+      if (!isRecordId(row.id) || seqOfId(row.id) !== row.seq) {
+        report(`The ID of row ${row.seq} does not match its key: the row is damaged. ${RESTORE}`);
+      }
+      if (row.isValid === 0) report(`The data of row ${row.seq} is not JSON: the row is damaged. ${RESTORE}`);
       if (columns.isRebuilding || columns.isBeingErased(row.userId, row.seq)) continue;
       const series = columns.seriesOf(kind, row.name);
       if (series === undefined) {
-        if (row.seq <= columns.sealedTo(kind, 0) && !unknown.has(row.name)) {
-          unknown.add(row.name);
-          report(`The column store does not have the ${kind} ${JSON.stringify(row.name)} of row ${row.seq}.`);
+        if (row.seq <= columns.sealedTo(kind, 0) && !missingNames.has(row.name)) {
+          missingNames.add(row.name);
+          const missing = describeSeries(kind, row.name);
+          report(`The column store does not contain the ${missing} of row ${row.seq}. ${REBUILD_OR_RESTORE}`);
         }
       } else if (row.seq <= columns.sealedTo(kind, series)) {
         add(digests, series, digestOf(hash, row.userId, row.label, row.time, row.value));
@@ -176,7 +192,7 @@ function verifyRows(
   return count;
 }
 
-/** Verifies the chunks, and compares what they have with the digests of the rows. Returns how many there are. */
+/** Verifies the chunks, and compares their rows with the digests. Returns the number of chunks. */
 function verifyChunks(
   client: Database,
   hash: TextHash,
@@ -198,12 +214,12 @@ function verifyChunks(
     if (!row) continue;
     if (checksumOf(row) !== row.checksum) {
       damaged.add(row.series);
-      report(`The checksum of chunk ${id} of the ${columns.nameOf(row.series)} does not match.`);
+      report(`The checksum of chunk ${id} of the ${columns.nameOf(row.series)} does not match its data. ${REBUILD}`);
       continue;
     }
     const chunk = decodeChunk(row, row);
     if (chunk.times.length !== row.rows || chunk.times.some((time) => time < row.minTime || time > row.maxTime)) {
-      report(`Chunk ${id} of the ${columns.nameOf(row.series)} does not have the rows that it says.`);
+      report(`Chunk ${id} of the ${columns.nameOf(row.series)} has the wrong number or time range of rows. ${REBUILD}`);
     }
     for (let i = 0; i < chunk.times.length; i++) {
       const user = chunk.users[i] as number;
@@ -216,13 +232,13 @@ function verifyChunks(
     const [rows, chunks] = [expected.get(series), found.get(series)];
     if (damaged.has(series) || (rows?.rows === chunks?.rows && rows?.sum === chunks?.sum)) continue;
     report(
-      `The rows and the column store differ for the ${columns.nameOf(series)}: ${rows?.rows ?? 0} rows, ${chunks?.rows ?? 0} in chunks.`,
+      `The rows and the column store differ for the ${columns.nameOf(series)}: ${rows?.rows ?? 0} rows, ${chunks?.rows ?? 0} in chunks. ${REBUILD_OR_RESTORE}`,
     );
   }
   return ids.length;
 }
 
-/** Makes the function that returns the text of a number, which is verified when it is first read. */
+/** Creates the function that returns the text of a number. It verifies each text when it first reads it. */
 function createTexts(
   client: Database,
   table: 'users' | 'labels',
@@ -233,15 +249,17 @@ function createTexts(
   const read = client.prepare<{ text: string | null; scope: number; hash: number | null }, [number]>(
     `SELECT ${column} AS text, ${scope} AS scope, hash FROM ${table} WHERE id = ?`,
   );
-  const known = new Map<number, string>();
+  const cache = new Map<number, string>();
   return (number) => {
-    const near = known.get(number);
-    if (near !== undefined) return near;
+    const cached = cache.get(number);
+    if (cached !== undefined) return cached;
     const row = read.get(number);
-    if (row?.text == null) report(`A chunk refers to entry ${number} of ${table}, which has no text.`);
-    else if (hash(row.text, row.scope) !== row.hash) report(`Entry ${number} of ${table} does not match its hash.`);
-    if (known.size >= MAX_TEXTS) known.clear();
-    known.set(number, row?.text ?? '');
+    if (row?.text == null) report(`A chunk refers to row ${number} of ${table}, which has no text. ${REBUILD}`);
+    else if (hash(row.text, row.scope) !== row.hash) {
+      report(`The text of row ${number} of ${table} does not match its hash. ${REBUILD}`);
+    }
+    if (cache.size >= MAX_TEXTS) cache.clear();
+    cache.set(number, row?.text ?? '');
     return row?.text ?? '';
   };
 }
@@ -251,7 +269,9 @@ function verifyLedger(client: Database, present: number, report: (problem: strin
   const stored = counts.get(STORED) ?? 0;
   const deleted = counts.get(DELETED) ?? 0;
   if (stored - deleted === present) return;
-  report(`The ledger has ${stored} stored and ${deleted} deleted items, but ${present} rows are present.`);
+  report(
+    `The ledger counts ${stored} stored and ${deleted} deleted items, but the database contains ${present} rows. Rows were added or removed by another program, or lost. Compare with a backup.`,
+  );
 }
 
 function add(digests: Map<number, Digest>, series: number, value: number): void {

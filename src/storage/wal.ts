@@ -1,26 +1,28 @@
 import type { Database } from 'bun:sqlite';
 import fs from 'node:fs';
 
-/** The write-ahead log of a database: SQLite names it so. */
-export function logOf(path: string): string {
+/** Returns the path that SQLite gives the write-ahead log (WAL) of a database. */
+export function walPath(path: string): string {
   return `${path}-wal`;
 }
 
 /**
- * To what size the write-ahead log is cut when it is begun again, in bytes. It grows beyond that only while a reader
- * holds an old snapshot; {@link shrinkLog} then does what the writer would have to do at its next commit.
+ * Size to which SQLite truncates the write-ahead log when the log restarts, in bytes. The log outgrows it only while a
+ * reader holds an old snapshot. {@link shrinkWal} then saves the writer a long checkpoint at its next commit.
  */
-export const LOG_SIZE_LIMIT = 16 * 1024 ** 2;
-/** How long {@link shrinkLog} may wait for the writer and for readers, in milliseconds: the writer waits as long. */
-const SHRINK_TIMEOUT = 40;
-/** How often it moves pages at most before it stops the writer, and how many pages may be left then. */
+export const WAL_SIZE_LIMIT_BYTES = 16 * 1024 ** 2;
+/** Busy timeout of {@link shrinkWal}, in milliseconds. The writer is blocked for that long too. */
+const SHRINK_BUSY_TIMEOUT_MS = 40;
+/** Most passive checkpoints that {@link shrinkWal} runs before it blocks the writer. */
 const CHECKPOINT_PASSES = 4;
+/** Pages left in the write-ahead log at which another passive checkpoint is not worth it. */
 const FEW_PAGES = 500;
 
 /**
- * Moves what the write-ahead log has into the database file, as far as no reader needs it. Writers go on.
+ * Runs a passive checkpoint: copies pages that no reader needs from the write-ahead log into the database file, without
+ * blocking writers.
  *
- * @returns how many of its pages are left
+ * @returns the number of pages left in the log
  */
 export function checkpoint(client: Database): number {
   const found = client.query<{ log: number; checkpointed: number }, []>('PRAGMA wal_checkpoint(PASSIVE)').get();
@@ -28,66 +30,69 @@ export function checkpoint(client: Database): number {
 }
 
 /**
- * Cuts the write-ahead log to nothing. Call {@link checkpoint} before: writers wait for what it leaves.
+ * Runs a TRUNCATE checkpoint, which leaves the write-ahead log empty. Call {@link checkpoint} first: writers are
+ * blocked while the remaining pages are copied.
  *
- * @param busyTimeout the connection's, in milliseconds, which is set again
- * @param timeout how long to wait for the writer and for readers, in milliseconds
- * @returns whether it was cut; false while another connection reads an older snapshot
+ * @param busyTimeoutMs the connection's busy timeout, which is restored afterwards
+ * @param timeoutMs how long to wait for the writer and for readers
+ * @returns whether the log was truncated; false while another connection reads an older snapshot
  */
-export function truncateLog(client: Database, busyTimeout: number, timeout = 0): boolean {
-  client.run(`PRAGMA busy_timeout = ${timeout}`);
+export function truncateWal(client: Database, busyTimeoutMs: number, timeoutMs = 0): boolean {
+  client.run(`PRAGMA busy_timeout = ${timeoutMs}`);
   try {
     return client.query<{ busy: number }, []>('PRAGMA wal_checkpoint(TRUNCATE)').get()?.busy === 0;
   } finally {
-    client.run(`PRAGMA busy_timeout = ${busyTimeout}`);
+    client.run(`PRAGMA busy_timeout = ${busyTimeoutMs}`);
   }
 }
 
-/** Empties a write-ahead log that has outgrown its limit, as soon as no reader needs it any more. */
-export function shrinkLog(client: Database, busyTimeout: number): void {
-  const size = fs.statSync(logOf(client.filename), { throwIfNoEntry: false })?.size ?? 0;
-  if (size <= LOG_SIZE_LIMIT) return;
-  // what is recorded meanwhile is left: the fewer pages, the shorter the writer waits for the rest
+/** Truncates a write-ahead log that has outgrown its size limit, unless a reader still needs it. */
+export function shrinkWal(client: Database, busyTimeoutMs: number): void {
+  const sizeBytes = fs.statSync(walPath(client.filename), { throwIfNoEntry: false })?.size ?? 0;
+  if (sizeBytes <= WAL_SIZE_LIMIT_BYTES) return;
+  // The loop copies pages that commits add meanwhile: the fewer are left, the shorter the truncation blocks the writer.
   for (let pass = 0; pass < CHECKPOINT_PASSES && checkpoint(client) > FEW_PAGES; pass++);
-  truncateLog(client, busyTimeout, SHRINK_TIMEOUT);
+  truncateWal(client, busyTimeoutMs, SHRINK_BUSY_TIMEOUT_MS);
 }
 
-/** Where the first page of a database has its stamp: see log-identity.ts. */
-export const STAMP_AT = 60;
+/** Offset of the stamp (`user_version`) in the database header, in bytes: see log-identity.ts. */
+export const STAMP_OFFSET = 60;
 
 const HEADER_BYTES = 32;
 const FRAME_HEADER_BYTES = 24;
-/** The magic numbers say in which byte order checksums were made (https://www.sqlite.org/fileformat2.html#walformat). */
+/** The magic number tells in which byte order checksums are computed (https://www.sqlite.org/fileformat2.html#walformat). */
 const MAGIC_LITTLE_ENDIAN = 0x377f0682;
 const MAGIC_BIG_ENDIAN = 0x377f0683;
 
-/** What opening a database would find in its write-ahead log. */
-export interface LogReport {
-  /** Frames that belong to committed transactions. */
+/** The state of a write-ahead log, as SQLite will recover it. */
+export interface WalReport {
+  /** Number of frames that belong to committed transactions. */
   readonly committed: number;
   /**
-   * Frames of the same run of the log behind the last commit that verifies: SQLite drops them. After a power cut
-   * those are transactions that were not acknowledged; otherwise something has damaged the log.
+   * Number of frames of the current generation after the last commit that verifies. SQLite discards them. After a power
+   * cut they belong to transactions that were never acknowledged; otherwise the log is damaged.
    */
   readonly dropped: number;
+  /** Page size of the database, in bytes. */
   readonly pageSize: number;
-  /** The stamp of the database after the last commit: see log-identity.ts. Undefined if the log does not have it. */
+  /** The database's stamp after the last commit (see log-identity.ts); undefined if the log does not contain it. */
   readonly stamp: number | undefined;
-  /** How many pages the database has after the last commit, and which of them are in the log. */
+  /** Number of pages in the database after the last commit. */
   readonly databasePages: number;
+  /** Numbers of the pages that the log contains. */
   readonly pages: ReadonlySet<number>;
 }
 
 /**
- * Reads the write-ahead log of a database that no process has open, and says what SQLite will make of it. SQLite
- * itself drops what does not verify without a word.
+ * Reads the write-ahead log of a database that no process has open, and reports how SQLite will recover it. SQLite
+ * itself discards frames that do not verify without reporting them.
  *
- * @returns undefined if there is no log, or one without a header
+ * @returns undefined if there is no log, or its header is missing or invalid
  */
-export function inspectLog(path: string): LogReport | undefined {
+export function inspectWal(path: string): WalReport | undefined {
   let file: number;
   try {
-    file = fs.openSync(logOf(path), 'r');
+    file = fs.openSync(walPath(path), 'r');
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     throw error;
@@ -99,57 +104,57 @@ export function inspectLog(path: string): LogReport | undefined {
   }
 }
 
-function inspect(file: number): LogReport | undefined {
+function inspect(file: number): WalReport | undefined {
   const header = Buffer.alloc(HEADER_BYTES);
   if (fs.readSync(file, header, 0, HEADER_BYTES, 0) < HEADER_BYTES) return undefined;
   const magic = header.readUInt32BE(0);
   if (magic !== MAGIC_LITTLE_ENDIAN && magic !== MAGIC_BIG_ENDIAN) return undefined;
-  const littleEndian = magic === MAGIC_LITTLE_ENDIAN;
+  const isLittleEndian = magic === MAGIC_LITTLE_ENDIAN;
   const pageSize = header.readUInt32BE(8);
   const salts = header.subarray(16, 24);
   const frame = Buffer.alloc(FRAME_HEADER_BYTES + pageSize);
-  let sum: Checksum = addChecksum([0, 0], header.subarray(0, 24), littleEndian);
+  let sum: Checksum = addChecksum([0, 0], header.subarray(0, 24), isLittleEndian);
   let verified = 0;
   let committed = 0;
-  let sameRun = 0;
+  let sameGeneration = 0;
   let isChained = matches(sum, header, 24);
   const pages = new Set<number>();
-  let begun: number[] = [];
-  let begunStamp: number | undefined;
+  let uncommittedPages: number[] = [];
+  let uncommittedStamp: number | undefined;
   let stamp: number | undefined;
   let databasePages = 0;
   for (let at = HEADER_BYTES; ; at += frame.length) {
     if (fs.readSync(file, frame, 0, frame.length, at) < frame.length) break;
-    // frames of an earlier run of the log have other salts
+    // Frames left from an earlier generation have different salts.
     if (!frame.subarray(8, 16).equals(salts)) break;
-    sameRun++;
+    sameGeneration++;
     if (!isChained) continue;
-    sum = addChecksum(sum, frame.subarray(0, 8), littleEndian);
-    sum = addChecksum(sum, frame.subarray(FRAME_HEADER_BYTES), littleEndian);
+    sum = addChecksum(sum, frame.subarray(0, 8), isLittleEndian);
+    sum = addChecksum(sum, frame.subarray(FRAME_HEADER_BYTES), isLittleEndian);
     isChained = matches(sum, frame, 16);
     if (!isChained) continue;
     verified++;
     const page = frame.readUInt32BE(0);
-    begun.push(page);
-    if (page === 1) begunStamp = frame.readInt32BE(FRAME_HEADER_BYTES + STAMP_AT);
-    const size = frame.readUInt32BE(4);
-    if (size === 0) continue;
+    uncommittedPages.push(page);
+    if (page === 1) uncommittedStamp = frame.readInt32BE(FRAME_HEADER_BYTES + STAMP_OFFSET);
+    const sizeAfterCommit = frame.readUInt32BE(4);
+    if (sizeAfterCommit === 0) continue; // not a commit frame
     committed = verified;
-    databasePages = size;
-    for (const one of begun) pages.add(one);
-    begun = [];
-    stamp = begunStamp;
+    databasePages = sizeAfterCommit;
+    for (const committedPage of uncommittedPages) pages.add(committedPage);
+    uncommittedPages = [];
+    stamp = uncommittedStamp;
   }
-  return { committed, dropped: sameRun - committed, pageSize, stamp, databasePages, pages };
+  return { committed, dropped: sameGeneration - committed, pageSize, stamp, databasePages, pages };
 }
 
 type Checksum = readonly [first: number, second: number];
 
-/** The checksum of SQLite's log: two running sums over words of 32 bits. */
-function addChecksum([first, second]: Checksum, bytes: Buffer, littleEndian: boolean): Checksum {
+/** Adds bytes to a WAL checksum: two running sums over 32-bit words. */
+function addChecksum([first, second]: Checksum, bytes: Buffer, isLittleEndian: boolean): Checksum {
   let [a, b] = [first, second];
   for (let at = 0; at < bytes.length; at += 8) {
-    const [x, y] = littleEndian
+    const [x, y] = isLittleEndian
       ? [bytes.readUInt32LE(at), bytes.readUInt32LE(at + 4)]
       : [bytes.readUInt32BE(at), bytes.readUInt32BE(at + 4)];
     a = (a + x + b) >>> 0;

@@ -10,19 +10,19 @@ import { assertChanges, type StorageError, toStorageError } from './storage-erro
 import { createTransact } from './transact.ts';
 
 /**
- * Blank responses that stay in front of the oldest one that is not blank. Deleting a row can move rows of the two
- * pages beside it; pages of blank rows hold about 250 each, so that only blank rows are ever moved.
+ * Blank responses kept before the oldest response that is not blank. Deleting a row can move rows of the two neighboring
+ * pages. A page holds about 250 blank rows, so with this margin only blank rows are moved.
  */
 const BLANK_MARGIN = 1_000;
 
-/** A response that is cached under a client's Idempotency-Key. */
+/** A response cached under a client's Idempotency-Key. */
 export interface CachedResponse {
   readonly userId: string;
   readonly route: string;
   readonly key: string;
-  /** Tells payloads apart. */
+  /** SHA-256 of the caller and the payload, in base64. Detects a key that is reused for a different request. */
   readonly fingerprint: string;
-  /** The body of the response. */
+  /** The response body. */
   readonly response: string;
   /** The highest `seq` among its records. */
   readonly seq: number;
@@ -30,10 +30,10 @@ export interface CachedResponse {
   readonly createdAt: number;
 }
 
-/** What identifies a cached response. */
+/** The lookup key of a cached response. */
 export type ResponseKey = Pick<CachedResponse, 'userId' | 'route' | 'key'>;
 
-/** A name that a user records for the first time, as hashes: see user-names.ts. */
+/** A name that a user records for the first time. Both are hashes: see user-names.ts. */
 export interface UserName {
   readonly userHash: number;
   readonly nameHash: number;
@@ -46,57 +46,63 @@ export interface UsedCode {
   readonly expiresAt: number;
 }
 
-/** What one transaction stores. */
+/** The content of one transaction. */
 export interface Commit {
   readonly records: readonly LogRecord[];
   readonly responses: readonly CachedResponse[];
   readonly names: readonly UserName[];
   readonly codes?: readonly UsedCode[];
-  /** What is added to the counts of the ledger. */
+  /** Increments of ledger counts. */
   readonly counts: readonly Count[];
 }
 
-/** The only way in which records enter the database. */
+/** The only writer of records, except for imports. */
 export interface Writer {
   /**
-   * Stores everything in one transaction. Resolves once it is on the disk, fsynced; the transaction itself is over
-   * when the call returns. With no records it writes all the same, to find out whether a commit succeeds.
+   * Commits everything in one transaction, which is complete when the call returns. The promise resolves once it is
+   * fsynced. A commit without records still writes a page, to check that the disk accepts writes.
    *
-   * @throws {StorageError} and then nothing is stored; except that after the kind `failing` it cannot be known
+   * @throws {StorageError} if nothing was stored. After the kind `failing`, that cannot be determined
    */
   commit(commit: Commit): Promise<void>;
-  /** The counts of the ledger. */
+  /** Returns the counts of the ledger. */
   counts(): Count[];
-  /** The response that is cached under a key, if any. */
+  /** Returns the response cached under a key, if any. */
   responseOf(key: ResponseKey): CachedResponse | undefined;
   /**
-   * Blanks cached responses from before a time, in milliseconds since 1970, the oldest first.
+   * Blanks cached responses that are older than a time, oldest first.
    *
-   * @param limit how many at most
-   * @returns how many were blanked
+   * @param before milliseconds since 1970
+   * @param limit most responses to blank
+   * @returns the number of blanked responses
    * @throws {StorageError}
    */
   expireResponses(before: number, limit: number): number;
   /** Whether a sign-in code was used. */
   isUsed(jti: string): boolean;
   /**
-   * Deletes used codes that expired before a time, in milliseconds since 1970.
+   * Deletes used codes that expired before a time.
    *
+   * @param before milliseconds since 1970
    * @throws {StorageError}
    */
   deleteUsedCodes(before: number): void;
-  /** The hashes of the names that a user has recorded: see user-names.ts. */
+  /** Returns the hashes of the names that a user has recorded: see user-names.ts. */
   namesOf(userHash: number): number[];
-  /** Whether the column store has rows of a user under a name: it has those that came by import or before names were counted. */
+  /**
+   * Whether the column store has rows of a user under a name. This includes names that were imported, or recorded before
+   * names were counted.
+   */
   hasRecorded(userId: string, kind: Kind, name: string): boolean;
-  /** The highest `seq` taken so far, by rows, the column store's watermarks or the erasure list; 0 if none is. */
+  /** Returns the highest `seq` in the rows, the column store's watermarks and the erasure list; 0 if there is none. */
   lastSeq(): number;
 }
 
 /**
- * Makes the writer of a database. There must be one for each database file.
+ * Creates the writer of a database. There must be only one per database file.
  *
- * @param onCommit told of each commit: its rows, its time until it was on the disk, and the part of the fsync
+ * @param onCommit called after each commit with its number of rows, its duration including the fsync, and the duration of
+ *   the fsync, both in seconds
  */
 export function createWriter(
   { orm, client, sync, hash }: Storage,
@@ -109,8 +115,8 @@ export function createWriter(
     happenedAt: sql.placeholder('happenedAt'),
     receivedAt: sql.placeholder('receivedAt'),
   };
-  // drizzle writes the statements, the driver runs them: these two are run for every record, and
-  // drizzle's prepared form takes twice the time of the driver's (it looks up each placeholder by name)
+  // drizzle generates the SQL, and the driver runs it. These statements run for every record, and drizzle's prepared
+  // statements take twice as long as the driver's because they look up each placeholder by name.
   const insertMetric = client.prepare(
     orm
       .insert(metrics)
@@ -181,10 +187,11 @@ export function createWriter(
   const changesSoFar = () => totalChanges.get()?.n ?? 0;
   const runTransaction = createTransact(client);
 
-  /** What broke the storage. From then on every call fails with it: nobody knows what is on the disk. */
+  /** The first `failing` error. Every later call throws it, because what is on disk cannot be determined any more. */
   let broken: StorageError | undefined;
 
-  function noteBroken(error: unknown): StorageError {
+  /** Converts an error to a StorageError, and keeps it in `broken` if the storage is failing. */
+  function latchFailing(error: unknown): StorageError {
     const storageError = toStorageError(error);
     if (storageError.kind === 'failing') broken ??= storageError;
     return storageError;
@@ -195,32 +202,32 @@ export function createWriter(
     try {
       return runTransaction(work);
     } catch (error) {
-      throw noteBroken(error);
+      throw latchFailing(error);
     }
   }
 
-  /** Runs a statement that reads: what it finds damaged, the next commit does not write to. */
+  /** Runs a read. If it finds the database damaged, later commits fail instead of writing to it. */
   function read<Result>(statement: () => Result): Result {
     if (broken) throw broken;
     try {
       return statement();
     } catch (error) {
-      throw noteBroken(error);
+      throw latchFailing(error);
     }
   }
 
   return {
     async commit({ records, responses, names, codes = [], counts }) {
-      const began = performance.now();
+      const startedAt = performance.now();
       transact(() => {
         const before = changesSoFar();
         if (records.length === 0) touch(client);
         for (const record of records) {
           const { seq, id, userId, happenedAt, receivedAt } = record;
-          // in the order of the columns
+          // Parameters are in column order.
           if (record.kind === 'metric') {
             const { metricName, metricValue, dataString } = record;
-            const stored = insertMetric.run(
+            const result = insertMetric.run(
               seq,
               id,
               userId,
@@ -230,37 +237,37 @@ export function createWriter(
               metricValue,
               dataString,
             );
-            assertChanges(stored.changes, 1);
+            assertChanges(result.changes, 1);
           } else {
             const { type, dataIndex, data } = record;
-            const stored = insertAnalytics.run(seq, id, userId, happenedAt, receivedAt, type, dataIndex, data);
-            assertChanges(stored.changes, 1);
+            const result = insertAnalytics.run(seq, id, userId, happenedAt, receivedAt, type, dataIndex, data);
+            assertChanges(result.changes, 1);
           }
         }
         for (const { userId, route, key, fingerprint, response, seq, createdAt } of responses) {
           const keyHash = hash(cachedResponseKey(userId, route, key));
-          const stored = insertResponse.run(keyHash, userId, route, key, fingerprint, response, seq, createdAt);
-          assertChanges(stored.changes, 1);
+          const result = insertResponse.run(keyHash, userId, route, key, fingerprint, response, seq, createdAt);
+          assertChanges(result.changes, 1);
         }
         let expected = records.length + responses.length + counts.length;
         for (const { userHash, nameHash } of names) expected += insertName.run(userHash, nameHash).changes;
         for (const { jti, expiresAt } of codes) expected += insertCode.run(jti, expiresAt).changes;
         for (const [name, items] of counts) addToLedger(client, name, items);
-        // what triggers do is in no statement's own count
+        // A statement's own count excludes changes made by triggers; the total includes them.
         assertChanges(changesSoFar() - before, expected);
       });
-      const committed = performance.now();
+      const committedAt = performance.now();
       await sync().catch((error: unknown) => {
-        throw noteBroken(error);
+        throw latchFailing(error);
       });
-      const synced = performance.now();
-      onCommit(records.length, (synced - began) / 1000, (synced - committed) / 1000);
+      const syncedAt = performance.now();
+      onCommit(records.length, (syncedAt - startedAt) / 1000, (syncedAt - committedAt) / 1000);
     },
     counts: () => read(() => readLedger(client)),
     responseOf(key) {
       const keyHash = hash(cachedResponseKey(key.userId, key.route, key.key));
       const found = read(() => findResponse.get({ ...key, keyHash }));
-      if (found?.fingerprint == null || found.response === null) return undefined; // null: blank
+      if (found?.fingerprint == null || found.response === null) return undefined; // blank
       return {
         ...key,
         fingerprint: found.fingerprint,

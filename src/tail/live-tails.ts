@@ -3,103 +3,102 @@ import { recordJson, rowOf } from '../export/encode.ts';
 import type { Kind, LogRecord, Role } from '../records.ts';
 import type { RecordFilter, RecordRow } from '../storage/records.ts';
 
-/** LiveTails that may be open at once, of all and of one user: nobody keeps the others from looking on. */
+/** Limits on open live tails, in total and per user, so that one user cannot take all of them. */
 const MAX_TAILS = 100;
-const MAX_TAILS_OF_USER = 20;
-/** Of all tails, those that only admins and viewers may open: other users cannot keep them from looking. */
+const MAX_TAILS_PER_USER = 20;
+/** Tails reserved for admins and viewers, so that other users cannot lock them out. */
 const RESERVED_TAILS = 20;
-/** How often tails are looked after, in milliseconds. */
-const TICK = 250;
-/** Records that a tail is sent between two ticks, at most: more than anyone reads on a screen. */
+/** Interval between ticks, which reset rate limits and send heartbeats, in milliseconds. */
+const TICK_MS = 250;
+/** Records sent to a tail per tick, at most: more than a person can read on a screen. */
 const RECORDS_PER_TICK = 100;
-/** At least one heartbeat in this time, in milliseconds: proxies close connections on which no byte moves. */
-const MAX_HEARTBEAT_INTERVAL = 10_000;
+/** Longest interval between heartbeats, in milliseconds. Proxies close idle connections. */
+const MAX_HEARTBEAT_INTERVAL_MS = 10_000;
 /**
- * What may wait for a client that does not read, in bytes, beside what the system's sockets hold: room for the
- * records of a tick at their usual size. The record that goes over it is the last one taken.
+ * Bytes buffered per tail for a client that does not read, in addition to the socket buffers: enough for one tick's
+ * records of typical size. The record that exceeds the limit is still buffered; later ones are skipped.
  */
 const BUFFER_BYTES = 256 * 1024;
 
-/** Which records a tail is sent. */
+/** Filter for the records of a tail. */
 export type TailFilter = Omit<RecordFilter, 'from' | 'to'>;
 
 /**
- * The records as they are stored, for whoever looks on: as streams of server-sent events
+ * Streams of committed records, sent to subscribers as server-sent events
  * (https://html.spec.whatwg.org/multipage/server-sent-events.html).
  *
- * A stream begins with `open`. Each `record` has the record's id, and as data its JSON, as everywhere.
- * `skipped` tells how many records were left out at this place, since they came too fast or the client reads
- * too slowly. `expired` is the last event once the token has expired.
+ * A stream begins with `open`. Each `record` event contains the record's ID, and its JSON as data. `skipped` reports how
+ * many records were dropped at this point because they arrived too fast or the client reads too slowly. `expired` is the
+ * last event, sent when the subscriber's token expires.
  */
 export interface LiveTails {
   /**
-   * Opens a tail. Every record that is published from now on, and passes, is sent or counted as skipped.
+   * Opens a tail. Every matching record that is published from now on is sent or counted as skipped.
    *
-   * @param viewer who looks on, and until when, in milliseconds since 1970
-   * @throws {ApiError} `queries_overloaded` beyond {@link MAX_TAILS} and {@link MAX_TAILS_OF_USER}, `shutting_down` after
+   * @throws {ApiError} `queries_overloaded` beyond {@link MAX_TAILS} and {@link MAX_TAILS_PER_USER}, `shutting_down` after
    *   {@link close}
    */
-  open(kind: Kind, filter: TailFilter, viewer: Viewer): ReadableStream<Uint8Array>;
-  /** Sends records to the tails that they pass. They must be on the disk. Costs nothing when nobody looks on. */
+  open(kind: Kind, filter: TailFilter, subscriber: Subscriber): ReadableStream<Uint8Array>;
+  /** Sends committed records to the tails whose filter they match. Does no work when no tail is open. */
   publish(records: readonly LogRecord[]): void;
-  /** How many tails are open. */
+  /** Returns the number of open tails. */
   count(): number;
-  /** Ends all tails, and opens no more. */
+  /** Ends all tails and rejects new ones. */
   close(): void;
 }
 
-/** Whose tail it is. */
-interface Viewer {
+/** The caller that opened a tail. */
+interface Subscriber {
   readonly userId: string;
   readonly role: Role;
-  /** When the viewer's token expires, in milliseconds since 1970. */
+  /** Expiry of the subscriber's token, in milliseconds since 1970. */
   readonly expiresAt: number;
 }
 
 interface Tail {
   readonly kind: Kind;
   readonly filter: TailFilter;
-  readonly viewer: Viewer;
+  readonly subscriber: Subscriber;
   readonly controller: ReadableStreamDefaultController<Uint8Array>;
-  /** Records that it may be sent before the next tick. */
-  left: number;
-  /** Records left out since the last one that was sent. */
+  /** Records that may still be sent before the next tick. */
+  remaining: number;
+  /** Records dropped since the last one that was sent. */
   skipped: number;
 }
 
-/** @param now the clock, in milliseconds since 1970 */
+/** Creates the live tails. `now` returns milliseconds since 1970. */
 export function createLiveTails(now: () => number, idleTimeoutSeconds: number): LiveTails {
-  // three in the time after which Bun closes a connection
-  const heartbeatInterval = Math.min(MAX_HEARTBEAT_INTERVAL, (idleTimeoutSeconds * 1000) / 3);
-  const ticksPerHeartbeat = Math.max(1, Math.floor(heartbeatInterval / TICK));
+  // three heartbeats within Bun's idle timeout
+  const heartbeatIntervalMs = Math.min(MAX_HEARTBEAT_INTERVAL_MS, (idleTimeoutSeconds * 1000) / 3);
+  const ticksPerHeartbeat = Math.max(1, Math.floor(heartbeatIntervalMs / TICK_MS));
   const tails = new Set<Tail>();
-  let ticking: ReturnType<typeof setInterval> | undefined;
+  let timer: ReturnType<typeof setInterval> | undefined;
   let ticks = 0;
-  let closed = false;
+  let isClosed = false;
 
   function add(tail: Tail): void {
     tails.add(tail);
-    ticking ??= setInterval(tick, TICK);
+    timer ??= setInterval(tick, TICK_MS);
     send(tail, OPEN);
   }
 
   function remove(tail: Tail): void {
     tails.delete(tail);
     if (tails.size > 0) return;
-    clearInterval(ticking);
-    ticking = undefined;
+    clearInterval(timer);
+    timer = undefined;
   }
 
   function send(tail: Tail, event: Uint8Array): void {
     try {
       tail.controller.enqueue(event);
     } catch {
-      remove(tail); // its client has just gone
+      remove(tail); // the client has just disconnected
     }
   }
 
-  /** Says what was left out, once there is room for records again: so it stands where they are missing. */
-  function tellSkipped(tail: Tail): void {
+  /** Reports skipped records before the next record is sent, so that the event marks the gap. */
+  function sendSkipped(tail: Tail): void {
     if (tail.skipped === 0) return;
     send(tail, eventOf('skipped', `{"records":${tail.skipped}}`));
     tail.skipped = 0;
@@ -110,15 +109,15 @@ export function createLiveTails(now: () => number, idleTimeoutSeconds: number): 
     try {
       tail.controller.close();
     } catch {
-      // its client has just gone
+      // the client has just disconnected
     }
   }
 
   function endExpired(): void {
     const time = now();
     for (const tail of tails) {
-      if (time < tail.viewer.expiresAt) continue;
-      tellSkipped(tail);
+      if (time < tail.subscriber.expiresAt) continue;
+      sendSkipped(tail);
       send(tail, EXPIRED);
       end(tail);
     }
@@ -128,34 +127,34 @@ export function createLiveTails(now: () => number, idleTimeoutSeconds: number): 
     endExpired();
     const isHeartbeat = ++ticks % ticksPerHeartbeat === 0;
     for (const tail of tails) {
-      tail.left = RECORDS_PER_TICK;
-      // to a full one nothing is sent: when that lasts, Bun's idle timeout closes its connection
+      tail.remaining = RECORDS_PER_TICK;
+      // send nothing to a full tail: if it stays full, Bun's idle timeout closes the connection
       if (isFull(tail)) continue;
-      tellSkipped(tail);
+      sendSkipped(tail);
       if (isHeartbeat) send(tail, HEARTBEAT);
     }
   }
 
   return {
-    open(kind, filter, viewer) {
-      if (closed) throw new ApiError('shutting_down');
-      const others = viewer.role === 'user' ? RESERVED_TAILS : 0;
-      if (tails.size >= MAX_TAILS - others) {
+    open(kind, filter, subscriber) {
+      if (isClosed) throw new ApiError('shutting_down');
+      const reserved = subscriber.role === 'user' ? RESERVED_TAILS : 0;
+      if (tails.size >= MAX_TAILS - reserved) {
         throw new ApiError('queries_overloaded', {
-          message: `This server has ${tails.size} live tails open, its limit.`,
+          message: `This server already has ${tails.size} live tails open and accepts no more.`,
         });
       }
-      const own = [...tails].filter((tail) => tail.viewer.userId === viewer.userId).length;
-      if (own >= MAX_TAILS_OF_USER) {
+      const tailsOfUser = [...tails].filter((tail) => tail.subscriber.userId === subscriber.userId).length;
+      if (tailsOfUser >= MAX_TAILS_PER_USER) {
         throw new ApiError('queries_overloaded', {
-          message: `This user has ${MAX_TAILS_OF_USER} live tails open, the limit.`,
+          message: `This user already has ${MAX_TAILS_PER_USER} live tails open, the maximum.`,
         });
       }
       let tail: Tail;
       return new ReadableStream<Uint8Array>(
         {
           start(controller) {
-            tail = { kind, filter, viewer, controller, left: RECORDS_PER_TICK, skipped: 0 };
+            tail = { kind, filter, subscriber, controller, remaining: RECORDS_PER_TICK, skipped: 0 };
             add(tail);
           },
           cancel() {
@@ -170,14 +169,14 @@ export function createLiveTails(now: () => number, idleTimeoutSeconds: number): 
       endExpired();
       for (const record of records) {
         const row = rowOf(record);
-        let event: Uint8Array | undefined; // made once for all who get it, and not for nobody
+        let event: Uint8Array | undefined; // encoded once for all tails, and only if one needs it
         for (const tail of tails) {
-          if (tail.kind !== record.kind || !passes(row, tail.filter)) continue;
-          if (tail.left === 0 || tail.skipped > 0 || isFull(tail)) {
+          if (tail.kind !== record.kind || !matches(row, tail.filter)) continue;
+          if (tail.remaining === 0 || tail.skipped > 0 || isFull(tail)) {
             tail.skipped++;
             continue;
           }
-          tail.left--;
+          tail.remaining--;
           event ??= eventOf('record', recordJson(record.kind, row), row.id);
           send(tail, event);
         }
@@ -185,16 +184,16 @@ export function createLiveTails(now: () => number, idleTimeoutSeconds: number): 
     },
     count: () => tails.size,
     close() {
-      closed = true;
+      isClosed = true;
       for (const tail of tails) {
-        tellSkipped(tail);
+        sendSkipped(tail);
         end(tail);
       }
     },
   };
 }
 
-function passes(row: RecordRow, { user, name, label }: TailFilter): boolean {
+function matches(row: RecordRow, { user, name, label }: TailFilter): boolean {
   return (
     (user === undefined || row.user_id === user) &&
     (name === undefined || row.name === name) &&
@@ -208,12 +207,12 @@ function isFull({ controller }: Tail): boolean {
 
 const encoder = new TextEncoder();
 
-/** @param data JSON, which has no line breaks of its own */
+/** Encodes a server-sent event. `data` is JSON, which contains no line breaks. */
 function eventOf(name: string, data: string, id?: string): Uint8Array {
   return encoder.encode(`${id === undefined ? '' : `id: ${id}\n`}event: ${name}\ndata: ${data}\n\n`);
 }
 
-// events without data would not be handed on by readers
+// clients do not dispatch events without data
 const OPEN = eventOf('open', '{}');
 const EXPIRED = eventOf('expired', '{}');
 const HEARTBEAT = encoder.encode(': heartbeat\n\n');

@@ -1,13 +1,13 @@
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
 import { createRemoteKeys, type RemoteKeys } from '../../src/auth/jwks.ts';
 import { createLog } from '../../src/log.ts';
-import { issuerKey, startJwksServer } from '../harness/jwks-server.ts';
+import { createIssuerKey, startJwksServer } from '../harness/jwks-server.ts';
 
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
 
 /*
- * What takes minutes and hours: a real server, and a clock that the test sets.
+ * The refresh of remote keys over minutes and hours, with a real server and a clock that the test sets.
  */
 let clock: number;
 let issuer: ReturnType<typeof startJwksServer>;
@@ -22,14 +22,14 @@ afterEach(() => issuer.stop());
 const find = (kid: string) => keys.find({ alg: 'ES256', kid });
 const down = () => new Response('down', { status: 500 });
 
-/** Resolves once the issuer has had so many requests: a background fetch is seen, not waited for by time. */
+/** Resolves once the issuer has received a number of requests, to wait for a background fetch. */
 async function requests(count: number): Promise<void> {
   while (issuer.state.requests < count) await new Promise(setImmediate);
 }
 
 describe('the age of keys', () => {
-  test('young keys are not fetched again; older ones are, in the background', async () => {
-    issuer.state.keys = [(await issuerKey('k1')).jwk];
+  test('decides whether they are refreshed in the background', async () => {
+    issuer.state.keys = [(await createIssuerKey('k1')).jwk];
     await find('k1');
     clock += 4 * MINUTE;
     await find('k1');
@@ -41,19 +41,19 @@ describe('the age of keys', () => {
     expect(issuer.state.requests).toBe(2);
   });
 
-  test('a withdrawn key is refused once it has been seen to be gone', async () => {
-    issuer.state.keys = [(await issuerKey('k1')).jwk];
+  test('bounds how long a withdrawn key is accepted', async () => {
+    issuer.state.keys = [(await createIssuerKey('k1')).jwk];
     await find('k1');
-    issuer.state.keys = [(await issuerKey('k2')).jwk];
+    issuer.state.keys = [(await createIssuerKey('k2')).jwk];
     clock += 6 * MINUTE;
-    await find('k1'); // stale, and being refreshed
+    await find('k1'); // served stale during the refresh
     await requests(2);
-    await keys.warmUp(); // joins the fetch under way, or makes one more
+    await keys.warmUp(); // joins the fetch in progress, or starts another
     expect(find('k1')).rejects.toThrow('no applicable key');
   });
 
-  test('keys are served stale through an outage of hours, but not for ever', async () => {
-    issuer.state.keys = [(await issuerKey('k1')).jwk];
+  test('allows stale keys during an outage of up to 24 hours', async () => {
+    issuer.state.keys = [(await createIssuerKey('k1')).jwk];
     await find('k1');
     issuer.state.response = down;
     for (let hour = 1; hour <= 23; hour++) {
@@ -69,9 +69,9 @@ describe('the age of keys', () => {
   });
 });
 
-describe('unknown key ids', () => {
-  test('cause one fetch in 30 s', async () => {
-    issuer.state.keys = [(await issuerKey('k1')).jwk];
+describe('unknown key IDs', () => {
+  test('cause one fetch per 30 seconds', async () => {
+    issuer.state.keys = [(await createIssuerKey('k1')).jwk];
     await find('k1');
     for (let i = 0; i < 20; i++) expect(find(`x${i}`)).rejects.toThrow('no applicable key');
     await expect(find('y')).rejects.toThrow('no applicable key');
@@ -84,9 +84,9 @@ describe('unknown key ids', () => {
     expect(issuer.state.requests).toBe(3);
   });
 
-  test('a rotation within that time is seen at its end', async () => {
-    const next = await issuerKey('k2');
-    issuer.state.keys = [(await issuerKey('k1')).jwk];
+  test('of a rotated key are accepted after that time', async () => {
+    const next = await createIssuerKey('k2');
+    issuer.state.keys = [(await createIssuerKey('k1')).jwk];
     await find('k1');
     await expect(find('x')).rejects.toThrow();
     issuer.state.keys.push(next.jwk);
@@ -96,8 +96,8 @@ describe('unknown key ids', () => {
   });
 });
 
-test('a byte order mark before the key set is dropped', async () => {
-  const { jwk } = await issuerKey('k1');
+test('a byte order mark before the key set is ignored', async () => {
+  const { jwk } = await createIssuerKey('k1');
   issuer.state.response = () => new Response(`\ufeff${JSON.stringify({ keys: [jwk] })}`);
   await find('k1');
 });
@@ -105,7 +105,7 @@ test('a byte order mark before the key set is dropped', async () => {
 describe('a failing issuer', () => {
   test.each([301, 302, 303, 307, 308])('that redirects (%d) is not followed', async (status) => {
     const other = startJwksServer();
-    other.state.keys = [(await issuerKey('k1')).jwk];
+    other.state.keys = [(await createIssuerKey('k1')).jwk];
     issuer.state.response = () => new Response(null, { status, headers: { location: other.url } });
     await expect(find('k1')).rejects.toMatchObject({ code: 'keys_unavailable' });
     expect(other.state.requests).toBe(0);
@@ -118,8 +118,8 @@ describe('a failing issuer', () => {
       'compressed',
       (body: string) => new Response(Bun.gzipSync(Buffer.from(body)), { headers: { 'content-encoding': 'gzip' } }),
     ],
-  ])('that sends more than 1 MB, %s, has no keys', async (_name, respond) => {
-    const { jwk } = await issuerKey('k1');
+  ])('that sends more than 1 MB, %s, is rejected', async (_name, respond) => {
+    const { jwk } = await createIssuerKey('k1');
     const setOf = (bytes: number) => JSON.stringify({ keys: [jwk] }).padEnd(bytes);
     issuer.state.response = () => respond(setOf(1024 ** 2 + 1));
     await expect(find('k1')).rejects.toMatchObject({ code: 'keys_unavailable' });
@@ -128,9 +128,9 @@ describe('a failing issuer', () => {
     await find('k1');
   });
 
-  test('is asked again for an unknown key ID after a second, though not for each token', async () => {
-    const next = await issuerKey('k2');
-    issuer.state.keys = [(await issuerKey('k1')).jwk];
+  test('is retried for an unknown key ID after a second, not for every token', async () => {
+    const next = await createIssuerKey('k2');
+    issuer.state.keys = [(await createIssuerKey('k1')).jwk];
     await find('k1');
     issuer.state.response = down;
     for (let i = 0; i < 20; i++) await expect(find(`x${i}`)).rejects.toMatchObject({ code: 'keys_unavailable' });
@@ -142,12 +142,12 @@ describe('a failing issuer', () => {
     issuer.state.keys.push(next.jwk);
     clock += 1_001;
     await find('k2');
-    // and a known key needed none of that
+    // a known key requires no fetch
     await find('k1');
     expect(issuer.state.requests).toBe(4);
   });
 
-  test('that never ends its answer is given up after 5 s', async () => {
+  test('that never completes its response times out after 5 seconds', async () => {
     issuer.state.response = () =>
       new Response(new ReadableStream({ start: (c) => c.enqueue(Buffer.from('{"keys":[')) }));
     const before = performance.now();
@@ -156,18 +156,18 @@ describe('a failing issuer', () => {
   });
 });
 
-test('many at once share one first fetch', async () => {
-  issuer.state.keys = [(await issuerKey('k1')).jwk];
+test('concurrent lookups share the first fetch', async () => {
+  issuer.state.keys = [(await createIssuerKey('k1')).jwk];
   await Promise.all(Array.from({ length: 100 }, () => find('k1')));
   expect(issuer.state.requests).toBe(1);
 });
 
-test('a server that is down at first is asked again after a second, not at every token', async () => {
+test('an issuer that is down at first is retried after a second, not for every token', async () => {
   issuer.state.response = down;
   for (let i = 0; i < 10; i++) await expect(find('k1')).rejects.toMatchObject({ code: 'keys_unavailable' });
   expect(issuer.state.requests).toBe(1);
   issuer.state.response = undefined;
-  issuer.state.keys = [(await issuerKey('k1')).jwk];
+  issuer.state.keys = [(await createIssuerKey('k1')).jwk];
   clock += 1_001;
   await find('k1');
 });

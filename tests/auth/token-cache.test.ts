@@ -5,7 +5,7 @@ import { SECRET } from '../harness/target.ts';
 import { token } from '../harness/tokens.ts';
 
 /*
- * The real verifier, counted, and a clock that the test sets.
+ * The real verifier with counted calls and a clock that the test sets.
  */
 let clock: number;
 let verifications: number;
@@ -16,8 +16,8 @@ beforeEach(async () => {
   const options = {
     algorithms: ['HS256'],
     audiences: undefined,
-    leeway: 5,
-    maxAge: undefined,
+    leewaySeconds: 5,
+    maxAgeSeconds: undefined,
     issuer: undefined,
     formerSecrets: [],
     roleClaim: 'role',
@@ -25,11 +25,11 @@ beforeEach(async () => {
     viewerRoles: [],
     publicKey: undefined,
   } as const;
-  const plain = await createVerifier({ ...options, secret: SECRET, remoteKeys: undefined, now: () => clock });
+  const verifyUncached = await createVerifier({ ...options, secret: SECRET, remoteKeys: undefined, now: () => clock });
   verify = cacheVerified(
     (text) => {
       verifications++;
-      return plain(text);
+      return verifyUncached(text);
     },
     () => clock,
   );
@@ -38,7 +38,7 @@ beforeEach(async () => {
 const inSeconds = (seconds: number) => Math.floor(clock / 1000) + seconds;
 
 describe('a verified token', () => {
-  test('is known at once, without a promise, and to nobody but its owner', async () => {
+  test('is returned from the cache without a promise, with the principal of that token', async () => {
     const exp = inSeconds(60);
     const [anna, berta] = await Promise.all([token({ sub: 'anna', exp }), token({ sub: 'berta', role: 'admin', exp })]);
     const expiresAt = exp * 1000;
@@ -49,7 +49,7 @@ describe('a verified token', () => {
     expect(verifications).toBe(2);
   });
 
-  test('is refused from the second of its exp on, however often it was used', async () => {
+  test('is rejected from its exp on, even if it is cached', async () => {
     const text = await token({ exp: inSeconds(30) });
     await verify(text);
     clock = inSeconds(30) * 1000 - 1;
@@ -58,14 +58,14 @@ describe('a verified token', () => {
     expect(verify(text)).rejects.toThrow('Token has expired');
   });
 
-  test('is refused before its nbf, should the clock step back', async () => {
+  test('is rejected before its nbf if the clock steps back', async () => {
     const text = await token({ nbf: inSeconds(-10) });
     await verify(text);
     clock -= 60_000;
     expect(verify(text)).rejects.toThrow('"nbf"');
   });
 
-  test('is accepted within the leeway of its nbf, also when it is known, and not before', async () => {
+  test('is accepted within the leeway of its nbf and not earlier, even if it is cached', async () => {
     const text = await token({ nbf: inSeconds(6), exp: inSeconds(600) });
     await expect(Promise.resolve(verify(text))).rejects.toThrow('"nbf"');
     clock += 1_000;
@@ -73,12 +73,12 @@ describe('a verified token', () => {
     expect(verify(text)).not.toBeInstanceOf(Promise);
     clock -= 1_000;
     await expect(Promise.resolve(verify(text))).rejects.toThrow('"nbf"');
-    // the leeway is for nbf only
+    // the leeway applies only to nbf
     clock = inSeconds(600) * 1000;
     await expect(Promise.resolve(verify(text))).rejects.toThrow('Token has expired');
   });
 
-  test('is verified anew after a minute, so that a withdrawn key is noticed', async () => {
+  test('is verified again after a minute, so that a withdrawn key takes effect', async () => {
     const text = await token();
     await verify(text);
     clock += 59_000;
@@ -89,19 +89,19 @@ describe('a verified token', () => {
     expect(verifications).toBe(2);
   });
 
-  test('is forgotten when keys change, also when its verification was under way', async () => {
+  test('is evicted when keys change, even if its verification is in progress', async () => {
     const text = await token();
     await verify(text);
     verify.clear();
-    const underWay = verify(text);
+    const inProgress = verify(text);
     verify.clear();
-    await underWay;
+    await inProgress;
     await verify(text);
     expect(verifications).toBe(3);
   });
 });
 
-test('a forged token is never remembered', async () => {
+test('a forged token is never cached', async () => {
   const forged = await token({}, 'x'.repeat(32));
   for (let i = 0; i < 3; i++) await expect(Promise.resolve(verify(forged))).rejects.toThrow('signature');
   expect(verifications).toBe(3);

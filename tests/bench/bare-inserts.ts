@@ -6,8 +6,8 @@ import { prepareMetricInsert } from './metric-rows.ts';
 /*
  * bun bare-inserts.ts FOLDER SECONDS ROWS
  *
- * The least that storing rows takes: the service's tables, a prepared statement, transactions of so many
- * rows that SQLite itself syncs, and ids that were made before. Prints rows a second.
+ * The baseline for storage: inserts into the service's tables with a prepared statement and IDs generated in advance,
+ * ROWS rows per transaction, synced by SQLite. Prints rows per second.
  */
 const [folder = '', seconds = '', rows = ''] = process.argv.slice(2);
 const ROWS = Number(rows);

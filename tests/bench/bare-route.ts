@@ -2,8 +2,8 @@ import { Type } from '@sinclair/typebox';
 import { Elysia } from 'elysia';
 
 /*
- * What the service is measured against: the same route on the same framework that parses the body,
- * checks it against the same schema and answers, with no authentication and no storage.
+ * The baseline for requests: the same route on the same framework. It parses the body, validates it against the same
+ * schema and responds, without authentication or storage.
  */
 const app = new Elysia({ normalize: false, serve: { reusePort: false, development: false } }).post(
   '/log_raw_metric',

@@ -4,19 +4,19 @@ import { createIdSource } from '../../src/ingest/ids.ts';
 import { openStorage } from '../../src/storage/database.ts';
 import { LABELS, NAMES, pick, prepareMetricInsert, USERS } from './metric-rows.ts';
 
-/** Rows of a transaction: enough that its end costs nothing beside them. */
+/** Rows per transaction: enough to make the cost of a commit negligible. */
 const BATCH = 20_000;
 
 /**
- * Makes the database of a data folder and fills it with metrics that were received one a millisecond,
- * the last of them now: a server that starts on it gives out higher keys than all of theirs.
+ * Creates the database of a data folder and fills it with metrics received one per millisecond up to now, so that a
+ * server started on it assigns higher keys than the existing ones.
  *
- * @returns rows a second, and the size of the file in megabytes, all of which is on the disk
+ * @returns the insert rate in rows per second, and the size of the synced file in megabytes
  */
 export function fillDatabase(dataDir: string, rows: number): { rate: number; megabytes: number } {
   const path = join(dataDir, 'rawlog.db');
   const storage = openStorage(path);
-  // nobody minds if this database is lost; its pages are synced once, at the end
+  // losing this database does no harm, so it is synced only once, at the end
   storage.client.run('PRAGMA synchronous = OFF');
   const insert = prepareMetricInsert(storage.client);
   let clock = Date.now() - rows;
@@ -28,7 +28,7 @@ export function fillDatabase(dataDir: string, rows: number): { rate: number; meg
       clock++;
       const { id, seq } = nextId();
       const time = clock * 1000;
-      // the factors have nothing in common with the lengths, so that users, names and labels mix
+      // the factors are coprime to the list lengths, so that users, names and labels mix
       insert.run(seq, id, pick(USERS, row * 7), time, time, pick(NAMES, row * 3), row * 1.5, pick(LABELS, row * 11));
     }
     storage.client.run('COMMIT');

@@ -1,13 +1,13 @@
 import fs from 'node:fs';
 import { join } from 'node:path';
-import { quantile } from './figures.ts';
+import { quantile } from './statistics.ts';
 
 const PAGE = 4_096;
-/** As many as a write-ahead log has until it is written over from its start. */
+/** Pages in a write-ahead log before SQLite checkpoints and restarts it. */
 const PAGES = 1_000;
 const SYNCS = 500;
 
-/** How long a write of a page and its fsync take in a file that has been written before, in milliseconds. */
+/** Measures how long it takes to overwrite one page of a file and fsync it, in milliseconds. */
 export function timeFsyncs(folder: string): { p50: number; p99: number } {
   const path = join(folder, 'fsync-bench');
   const file = fs.openSync(path, 'w');

@@ -1,17 +1,17 @@
 import { parseArgs } from 'node:util';
 import { temporaryFolder } from '../harness/target.ts';
-import { spread } from './figures.ts';
 import { fillDatabase } from './fill.ts';
 import { load } from './load.ts';
-import { inPairs } from './pairs.ts';
+import { measurePairs } from './pairs.ts';
+import { comparisonRow, printHeader, printTable } from './report.ts';
 import { benchToken, startService } from './servers.ts';
 
 /*
- * bun run bench:growth [--rows 0,1000000,5000000,20000000] [--pairs 9] [--seconds 3]
+ * npm run bench:growth -- [--rows 0,1000000,5000000,20000000] [--pairs 9] [--seconds 3]
  *
- * Whether a large database takes records in as fast as an empty one: the service on a database of so many
- * metrics, against the service on an empty one, by turns. Takes about 160 bytes a row under the
- * folder of temporary files. 0 rows show how far two equal ones differ.
+ * Measures whether recording slows down as the database grows: the service on a filled database against the service
+ * on an empty one, alternately. Needs about 160 bytes per row in the temporary folder. 0 rows compares two empty
+ * databases, which shows the noise of the measurement.
  */
 const { values } = parseArgs({
   options: {
@@ -22,6 +22,7 @@ const { values } = parseArgs({
 });
 const options = { connections: 64, seconds: Number(values.seconds), token: await benchToken() };
 
+printHeader('Growth: recording into a filled database against recording into an empty one', 'both');
 for (const rows of values.rows.split(',').map(Number)) {
   using folder = temporaryFolder();
   const { rate, megabytes } = fillDatabase(folder.path, rows);
@@ -30,18 +31,20 @@ for (const rows of values.rows.split(',').map(Number)) {
   try {
     await load(filled, { ...options, seconds: 1 });
     await load(empty, { ...options, seconds: 1 });
-    const pairs = await inPairs(
+    const pairs = await measurePairs(
       Number(values.pairs),
       () => load(filled, options),
       () => load(empty, options),
     );
-    const ratio = spread(pairs.map(([ours, theirs]) => ours.rate / theirs.rate));
-    const p99 = spread(pairs.map(([ours, theirs]) => ours.p99 / theirs.p99));
+    const filledIn = rows === 0 ? '' : ` (${megabytes.toFixed(0)} MB, filled at ${rate.toFixed(0)} rows per second)`;
     console.log(
-      `${rows} rows (${megabytes.toFixed(0)} MB, filled at ${rate.toFixed(0)} a second), ${pairs.length} pairs of ${options.seconds} s; filled / empty`,
+      `POST /log_raw_metric, ${rows} rows${filledIn}: ${options.connections} connections, ${pairs.length} pairs of ${options.seconds} s`,
     );
-    console.log(`  requests a second  ${ratio}`);
-    console.log(`  p99                ${p99}`);
+    printTable([
+      ['median (min to max)', 'filled', 'empty', 'filled / empty'],
+      comparisonRow('requests per second', pairs, 'rate', 0),
+      comparisonRow('p99 latency, ms', pairs, 'p99'),
+    ]);
   } finally {
     await filled.target.stop();
     await empty.target.stop();

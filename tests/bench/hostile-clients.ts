@@ -4,28 +4,28 @@ import { requestBytes } from './wire.ts';
 /*
  * bun hostile-clients.ts ATTACK URL TOKEN
  *
- * Clients that misuse the service, with a valid token, in a process of its own (see hostile.ts). Prints
- * "ready" once they are at work, and, when its input ends, what came of it.
+ * Clients that attack the service with a valid token. hostile.ts runs them as a separate process. Prints "ready" once the
+ * attack has begun, and counts of what happened, as JSON, when standard input ends.
  */
 
-/** What hostile clients do. */
+/** The attacks, with their descriptions. */
 export const ATTACKS = {
-  bombs: '4 clients post gzip bombs without a pause: 1 KB that inflate to 1 MB, and 1 MB to 1 GB',
-  slow: '200 clients send a body at one byte a second',
-  idle: '2,000 connections are open and send nothing',
+  bombs: '4 clients post gzip bombs continuously: 1 KB that inflates to 1 MB, and 1 MB that inflates to 1 GB',
+  slow: '200 clients send a body at one byte per second',
+  idle: '2,000 open connections send nothing',
 } as const;
 export type Attack = keyof typeof ATTACKS;
 
 const BOMB_CLIENTS = 4;
 const SLOW_CLIENTS = 200;
 const IDLE_CONNECTIONS = 2_000;
-/** Connections made at once: fewer than a listening socket keeps waiting. */
+/** Connections opened at once: fewer than the backlog of a listening socket. */
 const CONNECT_BATCH = 100;
 
-/** What came of it, for the report. */
+/** Counts for the report, by event. */
 const counts: Record<string, number> = {};
-const count = (what: string) => {
-  counts[what] = (counts[what] ?? 0) + 1;
+const count = (event: string) => {
+  counts[event] = (counts[event] ?? 0) + 1;
 };
 
 if (import.meta.main) {
@@ -42,7 +42,7 @@ if (import.meta.main) {
   process.exit();
 }
 
-/** Valid gzip: members one after the other are one stream, so that a thousand of 1 KB each are a GB. */
+/** Posts gzip bombs. Concatenated gzip members are valid gzip, so a thousand members of 1 KB inflate to 1 GB. */
 async function postBombs(url: string, token: string): Promise<void> {
   const small = gzipSync(Buffer.alloc(2 ** 20, ' '));
   const bombs = [small, Buffer.concat(Array.from({ length: 1_000 }, () => small))];
@@ -54,16 +54,16 @@ async function postBombs(url: string, token: string): Promise<void> {
       try {
         const response = await fetch(`${url}/log_batch`, { method: 'POST', headers, body });
         await response.arrayBuffer();
-        count(`${kind} bombs answered with ${response.status}`);
+        count(`${kind} bombs: status ${response.status}`);
       } catch {
-        count(`${kind} bombs broken off`); // refused while it was still being sent
+        count(`${kind} bombs: connection closed`); // rejected while it was still being sent
       }
     }
   };
   for (let i = 0; i < BOMB_CLIENTS; i++) void client();
 }
 
-/** A body that takes longer to arrive than any round lasts. */
+/** Returns a body that takes longer to send than any round lasts. */
 function slowBody(): string {
   return `{"metrics":[${' '.repeat(100_000)}]}`;
 }
@@ -73,7 +73,7 @@ interface Address {
   readonly port: number;
 }
 
-/** Sends the head at once, and from then on a byte of the body each second. */
+/** Sends the head immediately, then one byte of the body per second. */
 async function sendSlowly(address: Address, request: Buffer): Promise<void> {
   const head = request.indexOf('\r\n\r\n') + 4;
   await connectMany(SLOW_CLIENTS, async function connect() {
@@ -81,17 +81,17 @@ async function sendSlowly(address: Address, request: Buffer): Promise<void> {
     const socket = await Bun.connect({
       ...address,
       socket: {
-        data: () => count('answers'),
+        data: () => count('responses'),
         close() {
           clearInterval(timer);
           count('closed by the server');
           void connect();
         },
-        error() {}, // what follows is a close
+        error() {}, // close() follows
       },
     });
     socket.write(request.subarray(0, head));
-    // not all of them in the same moment
+    // spreads the clients over time
     await Bun.sleep(Math.random() * 10);
     const timer = setInterval(() => {
       socket.write(request.subarray(sent, ++sent));
@@ -100,7 +100,7 @@ async function sendSlowly(address: Address, request: Buffer): Promise<void> {
   });
 }
 
-/** Keeps connections open that send nothing; one that the server closes is made anew. */
+/** Keeps idle connections open. Reconnects those that the server closes. */
 async function stayIdle(address: Address): Promise<void> {
   await connectMany(IDLE_CONNECTIONS, async function connect() {
     await Bun.connect({
@@ -119,7 +119,7 @@ async function stayIdle(address: Address): Promise<void> {
 }
 
 async function connectMany(total: number, connect: () => Promise<void>): Promise<void> {
-  for (let made = 0; made < total; made += CONNECT_BATCH) {
-    await Promise.all(Array.from({ length: Math.min(CONNECT_BATCH, total - made) }, connect));
+  for (let opened = 0; opened < total; opened += CONNECT_BATCH) {
+    await Promise.all(Array.from({ length: Math.min(CONNECT_BATCH, total - opened) }, connect));
   }
 }

@@ -1,65 +1,67 @@
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { median, spread } from './figures.ts';
 import { ATTACKS, type Attack } from './hostile-clients.ts';
-import { load, pauseForRate, type Round } from './load.ts';
-import { leaveServerCore, onLoadCore } from './machine.ts';
-import { inPairs } from './pairs.ts';
-import { benchToken, type Loaded, startService } from './servers.ts';
+import { load, pauseForRate } from './load.ts';
+import { leaveServerCore, pinToLoadCore } from './machine.ts';
+import { measurePairs } from './pairs.ts';
+import { comparisonRow, printHeader, printTable } from './report.ts';
+import { benchToken, type LoadedServer, startService } from './servers.ts';
+import { median } from './statistics.ts';
 
 /*
- * bun run bench:hostile [--rounds 9] [--seconds 3]
+ * npm run bench:hostile -- [--rounds 9] [--seconds 3]
  *
- * How much longer honest clients wait while others misuse the service: p99 at half of its peak with each
- * of the attacks in hostile-clients.ts, against p99 without, by turns.
+ * Measures how much an attack slows down well-behaved clients: p99 latency at half of the peak rate during each of the
+ * attacks in hostile-clients.ts, against p99 without the attack, alternately.
  */
 const { values } = parseArgs({
   options: { rounds: { type: 'string', default: '9' }, seconds: { type: 'string', default: '3' } },
 });
 const token = await benchToken();
 const options = { connections: 64, seconds: Number(values.seconds), token };
-/** Rounds at the peak, to know what half of it is. */
+/** Rounds at peak load, to determine the peak rate. */
 const PEAK_ROUNDS = 3;
-// this process reads the service's log, which has a line for every refusal
+// this process reads the service's log, which contains a line for every rejection
 leaveServerCore();
+printHeader('Hostile clients: latency of well-behaved clients during an attack, against without', 'both');
 
 const service = await startService();
 try {
   const peaks: number[] = [];
   await load(service, { ...options, seconds: 1 });
   for (let i = 0; i < PEAK_ROUNDS; i++) peaks.push((await load(service, options)).rate);
-  const pause = await pauseForRate(service, options, median(peaks) / 2);
-  const paced = { ...options, pause };
+  const pauseMs = await pauseForRate(service, options, median(peaks) / 2);
+  const paced = { ...options, pauseMs };
   console.log(
-    `honest clients: 64 connections at half of the peak of ${median(peaks).toFixed(0)} a second, ${values.rounds} rounds of ${options.seconds} s; with / without`,
+    `Well-behaved clients: POST /log_raw_metric on ${options.connections} connections at half of the peak of ${median(peaks).toFixed(0)} requests per second, ${values.rounds} pairs of ${options.seconds} s\n`,
   );
   for (const attack of Object.keys(ATTACKS) as Attack[]) {
     const reports: string[] = [];
-    const pairs = await inPairs(
+    const pairs = await measurePairs(
       Number(values.rounds),
       async () => {
-        const [round, report] = await during(attack, service, () => load(service, paced));
+        const [round, report] = await runDuring(attack, service, () => load(service, paced));
         reports.push(report);
         return round;
       },
       () => load(service, paced),
     );
-    const p99 = (rounds: Round[]) => spread(rounds.map((round) => round.p99));
-    console.log(`  ${ATTACKS[attack]}`);
-    console.log(
-      `    p99              ${spread(pairs.map(([ours, theirs]) => ours.p99 / theirs.p99))}   with ${p99(pairs.map(([ours]) => ours))} ms, without ${p99(pairs.map(([, theirs]) => theirs))} ms`,
-    );
-    console.log(`    requests a second ${spread(pairs.map(([ours, theirs]) => ours.rate / theirs.rate))}`);
-    console.log(`    in the last round ${reports.at(-1)}`);
+    console.log(ATTACKS[attack]);
+    printTable([
+      ['median (min to max)', 'with attack', 'without', 'with / without'],
+      comparisonRow('requests per second', pairs, 'rate', 0),
+      comparisonRow('p99 latency, ms', pairs, 'p99'),
+    ]);
+    console.log(`  attack in the last round: ${reports.at(-1)}\n`);
   }
 } finally {
   await service.target.stop();
 }
 
-/** Does something while hostile clients are at work; gives also what they report of themselves. */
-async function during<T>(attack: Attack, { url }: Loaded, work: () => Promise<T>): Promise<[T, string]> {
+/** Runs work during an attack. Returns its result and the report of the hostile clients. */
+async function runDuring<T>(attack: Attack, { url }: LoadedServer, work: () => Promise<T>): Promise<[T, string]> {
   const script = join(import.meta.dir, 'hostile-clients.ts');
-  const child = Bun.spawn(onLoadCore([process.execPath, script, attack, url, token]), {
+  const child = Bun.spawn(pinToLoadCore([process.execPath, script, attack, url, token]), {
     stdin: 'pipe',
     stdout: 'pipe',
     stderr: 'inherit',

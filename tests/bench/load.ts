@@ -1,38 +1,41 @@
 import { join } from 'node:path';
-import { cpuSeconds, onLoadCore } from './machine.ts';
-import type { Loaded } from './servers.ts';
+import { cpuSeconds, pinToLoadCore } from './machine.ts';
+import type { LoadedServer } from './servers.ts';
 
-/** How to load a server with wrk. */
+/** Options of a round of load that wrk generates. */
 export interface Load {
   readonly connections: number;
   readonly seconds: number;
   readonly token?: string;
-  /** Metrics of each request to POST /log_batch; 0, the default: each is one metric to POST /log_raw_metric. */
+  /** Metrics per POST /log_batch request. 0 (default): POST /log_raw_metric requests of one metric each. */
   readonly rows?: number;
   /**
-   * Mean pause of a connection between an answer and its next request, in milliseconds; each pause is
-   * drawn from 0 to twice of it. 0, the default: none, so that the server is loaded to its peak.
+   * Mean pause of a connection between a response and its next request, in milliseconds. Each pause is drawn
+   * uniformly from 0 to twice the mean. 0 (default): no pause, which loads the server to its peak.
    */
-  readonly pause?: number;
+  readonly pauseMs?: number;
 }
 
-/** What one round of load showed. Latencies in milliseconds. */
+/** The result of one round of load. Latencies are in milliseconds. */
 export interface Round {
-  /** Requests a second. */
+  /** Requests per second. */
   readonly rate: number;
   readonly p50: number;
   readonly p99: number;
-  /** CPU time of the server a request, in microseconds. */
-  readonly cpu: number;
-  /** CPU time of wrk a request, in microseconds. */
-  readonly loadCpu: number;
+  /** Server CPU time per request, in microseconds. */
+  readonly cpuUs: number;
+  /** CPU time of wrk per request, in microseconds. */
+  readonly loadCpuUs: number;
 }
 
-/** Loads a server for some seconds. Throws when any answer is not 200. */
-export async function load({ url, pid }: Loaded, { connections, seconds, token, rows, pause }: Load): Promise<Round> {
+/** Loads a server with wrk for some seconds. Throws if any response is not a 200. */
+export async function load(
+  { url, pid }: LoadedServer,
+  { connections, seconds, token, rows, pauseMs }: Load,
+): Promise<Round> {
   const before = cpuSeconds(pid);
   const child = Bun.spawn(
-    onLoadCore([
+    pinToLoadCore([
       'wrk',
       '-t1',
       `-c${connections}`,
@@ -48,7 +51,7 @@ export async function load({ url, pid }: Loaded, { connections, seconds, token, 
         PATH: Bun.env['PATH'] ?? '',
         TOKEN: token ?? '',
         ROWS: String(rows ?? 0),
-        PAUSE: String(pause ?? 0),
+        PAUSE_MS: String(pauseMs ?? 0),
       },
       stdout: 'pipe',
       stderr: 'inherit',
@@ -58,29 +61,29 @@ export async function load({ url, pid }: Loaded, { connections, seconds, token, 
   const cpu = cpuSeconds(pid) - before;
   await child.exited;
   const line = /^RESULT (.*)$/m.exec(output)?.[1];
-  if (line === undefined) throw new Error(`wrk gave no result:\n${output}`);
-  const result = JSON.parse(line) as Record<'requests' | 'seconds' | 'p50' | 'p99' | 'refused' | 'errors', number>;
-  if (result.refused + result.errors > 0) throw new Error(`not every request was answered with 200: ${line}`);
+  if (line === undefined) throw new Error(`wrk printed no result:\n${output}`);
+  const result = JSON.parse(line) as Record<'requests' | 'seconds' | 'p50' | 'p99' | 'rejected' | 'errors', number>;
+  if (result.rejected + result.errors > 0) throw new Error(`some responses were not 200: ${line}`);
   return {
     rate: result.requests / result.seconds,
     p50: result.p50,
     p99: result.p99,
-    cpu: (cpu / result.requests) * 1e6,
-    loadCpu: Number(child.resourceUsage()?.cpuTime.total ?? Number.NaN) / result.requests,
+    cpuUs: (cpu / result.requests) * 1e6,
+    loadCpuUs: Number(child.resourceUsage()?.cpuTime.total ?? Number.NaN) / result.requests,
   };
 }
 
-/** Rounds of a second in which {@link pauseForRate} comes nearer to the rate. */
+/** One-second rounds in which {@link pauseForRate} converges on the rate. */
 const PACING_ROUNDS = 3;
 
-/** Finds the pause with which a load's connections together send so many requests a second. */
-export async function pauseForRate(server: Loaded, options: Load, rate: number): Promise<number> {
-  const interval = (options.connections / rate) * 1000;
-  let pause = interval;
+/** Determines the mean pause, in milliseconds, at which a load sends `rate` requests per second. */
+export async function pauseForRate(server: LoadedServer, options: Load, rate: number): Promise<number> {
+  const intervalMs = (options.connections / rate) * 1000;
+  let pauseMs = intervalMs;
   for (let i = 0; i < PACING_ROUNDS; i++) {
-    const round = await load(server, { ...options, seconds: 1, pause });
-    // what the answer took, and how late timers are, goes off the pause
-    pause = Math.max(0.1, pause + interval - (options.connections / round.rate) * 1000);
+    const round = await load(server, { ...options, seconds: 1, pauseMs });
+    // shortens the pause by the response time and the lateness of timers
+    pauseMs = Math.max(0.1, pauseMs + intervalMs - (options.connections / round.rate) * 1000);
   }
-  return pause;
+  return pauseMs;
 }

@@ -1,7 +1,7 @@
 import type { Database } from 'bun:sqlite';
 import { randomUUID } from 'node:crypto';
 
-/** A statement that inserts a metric as it stands, in the order of the table's columns. */
+/** Prepares a statement that inserts a metric. Its parameters are in column order. */
 export function prepareMetricInsert(client: Database) {
   return client.prepare<
     undefined,
@@ -18,12 +18,12 @@ export function prepareMetricInsert(client: Database) {
   >('INSERT INTO metrics VALUES (?, ?, ?, ?, ?, ?, ?, ?)');
 }
 
-/** Users, names and labels of metrics as a product with 5,000 users would send them. */
+/** Users, names and labels of a product with 5,000 users. */
 export const USERS: readonly string[] = Array.from({ length: 5_000 }, () => randomUUID());
 export const NAMES: readonly string[] = Array.from({ length: 200 }, (_, i) => `metric_name_${i}`);
 export const LABELS: readonly string[] = Array.from({ length: 200 }, (_, i) => `/path/to/page/${i}`);
 
-/** One of a list, for a number however large. */
-export function pick(list: readonly string[], number: number): string {
-  return list[number % list.length] as string;
+/** Picks an element by its index, modulo the length of the list. */
+export function pick(list: readonly string[], index: number): string {
+  return list[index % list.length] as string;
 }

@@ -1,52 +1,52 @@
 import { join } from 'node:path';
-import { onLoadCore } from './machine.ts';
+import { pinToLoadCore } from './machine.ts';
 
-/** Requests to offer to a server, as many as it takes or more. */
+/** A load to offer to a server, up to its capacity or beyond. */
 export interface Offer {
   readonly url: string;
   readonly token: string;
   readonly connections: number;
   readonly seconds: number;
-  /** Metrics of each request to POST /log_batch; 0: each is one metric to POST /log_raw_metric. */
+  /** Metrics per POST /log_batch request. 0: POST /log_raw_metric requests of one metric each. */
   readonly rows: number;
   /**
-   * Requests a second, sent when they are due on a connection that waits for no answer. 0: each connection
-   * sends its next request at once.
+   * Requests per second. A request is sent when it is due and a connection is idle. 0: each connection sends its next
+   * request immediately after a response.
    */
   readonly rate: number;
 }
 
-/** The answers of one status. Times from the first byte sent to the last byte received, in milliseconds. */
-export interface Answers {
+/** Count and latency of the responses with one status, from first byte sent to last byte received, in milliseconds. */
+export interface ResponseStats {
   readonly count: number;
   readonly p50: number;
   readonly p99: number;
   readonly max: number;
 }
 
-/** What became of an offer. */
-export interface Offered {
+/** The result of an offered load. */
+export interface OfferResult {
   readonly seconds: number;
   readonly sent: number;
-  /** Requests that were due while every connection waited for an answer: not sent. */
+  /** Requests not sent, because every connection was waiting for a response when they were due. */
   readonly unsent: number;
-  /** Connections that were closed before their answer. */
+  /** Connections closed before a response. */
   readonly broken: number;
-  readonly responses: Readonly<Record<string, Answers>>;
-  /** CPU time of the load, as a part of the time. */
-  readonly loadCpu: number;
+  readonly responses: Readonly<Record<string, ResponseStats>>;
+  /** CPU usage of the load generator, in cores. */
+  readonly loadCores: number;
 }
 
-/** Offers requests from a process of its own (offer-requests.ts), on the load's core. */
-export async function offer(options: Offer): Promise<Offered> {
+/** Offers a load from a separate process (offer-requests.ts) on the load generator's core. */
+export async function offer(options: Offer): Promise<OfferResult> {
   const script = join(import.meta.dir, 'offer-requests.ts');
-  const child = Bun.spawn(onLoadCore([process.execPath, script, JSON.stringify(options)]), {
+  const child = Bun.spawn(pinToLoadCore([process.execPath, script, JSON.stringify(options)]), {
     stdout: 'pipe',
     stderr: 'inherit',
   });
   const output = await new Response(child.stdout).text();
-  if ((await child.exited) !== 0) throw new Error(`the load ended early:\n${output}`);
-  const cpu = Number(child.resourceUsage()?.cpuTime.total ?? Number.NaN) / 1e6;
-  const result = JSON.parse(output) as Omit<Offered, 'loadCpu'>;
-  return { ...result, loadCpu: cpu / result.seconds };
+  if ((await child.exited) !== 0) throw new Error(`the load generator failed:\n${output}`);
+  const cpuSeconds = Number(child.resourceUsage()?.cpuTime.total ?? Number.NaN) / 1e6;
+  const result = JSON.parse(output) as Omit<OfferResult, 'loadCores'>;
+  return { ...result, loadCores: cpuSeconds / result.seconds };
 }

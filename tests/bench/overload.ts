@@ -1,17 +1,17 @@
 import { parseArgs } from 'node:util';
 import { load } from './load.ts';
 import { cpuSeconds, leaveServerCore, peakResidentMegabytes, residentMegabytes } from './machine.ts';
-import { type Answers, offer } from './offer.ts';
+import { offer, type ResponseStats } from './offer.ts';
+import { printHeader, printTable } from './report.ts';
 import { benchToken, startService } from './servers.ts';
 
 /*
- * bun run bench:overload [--seconds 60] [--connections 3000] [--batch-connections 600]
+ * npm run bench:overload -- [--seconds 60] [--connections 3000] [--batch-connections 600]
  *
- * What the service does when three times of what it can take is offered: how much of its peak it still
- * stores, how soon it answers what it takes and what it refuses, and how much memory it needs. Single
- * metrics on many connections; and batches on so many that more rows are on their way than may wait for
- * their commit. Connections that wait for an answer send nothing more, so that less than three times may
- * leave: what was sent is printed.
+ * Offers three times the peak rate of the service, and measures how much of its peak it still stores, the latency of
+ * accepted and of rejected requests, and memory. Two loads: single metrics on many connections, and batches on so many
+ * connections that the rows in flight exceed the commit queue. A connection that waits for a response sends nothing, so
+ * the rate actually sent, which is printed too, may be below three times the peak.
  */
 const { values } = parseArgs({
   options: {
@@ -23,57 +23,67 @@ const { values } = parseArgs({
 const seconds = Number(values.seconds);
 const TIMES_PEAK = 3;
 const PEAK_CONNECTIONS = 64;
-/** The peak is measured before and after, each time for a part of the overload's time. */
+/** Duration of each of the two peak measurements, before and after the overload, in seconds. */
 const peakSeconds = Math.max(1, Math.round(seconds / 6));
 const token = await benchToken();
-// this process reads the service's log, which has a line for every refusal
+// this process reads the service's log, which contains a line for every rejection
 leaveServerCore();
+printHeader(`Overload: ${TIMES_PEAK} times the peak rate offered, against the peak rate`, 'both');
 
 await measure('single metrics', 0, Number(values.connections));
 await measure('batches of 100 metrics', 100, Number(values['batch-connections']));
 
-/** @param rows metrics of a request to POST /log_batch; 0: one to POST /log_raw_metric */
+/** @param rows metrics per POST /log_batch request; 0: POST /log_raw_metric requests of one metric each */
 async function measure(name: string, rows: number, connections: number): Promise<void> {
   const service = await startService();
-  const rowsOfRequest = Math.max(1, rows);
-  const peakNow = async () =>
+  const rowsPerRequest = Math.max(1, rows);
+  const measurePeak = async () =>
     (await load(service, { connections: PEAK_CONNECTIONS, rows, seconds: peakSeconds, token })).rate;
   try {
     await load(service, { connections: PEAK_CONNECTIONS, rows, seconds: 1, token });
-    const before = await peakNow();
+    const before = await measurePeak();
     const memoryBefore = residentMegabytes(service.pid);
     const cpuBefore = cpuSeconds(service.pid);
     const result = await offer({ url: service.url, token, connections, seconds, rows, rate: before * TIMES_PEAK });
-    const cpu = (cpuSeconds(service.pid) - cpuBefore) / result.seconds;
-    const largest = peakResidentMegabytes(service.pid);
-    const after = await peakNow();
+    const serverCores = (cpuSeconds(service.pid) - cpuBefore) / result.seconds;
+    const peakMemory = peakResidentMegabytes(service.pid);
+    const after = await measurePeak();
     const peak = (before + after) / 2;
-    const { '200': taken, '503': shed, ...others } = result.responses;
-    const stored = (taken?.count ?? 0) / result.seconds;
+    const rateRow = (label: string, rate: number) => [
+      label,
+      rate.toFixed(0),
+      (rate * rowsPerRequest).toFixed(0),
+      (rate / peak).toFixed(2),
+    ];
+    const { '200': stored, '503': rejected, ...others } = result.responses;
+    const storedRate = (stored?.count ?? 0) / result.seconds;
+    console.log(`${name}: ${connections} connections, ${seconds} s`);
+    printTable([
+      ['', 'requests per second', 'rows per second', 'fraction of peak'],
+      rateRow('peak before', before),
+      rateRow('peak after', after),
+      rateRow('offered', before * TIMES_PEAK),
+      rateRow('sent', result.sent / result.seconds),
+      rateRow('stored', storedRate),
+    ]);
+    printTable([
+      ['response status', 'responses', 'p50, ms', 'p99, ms', 'max, ms'],
+      ['200 (stored)', ...cells(stored)],
+      ['503 (rejected)', ...cells(rejected)],
+      ...Object.entries(others).map(([status, responses]) => [status, ...cells(responses)]),
+    ]);
+    if (result.broken > 0) console.log(`  connections closed before a response: ${result.broken}`);
     console.log(
-      `${name}, ${connections} connections, ${seconds} s; peak ${(before * rowsOfRequest).toFixed(0)} rows a second before, ${(after * rowsOfRequest).toFixed(0)} after`,
+      `  resident memory: ${memoryBefore.toFixed(0)} MB before the overload, ${peakMemory.toFixed(0)} MB at its highest`,
     );
-    console.log(
-      `  offered            ${(before * TIMES_PEAK).toFixed(0)} requests a second, sent ${(result.sent / result.seconds).toFixed(0)}`,
-    );
-    console.log(
-      `  stored             ${(stored * rowsOfRequest).toFixed(0)} rows a second, ${(stored / peak).toFixed(2)} of the peak`,
-    );
-    console.log(`  taken (200)        ${describe(taken)}`);
-    console.log(`  shed (503)         ${describe(shed)}`);
-    for (const [status, responses] of Object.entries(others))
-      console.log(`  status ${status}         ${describe(responses)}`);
-    if (result.broken > 0) console.log(`  connections that broke off  ${result.broken}`);
-    console.log(
-      `  memory             ${memoryBefore.toFixed(0)} MB at the peak, largest ${largest.toFixed(0)} MB; cores in use: server ${cpu.toFixed(2)}, load ${result.loadCpu.toFixed(2)}`,
-    );
+    console.log(`  CPU: server ${serverCores.toFixed(2)} cores, load generator ${result.loadCores.toFixed(2)} cores\n`);
   } finally {
     await service.target.stop();
   }
 }
 
-function describe(responses: Answers | undefined): string {
-  if (!responses) return 'none';
+function cells(responses: ResponseStats | undefined): string[] {
+  if (!responses) return ['0', '-', '-', '-'];
   const { count, p50, p99, max } = responses;
-  return `${count} responses, p50 ${p50.toFixed(1)} ms, p99 ${p99.toFixed(1)} ms, max ${max.toFixed(1)} ms`;
+  return [String(count), p50.toFixed(1), p99.toFixed(1), max.toFixed(1)];
 }

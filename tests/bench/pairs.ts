@@ -1,11 +1,11 @@
-/** What two things showed in the same round. */
+/** The results of two subjects in the same round. */
 export type Pair<Ours, Theirs> = readonly [ours: Ours, theirs: Theirs];
 
 /**
- * Measures two things by turns, so that a noisy machine is as noisy to both. Who goes first changes, so
- * that neither always follows the other.
+ * Measures two subjects alternately, so that noise on the machine affects both equally. The order changes with
+ * each round, so that neither always runs first.
  */
-export async function inPairs<Ours, Theirs>(
+export async function measurePairs<Ours, Theirs>(
   count: number,
   ours: () => Promise<Ours>,
   theirs: () => Promise<Theirs>,

@@ -1,14 +1,15 @@
 import { noBrowser, startBrowser } from '../harness/browser.ts';
 import { post } from '../harness/client.ts';
-import { signedIn } from '../harness/dashboard.ts';
+import { signIn } from '../harness/dashboard.ts';
 import { startTarget } from '../harness/target.ts';
 import { token } from '../harness/tokens.ts';
+import { printHeader, printTable } from './report.ts';
 
 /*
- * bun run bench:panning
+ * npm run bench:panning
  *
- * How smoothly a chart of 10,000 points is moved: the time between two frames while it is dragged, in a real
- * browser, beside the same time while nothing happens.
+ * Measures how smoothly a chart of 10,000 points pans: the time between frames in a headless Chromium while the chart is
+ * dragged, and while the page is idle.
  */
 const POINTS = 9_990;
 const MINUTE = 60_000;
@@ -28,17 +29,17 @@ for (let i = 0; i < POINTS; i += 500) {
   if (status !== 200) throw new Error(text);
 }
 
-const { page, visit } = await signedIn(browser, target);
+const { page, visit } = await signIn(browser, target);
 const range = new URLSearchParams({
   from: new Date(to - POINTS * MINUTE).toISOString(),
   to: new Date(to).toISOString(),
 });
 await visit(`/?view=metric&name=wave&interval=1m&refresh=0&tz=UTC&${range}`);
 const box = await page.locator('.plot .u-over').first().boundingBox();
-if (!box) throw new Error('there is no chart');
+if (!box) throw new Error('the page shows no chart');
 
-/** The times between frames while something is done, in milliseconds, sorted. */
-async function framesOf(act: () => Promise<void>): Promise<number[]> {
+/** Returns the times between frames during an action, in milliseconds, sorted. */
+async function measureFrames(act: () => Promise<void>): Promise<number[]> {
   await page.evaluate(`(() => {
     window.frames_ = [];
     window.counting_ = true;
@@ -53,24 +54,26 @@ async function framesOf(act: () => Promise<void>): Promise<number[]> {
     .sort((a, b) => a - b);
 }
 
-const show = (name: string, gaps: readonly number[]) => {
-  const at = (part: number) => (gaps[Math.min(gaps.length - 1, Math.floor(gaps.length * part))] ?? 0).toFixed(1);
-  console.log(`${name.padEnd(8)} ${gaps.length} frames: median ${at(0.5)} ms, p95 ${at(0.95)} ms, longest ${at(1)} ms`);
+const row = (name: string, gaps: readonly number[]) => {
+  const at = (q: number) => (gaps[Math.min(gaps.length - 1, Math.floor(gaps.length * q))] ?? 0).toFixed(1);
+  return [name, String(gaps.length), at(0.5), at(0.95), at(1)];
 };
 
 const middle = box.y + box.height / 2;
-const idle = await framesOf(() => page.waitForTimeout(2_000));
+const idle = await measureFrames(() => page.waitForTimeout(2_000));
 await page.keyboard.down('Shift');
 await page.mouse.move(box.x + box.width * 0.2, middle);
 await page.mouse.down();
-const dragged = await framesOf(async () => {
+const dragged = await measureFrames(async () => {
   for (let i = 0; i <= 240; i++)
     await page.mouse.move(box.x + box.width * (0.2 + 0.6 * Math.abs(Math.sin(i / 40))), middle);
 });
 await page.mouse.up();
 await page.keyboard.up('Shift');
-console.log(`A chart of ${POINTS} points with six lines and a band, ${Math.round(box.width)} px wide`);
-show('idle', idle);
-show('dragged', dragged);
+printHeader('Panning: time between frames while a chart is dragged, against an idle page', 'none');
+console.log(
+  `Chart of ${POINTS} points with six lines and a band, ${Math.round(box.width)} px wide; time between frames`,
+);
+printTable([['', 'frames', 'median, ms', 'p95, ms', 'max, ms'], row('idle', idle), row('dragged', dragged)]);
 await browser.close();
 await target.stop();

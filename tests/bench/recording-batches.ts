@@ -1,30 +1,34 @@
 import { join } from 'node:path';
 import { temporaryFolder } from '../harness/target.ts';
-import { spread } from './figures.ts';
 import { load } from './load.ts';
-import { onServerCore } from './machine.ts';
-import { inPairs } from './pairs.ts';
-import type { Loaded } from './servers.ts';
+import { pinToServerCore } from './machine.ts';
+import { measurePairs } from './pairs.ts';
+import { printTable } from './report.ts';
+import type { LoadedServer } from './servers.ts';
+import { spread } from './statistics.ts';
 
-/** Metrics of a batch, the most that a default takes, and of a transaction of the bare loop. */
+/** Metrics per batch (the default maximum), and rows per transaction of the bare insert loop. */
 const ROWS = 1_000;
-/** Twice so many batches are fewer rows than may wait for their commit: those that a round leaves behind may still do. */
+/**
+ * Twice this many batches still fit into the commit queue: batches left over from a round may be queued when the
+ * next one begins.
+ */
 const CONNECTIONS = 5;
 
-/** Prints how many rows a second the service stores from batches, against bare inserts (bare-inserts.ts). */
+/** Prints how many rows per second the service stores from batches, against the bare insert loop (bare-inserts.ts). */
 export async function measureBatches(
-  service: Loaded,
+  service: LoadedServer,
   { pairs: count, seconds, token }: { pairs: number; seconds: number; token: string },
 ): Promise<void> {
   const options = { connections: CONNECTIONS, rows: ROWS, seconds, token };
   await load(service, { ...options, seconds: 1 });
-  const pairs = await inPairs(
+  const pairs = await measurePairs(
     count,
     async () => {
       const round = await load(service, options);
-      return { rate: round.rate * ROWS, cpu: round.cpu / ROWS };
+      return { rate: round.rate * ROWS, cpuUs: round.cpuUs / ROWS };
     },
-    () => bareInserts(seconds),
+    () => measureBareInserts(seconds),
   );
   const ratio = spread(pairs.map(([ours, theirs]) => ours.rate / theirs));
   const rate = spread(
@@ -36,17 +40,21 @@ export async function measureBatches(
     0,
   );
   console.log(
-    `POST /log_batch of ${ROWS} metrics, ${CONNECTIONS} connections, ${count} pairs of ${seconds} s; service / bare inserts`,
+    `POST /log_batch: ${ROWS} metrics per batch, ${CONNECTIONS} connections, ${count} pairs of ${seconds} s; bare inserts: ${ROWS} rows per transaction`,
   );
-  console.log(`  rows a second      ${ratio}   service ${rate}, bare ${bareRate}`);
-  console.log(`  CPU a row          service ${spread(pairs.map(([ours]) => ours.cpu))} µs`);
+  printTable([
+    ['median (min to max)', 'rawlog', 'bare inserts', 'rawlog / bare inserts'],
+    ['rows per second', rate, bareRate, ratio],
+    ['server CPU per row, µs', spread(pairs.map(([ours]) => ours.cpuUs)), '-', '-'],
+  ]);
+  console.log();
 }
 
-/** Rows a second of the bare loop, in a process and a folder of its own. */
-async function bareInserts(seconds: number): Promise<number> {
+/** Measures the rows per second of the bare insert loop, in its own process and folder. */
+async function measureBareInserts(seconds: number): Promise<number> {
   using folder = temporaryFolder();
   const script = join(import.meta.dir, 'bare-inserts.ts');
-  const child = Bun.spawn(onServerCore([process.execPath, script, folder.path, String(seconds), String(ROWS)]), {
+  const child = Bun.spawn(pinToServerCore([process.execPath, script, folder.path, String(seconds), String(ROWS)]), {
     stdout: 'pipe',
   });
   return Number(await new Response(child.stdout).text());

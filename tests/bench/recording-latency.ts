@@ -1,22 +1,23 @@
-import { median, spread } from './figures.ts';
 import { timeFsyncs } from './fsync.ts';
 import { load, pauseForRate } from './load.ts';
-import { inPairs } from './pairs.ts';
-import type { Loaded } from './servers.ts';
+import { measurePairs } from './pairs.ts';
+import { comparisonRow, printTable } from './report.ts';
+import type { LoadedServer } from './servers.ts';
+import { median, spread } from './statistics.ts';
 
 const CONNECTIONS = 64;
-/** Rounds at the peak, to know what half of it is. */
+/** Rounds at peak load, to determine the peak rate. */
 const PEAK_ROUNDS = 3;
 
 /**
- * Prints how long the service takes to answer when it is not at its limit: p99 at half of its peak,
- * against the bare route at the same rate, and the time of one fsync, which the bare route does not do.
+ * Prints the latency of the service below saturation: at half of its peak rate, against the bare route at the same
+ * rate. Also prints the time of one fsync, which the bare route does not do.
  *
- * @param folder where the service's database is: the fsync is of a file on the same disk
+ * @param folder the folder of the service's database, so that the fsync is timed on the same disk
  */
 export async function measureLatency(
-  service: Loaded,
-  bare: Loaded,
+  service: LoadedServer,
+  bare: LoadedServer,
   folder: string,
   { pairs: count, seconds, token }: { pairs: number; seconds: number; token: string },
 ): Promise<void> {
@@ -24,28 +25,26 @@ export async function measureLatency(
   const peaks: number[] = [];
   for (let i = 0; i < PEAK_ROUNDS; i++) peaks.push((await load(service, options)).rate);
   const rate = median(peaks) / 2;
-  const ourPause = await pauseForRate(service, options, rate);
-  const theirPause = await pauseForRate(bare, options, rate);
-  const pairs = await inPairs(
+  const ourPauseMs = await pauseForRate(service, options, rate);
+  const theirPauseMs = await pauseForRate(bare, options, rate);
+  const pairs = await measurePairs(
     count,
-    () => load(service, { ...options, pause: ourPause }),
-    () => load(bare, { ...options, pause: theirPause }),
+    () => load(service, { ...options, pauseMs: ourPauseMs }),
+    () => load(bare, { ...options, pauseMs: theirPauseMs }),
   );
   const fsync = timeFsyncs(folder);
   const excess = pairs.map(([ours, theirs]) => ours.p99 - 2 * theirs.p99);
-  const ours = pairs.map(([round]) => round);
-  const theirs = pairs.map(([, round]) => round);
-  const figures = (rounds: typeof ours) =>
-    `p99 ${spread(rounds.map(({ p99 }) => p99))} ms, p50 ${spread(rounds.map(({ p50 }) => p50))} ms, at ${spread(
-      rounds.map((round) => round.rate),
-      0,
-    )} a second`;
   console.log(
-    `POST /log_raw_metric at half of the service's peak of ${median(peaks).toFixed(0)} a second, ${CONNECTIONS} connections, ${count} pairs of ${seconds} s`,
+    `POST /log_raw_metric at half of rawlog's peak of ${median(peaks).toFixed(0)} requests per second: ${CONNECTIONS} connections, ${count} pairs of ${seconds} s`,
   );
-  console.log(`  service            ${figures(ours)}`);
-  console.log(`  bare route         ${figures(theirs)}`);
-  console.log(`  p99, the ratio     ${spread(pairs.map(([our, their]) => our.p99 / their.p99))}`);
-  console.log(`  p99 above twice the bare route's   ${spread(excess)} ms`);
-  console.log(`  one write and fsync of 4 KB        median ${fsync.p50.toFixed(2)} ms, p99 ${fsync.p99.toFixed(2)} ms`);
+  printTable([
+    ['median (min to max)', 'rawlog', 'bare route', 'rawlog / bare route'],
+    comparisonRow('requests per second', pairs, 'rate', 0),
+    comparisonRow('p50 latency, ms', pairs, 'p50'),
+    comparisonRow('p99 latency, ms', pairs, 'p99'),
+  ]);
+  console.log(`  p99 of rawlog minus twice the p99 of the bare route: ${spread(excess)} ms`);
+  console.log(
+    `  one 4 KB write and fsync on the same disk: p50 ${fsync.p50.toFixed(2)} ms, p99 ${fsync.p99.toFixed(2)} ms`,
+  );
 }

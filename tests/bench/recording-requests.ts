@@ -1,32 +1,31 @@
-import { spread } from './figures.ts';
-import { load, type Round } from './load.ts';
-import { inPairs } from './pairs.ts';
-import type { Loaded } from './servers.ts';
+import { load } from './load.ts';
+import { measurePairs } from './pairs.ts';
+import { comparisonRow, printTable } from './report.ts';
+import type { LoadedServer } from './servers.ts';
 
-/** Prints what single metrics cost the service, against the bare route: both at their peak. */
+/** Prints the cost of recording single metrics at peak load, against the bare route. */
 export async function measureRequests(
-  service: Loaded,
-  bare: Loaded,
+  service: LoadedServer,
+  bare: LoadedServer,
   { pairs: count, ...options }: { pairs: number; connections: number; seconds: number; token: string },
 ): Promise<void> {
   await load(bare, { ...options, seconds: 1 });
   await load(service, { ...options, seconds: 1 });
-  const pairs = await inPairs(
+  const pairs = await measurePairs(
     count,
     () => load(service, options),
     () => load(bare, options),
   );
-  const ratio = (figure: keyof Round) => spread(pairs.map(([ours, theirs]) => ours[figure] / theirs[figure]));
-  const ours = (figure: keyof Round, digits?: number) =>
-    spread(
-      pairs.map(([round]) => round[figure]),
-      digits,
-    );
   console.log(
-    `POST /log_raw_metric, ${options.connections} connections, ${count} pairs of ${options.seconds} s; service / bare route`,
+    `POST /log_raw_metric at peak: ${options.connections} connections, ${count} pairs of ${options.seconds} s`,
   );
-  console.log(`  requests a second  ${ratio('rate')}   service ${ours('rate', 0)}`);
-  console.log(`  p50                ${ratio('p50')}   service ${ours('p50')} ms`);
-  console.log(`  p99                ${ratio('p99')}   service ${ours('p99')} ms`);
-  console.log(`  CPU a request      ${ratio('cpu')}   service ${ours('cpu', 1)} µs; wrk ${ours('loadCpu', 1)} µs`);
+  printTable([
+    ['median (min to max)', 'rawlog', 'bare route', 'rawlog / bare route'],
+    comparisonRow('requests per second', pairs, 'rate', 0),
+    comparisonRow('p50 latency, ms', pairs, 'p50'),
+    comparisonRow('p99 latency, ms', pairs, 'p99'),
+    comparisonRow('server CPU per request, µs', pairs, 'cpuUs', 1),
+    comparisonRow('wrk CPU per request, µs', pairs, 'loadCpuUs', 1),
+  ]);
+  console.log();
 }

@@ -2,14 +2,15 @@ import { parseArgs } from 'node:util';
 import { measureBatches } from './recording-batches.ts';
 import { measureLatency } from './recording-latency.ts';
 import { measureRequests } from './recording-requests.ts';
+import { printHeader } from './report.ts';
 import { benchToken, startBareRoute, startService } from './servers.ts';
 
 /*
- * bun run bench [--pairs 9] [--seconds 3] [--connections 64,256]
+ * npm run bench -- [--pairs 9] [--seconds 3] [--connections 64,256]
  *
- * The service against the least that could do the same, by turns: the bare route (bare-route.ts) for
- * requests at their peak and at half of it, a bare loop of inserts (bare-inserts.ts) for batches. What
- * counts are the ratios: absolute figures are this machine's.
+ * Measures recording against a minimal baseline, alternately in one run: single requests, at peak and at half of
+ * it, against the bare route (bare-route.ts); batches against a bare insert loop (bare-inserts.ts). The ratios are
+ * the result: absolute numbers depend on the machine.
  */
 const { values } = parseArgs({
   options: {
@@ -20,6 +21,10 @@ const { values } = parseArgs({
 });
 const options = { pairs: Number(values.pairs), seconds: Number(values.seconds), token: await benchToken() };
 
+printHeader(
+  'Recording: rawlog against a bare HTTP route (no authentication, no storage) and a bare SQLite insert loop (no HTTP)',
+  'both',
+);
 using bare = await startBareRoute();
 const service = await startService();
 try {

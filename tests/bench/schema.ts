@@ -5,13 +5,14 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { createIdSource } from '../../src/ingest/ids.ts';
 import { temporaryFolder } from '../harness/target.ts';
-import { spread } from './figures.ts';
+import { printHeader, printTable } from './report.ts';
+import { spread } from './statistics.ts';
 
 /*
- * bun run bench:schema [--rows 1000000] [--rounds 5]
+ * npm run bench:schema -- [--rows 1000000] [--rounds 5]
  *
- * What keys and indexes cost an append: the same metrics in transactions of 1,000 rows, WAL and
- * synchronous FULL, under several forms of the table, in turns. src/storage/schema.ts cites it.
+ * Measures what keys and indexes cost on insert: the same metrics in transactions of 1,000 rows, with WAL and
+ * `synchronous = FULL`, into several schemas of the table, alternately. src/storage/schema.ts cites the results.
  */
 const { values } = parseArgs({
   options: { rows: { type: 'string', default: '1000000' }, rounds: { type: 'string', default: '5' } },
@@ -22,18 +23,21 @@ const BATCH = 1000;
 const columns =
   'user_id TEXT NOT NULL, happened_at INTEGER NOT NULL, received_at INTEGER NOT NULL, metric_name TEXT NOT NULL, metric_value REAL NOT NULL, data_string TEXT NOT NULL';
 const bySeq = `CREATE TABLE t (seq INTEGER PRIMARY KEY, id TEXT NOT NULL, ${columns}) STRICT`;
-const FORMS: Record<string, { ddl: string[]; seq: boolean }> = {
-  'integer key derived from the id, no index': { ddl: [bySeq], seq: true },
+const SCHEMAS: Record<string, { ddl: string[]; seq: boolean }> = {
+  'integer key derived from the ID, no index': { ddl: [bySeq], seq: true },
   'UUID text as key, WITHOUT ROWID': {
     ddl: [`CREATE TABLE t (id TEXT PRIMARY KEY, ${columns}) STRICT, WITHOUT ROWID`],
     seq: false,
   },
-  'UUID text as key beside the rowid': { ddl: [`CREATE TABLE t (id TEXT PRIMARY KEY, ${columns}) STRICT`], seq: false },
-  'integer key, and an index on (name, time)': {
+  'UUID text as key, in addition to the rowid': {
+    ddl: [`CREATE TABLE t (id TEXT PRIMARY KEY, ${columns}) STRICT`],
+    seq: false,
+  },
+  'integer key, plus an index on (name, time)': {
     ddl: [bySeq, 'CREATE INDEX i ON t (metric_name, happened_at)'],
     seq: true,
   },
-  'integer key, and an index on (time)': { ddl: [bySeq, 'CREATE INDEX i ON t (happened_at)'], seq: true },
+  'integer key, plus an index on (time)': { ddl: [bySeq, 'CREATE INDEX i ON t (happened_at)'], seq: true },
 };
 
 const users = Array.from({ length: 5000 }, () => randomUUID());
@@ -41,7 +45,7 @@ const names = Array.from({ length: 20 }, (_, i) => `metric_name_${i}`);
 const labels = Array.from({ length: 200 }, (_, i) => `/path/to/page/${i}`);
 const start = Date.now();
 
-/** Rows a second, and bytes a row. */
+/** Measures rows per second and bytes per row of a schema. */
 function measure({ ddl, seq: withSeq }: { ddl: string[]; seq: boolean }): { rate: number; size: number } {
   using folder = temporaryFolder();
   const path = join(folder.path, 'bench.db');
@@ -56,7 +60,7 @@ function measure({ ddl, seq: withSeq }: { ddl: string[]; seq: boolean }): { rate
     for (const end = Math.min(row + BATCH, ROWS); row < end; row++) {
       clock = start + (row >> 3);
       const { id, seq } = nextId();
-      const rest = [
+      const values = [
         users[row % 5000],
         clock * 1000,
         clock * 1000,
@@ -64,8 +68,8 @@ function measure({ ddl, seq: withSeq }: { ddl: string[]; seq: boolean }): { rate
         row * 1.5,
         labels[row % 200],
       ] as const;
-      if (withSeq) insert.run(seq, id, ...(rest as unknown as [string]));
-      else insert.run(id, ...(rest as unknown as [string]));
+      if (withSeq) insert.run(seq, id, ...(values as unknown as [string]));
+      else insert.run(id, ...(values as unknown as [string]));
     }
     database.run('COMMIT');
   }
@@ -76,17 +80,22 @@ function measure({ ddl, seq: withSeq }: { ddl: string[]; seq: boolean }): { rate
   return { rate, size: statSync(path).size / ROWS };
 }
 
-const results = new Map(Object.keys(FORMS).map((name) => [name, [] as { rate: number; size: number }[]]));
+printHeader('Schema: insert rate of table schemas, against the first one');
+const results = new Map(Object.keys(SCHEMAS).map((name) => [name, [] as { rate: number; size: number }[]]));
 for (let round = 0; round < Number(values.rounds); round++) {
-  for (const [name, form] of Object.entries(FORMS)) results.get(name)?.push(measure(form));
+  for (const [name, schema] of Object.entries(SCHEMAS)) results.get(name)?.push(measure(schema));
 }
 const base = [...(results.values().next().value ?? [])];
-for (const [name, rounds] of results) {
-  const ratio = spread(rounds.map(({ rate }, i) => rate / (base[i]?.rate ?? rate)));
-  console.log(
-    `${name.padEnd(44)} ${ratio.padEnd(22)} ${rounds[0]?.size.toFixed(0)} bytes a row; ${spread(
+console.log(`${ROWS} rows per schema, ${BATCH} per transaction, ${values.rounds} rounds; median (min to max)`);
+printTable([
+  ['schema', 'rows per second', 'rate / rate of the first', 'bytes per row'],
+  ...[...results].map(([name, rounds]) => [
+    name,
+    spread(
       rounds.map(({ rate }) => rate),
       0,
-    )} rows a second`,
-  );
-}
+    ),
+    spread(rounds.map(({ rate }, i) => rate / (base[i]?.rate ?? rate))),
+    rounds[0]?.size.toFixed(0) ?? '-',
+  ]),
+]);

@@ -1,37 +1,39 @@
 import { join } from 'node:path';
 import { SECRET, startTarget, type Target } from '../harness/target.ts';
 import { secondsFromNow, token } from '../harness/tokens.ts';
-import { onServerCore } from './machine.ts';
+import { pinToServerCore } from './machine.ts';
 
 /** A server under load. */
-export interface Loaded {
+export interface LoadedServer {
   readonly url: string;
   readonly pid: number;
 }
 
 /**
- * Starts the service on the server's core, with everything on that a default has on; the limit of rows
- * itself must not be met by the one user who loads.
+ * Starts the service on the server's core with default settings, except for the rate limit: a single user sends the
+ * whole load and must not reach it.
  *
- * @param dataDir a folder with a database; without one, an empty folder that goes with the process
+ * @param dataDir a folder with a database. Default: an empty folder that is removed when the server stops
  */
-export async function startService(dataDir?: string): Promise<Loaded & { target: Target }> {
+export async function startService(dataDir?: string): Promise<LoadedServer & { target: Target }> {
   const target = await startTarget(
     { JWT_SECRET: SECRET, RATE_LIMIT: '1000000000/s' },
-    { prefix: onServerCore([]), ...(dataDir !== undefined && { dataDir }) },
+    { prefix: pinToServerCore([]), ...(dataDir !== undefined && { dataDir }) },
   );
   return { url: target.url, pid: target.process.pid, target };
 }
 
 /** Starts the bare route (bare-route.ts) on the server's core. */
-export async function startBareRoute(): Promise<Loaded & Disposable> {
-  const child = Bun.spawn(onServerCore([process.execPath, join(import.meta.dir, 'bare-route.ts')]), { stdout: 'pipe' });
+export async function startBareRoute(): Promise<LoadedServer & Disposable> {
+  const child = Bun.spawn(pinToServerCore([process.execPath, join(import.meta.dir, 'bare-route.ts')]), {
+    stdout: 'pipe',
+  });
   const { value } = await child.stdout.getReader().read();
   const url = new TextDecoder().decode(value).trim().replace(/\/$/, '');
   return { url, pid: child.pid, [Symbol.dispose]: () => child.kill() };
 }
 
-/** A token that outlasts every bench. */
+/** Creates a token that is valid for longer than any benchmark runs. */
 export function benchToken(): Promise<string> {
   return token({ exp: secondsFromNow(86_400) });
 }

@@ -1,21 +1,21 @@
-/** A metric like those that products send; metric.lua has the same. */
+/** A typical metric. metric.lua sends the same one. */
 const METRIC = { metric_name: 'page_load_time', metric_value: 2.5, data_string: '/dashboard' };
 
-/** What is the same in every request of a load. */
+/** What all requests of a load have in common. */
 export interface WireRequest {
   readonly url: string;
   readonly token: string;
-  /** Metrics of a batch; 0: a single one. */
+  /** Metrics per batch. 0: a single metric. */
   readonly rows: number;
 }
 
-/** A request to record as the bytes that go over the connection. */
+/** Returns a recording request as the bytes to write to the socket. */
 export function metricRequest({ url, token, rows }: WireRequest): Buffer {
   const body = rows === 0 ? METRIC : { metrics: Array.from({ length: rows }, () => METRIC) };
   return requestBytes({ url, token, path: rows === 0 ? '/log_raw_metric' : '/log_batch' }, JSON.stringify(body));
 }
 
-/** A POST as bytes. */
+/** Returns a POST request as bytes. */
 export function requestBytes(
   { url, token, path }: { url: string; token: string; path: string },
   body: string | Buffer,

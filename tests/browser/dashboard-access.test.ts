@@ -3,7 +3,15 @@ import axe from 'axe-core';
 import type { Browser, Page } from 'playwright-core';
 import { noBrowser, startBrowser } from '../harness/browser.ts';
 import { post } from '../harness/client.ts';
-import { type Dashboard, eventually, openDashboard, plotOf, settled, signedIn, unfold } from '../harness/dashboard.ts';
+import {
+  type Dashboard,
+  eventually,
+  expandDetails,
+  openDashboard,
+  plotOf,
+  signIn,
+  waitUntilLoaded,
+} from '../harness/dashboard.ts';
 import { recordProduct } from '../harness/product.ts';
 import { runCli, SECRET, startTarget, type Target, UNLIMITED } from '../harness/target.ts';
 import { token } from '../harness/tokens.ts';
@@ -32,8 +40,8 @@ afterAll(async () => {
   await target?.stop();
 });
 
-/** What the checker finds wrong in the page as it is, by WCAG 2.2 A and AA and its own best practices. */
-async function findings(page: Page): Promise<string[]> {
+/** Returns the violations that axe finds in the current page: WCAG 2.2 A and AA, and axe's best practices. */
+async function findViolations(page: Page): Promise<string[]> {
   await page.evaluate(axe.source);
   const { violations } = (await page.evaluate(
     `axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] })`,
@@ -41,87 +49,89 @@ async function findings(page: Page): Promise<string[]> {
   return violations.map(({ id, impact, nodes }) => `${impact} ${id}: ${nodes.map(({ html }) => html).join(' | ')}`);
 }
 
-/** How far the page is wider than its window, in pixels. */
-const excess = (page: Page) =>
+/** Returns by how many pixels the page is wider than the viewport. */
+const overflowOf = (page: Page) =>
   page.evaluate('document.documentElement.scrollWidth - document.documentElement.clientWidth');
 
-describe.skipIf(noBrowser !== undefined)('whoever uses it', () => {
+describe.skipIf(noBrowser !== undefined)('dashboard accessibility', () => {
   for (const [colorScheme, width] of [
     ['light', 1280],
     ['dark', 360],
   ] as const) {
-    test(`the checker finds nothing wrong: ${colorScheme}, ${width} px wide, nor is a view wider`, async () => {
+    test(`every view passes axe and fits the viewport: ${colorScheme}, ${width} px wide`, async () => {
       const options = { colorScheme, viewport: { width, height: 800 } };
       const { page } = await openDashboard(browser, target, options);
-      expect(await findings(page)).toEqual([]);
+      expect(await findViolations(page)).toEqual([]);
       await page.fill('input[name=token]', 'x');
       await page.click('button[type=submit]');
       await page.waitForSelector('[role=alert]');
-      expect(await findings(page)).toEqual([]);
+      expect(await findViolations(page)).toEqual([]);
       await page.context().close();
 
-      const admin = await signedIn(browser, target, undefined, options);
-      const user = await signedIn(browser, target, { sub: 'user-1' }, options);
+      const admin = await signIn(browser, target, undefined, options);
+      const user = await signIn(browser, target, { sub: 'user-1' }, options);
       for (const [name, path] of Object.entries(VIEWS)) {
-        const { page: at, visit }: Dashboard = name === 'forbidden' ? user : admin;
+        const { page: view, visit }: Dashboard = name === 'forbidden' ? user : admin;
         await visit(path);
-        if (await at.locator('details').count()) await unfold(at);
-        if (name === 'records') await at.locator('tr button').first().click();
-        await settled(at);
-        await eventually(at, async () => expect({ name, excess: await excess(at) }).toEqual({ name, excess: 0 }));
-        expect({ name, found: await findings(at) }).toEqual({ name, found: [] });
+        if (await view.locator('details').count()) await expandDetails(view);
+        if (name === 'records') await view.locator('tr button').first().click();
+        await waitUntilLoaded(view);
+        await eventually(view, async () =>
+          expect({ name, overflow: await overflowOf(view) }).toEqual({ name, overflow: 0 }),
+        );
+        expect({ name, violations: await findViolations(view) }).toEqual({ name, violations: [] });
       }
       await Promise.all([admin.page.context().close(), user.page.context().close()]);
     }, 120_000);
   }
 
-  test('the empty page and the one without a server pass as well', async () => {
+  test('the empty state, the user switch dialog and the offline banner pass axe', async () => {
     const empty = await startTarget({ ...UNLIMITED });
-    const { page } = await signedIn(browser, empty, { sub: 'first' });
+    const { page } = await signIn(browser, empty, { sub: 'first' });
     await page.waitForSelector('.empty');
-    expect(await findings(page)).toEqual([]);
+    expect(await findViolations(page)).toEqual([]);
     const args = ['token', '--sub', 'other'.repeat(50), '--link', empty.url];
     await page.goto((await runCli(args, { env: { JWT_SECRET: SECRET } })).stdout.trim());
     await page.waitForSelector('dialog[open]');
-    expect(await findings(page)).toEqual([]);
-    await page.keyboard.press('Enter'); // the focus is on the button that refuses
+    expect(await findViolations(page)).toEqual([]);
+    await page.keyboard.press('Enter'); // the focus is on the button that keeps the session
     await page.waitForSelector('dialog', { state: 'detached' });
     expect(await page.textContent('header')).toContain('first');
     await empty.stop();
     await page.click('text=Refresh now');
-    await page.waitForSelector('.unreached');
-    expect(await findings(page)).toEqual([]);
+    await page.waitForSelector('.banner');
+    expect(await findViolations(page)).toEqual([]);
     await page.context().close();
   });
 
-  test('everything can be done by keyboard alone', async () => {
+  test('the dashboard is usable with the keyboard only', async () => {
     const { page } = await openDashboard(browser, target);
     const { keyboard } = page;
     const focused = () => page.locator(':focus');
-    /** Goes on by Tab until the focus is on what has this name. */
+    /** Presses Tab until a matching element has the focus. */
     const tabTo = async (selector: string) => {
       for (let i = 0; i < 60; i++) {
         await keyboard.press('Tab');
         if (await focused().and(page.locator(selector)).count()) return;
       }
-      throw new Error(`Tab does not lead to ${selector}`);
+      throw new Error(`Tab does not reach ${selector}`);
     };
     await tabTo('input[name=token]');
     await keyboard.insertText(await token({ sub: 'ada', role: 'admin' }));
     await keyboard.press('Enter');
     await page.waitForSelector('header');
-    await settled(page);
+    await waitUntilLoaded(page);
 
     await tabTo('.skip');
     await keyboard.press('Enter');
     await eventually(page, async () => expect(await focused().getAttribute('id')).toBe('content'));
     await page.goto(`${target.url}/?range=7d&tz=UTC`);
-    await settled(page);
+    await waitUntilLoaded(page);
     await tabTo('nav a:has-text("Metrics")');
     await keyboard.press('Enter');
-    await settled(page);
+    await waitUntilLoaded(page);
 
-    // the outline of the focus can be seen
+    // the focus outline is visible
     await tabTo('.plot');
     await eventually(page, async () =>
       expect(await page.evaluate('getComputedStyle(document.activeElement).outlineStyle')).toBe('solid'),
@@ -141,7 +151,7 @@ describe.skipIf(noBrowser !== undefined)('whoever uses it', () => {
     await page.waitForURL((url) => (url.searchParams.get('from') ?? '') < from);
 
     await page.goto(`${target.url}/?view=event&name=tutorial_step&range=7d`);
-    await settled(page);
+    await waitUntilLoaded(page);
     for (const step of ['step_1', 'step_2']) {
       await tabTo('label:has-text("or type one") input');
       await keyboard.type(step);
@@ -149,7 +159,7 @@ describe.skipIf(noBrowser !== undefined)('whoever uses it', () => {
       await page.locator('.steps li', { hasText: step }).waitFor();
     }
     await page.waitForSelector('section[aria-label="Users by step"]');
-    // the focus stays with the step that is moved
+    // the focus follows the moved step
     await page.locator('button[aria-label="Move step_2 up"]').focus();
     await keyboard.press('Enter');
     await page.waitForSelector('.steps li:first-child:has-text("step_2")');
@@ -160,33 +170,33 @@ describe.skipIf(noBrowser !== undefined)('whoever uses it', () => {
     await eventually(page, async () => expect(await focused().getAttribute('aria-label')).toBe('Remove step_1'));
 
     await page.goto(`${target.url}/?view=records&range=7d`);
-    await settled(page);
+    await waitUntilLoaded(page);
     await tabTo('tr[data-id] button');
     await keyboard.press('Enter');
     await page.waitForSelector('.opened code');
     await page.context().close();
   });
 
-  test('light and dark follow the system, or what is chosen in this browser', async () => {
-    const { page } = await signedIn(browser, target, undefined, { colorScheme: 'light' });
+  test('the theme follows the system unless one is chosen in this browser', async () => {
+    const { page } = await signIn(browser, target, undefined, { colorScheme: 'light' });
     const background = () => page.evaluate('getComputedStyle(document.documentElement).backgroundColor');
     const [light, dark] = ['rgb(244, 245, 244)', 'rgb(16, 21, 19)'];
     await eventually(page, async () => expect(await background()).toBe(light));
     await page.emulateMedia({ colorScheme: 'dark' });
     await page.waitForSelector('html[data-theme=dark]');
     await eventually(page, async () => expect(await background()).toBe(dark));
-    await page.getByRole('combobox', { name: 'Colours' }).selectOption('light');
+    await page.getByRole('combobox', { name: 'Theme' }).selectOption('light');
     await eventually(page, async () => expect(await background()).toBe(light));
     await page.emulateMedia({ colorScheme: 'light' });
-    await page.getByRole('combobox', { name: 'Colours' }).selectOption('dark');
+    await page.getByRole('combobox', { name: 'Theme' }).selectOption('dark');
     await page.reload();
     await page.waitForSelector('header');
     await eventually(page, async () => expect(await background()).toBe(dark));
     await page.context().close();
   });
 
-  test('a finger moves a chart on a phone', async () => {
-    const { page, visit } = await signedIn(browser, target, undefined, {
+  test('dragging with a finger pans a chart on a phone', async () => {
+    const { page, visit } = await signIn(browser, target, undefined, {
       viewport: { width: 390, height: 800 },
       hasTouch: true,
       isMobile: true,
@@ -208,16 +218,16 @@ describe.skipIf(noBrowser !== undefined)('whoever uses it', () => {
     await page.context().close();
   });
 
-  test('the page asks nobody but its own server', async () => {
-    const { page, requested, visit, complaints } = await signedIn(browser, target);
+  test('the page sends requests only to its own server', async () => {
+    const { page, requestedUrls, visit, consoleErrors } = await signIn(browser, target);
     for (const path of Object.values(VIEWS)) await visit(path);
-    expect(requested.length).toBeGreaterThan(20);
-    for (const address of requested) expect(new URL(address).origin).toBe(target.url);
-    // the reading routes and the page's own files, nothing else
-    for (const address of requested) expect(new URL(address).pathname).toMatch(/^\/(api\/.+|assets\/.+)?$/);
-    // with very many names, the lists of all of them are rejected
-    for (const address of requested) expect(new URL(address).pathname).not.toMatch(/^\/api\/(metrics|analytics)$/);
-    expect(complaints).toEqual([]);
+    expect(requestedUrls.length).toBeGreaterThan(20);
+    for (const url of requestedUrls) expect(new URL(url).origin).toBe(target.url);
+    // only query routes and the page's assets
+    for (const url of requestedUrls) expect(new URL(url).pathname).toMatch(/^\/(api\/.+|assets\/.+)?$/);
+    // not the routes that list every name: they reject the query when there are too many
+    for (const url of requestedUrls) expect(new URL(url).pathname).not.toMatch(/^\/api\/(metrics|analytics)$/);
+    expect(consoleErrors).toEqual([]);
     await page.context().close();
   });
 });

@@ -2,14 +2,14 @@ import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import type { Browser, Page } from 'playwright-core';
 import { noBrowser, startBrowser } from '../harness/browser.ts';
 import { METRIC, post } from '../harness/client.ts';
-import { clockAt, noClock } from '../harness/clock.ts';
-import { type Dashboard, eventually, figures, signedIn, tableRows, unfold } from '../harness/dashboard.ts';
+import { clockAt, isFaketimeMissing } from '../harness/clock.ts';
+import { type Dashboard, eventually, expandDetails, readFigures, signIn, tableRows } from '../harness/dashboard.ts';
 import { startTarget, type Target, UNLIMITED } from '../harness/target.ts';
 import { token } from '../harness/tokens.ts';
 
 /*
- * Days of the calendar and the server's clock. The server's clock is half an hour before midnight in Berlin, on the
- * day on which clocks went back; the browser's is that of this machine.
+ * Calendar days and the server's clock. The server's clock is set to half an hour before midnight in Berlin, on the day
+ * clocks went back; the browser uses the clock of this machine.
  */
 
 let target: Target;
@@ -17,7 +17,7 @@ let browser: Browser;
 let admin: Dashboard;
 
 beforeAll(async () => {
-  if (noBrowser || noClock) return;
+  if (noBrowser || isFaketimeMissing) return;
   [target, browser] = await Promise.all([
     startTarget({ ...UNLIMITED, ...clockAt('2025-10-26 22:30:00') }),
     startBrowser(),
@@ -38,32 +38,32 @@ beforeAll(async () => {
     { type: 'visit', data: {}, data_index: 'night', timestamp: '2025-10-26T01:20:00Z' },
   ];
   expect((await post(target, '/log_batch', { analytics }, { authorization })).status).toBe(200);
-  // the browser's own zone, whose clocks change by half an hour, must not matter
-  admin = await signedIn(browser, target, undefined, { timezoneId: 'Australia/Lord_Howe' });
+  // the browser's time zone, whose clocks change by half an hour, must not matter
+  admin = await signIn(browser, target, undefined, { timezoneId: 'Australia/Lord_Howe' });
 });
 afterAll(async () => {
-  expect(admin?.complaints ?? []).toEqual([]);
+  expect(admin?.consoleErrors ?? []).toEqual([]);
   await browser?.close();
   await target?.stop();
 });
 
 const WEEK = { from: '2025-10-19T22:00:00Z', to: '2025-10-26T23:00:00Z' };
-const place = (rest: Record<string, string>, tz = 'Europe/Berlin') =>
-  `/?${new URLSearchParams({ view: 'event', name: 'visit', tz, refresh: '0', ...rest })}`;
+const path = (parameters: Record<string, string>, tz = 'Europe/Berlin') =>
+  `/?${new URLSearchParams({ view: 'event', name: 'visit', tz, refresh: '0', ...parameters })}`;
 const ends = async (page: Page, from: string, to: string) =>
   page.waitForURL(({ searchParams }) => searchParams.get('from') === from && searchParams.get('to') === to);
 const labels = async (page: Page) => (await tableRows(page.locator('figure table'))).map(([label]) => label);
 
-describe.skipIf(noBrowser !== undefined || noClock)('a local day is not 24 hours', () => {
-  test('the period before a week in which clocks change is the week before, bucket beside bucket', async () => {
+describe.skipIf(noBrowser !== undefined || isFaketimeMissing)('local days that are not 24 hours long', () => {
+  test('the previous period of a week in which clocks change is the week before, with aligned buckets', async () => {
     const { page } = admin;
-    admin.requested.length = 0;
-    await admin.visit(place({ ...WEEK, interval: '1d', compare: '1' }));
+    admin.requestedUrls.length = 0;
+    await admin.visit(path({ ...WEEK, interval: '1d', compare: '1' }));
     const before = page.locator('.figure', { hasText: 'Events' }).locator('small');
     // 13 to 19 October
-    await eventually(page, async () => expect(await before.textContent()).toContain('before: 5'));
-    expect(admin.requested.some((address) => address.includes('from=2025-10-12T22%3A00%3A00.000Z'))).toBe(true);
-    await unfold(page);
+    await eventually(page, async () => expect(await before.textContent()).toContain('previously 5'));
+    expect(admin.requestedUrls.some((url) => url.includes('from=2025-10-12T22%3A00%3A00.000Z'))).toBe(true);
+    await expandDetails(page);
     await eventually(page, async () =>
       expect((await tableRows(page.locator('figure table'))).map((row) => [row[0], row[1], row[3]])).toEqual([
         ['2025-10-20 00:00', 4, 2],
@@ -77,25 +77,25 @@ describe.skipIf(noBrowser !== undefined || noClock)('a local day is not 24 hours
     );
   });
 
-  test('earlier, later, shift with arrows, plus and minus go by local days', async () => {
+  test('paging, panning and zooming go by local days', async () => {
     const { page } = admin;
-    await admin.visit(place({ ...WEEK, interval: '1d' }));
+    await admin.visit(path({ ...WEEK, interval: '1d' }));
     await page.click('button[aria-label=Later]');
     await ends(page, '2025-10-26T23:00:00.000Z', '2025-11-02T23:00:00.000Z');
     await page.click('button[aria-label=Earlier]');
     await page.click('button[aria-label=Earlier]');
     await ends(page, '2025-10-12T22:00:00.000Z', '2025-10-19T22:00:00.000Z');
-    await admin.visit(place({ ...WEEK, interval: '1d' }));
+    await admin.visit(path({ ...WEEK, interval: '1d' }));
     await page.locator('.plot').focus();
     await page.keyboard.press('Shift+ArrowRight');
     await ends(page, '2025-10-21T22:00:00.000Z', '2025-10-28T23:00:00.000Z');
-    await admin.visit(place({ ...WEEK, interval: '1d' }));
+    await admin.visit(path({ ...WEEK, interval: '1d' }));
     await page.locator('.plot').focus();
     await page.keyboard.press('-');
     await ends(page, '2025-10-15T22:00:00.000Z', '2025-10-29T23:00:00.000Z');
     // clocks in Santiago skip midnight on the 7th of September
     await admin.visit(
-      place({ from: '2025-09-07T04:00:00Z', to: '2025-09-08T03:00:00Z', interval: '1d' }, 'America/Santiago'),
+      path({ from: '2025-09-07T04:00:00Z', to: '2025-09-08T03:00:00Z', interval: '1d' }, 'America/Santiago'),
     );
     await page.click('button[aria-label=Later]');
     await ends(page, '2025-09-08T03:00:00.000Z', '2025-09-09T03:00:00.000Z');
@@ -103,40 +103,40 @@ describe.skipIf(noBrowser !== undefined || noClock)('a local day is not 24 hours
     await ends(page, '2025-09-07T04:00:00.000Z', '2025-09-08T03:00:00.000Z');
   });
 
-  test('a day of retention is not over until its local midnight', async () => {
+  test('a day of cohort retention is over at local midnight', async () => {
     const { page } = admin;
     const cell = page.locator('table.cohorts tbody tr', { hasText: '2025-10-25' }).locator('td').nth(1);
-    await admin.visit(place({ range: '7d', retention: 'signup' }));
+    await admin.visit(path({ range: '7d', retention: 'signup' }));
     await eventually(page, async () => expect(await cell.textContent()).toBe('100%…'));
     expect(await cell.getAttribute('title')).toContain('the day is not over');
-    await admin.visit(place({ ...WEEK, retention: 'signup' }));
+    await admin.visit(path({ ...WEEK, retention: 'signup' }));
     await eventually(page, async () => expect(await cell.textContent()).toBe('100%'));
   });
 
-  test('a range that ends now begins at the same time of day', async () => {
+  test('a relative range of days begins at the same time of day as now', async () => {
     const { page } = admin;
-    admin.requested.length = 0;
-    await admin.visit(place({ range: '7d' }));
-    const hour = /from=2025-10-19T21%3A3\d/; // 23:30 in Berlin, as now, which is 22:30 in UTC
-    await eventually(page, async () => expect(admin.requested.filter((address) => hour.test(address))).not.toEqual([]));
+    admin.requestedUrls.length = 0;
+    await admin.visit(path({ range: '7d' }));
+    const from = /from=2025-10-19T21%3A3\d/; // 23:30 in Berlin, like now, although that is 22:30 in UTC
+    await eventually(page, async () => expect(admin.requestedUrls.filter((url) => from.test(url))).not.toEqual([]));
   });
 });
 
-describe.skipIf(noBrowser !== undefined || noClock)('hours that clocks show twice', () => {
+describe.skipIf(noBrowser !== undefined || isFaketimeMissing)('hours that occur twice', () => {
   const NIGHT = { from: '2025-10-25T22:00:00Z', to: '2025-10-26T03:00:00Z' };
   const HOURS = ['00:00', '01:00', '02:00 +02:00', '02:00 +01:00', '03:00'].map((hour) => `2025-10-26 ${hour}`);
 
-  test('are told apart by their offset in tables, under the pointer, in rows and in the range', async () => {
+  test('show their UTC offset in tables, under the pointer, in rows and in the range', async () => {
     const { page } = admin;
-    await admin.visit(place({ ...NIGHT, interval: '1h' }));
-    await unfold(page);
+    await admin.visit(path({ ...NIGHT, interval: '1h' }));
+    await expandDetails(page);
     await eventually(page, async () => expect(await labels(page)).toEqual(HOURS));
     await page.locator('.plot').focus();
     for (const hour of HOURS) {
       await page.keyboard.press('ArrowRight');
       await eventually(page, async () => expect(await page.textContent('.pointed')).toStartWith(`${hour},`));
     }
-    await admin.visit(place({ ...NIGHT, view: 'records', kind: 'analytics' }));
+    await admin.visit(path({ ...NIGHT, view: 'records', kind: 'analytics' }));
     await eventually(page, async () =>
       expect(await page.locator('td.time').allTextContents()).toEqual([
         '2025-10-26 02:20:00.000 +01:00',
@@ -146,15 +146,15 @@ describe.skipIf(noBrowser !== undefined || noClock)('hours that clocks show twic
     );
     await page.getByRole('textbox', { name: 'From' }).fill('2025-10-26T02:00');
     await page.getByRole('combobox', { name: 'From: UTC offset' }).selectOption({ label: '+01:00' });
-    await page.click('fieldset button:has-text("Show")');
+    await page.click('fieldset button:has-text("Apply")');
     await ends(page, '2025-10-26T01:00:00.000Z', '2025-10-26T03:00:00.000Z');
     await eventually(page, async () => expect(await page.locator('td.time').count()).toBe(2));
   });
 
-  test('and all days are those of the server, whatever rules the browser has', async () => {
-    const other = await signedIn(browser, target);
+  test("follow the server's time zone data, not the browser's", async () => {
+    const other = await signIn(browser, target);
     const { page } = other;
-    // a browser that knows nothing of summer time in Berlin
+    // a browser without daylight saving time in Berlin
     await page.addInitScript(() => {
       const Format = Intl.DateTimeFormat;
       const replaced = (options?: Intl.DateTimeFormatOptions) =>
@@ -165,36 +165,36 @@ describe.skipIf(noBrowser !== undefined || noClock)('hours that clocks show twic
         },
       });
     });
-    await other.visit(place({ ...NIGHT, interval: '1h' }));
-    await unfold(page);
+    await other.visit(path({ ...NIGHT, interval: '1h' }));
+    await expandDetails(page);
     await eventually(page, async () => expect(await labels(page)).toEqual(HOURS));
-    await other.visit(place({ ...WEEK, interval: '1d' }));
+    await other.visit(path({ ...WEEK, interval: '1d' }));
     await page.click('button[aria-label=Earlier]');
     await ends(page, '2025-10-12T22:00:00.000Z', '2025-10-19T22:00:00.000Z');
     await page.context().close();
   });
 });
 
-describe.skipIf(noBrowser !== undefined || noClock)('now is what the server says', () => {
-  test('a row that was just stored is in the last hour, with a browser a year ahead or ten minutes behind', async () => {
+describe.skipIf(noBrowser !== undefined || isFaketimeMissing)('the clock of the server', () => {
+  test('puts a new row in the last hour even if the browser clock is a year fast or ten minutes slow', async () => {
     const { body: id } = await post(target, '/log_raw_metric', METRIC, {
       authorization: `Bearer ${await token({ sub: 'ada' })}`,
     });
-    const ten = await signedIn(browser, target);
+    const ten = await signIn(browser, target);
     await ten.page.clock.install({ time: new Date('2025-10-26T22:20:00Z') });
     for (const { page, visit } of [admin, ten]) {
       await visit('/?range=1h&tz=UTC&refresh=0');
       await eventually(page, async () =>
-        expect(await figures(page)).toMatchObject({
-          'In the last minute': 1,
-          'In the last 24 hours': 9,
-          'In this range': 1,
+        expect(await readFigures(page)).toMatchObject({
+          'Rows in the last minute': 1,
+          'Rows in the last 24 hours': 9,
+          'Rows in this range': 1,
         }),
       );
       await visit('/?view=records&range=1h&tz=UTC&refresh=0');
       await page.waitForSelector(`tr[data-id="${id}"]`);
     }
-    expect(ten.complaints).toEqual([]);
+    expect(ten.consoleErrors).toEqual([]);
     await ten.page.context().close();
   });
 });

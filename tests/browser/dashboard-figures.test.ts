@@ -2,7 +2,15 @@ import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import type { Browser } from 'playwright-core';
 import { noBrowser, startBrowser } from '../harness/browser.ts';
 import { post, send } from '../harness/client.ts';
-import { type Dashboard, eventually, figures, get, signedIn, tableRows, unfold } from '../harness/dashboard.ts';
+import {
+  type Dashboard,
+  eventually,
+  expandDetails,
+  get,
+  readFigures,
+  signIn,
+  tableRows,
+} from '../harness/dashboard.ts';
 import { recordProduct } from '../harness/product.ts';
 import { startTarget, type Target } from '../harness/target.ts';
 import { token } from '../harness/tokens.ts';
@@ -14,7 +22,7 @@ let target: Target;
 let browser: Browser;
 let admin: Dashboard;
 let user: Dashboard;
-/** A range that does not move: the same rows for the page and for whoever asks beside it. */
+/** A fixed range, so the page and the test query the same rows. */
 let range: { from: string; to: string };
 
 beforeAll(async () => {
@@ -23,28 +31,28 @@ beforeAll(async () => {
   await recordProduct(target, { users: 12, days: 12, rowsPerDay: 12 });
   const now = Date.now();
   range = { from: new Date(now - 9 * 86_400_000).toISOString(), to: new Date(now).toISOString() };
-  [admin, user] = await Promise.all([signedIn(browser, target), signedIn(browser, target, USER)]);
+  [admin, user] = await Promise.all([signIn(browser, target), signIn(browser, target, USER)]);
 });
 afterAll(async () => {
-  expect([...(admin?.complaints ?? []), ...(user?.complaints ?? [])]).toEqual([]);
+  expect([...(admin?.consoleErrors ?? []), ...(user?.consoleErrors ?? [])]).toEqual([]);
   await browser?.close();
   await target?.stop();
 });
 
-const fixed = (view: string, rest: Record<string, string> = {}) =>
-  `/?${new URLSearchParams({ view, ...range, tz: ZONE, refresh: '0', ...rest })}`;
+const fixed = (view: string, parameters: Record<string, string> = {}) =>
+  `/?${new URLSearchParams({ view, ...range, tz: ZONE, refresh: '0', ...parameters })}`;
 
-/** The figures of a bucket, as the page's tables have them. */
+/** Statistics in the order of the page's tables. */
 const STATISTICS = ['count', 'avg', 'p50', 'p95', 'p99', 'min', 'max'] as const;
 
-describe.skipIf(noBrowser !== undefined)('the page shows what the reading routes answer', () => {
-  test('overview: rows, names, ledger and storage', async () => {
+describe.skipIf(noBrowser !== undefined)('figures of the dashboard', () => {
+  test('the overview shows the rows, names, ledger and storage of the query routes', async () => {
     const { page } = admin;
     await admin.visit(fixed('overview', { interval: '6h' }));
     const activity = await get(target, '/api/activity', { ...range, interval: '6h', tz: ZONE, top: '8' });
     const panel = page.locator('section', { has: page.locator('#activity') });
     await eventually(page, async () =>
-      expect((await figures(panel))['In this range']).toBe(activity.metrics.count + activity.analytics.count),
+      expect((await readFigures(panel))['Rows in this range']).toBe(activity.metrics.count + activity.analytics.count),
     );
     expect(activity.metrics.count).toBeGreaterThan(100);
 
@@ -60,13 +68,13 @@ describe.skipIf(noBrowser !== undefined)('the page shows what the reading routes
       ),
     );
 
-    await unfold(panel);
+    await expandDetails(panel);
     const rows = await eventually(page, async () => {
-      const read = await tableRows(panel.locator('table'));
-      expect(read).toHaveLength(activity.starts.length);
-      return read;
+      const tableContent = await tableRows(panel.locator('table'));
+      expect(tableContent).toHaveLength(activity.starts.length);
+      return tableContent;
     });
-    // a bucket that the range cuts has the minutes that are in the range
+    // a clipped bucket has fewer minutes
     const edges = [range.from, ...activity.starts.slice(1), range.to].map((text) => Date.parse(text));
     const minutes = (i: number) => ((edges[i + 1] as number) - (edges[i] as number)) / 60_000;
     rows.forEach(([, metrics, events], i) => {
@@ -76,24 +84,24 @@ describe.skipIf(noBrowser !== undefined)('the page shows what the reading routes
 
     const { ledger, storage, queue } = await get(target, '/api/status');
     await eventually(page, async () => {
-      const shown = await figures(page);
+      const shown = await readFigures(page);
       expect(shown).toMatchObject({
         Received: ledger.received,
         Stored: ledger.stored,
         Duplicates: ledger.duplicates,
-        'Waiting for the disk': queue.rows,
+        'Rows queued': queue.rows,
       });
-      expect(shown['Used']).toBeGreaterThanOrEqual(storage.database_bytes);
+      expect(shown['Disk space used']).toBeGreaterThanOrEqual(storage.database_bytes);
     });
     await eventually(page, async () =>
-      expect(await page.textContent('#forecast')).toMatch(/\(.* a day\) the disk is full in [\w\d,. ]+\.$/),
+      expect(await page.textContent('#forecast')).toMatch(/\(.* per day\), the disk will be full in [\w\d,. ]+\.$/),
     );
     await eventually(page, async () => expect(await page.textContent('main')).toContain('after fsync'));
   });
 
-  test('why items were rejected is one click away from their number', async () => {
-    const refused = await post(target, '/log_raw_metric', { metric_name: '', metric_value: 1 }, {});
-    expect(refused.status).toBe(422);
+  test('the count of an error code opens its rejections', async () => {
+    const rejectedResponse = await post(target, '/log_raw_metric', { metric_name: '', metric_value: 1 }, {});
+    expect(rejectedResponse.status).toBe(422);
     const { page } = admin;
     await admin.visit(fixed('overview'));
     const rejected = page.locator('details.rejected', { hasText: 'validation_failed' });
@@ -104,36 +112,38 @@ describe.skipIf(noBrowser !== undefined)('the page shows what the reading routes
       ),
     );
     await rejected.locator('summary').click();
-    const row = rejected.locator('li', { hasText: refused.body.request_id });
+    const row = rejected.locator('li', { hasText: rejectedResponse.body.request_id });
     await row.waitFor();
-    for (const { loc, msg } of refused.body.detail)
+    for (const { loc, msg } of rejectedResponse.body.detail)
       await eventually(page, async () => expect(await row.textContent()).toContain(`${loc.join('.')} ${msg}`));
-    expect(refused.body.detail).toHaveLength(2);
+    expect(rejectedResponse.body.detail).toHaveLength(2);
   });
 
-  test('texts of a rejected request stand on lines of their own', async () => {
+  test('each issue of a rejected request has its own line', async () => {
     const tooLarge = await post(target, '/log_raw_metric', { metric_name: 'x'.repeat(2_000_000) }, {});
     expect(tooLarge.status).toBe(413);
     const invalid = await post(target, '/log_raw_metric', { metric_name: '', metric_value: 1 }, {});
     const { page } = admin;
     await admin.visit(fixed('overview'));
-    await unfold(page.locator('section', { has: page.locator('#ledger') }));
+    await expandDetails(page.locator('section', { has: page.locator('#ledger') }));
     const linesOf = async ({ body }: typeof invalid) =>
       (await page.locator('.reasons li', { hasText: body.request_id }).innerText()).split(/\n+/);
-    const rest = expect.stringMatching(/^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d · .* · \/log_raw_metric · 1 item · request /);
-    await eventually(page, async () => expect(await linesOf(tooLarge)).toEqual([tooLarge.body.message, rest]));
+    const details = expect.stringMatching(
+      /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d · .* · \/log_raw_metric · 1 item · request /,
+    );
+    await eventually(page, async () => expect(await linesOf(tooLarge)).toEqual([tooLarge.body.message, details]));
     await eventually(page, async () =>
       expect(await linesOf(invalid)).toEqual([
         ...invalid.body.detail.map(({ loc, msg }: { loc: string[]; msg: string }) => `${loc.join('.')} ${msg}`),
-        rest,
+        details,
       ]),
     );
   });
 
-  test('totals are those of the range exactly, whatever the buckets', async () => {
+  test('totals cover exactly the range, whatever the interval', async () => {
     const now = Date.now();
     const at = (hoursAgo: number) => new Date(now - hoursAgo * 3_600_000).toISOString();
-    // before, in and behind a range of 24 hours; noon is now, so that each day has rows in and out of it
+    // rows in the last 24 hours, in the previous period, and before; now is noon, so each day is partly in the range
     const times = [49, 47, 25, 23, 12, 1].map(at);
     const metrics = times.map((timestamp, i) => ({
       metric_name: 'edges',
@@ -145,20 +155,20 @@ describe.skipIf(noBrowser !== undefined)('the page shows what the reading routes
     const authorization = `Bearer ${await token({ sub: 'edges' })}`;
     expect((await post(target, '/log_batch', { metrics, analytics }, { authorization })).status).toBe(200);
     const hours = 12 - new Date(now).getUTCHours();
-    // the signs of these names are those of POSIX: Etc/GMT-5 is five hours ahead
+    // these names have POSIX signs: Etc/GMT-5 is five hours ahead of UTC
     const tz = hours === 0 ? 'Etc/GMT' : `Etc/GMT${hours > 0 ? '-' : '+'}${Math.abs(hours)}`;
-    const { page, visit } = await signedIn(browser, target, { sub: 'edges' });
+    const { page, visit } = await signIn(browser, target, { sub: 'edges' });
     for (const interval of ['auto', '1m', '1h', '3h', '1d', '1w']) {
-      const place = { range: '24h', interval, tz, refresh: '0', compare: '1' };
-      await visit(`/?${new URLSearchParams({ ...place, view: 'event', name: 'edges' })}`);
+      const parameters = { range: '24h', interval, tz, refresh: '0', compare: '1' };
+      await visit(`/?${new URLSearchParams({ ...parameters, view: 'event', name: 'edges' })}`);
       await eventually(page, async () =>
-        expect({ interval, ...(await figures(page)) }).toMatchObject({ interval, Events: 3 }),
+        expect({ interval, ...(await readFigures(page)) }).toMatchObject({ interval, Events: 3 }),
       );
       const before = page.locator('.figure', { hasText: 'Events' }).locator('small');
-      await eventually(page, async () => expect(await before.textContent()).toContain('before: 2'));
-      await visit(`/?${new URLSearchParams({ ...place, view: 'metric', name: 'edges' })}`);
+      await eventually(page, async () => expect(await before.textContent()).toContain('previously 2'));
+      await visit(`/?${new URLSearchParams({ ...parameters, view: 'metric', name: 'edges' })}`);
       await eventually(page, async () =>
-        expect({ interval, ...(await figures(page)) }).toMatchObject({
+        expect({ interval, ...(await readFigures(page)) }).toMatchObject({
           interval,
           Count: 3,
           Min: 8,
@@ -166,14 +176,14 @@ describe.skipIf(noBrowser !== undefined)('the page shows what the reading routes
           Average: 56 / 3,
         }),
       );
-      await visit(`/?${new URLSearchParams(place)}`);
-      await eventually(page, async () => expect((await figures(page))['In this range']).toBe(6));
+      await visit(`/?${new URLSearchParams(parameters)}`);
+      await eventually(page, async () => expect((await readFigures(page))['Rows in this range']).toBe(6));
     }
     await page.context().close();
   });
 
-  test('a user sees neither ledger nor storage, but why own rows were rejected', async () => {
-    const refused = await post(
+  test('a user sees their own rejections, but neither ledger nor storage', async () => {
+    const rejectedResponse = await post(
       target,
       '/log_raw_metric',
       { metric_name: '' },
@@ -183,20 +193,20 @@ describe.skipIf(noBrowser !== undefined)('the page shows what the reading routes
     );
     const { page } = user;
     await user.visit(fixed('overview'));
-    await page.locator('.reasons li', { hasText: refused.body.request_id }).waitFor();
+    await page.locator('.reasons li', { hasText: rejectedResponse.body.request_id }).waitFor();
     await page.waitForSelector('main :text("after fsync")');
-    await eventually(page, async () => expect(Object.keys(await figures(page))).toHaveLength(3));
-    for (const name of ['Received', 'Free on the disk', 'disk is full']) {
+    await eventually(page, async () => expect(Object.keys(await readFigures(page))).toHaveLength(3));
+    for (const name of ['Received', 'Disk space free', 'disk will be full']) {
       expect(await page.textContent('main')).not.toContain(name);
     }
-    await eventually(page, async () => expect(await page.locator('.failure').count()).toBe(0));
+    await eventually(page, async () => expect(await page.locator('.error').count()).toBe(0));
   });
 
-  test('metric: the whole range, each bucket, and each label', async () => {
+  test('a metric shows its statistics in total, by bucket and by label', async () => {
     const { page } = admin;
     const name = 'page_load_time';
     await admin.visit(fixed('metric', { name, interval: '12h' }));
-    const whole = await get(target, '/api/metrics/series', { name, ...range, interval: '12h', tz: ZONE });
+    const total = await get(target, '/api/metrics/series', { name, ...range, interval: '12h', tz: ZONE });
     const titles = {
       avg: 'Average',
       p50: 'Median (p50)',
@@ -207,13 +217,13 @@ describe.skipIf(noBrowser !== undefined)('the page shows what the reading routes
       count: 'Count',
     };
     await eventually(page, async () =>
-      expect(await figures(page)).toMatchObject(
-        Object.fromEntries(STATISTICS.map((statistic) => [titles[statistic], whole[statistic]])),
+      expect(await readFigures(page)).toMatchObject(
+        Object.fromEntries(STATISTICS.map((statistic) => [titles[statistic], total[statistic]])),
       ),
     );
 
-    const { buckets } = whole;
-    await unfold(page);
+    const { buckets } = total;
+    await expandDetails(page);
     await eventually(page, async () =>
       expect((await tableRows(page.locator('figure table'))).map((row) => row.slice(1))).toEqual(
         buckets.map((bucket: Record<string, number | null>) =>
@@ -235,7 +245,7 @@ describe.skipIf(noBrowser !== undefined)('the page shows what the reading routes
     );
   });
 
-  test('metric: the period before beside it, one label alone, and lines by label', async () => {
+  test('a metric can be compared with the previous period, filtered by label and broken down by label', async () => {
     const { page } = admin;
     const name = 'page_load_time';
     const half = new Date((Date.parse(range.from) + Date.parse(range.to)) / 2).toISOString();
@@ -244,31 +254,31 @@ describe.skipIf(noBrowser !== undefined)('the page shows what the reading routes
     const now = await get(target, '/api/metrics/series', { name, from: half, to: range.to });
     const count = page.locator('.figure', { hasText: 'Count' });
     await eventually(page, async () =>
-      expect(await count.locator('small').textContent()).toContain(`before: ${before.count}`),
+      expect(await count.locator('small').textContent()).toContain(`previously ${before.count}`),
     );
     await eventually(page, async () =>
       expect(await count.locator('data').getAttribute('value')).toBe(String(now.count)),
     );
 
-    // bucket stands beside bucket: the period before of the last 7 days is 7 days of the calendar earlier
-    admin.requested.length = 0;
+    // buckets are aligned: the period before the last 7 days begins 7 calendar days earlier
+    admin.requestedUrls.length = 0;
     await admin.visit(`/?view=metric&name=${name}&range=7d&interval=1d&compare=1&tz=${ZONE}&refresh=0`);
-    const asked = await eventually(page, async () => {
-      const addresses = admin.requested.filter((address) => /\/api\/.*interval=1d/.test(address));
-      expect(addresses).toHaveLength(2);
-      return addresses.map((address) => new URL(address));
+    const queries = await eventually(page, async () => {
+      const urls = admin.requestedUrls.filter((url) => /\/api\/.*interval=1d/.test(url));
+      expect(urls).toHaveLength(2);
+      return urls.map((url) => new URL(url));
     });
-    const [later = '', earlier = ''] = asked
+    const [later = '', earlier = ''] = queries
       .map(({ searchParams }) => searchParams.get('from') ?? '')
       .sort()
       .reverse();
     expect(Math.round((Date.parse(later) - Date.parse(earlier)) / 3_600_000 / 24)).toBe(7);
     const week = (from: string) => {
-      const of = asked.find(({ searchParams }) => searchParams.get('from') === from)?.searchParams;
-      return get(target, '/api/metrics/series', Object.fromEntries(of ?? []));
+      const query = queries.find(({ searchParams }) => searchParams.get('from') === from)?.searchParams;
+      return get(target, '/api/metrics/series', Object.fromEntries(query ?? []));
     };
     const [thisWeek, lastWeek] = await Promise.all([week(later), week(earlier)]);
-    await unfold(page);
+    await expandDetails(page);
     const averages = ({ buckets }: { buckets: { avg: number | null }[] }) => buckets.map(({ avg }) => avg ?? '–');
     await eventually(page, async () => {
       const compared = await tableRows(page.locator('figure table'));
@@ -279,13 +289,13 @@ describe.skipIf(noBrowser !== undefined)('the page shows what the reading routes
     await admin.visit(fixed('metric', { name, from: half, compare: '1' }));
     await page.click('table.bars button:has-text("/dashboard")');
     await page.waitForURL((url) => url.searchParams.get('label') === '/dashboard');
-    const alone = await get(target, '/api/metrics/series', {
+    const filtered = await get(target, '/api/metrics/series', {
       name,
       from: half,
       to: range.to,
       data_string: '/dashboard',
     });
-    await eventually(page, async () => expect((await figures(page))['Count']).toBe(alone.count));
+    await eventually(page, async () => expect((await readFigures(page))['Count']).toBe(filtered.count));
 
     await admin.visit(fixed('metric', { name, split: 'p95', interval: '1d' }));
     const split = await get(target, '/api/metrics/series', {
@@ -296,7 +306,7 @@ describe.skipIf(noBrowser !== undefined)('the page shows what the reading routes
       group_by: 'data_string',
       top: '5',
     });
-    await unfold(page);
+    await expandDetails(page);
     expect(split.groups).toHaveLength(5);
     await eventually(page, async () => {
       const rows = await tableRows(page.locator('figure table'));
@@ -306,7 +316,7 @@ describe.skipIf(noBrowser !== undefined)('the page shows what the reading routes
     });
   });
 
-  test('event: counts, unique users, labels, other', async () => {
+  test('an event type shows its counts and unique users in total, by bucket and by label', async () => {
     const { page } = admin;
     const type = 'page_view';
     await admin.visit(fixed('event', { name: type, interval: '1d', top: '3' }));
@@ -319,9 +329,9 @@ describe.skipIf(noBrowser !== undefined)('the page shows what the reading routes
       top: '3',
     });
     await eventually(page, async () =>
-      expect(await figures(page)).toMatchObject({ Events: counts.count, 'Unique users': counts.unique_users }),
+      expect(await readFigures(page)).toMatchObject({ Events: counts.count, 'Unique users': counts.unique_users }),
     );
-    await unfold(page);
+    await expandDetails(page);
     await eventually(page, async () =>
       expect((await tableRows(page.locator('figure table'))).map((row) => row.slice(1))).toEqual(
         counts.buckets.map((bucket: Record<string, number>) => [bucket['count'], bucket['unique_users']]),
@@ -342,7 +352,7 @@ describe.skipIf(noBrowser !== undefined)('the page shows what the reading routes
     );
   });
 
-  test('funnel: built by picking steps, moved and removed', async () => {
+  test('a funnel is built by adding, moving and removing steps', async () => {
     const { page } = admin;
     const type = 'tutorial_step';
     await admin.visit(fixed('event', { name: type }));
@@ -366,7 +376,7 @@ describe.skipIf(noBrowser !== undefined)('the page shows what the reading routes
     expect(funnel.steps[0].users).toBeGreaterThan(funnel.steps[2].users);
   });
 
-  test('retention: who came back, by day', async () => {
+  test('cohort retention shows returning users by day', async () => {
     const { page } = admin;
     const type = 'page_view';
     await admin.visit(fixed('event', { name: type, retention: '/' }));
@@ -382,15 +392,16 @@ describe.skipIf(noBrowser !== undefined)('the page shows what the reading routes
     await eventually(page, async () => {
       const rows = await tableRows(page.locator('table.cohorts'));
       expect(rows.length).toBe(shown.length);
-      rows.forEach(([day, users, ...back], i) => {
+      rows.forEach(([day, users, ...returned], i) => {
         expect(day).toBe(shown[i].start.slice(0, 10));
         expect(users).toBe(shown[i].users);
-        expect(back).toEqual(shown[i].returned.slice(0, back.length).map((one: number | null) => one ?? ''));
+        const expected = shown[i].returned.slice(0, returned.length);
+        expect(returned).toEqual(expected.map((count: number | null) => count ?? ''));
       });
     });
   });
 
-  test('records: rows, older rows, filters, the JSON of one, and the same as CSV', async () => {
+  test('records can be paged, filtered, shown as JSON and downloaded as CSV', async () => {
     const { page } = admin;
     await admin.visit(fixed('records', { kind: 'analytics' }));
     const first = await get(target, '/api/records/analytics', { ...range, limit: '100' });
@@ -410,8 +421,10 @@ describe.skipIf(noBrowser !== undefined)('the page shows what the reading routes
 
     await admin.visit(fixed('records', { kind: 'analytics', name: 'tutorial_step', label: 'finish' }));
     const filtered = { ...range, type: 'tutorial_step', data_index: 'finish' };
-    const found = await get(target, '/api/records/analytics', { ...filtered, limit: '1000' });
-    await eventually(page, async () => expect(await ids()).toEqual(found.records.map(({ id }: { id: string }) => id)));
+    const matching = await get(target, '/api/records/analytics', { ...filtered, limit: '1000' });
+    await eventually(page, async () =>
+      expect(await ids()).toEqual(matching.records.map(({ id }: { id: string }) => id)),
+    );
     const [download] = await Promise.all([page.waitForEvent('download'), page.click('text=Download CSV')]);
     expect(download.suggestedFilename()).toBe('analytics.csv');
     const csv = await Bun.file(await download.path()).text();
@@ -419,8 +432,8 @@ describe.skipIf(noBrowser !== undefined)('the page shows what the reading routes
       `${target.url}/api/export/analytics?${new URLSearchParams({ ...filtered, format: 'csv', formulas: 'escape' })}`,
       { headers: { authorization: `Bearer ${await token({ sub: 'ada', role: 'admin' })}` } },
     );
-    expect(csv).toBe(exported.text); // both read without a byte order mark
-    expect(csv.trim().split('\r\n')).toHaveLength(found.records.length + 1);
+    expect(csv).toBe(exported.text); // both are decoded without the byte order mark
+    expect(csv.trim().split('\r\n')).toHaveLength(matching.records.length + 1);
   });
 
   test("numbers of an event's data keep their digits", async () => {
@@ -437,17 +450,17 @@ describe.skipIf(noBrowser !== undefined)('the page shows what the reading routes
     });
   });
 
-  test('a user sees their own rows alone, and no field for others', async () => {
+  test('a user sees only their own rows and no user filter', async () => {
     const { page } = user;
     const name = 'page_load_time';
     await user.visit(fixed('metric', { name }));
     const own = await get(target, '/api/metrics/series', { name, ...range }, USER);
     const all = await get(target, '/api/metrics/series', { name, ...range });
     expect(own.count).toBeLessThan(all.count);
-    await eventually(page, async () => expect((await figures(page))['Count']).toBe(own.count));
+    await eventually(page, async () => expect((await readFigures(page))['Count']).toBe(own.count));
     await eventually(page, async () => expect(await page.getByLabel('User').count()).toBe(0));
 
     await admin.visit(fixed('metric', { name, user: 'user-2' }));
-    await eventually(admin.page, async () => expect((await figures(admin.page))['Count']).toBe(own.count));
+    await eventually(admin.page, async () => expect((await readFigures(admin.page))['Count']).toBe(own.count));
   });
 });

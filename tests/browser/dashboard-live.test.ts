@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import type { Browser } from 'playwright-core';
 import { noBrowser, startBrowser } from '../harness/browser.ts';
 import { METRIC, post } from '../harness/client.ts';
-import { type Dashboard, eventually, record, signedIn } from '../harness/dashboard.ts';
+import { type Dashboard, eventually, record, signIn } from '../harness/dashboard.ts';
 import { startTarget, type Target, temporaryFolder, UNLIMITED } from '../harness/target.ts';
 import { token } from '../harness/tokens.ts';
 
@@ -11,7 +11,7 @@ let browser: Browser;
 beforeAll(async () => {
   if (noBrowser) return;
   [target, browser] = await Promise.all([startTarget(), startBrowser()]);
-  await record(target); // so that the page is not the one of an empty log
+  await record(target); // otherwise the page shows the empty state
 });
 afterAll(async () => {
   await browser?.close();
@@ -19,8 +19,8 @@ afterAll(async () => {
 });
 
 describe.skipIf(noBrowser !== undefined)('the live tail', () => {
-  test('shows rows as they are committed, those of the filter alone, and each once', async () => {
-    const { page, visit, complaints } = await signedIn(browser, target);
+  test('shows each row that matches the filter once, as it is committed', async () => {
+    const { page, visit, consoleErrors } = await signIn(browser, target);
     await visit('/?view=records&live=1&range=1h&name=live_one');
     await page.waitForSelector('.live.open');
     await record(target, { ...METRIC, metric_name: 'live_two' });
@@ -30,12 +30,12 @@ describe.skipIf(noBrowser !== undefined)('the live tail', () => {
       page.locator('tr[data-id]').evaluateAll((rows) => rows.map((row) => row.getAttribute('data-id')));
     await eventually(page, async () => expect(await shown()).toEqual(ids.toReversed()));
     await eventually(page, async () => expect(await page.textContent('.live')).toContain('3 new rows'));
-    expect(complaints).toEqual([]);
+    expect(consoleErrors).toEqual([]);
     await page.context().close();
   });
 
-  test('leaves alone what is being typed into a filter', async () => {
-    const { page, visit } = await signedIn(browser, target);
+  test('keeps text that is being typed into a filter', async () => {
+    const { page, visit } = await signIn(browser, target);
     await visit('/?view=records&live=1&range=1h');
     await page.waitForSelector('.live.open');
     const field = page.getByRole('combobox', { name: 'Metric' });
@@ -49,8 +49,8 @@ describe.skipIf(noBrowser !== undefined)('the live tail', () => {
     await page.context().close();
   });
 
-  test('counts all that comes, keeps the newest, and says that there are more', async () => {
-    const { page, visit } = await signedIn(browser, target);
+  test('counts all rows, keeps the newest, and reports the ones it does not show', async () => {
+    const { page, visit } = await signIn(browser, target);
     await record(target, { ...METRIC, metric_name: 'flood', data_string: 'before' });
     await visit('/?view=records&live=1&range=1h&name=flood');
     await page.waitForSelector('.live.open');
@@ -61,7 +61,7 @@ describe.skipIf(noBrowser !== undefined)('the live tail', () => {
       const { body } = await post(target, '/log_batch', { metrics });
       last = body.metrics.at(-1);
     }
-    // what was too fast is told behind the last row that was sent
+    // the server reports skipped rows after the last row it sent
     const counted = await eventually(page, async () => {
       const [shown, skipped] = ((await page.textContent('.live')) ?? '').replaceAll(',', '').match(/\d+/g) ?? [];
       expect(Number(shown ?? 0) + Number(skipped ?? 0)).toBe(rows);
@@ -71,7 +71,7 @@ describe.skipIf(noBrowser !== undefined)('the live tail', () => {
       const rowsShown = await page.locator('tr[data-id]').count();
       if (counted > 500) {
         expect(rowsShown).toBe(500);
-        expect(await page.textContent('main')).toContain('The newest 500 rows.');
+        expect(await page.textContent('main')).toContain('Showing the newest 500 rows.');
       } else expect(rowsShown).toBeGreaterThan(counted);
     });
     await page.getByLabel('Live').uncheck();
@@ -80,9 +80,9 @@ describe.skipIf(noBrowser !== undefined)('the live tail', () => {
     await page.context().close();
   });
 
-  test('of a user has no rows of others', async () => {
-    const { page, visit } = await signedIn(browser, target, { sub: 'tail-user' });
-    await record(target); // so that the page is not the one for who has nothing
+  test('of a user contains only their own rows', async () => {
+    const { page, visit } = await signIn(browser, target, { sub: 'tail-user' });
+    await record(target); // a row of another user, before the tail opens
     await post(target, '/log_raw_metric', METRIC, { authorization: `Bearer ${await token({ sub: 'tail-user' })}` });
     await visit('/?view=records&live=1&range=1h');
     await page.waitForSelector('.live.open');
@@ -96,23 +96,23 @@ describe.skipIf(noBrowser !== undefined)('the live tail', () => {
   });
 });
 
-describe.skipIf(noBrowser !== undefined)('a server that goes away', () => {
-  test('is told, and when it is back the page goes on by itself, the live tail too', async () => {
+describe.skipIf(noBrowser !== undefined)('an unreachable server', () => {
+  test('is reported, and the page and its live tail recover when it is back', async () => {
     using folder = temporaryFolder();
     const start = (port: string) => startTarget({ ...UNLIMITED, PORT: port }, { dataDir: folder.path });
     const first = await start('0');
     const { port } = new URL(first.url);
     await record(first);
-    const overview: Dashboard = await signedIn(browser, first, { sub: 'ada', role: 'admin' });
-    const live: Dashboard = await signedIn(browser, first, { sub: 'ada', role: 'admin' });
+    const overview: Dashboard = await signIn(browser, first, { sub: 'ada', role: 'admin' });
+    const live: Dashboard = await signIn(browser, first, { sub: 'ada', role: 'admin' });
     await overview.page.getByRole('combobox', { name: 'Refresh' }).selectOption('5');
     await live.visit('/?view=records&live=1&range=1h');
     await live.page.waitForSelector('.live.open');
 
     await first.stop();
     for (const { page } of [overview, live]) {
-      await page.waitForSelector('.unreached', { timeout: 20_000 });
-      // what was known stays
+      await page.waitForSelector('.banner', { timeout: 20_000 });
+      // earlier results stay
       await eventually(page, async () => expect(await page.locator('main .panel').count()).toBeGreaterThan(0));
     }
     const second = await start(port);
@@ -120,7 +120,7 @@ describe.skipIf(noBrowser !== undefined)('a server that goes away', () => {
     await overview.page.waitForSelector('th:has-text("after_the_break")', { timeout: 45_000 });
     await live.page.waitForSelector(`tr[data-id="${id}"]`, { timeout: 30_000 });
     for (const { page } of [overview, live]) {
-      await page.locator('.unreached').waitFor({ state: 'detached', timeout: 45_000 });
+      await page.locator('.banner').waitFor({ state: 'detached', timeout: 45_000 });
     }
     await live.page.waitForSelector('.live.open');
     const last = await record(second);

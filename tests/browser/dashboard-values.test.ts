@@ -2,12 +2,12 @@ import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import type { Browser } from 'playwright-core';
 import { noBrowser, startBrowser } from '../harness/browser.ts';
 import { post, send } from '../harness/client.ts';
-import { type Dashboard, eventually, figures, settled, signedIn } from '../harness/dashboard.ts';
+import { type Dashboard, eventually, readFigures, signIn, waitUntilLoaded } from '../harness/dashboard.ts';
 import { startTarget, type Target } from '../harness/target.ts';
 import { token } from '../harness/tokens.ts';
 
 /*
- * What the page says of values: rows as they are stored, ratios that are not rounded to none or all, and empty texts.
+ * Display of values: rows exactly as stored, percentages never rounded to 0% or 100%, and the empty string.
  */
 
 let target: Target;
@@ -52,21 +52,21 @@ beforeAll(async () => {
     { type: 'typed', data: {}, data_index: 'some', timestamp: TIME },
   ];
   expect((await post(target, '/log_batch', { metrics, analytics }, { authorization })).status).toBe(200);
-  admin = await signedIn(browser, target);
+  admin = await signIn(browser, target);
 }, 60_000);
 afterAll(async () => {
-  expect(admin?.complaints ?? []).toEqual([]);
+  expect(admin?.consoleErrors ?? []).toEqual([]);
   await browser?.close();
   await target?.stop();
 });
 
-const place = (view: string, rest: Record<string, string> = {}) =>
-  `/?${new URLSearchParams({ view, ...RANGE, ...rest })}`;
+const path = (view: string, parameters: Record<string, string> = {}) =>
+  `/?${new URLSearchParams({ view, ...RANGE, ...parameters })}`;
 
 describe.skipIf(noBrowser !== undefined)('rows', () => {
-  test('have their values, times and texts as they are stored', async () => {
+  test('show values, times and texts exactly as stored', async () => {
     const { page } = admin;
-    await admin.visit(place('records', { name: 'exact' }));
+    await admin.visit(path('records', { name: 'exact' }));
     const cells = (column: number) => page.locator(`tr[data-id] td:nth-child(${column})`).allTextContents();
     await eventually(page, async () =>
       expect(await cells(5)).toEqual([
@@ -83,17 +83,17 @@ describe.skipIf(noBrowser !== undefined)('rows', () => {
     expect(await spaces.evaluate((cell) => (cell as HTMLElement).innerText)).toBe('a  b');
   });
 
-  test('show that a text is cut', async () => {
+  test('mark truncated text with an ellipsis', async () => {
     const { page } = admin;
-    await admin.visit(place('records', { kind: 'analytics', label: 'of no type' }));
+    await admin.visit(path('records', { kind: 'analytics', label: 'of no type' }));
     await eventually(page, async () =>
       expect(await page.locator('tr[data-id] td').last().textContent()).toMatch(/^\{"long":"x+…$/),
     );
   });
 
-  test('come as a CSV that Excel reads as UTF-8; the one of the API has no mark', async () => {
+  test('download as a CSV with a byte order mark for Excel, which the export route omits', async () => {
     const { page } = admin;
-    await admin.visit(place('records', { name: 'exact' }));
+    await admin.visit(path('records', { name: 'exact' }));
     const [download] = await Promise.all([page.waitForEvent('download'), page.click('text=Download CSV')]);
     const saved = await Bun.file(await download.path()).bytes();
     const query = new URLSearchParams({
@@ -113,47 +113,52 @@ describe.skipIf(noBrowser !== undefined)('rows', () => {
   });
 });
 
-test.skipIf(noBrowser !== undefined)('a funnel says 100% and 0% only of all and of nobody', async () => {
-  const { page } = admin;
-  const query = new URLSearchParams({ view: 'event', name: 'tutorial', ...RANGE });
-  for (const step of ['begin', 'middle', 'end']) query.append('step', step);
-  await admin.visit(`/?${query}`);
-  const rows = page.locator('section', { has: page.locator('#funnel') }).locator('table.bars tbody tr');
-  await eventually(page, async () =>
-    expect(
-      await rows.evaluateAll((all) => all.map((row) => [...row.children].slice(2, 5).map((cell) => cell.textContent))),
-    ).toEqual([
-      ['2,500', '100%', ''],
-      ['2,499', '99.96%', '99.96%'],
-      ['1', '0.04%', '0.04%'],
-    ]),
-  );
-  const widths = await rows
-    .locator('.bar')
-    .evaluateAll((bars) =>
-      bars.map(
-        (bar) =>
-          [
-            bar.getBoundingClientRect().width,
-            (bar.firstElementChild as HTMLElement).getBoundingClientRect().width,
-          ] as const,
-      ),
+test.skipIf(noBrowser !== undefined)(
+  'a funnel shows 100% and 0% only if exactly all or no users completed a step',
+  async () => {
+    const { page } = admin;
+    const query = new URLSearchParams({ view: 'event', name: 'tutorial', ...RANGE });
+    for (const step of ['begin', 'middle', 'end']) query.append('step', step);
+    await admin.visit(`/?${query}`);
+    const rows = page.locator('section', { has: page.locator('#funnel') }).locator('table.bars tbody tr');
+    await eventually(page, async () =>
+      expect(
+        await rows.evaluateAll((all) =>
+          all.map((row) => [...row.children].slice(2, 5).map((cell) => cell.textContent)),
+        ),
+      ).toEqual([
+        ['2,500', '100%', ''],
+        ['2,499', '99.96%', '99.96%'],
+        ['1', '0.04%', '0.04%'],
+      ]),
     );
-  expect(widths[0]?.[1]).toBe(widths[0]?.[0] as number);
-  expect(widths[1]?.[1]).toBeLessThan(widths[1]?.[0] as number);
-  expect(widths[2]?.[1]).toBeGreaterThan(0);
-});
+    const widths = await rows
+      .locator('.bar')
+      .evaluateAll((bars) =>
+        bars.map(
+          (bar) =>
+            [
+              bar.getBoundingClientRect().width,
+              (bar.firstElementChild as HTMLElement).getBoundingClientRect().width,
+            ] as const,
+        ),
+      );
+    expect(widths[0]?.[1]).toBe(widths[0]?.[0] as number);
+    expect(widths[1]?.[1]).toBeLessThan(widths[1]?.[0] as number);
+    expect(widths[2]?.[1]).toBeGreaterThan(0);
+  },
+);
 
-describe.skipIf(noBrowser !== undefined)('the empty text', () => {
+describe.skipIf(noBrowser !== undefined)('the empty string', () => {
   const rowsShown = (page: Dashboard['page']) => page.locator('tr[data-id]').count();
 
-  test('is a type that can be seen, chosen and removed in the records, and in the address', async () => {
+  test('can be selected and removed as a filter of the records, and is kept in the URL', async () => {
     const { page } = admin;
-    await admin.visit(place('records', { kind: 'analytics', label: 'some' }));
+    await admin.visit(path('records', { kind: 'analytics', label: 'some' }));
     await eventually(page, async () => expect(await rowsShown(page)).toBe(1));
     await page.getByRole('button', { name: 'Type: choose (empty)' }).click();
     await page.waitForURL(({ search }) => /[?&]name=(&|$)/.test(search));
-    await eventually(page, async () => expect(await page.textContent('main')).toContain('No row in this range'));
+    await eventually(page, async () => expect(await page.textContent('main')).toContain('No rows in this range'));
     await page
       .getByRole('searchbox', { name: 'data_index' })
       .or(page.getByRole('combobox', { name: 'data_index' }))
@@ -165,9 +170,9 @@ describe.skipIf(noBrowser !== undefined)('the empty text', () => {
     await eventually(page, async () => expect(await rowsShown(page)).toBe(1));
     expect(await page.locator('tr[data-id] td.name').allTextContents()).toEqual(['ada', '(empty)', '(empty)', '{}']);
 
-    // the same from the address, and for the download
+    // also after a reload, and in the download
     await page.reload();
-    await settled(page);
+    await waitUntilLoaded(page);
     await eventually(page, async () => expect(await rowsShown(page)).toBe(1));
     const [download] = await Promise.all([page.waitForEvent('download'), page.click('text=Download CSV')]);
     expect((await Bun.file(await download.path()).text()).trim().split('\n')).toHaveLength(2);
@@ -179,15 +184,15 @@ describe.skipIf(noBrowser !== undefined)('the empty text', () => {
     await eventually(page, async () => expect(await rowsShown(page)).toBe(100));
   });
 
-  test('is a type like any other in the overview and in the view of events', async () => {
+  test('is a type like any other in the overview and the events view', async () => {
     const { page } = admin;
-    await admin.visit(place('overview'));
+    await admin.visit(path('overview'));
     await page
       .locator('section', { has: page.locator('#top-types') })
       .getByRole('link', { name: '(empty)' })
       .click();
     await page.waitForURL(({ searchParams }) => searchParams.get('name') === '');
-    await eventually(page, async () => expect((await figures(page))['Events']).toBe(2));
+    await eventually(page, async () => expect((await readFigures(page))['Events']).toBe(2));
     expect(await page.textContent('h2')).toBe('(empty)');
     expect(await page.title()).toContain(': (empty)');
     const types = page.locator('.head', { has: page.locator('#type') }).locator('select');
@@ -195,12 +200,12 @@ describe.skipIf(noBrowser !== undefined)('the empty text', () => {
     await page.waitForURL(({ searchParams }) => searchParams.get('name') === 'typed');
     await types.selectOption({ label: '(empty)' });
     await page.waitForURL(({ searchParams }) => searchParams.get('name') === '');
-    await eventually(page, async () => expect((await figures(page))['Events']).toBe(2));
+    await eventually(page, async () => expect((await readFigures(page))['Events']).toBe(2));
   });
 
-  test('is a label, a step of a funnel, and a step of retention', async () => {
+  test('is a valid label, funnel step and cohort retention step', async () => {
     const { page } = admin;
-    await admin.visit(place('event', { name: 'typed', retention: '' }));
+    await admin.visit(path('event', { name: 'typed', retention: '' }));
     const panel = (id: string) => page.locator('section', { has: page.locator(id) });
     await panel('#funnel').getByRole('button', { name: 'or type one: choose (empty)' }).click();
     await page.waitForURL(({ searchParams }) => searchParams.get('step') === '');
@@ -216,17 +221,17 @@ describe.skipIf(noBrowser !== undefined)('the empty text', () => {
     await panel('#retention').getByRole('button', { name: 'or type a step: choose (empty)' }).click();
     await page.waitForURL(({ searchParams }) => searchParams.get('retention') === '');
 
-    await admin.visit(place('metric', { name: 'exact' }));
+    await admin.visit(path('metric', { name: 'exact' }));
     await page.getByRole('button', { name: 'data_string: choose (empty)' }).click();
     await page.waitForURL(({ searchParams }) => searchParams.get('label') === '');
-    await eventually(page, async () => expect((await figures(page))['Count']).toBe(0));
+    await eventually(page, async () => expect((await readFigures(page))['Count']).toBe(0));
     await page.getByRole('button', { name: /^data_string: \(empty\)/ }).click();
-    await eventually(page, async () => expect((await figures(page))['Count']).toBe(5));
+    await eventually(page, async () => expect((await readFigures(page))['Count']).toBe(5));
   });
 
-  test('is no user: an empty field means all of them', async () => {
+  test('clears the user filter when entered there', async () => {
     const { page } = admin;
-    await admin.visit(place('overview', { user: 'ada' }));
+    await admin.visit(path('overview', { user: 'ada' }));
     const all = (
       await send(`${target.url}/api/activity`, {
         headers: { authorization: `Bearer ${await token({ sub: 'ada', role: 'admin' })}` },
@@ -236,7 +241,7 @@ describe.skipIf(noBrowser !== undefined)('the empty text', () => {
     await page.keyboard.press('Enter');
     await page.waitForURL(({ searchParams }) => !searchParams.has('user'));
     await eventually(page, async () =>
-      expect((await figures(page))['In this range']).toBe(all.metrics.count + all.analytics.count),
+      expect((await readFigures(page))['Rows in this range']).toBe(all.metrics.count + all.analytics.count),
     );
   });
 });

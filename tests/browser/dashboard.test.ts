@@ -2,7 +2,16 @@ import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import type { Browser, Page } from 'playwright-core';
 import { noBrowser, startBrowser } from '../harness/browser.ts';
 import { ANALYTICS, METRIC, post } from '../harness/client.ts';
-import { eventually, figures, get, openDashboard, plotOf, record, settled, signedIn } from '../harness/dashboard.ts';
+import {
+  eventually,
+  get,
+  openDashboard,
+  plotOf,
+  readFigures,
+  record,
+  signIn,
+  waitUntilLoaded,
+} from '../harness/dashboard.ts';
 import { recordProduct } from '../harness/product.ts';
 import { runCli, SECRET, startTarget, type Target, UNLIMITED } from '../harness/target.ts';
 import { secondsFromNow, token } from '../harness/tokens.ts';
@@ -19,10 +28,10 @@ afterAll(async () => {
   await target?.stop();
 });
 
-/** The parameters of the address that the page is at. */
+/** Returns the query parameters of the page's URL. */
 const query = (page: Page) => new URL(page.url()).searchParams;
 
-/** A link that signs a user in, and its code. */
+/** Creates a sign-in link for a user. */
 async function linkFor(sub: string, ...args: string[]): Promise<[link: string, code: string]> {
   const env = { JWT_SECRET: SECRET };
   const { stdout } = await runCli(['token', '--sub', sub, ...args, '--link', target.url], { env });
@@ -32,7 +41,7 @@ async function linkFor(sub: string, ...args: string[]): Promise<[link: string, c
 }
 
 describe.skipIf(noBrowser !== undefined)('signing in', () => {
-  test('by a token that is pasted; a wrong one is refused with the reason', async () => {
+  test('accepts a pasted token, and reports why a token is rejected', async () => {
     const { page } = await openDashboard(browser, target);
     await page.fill('input[name=token]', 'no.token.atall');
     await page.click('button[type=submit]');
@@ -41,7 +50,7 @@ describe.skipIf(noBrowser !== undefined)('signing in', () => {
     );
     await page.fill('input[name=token]', '\u65e5\u672c');
     await page.click('button[type=submit]');
-    await page.waitForSelector('[role=alert]:has-text("This is no token")');
+    await page.waitForSelector('[role=alert]:has-text("This is not a token")');
     await page.fill('input[name=token]', `Bearer ${await token({ sub: 'ada', role: 'admin' })}\n`);
     await page.click('button[type=submit]');
     await page.waitForSelector('header');
@@ -49,23 +58,23 @@ describe.skipIf(noBrowser !== undefined)('signing in', () => {
     await page.context().close();
   });
 
-  test('by a link, whose code is gone from the address and from the history at once, and works once', async () => {
-    const { page, requested, complaints } = await openDashboard(browser, target);
+  test('accepts the code of a link once, and removes it from the URL and the history', async () => {
+    const { page, requestedUrls, consoleErrors } = await openDashboard(browser, target);
     const [link, secret] = await linkFor('ada', '--role', 'admin');
-    // in a tab that has the page already
+    // in a tab where the page is already open
     await page.goto(link);
     await page.waitForSelector('header');
-    await settled(page);
+    await waitUntilLoaded(page);
     expect(page.url()).not.toContain('code');
-    const kept = await page.evaluate("sessionStorage.getItem('rawlog.token')");
-    expect(kept).not.toBe(secret);
-    // anew, with another link of the same user: nothing is asked
+    const stored = await page.evaluate("sessionStorage.getItem('rawlog.token')");
+    expect(stored).not.toBe(secret);
+    // another link of the same user needs no confirmation
     const [other] = await linkFor('ada', '--role', 'admin');
-    for (const address of [`${target.url}/swagger`, other]) await page.goto(address);
+    for (const url of [`${target.url}/swagger`, other]) await page.goto(url);
     await page.waitForSelector('header');
-    await settled(page);
+    await waitUntilLoaded(page);
     await eventually(page, async () =>
-      expect(await page.evaluate("sessionStorage.getItem('rawlog.token')")).not.toBe(kept),
+      expect(await page.evaluate("sessionStorage.getItem('rawlog.token')")).not.toBe(stored),
     );
     expect(await page.locator('dialog').count()).toBe(0);
     await page.goBack();
@@ -73,21 +82,21 @@ describe.skipIf(noBrowser !== undefined)('signing in', () => {
     await page.goBack();
     await page.waitForURL((url) => url.pathname === '/');
     expect(page.url()).not.toContain('code');
-    for (const address of requested) expect(address).not.toContain(secret.split('.')[2] ?? '');
-    expect(complaints).toEqual([]);
+    for (const url of requestedUrls) expect(url).not.toContain(secret.split('.')[2] ?? '');
+    expect(consoleErrors).toEqual([]);
 
-    // used again: the session goes on, and without one the reason is said
+    // a used link is reported, with or without a session, and does not end the session
     await page.goto(link);
     await page.waitForSelector('[role=alert]:has-text("already used"):has-text("still signed in")');
     await page.waitForSelector('header');
-    await page.click('text=Close');
+    await page.click('text=Dismiss');
     await page.waitForSelector('[role=alert]', { state: 'detached' });
     await page.click('text=Sign out');
     await page.waitForSelector('input[name=token]');
     await page.goto(link);
     await page.waitForSelector('[role=alert]:has-text("already used")');
     await page.waitForSelector('input[name=token]');
-    // a bearer token in the fragment is no code
+    // a bearer token in the fragment is not a code
     await page.goto(`${target.url}/#token=${await token({ sub: 'ada' })}`);
     await page.waitForSelector('[role=alert]:has-text("not valid")');
     expect(page.url()).not.toContain('token');
@@ -97,27 +106,27 @@ describe.skipIf(noBrowser !== undefined)('signing in', () => {
     await page.context().close();
   });
 
-  test('by a link of another user only after asking; a refusal keeps the session, and the link', async () => {
-    const { page } = await signedIn(browser, target);
+  test('asks before a link switches to another user; staying keeps the session', async () => {
+    const { page } = await signIn(browser, target);
     const session = () => page.evaluate("sessionStorage.getItem('rawlog.token')");
     const before = await session();
     const mallory = `mallory ${'x'.repeat(200)}`;
     const [link] = await linkFor(mallory);
     const dialog = page.locator('dialog[open]');
-    const refusals = [
+    const waysToStay = [
       () => dialog.getByRole('button', { name: 'Stay signed in as ada' }).click(),
       () => page.keyboard.press('Escape'),
     ];
-    // in the open page, and in one that is opened with the link
-    for (const address of [[link], [`${target.url}/swagger`, link]]) {
-      for (const refuse of refusals) {
-        for (const one of address) await page.goto(one);
+    // in the open page, and in one opened by the link
+    for (const urls of [[link], [`${target.url}/swagger`, link]]) {
+      for (const stay of waysToStay) {
+        for (const url of urls) await page.goto(url);
         await dialog.waitFor();
         expect(await dialog.locator('p').first().textContent()).toContain('signed in as ada.');
         expect(await dialog.locator('p').first().textContent()).toContain(mallory);
         expect(await session()).toBe(before);
         expect(page.url()).not.toContain('code');
-        await refuse();
+        await stay();
         await dialog.waitFor({ state: 'detached' });
         expect(await session()).toBe(before);
         await eventually(page, async () => expect(await page.textContent('header')).toContain('ada admin'));
@@ -130,8 +139,8 @@ describe.skipIf(noBrowser !== undefined)('signing in', () => {
     await page.context().close();
   });
 
-  test('holds for the tab alone: nothing is kept beside its session', async () => {
-    const { page } = await signedIn(browser, target);
+  test('lasts for the tab: only its session storage holds the token', async () => {
+    const { page } = await signIn(browser, target);
     await page.reload();
     await page.waitForSelector('header');
     await eventually(page, async () =>
@@ -148,16 +157,16 @@ describe.skipIf(noBrowser !== undefined)('signing in', () => {
     await page.context().close();
   });
 
-  test('ends when the token expires, with the reason, and goes on at the same place', async () => {
-    const { page } = await signedIn(browser, target, { sub: 'ada', role: 'admin', exp: secondsFromNow(12) });
+  test('ends when the token expires, reports it, and resumes at the same URL', async () => {
+    const { page } = await signIn(browser, target, { sub: 'ada', role: 'admin', exp: secondsFromNow(12) });
     await page.click('nav >> text=Metrics');
     await page.getByRole('combobox', { name: 'Refresh' }).selectOption('5');
-    const at = page.url();
+    const url = page.url();
     await page.waitForSelector('input[name=token]', { timeout: 40_000 });
     await eventually(page, async () =>
-      expect(await page.locator('[role=alert]').textContent()).toContain('The session is over. Token has expired'),
+      expect(await page.locator('[role=alert]').textContent()).toContain('Your session has ended. Token has expired'),
     );
-    expect(page.url()).toBe(at);
+    expect(page.url()).toBe(url);
     await page.fill('input[name=token]', await token({ sub: 'ada', role: 'admin' }));
     await page.click('button[type=submit]');
     await page.waitForSelector('h2:has-text("page_load_time")');
@@ -165,14 +174,14 @@ describe.skipIf(noBrowser !== undefined)('signing in', () => {
   });
 });
 
-describe.skipIf(noBrowser !== undefined)('the address', () => {
-  test('has all that is chosen: who opens it sees the same, and back and forward work', async () => {
-    const { page, complaints } = await signedIn(browser, target);
+describe.skipIf(noBrowser !== undefined)('the URL', () => {
+  test('contains the whole state: it can be shared, and back and forward work', async () => {
+    const { page, consoleErrors } = await signIn(browser, target);
     await page.click('nav >> text=Metrics');
     await page.getByRole('combobox', { name: 'Metric' }).selectOption('response_bytes');
     await page.getByRole('combobox', { name: 'Range' }).selectOption('30d');
-    await page.getByRole('combobox', { name: 'Bucket' }).selectOption('1d');
-    await page.getByRole('combobox', { name: 'Zone' }).selectOption('Asia/Tokyo');
+    await page.getByRole('combobox', { name: 'Interval' }).selectOption('1d');
+    await page.getByRole('combobox', { name: 'Time zone' }).selectOption('Asia/Tokyo');
     await page.getByLabel('Compare with').check();
     await eventually(page, async () =>
       expect(Object.fromEntries(query(page))).toEqual({
@@ -186,20 +195,20 @@ describe.skipIf(noBrowser !== undefined)('the address', () => {
     );
     const count = (await get(target, '/api/metrics/series', { name: 'response_bytes' })).count;
     const shown = await eventually(page, async () => {
-      const read = await figures(page);
-      expect(read['Count']).toBe(count);
-      return read;
+      const current = await readFigures(page);
+      expect(current['Count']).toBe(count);
+      return current;
     });
 
-    const other = await signedIn(browser, target, { sub: 'bob', role: 'admin' }, { timezoneId: 'America/Lima' });
+    const other = await signIn(browser, target, { sub: 'bob', role: 'admin' }, { timezoneId: 'America/Lima' });
     await other.page.goto(page.url());
-    await settled(other.page);
-    await eventually(other.page, async () => expect(await figures(other.page)).toEqual(shown));
+    await waitUntilLoaded(other.page);
+    await eventually(other.page, async () => expect(await readFigures(other.page)).toEqual(shown));
     await eventually(other.page, async () =>
-      expect(await other.page.getByRole('combobox', { name: 'Zone' }).inputValue()).toBe('Asia/Tokyo'),
+      expect(await other.page.getByRole('combobox', { name: 'Time zone' }).inputValue()).toBe('Asia/Tokyo'),
     );
     await eventually(other.page, async () =>
-      expect(await other.page.getByRole('combobox', { name: 'Bucket' }).inputValue()).toBe('1d'),
+      expect(await other.page.getByRole('combobox', { name: 'Interval' }).inputValue()).toBe('1d'),
     );
 
     await page.goBack();
@@ -207,38 +216,38 @@ describe.skipIf(noBrowser !== undefined)('the address', () => {
     await page.goBack();
     await page.goBack();
     await eventually(page, async () =>
-      expect(await page.getByRole('combobox', { name: 'Bucket' }).inputValue()).toBe('auto'),
+      expect(await page.getByRole('combobox', { name: 'Interval' }).inputValue()).toBe('auto'),
     );
     await page.goForward();
     await eventually(page, async () =>
-      expect(await page.getByRole('combobox', { name: 'Bucket' }).inputValue()).toBe('1d'),
+      expect(await page.getByRole('combobox', { name: 'Interval' }).inputValue()).toBe('1d'),
     );
-    expect([...complaints, ...other.complaints]).toEqual([]);
+    expect([...consoleErrors, ...other.consoleErrors]).toEqual([]);
     await Promise.all([page.context().close(), other.page.context().close()]);
   });
 
-  test('takes a range of its own, in the zone that is chosen', async () => {
-    const { page, visit } = await signedIn(browser, target);
+  test('contains a custom range, entered in the selected time zone', async () => {
+    const { page, visit } = await signIn(browser, target);
     await visit('/?tz=Asia/Kolkata');
     await page.getByRole('combobox', { name: 'Range' }).selectOption('custom');
     await page.getByRole('textbox', { name: 'From' }).fill('2026-03-01T00:00');
-    await page.getByRole('textbox', { name: 'to', exact: true }).fill('2026-03-08T12:30');
-    await page.click('fieldset button:has-text("Show")');
+    await page.getByRole('textbox', { name: 'To', exact: true }).fill('2026-03-08T12:30');
+    await page.click('fieldset button:has-text("Apply")');
     await page.waitForURL((url) => url.searchParams.get('from') === '2026-02-28T18:30:00.000Z');
     expect(query(page).get('to')).toBe('2026-03-08T07:00:00.000Z');
-    await eventually(page, async () => expect(await page.textContent('main')).toContain('No metric in this range'));
+    await eventually(page, async () => expect(await page.textContent('main')).toContain('No metrics in this range'));
     await page.click('button[aria-label=Earlier]');
     await page.waitForURL((url) => url.searchParams.get('to') === '2026-03-04T12:45:00.000Z');
     await page.context().close();
   });
 
-  test('makes no harm of what makes no sense', async () => {
-    const { page, visit, complaints } = await signedIn(browser, target);
+  test('may contain invalid parameters and markup without harm', async () => {
+    const { page, visit, consoleErrors } = await signIn(browser, target);
     await visit('/?view=nothing&range=9&from=x&to=y&tz=Mars/Base&interval=1s&refresh=1&top=-4&step=&within=never');
     expect(query(page).get('tz')).not.toBe('Mars/Base');
     await visit('/?view=metric&name=%00%3Cimg%20src=x%20onerror=alert(1)%3E');
-    await eventually(page, async () => expect(await page.textContent('main')).toContain('No value in this range'));
-    expect(complaints).toEqual([]);
+    await eventually(page, async () => expect(await page.textContent('main')).toContain('No values in this range'));
+    expect(consoleErrors).toEqual([]);
     await page.context().close();
   });
 });
@@ -246,19 +255,19 @@ describe.skipIf(noBrowser !== undefined)('the address', () => {
 describe.skipIf(noBrowser !== undefined)('a chart', () => {
   const ends = (page: Page) => [query(page).get('from'), query(page).get('to')].map((text) => Date.parse(text ?? ''));
 
-  test('draws its lines, and says what is under the pointer', async () => {
-    const { page, visit } = await signedIn(browser, target);
+  test('draws its lines, and shows the bucket under the pointer', async () => {
+    const { page, visit } = await signIn(browser, target);
     await visit('/?view=metric&name=page_load_time&range=7d');
-    const colours = `(() => {
+    const colors = `(() => {
       const canvas = document.querySelector('.plot canvas');
       const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
       const found = new Set();
       for (let i = 0; i < data.length; i += 4) if (data[i + 3] === 255) found.add(data[i] + ',' + data[i + 1] + ',' + data[i + 2]);
       return [...found];
     })()`;
-    // p50 and p99 in the style sheet's colours; lines that are equal cover each other
-    for (const colour of ['53,88,184', '168,48,122']) {
-      await eventually(page, async () => expect(await page.evaluate(colours)).toContain(colour));
+    // p50 and p99, whose lines no equal line covers, in the colors of the style sheet
+    for (const color of ['53,88,184', '168,48,122']) {
+      await eventually(page, async () => expect(await page.evaluate(colors)).toContain(color));
     }
     const plot = await plotOf(page);
     await page.mouse.move(plot.x + plot.width - 5, plot.middle);
@@ -268,8 +277,8 @@ describe.skipIf(noBrowser !== undefined)('a chart', () => {
     await page.context().close();
   });
 
-  test('is zoomed by dragging, moved by dragging with shift, and both are in the address', async () => {
-    const { page, visit, complaints } = await signedIn(browser, target);
+  test('zooms by dragging, pans by dragging with Shift, and updates the URL', async () => {
+    const { page, visit, consoleErrors } = await signIn(browser, target);
     const [from, to] = [Date.now() - 4 * 86_400_000, Date.now()];
     const range = `from=${new Date(from).toISOString()}&to=${new Date(to).toISOString()}`;
     await visit(`/?view=event&name=page_view&interval=30m&${range}`);
@@ -280,11 +289,11 @@ describe.skipIf(noBrowser !== undefined)('a chart', () => {
     await page.mouse.up();
     await page.waitForURL((url) => Date.parse(url.searchParams.get('from') ?? '') > from);
     const zoomed = ends(page);
-    // the chart shows exactly the range: to the pixel
+    // the chart shows exactly the range, to the pixel
     const pixel = (to - from) / plot.width;
     expect(Math.abs((zoomed[0] as number) - (from + (to - from) / 4))).toBeLessThan(2 * pixel);
     expect(Math.abs((zoomed[1] as number) - (to - (to - from) / 4))).toBeLessThan(2 * pixel);
-    await settled(page);
+    await waitUntilLoaded(page);
 
     await page.keyboard.down('Shift');
     await page.mouse.move(plot.x + plot.width * 0.3, plot.middle);
@@ -297,11 +306,11 @@ describe.skipIf(noBrowser !== undefined)('a chart', () => {
     const length = (zoomed[1] as number) - (zoomed[0] as number);
     expect(((moved[1] as number) - (moved[0] as number)) / length).toBeCloseTo(1, 6);
     expect(((zoomed[0] as number) - (moved[0] as number)) / length).toBeCloseTo(0.5, 1);
-    expect(complaints).toEqual([]);
+    expect(consoleErrors).toEqual([]);
     await page.context().close();
   });
 
-  test('says of every part of a bar what the bar shows', async () => {
+  test('shows the count of a bar under every part of it', async () => {
     const hour = (at: number) => `2026-03-01T${String(at).padStart(2, '0')}:30:00Z`;
     const counts = [4, 1, 3, 0, 2, 5];
     const analytics = counts.flatMap((count, at) =>
@@ -309,37 +318,37 @@ describe.skipIf(noBrowser !== undefined)('a chart', () => {
     );
     const authorization = `Bearer ${await token({ sub: 'bars' })}`;
     expect((await post(target, '/log_batch', { analytics }, { authorization })).status).toBe(200);
-    const { page, visit, complaints } = await signedIn(browser, target);
+    const { page, visit, consoleErrors } = await signIn(browser, target);
     // the range cuts the first bucket in half
     const range = 'from=2026-03-01T00:30:00Z&to=2026-03-01T06:00:00Z';
     await visit(`/?view=event&name=bars&interval=1h&tz=UTC&refresh=0&${range}`);
     const plot = await plotOf(page);
-    for (const [place, count] of counts.entries()) {
+    for (const [index, count] of counts.entries()) {
       for (const part of [0.1, 0.4, 0.6, 0.9]) {
-        const hours = place === 0 ? part / 2 : place - 0.5 + part;
+        const hours = index === 0 ? part / 2 : index - 0.5 + part;
         await page.mouse.move(plot.x + (plot.width * hours) / 5.5, plot.middle);
         await eventually(page, async () =>
           expect({
             part,
             time: (await page.textContent('.pointed'))?.slice(0, 16),
             count: await page.locator('.legend button', { hasText: 'Events' }).locator('b').textContent(),
-          }).toEqual({ part, time: `2026-03-01 0${place}:00`, count: String(count) }),
+          }).toEqual({ part, time: `2026-03-01 0${index}:00`, count: String(count) }),
         );
       }
     }
-    // the arrow keys go through the same buckets
+    // the arrow keys move through the same buckets
     await page.mouse.move(0, 0);
     await page.locator('.plot').focus();
-    for (const place of counts.keys()) {
+    for (const index of counts.keys()) {
       await page.keyboard.press('ArrowRight');
-      await page.waitForSelector(`.pointed:has-text("2026-03-01 0${place}:00")`);
+      await page.waitForSelector(`.pointed:has-text("2026-03-01 0${index}:00")`);
     }
-    expect(complaints).toEqual([]);
+    expect(consoleErrors).toEqual([]);
     await page.context().close();
   });
 
-  test('shows and hides a line by its name in the legend', async () => {
-    const { page, visit } = await signedIn(browser, target);
+  test('toggles a line from the legend', async () => {
+    const { page, visit } = await signIn(browser, target);
     await visit('/?view=metric&name=page_load_time&range=7d');
     const button = page.locator('.legend button', { hasText: 'p99' });
     await eventually(page, async () => expect(await button.getAttribute('aria-pressed')).toBe('true'));
@@ -349,79 +358,77 @@ describe.skipIf(noBrowser !== undefined)('a chart', () => {
   });
 });
 
-describe.skipIf(noBrowser !== undefined)('when there is nothing to show', () => {
-  test('an empty log gives a command that stores a first row, and shows it by itself', async () => {
+describe.skipIf(noBrowser !== undefined)('empty and error states', () => {
+  test('an empty log offers a command that stores the first row, and shows that row without a reload', async () => {
     const empty = await startTarget({ ...UNLIMITED });
-    const { page, complaints } = await signedIn(browser, empty, { sub: 'first' });
+    const { page, consoleErrors } = await signIn(browser, empty, { sub: 'first' });
     const command = (await page.textContent('.empty code')) ?? '';
     expect(command).toStartWith(`curl -X POST ${empty.url}/log_raw_metric `);
     const { stdout, exitCode } = Bun.spawnSync(['sh', '-c', `${command} -s`]);
     expect([exitCode, JSON.parse(stdout.toString())]).toEqual([0, expect.stringMatching(/^[0-9a-f-]{36}$/)]);
     await page.waitForSelector('h2:has-text("Top metrics")', { timeout: 15_000 });
     await eventually(page, async () => expect(await page.textContent('main')).toContain('page_load_time'));
-    expect(complaints).toEqual([]);
+    expect(consoleErrors).toEqual([]);
     await page.context().close();
     await empty.stop();
   });
 
-  test('a newcomer whose rows are refused sees why', async () => {
+  test('a new user sees why their rows are rejected', async () => {
     const empty = await startTarget({ ...UNLIMITED });
     await post(empty, '/log_raw_metric', { metric_name: 'x' });
-    const { page } = await signedIn(browser, empty, { sub: 'user-1' });
+    const { page } = await signIn(browser, empty, { sub: 'user-1' });
     await page.waitForSelector('li:has-text("body.metric_value Field required")');
     await page.context().close();
     await empty.stop();
   });
 
-  test('a user without rows is told from a log without rows', async () => {
-    const { page, visit } = await signedIn(browser, target);
+  test('a user without rows gets another message than an empty log', async () => {
+    const { page, visit } = await signIn(browser, target);
     await visit('/?user=nobody-here');
-    await eventually(page, async () =>
-      expect(await page.textContent('main')).toContain('nobody-here has recorded nothing'),
-    );
+    await eventually(page, async () => expect(await page.textContent('main')).toContain('No data for nobody-here'));
     await page.click('text=Show all users');
     await page.waitForSelector('h2:has-text("Top metrics")');
     await page.context().close();
   });
 
-  test('a filter for the empty label can be seen and taken back', async () => {
+  test('a filter for the empty label is visible and can be removed', async () => {
     await record(target, { type: 'unlabelled', data: {}, data_index: '' });
     await record(target, { type: 'unlabelled', data: {}, data_index: 'some' });
-    const { page, visit } = await signedIn(browser, target);
+    const { page, visit } = await signIn(browser, target);
     await visit('/?view=event&name=unlabelled&range=1h');
     await page.click('table.bars button:has-text("(empty)")');
     await page.waitForURL(/label=&/);
-    await settled(page);
-    await eventually(page, async () => expect((await figures(page))['Events']).toBe(1));
+    await waitUntilLoaded(page);
+    await eventually(page, async () => expect((await readFigures(page))['Events']).toBe(1));
     await page.click('button:has-text("(empty) ×")');
     await page.waitForSelector('.figure data[value="2"]');
     await page.context().close();
   });
 
-  test('of very many metrics each can be opened by its name', async () => {
+  test('any of very many metrics can be opened by name', async () => {
     const many = await startTarget({ ...UNLIMITED });
     const metrics = Array.from({ length: 600 }, (_, i) => ({ ...METRIC, metric_name: `metric_${i}` }));
     await post(many, '/log_batch', { metrics });
-    const { page, visit } = await signedIn(browser, many);
+    const { page, visit } = await signIn(browser, many);
     await visit('/?view=metric&range=1h');
     const field = page.getByRole('combobox', { name: 'Metric' });
     await field.fill('metric_599');
     await field.press('Enter');
     await page.waitForSelector('h2:has-text("metric_599")');
-    await settled(page);
-    await eventually(page, async () => expect((await figures(page))['Count']).toBe(1));
+    await waitUntilLoaded(page);
+    await eventually(page, async () => expect((await readFigures(page))['Count']).toBe(1));
     await page.context().close();
     await many.stop();
   });
 
-  test('where there are too many names to list, each view works, and a name can be typed', async () => {
+  test('every view works with too many names to list, and a name can be typed', async () => {
     const many = await startTarget({ ...UNLIMITED, MAX_RESULT_BYTES: '30000' });
     const names = Array.from({ length: 400 }, (_, i) => `${'name_'.repeat(20)}${i}`);
     const metrics = names.map((metric_name) => ({ ...METRIC, metric_name }));
     const analytics = names.map((type) => ({ ...ANALYTICS, type }));
     const authorization = `Bearer ${await token({ sub: 'ada' })}`;
     expect((await post(many, '/log_batch', { metrics, analytics }, { authorization })).status).toBe(200);
-    const { page, visit, complaints } = await signedIn(browser, many);
+    const { page, visit, consoleErrors } = await signIn(browser, many);
     await page.waitForSelector('section:has(#top-metrics) :text("And 392 more.")');
     for (const [view, label] of [
       ['metric', 'Metric'],
@@ -438,45 +445,45 @@ describe.skipIf(noBrowser !== undefined)('when there is nothing to show', () => 
     await page.waitForSelector('tr[data-id]');
     await visit(`/?view=metric&range=all&name=${names[3]}`);
     await page.waitForSelector('.figure data[value="1"]');
-    // the browser itself reports the rejected queries
-    expect(complaints.length).toBeGreaterThan(0);
-    expect(complaints.filter((text) => !text.includes('422'))).toEqual([]);
+    // the browser logs the rejected queries
+    expect(consoleErrors.length).toBeGreaterThan(0);
+    expect(consoleErrors.filter((text) => !text.includes('422'))).toEqual([]);
     await page.context().close();
     await many.stop();
   });
 
-  test("another user's rows are refused with a way back to one's own", async () => {
+  test("access to another user's rows is denied, with a button back to the user's own data", async () => {
     await record(target, ANALYTICS);
-    const { page, visit } = await signedIn(browser, target, { sub: 'ada' });
+    const { page, visit } = await signIn(browser, target, { sub: 'ada' });
     await visit('/?view=overview&user=user-1');
     await eventually(page, async () =>
-      expect(await page.textContent('.failure')).toContain('This token may not see that'),
+      expect(await page.textContent('.error')).toContain('You do not have access to this data'),
     );
-    await page.locator('.failure button').first().click();
+    await page.locator('.error button').first().click();
     await page.waitForSelector('h2:has-text("Top metrics")');
     await eventually(page, async () => expect(query(page).get('user')).toBeNull());
     await page.context().close();
   });
 
-  test('what is waited for is said, and a question that fails says why and can be asked again', async () => {
-    const { page } = await signedIn(browser, target);
-    const held = Promise.withResolvers<void>();
-    let asked = 0;
+  test('a pending query shows a loading state, and a failed one its error and a retry button', async () => {
+    const { page } = await signIn(browser, target);
+    const gate = Promise.withResolvers<void>();
+    let requests = 0;
     await page.route('**/api/metrics/series*', async (route) => {
-      asked++;
-      await held.promise;
+      requests++;
+      await gate.promise;
       await route.continue();
     });
     await page.click('nav >> text=Metrics');
-    // it says so at once, and something else when it takes long
-    await page.waitForSelector('main [role=status]:text-matches("^(Reading…|Still reading)")');
-    await page.waitForSelector('text=Still reading');
-    held.resolve();
+    // the message changes when the query is slow
+    await page.waitForSelector('main [role=status]:text-matches("^(Loading…|Still loading)")');
+    await page.waitForSelector('text=Still loading');
+    gate.resolve();
     await page.waitForSelector('.figure');
-    expect(asked).toBeGreaterThan(0);
+    expect(requests).toBeGreaterThan(0);
     await page.unroute('**/api/metrics/series*');
 
-    // more buckets than are answered, which the page itself never asks for
+    // an invalid interval, which the page itself never sends
     await page.route('**/api/metrics/series*', (route) =>
       route.continue({
         url: route
@@ -486,12 +493,12 @@ describe.skipIf(noBrowser !== undefined)('when there is nothing to show', () => 
       }),
     );
     await page.click('text=Refresh now');
-    const failure = page.locator('.failure').first();
-    await eventually(page, async () => expect(await failure.textContent()).toContain('the interval should be'));
-    await eventually(page, async () => expect(await failure.locator('code').textContent()).toMatch(/^[0-9a-f]+-/));
+    const error = page.locator('.error').first();
+    await eventually(page, async () => expect(await error.textContent()).toContain('the interval should be'));
+    await eventually(page, async () => expect(await error.locator('code').textContent()).toMatch(/^[0-9a-f]+-/));
     await page.unroute('**/api/metrics/series*');
-    await failure.locator('button').click();
-    await failure.waitFor({ state: 'detached' });
+    await error.locator('button').click();
+    await error.waitFor({ state: 'detached' });
     await page.context().close();
   });
 });

@@ -2,16 +2,16 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { startBrowser } from '../harness/browser.ts';
 import { post } from '../harness/client.ts';
-import { settled, signedIn } from '../harness/dashboard.ts';
+import { signIn, waitUntilLoaded } from '../harness/dashboard.ts';
 import { recordProduct } from '../harness/product.ts';
 import { startTarget } from '../harness/target.ts';
 
 /*
- * Pictures of every view: light and dark, wide and narrow, with no rows, a few and many, to be looked at after a
- * change of the dashboard.
+ * Takes screenshots of every view: light and dark, wide and narrow, with no, few and many rows. Review them after
+ * changing the dashboard.
  *
- *   npm run screenshots            into the folder "screenshots"
- *   npm run screenshots -- docs    only the two of the README
+ *   npm run screenshots            writes to "screenshots"
+ *   npm run screenshots -- docs    updates the two in the README
  */
 const PRODUCTS = {
   none: undefined,
@@ -27,7 +27,7 @@ const VIEWS = {
   records: '/?view=records&kind=analytics&range=7d&live=1&tz=Europe/Berlin',
   forbidden: '/?user=somebody-else&tz=Europe/Berlin',
 };
-/** Those of the README, with their colours and as high as they are worth seeing, in pixels. */
+/** Screenshots of the README, with color scheme and height in pixels. */
 const OF_README = { overview: ['light', 860], event: ['dark', 1240] } as const;
 
 const onlyReadme = process.argv[2] === 'docs';
@@ -43,11 +43,11 @@ for (const [amount, product] of Object.entries(PRODUCTS)) {
     for (const width of onlyReadme ? [1120] : [1280, 390]) {
       const options = { colorScheme, viewport: { width, height: 860 } };
       const claims = { sub: 'ada', role: 'admin' };
-      const admin = await signedIn(browser, target, claims, options);
-      const user = await signedIn(browser, target, { sub: 'user-1' }, options);
+      const admin = await signIn(browser, target, claims, options);
+      const user = await signIn(browser, target, { sub: 'user-1' }, options);
       for (const [view, path] of Object.entries(VIEWS)) {
-        const [colours, height] = OF_README[view as keyof typeof OF_README] ?? [];
-        if (onlyReadme && colours !== colorScheme) continue;
+        const [scheme, height] = OF_README[view as keyof typeof OF_README] ?? [];
+        if (onlyReadme && scheme !== colorScheme) continue;
         const { page, visit } = view === 'forbidden' ? user : admin;
         if (onlyReadme && height) await page.setViewportSize({ width, height });
         await visit(path);
@@ -55,7 +55,7 @@ for (const [amount, product] of Object.entries(PRODUCTS)) {
         if (view === 'overview' && !onlyReadme) {
           for (const summary of await page.locator('details.rejected summary').all()) await summary.click();
         }
-        await settled(page);
+        await waitUntilLoaded(page);
         const name = onlyReadme ? `dashboard-${view}.png` : `${view}-${amount}-${colorScheme}-${width}.png`;
         await page.screenshot({ path: join(folder, name), fullPage: !onlyReadme });
       }
@@ -70,4 +70,4 @@ for (const [amount, product] of Object.entries(PRODUCTS)) {
   await target.stop();
 }
 await browser.close();
-console.log(`The pictures are in ${folder}/`);
+console.log(`Screenshots are in ${folder}/`);

@@ -16,19 +16,19 @@ afterAll(async () => {
   await target?.stop();
 });
 
-/** Opens the Swagger page; gives all that the page asked for and all that it complained of. */
-async function openSwagger(): Promise<{ page: Page; requested: string[]; complaints: string[] }> {
+/** Opens the Swagger page. Returns it with its requests and console errors. */
+async function openSwagger(): Promise<{ page: Page; requestedUrls: string[]; consoleErrors: string[] }> {
   const page = await browser.newPage();
-  const requested: string[] = [];
-  const complaints: string[] = [];
-  page.on('request', (request) => requested.push(request.url()));
+  const requestedUrls: string[] = [];
+  const consoleErrors: string[] = [];
+  page.on('request', (request) => requestedUrls.push(request.url()));
   page.on('console', (message) => {
-    if (message.type() === 'error') complaints.push(message.text());
+    if (message.type() === 'error') consoleErrors.push(message.text());
   });
-  page.on('pageerror', (error) => complaints.push(error.message));
+  page.on('pageerror', (error) => consoleErrors.push(error.message));
   await page.goto(`${target.url}/swagger`);
   await page.waitForSelector('.opblock-post');
-  return { page, requested, complaints };
+  return { page, requestedUrls, consoleErrors };
 }
 
 async function authorize(page: Page, value: string): Promise<void> {
@@ -38,7 +38,7 @@ async function authorize(page: Page, value: string): Promise<void> {
   await page.click('.auth-container .btn-done');
 }
 
-/** Opens a route, sends its example, and reads status and body of the answer. */
+/** Executes the example request of a route, and returns the status and body of the response. */
 async function execute(page: Page, path: string): Promise<{ status: string; body: string }> {
   const block = page.locator('.opblock-post', { has: page.locator(`[data-path="${path}"]`) });
   await block.locator('.opblock-summary-control').click();
@@ -51,25 +51,28 @@ async function execute(page: Page, path: string): Promise<{ status: string; body
   };
 }
 
-test.skipIf(noBrowser !== undefined)('authorize, execute both routes, see the ids of the stored rows', async () => {
-  const { page, requested, complaints } = await openSwagger();
-  await authorize(page, await token({ sub: 'swagger-user' }));
-  for (const [path, table] of [
-    ['/log_raw_metric', 'metrics'],
-    ['/log_raw_analytics', 'analytics'],
-  ] as const) {
-    const { status, body } = await execute(page, path);
-    expect(status).toStartWith('200');
-    const [row] = rows(target, table);
-    expect(body.trim()).toBe(`"${row?.['id']}"`);
-    expect(row?.['user_id']).toBe('swagger-user');
-  }
-  expect(complaints).toEqual([]);
-  expect(requested.filter((url) => !url.startsWith(target.url) && !url.startsWith('data:'))).toEqual([]);
-  await page.close();
-});
+test.skipIf(noBrowser !== undefined)(
+  'executing both routes with a token shows the IDs of the stored rows',
+  async () => {
+    const { page, requestedUrls, consoleErrors } = await openSwagger();
+    await authorize(page, await token({ sub: 'swagger-user' }));
+    for (const [path, table] of [
+      ['/log_raw_metric', 'metrics'],
+      ['/log_raw_analytics', 'analytics'],
+    ] as const) {
+      const { status, body } = await execute(page, path);
+      expect(status).toStartWith('200');
+      const [row] = rows(target, table);
+      expect(body.trim()).toBe(`"${row?.['id']}"`);
+      expect(row?.['user_id']).toBe('swagger-user');
+    }
+    expect(consoleErrors).toEqual([]);
+    expect(requestedUrls.filter((url) => !url.startsWith(target.url) && !url.startsWith('data:'))).toEqual([]);
+    await page.close();
+  },
+);
 
-test.skipIf(noBrowser !== undefined)('without a token the response is 401, in words', async () => {
+test.skipIf(noBrowser !== undefined)('executing a route without a token shows a 401 response', async () => {
   const { page } = await openSwagger();
   const { status, body } = await execute(page, '/log_raw_metric');
   expect(status).toStartWith('401');

@@ -10,22 +10,23 @@ import { secondsFromNow } from '../harness/tokens.ts';
 const COMMANDS = ['serve', 'token', 'config', 'version', 'help'];
 
 describe('help and version', () => {
-  test.each([['help'], ['--help'], ['-h']])('%s names every command', async (arg) => {
+  test.each([['help'], ['--help'], ['-h']])('%s lists every command', async (arg) => {
     const { exitCode, stdout } = await runCli([arg]);
     expect(exitCode).toBe(0);
     for (const command of COMMANDS) expect(stdout).toContain(`  ${command} `);
   });
-  test.each([['version'], ['--version'], ['-V']])('%s', async (arg) => {
+  test.each([['version'], ['--version'], ['-V']])('%s prints the version', async (arg) => {
     expect(await runCli([arg])).toMatchObject({ exitCode: 0, stdout: `${version}\n` });
   });
-  test('help for a command names its options', async () => {
+  test('help for a command lists its options and ends with examples', async () => {
     const { exitCode, stdout } = await runCli(['help', 'token']);
     expect(exitCode).toBe(0);
     for (const option of ['--sub', '--role', '--expires', '--jwt-secret-file']) expect(stdout).toContain(option);
+    expect(stdout).toMatch(/\nExamples:\n {2}# .+\n {2}rawlog token .+\n/);
   });
 });
 
-describe('wrong usage exits with 2 and says why', () => {
+describe('a usage error', () => {
   test.each([
     [['nonsense']],
     [['--nonsense']],
@@ -41,22 +42,22 @@ describe('wrong usage exits with 2 and says why', () => {
     [['token', '--sub', 'a', '--link', 'ftp://log.example.com']],
     [['token', '--sub', 'a', '--link', '--port', '0']],
     [['help', 'nonsense']],
-  ])('%p', async (args) => {
+  ])('exits with status 2 and a message: %p', async (args) => {
     using folder = temporaryFolder();
     const { exitCode, stderr, stdout } = await runCli(args, { env: { DATA_DIR: folder.path, PORT: '0' } });
     expect({ exitCode, stdout }).toEqual({ exitCode: 2, stdout: '' });
     expect(stderr).not.toBe('');
     expect(stderr).not.toContain('    at ');
   });
-  test('a command that there is not is named', async () => {
+  test('names an unknown command', async () => {
     for (const args of [['nonsense'], ['help', 'nonsense']]) {
-      expect((await runCli(args)).stderr).toContain('There is no command "nonsense"');
+      expect((await runCli(args)).stderr).toContain('Unknown command "nonsense"');
     }
   });
 });
 
 describe('configuration', () => {
-  test('lists every error at once, under the name by which the setting was given', async () => {
+  test('reports all errors together, under the flag or variable that was set', async () => {
     const env = {
       PORT: '70000',
       JWT_SECRET: 'short',
@@ -82,20 +83,23 @@ describe('configuration', () => {
   });
 
   test.each([
-    [{ JWT_PUBLIC_KEY: '/nowhere.pem', JWT_ALGORITHMS: 'RS256' }, 'JWT_PUBLIC_KEY is neither a PEM nor a file'],
-    [{ JWT_ALGORITHMS: 'RS256' }, 'needs JWT_PUBLIC_KEY or JWT_JWKS_URL'],
-    [{ JWT_JWKS_URL: 'http://127.0.0.1/keys' }, 'JWT_JWKS_URL needs RS256, ES256 or EdDSA'],
-    [{ JWT_JWKS_URL: 'http://127.0.0.1/keys', JWT_ALGORITHMS: 'HS256,RS256' }, 'HS256, which needs JWT_SECRET'],
+    [
+      { JWT_PUBLIC_KEY: '/nowhere.pem', JWT_ALGORITHMS: 'RS256' },
+      'JWT_PUBLIC_KEY is neither a PEM nor a readable file',
+    ],
+    [{ JWT_ALGORITHMS: 'RS256' }, 'requires JWT_PUBLIC_KEY or JWT_JWKS_URL'],
+    [{ JWT_JWKS_URL: 'http://127.0.0.1/keys' }, 'JWT_JWKS_URL requires RS256, ES256 or EdDSA'],
+    [{ JWT_JWKS_URL: 'http://127.0.0.1/keys', JWT_ALGORITHMS: 'HS256,RS256' }, 'HS256, which requires JWT_SECRET'],
     [{ JWT_JWKS_URL: 'ftp://127.0.0.1/keys', JWT_ALGORITHMS: 'RS256' }, 'JWT_JWKS_URL should be an http or https URL'],
     [{ DATABASE_URL: 'file::memory:' }, 'DATABASE_URL should be file:PATH'],
     [{ DATABASE_URL: 'file:%zz' }, 'DATABASE_URL should be file:PATH'],
     [{ JWT_SECRET: '-----BEGIN PUBLIC KEY-----\nMIIBIjANBgkqhkiG9w0BAQEFAAO' }, 'JWT_SECRET is a PEM'],
-  ])('%p', async (env, message) => {
+  ])('is rejected for %p', async (env, message) => {
     const { exitCode, stderr } = await runCli(['config'], { env });
     expect({ exitCode, stderr }).toEqual({ exitCode: 2, stderr: expect.stringContaining(message) });
   });
 
-  test('is printed with its origins, and no secret', async () => {
+  test('is printed with the origin of each setting and without secrets', async () => {
     const { exitCode, stdout } = await runCli(['config', '--port', '4000'], {
       env: { JWT_SECRET: SECRET, PORT: '5000', HOST: '' },
     });
@@ -108,7 +112,7 @@ describe('configuration', () => {
 });
 
 describe('token', () => {
-  test('mints one that the server with the same settings accepts', async () => {
+  test('prints a token that a server with the same settings accepts', async () => {
     const target = await startTarget({ JWT_SECRET: SECRET, JWT_ISSUER: 'me', JWT_AUDIENCE: 'app' });
     try {
       const { exitCode, stdout } = await runCli(['token', '--sub', 'carl', '--expires', '2h'], {
@@ -125,7 +129,7 @@ describe('token', () => {
     }
   });
 
-  test('with the role admin may act for others', async () => {
+  test('with --role admin prints a token that may act for other users', async () => {
     const target = await startTarget({ JWT_SECRET: SECRET });
     try {
       const { stdout } = await runCli(['token', '--sub', 'a', '--role', 'admin'], { env: { JWT_SECRET: SECRET } });
@@ -137,7 +141,7 @@ describe('token', () => {
     }
   });
 
-  test('with the role of the server: admin and viewer mean what its settings say', async () => {
+  test('maps --role to the role values of JWT_ADMIN_ROLES and JWT_VIEWER_ROLES', async () => {
     const env = { JWT_SECRET: SECRET, JWT_ADMIN_ROLES: 'owner,root', JWT_VIEWER_ROLES: 'analyst' };
     const target = await startTarget(env);
     try {
@@ -160,14 +164,14 @@ describe('token', () => {
     expect({ exitCode, stderr }).toEqual({ exitCode: 2, stderr: expect.stringContaining('JWT_VIEWER_ROLES') });
   });
 
-  test('is valid for 90 days at most', async () => {
+  test('accepts --expires 90d', async () => {
     const env = { JWT_SECRET: SECRET };
     const { stdout } = await runCli(['token', '--sub', 'a', '--expires', '90d'], { env });
     const { exp, iat } = decodeJwt(stdout.trim());
     expect(Number(exp) - Number(iat)).toBe(90 * 86_400);
   });
 
-  test('as a link has the address of the server, and a code in the fragment', async () => {
+  test('with --link prints the URL of the server with a code in its fragment', async () => {
     const linkOf = async (...args: string[]) => {
       const { stdout } = await runCli(['token', '--sub', 'a', ...args], { env: { JWT_SECRET: SECRET } });
       const [address, code = ''] = stdout.trim().split('#code=');
@@ -180,19 +184,19 @@ describe('token', () => {
     expect(await linkOf('--link', 'https://log.example.com')).toBe('https://log.example.com/');
   });
 
-  test('cannot be minted where the server takes no HS256', async () => {
+  test('fails if the server does not accept HS256', async () => {
     const env = { JWT_SECRET: SECRET, JWT_JWKS_URL: 'http://127.0.0.1:1/keys', JWT_ALGORITHMS: 'RS256' };
     expect((await runCli(['token', '--sub', 'a'], { env })).exitCode).toBe(2);
   });
 
-  test('says so when it makes a new secret', async () => {
+  test('reports a newly generated secret', async () => {
     using folder = temporaryFolder();
     const env = { DATA_DIR: folder.path };
-    expect((await runCli(['token', '--sub', 'a'], { env })).stderr).toContain('a new one was made');
+    expect((await runCli(['token', '--sub', 'a'], { env })).stderr).toContain('Generated a new signing secret');
     expect((await runCli(['token', '--sub', 'a'], { env })).stderr).toBe('');
   });
 
-  test('cannot be minted where only public keys are configured', async () => {
+  test('fails if only public keys are configured', async () => {
     const env = { JWT_JWKS_URL: 'http://127.0.0.1:1/keys', JWT_ALGORITHMS: 'RS256' };
     const { exitCode, stderr } = await runCli(['token', '--sub', 'a'], { env });
     expect(exitCode).toBe(2);
@@ -200,8 +204,8 @@ describe('token', () => {
   });
 });
 
-describe('serve with no configuration', () => {
-  test('makes its folder and secret, and prints a curl line that stores a metric when pasted', async () => {
+describe('serve without configuration', () => {
+  test('creates its folder and a secret, and prints a curl command that stores a metric', async () => {
     using folder = temporaryFolder();
     const dataDir = join(folder.path, 'deep/data');
     const target = await startTarget({}, { dataDir });
@@ -217,7 +221,7 @@ describe('serve with no configuration', () => {
     const { stdout: id, exitCode } = Bun.spawnSync(['sh', '-c', curl]);
     expect(exitCode).toBe(0);
     expect(rows(target, 'metrics').map((row) => `"${row['id']}"`)).toEqual([id.toString()]);
-    // "rawlog token" signs with the same secret, and a second start keeps it
+    // "rawlog token" signs with the same secret, which is kept across restarts
     const { stdout: other } = await runCli(['token', '--sub', 'x'], { env: { DATA_DIR: dataDir } });
     await target.stop();
     const again = await startTarget({}, { dataDir });
@@ -228,7 +232,7 @@ describe('serve with no configuration', () => {
     await again.stop();
   });
 
-  test('prints no token and makes no secret where one is configured', async () => {
+  test('prints no token and generates no secret if one is configured', async () => {
     const target = await startTarget({ JWT_SECRET: SECRET });
     await target.printed('/swagger');
     expect(() => statSync(join(target.dataDir, 'jwt-secret'))).toThrow();
@@ -236,7 +240,7 @@ describe('serve with no configuration', () => {
     expect(target.output().stdout).not.toContain('curl');
   });
 
-  test('closes a secret that others could read, and rejects one that is too short or published', async () => {
+  test('makes a secret private that others could read, and rejects one that is too short or published', async () => {
     using folder = temporaryFolder();
     const path = join(folder.path, 'jwt-secret');
     writeFileSync(path, 'x'.repeat(40));
@@ -244,7 +248,7 @@ describe('serve with no configuration', () => {
     await (await startTarget({}, { dataDir: folder.path })).stop();
     expect(statSync(path).mode & 0o777).toBe(0o600);
     expect(readFileSync(path, 'utf8')).toBe('x'.repeat(40));
-    // what a link leads to is left as it is
+    // the target of a link is not changed
     const linked = join(folder.path, 'linked');
     mkdirSync(linked);
     symlinkSync(path, join(linked, 'jwt-secret'));
@@ -253,14 +257,14 @@ describe('serve with no configuration', () => {
     expect(statSync(path).mode & 0o777).toBe(0o644);
     writeFileSync(path, 'short');
     const { exitCode, stderr } = await runCli(['serve'], { env: { DATA_DIR: folder.path, PORT: '0' } });
-    expect({ exitCode, stderr }).toEqual({ exitCode: 1, stderr: expect.stringContaining('less than 32 bytes') });
+    expect({ exitCode, stderr }).toEqual({ exitCode: 1, stderr: expect.stringContaining('fewer than 32 bytes') });
     writeFileSync(path, 'your-super-secret-jwt-token-with-at-least-32-characters-long\n');
     const sample = await runCli(['token', '--sub', 'a'], { env: { DATA_DIR: folder.path } });
     expect(sample).toMatchObject({ exitCode: 1, stderr: expect.stringContaining('a published sample') });
   });
 
-  // the sources take this from bunfig.toml, which holds in the repository's folder alone
-  test.skipIf(TARGET !== 'binary')('reads no .env file of the folder that it is started in', async () => {
+  // when running from source, bunfig.toml disables this only in the repository's folder
+  test.skipIf(TARGET !== 'binary')('ignores a .env file in the working folder', async () => {
     using folder = temporaryFolder();
     const cwd = join(folder.path, 'elsewhere');
     mkdirSync(cwd);
@@ -271,22 +275,22 @@ describe('serve with no configuration', () => {
   });
 });
 
-describe('serve under --watch, as in development', () => {
-  test.skipIf(TARGET === 'binary').each(['SIGINT', 'SIGTERM'] as const)('ends by %s', async (signal) => {
+describe('serve under --watch', () => {
+  test.skipIf(TARGET === 'binary').each(['SIGINT', 'SIGTERM'] as const)('stops after %s', async (signal) => {
     using folder = temporaryFolder();
     const child = Bun.spawn([process.execPath, '--watch', '--no-clear-screen', ...COMMAND.slice(1), 'serve'], {
       env: { PORT: '0', DATA_DIR: folder.path, JWT_SECRET: SECRET },
       stdout: 'pipe',
       stderr: 'ignore',
     });
-    await child.stdout.getReader().read(); // it says where it listens
+    await child.stdout.getReader().read(); // wait for the startup message
     child.kill(signal);
     expect(await child.exited).toBe(0);
   });
 });
 
-describe('serve that cannot', () => {
-  test('says that its port is taken, and exits with 1', async () => {
+describe('serve at startup', () => {
+  test('reports a port in use and exits with status 1', async () => {
     const target = await startTarget({ JWT_SECRET: SECRET });
     const env = { JWT_SECRET: SECRET, PORT: new URL(target.url).port, DATA_DIR: join(target.dataDir, 'other') };
     const { exitCode, stderr } = await runCli(['serve'], { env });
@@ -295,7 +299,7 @@ describe('serve that cannot', () => {
     await target.stop();
   });
 
-  test('says that its folder cannot be made, and exits with 1', async () => {
+  test('reports a folder that cannot be created and exits with status 1', async () => {
     using folder = temporaryFolder();
     writeFileSync(join(folder.path, 'file'), '');
     const env = { JWT_SECRET: SECRET, PORT: '0', DATA_DIR: join(folder.path, 'file/data') };
@@ -303,7 +307,7 @@ describe('serve that cannot', () => {
     expect({ exitCode, stderr }).toEqual({ exitCode: 1, stderr: expect.stringContaining('file/data') });
   });
 
-  test('runs from any folder, also one that is empty', async () => {
+  test('runs from an empty folder', async () => {
     using folder = temporaryFolder();
     const target = await startTarget({ DATA_DIR: 'data' }, { cwd: folder.path, dataDir: 'data' });
     expect(statSync(join(folder.path, 'data/rawlog.db')).isFile()).toBe(true);

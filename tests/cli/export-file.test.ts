@@ -19,18 +19,18 @@ import { ANALYTICS, post } from '../harness/client.ts';
 import { COMMAND, runCli, SECRET, startTarget, type Target, temporaryFolder, UNLIMITED } from '../harness/target.ts';
 
 /*
- * Where exports go: onto no file of the program itself, and onto others whole or not at all.
+ * Files written by exports: they never replace rawlog's own files, and they replace others atomically.
  */
 
 if (noVolumes) console.warn(`SKIPPED: the export onto a full disk: ${noVolumes}`);
 
-/** Batches of 1,000 events of 1 KB: 20 MB, some hundred milliseconds of an export. */
+/** Batches of 1,000 events of 1 KB each: 20 MB, which takes several hundred milliseconds to export. */
 const BATCHES = 20;
 
 let folder: ReturnType<typeof temporaryFolder>;
 let target: Target;
 let env: Record<string, string>;
-let whole: string;
+let fullExport: string;
 
 beforeAll(async () => {
   folder = temporaryFolder();
@@ -41,8 +41,8 @@ beforeAll(async () => {
     expect((await post(target, '/log_batch', { analytics: Array(1000).fill(event) })).status).toBe(200);
   }
   writeFileSync(join(target.dataDir, 'jwt-secret'), 's'.repeat(40), { mode: 0o600 });
-  whole = (await runCli(['export'], { env })).stdout;
-  expect(whole.split('\n')).toHaveLength(BATCHES * 1000 + 1);
+  fullExport = (await runCli(['export'], { env })).stdout;
+  expect(fullExport.split('\n')).toHaveLength(BATCHES * 1000 + 1);
 });
 afterAll(async () => {
   await target.stop();
@@ -50,35 +50,38 @@ afterAll(async () => {
 });
 
 /** A new folder for a test. */
-function room(): string {
+function newFolder(): string {
   const path = join(folder.path, crypto.randomUUID());
   mkdirSync(path);
   return path;
 }
 
-describe('refuses a file of rawlog itself, and leaves it as it is', () => {
+describe("an export to one of rawlog's own files is rejected:", () => {
   test.each(['rawlog.db', 'rawlog.db-wal', 'rawlog.db-shm', 'rawlog.db.lock', 'jwt-secret', 'erasure-key'])(
     '%s',
     async (name) => {
       const path = join(target.dataDir, name);
       const before = readFileSync(path);
       const byName = await runCli(['export', path], { env });
-      expect(byName).toEqual({ exitCode: 1, stdout: '', stderr: expect.stringContaining('a file of rawlog itself') });
-      const place = room();
-      symlinkSync(path, join(place, 'link'));
-      linkSync(path, join(place, 'hard'));
-      symlinkSync(target.dataDir, join(place, 'folder'));
+      expect(byName).toEqual({ exitCode: 1, stdout: '', stderr: expect.stringContaining("one of rawlog's own files") });
+      const dir = newFolder();
+      symlinkSync(path, join(dir, 'link'));
+      linkSync(path, join(dir, 'hard'));
+      symlinkSync(target.dataDir, join(dir, 'folder'));
       for (const other of ['link', 'hard', `folder/${name}`, `folder/../data/${name}`]) {
-        const { exitCode, stderr } = await runCli(['export', `${place}/${other}`], { env });
-        expect({ other, exitCode, stderr }).toMatchObject({ exitCode: 1, stderr: expect.stringContaining('itself') });
+        const { exitCode, stderr } = await runCli(['export', `${dir}/${other}`], { env });
+        expect({ other, exitCode, stderr }).toMatchObject({
+          exitCode: 1,
+          stderr: expect.stringContaining('own files'),
+        });
       }
       expect(readFileSync(path).equals(before)).toBe(true);
-      expect((await runCli(['export'], { env })).stdout === whole).toBe(true);
+      expect((await runCli(['export'], { env })).stdout === fullExport).toBe(true);
     },
   );
 
-  test('a place that has no file yet', async () => {
-    // SQLite would take what is put there for a journal of its own
+  test('a path without a file', async () => {
+    // SQLite would read a file there as its journal
     const { exitCode } = await runCli(['export', join(target.dataDir, 'rawlog.db-journal')], { env });
     expect({ exitCode, exists: existsSync(join(target.dataDir, 'rawlog.db-journal')) }).toEqual({
       exitCode: 1,
@@ -86,14 +89,14 @@ describe('refuses a file of rawlog itself, and leaves it as it is', () => {
     });
   });
 
-  test('the files beside the database that a link leads to', async () => {
-    const place = room();
-    symlinkSync(target.databasePath, join(place, 'db'));
-    const args = ['export', `${target.databasePath}-wal`, '--database-url', `file:${join(place, 'db')}`];
-    expect((await runCli(args, { env: { JWT_SECRET: SECRET, DATA_DIR: place } })).exitCode).toBe(1);
+  test('the write-ahead log of a database behind a symbolic link', async () => {
+    const dir = newFolder();
+    symlinkSync(target.databasePath, join(dir, 'db'));
+    const args = ['export', `${target.databasePath}-wal`, '--database-url', `file:${join(dir, 'db')}`];
+    expect((await runCli(args, { env: { JWT_SECRET: SECRET, DATA_DIR: dir } })).exitCode).toBe(1);
   });
 
-  test('standard output that is redirected to the end of the database', async () => {
+  test('standard output that is appended to the database', async () => {
     const before = readFileSync(target.databasePath);
     const handle = openSync(target.databasePath, 'a');
     const child = Bun.spawn([...COMMAND, 'export'], { env, stdout: handle, stderr: 'pipe' });
@@ -103,84 +106,84 @@ describe('refuses a file of rawlog itself, and leaves it as it is', () => {
   });
 });
 
-describe('refuses what is not a regular file', () => {
+describe('an export to anything but a regular file is rejected:', () => {
   test.each([
-    ['a folder', (place: string) => place, 'is a folder'],
-    ['a folder that does not exist', (place: string) => join(place, 'none/'), 'is a folder'],
-    ['a file in a folder that does not exist', (place: string) => join(place, 'none/file'), 'ENOENT'],
+    ['a folder', (dir: string) => dir, 'is a folder'],
+    ['a folder that does not exist', (dir: string) => join(dir, 'none/'), 'is a folder'],
+    ['a file in a folder that does not exist', (dir: string) => join(dir, 'none/file'), 'ENOENT'],
     ['a device', () => '/dev/null', 'is not a regular file'],
     [
       'a FIFO',
-      (place: string) => {
-        Bun.spawnSync(['mkfifo', join(place, 'fifo')]);
-        return join(place, 'fifo');
+      (dir: string) => {
+        Bun.spawnSync(['mkfifo', join(dir, 'fifo')]);
+        return join(dir, 'fifo');
       },
       'is not a regular file',
     ],
     [
       'a link to nothing',
-      (place: string) => {
-        symlinkSync(join(place, 'nothing'), join(place, 'dangling'));
-        return join(place, 'dangling');
+      (dir: string) => {
+        symlinkSync(join(dir, 'nothing'), join(dir, 'dangling'));
+        return join(dir, 'dangling');
       },
       'a symbolic link to a file that does not exist',
     ],
   ])('%s', async (_, make, words) => {
-    const place = room();
-    const path = make(place);
-    const before = readdirSync(place);
+    const dir = newFolder();
+    const path = make(dir);
+    const before = readdirSync(dir);
     const { exitCode, stderr } = await runCli(['export', path], { env });
     expect({ exitCode, stderr }).toEqual({ exitCode: 1, stderr: expect.stringContaining(words) });
-    expect(readdirSync(place)).toEqual(before);
+    expect(readdirSync(dir)).toEqual(before);
   });
 });
 
-describe('replaces a file', () => {
-  test('once all of it is there, readable to the owner only', async () => {
-    const place = room();
-    const path = join(place, 'file');
+describe('an export to a file', () => {
+  test('replaces the file once it is complete, readable only by its owner', async () => {
+    const dir = newFolder();
+    const path = join(dir, 'file');
     writeFileSync(path, 'previous', { mode: 0o644 });
-    symlinkSync(path, join(place, 'link'));
-    expect(await runCli(['export', join(place, 'link')], { env })).toEqual({ exitCode: 0, stdout: '', stderr: '' });
-    expect(readFileSync(path, 'utf8') === whole).toBe(true);
+    symlinkSync(path, join(dir, 'link'));
+    expect(await runCli(['export', join(dir, 'link')], { env })).toEqual({ exitCode: 0, stdout: '', stderr: '' });
+    expect(readFileSync(path, 'utf8') === fullExport).toBe(true);
     expect(statSync(path).mode & 0o777).toBe(0o600);
-    expect(readdirSync(place).sort()).toEqual(['file', 'link']);
+    expect(readdirSync(dir).sort()).toEqual(['file', 'link']);
   });
 
   test.each(['SIGINT', 'SIGTERM', 'SIGQUIT', 'SIGHUP'] as const)(
-    'not when %s comes first: the previous one stays, alone, and the process ends by the signal',
+    'interrupted by %s leaves the previous file, removes its draft and exits by the signal',
     async (signal) => {
-      const place = room();
-      const path = join(place, 'file');
+      const dir = newFolder();
+      const path = join(dir, 'file');
       writeFileSync(path, 'previous');
       const child = Bun.spawn([...COMMAND, 'export', path], { env, stdout: 'ignore', stderr: 'ignore' });
-      // the previous file is not touched; a second one appears beside it
-      while (readdirSync(place).length === 1 && child.exitCode === null) await new Promise(setImmediate);
+      // wait for the draft
+      while (readdirSync(dir).length === 1 && child.exitCode === null) await new Promise(setImmediate);
       child.kill(signal);
       await child.exited;
       expect({ signal: child.signalCode, previous: readFileSync(path, 'utf8') }).toEqual({
         signal,
         previous: 'previous',
       });
-      expect(readdirSync(place)).toEqual(['file']);
+      expect(readdirSync(dir)).toEqual(['file']);
     },
   );
 
-  test('even where SIGHUP is ignored, as under nohup', async () => {
-    const place = room();
-    const path = join(place, 'file');
+  test('completes despite SIGHUP if it is ignored, as under nohup', async () => {
+    const dir = newFolder();
+    const path = join(dir, 'file');
     const child = Bun.spawn(['sh', '-c', 'trap "" HUP; exec "$@"', 'sh', ...COMMAND, 'export', path], {
       env: { PATH: Bun.env['PATH'] ?? '', ...env },
       stdout: 'ignore',
       stderr: 'ignore',
     });
-    while (readdirSync(place).length === 0 && child.exitCode === null) await new Promise(setImmediate);
+    while (readdirSync(dir).length === 0 && child.exitCode === null) await new Promise(setImmediate);
     child.kill('SIGHUP');
     expect(await child.exited).toBe(0);
-    expect(readFileSync(path, 'utf8') === whole).toBe(true);
+    expect(readFileSync(path, 'utf8') === fullExport).toBe(true);
   });
 
-  test.skipIf(noVolumes !== undefined)('not when the disk is full', async () => {
+  test.skipIf(noVolumes !== undefined)('leaves the previous file if the disk is full', async () => {
     using volume = smallVolume(4 * 1024 ** 2);
     const path = join(volume.path, 'file');
     writeFileSync(path, 'previous');
@@ -190,7 +193,7 @@ describe('replaces a file', () => {
     expect(readdirSync(volume.path)).toEqual(['file']);
   });
 
-  test('not when the database cannot be read to its end', async () => {
+  test('leaves the previous file if the database cannot be read completely', async () => {
     using broken = temporaryFolder();
     const copy = await startTarget(UNLIMITED, { dataDir: broken.path });
     for (let i = 0; i < 3; i++) await post(copy, '/log_batch', { analytics: Array(1000).fill(ANALYTICS) });
@@ -198,7 +201,7 @@ describe('replaces a file', () => {
     const bytes = readFileSync(copy.databasePath);
     bytes.fill(0xff, Math.floor(bytes.length / 2), Math.floor(bytes.length / 2) + 65_536);
     writeFileSync(copy.databasePath, bytes);
-    const path = join(room(), 'file');
+    const path = join(newFolder(), 'file');
     writeFileSync(path, 'previous');
     const { exitCode } = await runCli(['export', path], { env: { JWT_SECRET: SECRET, DATA_DIR: broken.path } });
     expect(exitCode).toBe(1);
@@ -207,14 +210,14 @@ describe('replaces a file', () => {
   });
 });
 
-describe('standard output', () => {
-  test('is what - names, too', async () => {
-    const { exitCode, stdout } = await runCli(['export', '-'], { env, cwd: room() });
-    expect({ exitCode, isWhole: stdout === whole }).toEqual({ exitCode: 0, isWhole: true });
+describe('an export to standard output', () => {
+  test('can be requested with -', async () => {
+    const { exitCode, stdout } = await runCli(['export', '-'], { env, cwd: newFolder() });
+    expect({ exitCode, isComplete: stdout === fullExport }).toEqual({ exitCode: 0, isComplete: true });
   });
 
-  test('may be a pipe that blocks nobody and is full', async () => {
-    const fifo = join(room(), 'fifo');
+  test('waits for the reader of a full non-blocking pipe', async () => {
+    const fifo = join(newFolder(), 'fifo');
     Bun.spawnSync(['mkfifo', fifo]);
     const handle = openSync(fifo, constants.O_RDWR | constants.O_NONBLOCK);
     const reader = Bun.spawn(['cat', fifo], { stdout: 'pipe' });
@@ -225,10 +228,14 @@ describe('standard output', () => {
       new Response(child.stderr).text(),
       child.exited,
     ]);
-    expect({ exitCode, stderr, isWhole: text === whole }).toEqual({ exitCode: 0, stderr: '', isWhole: true });
+    expect({ exitCode, stderr, isComplete: text === fullExport }).toEqual({
+      exitCode: 0,
+      stderr: '',
+      isComplete: true,
+    });
   });
 
-  test('may be closed by its reader: the command ends quietly', async () => {
+  test('ends without an error if the reader closes the pipe', async () => {
     const child = Bun.spawn([...COMMAND, 'export'], { env, stdout: 'pipe', stderr: 'pipe' });
     const reader = child.stdout.getReader();
     await reader.read();
@@ -239,7 +246,7 @@ describe('standard output', () => {
     });
   });
 
-  test.skipIf(!existsSync('/dev/full'))('that takes nothing is an error', async () => {
+  test.skipIf(!existsSync('/dev/full'))('fails if it cannot be written', async () => {
     const handle = openSync('/dev/full', 'w');
     const child = Bun.spawn([...COMMAND, 'export'], { env, stdout: handle, stderr: 'pipe' });
     closeSync(handle);
@@ -248,19 +255,19 @@ describe('standard output', () => {
   });
 });
 
-describe('where there is no database', () => {
+describe('without a database', () => {
   test.each([[['export']], [['status']], [['erase', 'ada']], [['rebuild']], [['verify']]])(
-    '%j fails and creates nothing',
+    '%j fails and creates no files',
     async (args) => {
-      const place = room();
-      const dataDir = join(place, 'none');
+      const dir = newFolder();
+      const dataDir = join(dir, 'none');
       const { exitCode, stderr } = await runCli(args, { env: { JWT_SECRET: SECRET, DATA_DIR: dataDir } });
       expect({ exitCode, stderr }).toEqual({
         exitCode: 1,
-        stderr: expect.stringContaining(`There is no database in ${dataDir}`),
+        stderr: expect.stringContaining(`No database found in ${dataDir}`),
       });
-      expect(readdirSync(place)).toEqual([]);
-      rmSync(place, { recursive: true });
+      expect(readdirSync(dir)).toEqual([]);
+      rmSync(dir, { recursive: true });
     },
   );
 });

@@ -17,23 +17,23 @@ import { METRIC, post, rows } from '../harness/client.ts';
 import { COMMAND, runCli, SECRET, startTarget, temporaryFolder } from '../harness/target.ts';
 
 /*
- * The files of a server: whose they are, who else may touch them, and where links and full disks lead.
+ * The files of a server: ownership, modes, symbolic links and full disks.
  */
 
-/** A user of a service. */
+/** The user ID of a service. */
 const SERVICE = 65_534;
 const isRoot = process.getuid?.() === 0;
-if (!isRoot) console.warn('SKIPPED: tests of files that belong to other users: they need root');
+if (!isRoot) console.warn('SKIPPED: tests of files that belong to other users require root');
 const asService = ['setpriv', `--reuid=${SERVICE}`, `--regid=${SERVICE}`, '--clear-groups'];
 
 let folder: ReturnType<typeof temporaryFolder>;
 beforeAll(() => {
   folder = temporaryFolder();
-  chmodSync(folder.path, 0o711); // other users go through it
+  chmodSync(folder.path, 0o711); // other users may traverse it
 });
 afterAll(() => folder[Symbol.dispose]());
 
-function room(mode = 0o700): string {
+function newFolder(mode = 0o700): string {
   const path = join(folder.path, crypto.randomUUID());
   mkdirSync(path);
   chmodSync(path, mode);
@@ -46,9 +46,9 @@ async function failure(args: string[], env: Record<string, string>): Promise<str
   return stderr;
 }
 
-describe.skipIf(!isRoot)('commands of root in the folder of a service', () => {
-  test('leave files that the service can open, whatever they create', async () => {
-    const parent = room();
+describe.skipIf(!isRoot)("commands run by root in a service's folder", () => {
+  test('create only files that the service can open', async () => {
+    const parent = newFolder();
     chownSync(parent, SERVICE, SERVICE);
     const dataDir = join(parent, 'deep/data');
     const env = { DATA_DIR: dataDir };
@@ -59,7 +59,7 @@ describe.skipIf(!isRoot)('commands of root in the folder of a service', () => {
     }
     const server = await startTarget({ PORT: '0' }, { dataDir, prefix: asService });
     await server.printed('curl ');
-    // beside a server too: what this makes of the write-ahead log and its index stays the service's
+    // also next to a running server: the write-ahead log and its index keep their owner
     expect((await runCli(['status'], { env })).exitCode).toBe(0);
     const owners = () =>
       [dataDir, ...readdirSync(dataDir).map((name) => join(dataDir, name))].map((path) => statSync(path).uid);
@@ -72,8 +72,8 @@ describe.skipIf(!isRoot)('commands of root in the folder of a service', () => {
   });
 });
 
-test.skipIf(!isRoot)("a server of root keeps what it creates in another user's folder", async () => {
-  const parent = room();
+test.skipIf(!isRoot)("a server run by root owns the files that it creates in another user's folder", async () => {
+  const parent = newFolder();
   chownSync(parent, SERVICE, SERVICE);
   const dataDir = join(parent, 'data');
   for (let start = 0; start < 2; start++) expect(await (await startTarget({ PORT: '0' }, { dataDir })).stop()).toBe(0);
@@ -83,21 +83,21 @@ test.skipIf(!isRoot)("a server of root keeps what it creates in another user's f
   expect(new Set(owners)).toEqual(new Set([0]));
 });
 
-describe.skipIf(!isRoot)('a file that cannot be opened is named, with the reason', () => {
+describe.skipIf(!isRoot)('a file that cannot be opened', () => {
   let killed: string;
   beforeAll(async () => {
-    killed = room();
+    killed = newFolder();
     const target = await startTarget({ PORT: '0' }, { dataDir: killed });
     await post(target, '/log_raw_metric', METRIC);
     await target.stop('SIGKILL');
   });
 
   test.each(['rawlog.db', 'rawlog.db.lock', 'jwt-secret', 'erasure-key', 'rawlog.db-wal', 'rawlog.db-shm'])(
-    '%s',
+    'is named in the error, with the reason: %s',
     async (name) => {
-      const dataDir = room();
+      const dataDir = newFolder();
       cpSync(killed, dataDir, { recursive: true });
-      for (const file of [dataDir, ...readdirSync(dataDir).map((one) => join(dataDir, one))])
+      for (const file of [dataDir, ...readdirSync(dataDir).map((entry) => join(dataDir, entry))])
         chownSync(file, SERVICE, SERVICE);
       const path = join(dataDir, name);
       chownSync(path, 0, 0);
@@ -116,56 +116,56 @@ describe.skipIf(!isRoot)('a file that cannot be opened is named, with the reason
   );
 });
 
-describe('files that others could have written are not used:', () => {
+describe('files that other users could have written are rejected:', () => {
   test.each([
     ['0770', 0o770],
     ['1777', 0o1777],
-  ])('a folder of mode %s', async (_title, mode) => {
-    const dataDir = room(mode);
+  ])('a data folder with mode %s', async (_title, mode) => {
+    const dataDir = newFolder(mode);
     const stderr = await failure(['serve'], { DATA_DIR: dataDir });
-    expect(stderr).toContain(`${dataDir} can be written by other users`);
+    expect(stderr).toContain(`${dataDir} is writable by other users`);
     expect(stderr).toContain(`chmod go-w ${dataDir}`);
-    expect(await failure(['token', '--sub', 'ada'], { DATA_DIR: dataDir })).toContain('can be written by other users');
+    expect(await failure(['token', '--sub', 'ada'], { DATA_DIR: dataDir })).toContain('is writable by other users');
     expect(readdirSync(dataDir)).toEqual([]);
   });
 
-  test('the folder of the database, also where a secret is configured', async () => {
-    const place = room(0o777);
-    const env = { JWT_SECRET: SECRET, DATA_DIR: room(), DATABASE_URL: `file:${join(place, 'rawlog.db')}` };
-    expect(await failure(['serve'], env)).toContain(`${place} can be written by other users`);
-    expect(readdirSync(place)).toEqual([]);
+  test('the folder of the database, even if a secret is configured', async () => {
+    const dir = newFolder(0o777);
+    const env = { JWT_SECRET: SECRET, DATA_DIR: newFolder(), DATABASE_URL: `file:${join(dir, 'rawlog.db')}` };
+    expect(await failure(['serve'], env)).toContain(`${dir} is writable by other users`);
+    expect(readdirSync(dir)).toEqual([]);
   });
 
   test.each(['jwt-secret', 'erasure-key'])('%s', async (name) => {
-    const dataDir = room();
+    const dataDir = newFolder();
     writeFileSync(join(dataDir, name), Buffer.alloc(32, 1).toString('base64url'));
     chmodSync(join(dataDir, name), 0o660);
     const stderr = await failure(['serve'], { DATA_DIR: dataDir });
-    expect(stderr).toContain(`${join(dataDir, name)} can be written by other users (mode 0660)`);
+    expect(stderr).toContain(`${join(dataDir, name)} is writable by other users (mode 0660)`);
     expect(stderr).toContain(`chmod 600 ${join(dataDir, name)}`);
-    // what others could only read is made private
+    // a file that others could only read is made private
     chmodSync(join(dataDir, name), 0o644);
     await (await startTarget({ PORT: '0' }, { dataDir })).stop();
     expect(statSync(join(dataDir, name)).mode & 0o777).toBe(0o600);
   });
 
   test.skipIf(!isRoot)("a folder of another user, or another user's secret in our own", async () => {
-    const dataDir = room();
+    const dataDir = newFolder();
     chownSync(dataDir, SERVICE, SERVICE);
     expect(await failure(['serve'], { DATA_DIR: dataDir })).toContain(`${dataDir} belongs to user ${SERVICE}`);
     expect(readdirSync(dataDir)).toEqual([]);
-    const own = room();
+    const own = newFolder();
     writeFileSync(join(own, 'jwt-secret'), 'x'.repeat(40), { mode: 0o600 });
     chownSync(join(own, 'jwt-secret'), SERVICE, SERVICE);
     expect(await failure(['serve'], { DATA_DIR: own })).toContain(`jwt-secret belongs to user ${SERVICE}`);
-    // a link does not hide whose it is
-    const linked = room();
+    // a link does not hide the owner
+    const linked = newFolder();
     symlinkSync(join(own, 'jwt-secret'), join(linked, 'jwt-secret'));
     expect(await failure(['token', '--sub', 'a'], { DATA_DIR: linked })).toContain(`belongs to user ${SERVICE}`);
   });
 
-  test('a secret that is no regular file', async () => {
-    const dataDir = room();
+  test('a secret that is not a regular file', async () => {
+    const dataDir = newFolder();
     Bun.spawnSync(['mkfifo', '-m', '600', join(dataDir, 'jwt-secret')]);
     expect(await failure(['serve'], { DATA_DIR: dataDir })).toContain('jwt-secret is not a regular file');
   });
@@ -181,8 +181,8 @@ describe('symbolic links', () => {
         symlinkSync('away/db', join(data, 'rawlog.db'));
       },
     ],
-  ])('%s: the database and all beside it are where the link leads', async (_title, link) => {
-    const [dataDir, real] = [room(), room()];
+  ])('%s: all database files are created next to the target', async (_title, link) => {
+    const [dataDir, real] = [newFolder(), newFolder()];
     link(dataDir, real);
     const env = { JWT_SECRET: SECRET, DATA_DIR: dataDir };
     for (const session of [1, 2]) {
@@ -197,27 +197,27 @@ describe('symbolic links', () => {
     expect(readdirSync(real).sort()).toEqual(['db', 'db.lock', 'erasure-key']);
   });
 
-  test('DATA_DIR, relative, to a folder that does not exist yet', async () => {
-    const place = room();
-    symlinkSync('real/data', join(place, 'link'));
-    const target = await startTarget({ DATA_DIR: 'link' }, { cwd: place, dataDir: 'link' });
-    expect(target.databasePath).toBe(join(place, 'real/data/rawlog.db'));
+  test('DATA_DIR, relative: the target is created if it does not exist', async () => {
+    const dir = newFolder();
+    symlinkSync('real/data', join(dir, 'link'));
+    const target = await startTarget({ DATA_DIR: 'link' }, { cwd: dir, dataDir: 'link' });
+    expect(target.databasePath).toBe(join(dir, 'real/data/rawlog.db'));
     expect(await target.stop()).toBe(0);
-    expect(readdirSync(join(place, 'real/data')).sort()).toEqual([
+    expect(readdirSync(join(dir, 'real/data')).sort()).toEqual([
       'erasure-key',
       'jwt-secret',
       'rawlog.db',
       'rawlog.db.lock',
     ]);
-    expect((await runCli(['status'], { env: { DATA_DIR: 'link' }, cwd: place })).exitCode).toBe(0);
+    expect((await runCli(['status'], { env: { DATA_DIR: 'link' }, cwd: dir })).exitCode).toBe(0);
   });
 
-  test('that lead to themselves are an error', async () => {
-    const dataDir = room();
+  test('that are circular are an error', async () => {
+    const dataDir = newFolder();
     symlinkSync('b', join(dataDir, 'rawlog.db'));
     symlinkSync('rawlog.db', join(dataDir, 'b'));
     for (const command of ['serve', 'status']) {
-      expect(await failure([command], { DATA_DIR: dataDir })).toContain('is a symbolic link that leads back to itself');
+      expect(await failure([command], { DATA_DIR: dataDir })).toContain('is a circular symbolic link');
     }
   });
 });
@@ -225,7 +225,7 @@ describe('symbolic links', () => {
 describe.skipIf(noVolumes !== undefined)('a full disk', () => {
   const FULL = /The disk holding \S+ is full/;
 
-  /** Fills a volume, but for what is left. */
+  /** Fills a volume except for some bytes. */
   function fill(path: string, left: number): void {
     const ballast = Bun.spawnSync([
       'sh',
@@ -235,17 +235,17 @@ describe.skipIf(noVolumes !== undefined)('a full disk', () => {
     expect(ballast.exitCode).toBe(0);
   }
 
-  test.each([0, 40_960, 147_456])('with %d bytes left is named at the start', async (left) => {
+  test.each([0, 40_960, 147_456])('with %d bytes left is reported at startup', async (left) => {
     using volume = smallVolume(1024 ** 2);
     fill(volume.path, left);
     const dataDir = join(volume.path, 'data');
     expect(await failure(['serve'], { DATA_DIR: dataDir })).toMatch(FULL);
-    // what that start has left is no obstacle once there is room
+    // files left by that attempt do not prevent a later start
     rmSync(join(volume.path, 'ballast'));
     expect(await (await startTarget({ PORT: '0' }, { dataDir })).stop()).toBe(0);
   });
 
-  test('that fills up later is named by the next start, and by commands', async () => {
+  test('is reported by the next start and by commands', async () => {
     using volume = smallVolume(1024 ** 2);
     const dataDir = join(volume.path, 'data');
     const target = await startTarget({ JWT_SECRET: SECRET }, { dataDir });

@@ -7,12 +7,12 @@ import { COMMAND, startTarget, TARGET, temporaryFolder } from '../harness/target
 const ROOT = resolve(import.meta.dir, '../..');
 const PATH = Bun.env['PATH'] ?? '';
 
-/** The command that the server printed for an admin's link. */
+/** Returns the printed command for an admin link. */
 function printedCommand(stdout: string): string {
   return stdout.split('\n').find((line) => line.includes(' token --sub ')) ?? '';
 }
 
-/** Runs a printed command as if it was pasted into a new shell, and signs in with the link that it prints. */
+/** Runs a printed command in a new shell, and signs in with the link that it prints. */
 async function expectAdminLink(command: string, cwd: string, url: string): Promise<void> {
   const { stdout, stderr, exitCode } = Bun.spawnSync(['sh', '-c', command], { cwd, env: { PATH } });
   expect({ command, exitCode, stderr: stderr.toString() }).toEqual({ command, exitCode: 0, stderr: '' });
@@ -21,13 +21,13 @@ async function expectAdminLink(command: string, cwd: string, url: string): Promi
   const { token } = (await post({ url }, '/api/session', { code })).body;
   const status = await send(`${url}/api/status`, { headers: { authorization: `Bearer ${token}` } });
   expect(status.status).toBe(200);
-  // only an admin sees it
+  // visible only to an admin
   expect(status.body.ledger.received).toBe(0);
 }
 
-describe('the command for a link of an admin that serve prints', () => {
-  // a bundle is started neither as the sources nor as the binary are
-  test.skipIf(TARGET === 'bundle')('works as pasted, with the settings that it needs', async () => {
+describe('the admin link command that serve prints', () => {
+  // a bundle is started neither like the sources nor like the binary
+  test.skipIf(TARGET === 'bundle')('works when pasted, and includes the required settings', async () => {
     using folder = temporaryFolder();
     const env = { JWT_AUDIENCE: "ours, it's", JWT_ISSUER: 'https://login.example.com/$HOME' };
     const target = await startTarget(env, { cwd: folder.path, dataDir: "my data's" });
@@ -39,10 +39,10 @@ describe('the command for a link of an admin that serve prints', () => {
     }
   });
 
-  test.skipIf(TARGET !== 'binary')('names the binary as it was named at the start', async () => {
+  test.skipIf(TARGET !== 'binary')('uses the name that the binary was started with', async () => {
     using folder = temporaryFolder();
     mkdirSync(join(folder.path, 'tools'));
-    symlinkSync(COMMAND[0] as string, join(folder.path, 'tools/log')); // there is one command
+    symlinkSync(COMMAND[0] as string, join(folder.path, 'tools/log')); // COMMAND is never empty
     for (const [name, path] of [
       ['./tools/log', PATH],
       ['log', `${join(folder.path, 'tools')}:${PATH}`],
@@ -57,7 +57,7 @@ describe('the command for a link of an admin that serve prints', () => {
     }
   });
 
-  test.skipIf(TARGET === 'binary')('is the script of npm after "npm run dev"', async () => {
+  test.skipIf(TARGET === 'binary')('uses the npm script after "npm run dev"', async () => {
     using folder = temporaryFolder();
     const env = { PATH, HOME: folder.path, DATA_DIR: join(folder.path, 'data') };
     await greetingOf(['npm', 'run', 'dev'], ROOT, env, async (stdout, url) => {
@@ -69,7 +69,7 @@ describe('the command for a link of an admin that serve prints', () => {
   });
 });
 
-/** Starts a server by a command of its own, gives what it printed to a test, and ends it with all that it started. */
+/** Starts a server with a given command, passes its startup message to a check, and ends it with its child processes. */
 async function greetingOf(
   command: readonly string[],
   cwd: string,
@@ -89,7 +89,7 @@ async function greetingOf(
       stdout += decoder.decode(bytes, { stream: true });
       if (stdout.includes('curl ')) break;
     }
-    const url = /^rawlog listens on {2}(\S+)$/m.exec(stdout)?.[1] ?? '';
+    const url = /^rawlog is listening on {2}(\S+)$/m.exec(stdout)?.[1] ?? '';
     await check(stdout, url);
     return stdout;
   } finally {

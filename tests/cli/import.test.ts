@@ -5,7 +5,7 @@ import { rows } from '../harness/client.ts';
 import { COMMAND, runCli, SECRET, temporaryFolder } from '../harness/target.ts';
 
 /*
- * What import accepts, where it reads it from, and what it says about what is stored already.
+ * The import command: validation, sources of input, and conflicts with stored records.
  */
 
 const ID = '01a2051d-f34e-7000-963e-4dd273eea3b1';
@@ -27,12 +27,12 @@ beforeAll(() => {
 });
 afterAll(() => folder[Symbol.dispose]());
 
-/** Settings with a new data folder, which does not exist yet. */
+/** Returns settings with a data folder that does not exist yet. */
 function newEnv(): { JWT_SECRET: string; DATA_DIR: string } {
   return { JWT_SECRET: SECRET, DATA_DIR: join(folder.path, crypto.randomUUID(), 'data') };
 }
 
-/** Records as the lines of a file. */
+/** Writes records to a new file, one per line. */
 function fileOf(...records: (object | string)[]): string {
   const path = join(folder.path, `${crypto.randomUUID()}.ndjson`);
   writeFileSync(path, textOf(...records));
@@ -40,16 +40,16 @@ function fileOf(...records: (object | string)[]): string {
 }
 
 function textOf(...records: (object | string)[]): string {
-  return records.map((one) => `${typeof one === 'string' ? one : JSON.stringify(one)}\n`).join('');
+  return records.map((record) => `${typeof record === 'string' ? record : JSON.stringify(record)}\n`).join('');
 }
 
-/** The first ID of a time in milliseconds. */
+/** Returns the first ID of a millisecond. */
 function idAt(millisecond: number): string {
   const hex = millisecond.toString(16).padStart(12, '0');
   return `${hex.slice(0, 8)}-${hex.slice(8)}-7000-8000-000000000000`;
 }
 
-/** Record number `n`, a minute of 2024 each. */
+/** Returns record number `n`, received in minute `n` of 2024. */
 function numbered(n: number): typeof RECORD {
   return { ...RECORD, id: idAt(Date.UTC(2024, 0, 1) + n * 60_000), data_string: `n${n}` };
 }
@@ -59,22 +59,26 @@ const stored = (env: { DATA_DIR: string }) => {
   return [...rows({ databasePath }, 'metrics'), ...rows({ databasePath }, 'analytics')];
 };
 
-describe('rejects a file as a whole for a line that', () => {
+describe('an import rejects the whole file if a line', () => {
   const inHours = (hours: number) => new Date(Date.now() + hours * 3_600_000).toISOString();
   test.each([
     ['is not JSON', 'not json', 'it is not JSON'],
-    ['is no object', '[]', 'its id is not a UUIDv7'],
+    ['is an array', '[]', 'its id is not a UUIDv7'],
     ['is null', 'null', 'it is not an object'],
     ['is nested too deeply', `{"a":${'['.repeat(300)}${']'.repeat(300)}}`, 'it is nested too deeply'],
     ['has no ID', { ...RECORD, id: 1 }, 'its id is not a UUIDv7'],
     ['has an ID of another version', { ...RECORD, id: ID.replace('-7', '-4') }, 'its id is not a UUIDv7'],
-    ['has the last of all IDs', { ...RECORD, id: 'ffffffff-ffff-7fff-bfff-ffffffffffff' }, 'its id is from the future'],
-    ['has an ID of in an hour', { ...RECORD, id: idAt(Date.now() + 3_600_000) }, 'its id is from the future'],
-    ['has an ID of 1970', { ...RECORD, id: '00000000-0000-7000-8000-000000000000' }, 'its id is from before 2020'],
-    ['has an ID of 2019', { ...RECORD, id: '016f5e66-e7ff-7fff-8000-000000000000' }, 'its id is from before 2020'],
-    ['has no user', { ...RECORD, user_id: '' }, 'its user_id is not a user ID'],
-    ['has no timestamp', { ...RECORD, timestamp: 'x' }, 'its timestamp is not in RFC 3339'],
-    ['has no time of receipt', { ...RECORD, received_at: 5 }, 'its received_at is not in RFC 3339'],
+    ['has the last of all IDs', { ...RECORD, id: 'ffffffff-ffff-7fff-bfff-ffffffffffff' }, 'its id is in the future'],
+    [
+      'has an ID from an hour in the future',
+      { ...RECORD, id: idAt(Date.now() + 3_600_000) },
+      'its id is in the future',
+    ],
+    ['has an ID from 1970', { ...RECORD, id: '00000000-0000-7000-8000-000000000000' }, 'its id is older than 2020'],
+    ['has an ID from 2019', { ...RECORD, id: '016f5e66-e7ff-7fff-8000-000000000000' }, 'its id is older than 2020'],
+    ['has no user', { ...RECORD, user_id: '' }, 'its user_id is not a valid user ID'],
+    ['has no timestamp', { ...RECORD, timestamp: 'x' }, 'its timestamp is not an RFC 3339 time'],
+    ['has no time of receipt', { ...RECORD, received_at: 5 }, 'its received_at is not an RFC 3339 time'],
     ['happened in year 0', { ...RECORD, timestamp: '0000-01-01T00:00:00Z' }, 'its timestamp is before the year 1700'],
     ['happened in 1699', { ...RECORD, timestamp: '1699-12-31T23:59:59Z' }, 'its timestamp is before the year 1700'],
     ['happened in 9999', { ...RECORD, timestamp: '9999-12-31T23:59:59Z' }, 'its timestamp is in the future'],
@@ -85,11 +89,11 @@ describe('rejects a file as a whole for a line that', () => {
       'its received_at is before the year',
     ],
     ['was received in 9999', { ...RECORD, received_at: '9999-12-31T23:59:59Z' }, 'its received_at is in the future'],
-    ['has no name', { ...RECORD, metric_name: '' }, 'it has the fields of neither a metric nor an event'],
+    ['has no name', { ...RECORD, metric_name: '' }, 'its fields match neither a metric nor an event'],
     [
       'has a text with a lone surrogate',
       JSON.stringify(RECORD).replace('"a"', '"\\ud800"'),
-      'it has the fields of neither',
+      'its fields match neither',
     ],
   ])('%s', async (_title, line, reason) => {
     const env = newEnv();
@@ -118,7 +122,7 @@ describe('rejects a file as a whole for a line that', () => {
   });
 });
 
-test('names the first 20 wrong lines, and counts all', async () => {
+test('an import lists the first 20 invalid lines and counts all of them', async () => {
   const lines = Array.from({ length: 50 }, (_, i) => (i % 2 === 0 ? numbered(i) : 'wrong'));
   const { exitCode, stderr } = await runCli(['import', fileOf(...lines)], { env: newEnv() });
   expect(exitCode).toBe(1);
@@ -128,14 +132,14 @@ test('names the first 20 wrong lines, and counts all', async () => {
   expect(stderr).toContain('Lines with errors: 25.');
 });
 
-test('MAX_CLOCK_SKEW says how far ahead a time may be', async () => {
+test('MAX_CLOCK_SKEW limits how far a time may be in the future', async () => {
   const ahead = { ...RECORD, timestamp: new Date(Date.now() + 30 * 60_000).toISOString() };
   const env = newEnv();
   expect((await runCli(['import', fileOf(ahead)], { env })).exitCode).toBe(1);
   expect((await runCli(['import', fileOf(ahead), '--max-clock-skew', '1h'], { env })).exitCode).toBe(0);
 });
 
-describe('what is stored already', () => {
+describe('a record that is already stored', () => {
   test.each([
     ['user_id', { ...RECORD, user_id: 'bob' }],
     ['timestamp', { ...RECORD, timestamp: '2026-01-01T00:00:00.000002Z' }],
@@ -144,7 +148,7 @@ describe('what is stored already', () => {
     ['metric_value', { ...RECORD, metric_value: 1.5000000000000002 }],
     ['data_string', { ...RECORD, data_string: 'b' }],
     ['all fields: an event', EVENT],
-  ])('is a conflict where the same ID has another %s', async (_title, other) => {
+  ])('causes a conflict if the ID is imported with a different %s', async (_title, other) => {
     const env = newEnv();
     expect((await runCli(['import', fileOf(RECORD)], { env })).exitCode).toBe(0);
     const before = stored(env);
@@ -152,7 +156,7 @@ describe('what is stored already', () => {
     expect(result).toEqual({
       exitCode: 1,
       stdout: 'Imported 1 records; 1 were already stored.\n',
-      stderr: '2 records were not stored: other content is stored under their IDs. Lines 2, 4.\n',
+      stderr: '2 records were not stored: their IDs exist with different content. Lines 2, 4.\n',
     });
     expect(stored(env)).toEqual(expect.arrayContaining(before));
     expect(stored(env)).toHaveLength(2);
@@ -162,26 +166,26 @@ describe('what is stored already', () => {
     ['type', { ...EVENT, type: 'u' }],
     ['data_index', { ...EVENT, data_index: 'j' }],
     ['data', { ...EVENT, data: { a: 2 } }],
-  ])('is a conflict where the same event has another %s', async (_title, other) => {
+  ])('causes a conflict if the event is imported with a different %s', async (_title, other) => {
     const env = newEnv();
     const result = await runCli(['import', fileOf(EVENT, other, EVENT)], { env });
     expect(result).toMatchObject({ exitCode: 1, stdout: 'Imported 1 records; 1 were already stored.\n' });
     expect(result.stderr).toContain('Line 2.');
   });
 
-  test('is a conflict of its own where another ID has the same time part', async () => {
+  test('causes a separate kind of conflict if another ID has the same time part', async () => {
     const env = newEnv();
     const other = { ...RECORD, id: ID.replace(/[0-9a-f]{12}$/, '000000000000') };
     const result = await runCli(['import', fileOf(RECORD, other)], { env });
     expect(result).toEqual({
       exitCode: 1,
       stdout: 'Imported 1 records; 0 were already stored.\n',
-      stderr: '1 records were not stored: other records have the time parts of their IDs. Line 2.\n',
+      stderr: '1 records were not stored: other records use the time parts of their IDs. Line 2.\n',
     });
   });
 });
 
-test('records of an erased user stay erased, and are counted as skipped', async () => {
+test('an import skips and counts records of an erased user', async () => {
   const env = newEnv();
   const file = fileOf(RECORD, { ...numbered(1), user_id: 'bob' });
   expect((await runCli(['import', file], { env })).exitCode).toBe(0);
@@ -192,7 +196,7 @@ test('records of an erased user stay erased, and are counted as skipped', async 
     stdout: 'Imported 1 records; 0 were already stored; 2 belong to erased users and were skipped.\n',
     stderr: '',
   });
-  // what is left of an erased row is its key, which another record may take
+  // only the key of an erased row remains, and another record may use it
   expect(await runCli(['import', fileOf({ ...RECORD, user_id: 'carl', data_string: 'other' })], { env })).toMatchObject(
     {
       exitCode: 0,
@@ -203,7 +207,7 @@ test('records of an erased user stay erased, and are counted as skipped', async 
   expect(stored(env).map((row) => row['data_string'])).toEqual(['n1', 'other', 'later']);
 });
 
-describe('reads', () => {
+describe('an import reads', () => {
   const records = Array.from({ length: 2_500 }, (_, i) => numbered(i));
   const IMPORTED = { exitCode: 0, stdout: 'Imported 2500 records; 0 were already stored.\n', stderr: '' };
 
@@ -214,7 +218,7 @@ describe('reads', () => {
     expect(readdirSync(env.DATA_DIR).filter((name) => name.endsWith('.tmp'))).toEqual([]);
   });
 
-  test('standard input, and stores nothing where a line is wrong', async () => {
+  test('standard input, and stores nothing if a line is invalid', async () => {
     const env = newEnv();
     const result = await runCli(['import', '-'], { env, stdin: `${textOf(...records)}wrong` });
     expect(result).toMatchObject({ exitCode: 1, stdout: '', stderr: expect.stringContaining('Line 2501 is not') });
@@ -224,7 +228,7 @@ describe('reads', () => {
   test.each([
     ['/dev/stdin, a pipe', 'cat "$FILE" | "$@" /dev/stdin'],
     ['/dev/stdin, a file', '"$@" /dev/stdin < "$FILE"'],
-    ['the rest of a file that is standard input', '{ read -r first; "$@" -; } < "$LONGER"'],
+    ['the remainder of a file on standard input', '{ read -r first; "$@" -; } < "$LONGER"'],
     ['a FIFO', 'mkfifo "$FILE.fifo"; cat "$FILE" > "$FILE.fifo" & "$@" "$FILE.fifo"'],
   ])('%s', async (_title, script) => {
     const env = newEnv();
@@ -239,7 +243,7 @@ describe('reads', () => {
     expect(stored(env)).toHaveLength(records.length);
   });
 
-  test('texts with U+2028, U+2029, U+0085 and CR LF at the ends of lines', async () => {
+  test('text with U+2028, U+2029 and U+0085, and lines that end with CR LF', async () => {
     const env = newEnv();
     const text = { ...RECORD, data_string: 'a\u2028b\u2029c\u0085d' };
     const path = fileOf();
@@ -248,7 +252,7 @@ describe('reads', () => {
     expect(stored(env).map((row) => row['data_string'])).toEqual(['n1', text.data_string]);
   });
 
-  test('lines of megabytes, across the pieces in which a file is read', async () => {
+  test('lines of several megabytes, across the chunks in which a file is read', async () => {
     const env = newEnv();
     const long = [3, 1, 15, 2].map((megabytes, i) => {
       const { id } = numbered(i);
@@ -263,12 +267,12 @@ describe('reads', () => {
   });
 
   test.each([
-    ['a folder', (place: string) => place, 'is a folder'],
-    ['nothing', (place: string) => join(place, 'none'), 'no such file'],
+    ['folder', (dir: string) => dir, 'is a folder'],
+    ['missing file', (dir: string) => join(dir, 'none'), 'no such file'],
   ])('no %s', async (_title, make, words) => {
-    const place = join(folder.path, crypto.randomUUID());
-    mkdirSync(place);
-    const { exitCode, stderr } = await runCli(['import', make(place)], { env: newEnv() });
+    const dir = join(folder.path, crypto.randomUUID());
+    mkdirSync(dir);
+    const { exitCode, stderr } = await runCli(['import', make(dir)], { env: newEnv() });
     expect({ exitCode, stderr }).toEqual({ exitCode: 1, stderr: expect.stringContaining(words) });
   });
 });

@@ -5,7 +5,7 @@ import { METRIC, post } from '../harness/client.ts';
 import { COMMAND, runCli, startTarget, temporaryFolder, UNLIMITED } from '../harness/target.ts';
 
 /*
- * What commands do with a standard output that is closed, full or slow.
+ * Commands whose standard output is closed, full or slow.
  */
 
 const noFullDevice = !existsSync('/dev/full');
@@ -34,10 +34,10 @@ const COMMANDS: readonly (readonly string[])[] = [
   ['--version'],
 ];
 
-/** What a command does that cannot write its output. */
+/** The result of a command that cannot write its output. */
 const FULL = { exitCode: 1, stderr: expect.stringContaining('standard output cannot be written: ENOSPC') };
 
-/** Runs a command with this standard output, which is closed here. */
+/** Runs a command with a standard output, and closes this process's copy of it. */
 async function runOnto(args: readonly string[], stdout: number): Promise<{ exitCode: number; stderr: string }> {
   const child = Bun.spawn([...COMMAND, ...args], { env, cwd: folder.path, stdin: 'ignore', stdout, stderr: 'pipe' });
   closeSync(stdout);
@@ -51,19 +51,19 @@ function fifo(): string {
 }
 
 test.each(COMMANDS.map((args) => [args.join(' '), args] as const))(
-  '%s ends quietly when nobody reads it any more, and fails when its output cannot be written',
+  '%s ends without an error if its reader closes the pipe, and fails if its output cannot be written',
   async (_title, args) => {
     const path = fifo();
     const reader = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
     const writer = openSync(path, 'w');
     closeSync(reader);
     expect(await runOnto(args, writer)).toEqual({ exitCode: 0, stderr: '' });
-    // one after the other: some of them need the database for themselves
+    // one at a time, because some commands need exclusive access to the database
     if (!noFullDevice) expect(await runOnto(args, openSync('/dev/full', 'w'))).toEqual(FULL);
   },
 );
 
-test('output waits for the reader of a full pipe that does not block', async () => {
+test('a command waits for the reader of a full non-blocking pipe', async () => {
   const path = fifo();
   const pipe = openSync(path, constants.O_RDWR | constants.O_NONBLOCK);
   const filler = '#'.repeat(65_536);
@@ -76,7 +76,7 @@ test('output waits for the reader of a full pipe that does not block', async () 
   expect(text.slice(filler.length)).toBe((await runCli(['config'], { env })).stdout);
 });
 
-test.skipIf(noFullDevice)('a usage error keeps its exit status where it cannot be printed', async () => {
+test.skipIf(noFullDevice)('a usage error exits with status 2 even if it cannot be printed', async () => {
   const stderr = openSync('/dev/full', 'w');
   const child = Bun.spawn([...COMMAND, 'token'], { env, stdout: 'ignore', stderr });
   closeSync(stderr);

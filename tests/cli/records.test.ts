@@ -6,7 +6,7 @@ import { runCli, SECRET, startTarget, type Target, temporaryFolder, UNLIMITED } 
 import { token } from '../harness/tokens.ts';
 
 /*
- * The commands that work on the records of a database.
+ * Commands that read and change the records of a database.
  */
 
 let folder: ReturnType<typeof temporaryFolder>;
@@ -45,7 +45,7 @@ const everything = (path: string) => ({
 });
 
 describe('export and import', () => {
-  test('a round trip keeps every field of every record to the bit, and importing twice changes nothing', async () => {
+  test('preserve every field exactly in a round trip, and a second import changes nothing', async () => {
     const file = join(folder.path, 'all.ndjson');
     expect((await runCli(['export', file], { env })).exitCode).toBe(0);
     expect(readFileSync(file, 'utf8')).toBe(exported);
@@ -63,7 +63,7 @@ describe('export and import', () => {
     expect(ledger).toEqual({ received: 5, stored: 5, duplicates: 0, deleted: 0, rejected: {} });
   });
 
-  test('what is imported between older and newer records is in the responses of a server', async () => {
+  test('make a server return records that were imported between older and newer ones', async () => {
     const lines = exported.trimEnd().split('\n');
     const third = { ...env, DATA_DIR: join(folder.path, 'third') };
     const file = join(folder.path, 'part.ndjson');
@@ -82,7 +82,7 @@ describe('export and import', () => {
     await target.stop();
   });
 
-  test('filters and forms', async () => {
+  test('support filters and CSV', async () => {
     const csv = await runCli(['export', '--what', 'metrics', '--format', 'csv'], { env });
     expect(csv.stdout.split('\r\n')[0]).toBe('id,user_id,timestamp,received_at,metric_name,metric_value,data_string');
     const none = await runCli(['export', '--user-id', 'nobody'], { env });
@@ -92,7 +92,7 @@ describe('export and import', () => {
   });
 });
 
-test('import, erase and rebuild refuse while a server runs', async () => {
+test('import, erase and rebuild fail while a server is running', async () => {
   const target = await startTarget(UNLIMITED, { dataDir: env['DATA_DIR'] ?? '' });
   const file = join(folder.path, 'all.ndjson');
   writeFileSync(file, exported);
@@ -103,7 +103,7 @@ test('import, erase and rebuild refuse while a server runs', async () => {
   await target.stop();
 });
 
-test('rebuild changes no response, erase leaves nothing', async () => {
+test('rebuild does not change responses, and erase removes every trace of a user', async () => {
   const data = { ...env, DATA_DIR: join(folder.path, 'rebuilt') };
   const file = join(folder.path, 'all.ndjson');
   writeFileSync(file, exported);

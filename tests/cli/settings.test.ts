@@ -3,30 +3,30 @@ import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { runCli, SECRET, startTarget, temporaryFolder } from '../harness/target.ts';
 
-describe('a secret given as a flag', () => {
+describe('a secret in a flag', () => {
   test.each([['--jwt-secret'], ['--metrics-token'], ['--jwt-jwks-url']])(
-    'is rejected without being shown: %s',
+    'is rejected without printing it: %s',
     async (flag) => {
       using folder = temporaryFolder();
       const value = 'https://id.example/a-value-nobody-should-see';
       for (const args of [[flag, value], [`${flag}=${value}`], [flag]]) {
         const { exitCode, stdout, stderr } = await runCli(['serve', ...args], { cwd: folder.path, env: { PORT: '0' } });
         expect({ exitCode, stdout }).toEqual({ exitCode: 2, stdout: '' });
-        expect(stderr).toContain(`${flag} would show a secret in the list of processes; set `);
+        expect(stderr).toContain(`${flag} would expose a secret in the process list; set `);
         expect(stderr).not.toContain('nobody');
       }
       expect(readdirSync(folder.path)).toEqual([]);
     },
   );
 
-  test('is not shown when it is misspelled', async () => {
+  test('is not printed if the flag is misspelled', async () => {
     const value = 'a-value-nobody-should-see\nin-two-lines';
     for (const [args, words] of [
       [['serve', `--jwt-secert=${value}`], "unknown option '--jwt-secert'"],
       [['serve', '--jwt-secert', value], "unknown option '--jwt-secert'"],
       [['serve', `-s=${value}`], "unknown option '-s'"],
       [['serve', `JWT_SECRET=${value}`], 'too many arguments'],
-      [[`JWT_SECRET=${value}`], 'There is no command "JWT_SECRET"'],
+      [[`JWT_SECRET=${value}`], 'Unknown command "JWT_SECRET"'],
     ] as const) {
       const { exitCode, stderr } = await runCli(args);
       expect({ exitCode, stderr }).toEqual({ exitCode: 2, stderr: expect.stringContaining(words) });
@@ -52,7 +52,7 @@ describe('invalid settings', () => {
       expect(stderr.trim().split('\n').sort()).toEqual([
         '  CORS_ORIGINS should be a list of origins as browsers send them, such as https://app.example',
         '  DATA_DIR ends with a carriage return',
-        '  HOST is a name that does not resolve',
+        '  HOST is a host name that does not resolve',
         expect.stringContaining('  JWT_SECRET is a published sample'),
         '  METRICS_TOKEN ends with a line feed',
         "  PORT is enclosed in quotes (')",
@@ -62,7 +62,7 @@ describe('invalid settings', () => {
     expect(readdirSync(folder.path)).toEqual([]);
   });
 
-  test.each(['*', 'no-such-host.invalid', '127.1'])('include the host %p', async (host) => {
+  test.each(['*', 'no-such-host.invalid', '127.1'])('include the HOST %p', async (host) => {
     using folder = temporaryFolder();
     const { exitCode, stderr } = await runCli(['serve', '--host', host], { cwd: folder.path, env: { PORT: '0' } });
     expect({ exitCode, stderr }).toEqual({ exitCode: 2, stderr: expect.stringMatching(/^ {2}--host /m) });
@@ -70,20 +70,20 @@ describe('invalid settings', () => {
   });
 });
 
-test('a host may be a name that resolves', async () => {
+test('HOST accepts a name that resolves', async () => {
   const target = await startTarget({ JWT_SECRET: SECRET, HOST: 'localhost' });
   expect((await fetch(`http://localhost:${new URL(target.url).port}/healthz`)).status).toBe(200);
   await target.stop();
 });
 
-test('a published sample is accepted with INSECURE_DEV=on, and a warning', async () => {
+test('INSECURE_DEV=on accepts a published sample and logs a warning', async () => {
   const JWT_SECRET = 'your-super-secret-jwt-token-with-at-least-32-characters-long';
   const target = await startTarget({ JWT_SECRET, INSECURE_DEV: 'on' });
   await target.logged(({ level, msg }) => level === 'warn' && String(msg).startsWith('INSECURE_DEV is on'));
   await target.stop();
 });
 
-test('config shows where each setting came from, and no secret', async () => {
+test('config prints the origin of each setting and no secrets', async () => {
   using folder = temporaryFolder();
   const file = join(folder.path, 'secret');
   writeFileSync(file, `${SECRET}\n`);
@@ -111,7 +111,7 @@ describe('a secret file', () => {
     ['that is missing', 'none', 'ENOENT'],
     ['that is a folder', '.', 'not a regular file'],
     ['that is a FIFO without a writer', 'fifo', 'not a regular file'],
-    ['that is huge', 'huge', 'larger than'],
+    ['that is too large', 'huge', 'larger than'],
   ])('%s is rejected', async (_name, path, words) => {
     using folder = temporaryFolder();
     Bun.spawnSync(['mkfifo', join(folder.path, 'fifo')]);
@@ -121,13 +121,13 @@ describe('a secret file', () => {
     expect(stderr).not.toContain(folder.path);
   });
 
-  test('that cannot be read does not stop other settings from being checked', async () => {
+  test('that cannot be read does not prevent the validation of other settings', async () => {
     const env = { JWT_SECRET_FILE: '/none', METRICS_TOKEN_FILE: '/none', PORT: 'x' };
     expect((await runCli(['serve'], { env })).stderr).toContain('3 errors');
   });
 });
 
-test('secrets are neither in the command line of the process nor in its crash report', async () => {
+test('the command line of the process and its crash report contain no secrets', async () => {
   using folder = temporaryFolder();
   const file = join(folder.path, 'token');
   writeFileSync(file, 'hidden-token-of-a-file');

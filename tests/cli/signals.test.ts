@@ -2,7 +2,7 @@ import { describe, expect, test } from 'bun:test';
 import { renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { METRIC, post, send } from '../harness/client.ts';
-import { issuerKey, startJwksServer } from '../harness/jwks-server.ts';
+import { createIssuerKey, startJwksServer } from '../harness/jwks-server.ts';
 import { SECRET, startTarget, type Target, temporaryFolder } from '../harness/target.ts';
 import { token } from '../harness/tokens.ts';
 
@@ -13,9 +13,9 @@ async function statusWith(target: Target, secret: string): Promise<number> {
   return (await post(target, '/log_raw_metric', METRIC, { authorization })).status;
 }
 
-/** Sends SIGHUP, and waits for the log line that ends the reading. */
+/** Sends SIGHUP, and waits for the log line that reports the reload. */
 async function hangUp(target: Target): Promise<Record<string, unknown> | undefined> {
-  const lines = () => target.logLines().filter(({ msg }) => / reread/.test(String(msg)));
+  const lines = () => target.logLines().filter(({ msg }) => / reloaded/.test(String(msg)));
   const before = lines().length;
   target.process.kill('SIGHUP');
   await target.logged(() => lines().length > before);
@@ -23,7 +23,7 @@ async function hangUp(target: Target): Promise<Record<string, unknown> | undefin
 }
 
 describe('SIGHUP', () => {
-  test('rereads secret files, so that secrets rotate while the server runs', async () => {
+  test('reloads secret files, so that secrets can be rotated without a restart', async () => {
     using folder = temporaryFolder();
     const [secretFile, tokenFile] = [join(folder.path, 'secret'), join(folder.path, 'token')];
     writeFileSync(secretFile, SECRET);
@@ -33,7 +33,7 @@ describe('SIGHUP', () => {
       const scrape = async (text: string) =>
         (await send(`${target.url}/metrics`, { headers: { authorization: `Bearer ${text}` } })).status;
       expect([await statusWith(target, SECRET), await statusWith(target, NEW_SECRET)]).toEqual([200, 401]);
-      // both: the new one signs
+      // both are accepted, and the new one signs
       writeFileSync(secretFile, `${NEW_SECRET}\n${SECRET}\n`);
       writeFileSync(tokenFile, 'the-second-token-of-scrapes\n');
       expect(await hangUp(target)).toMatchObject({ level: 'info' });
@@ -44,7 +44,7 @@ describe('SIGHUP', () => {
       const headers = { authorization: `Bearer ${await token({ role: 'admin' }, NEW_SECRET)}` };
       const { jwt_secrets } = (await send(`${target.url}/api/status`, { headers })).body;
       expect(jwt_secrets).toEqual([{ accepted: 2 }, { accepted: 1 }]);
-      // the old one goes, also for a token that has just been verified
+      // the old one is removed, even for a token that was just verified
       writeFileSync(secretFile, NEW_SECRET);
       await hangUp(target);
       expect([await statusWith(target, SECRET), await statusWith(target, NEW_SECRET)]).toEqual([401, 200]);
@@ -59,13 +59,13 @@ describe('SIGHUP', () => {
     ['a published sample', (path: string) => writeFileSync(path, 'x'.repeat(40))],
     ['missing', (path: string) => rmSync(path)],
     [
-      'a FIFO that nobody writes to',
+      'a FIFO without a writer',
       (path: string) => {
         Bun.spawnSync(['mkfifo', `${path}.fifo`]);
         renameSync(`${path}.fifo`, path);
       },
     ],
-  ])('keeps the former secret when the file is %s, and logs an error', async (_name, spoil) => {
+  ])('keeps the previous secret and logs an error if the file is %s', async (_name, spoil) => {
     using folder = temporaryFolder();
     const path = join(folder.path, 'secret');
     writeFileSync(path, SECRET);
@@ -84,11 +84,11 @@ describe('SIGHUP', () => {
     }
   });
 
-  test('rereads the address of the key set', async () => {
+  test('reloads the URL of the key set', async () => {
     using folder = temporaryFolder();
     const path = join(folder.path, 'url');
     const [first, second] = [startJwksServer(), startJwksServer()];
-    const [old, next] = [await issuerKey('old'), await issuerKey('next')];
+    const [old, next] = [await createIssuerKey('old'), await createIssuerKey('next')];
     first.state.keys = [old.jwk];
     second.state.keys = [next.jwk];
     writeFileSync(path, `${first.url}\n`);
@@ -107,7 +107,7 @@ describe('SIGHUP', () => {
     }
   });
 
-  test('changes nothing where no secret is in a file, and keeps the generated secret', async () => {
+  test('keeps the generated secret if no secret is in a file', async () => {
     const target = await startTarget({});
     await target.printed('curl ');
     const printed = /Bearer ([\w.-]+)/.exec(target.output().stdout)?.[1];
@@ -118,7 +118,7 @@ describe('SIGHUP', () => {
   });
 });
 
-test('SIGUSR1, SIGUSR2 and SIGPIPE change nothing, and SIGHUP in a row does not either', async () => {
+test('SIGUSR1, SIGUSR2, SIGPIPE and repeated SIGHUP do not stop the server', async () => {
   const target = await startTarget({ JWT_SECRET: SECRET });
   for (const signal of ['SIGUSR1', 'SIGUSR2', 'SIGPIPE', 'SIGHUP', 'SIGHUP', 'SIGHUP'] as const) {
     target.process.kill(signal);
@@ -127,7 +127,7 @@ test('SIGUSR1, SIGUSR2 and SIGPIPE change nothing, and SIGHUP in a row does not 
   expect(await target.stop()).toBe(0);
 });
 
-test.each(['SIGTERM', 'SIGINT', 'SIGQUIT'] as const)('%s stops gracefully', async (signal) => {
+test.each(['SIGTERM', 'SIGINT', 'SIGQUIT'] as const)('%s stops the server gracefully', async (signal) => {
   const target = await startTarget({ JWT_SECRET: SECRET });
   expect(await statusWith(target, SECRET)).toBe(200);
   expect(await target.stop(signal)).toBe(0);

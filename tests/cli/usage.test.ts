@@ -4,12 +4,12 @@ import { join } from 'node:path';
 import { COMMAND, runCli, SECRET, temporaryFolder } from '../harness/target.ts';
 
 /*
- * Options and arguments that make no sense: exit status 2, and every error at once.
+ * Invalid options and arguments: exit status 2, with all errors reported together.
  */
 
 const env = { JWT_SECRET: SECRET };
 
-describe('exits with 2 and names the option', () => {
+describe('usage errors exit with status 2 and name the option', () => {
   test.each([
     [['export', '--format', 'xml'], '--format should be one of ndjson, csv, parquet'],
     [['export', '--format', ''], '--format should not be empty'],
@@ -19,12 +19,12 @@ describe('exits with 2 and names the option', () => {
     [['export', '--what', ''], '--what should not be empty'],
     [['export', '--user-id', ''], '--user-id should not be empty'],
     [['export', '--user-id', 'a\nb'], '--user-id should have 1 to 255 characters'],
-    [['export', '--from', 'yesterday'], '--from should be a time'],
+    [['export', '--from', 'yesterday'], '--from should be an RFC 3339 time'],
     [['export', '--to', ''], '--to should not be empty'],
     [['export', '--from', '2026-02-01T00:00:00Z', '--to', '2026-01-01T00:00:00Z'], '--from should be before --to'],
     [['export', '--from', '2026-02-01T00:00:00Z', '--to', '2026-02-01T00:00:00Z'], '--from should be before --to'],
     [['export', '--what', 'metrics', '--format', 'csv', '--formulas', 'bogus'], '--formulas should be one of'],
-    [['export', '--formulas', 'escape'], '--formulas is only for --format csv'],
+    [['export', '--formulas', 'escape'], '--formulas requires --format csv'],
     [['export', '--what', 'metrics', '--what', 'analytics'], '--what is given more than once'],
     [['export', '--data-dir', 'a', '--data-dir', 'b'], '--data-dir is given more than once'],
     [['export', ''], 'The argument should not be empty'],
@@ -33,7 +33,7 @@ describe('exits with 2 and names the option', () => {
     [['import', ''], 'The argument should not be empty'],
     [['erase'], 'missing required argument'],
     [['erase', ''], 'The argument should not be empty'],
-    [['erase', 'a\u0000b'.replace('\u0000', '\t')], 'The user should have 1 to 255 characters'],
+    [['erase', 'a\u0000b'.replace('\u0000', '\t')], 'The user ID should have 1 to 255 characters'],
     [['token'], '--sub is required'],
     [['token', '--sub', 'a', '--sub', 'b'], '--sub is given more than once'],
     [['token', '--sub', 'a', '--role', ''], '--role should not be empty'],
@@ -52,7 +52,7 @@ describe('exits with 2 and names the option', () => {
   });
 });
 
-describe('an argument whose bytes are not UTF-8 is no other text', () => {
+describe('an argument that is not valid UTF-8', () => {
   const OTHER = 'a\ufffd';
   const record = JSON.stringify({
     id: '01a2051d-f34e-7000-963e-4dd273eea3b1',
@@ -62,7 +62,7 @@ describe('an argument whose bytes are not UTF-8 is no other text', () => {
     metric_name: 'm',
     metric_value: 1,
   });
-  /** Runs a command with one more argument, given as the format of printf. */
+  /** Runs a command with one more argument, passed as a printf format. */
   const runWith = async (format: string, args: readonly string[], dataDir: string) => {
     const script = 'last=$(printf "$0"); exec "$@" "$last"';
     const child = Bun.spawn(['sh', '-c', script, format, ...COMMAND, ...args], {
@@ -75,7 +75,7 @@ describe('an argument whose bytes are not UTF-8 is no other text', () => {
     return { exitCode: await child.exited, stdout, stderr };
   };
 
-  test('exits with 2, and does nothing', async () => {
+  test('is rejected with status 2 before anything is written', async () => {
     using folder = temporaryFolder();
     const records = join(folder.path, 'records');
     await Bun.write(records, record);
@@ -92,14 +92,14 @@ describe('an argument whose bytes are not UTF-8 is no other text', () => {
       expect({ args, ...result }).toEqual({ args, exitCode: 2, stdout: '', stderr: expect.stringContaining(words) });
     }
     expect(readdirSync(folder.path)).toEqual(before);
-    // only Linux keeps the bytes of the command line, which tell U+FFFD from bytes that became it
+    // only Linux exposes the bytes of the command line, which distinguish U+FFFD from replaced bytes
     if (process.platform !== 'linux') return;
     const { exitCode, stdout } = await runWith('a\\357\\277\\275', ['erase'], folder.path);
     expect({ exitCode, stdout }).toEqual({ exitCode: 0, stdout: expect.stringContaining('Removed 1 metrics') });
   });
 });
 
-test('reports every error of options and settings together', async () => {
+test('reports all errors in options and settings together', async () => {
   using folder = temporaryFolder();
   const times = ['--from', 'now', '--to', 'then'];
   const { exitCode, stderr } = await runCli(

@@ -4,7 +4,7 @@ import {
   type Address,
   KINDS,
   linkTo,
-  REFRESHES,
+  REFRESH_INTERVALS,
   readAddress,
   STATISTICS,
   VIEWS,
@@ -26,7 +26,7 @@ const address: fc.Arbitrary<Address> = fc
       view: fc.constantFrom(...VIEWS),
       zone: fc.constantFrom('UTC', 'Europe/Berlin', 'Asia/Kolkata'),
       interval: fc.constantFrom('auto' as const, ...INTERVALS.map(({ name }) => name)),
-      refresh: fc.constantFrom(...REFRESHES),
+      refresh: fc.constantFrom(...REFRESH_INTERVALS),
       user: maybe(text.filter((user) => user !== '')),
       name: maybe(text),
       label: maybe(text),
@@ -40,9 +40,9 @@ const address: fc.Arbitrary<Address> = fc
       live: fc.boolean(),
     }),
   )
-  .map(([range, rest]) => ({ ...range, ...rest }));
+  .map(([range, others]) => ({ ...range, ...others }));
 
-test('a link leads back to all that was chosen', () => {
+test('round-trips every address through its URL', () => {
   fc.assert(
     fc.property(address, (chosen) => {
       expect(readAddress(linkTo(chosen).slice(1))).toEqual(chosen);
@@ -51,11 +51,11 @@ test('a link leads back to all that was chosen', () => {
   );
 });
 
-test('whatever stands in an address is read as something that makes sense', () => {
+test('reads any query string as a valid address', () => {
   fc.assert(
-    fc.property(fc.webQueryParameters(), fc.webQueryParameters(), (one, other) => {
+    fc.property(fc.webQueryParameters(), fc.webQueryParameters(), (parameters, value) => {
       const names = ['view', 'range', 'from', 'to', 'tz', 'interval', 'refresh', 'top', 'within', 'split', 'kind'];
-      const search = `?${one}&${names.map((name) => `${name}=${other}`).join('&')}`;
+      const search = `?${parameters}&${names.map((name) => `${name}=${value}`).join('&')}`;
       const read = readAddress(search);
       expect(readAddress(linkTo(read).slice(1))).toEqual(read);
     }),

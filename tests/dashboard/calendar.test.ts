@@ -3,18 +3,18 @@ import fc from 'fast-check';
 import {
   addDays,
   addMonths,
+  adjacentRange,
   isRepeated,
-  movedBy,
+  moveRange,
   nextDay,
-  pageOf,
-  periodBefore,
+  previousPeriod,
   type Range,
   spanOf,
   wallLength,
   wallOf,
   type Zone,
-  zoomedIn,
-  zoomedOut,
+  zoomIn,
+  zoomOut,
 } from '../../src/dashboard/page/calendar.ts';
 import { timeOf, timesOf } from '../../src/formats/time-zone.ts';
 import { zoneNamed } from './zones.ts';
@@ -43,14 +43,14 @@ const moment = fc.date({
 });
 
 const temporal = (at: number, { name }: Zone) => Temporal.Instant.fromEpochMilliseconds(at).toZonedDateTimeISO(name);
-/** A range by the wall times of its ends: dates, or dates and times. */
+/** Returns a range from the wall times of its ends: dates, or dates with times. */
 const range = (tz: Zone, from: string, to: string): Range => ({ from: local(tz, from), to: local(tz, to) });
 const local = (tz: Zone, text: string) => new Date(timeOf(tz, Date.parse(`${text.padEnd(16, 'T00:00')}Z`)));
 const shown = (tz: Zone, { from, to }: Range) =>
   [from, to].map((at) => new Date(wallOf(tz, at.getTime())).toISOString().slice(0, 16));
 
 describe('wall times', () => {
-  test('are those of Temporal, and lead back to their moments', () => {
+  test('match Temporal and convert back to the same moment', () => {
     fc.assert(
       fc.property(moment, zone, (date, tz) => {
         const at = date.getTime();
@@ -66,7 +66,7 @@ describe('wall times', () => {
     );
   });
 
-  test('that clocks skip are the moment of the skip, also of a day that does not exist', () => {
+  test('that clocks skip map to the moment of the change, even if a whole day is skipped', () => {
     const text = (tz: Zone, wall: string) => local(tz, wall).toISOString();
     expect(text(zoneNamed('Europe/Berlin'), '2026-03-29T02:30')).toBe('2026-03-29T01:00:00.000Z');
     expect(text(zoneNamed('America/Sao_Paulo'), '2018-11-04')).toBe('2018-11-04T03:00:00.000Z');
@@ -74,8 +74,8 @@ describe('wall times', () => {
   });
 });
 
-describe('moving by days and months', () => {
-  test('keeps the time of day, and the days of the calendar', () => {
+describe('adding days and months', () => {
+  test('keeps the time of day and follows the calendar', () => {
     fc.assert(
       fc.property(moment, zone, fc.integer({ min: -400, max: 400 }), (date, tz, days) => {
         const at = date.getTime();
@@ -100,8 +100,8 @@ describe('a range of whole days', () => {
   const berlin = zoneNamed('Europe/Berlin');
   const week = range(berlin, '2025-10-20', '2025-10-27');
 
-  test('has the same days before it, although one of its own has 25 hours', () => {
-    const before = periodBefore(week, spanOf(week, berlin), berlin);
+  test('has a previous period of the same number of days, even if one of its days has 25 hours', () => {
+    const before = previousPeriod(week, spanOf(week, berlin), berlin);
     expect(shown(berlin, before)).toEqual(['2025-10-13T00:00', '2025-10-20T00:00']);
     expect(wallLength(week, spanOf(week, berlin), berlin)).toBe(7 * DAY);
   });
@@ -117,45 +117,47 @@ describe('a range of whole days', () => {
     ['America/Santiago', '2025-09-07', '2025-09-08', '2025-09-09'],
     ['Europe/Berlin', '2026-03-01', '2026-04-01', '2026-05-01'],
     ['America/Sao_Paulo', '2018-11-01', '2018-12-01', '2019-01-01'],
-  ])('moves on by its own length in %s: from %s, %s to %s', (name, from, to, next) => {
+  ])('moves by its length in %s: from %s to %s, then to %s', (name, from, to, next) => {
     const tz = zoneNamed(name);
     const first = range(tz, from, to);
     const span = spanOf(first, tz);
-    const later = pageOf(first, span, tz, 1);
+    const later = adjacentRange(first, span, tz, 1);
     expect(later).toEqual(range(tz, to, next));
-    expect(pageOf(later, spanOf(later, tz), tz, -1)).toEqual(first);
-    expect(periodBefore(later, span, tz)).toEqual(first);
+    expect(adjacentRange(later, spanOf(later, tz), tz, -1)).toEqual(first);
+    expect(previousPeriod(later, span, tz)).toEqual(first);
   });
 
-  test('moves over the day that Apia skipped', () => {
+  test('moves past the day that Apia skipped', () => {
     const apia = zoneNamed('Pacific/Apia');
     const days = range(apia, '2011-12-27', '2011-12-30');
     expect(shown(apia, days)).toEqual(['2011-12-27T00:00', '2011-12-31T00:00']);
     const skipped = range(apia, '2011-12-24', '2011-12-29');
-    expect(shown(apia, pageOf(skipped, spanOf(skipped, apia), apia, 1))).toEqual([
+    expect(shown(apia, adjacentRange(skipped, spanOf(skipped, apia), apia, 1))).toEqual([
       '2011-12-29T00:00',
       '2012-01-03T00:00',
     ]);
   });
 
-  test('moves by a part of its length, and stays at midnight', () => {
+  test('moves by a fraction of its length, in whole days if that is at least one', () => {
     const span = spanOf(week, berlin);
-    expect(shown(berlin, movedBy(week, span, berlin, 1 / 4))).toEqual(['2025-10-22T00:00', '2025-10-29T00:00']);
+    expect(shown(berlin, moveRange(week, span, berlin, 1 / 4))).toEqual(['2025-10-22T00:00', '2025-10-29T00:00']);
     const day = range(berlin, '2025-10-26', '2025-10-27');
-    const moved = movedBy(day, spanOf(day, berlin), berlin, 1 / 4);
+    const moved = moveRange(day, spanOf(day, berlin), berlin, 1 / 4);
     expect(shown(berlin, moved)).toEqual(['2025-10-26T06:00', '2025-10-27T06:00']);
     const month = range(berlin, '2025-10-01', '2025-11-01');
-    expect(shown(berlin, movedBy(month, spanOf(month, berlin), berlin, -1 / 4))).toEqual([
+    expect(shown(berlin, moveRange(month, spanOf(month, berlin), berlin, -1 / 4))).toEqual([
       '2025-09-23T00:00',
       '2025-10-24T00:00',
     ]);
   });
 
-  test('zooms by days and months', () => {
+  test('zooms in and out by days and months', () => {
     const zoomed = (from: string, to: string) => {
       const start = range(berlin, from, to);
       const span = spanOf(start, berlin);
-      return [zoomedIn(start, span, berlin), zoomedOut(start, span, berlin)].map((one) => shown(berlin, one));
+      return [zoomIn(start, span, berlin), zoomOut(start, span, berlin)].map((zoomedRange) =>
+        shown(berlin, zoomedRange),
+      );
     };
     expect(zoomed('2025-10-20', '2025-10-27')).toEqual([
       ['2025-10-22T00:00', '2025-10-25T00:00'],
@@ -171,20 +173,20 @@ describe('a range of whole days', () => {
     ]);
   });
 
-  test('any other range is as long as it is, and moves by half of that', () => {
+  test('differs from any other range, which keeps its exact length and moves by half of it', () => {
     const hours = { from: new Date('2025-10-25T23:00:00Z'), to: new Date('2025-10-26T03:00:00Z') };
     const span = spanOf(hours, berlin);
     expect(span).toEqual({ unit: 'milliseconds', count: 4 * 3_600_000 });
-    expect(periodBefore(hours, span, berlin).from.toISOString()).toBe('2025-10-25T19:00:00.000Z');
-    expect(pageOf(hours, span, berlin, 1).from.toISOString()).toBe('2025-10-26T01:00:00.000Z');
+    expect(previousPeriod(hours, span, berlin).from.toISOString()).toBe('2025-10-25T19:00:00.000Z');
+    expect(adjacentRange(hours, span, berlin, 1).from.toISOString()).toBe('2025-10-26T01:00:00.000Z');
     fc.assert(
       fc.property(moment, zone, fc.integer({ min: 1, max: 400 * DAY }), (to, tz, length) => {
-        const one = { from: new Date(to.getTime() - length), to };
-        const its = spanOf(one, tz);
-        if (its.unit === 'milliseconds') expect(its.count).toBe(length);
-        else expect(wallLength(one, its, tz) % DAY).toBe(0);
-        const before = periodBefore(one, its, tz);
-        expect(before.to).toEqual(one.from);
+        const anyRange = { from: new Date(to.getTime() - length), to };
+        const anySpan = spanOf(anyRange, tz);
+        if (anySpan.unit === 'milliseconds') expect(anySpan.count).toBe(length);
+        else expect(wallLength(anyRange, anySpan, tz) % DAY).toBe(0);
+        const before = previousPeriod(anyRange, anySpan, tz);
+        expect(before.to).toEqual(anyRange.from);
         expect(before.from < before.to).toBe(true);
       }),
     );

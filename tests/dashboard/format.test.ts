@@ -15,7 +15,7 @@ import {
 } from '../../src/dashboard/page/format.ts';
 import { zoneNamed } from './zones.ts';
 
-test('numbers', () => {
+test('formats numbers', () => {
   expect([formatCount(1_234_567), formatCount(null)]).toEqual(['1,234,567', '–']);
   expect([0, 2.5, -3, 12_345.678, 1e-9, 1e300, null].map(formatValue)).toEqual([
     '0',
@@ -30,7 +30,7 @@ test('numbers', () => {
   expect([0.25, 1, 0.12345, null].map(formatPart)).toEqual(['25%', '100%', '12.3%', '–']);
 });
 
-test('a part is 0% or 100% only if it is none or all', () => {
+test('formats a fraction as 0% or 100% only if it is exactly that', () => {
   expect([2499 / 2500, 1 / 2500, 999_999 / 1e6, 1 / 1e9, 1 - 2 ** -53].map(formatPart)).toEqual([
     '99.96%',
     '0.04%',
@@ -48,7 +48,7 @@ test('a part is 0% or 100% only if it is none or all', () => {
   expect([barWidth(0), barWidth(1)]).toEqual(['0', '100%']);
 });
 
-test('changes against the period before', () => {
+test('formats the change from the previous period', () => {
   expect(formatChange(12, 10)).toBe('+20%');
   expect(formatChange(5, 10)).toBe('-50%');
   expect(formatChange(-5, -10)).toBe('+50%');
@@ -66,7 +66,7 @@ test('changes against the period before', () => {
     expect(formatChange(now, before)).toBeUndefined();
 });
 
-test('bytes and durations', () => {
+test('formats bytes and durations', () => {
   expect([0, 999, 1000, 1_234_567, 5e10].map(formatBytes)).toEqual(['0 byte', '999 byte', '1 kB', '1.23 MB', '50 GB']);
   expect([0.04, 0.5, 1, 59, 90, 7200, 86_400 * 3, 86_400 * 800].map(formatDuration)).toEqual([
     '0.04 seconds',
@@ -80,7 +80,7 @@ test('bytes and durations', () => {
   ]);
 });
 
-test('times in a zone', () => {
+test('formats times in a time zone', () => {
   const moment = new Date('2026-03-01T23:05:07.123Z');
   expect(formatTime(moment, zoneNamed('UTC'), 'millisecond')).toBe('2026-03-01 23:05:07.123');
   expect(formatTime(moment, zoneNamed('Europe/Berlin'), 'second')).toBe('2026-03-02 00:05:07');
@@ -88,7 +88,7 @@ test('times in a zone', () => {
   expect(formatTime(moment, zoneNamed('America/New_York'), 'day')).toBe('2026-03-01');
 });
 
-test('times that clocks show twice have their offset behind them', () => {
+test('appends the UTC offset to times that occur twice', () => {
   const texts = (tz: string, detail: 'minute' | 'second', ...moments: string[]) =>
     moments.map((moment) => formatTime(new Date(moment), zoneNamed(tz), detail));
   expect(
@@ -107,7 +107,7 @@ test('times that clocks show twice have their offset behind them', () => {
   ]);
 });
 
-test('the time of a record has all of its digits', () => {
+test('keeps all digits of a record timestamp', () => {
   const berlin = zoneNamed('Europe/Berlin');
   expect(
     [
@@ -124,11 +124,11 @@ test('the time of a record has all of its digits', () => {
   ]);
 });
 
-test('starts of buckets are those of the response, told apart by their offsets', () => {
+test('formats bucket starts as in the response, with the offset if they occur twice', () => {
   const starts = ['2025-10-26T01:00:00+02:00', '2025-10-26T02:00:00+02:00', '2025-10-26T02:00:00+01:00'];
   const labels = ['2025-10-26 01:00', '2025-10-26 02:00 +02:00', '2025-10-26 02:00 +01:00'];
   expect(formatStarts(starts, zoneNamed('Europe/Berlin'))).toEqual(labels);
   expect(formatStarts(starts.slice(2), zoneNamed('Europe/Berlin'))).toEqual(labels.slice(2));
-  // other rules than those of the response
+  // the page's time zone rules may differ from those of the response
   expect(formatStarts(starts, zoneNamed('UTC'))).toEqual(labels);
 });

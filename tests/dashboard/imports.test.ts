@@ -4,7 +4,7 @@ import { join, relative, resolve } from 'node:path';
 
 const PAGE = resolve(import.meta.dir, '../../src/dashboard/page');
 
-test('the page takes types of responses from the server, in api.ts, and the arithmetic of time zones, and nothing else', () => {
+test('the page imports only response types (in api.ts) and time zone arithmetic from the server', () => {
   const files = [...new Bun.Glob('**/*.{ts,tsx}').scanSync(PAGE)];
   expect(files.length).toBeGreaterThan(20);
   const outside = files.flatMap((file) =>

@@ -9,7 +9,7 @@ const labels = (tz: string, from: string, to: string, distance: number) => {
   return tickLabels(zone, ticks, distance);
 };
 
-test('an hour that clocks show twice has a tick each time, with its offset', () => {
+test('gives an hour that occurs twice two ticks with their offsets', () => {
   expect(labels('Europe/Berlin', '2025-10-25T21:30:00Z', '2025-10-26T03:00:00Z', HOUR)).toEqual([
     '00:00\n26 Oct 2025',
     '01:00',
@@ -27,7 +27,7 @@ test('an hour that clocks show twice has a tick each time, with its offset', () 
   ]);
 });
 
-test('ticks of days and longer are at the beginning of local days, also where clocks skip midnight', () => {
+test('places ticks of a day or more at the start of local days, even where clocks skip midnight', () => {
   expect(labels('Europe/Berlin', '2025-10-24T22:00:00Z', '2025-10-27T23:00:00Z', DAY)).toEqual([
     '25 Oct\n2025',
     '26 Oct',
@@ -57,7 +57,7 @@ test('ticks of days and longer are at the beginning of local days, also where cl
   ]);
 });
 
-test('ticks rise and stay within the range at every distance', () => {
+test('returns ascending ticks within the range at every distance', () => {
   for (const tz of ['Europe/Berlin', 'America/St_Johns', 'Pacific/Apia']) {
     for (const distance of TICK_DISTANCES) {
       const from = Date.parse('2011-12-29T22:13:20Z') / 1000;

@@ -23,7 +23,7 @@ const moment = fc.date({
   noInvalidDate: true,
 });
 
-test('what a clock on the wall shows names the moment again, and both where it shows it twice', () => {
+test('converts a wall time back to its moment, or to both moments if it occurs twice', () => {
   fc.assert(
     fc.property(moment, zone, (at, tz) => {
       const minute = new Date(Math.floor(at.getTime() / 60_000) * 60_000);
@@ -40,21 +40,21 @@ test('what a clock on the wall shows names the moment again, and both where it s
   expect(momentsOfWall('soon', zoneNamed('UTC'))).toEqual([]);
 });
 
-test('buckets are no longer than the range, and no more than are answered', () => {
+test('chooses an interval that is no longer than the range and within the bucket limit', () => {
   expect(possibleInterval('1y', 3_600_000)).toBe('1h');
   expect(possibleInterval('1m', 365 * 86_400_000)).toBe('1h');
   expect(possibleInterval('5m', 86_400_000)).toBe('5m');
   expect(possibleInterval('1m', 10)).toBe('1m');
 });
 
-test('ranges that end now begin days or months ago by the calendar, hours ago by the clock', () => {
+test('starts ranges of days and months by the calendar, and ranges of hours by elapsed time', () => {
   const berlin = zoneNamed('Europe/Berlin');
   const now = new Date('2025-10-28T11:30:00Z'); // 12:30 in Berlin, two days after the clocks went back
   const walls = Object.fromEntries(
     RANGES.map(({ name }) => {
-      const { from, before } = shownRange({ ...DEFAULTS, range: name }, now, {}, berlin);
+      const { from, previous } = shownRange({ ...DEFAULTS, range: name }, now, {}, berlin);
       const wall = (at: Date) => new Date(wallOf(berlin, at.getTime())).toISOString().slice(0, 16);
-      return [name, [wall(from), wall(before.from)]];
+      return [name, [wall(from), wall(previous.from)]];
     }),
   );
   expect(walls).toEqual({
@@ -68,7 +68,7 @@ test('ranges that end now begin days or months ago by the calendar, hours ago by
   });
 });
 
-test('a change of the clocks does not change the buckets of a range', () => {
+test('chooses the same interval for a range in which clocks change', () => {
   const berlin = zoneNamed('Europe/Berlin');
   const intervals = (now: string, interval: 'auto' | '1d') =>
     RANGES.map(({ name }) => shownRange({ ...DEFAULTS, range: name, interval }, new Date(now), {}, berlin).interval);
@@ -79,7 +79,7 @@ test('a change of the clocks does not change the buckets of a range', () => {
   const day = { ...DEFAULTS, range: 'custom', interval: '1d' } as const;
   const short = { from: new Date('2026-03-28T23:00:00Z'), to: new Date('2026-03-29T22:00:00Z') };
   expect(shownRange({ ...day, ...short }, new Date(), {}, berlin).interval).toBe('1d');
-  // midnight was skipped
+  // clocks skipped midnight
   const late = { from: new Date('2018-11-04T03:00:00Z'), to: new Date('2018-11-05T02:00:00Z') };
   expect(shownRange({ ...day, ...late }, new Date(), {}, zoneNamed('America/Sao_Paulo')).interval).toBe('1d');
   const february = { from: new Date('2026-01-31T23:00:00Z'), to: new Date('2026-02-28T23:00:00Z') };

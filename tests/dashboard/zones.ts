@@ -1,6 +1,6 @@
 import { zoneOf } from '../../src/dashboard/page/calendar.ts';
 
-/** Returns a zone as the page has it from the server, here by the rules of the runtime, which tests compare with. */
+/** Returns a zone as the server would send it, built from the runtime's time zone data. */
 export function zoneNamed(tz: string) {
   const offsets: { from: string | null; offset_seconds: number }[] = [];
   let time: Temporal.ZonedDateTime | null = Temporal.Instant.from('1700-01-01T00:00:00Z').toZonedDateTimeISO(tz);

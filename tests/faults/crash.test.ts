@@ -4,16 +4,16 @@ import { killUnderLoad } from './kill.ts';
 import { cutPower } from './power-cut.ts';
 import { noVolumes } from './volume.ts';
 
-if (noVolumes) console.warn(`SKIPPED: the power cuts: ${noVolumes}`);
+if (noVolumes) console.warn(`SKIPPED: power cut tests: ${noVolumes}`);
 
-test('five kills under load: every row exactly once, under the id that was answered', async () => {
-  const { acknowledged, lost, doubled } = await killUnderLoad(5);
+test('stores each row exactly once, under the acknowledged ID, across five kills under load', async () => {
+  const { acknowledged, lost, duplicates } = await killUnderLoad(5);
   expect(acknowledged).toBeGreaterThan(5);
-  expect({ lost, doubled }).toEqual({ lost: 0, doubled: 0 });
+  expect({ lost, duplicates }).toEqual({ lost: 0, duplicates: 0 });
 }, 120_000);
 
 test.skipIf(noVolumes !== undefined)(
-  'five power cuts under load: nothing that was acknowledged is lost',
+  'loses no acknowledged row in five power cuts under load',
   async () => {
     const { acknowledged, lost, damaged } = await cutPower(5, 'FULL');
     expect(acknowledged).toBeGreaterThan(500);
@@ -23,7 +23,7 @@ test.skipIf(noVolumes !== undefined)(
 );
 
 test.skipIf(noVolumes !== undefined || TARGET === 'binary')(
-  'without fsync the same cuts do lose rows',
+  'loses rows in the same power cuts without fsync',
   async () => {
     expect((await cutPower(2, 'NORMAL')).lost).toBeGreaterThan(0);
   },

@@ -11,20 +11,20 @@ afterAll(() => folder[Symbol.dispose]());
 const MARK = 'Wq7xErased';
 const admin = async () => ({ authorization: `Bearer ${await token({ sub: 'root', role: 'admin' })}` });
 
-/** How many erasures the database has that are not finished. */
-function unfinished({ databasePath }: Pick<Target, 'databasePath'>): number {
+/** Counts the erasures in the database that are not finished. */
+function countUnfinished({ databasePath }: Pick<Target, 'databasePath'>): number {
   const client = new Database(databasePath, { readonly: true });
   try {
-    const found = client
+    const row = client
       .query<{ n: number }, []>('SELECT count(*) AS n FROM erasures WHERE pending_user_id IS NOT NULL')
       .get();
-    return found?.n ?? 0;
+    return row?.n ?? 0;
   } finally {
     client.close();
   }
 }
 
-test('an erasure that kill -9 interrupts is finished by the next start: no chart, row or byte of the user is left', async () => {
+test('finishes an erasure that kill -9 interrupted at the next start, leaving no row, chart or byte of the user', async () => {
   const dataDir = join(folder.path, 'data');
   let target = await startTarget(UNLIMITED, { dataDir });
   const record = async (user: string, label: string) =>
@@ -44,18 +44,18 @@ test('an erasure that kill -9 interrupts is finished by the next start: no chart
     expect((await record(MARK, MARK)).status).toBe(200);
     if (i % 3 === 0) expect((await record('ada', 'page')).status).toBe(200);
   }
-  const erasing = send(`${target.url}/api/users/${MARK}`, { method: 'DELETE', headers: await admin() }).catch(
-    () => 'cut off',
+  const erasure = send(`${target.url}/api/users/${MARK}`, { method: 'DELETE', headers: await admin() }).catch(
+    () => 'disconnected',
   );
-  while (unfinished(target) === 0) {
-    // the intent is about to be written
+  while (countUnfinished(target) === 0) {
+    // waits until the pending erasure is written
   }
   await target.stop('SIGKILL');
-  expect(await erasing).toBe('cut off');
-  expect(unfinished(target)).toBe(1);
+  expect(await erasure).toBe('disconnected');
+  expect(countUnfinished(target)).toBe(1);
 
   target = await startTarget(UNLIMITED, { dataDir });
-  while (unfinished(target) > 0) await send(`${target.url}/healthz`);
+  while (countUnfinished(target) > 0) await send(`${target.url}/healthz`);
   const headers = await admin();
   const series = await send(`${target.url}/api/metrics/series?name=load&user_id=${MARK}`, { headers });
   expect(series.body.buckets).toEqual([]);
@@ -67,7 +67,7 @@ test('an erasure that kill -9 interrupts is finished by the next start: no chart
   expect(records.body.records).toEqual([]);
   const status = () => send(`${target.url}/api/status`, { headers });
   while ((await status()).body.ledger.deleted === 0) {
-    // the erasure has finished, and is about to be counted
+    // waits until the finished erasure is counted
   }
   expect((await status()).body.ledger).toMatchObject({ stored: 40_000, deleted: 30_000 });
   await target.stop();

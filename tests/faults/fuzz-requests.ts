@@ -1,21 +1,21 @@
 import { gzipSync } from 'node:zlib';
 
 /*
- * Random requests over the routes of an OpenAPI document: some as they should be, most with something wrong.
+ * Random requests to the routes of an OpenAPI document: some valid, most with something wrong.
  */
 
-/** A source of random choices, which are the same for the same seed. */
+/** A deterministic source of random choices: the same seed gives the same choices. */
 export interface Random {
-  /** From 0 to below 1. */
+  /** Returns a number from 0 (inclusive) to 1 (exclusive). */
   next(): number;
-  /** A whole number from 0 to below `end`. */
+  /** Returns an integer from 0 (inclusive) to `end` (exclusive). */
   below(end: number): number;
   chance(probability: number): boolean;
   pick<T>(list: readonly T[]): T;
   bytes(length: number): Buffer;
 }
 
-/** Makes the random choices of a seed: the generator "mulberry32". */
+/** Creates the random source of a seed, with the generator "mulberry32". */
 export function createRandom(seed: number): Random {
   let state = seed | 0;
   const next = () => {
@@ -30,21 +30,21 @@ export function createRandom(seed: number): Random {
     below,
     chance: (probability) => next() < probability,
     pick<T>(list: readonly T[]): T {
-      return list[below(list.length)] as T; // no list here is empty
+      return list[below(list.length)] as T; // lists are never empty
     },
     bytes: (length) => Buffer.from(Array.from({ length }, () => below(256))),
   };
 }
 
-/** The longest head of a request that the server's HTTP parser accepts, in bytes. */
+/** Maximum size of a request head that the server's HTTP parser accepts, in bytes. */
 const MAX_HEAD_BYTES = 16_000;
 
-/** What the fuzzer needs of a route of the OpenAPI document. */
+/** A route of the OpenAPI document. */
 export interface Route {
   readonly method: string;
   readonly path: string;
   readonly parameters: readonly Parameter[];
-  /** Whether it takes a body. */
+  /** Whether it accepts a body. */
   readonly hasBody: boolean;
 }
 
@@ -59,7 +59,7 @@ interface Document {
   readonly paths: Record<string, Record<string, { parameters?: readonly Parameter[]; requestBody?: unknown }>>;
 }
 
-/** Lists the routes of the document, and those that it does not have. */
+/** Lists the routes of the document, and some that it does not contain. */
 export function routesOf(document: Document): Route[] {
   const documented = Object.entries(document.paths).flatMap(([path, methods]) =>
     Object.entries(methods).map(([method, { parameters = [], requestBody }]) => {
@@ -72,26 +72,26 @@ export function routesOf(document: Document): Route[] {
   );
   const pages = ['/', '/swagger', '/swagger/json', '/favicon.ico', '/metric', '/nothing/here', '/api', '/api/nothing'];
   const others = pages.map((path) => ({ method: 'GET', path, parameters: [], hasBody: false }));
-  // what is recorded is what all others work on, so it comes more often
+  // recording routes are more frequent, because all others work on recorded data
   return [...documented, ...recording, ...recording, ...aliases, ...others];
 }
 
-/** Tokens to send. Their users are few, so that requests meet. */
+/** Tokens to send. They belong to few users, so that requests affect the same data. */
 export interface Tokens {
   readonly good: readonly string[];
   readonly admin: string;
   readonly bad: readonly string[];
 }
 
-/** A request, and what its response may be. */
+/** A request, with what is allowed as its response. */
 export interface FuzzRequest {
   readonly bytes: Buffer;
   readonly method: string;
-  /** Whether HTTP itself is broken: the server's HTTP parser may answer it, in its own form, or close the connection. */
+  /** Whether it is invalid HTTP, to which the server's HTTP parser may respond in its own format, or close the connection. */
   readonly isBrokenHttp: boolean;
-  /** Whether the request is shorter than it says. */
+  /** Whether the request is shorter than it declares. */
   readonly endsEarly: boolean;
-  /** Whether the response is a stream without an end. */
+  /** Whether the response is an endless stream. */
   readonly isStream: boolean;
 }
 
@@ -183,10 +183,10 @@ const VALUES: readonly unknown[] = [
   { a: { b: [1, 2, { c: null }] } },
 ];
 
-/** Percent-encodes a text, or leaves it mostly as it is. */
-function encoded(random: Random, text: string): string {
+/** Percent-encodes a text, or leaves it mostly unencoded. */
+function encodeMaybe(random: Random, text: string): string {
   if (random.chance(0.7)) return encodeURIComponent(text.toWellFormed());
-  // only what would end the request line is taken out
+  // removes only what would end the request line
   return text.replace(/[\r\n \0]/g, '');
 }
 
@@ -206,9 +206,9 @@ function parameterValue(random: Random, { name, schema }: Parameter): string {
 
 function targetOf(random: Random, { path, parameters }: Route): string {
   const filled = path.replace(/\{\w+\}/g, () =>
-    encoded(random, random.chance(0.3) ? `user-${random.below(6)}` : random.pick(TEXTS)),
+    encodeMaybe(random, random.chance(0.3) ? `user-${random.below(6)}` : random.pick(TEXTS)),
   );
-  const bent = random.chance(0.06)
+  const variant = random.chance(0.06)
     ? random.pick([
         `/${filled}`,
         `${filled}/`,
@@ -220,17 +220,20 @@ function targetOf(random: Random, { path, parameters }: Route): string {
       ])
     : filled;
   const query = parameters
-    .filter((one) => one.in === 'query' && random.chance(one.required ? 0.9 : 0.35))
-    .flatMap((one) => {
-      const times = one.schema.type === 'array' ? 1 + random.below(4) : random.chance(0.04) ? 2 : 1;
-      return Array.from({ length: times }, () => `${one.name}=${encoded(random, parameterValue(random, one))}`);
+    .filter((parameter) => parameter.in === 'query' && random.chance(parameter.required ? 0.9 : 0.35))
+    .flatMap((parameter) => {
+      const times = parameter.schema.type === 'array' ? 1 + random.below(4) : random.chance(0.04) ? 2 : 1;
+      return Array.from(
+        { length: times },
+        () => `${parameter.name}=${encodeMaybe(random, parameterValue(random, parameter))}`,
+      );
     });
   if (random.chance(0.06))
     query.push(random.pick(['unknown=1', '=', '&&', 'a', '%zz=%zz', 'from', `${'q'.repeat(5_000)}=1`, '?', 'name=']));
-  return bent + (query.length > 0 ? `?${query.join('&')}` : random.chance(0.03) ? '?' : '');
+  return variant + (query.length > 0 ? `?${query.join('&')}` : random.chance(0.03) ? '?' : '');
 }
 
-/** A body of a metric, an event or a batch, in which some fields are missing or wrong. */
+/** Returns the body of a metric, an event or a batch, in which some fields are missing or wrong. */
 function bodyValue(random: Random, path: string): unknown {
   const field = (value: unknown) => (random.chance(0.06) ? random.pick(VALUES) : value);
   const dropSome = (body: Record<string, unknown>) => {
@@ -260,7 +263,7 @@ function bodyValue(random: Random, path: string): unknown {
   return event();
 }
 
-/** The bytes of a body before any encoding. */
+/** Returns the bytes of a body before content encoding. */
 function plainBody(random: Random, path: string): Buffer {
   const kind = random.next();
   const text = JSON.stringify(bodyValue(random, path)) ?? '';
@@ -274,10 +277,10 @@ function plainBody(random: Random, path: string): Buffer {
   return Buffer.from(random.pick(['', 'null', '1', '"a"', '[]', '{}', '\ufeff{}', '{"a":1}{"b":2}', '{"a":1,}']));
 }
 
-/** Makes request number `n`. */
+/** Creates request number `n` of a seed. */
 export function fuzzRequest(n: number, seed: number, routes: readonly Route[], tokens: Tokens): FuzzRequest {
   const random = createRandom(seed * 1_000_003 + n);
-  if (random.chance(0.02)) return garbage(random);
+  if (random.chance(0.02)) return createGarbage(random);
   const route = random.pick(routes);
   const method = random.chance(0.92) ? route.method : random.pick(METHODS);
   const target = targetOf(random, route);
@@ -286,12 +289,12 @@ export function fuzzRequest(n: number, seed: number, routes: readonly Route[], t
   const headers: string[] = [];
   if (!isOldHttp || random.chance(0.5)) headers.push(`Host: ${random.chance(0.85) ? '127.0.0.1' : random.pick(HOSTS)}`);
 
-  // erasures and exports work on everything: less often, and mostly as an admin may ask for them
+  // erasures affect all other requests, so fewer of them carry an admin token
   const isErasure = route.path.startsWith('/api/users') && method === 'DELETE';
-  const authority = random.next();
-  if (authority < (isErasure ? 0.1 : 0.25)) headers.push(`Authorization: Bearer ${tokens.admin}`);
-  else if (authority < 0.85) headers.push(`Authorization: Bearer ${random.pick(tokens.good)}`);
-  else if (authority < 0.95) headers.push(`Authorization: ${random.pick(tokens.bad)}`);
+  const tokenKind = random.next();
+  if (tokenKind < (isErasure ? 0.1 : 0.25)) headers.push(`Authorization: Bearer ${tokens.admin}`);
+  else if (tokenKind < 0.85) headers.push(`Authorization: Bearer ${random.pick(tokens.good)}`);
+  else if (tokenKind < 0.95) headers.push(`Authorization: ${random.pick(tokens.bad)}`);
   if (random.chance(0.05))
     headers.push(`X-Act-As-User-Id: ${random.pick(['', ' ', 'user-1', 'ä', 'x'.repeat(300), '..', 'a\tb'])}`);
   if (random.chance(0.08))
@@ -365,12 +368,12 @@ export function fuzzRequest(n: number, seed: number, routes: readonly Route[], t
     }
   }
   const version = isOldHttp ? 'HTTP/1.0' : 'HTTP/1.1';
-  // longer heads, and chunks in HTTP/1.0, are rejected before the program sees them
+  // the HTTP parser rejects longer heads, and chunked bodies in HTTP/1.0, before the program sees them
   isBrokenHttp ||= isOldHttp && headers.includes('Transfer-Encoding: chunked');
-  const form = random.chance(0.02) ? random.pick(['http://a b', 'http://x:abc', 'http://[::1', 'https://h']) : '';
-  if (form.includes(' ')) isBrokenHttp = true;
-  const head = `${method} ${form}${target} ${version}\r\n${headers.map((header) => `${header}\r\n`).join('')}\r\n`;
-  // the texts of targets and headers are UTF-8, as clients send them
+  const origin = random.chance(0.02) ? random.pick(['http://a b', 'http://x:abc', 'http://[::1', 'https://h']) : '';
+  if (origin.includes(' ')) isBrokenHttp = true;
+  const head = `${method} ${origin}${target} ${version}\r\n${headers.map((header) => `${header}\r\n`).join('')}\r\n`;
+  // clients send targets and headers in UTF-8
   const bytes = Buffer.concat([Buffer.from(head), body]);
   isBrokenHttp ||= bytes.length - body.length > MAX_HEAD_BYTES;
   return { bytes, method, isBrokenHttp, endsEarly, isStream };
@@ -386,8 +389,8 @@ function chunked(random: Random, body: Buffer): Buffer {
   return Buffer.concat([...parts, Buffer.from('0\r\n\r\n')]);
 }
 
-/** Bytes that are hardly a request. */
-function garbage(random: Random): FuzzRequest {
+/** Creates bytes that are hardly a request. */
+function createGarbage(random: Random): FuzzRequest {
   const lines = [
     'GARBAGE\r\n\r\n',
     'FOO / HTTP/1.1\r\nHost: a\r\n\r\n',

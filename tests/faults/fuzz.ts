@@ -18,40 +18,42 @@ import { createWire, type Outcome, type WireResponse } from '../harness/wire.ts'
 import { type FuzzRequest, fuzzRequest, routesOf, type Tokens } from './fuzz-requests.ts';
 
 /*
- * RAWLOG_TARGET=binary bun run faults:fuzz [--requests 60000] [--seed N] [--only N]
+ * RAWLOG_TARGET=binary npm run faults:fuzz -- [--requests 60000] [--seed N] [--only N]
  *
- * Sends random requests to every route: bodies, queries, headers, hosts, methods, raw bytes. No response may be a
- * 5xx, every error must have the contract's form, and in the end the ledger must balance and the database verify.
- * Request N of a seed is the same in each run; `--only` sends it alone and shows the response.
+ * Sends random requests to every route: bodies, queries, headers, hosts, methods, raw bytes. No response may be a 5xx
+ * (except overload rejections), every error must have the documented format, and at the end the ledger must balance and
+ * `rawlog verify` must succeed. Request N of a seed is the same in each run; `--only N` sends only that request and prints
+ * the response.
  */
 
-/** Connections that send at the same time. */
+/** Concurrent connections. */
 const CONNECTIONS = 8;
-/** `/healthz` is asked along with every so many requests. */
-const HEALTH_EVERY = 10;
-/** Memory is looked at every so many requests. */
-const MEMORY_EVERY = 5_000;
-/** How many problems are described. */
-const DESCRIBED = 20;
-/** Errors that say that the server has more to do than it accepts: allowed, and counted. */
-const OVERLOAD: readonly string[] = ['overloaded', 'queries_overloaded'];
+/** Requests per `/healthz` probe. */
+const REQUESTS_PER_HEALTH_PROBE = 10;
+/** Requests per memory sample. */
+const REQUESTS_PER_MEMORY_SAMPLE = 5_000;
+/** Maximum number of problems to print. */
+const MAX_PRINTED_PROBLEMS = 20;
+/** Error codes of overload rejections, which are allowed and counted. */
+const OVERLOAD_CODES: readonly string[] = ['overloaded', 'queries_overloaded'];
 
-export interface Fuzzed {
+/** The result of a fuzzing run. */
+export interface FuzzReport {
   readonly requests: number;
   readonly byStatus: Readonly<Record<string, number>>;
   readonly overloads: number;
   readonly problems: readonly string[];
-  /** Of `/healthz`, in milliseconds. */
+  /** Response times of `/healthz`, in milliseconds. */
   readonly health: { readonly p50: number; readonly p99: number; readonly max: number };
-  /** Resident memory of the server, in megabytes, at the start and every {@link MEMORY_EVERY} requests. */
+  /** Resident memory of the server, in megabytes, at the start and every {@link REQUESTS_PER_MEMORY_SAMPLE} requests. */
   readonly memory: readonly number[];
 }
 
-/** Sends so many random requests to a server of its own. */
-export async function fuzz(requests: number, seed: number): Promise<Fuzzed> {
+/** Starts a server and sends it random requests. */
+export async function fuzz(requests: number, seed: number): Promise<FuzzReport> {
   using folder = temporaryFolder();
   const env = { ...UNLIMITED, MAX_BODY_BYTES: '65536', LOG_LEVEL: 'warn' };
-  // it says where it listens at the level info
+  // the line that contains the server's URL has level info
   const target = await startTarget({ ...env, LOG_LEVEL: 'info' }, { dataDir: folder.path });
   const problems: string[] = [];
   const byStatus: Record<string, number> = {};
@@ -71,13 +73,13 @@ export async function fuzz(requests: number, seed: number): Promise<Fuzzed> {
         const status = typeof outcome === 'string' ? outcome : String(outcome.status);
         byStatus[status] = (byStatus[status] ?? 0) + 1;
         if (typeof outcome !== 'string') {
-          acknowledged += storedItems(request, outcome);
-          if (OVERLOAD.includes(codeOf(outcome))) overloads++;
+          acknowledged += countStored(request, outcome);
+          if (OVERLOAD_CODES.includes(codeOf(outcome))) overloads++;
         }
-        const problem = problemWith(request, outcome);
+        const problem = findProblem(request, outcome);
         if (problem) problems.push(`request ${n}: ${problem}\n${describe(request, outcome)}`);
-        if (n % HEALTH_EVERY === 0) probes.push(probe(target, health, problems));
-        if (n > 0 && n % MEMORY_EVERY === 0) memory.push(residentMegabytes(target));
+        if (n % REQUESTS_PER_HEALTH_PROBE === 0) probes.push(probe(target, health, problems));
+        if (n > 0 && n % REQUESTS_PER_MEMORY_SAMPLE === 0) memory.push(residentMegabytes(target));
       }
       wire.close();
     };
@@ -88,7 +90,7 @@ export async function fuzz(requests: number, seed: number): Promise<Fuzzed> {
     const logged = target.logLines().filter(({ level }) => level === 'error' || level === 'fatal');
     problems.push(...logged.map((line) => `the server logged an error: ${JSON.stringify(line).slice(0, 1_000)}`));
   } finally {
-    if ((await target.stop()) !== 0) problems.push('the server did not end with 0');
+    if ((await target.stop()) !== 0) problems.push('the server did not exit with status 0');
   }
   const { exitCode, stdout } = await runCli(['verify'], { env: { JWT_SECRET: SECRET, DATA_DIR: folder.path } });
   if (exitCode !== 0) problems.push(`verify: ${stdout}`);
@@ -120,18 +122,18 @@ function exchangeOf({ bytes, method, endsEarly, isStream }: FuzzRequest) {
   return { bytes, isHead: method === 'HEAD', endsEarly, maxBody: isStream ? 1 : 256 * 1024, timeoutMs: 15_000 };
 }
 
-/** What is wrong with a response, if anything is. */
-function problemWith(request: FuzzRequest, outcome: Outcome): string | undefined {
+/** Returns what is wrong with a response, or undefined. */
+function findProblem(request: FuzzRequest, outcome: Outcome): string | undefined {
   if (outcome === 'closed') return request.isBrokenHttp || request.endsEarly ? undefined : 'the connection was closed';
   if (outcome === 'timeout') return request.isStream ? undefined : 'no response';
   const { status, headers, body } = outcome;
-  // of the HTTP parser, before the program sees anything
-  const isParsers = [400, 431, 505].includes(status) && body.length === 0 && !headers.has('x-request-id');
-  if (isParsers) return request.isBrokenHttp ? undefined : 'rejected by the HTTP parser';
-  if (status < 200 || status > 599) return 'not a status';
+  // the HTTP parser rejects requests before the program sees them
+  const isFromParser = [400, 431, 505].includes(status) && body.length === 0 && !headers.has('x-request-id');
+  if (isFromParser) return request.isBrokenHttp ? undefined : 'rejected by the HTTP parser';
+  if (status < 200 || status > 599) return `invalid status ${status}`;
   if (status < 400) return successProblem(request, outcome);
   const code = codeOf(outcome);
-  if (status >= 500 && !OVERLOAD.includes(code)) return `a ${status}`;
+  if (status >= 500 && !OVERLOAD_CODES.includes(code)) return `status ${status}`;
   if (request.method === 'HEAD') return undefined;
   return errorProblem(status, headers, body);
 }
@@ -142,32 +144,34 @@ function successProblem(
 ): string | undefined {
   if (method === 'HEAD' || isStream || !isComplete || body.length === 0) return undefined;
   if (!headers.get('content-type')?.startsWith('application/json')) return undefined;
-  return parsed(body) === undefined ? 'a body that is not JSON' : undefined;
+  return parsed(body) === undefined ? 'the body is not JSON' : undefined;
 }
 
-/** What an error response lacks of the contract's form. */
+/** Returns how an error response deviates from the documented format, or undefined. */
 function errorProblem(status: number, headers: ReadonlyMap<string, string>, body: Buffer): string | undefined {
-  if (!headers.get('content-type')?.startsWith('application/json')) return 'an error that is not JSON';
+  if (!headers.get('content-type')?.startsWith('application/json')) return 'the error is not JSON';
   const value = parsed(body);
-  if (typeof value !== 'object' || value === null) return 'an error that is no object';
+  if (typeof value !== 'object' || value === null) return 'the error is not a JSON object';
   const { code, message, hint, request_id, detail, ...more } = value as Record<string, unknown>; // of any object
-  if (Object.keys(more).length > 0) return 'an error with other fields';
-  if (typeof code !== 'string' || !Object.hasOwn(ERRORS, code)) return 'an error without a known code';
-  if (STATUS_BY_CODE[code as keyof typeof STATUS_BY_CODE] !== status) return 'a code with another status';
-  if (typeof message !== 'string' || typeof hint !== 'string') return 'an error without message and hint';
-  if (typeof request_id !== 'string' || headers.get('x-request-id') !== request_id) return 'not its request ID';
+  if (Object.keys(more).length > 0) return 'the error has unknown fields';
+  if (typeof code !== 'string' || !Object.hasOwn(ERRORS, code)) return 'the error has no known code';
+  if (STATUS_BY_CODE[code as keyof typeof STATUS_BY_CODE] !== status) return 'the status does not match the error code';
+  if (typeof message !== 'string' || typeof hint !== 'string') return 'the error lacks a message or hint';
+  if (typeof request_id !== 'string' || headers.get('x-request-id') !== request_id)
+    return 'request_id does not match the X-Request-Id header';
   if (status === 422 && code === 'validation_failed') return validationProblem(detail);
-  if (status >= 500) return JSON.stringify(detail) === JSON.stringify({ message, hint }) ? undefined : 'a wrong detail';
-  if (status === 405 && !headers.has('allow')) return 'no Allow header';
-  if (status !== 422 && detail !== message) return 'a wrong detail';
+  if (status >= 500)
+    return JSON.stringify(detail) === JSON.stringify({ message, hint }) ? undefined : 'the detail is wrong';
+  if (status === 405 && !headers.has('allow')) return 'the 405 has no Allow header';
+  if (status !== 422 && detail !== message) return 'the detail is wrong';
   return undefined;
 }
 
 function validationProblem(detail: unknown): string | undefined {
-  if (!Array.isArray(detail) || detail.length === 0) return 'a 422 without a list of what is wrong';
-  const isIssue = (one: { loc?: unknown; msg?: unknown; type?: unknown } | null) =>
-    Array.isArray(one?.loc) && typeof one.msg === 'string' && typeof one.type === 'string';
-  return detail.every(isIssue) ? undefined : 'a 422 with an issue of another form';
+  if (!Array.isArray(detail) || detail.length === 0) return 'the 422 lists no validation issues';
+  const isIssue = (issue: { loc?: unknown; msg?: unknown; type?: unknown } | null) =>
+    Array.isArray(issue?.loc) && typeof issue.msg === 'string' && typeof issue.type === 'string';
+  return detail.every(isIssue) ? undefined : 'a validation issue is malformed';
 }
 
 function parsed(body: Buffer): unknown {
@@ -183,8 +187,8 @@ function codeOf({ status, body }: WireResponse): string {
   return typeof value === 'object' && value !== null && 'code' in value ? String(value.code) : '';
 }
 
-/** How many items a response says are newly stored. */
-function storedItems({ bytes }: FuzzRequest, { status, headers, body }: WireResponse): number {
+/** Returns how many items a response acknowledges as newly stored. */
+function countStored({ bytes }: FuzzRequest, { status, headers, body }: WireResponse): number {
   if (status !== 200 || headers.has('idempotent-replayed')) return 0;
   const line = bytes.subarray(0, bytes.indexOf('\r\n')).toString('latin1');
   if (!line.startsWith('POST') || !line.includes('/log_')) return 0;
@@ -192,7 +196,7 @@ function storedItems({ bytes }: FuzzRequest, { status, headers, body }: WireResp
   return typeof value === 'string' ? 1 : value.metrics.length + value.analytics.length;
 }
 
-/** The ledger must balance, agree with the rows, and have everything that was acknowledged. */
+/** Checks that the ledger balances, matches the rows, and includes all acknowledged items. */
 async function checkLedger(target: Target, acknowledged: number): Promise<string[]> {
   const headers = { authorization: `Bearer ${await token({ sub: 'admin', role: 'admin' })}` };
   const { ledger } = (await send(`${target.url}/api/status`, { headers })).body;
@@ -202,9 +206,10 @@ async function checkLedger(target: Target, acknowledged: number): Promise<string
     .filter(({ user_id }) => user_id !== '').length;
   const problems: string[] = [];
   if (ledger.received !== ledger.stored + ledger.duplicates + rejected) problems.push('the ledger does not balance');
-  if (present !== ledger.stored - ledger.deleted) problems.push(`${present} rows are present`);
-  // a response may get lost with its connection, not the other way round
-  if (ledger.stored < acknowledged) problems.push(`${acknowledged} items were acknowledged`);
+  if (present !== ledger.stored - ledger.deleted)
+    problems.push(`the database contains ${present} rows, not stored - deleted`);
+  // items may be stored without a response, but not acknowledged without being stored
+  if (ledger.stored < acknowledged) problems.push(`${acknowledged} items were acknowledged, more than stored`);
   return problems.map((problem) => `${problem}: ${JSON.stringify(ledger)}`);
 }
 
@@ -215,9 +220,9 @@ async function probe(target: Target, health: number[], problems: string[]): Prom
   if (status !== 200) problems.push(`/healthz: ${status}`);
 }
 
-function percentiles(times: readonly number[]): Fuzzed['health'] {
+function percentiles(times: readonly number[]): FuzzReport['health'] {
   const sorted = times.toSorted((a, b) => a - b);
-  const at = (share: number) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0;
+  const at = (q: number) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * q))] ?? 0;
   return { p50: at(0.5), p99: at(0.99), max: at(1) };
 }
 
@@ -228,22 +233,22 @@ function residentMegabytes(target: Target): number {
 }
 
 function describe({ bytes }: FuzzRequest, outcome: Outcome): string {
-  const shown = (buffer: Buffer, length: number) => JSON.stringify(buffer.subarray(0, length).toString('latin1'));
+  const excerpt = (buffer: Buffer, length: number) => JSON.stringify(buffer.subarray(0, length).toString('latin1'));
   const response =
     typeof outcome === 'string'
       ? outcome
-      : `${outcome.status} ${JSON.stringify([...outcome.headers])} ${shown(outcome.body, 400)}`;
-  return `  sent ${shown(bytes, 900)}\n  got ${response}`;
+      : `${outcome.status} ${JSON.stringify([...outcome.headers])} ${excerpt(outcome.body, 400)}`;
+  return `  sent ${excerpt(bytes, 900)}\n  received ${response}`;
 }
 
-/** Sends one request of a seed to a new server, and shows it and the response. */
-async function showOne(n: number, seed: number): Promise<void> {
+/** Sends one request of a seed to a new server. Prints the request and the response. */
+async function sendOnly(n: number, seed: number): Promise<void> {
   const target = await startTarget({ ...UNLIMITED, MAX_BODY_BYTES: '65536' });
   const { routes, tokens } = await prepare(target);
   const request = fuzzRequest(n, seed, routes, tokens);
   const outcome = await createWire(target.url).send(exchangeOf(request));
   console.log(describe(request, outcome));
-  console.log(problemWith(request, outcome) ?? 'as it should be');
+  console.log(findProblem(request, outcome) ?? 'no problem found');
   console.log(target.output().stderr);
   await target.stop();
 }
@@ -254,15 +259,15 @@ if (import.meta.main) {
   });
   const seed = Number(values.seed ?? Math.floor(Math.random() * 1e6));
   if (values.only !== undefined) {
-    await showOne(Number(values.only), seed);
+    await sendOnly(Number(values.only), seed);
     process.exit(0);
   }
   const began = performance.now();
   const { requests, byStatus, overloads, problems, health, memory } = await fuzz(Number(values.requests), seed);
-  for (const problem of problems.slice(0, DESCRIBED)) console.log(problem);
+  for (const problem of problems.slice(0, MAX_PRINTED_PROBLEMS)) console.log(problem);
   const seconds = (performance.now() - began) / 1000;
   console.log(
-    `${TARGET} (${COMMAND.at(-1)}), seed ${seed}: ${requests} requests in ${seconds.toFixed(0)} s, by status:`,
+    `${TARGET} (${COMMAND.at(-1)}), seed ${seed}: ${requests} requests in ${seconds.toFixed(0)} s; responses by status:`,
   );
   console.log(
     `  ${Object.entries(byStatus)
@@ -270,8 +275,10 @@ if (import.meta.main) {
       .join(', ')}`,
   );
   const { p50, p99, max } = health;
-  console.log(`  /healthz p50 ${p50.toFixed(1)} ms, p99 ${p99.toFixed(1)} ms, max ${max.toFixed(1)} ms`);
-  console.log(`  resident memory every ${MEMORY_EVERY} requests: ${memory.join(', ')} MB`);
+  console.log(`  /healthz response time: p50 ${p50.toFixed(1)} ms, p99 ${p99.toFixed(1)} ms, max ${max.toFixed(1)} ms`);
+  console.log(
+    `  resident memory, at the start and every ${REQUESTS_PER_MEMORY_SAMPLE} requests: ${memory.join(', ')} MB`,
+  );
   console.log(`  ${overloads} overload rejections, ${problems.length} problems`);
   process.exit(problems.length > 0 ? 1 : 0);
 }

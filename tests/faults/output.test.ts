@@ -19,8 +19,8 @@ import { token } from '../harness/tokens.ts';
 import { noVolumes, smallVolume } from './volume.ts';
 
 /*
- * A server whose standard output or standard error is not read, cannot be written, or is closed: recording, error
- * responses, erasures, probes and signals work all the same.
+ * A server whose standard output or standard error is not read, not writable, or closed. Recording, error responses,
+ * erasures, probes and signals must work nevertheless.
  */
 
 const noFullDevice = !existsSync('/dev/full');
@@ -30,8 +30,8 @@ beforeAll(() => {
 });
 afterAll(() => folder[Symbol.dispose]());
 
-/** A FIFO with a reader that reads only when it is told to. */
-function unreadPipe(): { handle: number; read(): string; fill(): void } & Disposable {
+/** Creates a FIFO whose reader reads only on `read()`. */
+function createUnreadPipe(): { handle: number; read(): string; fill(): void } & Disposable {
   const path = join(folder.path, crypto.randomUUID());
   Bun.spawnSync(['mkfifo', path]);
   const reader = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
@@ -43,7 +43,7 @@ function unreadPipe(): { handle: number; read(): string; fill(): void } & Dispos
       try {
         for (;;) writeSync(filling, Buffer.alloc(1));
       } catch {
-        closeSync(filling); // it is full
+        closeSync(filling); // the pipe is full
       }
     },
     read() {
@@ -52,7 +52,7 @@ function unreadPipe(): { handle: number; read(): string; fill(): void } & Dispos
       try {
         for (let n = readSync(reader, piece); n > 0; n = readSync(reader, piece)) text += piece.toString('utf8', 0, n);
       } catch {
-        // nothing more for now
+        // nothing to read at the moment
       }
       return text;
     },
@@ -63,27 +63,27 @@ function unreadPipe(): { handle: number; read(): string; fill(): void } & Dispos
   };
 }
 
-/** A port that was free a moment ago. */
-function freePort(): number {
+/** Returns a port that was free a moment ago. */
+function findFreePort(): number {
   const server = Bun.serve({ port: 0, hostname: '127.0.0.1', fetch: () => new Response() });
   const { port = 0 } = server;
   server.stop(true);
   return port;
 }
 
-interface Running {
+interface RunningServer {
   readonly url: string;
   readonly dataDir: string;
   readonly child: Bun.Subprocess;
 }
 
-/** Starts a server on a known port, because it cannot say where it listens. Resolves once it responds. */
+/** Starts a server on a known port, because its log cannot be read. Resolves once it responds. */
 async function start(
   stdout: number | 'ignore',
   stderr: number | 'ignore',
   command: readonly string[] = [],
-): Promise<Running> {
-  const port = freePort();
+): Promise<RunningServer> {
+  const port = findFreePort();
   const dataDir = join(folder.path, crypto.randomUUID());
   const child = Bun.spawn([...command, ...COMMAND, 'serve'], {
     env: { ...UNLIMITED, PATH: Bun.env['PATH'] ?? '', PORT: String(port), DATA_DIR: dataDir },
@@ -96,39 +96,39 @@ async function start(
   return { url, dataDir, child };
 }
 
-/** Sends requests that each leave a line in the log. */
-async function makeLines(url: string, count: number): Promise<void> {
+/** Sends requests that are logged, one line per request. */
+async function produceLogLines(url: string, count: number): Promise<void> {
   for (let i = 0; i < count; i += 100) {
     await Promise.all(Array.from({ length: 100 }, () => send(`${url}/api/metrics`)));
   }
 }
 
-async function expectWorking({ url }: Running): Promise<void> {
-  const at = { url } as Parameters<typeof post>[0];
-  expect((await post(at, '/log_raw_metric', METRIC)).status).toBe(200);
+async function expectWorking({ url }: RunningServer): Promise<void> {
+  const target = { url } as Parameters<typeof post>[0];
+  expect((await post(target, '/log_raw_metric', METRIC)).status).toBe(200);
   expectError(await send(`${url}/nothing`), 404, 'not_found');
-  expectError(await post(at, '/log_raw_metric', {}), 422, 'validation_failed');
+  expectError(await post(target, '/log_raw_metric', {}), 422, 'validation_failed');
   const authorization = `Bearer ${await token({ role: 'admin' })}`;
-  const erased = await send(`${url}/api/users/user-1`, { method: 'DELETE', headers: { authorization } });
-  expect([erased.status, erased.body.deleted]).toEqual([200, { metrics: 1, analytics: 0 }]);
+  const erasure = await send(`${url}/api/users/user-1`, { method: 'DELETE', headers: { authorization } });
+  expect([erasure.status, erasure.body.deleted]).toEqual([200, { metrics: 1, analytics: 0 }]);
   expect((await send(`${url}/readyz`)).status).toBe(200);
 }
 
-async function droppedLines(url: string): Promise<number> {
+async function countDroppedLines(url: string): Promise<number> {
   const authorization = `Bearer ${await token({ role: 'admin' })}`;
   const { text } = await send(`${url}/metrics`, { headers: { authorization } });
   return Number(/^rawlog_log_lines_dropped_total (\d+)$/m.exec(text)?.[1]);
 }
 
-test('a log that nobody reads holds nothing up; lines are dropped, counted, and reported once it is read', async () => {
-  using pipe = unreadPipe();
+test('keeps serving when the log is not read: drops and counts lines, and reports them once the log is read', async () => {
+  using pipe = createUnreadPipe();
   const server = await start(pipe.handle, pipe.handle);
   const { url, child } = server;
   await expectWorking(server);
-  expect(await droppedLines(url)).toBe(0);
-  for (let batch = 0; batch < 20 && (await droppedLines(url)) === 0; batch++) await makeLines(url, 1_000);
+  expect(await countDroppedLines(url)).toBe(0);
+  for (let batch = 0; batch < 20 && (await countDroppedLines(url)) === 0; batch++) await produceLogLines(url, 1_000);
   await expectWorking(server);
-  const dropped = await droppedLines(url);
+  const dropped = await countDroppedLines(url);
   expect(dropped).toBeGreaterThan(0);
   let text = '';
   while (!text.includes('log lines were dropped') && child.exitCode === null) {
@@ -139,36 +139,36 @@ test('a log that nobody reads holds nothing up; lines are dropped, counted, and 
   const report = lines.map((line) => JSON.parse(line)).find(({ dropped: count }) => count > 0);
   expect(report.level).toBe('warn');
   expect(report.dropped).toBeGreaterThanOrEqual(dropped);
-  await makeLines(url, 1_000); // full again
+  await produceLogLines(url, 1_000); // fills the pipe again
   child.kill('SIGTERM');
   expect(await child.exited).toBe(0);
 });
 
 describe.each([
   ['on a full device', noFullDevice, () => start(openSync('/dev/full', 'w'), openSync('/dev/full', 'w'))],
-  ['closed', false, () => start('ignore', 'ignore', ['sh', '-c', 'exec "$@" >&- 2>&- <&-', 'sh'])],
+  ['that are closed', false, () => start('ignore', 'ignore', ['sh', '-c', 'exec "$@" >&- 2>&- <&-', 'sh'])],
   [
-    'a pipe whose reader is gone',
+    'that are a pipe without a reader',
     false,
     () => start('ignore', 'ignore', ['bash', '-c', 'exec "$@" > >(true) 2>&1', 'bash']),
   ],
 ] as const)('standard output and standard error %s', (_title, isSkipped, begin) => {
   test.skipIf(isSkipped)(
-    'affect neither requests nor SIGTERM, nor the end of a server with a lost database',
+    'do not affect requests, SIGTERM, or the exit of a server whose database file was moved',
     async () => {
-      const [stopped, lost] = await Promise.all([begin(), begin()]);
-      await expectWorking(stopped);
-      renameSync(join(lost.dataDir, 'rawlog.db'), join(lost.dataDir, 'moved.db'));
-      const at = { url: lost.url } as Parameters<typeof post>[0];
-      expectError(await post(at, '/log_raw_metric', METRIC), 503, 'storage_unavailable');
-      stopped.child.kill('SIGTERM');
-      expect([await stopped.child.exited, await lost.child.exited]).toEqual([0, 1]);
+      const [healthy, broken] = await Promise.all([begin(), begin()]);
+      await expectWorking(healthy);
+      renameSync(join(broken.dataDir, 'rawlog.db'), join(broken.dataDir, 'moved.db'));
+      const target = { url: broken.url } as Parameters<typeof post>[0];
+      expectError(await post(target, '/log_raw_metric', METRIC), 503, 'storage_unavailable');
+      healthy.child.kill('SIGTERM');
+      expect([await healthy.child.exited, await broken.child.exited]).toEqual([0, 1]);
     },
   );
 });
 
 test.skipIf(noVolumes !== undefined)(
-  'a log on a full disk costs its lines only, which are written once there is room',
+  'keeps serving when the disk of the log is full, and writes the lines once there is room',
   async () => {
     using volume = smallVolume(64 * 1024);
     const ballast = join(volume.path, 'ballast');
@@ -178,7 +178,7 @@ test.skipIf(noVolumes !== undefined)(
     const server = await start('ignore', handle);
     closeSync(handle);
     await expectWorking(server);
-    await makeLines(server.url, 100);
+    await produceLogLines(server.url, 100);
     expect(readFileSync(path, 'utf8')).toBe('');
     rmSync(ballast);
     let lines: string[] = [];
@@ -192,34 +192,34 @@ test.skipIf(noVolumes !== undefined)(
   },
 );
 
-test('a socket that nobody reads holds nothing up', async () => {
-  // as under systemd, where both are sockets of the journal; a shell opens one and fills it
+test('keeps serving when the log is a socket that is not read', async () => {
+  // under systemd, both outputs are sockets of the journal; here a shell opens such a socket and fills it
   const peer = createServer({ pauseOnConnect: true }, () => {}).listen(0, '127.0.0.1');
   await once(peer, 'listening');
   const { port } = peer.address() as AddressInfo;
   const script = `exec > /dev/tcp/127.0.0.1/${port} 2>&1; timeout 0.5 cat /dev/zero; exec "$@"`;
   const server = await start('ignore', 'ignore', ['bash', '-c', script, 'bash']);
-  await makeLines(server.url, 500);
+  await produceLogLines(server.url, 500);
   await expectWorking(server);
   server.child.kill('SIGTERM');
   expect(await server.child.exited).toBe(0);
   peer.close();
 });
 
-test('a start that fails ends with 1 although nobody reads why', async () => {
-  using pipe = unreadPipe();
+test('exits with status 1 when startup fails, even if its output is not read', async () => {
+  using pipe = createUnreadPipe();
   pipe.fill();
   const env = { ...UNLIMITED, PORT: '0', DATA_DIR: '/dev/null/data' };
   const child = Bun.spawn([...COMMAND, 'serve'], { env, stdout: pipe.handle, stderr: pipe.handle });
   expect(await child.exited).toBe(1);
 });
 
-test('no line of a log that is read is lost, up to the last one', async () => {
+test('loses no line of a log that is read, including the last one', async () => {
   const path = join(folder.path, 'log');
   const handle = openSync(path, 'w');
   const { url, child } = await start('ignore', handle);
   closeSync(handle);
-  await makeLines(url, 2_000);
+  await produceLogLines(url, 2_000);
   child.kill('SIGTERM');
   expect(await child.exited).toBe(0);
   const lines = (await Bun.file(path).text()).trimEnd().split('\n');

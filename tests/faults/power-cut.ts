@@ -6,23 +6,24 @@ import { startTarget, TARGET, UNLIMITED } from '../harness/target.ts';
 import { loopVolume, noVolumes } from './volume.ts';
 
 /*
- * RAWLOG_TARGET=binary bun run faults:power-cut [--cycles 100] [--synchronous FULL|NORMAL]
+ * RAWLOG_TARGET=binary npm run faults:power-cut -- [--cycles 100] [--synchronous FULL|NORMAL]
  *
- * Cuts the power of the disk under a server with load, again and again, and counts what was
- * acknowledged and is not there afterwards. With NORMAL (on the sources alone) the same server does
- * not fsync its commits: it must lose rows, or the cuts prove nothing.
+ * Cuts the power of the disk under a server with load, again and again, and counts acknowledged rows that are missing
+ * afterwards. NORMAL (only with RAWLOG_TARGET=source) is the control experiment: the same server without fsync must lose
+ * rows, otherwise the power cuts prove nothing.
  */
 
-export interface PowerCuts {
+/** The result of {@link cutPower}. */
+export interface PowerCutReport {
   readonly cycles: number;
   readonly acknowledged: number;
   readonly lost: number;
-  /** Cycles after which SQLite's own check found the database damaged. */
+  /** Cycles after which SQLite's integrity check found damage. */
   readonly damaged: number;
 }
 
-/** Runs so many power cuts, on one volume and one growing database. */
-export async function cutPower(cycles: number, synchronous: 'FULL' | 'NORMAL'): Promise<PowerCuts> {
+/** Runs a number of power cuts on one volume with one growing database. */
+export async function cutPower(cycles: number, synchronous: 'FULL' | 'NORMAL'): Promise<PowerCutReport> {
   using volume = loopVolume();
   const dataDir = join(volume.path, 'data');
   let acknowledged = 0;
@@ -34,50 +35,53 @@ export async function cutPower(cycles: number, synchronous: 'FULL' | 'NORMAL'): 
     const database = new Database(join(dataDir, 'rawlog.db'));
     const check = database.query<{ integrity_check: string }, []>('PRAGMA integrity_check').get();
     if (check?.integrity_check !== 'ok') damaged++;
-    lost += ids.length - storedOf(database, ids);
+    lost += ids.length - countStored(database, ids);
     database.close();
     acknowledged += ids.length;
   }
   return { cycles, acknowledged, lost, damaged };
 }
 
-/** How many of the ids are in the database: none where it has lost even its tables. */
-function storedOf(database: Database, ids: readonly string[]): number {
+/** Counts the IDs that are in the database. Returns 0 if even the table is lost. */
+function countStored(database: Database, ids: readonly string[]): number {
   if (database.query("SELECT 1 FROM sqlite_schema WHERE name = 'metrics'").get() === null) return 0;
   const isStored = database.query('SELECT 1 FROM metrics WHERE id = ? AND seq = ?');
   return ids.filter((id) => isStored.get(id, seqOf(id)) !== null).length;
 }
 
-/** The key of a record is the time part of its id: milliseconds since 2020, and a counter of 12 bits. */
+/** Returns the key of a record, which is the time part of its ID: milliseconds since 2020, and a 12-bit counter. */
 function seqOf(id: string): number {
   const millisecond = Number.parseInt(id.slice(0, 8) + id.slice(9, 13), 16);
   return (millisecond - Date.UTC(2020, 0, 1)) * 4096 + Number.parseInt(id.slice(15, 18), 16);
 }
 
-/** Loads a server, single rows and batches, until a random number of answers; cuts, and gives the ids it answered with. */
+/**
+ * Loads a server with single rows and batches, and cuts the power after a random number of responses. Returns the
+ * acknowledged IDs.
+ */
 async function loadUntilCut(dataDir: string, synchronous: 'FULL' | 'NORMAL', cut: () => void): Promise<string[]> {
   const preload = synchronous === 'NORMAL' ? [`--preload=${import.meta.dir}/synchronous-normal.ts`] : [];
   const target = await startTarget(UNLIMITED, { dataDir, runtimeFlags: preload });
   const ids: string[] = [];
-  const enough = 20 + Math.floor(Math.random() * 200);
-  let responses = 0;
-  const reached = Promise.withResolvers<void>();
-  const client = async (single: boolean) => {
+  const goal = 20 + Math.floor(Math.random() * 200);
+  let responseCount = 0;
+  const goalReached = Promise.withResolvers<void>();
+  const client = async (isSingle: boolean) => {
     for (;;) {
       try {
-        const response = single
+        const response = isSingle
           ? await post(target, '/log_raw_metric', METRIC)
           : await post(target, '/log_batch', { metrics: Array(100).fill(METRIC) });
         if (response.status !== 200) return;
-        ids.push(...(single ? [response.body] : response.body.metrics));
-        if (++responses >= enough) reached.resolve();
+        ids.push(...(isSingle ? [response.body] : response.body.metrics));
+        if (++responseCount >= goal) goalReached.resolve();
       } catch {
         return; // the server is gone
       }
     }
   };
   const clients = Array.from({ length: 16 }, (_, i) => client(i % 2 === 0));
-  await reached.promise;
+  await goalReached.promise;
   cut();
   await target.stop('SIGKILL');
   await Promise.all(clients);
@@ -89,7 +93,7 @@ if (import.meta.main) {
     options: { cycles: { type: 'string', default: '100' }, synchronous: { type: 'string', default: 'FULL' } },
   });
   if (noVolumes) {
-    console.error(`SKIPPED: power cuts cannot be simulated: ${noVolumes}`);
+    console.error(`SKIPPED: cannot simulate power cuts: ${noVolumes}`);
     process.exit(0);
   }
   const synchronous = values.synchronous === 'NORMAL' ? 'NORMAL' : 'FULL';

@@ -6,12 +6,12 @@ import { ANALYTICS, expectError, METRIC, post, rows, send } from '../harness/cli
 import { SECRET, startTarget, temporaryFolder } from '../harness/target.ts';
 import { loopVolume, noVolumes, smallVolume } from './volume.ts';
 
-if (noVolumes) console.warn(`SKIPPED: the tests of a full and of a failing disk: ${noVolumes}`);
+if (noVolumes) console.warn(`SKIPPED: tests of full and failing disks: ${noVolumes}`);
 
 const env = { JWT_SECRET: SECRET };
 
-describe('a database that another process holds', () => {
-  test('is waited for, without holding up anything else', async () => {
+describe('a database locked by another process', () => {
+  test('delays only recording until it is unlocked', async () => {
     const target = await startTarget(env);
     const other = new Database(target.databasePath);
     try {
@@ -28,7 +28,7 @@ describe('a database that another process holds', () => {
     }
   });
 
-  test('is 503 when it takes too long, with the hint of each route; then the next one is stored', async () => {
+  test('returns 503 with the hint of each route after a timeout, and stores requests again once unlocked', async () => {
     const target = await startTarget(env);
     const other = new Database(target.databasePath);
     try {
@@ -54,7 +54,7 @@ describe('a database that another process holds', () => {
   });
 });
 
-test('a bug is 500, told apart in code and log, and the server stays up', async () => {
+test('returns 500 with code internal for a bug, and keeps running', async () => {
   const target = await startTarget(env);
   try {
     const other = new Database(target.databasePath);
@@ -70,7 +70,7 @@ test('a bug is 500, told apart in code and log, and the server stays up', async 
   }
 });
 
-test('a database file that is removed or replaced ends the server, and nothing is acknowledged into the void', async () => {
+test('exits and acknowledges nothing when the database file is removed or replaced', async () => {
   using folder = temporaryFolder();
   const target = await startTarget(env, { dataDir: folder.path });
   expect((await post(target, '/log_raw_metric', METRIC)).status).toBe(200);
@@ -81,7 +81,7 @@ test('a database file that is removed or replaced ends the server, and nothing i
 });
 
 test.skipIf(noVolumes !== undefined)(
-  'a full disk is 503 storage_full, loses nothing, and heals by itself',
+  'returns 503 storage_full when the disk is full, loses nothing, and recovers once there is room',
   async () => {
     using volume = smallVolume(4 * 1024 ** 2);
     const ballast = join(volume.path, 'ballast');
@@ -107,7 +107,7 @@ test.skipIf(noVolumes !== undefined)(
   },
 );
 
-test.skipIf(noVolumes !== undefined)('a failing disk is 503, and ends the process with 1', async () => {
+test.skipIf(noVolumes !== undefined)('returns 503 and exits with status 1 when the disk fails', async () => {
   using volume = loopVolume();
   const target = await startTarget(env, { dataDir: join(volume.path, 'data') });
   const { body: id } = await post(target, '/log_raw_metric', METRIC);
@@ -115,7 +115,9 @@ test.skipIf(noVolumes !== undefined)('a failing disk is 503, and ends the proces
   const response = await post(target, '/log_raw_metric', METRIC);
   expectError(response, 503, 'storage_unavailable');
   expect(await target.process.exited).toBe(1);
-  expect(target.logLines().find(({ level }) => level === 'fatal')).toMatchObject({ msg: 'the storage is failing' });
+  expect(target.logLines().find(({ level }) => level === 'fatal')).toMatchObject({
+    msg: 'the storage has failed: the server is stopping',
+  });
   volume.remount();
   expect(rows(target, 'metrics').map((row) => row['id'])).toEqual([id]);
 });

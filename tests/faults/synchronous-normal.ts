@@ -1,8 +1,8 @@
 import fs from 'node:fs';
 
 /*
- * Preloaded into the server by the power cuts' counter-check: takes the sync away that each answer waits
- * for. What is left is SQLite's `synchronous = NORMAL`. The product has no setting for that.
+ * Preloaded into the server by the control experiment of the power cuts. Disables the fsync that each response waits for,
+ * which leaves SQLite's `synchronous = NORMAL`. rawlog itself has no such setting.
  */
 fs.fsync = Object.assign((_handle: number, done: (error: null) => void) => done(null), {
   __promisify__: () => Promise.resolve(),

@@ -4,10 +4,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 /*
- * File systems of a test's own, on which disks fill up and fail for real. They need root on Linux.
+ * Temporary file systems, on which disks really fill up and fail. Requires root on Linux.
  */
 
-/** EXT4_IOC_SHUTDOWN (fs/ext4/ext4.h), and its flag to drop what is not on the disk yet. */
+/** EXT4_IOC_SHUTDOWN (fs/ext4/ext4.h), and its flag that discards everything not yet on disk. */
 const SHUTDOWN = 0x8004587d;
 const WITHOUT_LOG_FLUSH = 2;
 
@@ -16,21 +16,21 @@ function run(...command: string[]): void {
   if (exitCode !== 0) throw new Error(`${command.join(' ')}: ${stderr}`);
 }
 
-/** Why such file systems cannot be had here, or undefined when they can. */
+/** The reason why these file systems cannot be created here; undefined if they can. */
 export const noVolumes: string | undefined = (() => {
   if (process.platform !== 'linux' || process.getuid?.() !== 0) return 'needs root on Linux';
   try {
     using volume = loopVolume();
-    return volume.path ? undefined : 'no path';
+    return volume.path ? undefined : 'no mount path';
   } catch (error) {
-    return `cannot mount here (${(error as Error).message.trim()})`;
+    return `cannot mount a loop device (${(error as Error).message.trim()})`;
   }
 })();
 
-/** A file system in memory, of a few megabytes. */
-export function smallVolume(bytes: number): { path: string } & Disposable {
+/** Mounts an in-memory file system of a given size. */
+export function smallVolume(sizeBytes: number): { path: string } & Disposable {
   const path = mkdtempSync(join(tmpdir(), 'rawlog-small-'));
-  run('mount', '-t', 'tmpfs', '-o', `size=${bytes}`, 'tmpfs', path);
+  run('mount', '-t', 'tmpfs', '-o', `size=${sizeBytes}`, 'tmpfs', path);
   return {
     path,
     [Symbol.dispose]() {
@@ -40,16 +40,16 @@ export function smallVolume(bytes: number): { path: string } & Disposable {
   };
 }
 
-/** An ext4 file system on a file. */
+/** An ext4 file system on a loop device. */
 export interface LoopVolume extends Disposable {
   readonly path: string;
-  /** Stops all writing at once, and forgets what has not reached the disk: every later write is an I/O error. */
+  /** Discards everything not yet on disk. Every later write fails with an I/O error. */
   cutPower(): void;
-  /** Mounts it anew, as after a restart of the machine. */
+  /** Mounts it again, as after a reboot. */
   remount(): void;
 }
 
-/** Makes an ext4 file system on a loop device. */
+/** Creates and mounts an ext4 file system on a loop device. */
 export function loopVolume(): LoopVolume {
   const folder = mkdtempSync(join(tmpdir(), 'rawlog-disk-'));
   const image = join(folder, 'image');
@@ -69,7 +69,7 @@ export function loopVolume(): LoopVolume {
       const result = symbols.ioctl(handle, BigInt(SHUTDOWN), ptr(new Uint32Array([WITHOUT_LOG_FLUSH])));
       closeSync(handle);
       close();
-      if (result !== 0) throw new Error('the file system could not be shut down');
+      if (result !== 0) throw new Error('EXT4_IOC_SHUTDOWN failed');
     },
     remount() {
       run('umount', path);

@@ -21,11 +21,11 @@ test.each([
   ['', undefined],
   ['192.0.2.1:', undefined],
   ['[192.0.2.1', undefined],
-])('%p is %p', (text, address) => {
+])('parses %p as %p', (text, address) => {
   expect(parseIpAddress(text)).toBe(address as string);
 });
 
-test('a client is an IPv4 address or an IPv6 /64', () => {
+test('identifies a client by its IPv4 address or IPv6 /64', () => {
   expect(clientNetwork('192.0.2.1')).toBe('192.0.2.1');
   expect(clientNetwork('::ffff:192.0.2.1')).toBe('192.0.2.1');
   expect(clientNetwork('2001:db8:1:2:3::4')).toBe('2001:db8:1:2::/64');
@@ -33,7 +33,7 @@ test('a client is an IPv4 address or an IPv6 /64', () => {
   expect(clientNetwork('2001:db8:1:3::')).not.toBe('2001:db8:1:2::/64');
 });
 
-test('networks contain addresses of both families, also in the form of the other', () => {
+test('matches IPv4 and IPv6 networks, including IPv4-mapped IPv6 addresses', () => {
   const contains = (list: string, address: string) => parseNetworks(list).contains(parseIpAddress(address) ?? '');
   expect(contains('10.0.0.0/8', '10.255.0.1')).toBe(true);
   expect(contains('10.0.0.0/8', '11.0.0.1')).toBe(false);

@@ -3,11 +3,11 @@ import { MAX_JSON_DEPTH, parseExact, parseJson } from '../../src/formats/json.ts
 
 describe('parseJson', () => {
   const nested = (depth: number) => `${'['.repeat(depth)}${']'.repeat(depth)}`;
-  test('takes the depth of the limit, and no more', () => {
+  test('accepts nesting up to MAX_JSON_DEPTH and rejects deeper nesting', () => {
     expect(JSON.stringify(parseJson(nested(MAX_JSON_DEPTH)))).toBe(nested(MAX_JSON_DEPTH));
     expect(() => parseJson(nested(MAX_JSON_DEPTH + 1))).toThrow(RangeError);
   });
-  test('counts what is deepest, wherever it stands', () => {
+  test('measures the deepest branch, wherever it is', () => {
     expect(() => parseJson(`{"a":[1,{"b":${nested(MAX_JSON_DEPTH)}}],"c":[]}`)).toThrow(RangeError);
     expect(parseJson(`[${Array(1000).fill('[[]]').join()}]`)).toHaveLength(1000);
   });
@@ -20,9 +20,9 @@ describe('parseExact', () => {
     '{"a":123456789012345}',
     '{"1a":1,"a1":"1"}',
     '[0,10,"-0"]',
-  ])('has nothing to do for %s', (text) => expect(parseExact(text)).toBeUndefined());
+  ])('returns undefined for %s', (text) => expect(parseExact(text)).toBeUndefined());
   test.each(['12345678901234567890', '-0', '1e400', '0.10000000000000000001', '1e-400', '123456789.123456789123'])(
-    'keeps %s, also beside keys that are numbers',
+    'preserves %s, with and without integer keys next to it',
     (number) => {
       for (const text of [`{"a":[${number}]}`, `{"a":[${number}],"1":2}`]) expect(String(parseExact(text))).toBe(text);
     },
@@ -33,9 +33,9 @@ describe('parseExact', () => {
     ['100000000000000000000', '100000000000000000000'],
     ['0.0000000000000001', '1e-16'],
     ['1E+2', '100'],
-  ])('writes %s, which a double holds, as usual: %s', (number, written) => {
-    expect(String(parseExact(`[${number}]`))).toBe(`[${written}]`);
-    expect(String(parseExact(`{"b":${number},"1":0}`))).toBe(`{"b":${written},"1":0}`);
+  ])('normalizes %s, which a double can represent, to %s', (number, expected) => {
+    expect(String(parseExact(`[${number}]`))).toBe(`[${expected}]`);
+    expect(String(parseExact(`{"b":${number},"1":0}`))).toBe(`{"b":${expected},"1":0}`);
   });
   test.each([
     '{"b":1,"2":2,"1":3}',
@@ -43,14 +43,14 @@ describe('parseExact', () => {
     '{"a":[{"z":null,"9":{"y":true,"8":false}}],"7":"x"}',
     '{"a":"\\ud800 \u2028","1":""}',
     '{"__proto__":{"b":1,"0":2},"constructor":1}',
-  ])('keeps the order of the members of %s', (text) => expect(String(parseExact(text))).toBe(text));
-  test('drops white space, and takes the last of repeated keys', () => {
+  ])('preserves the member order of %s', (text) => expect(String(parseExact(text))).toBe(text));
+  test('drops whitespace and keeps the last of duplicate keys', () => {
     expect(String(parseExact(' { "b" : 1 , "1" : [ ] , "b" : { } } '))).toBe('{"b":{},"1":[]}');
   });
-  test('sees keys that are numbers written with escapes', () => {
+  test('recognizes integer keys written with escapes', () => {
     expect(String(parseExact('{"b":1,"\\u0031":2}'))).toBe('{"b":1,"1":2}');
   });
-  test('gives the parts of a value', () => {
+  test('returns members and items of a value', () => {
     for (const text of ['{"a":[{"b":1e400}]}', '{"x":0,"1":0,"a":[{"b":1e400}]}']) {
       const value = parseExact(text);
       expect(String(value?.at('a')?.at(0)?.at('b'))).toBe('1e400');

@@ -15,11 +15,11 @@ test.each([
   ['https://*.vercel.app', 'https://my-app-git-main.vercel.app'],
   ['https://*.example.com:8443', 'https://a.example.com:8443'],
   ['http://*.localhost:5173', 'http://tenant.localhost:5173'],
-])('%p contains %p', (list, origin) => {
+])('%p matches %p', (list, origin) => {
   expect(parseOrigins(list).contains(origin)).toBe(true);
 });
 
-describe('a wildcard is an anchored suffix of the host', () => {
+describe('the wildcard https://*.example.com', () => {
   const origins = parseOrigins('https://*.example.com');
   test.each([
     'https://example.com',
@@ -39,12 +39,12 @@ describe('a wildcard is an anchored suffix of the host', () => {
     'https://*.example.com.',
     'null',
     '',
-  ])('which %p has not', (origin) => {
+  ])('does not match %p', (origin) => {
     expect(origins.contains(origin)).toBe(false);
   });
 });
 
-describe('what no browser sends, or everybody may have, is rejected:', () => {
+describe('a list with an origin that no browser sends, or that matches unrelated sites', () => {
   test.each([
     '*',
     'null',
@@ -81,7 +81,7 @@ describe('what no browser sends, or everybody may have, is rejected:', () => {
     'data:text/html,x',
     '"https://app.example"',
     'https://a.example https://b.example',
-  ])('%p', (origin) => {
+  ])('rejects %p', (origin) => {
     expect(() => parseOrigins(`https://good.example,${origin}`)).toThrow();
   });
 });

@@ -11,7 +11,7 @@ describe('parseTimestamp', () => {
     ['1969-12-31T16:00:00-08:00', 0],
     ['0001-01-01T00:00:00Z', -62_135_596_800_000_000],
     ['2000-02-29T12:00:00z', Date.UTC(2000, 1, 29, 12) * 1000],
-  ])('%s', (text, microseconds) => expect(parseTimestamp(text)).toBe(microseconds));
+  ])('parses %s', (text, microseconds) => expect(parseTimestamp(text)).toBe(microseconds));
 
   test.each([
     '',
@@ -34,9 +34,9 @@ describe('parseTimestamp', () => {
     ' 1970-01-01T00:00:00Z',
     '1970-01-01T00:00:00Z\n',
     '١٩٧٠-01-01T00:00:00Z',
-  ])('not %p', (text) => expect(parseTimestamp(text)).toBeUndefined());
+  ])('rejects %p', (text) => expect(parseTimestamp(text)).toBeUndefined());
 
-  test('agrees with Temporal on every time and offset', () => {
+  test('agrees with Temporal for every time and offset', () => {
     const instant = fc.date({
       min: new Date('1700-01-01T00:00:00Z'),
       max: new Date('9000-01-01T00:00:00Z'),

@@ -10,7 +10,7 @@ const PYTHON = '/usr/bin/python3';
 const HOUR = 3_600_000_000;
 const at = (text: string) => Date.parse(text) * 1000;
 
-/** Compiles lines of the time zone database's source; its rules hold for ever. */
+/** Compiles time zone database source whose last rules apply indefinitely, and parses the result. */
 function compile(source: string, name: string): Zone {
   using folder = temporaryFolder();
   const path = join(folder.path, 'source');
@@ -20,8 +20,8 @@ function compile(source: string, name: string): Zone {
   return parseTzif(readFileSync(join(folder.path, name)), 2300);
 }
 
-describe.skipIf(!ZIC)('files that zic compiles', () => {
-  test('a rule of the last Sundays, in the years after the list of changes', () => {
+describe.skipIf(!ZIC)('a file compiled by zic', () => {
+  test('applies a last-Sunday rule after the listed transitions', () => {
     const zone = compile(
       `Rule E 1981 max - Mar lastSun 1:00u 1:00 S
 Rule E 1996 max - Oct lastSun 1:00u 0 -
@@ -36,7 +36,7 @@ Zone Test/Berlin 1:00 E CE%sT`,
     expect(offsetAt(zone, at('2150-10-25T01:00:00Z'))).toBe(HOUR);
   });
 
-  test('the southern hemisphere, half an hour, negative summer time and a day of the year', () => {
+  test('applies southern-hemisphere, half-hour and negative daylight saving time', () => {
     const south = compile(
       `Rule L 2008 max - Apr Sun>=1 2:00 0 -
 Rule L 2008 max - Oct Sun>=1 2:00 0:30 -
@@ -55,14 +55,14 @@ Zone Test/Negative 1:00 I IST/GMT`,
     expect(offsetAt(negative, at('2090-12-01T00:00:00Z'))).toBe(0);
   });
 
-  test('a zone without summer time keeps its last offset', () => {
+  test('keeps the last offset of a zone without daylight saving time', () => {
     const zone = compile('Zone Test/Fixed -3:30 - X 2026 Nov 1 9:00u\n -7:00 - Y', 'Test/Fixed');
     expect(offsetAt(zone, at('2026-11-01T08:59:59Z'))).toBe(-3.5 * HOUR);
     expect(offsetAt(zone, at('2200-11-01T09:00:00Z'))).toBe(-7 * HOUR);
   });
 });
 
-test.each(['', 'TZif', 'TZif1'.padEnd(100, '\0'), 'x'.repeat(100)])('text %# is no such file', (text) => {
+test.each(['', 'TZif', 'TZif1'.padEnd(100, '\0'), 'x'.repeat(100)])('rejects invalid file %#', (text) => {
   expect(() => parseTzif(Buffer.from(text, 'latin1'), 2300)).toThrow();
 });
 
@@ -82,7 +82,7 @@ print(json.dumps(result))
 `;
 
 test.skipIf(!existsSync(PYTHON) || !existsSync('/usr/share/zoneinfo/tzdata.zi'))(
-  "the machine's zones, all of them, are what Python makes of them",
+  "agrees with Python on every zone of the machine's time zone database",
   async () => {
     const child = Bun.spawn([PYTHON, '-c', SCRIPT], { env: { PYTHONTZPATH: '/usr/share/zoneinfo' }, stdout: 'pipe' });
     const expected = (await new Response(child.stdout).json()) as Record<string, number[]>;
@@ -99,12 +99,12 @@ test.skipIf(!existsSync(PYTHON) || !existsSync('/usr/share/zoneinfo/tzdata.zi'))
   },
 );
 
-describe('wall times', () => {
+describe('timeOf', () => {
   const zone: Zone = {
     starts: [Number.NEGATIVE_INFINITY, at('2026-03-29T01:00:00Z'), at('2026-10-25T01:00:00Z')],
     offsets: [HOUR, 2 * HOUR, HOUR],
   };
-  test('that clocks show once, twice or never', () => {
+  test('converts wall times that occur once, twice or never', () => {
     expect(timeOf(zone, at('2026-05-01T12:00:00Z'))).toBe(at('2026-05-01T10:00:00Z'));
     expect(timeOf(zone, at('2026-10-25T02:30:00Z'))).toBe(at('2026-10-25T00:30:00Z'));
     for (const skipped of ['02:00', '02:30', '02:59']) {

@@ -6,22 +6,22 @@ import { token } from './tokens.ts';
 export const METRIC = { metric_name: 'page_load_time', metric_value: 2.5, data_string: '/dashboard' };
 export const ANALYTICS = { type: 'tutorial_step', data: { step: 3, done: true }, data_index: 'step_3' };
 
-/** Both recording routes, each with a body that it accepts. */
+/** Both single-record routes, each with a valid body. */
 export const ROUTES = [
   ['/log_raw_metric', METRIC],
   ['/log_raw_analytics', ANALYTICS],
 ] as const;
 
-/** An answer with its body parsed, where it is JSON. */
+/** An HTTP response whose body is parsed if it is JSON. */
 export interface HttpResponse {
   readonly status: number;
   readonly headers: Headers;
   readonly text: string;
-  // biome-ignore lint/suspicious/noExplicitAny: answers are probed field by field
+  // biome-ignore lint/suspicious/noExplicitAny: responses are probed field by field
   readonly body: any;
 }
 
-/** Sends a request and reads the answer. */
+/** Sends a request and reads the response. */
 export async function send(url: string, init: RequestInit = {}): Promise<HttpResponse> {
   const response = await fetch(url, init);
   const text = await response.text();
@@ -29,7 +29,7 @@ export async function send(url: string, init: RequestInit = {}): Promise<HttpRes
   return { status: response.status, headers: response.headers, text, body: isJson ? JSON.parse(text) : undefined };
 }
 
-/** Posts a body as JSON, with a good token unless the headers say otherwise. A string is sent as it is. */
+/** Posts a body as JSON, with a valid token unless the headers override it. Strings and buffers are sent as is. */
 export async function post(
   target: Pick<Target, 'url'>,
   path: string,
@@ -44,7 +44,7 @@ export async function post(
   });
 }
 
-/** Checks that an answer is an error in the one shape that all have. */
+/** Checks that a response is an error in the common error format. */
 export function expectError(response: HttpResponse, status: number, code: string): void {
   expect({ status: response.status, code: response.body?.code, text: response.text }).toEqual({
     status,
@@ -59,7 +59,7 @@ export function expectError(response: HttpResponse, status: number, code: string
   else if (status !== 422) expect(response.body.detail).toBe(response.body.message);
 }
 
-/** Checks the rejection by a limit, with the header fields that tell when to retry. */
+/** Checks a rejection by a rate limit, including the header fields for retrying. */
 export function expectLimited(response: HttpResponse, name: string): void {
   expectError(response, 429, 'rate_limited');
   expect(Number(response.headers.get('retry-after'))).toBeGreaterThan(0);
@@ -67,10 +67,10 @@ export function expectLimited(response: HttpResponse, name: string): void {
   expect(response.headers.get('ratelimit')).toMatch(new RegExp(`^"${name}";r=\\d+;t=\\d+$`));
 }
 
-/** A row as the database holds it. */
+/** A row of the database. */
 export type Row = Record<string, unknown>;
 
-/** Reads rows straight from the database file, in the order of their commits. */
+/** Reads rows straight from the database file, in commit order. */
 export function rows(target: Pick<Target, 'databasePath'>, table: 'metrics' | 'analytics', id?: string): Row[] {
   const database = new Database(target.databasePath, { readonly: true });
   try {

@@ -1,4 +1,4 @@
 import type { Commit } from '../../src/storage/writer.ts';
 
-/** A commit that stores nothing: tests add what they store. */
+/** An empty commit; tests add the parts that they store. */
 export const NOTHING: Commit = { records: [], responses: [], names: [], counts: [] };

@@ -4,14 +4,14 @@ import { type HttpResponse, METRIC, post, send } from './client.ts';
 import type { Target } from './target.ts';
 import { token } from './tokens.ts';
 
-/** The dashboard in a browser of its own, and what it complained of and asked for. */
+/** The dashboard in a new browser context, with its console errors and requests. */
 export interface Dashboard {
   readonly page: Page;
-  /** Errors of the console and of the page; none are expected but those that a test takes out. */
-  readonly complaints: string[];
-  /** The addresses of all requests. */
-  readonly requested: string[];
-  /** Goes to an address within the dashboard, and waits until nothing is loading there. */
+  /** Errors and warnings of the console, and uncaught errors of the page. */
+  readonly consoleErrors: string[];
+  /** URLs of all requests. */
+  readonly requestedUrls: string[];
+  /** Navigates to a path and waits until nothing is loading. */
   visit(path: string): Promise<void>;
 }
 
@@ -23,28 +23,28 @@ export async function openDashboard(
 ): Promise<Dashboard> {
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
   const page = await context.newPage();
-  const complaints: string[] = [];
-  const requested: string[] = [];
+  const consoleErrors: string[] = [];
+  const requestedUrls: string[] = [];
   page.on('console', (message) => {
-    if (message.type() === 'error' || message.type() === 'warning') complaints.push(message.text());
+    if (message.type() === 'error' || message.type() === 'warning') consoleErrors.push(message.text());
   });
-  page.on('pageerror', (error) => complaints.push(error.message));
-  page.on('request', (request) => requested.push(request.url()));
+  page.on('pageerror', (error) => consoleErrors.push(error.message));
+  page.on('request', (request) => requestedUrls.push(request.url()));
   await page.goto(`${target.url}/`);
   await page.waitForSelector('input[name=token]');
   return {
     page,
-    complaints,
-    requested,
+    consoleErrors,
+    requestedUrls,
     async visit(path) {
       await page.goto(target.url + path);
-      await settled(page);
+      await waitUntilLoaded(page);
     },
   };
 }
 
 /** Opens the dashboard signed in. */
-export async function signedIn(
+export async function signIn(
   browser: Browser,
   target: Pick<Target, 'url'>,
   claims: Record<string, unknown> = { sub: 'ada', role: 'admin' },
@@ -55,56 +55,56 @@ export async function signedIn(
   await page.fill('input[name=token]', await token(claims));
   await page.press('input[name=token]', 'Enter');
   await page.waitForSelector('header');
-  await settled(page);
+  await waitUntilLoaded(page);
   return dashboard;
 }
 
-/** Resolves once the page shows its content and waits for no answer. What it shows then is read by {@link eventually}. */
-export async function settled(page: Page): Promise<void> {
-  await page.locator('main :is(.panel, .nothing, .failure)').first().waitFor();
+/** Waits until the page shows content and no query is pending. Read the content with {@link eventually}. */
+export async function waitUntilLoaded(page: Page): Promise<void> {
+  await page.locator('main :is(.panel, .no-data, .error)').first().waitFor();
   await page.locator('.loading, [aria-busy=true]').first().waitFor({ state: 'detached' });
 }
 
-/** How long the page may take to show what is expected of it, in milliseconds. */
-const PATIENCE = 20_000;
+/** How long the page may take to show the expected content, in milliseconds. */
+const TIMEOUT_MS = 20_000;
 
 /**
- * Reads a page and checks what was read, again at each of its frames until nothing throws.
+ * Repeats an attempt once per frame until it does not throw.
  *
- * A page is drawn after it was asked for: what a test reads of it once may be from before. So every read of a page
- * that is not of an event stands in here, with what is expected of it.
+ * Rendering is asynchronous, so a single read may return stale content. Tests therefore read the page and check it in
+ * the same attempt, unless they wait for an event.
  *
- * @returns what the attempt that succeeded returns
- * @throws what the last attempt threw
+ * @returns the result of the first attempt that succeeds
+ * @throws the error of the last attempt, after the timeout
  */
 export async function eventually<T>(page: Page, attempt: () => Promise<T>): Promise<T> {
-  const deadline = performance.now() + PATIENCE;
+  const deadline = performance.now() + TIMEOUT_MS;
   for (;;) {
     try {
       return await attempt();
     } catch (error) {
       if (performance.now() > deadline) throw error;
     }
-    // the page may be leaving its document: the next attempt says what became of it
+    // fails during a navigation; the next attempt runs in the new document
     await page.evaluate('new Promise(requestAnimationFrame)').catch(() => undefined);
   }
 }
 
-/** Opens all that is folded in, which is something at least, and resolves once it is drawn. */
-export async function unfold(place: Locator | Page): Promise<void> {
-  await place.locator('details').first().waitFor();
-  for (const details of await place.locator('details').all()) {
+/** Opens all `details` elements, of which there must be at least one, and waits until they are rendered. */
+export async function expandDetails(scope: Locator | Page): Promise<void> {
+  await scope.locator('details').first().waitFor();
+  for (const details of await scope.locator('details').all()) {
     if ((await details.getAttribute('open')) === null) await details.locator('summary').click();
   }
-  await place.locator('details:not(:has(> summary + *))').first().waitFor({ state: 'detached' });
+  await scope.locator('details:not(:has(> summary + *))').first().waitFor({ state: 'detached' });
 }
 
-/** Where the plot of a chart is on the screen, once it is drawn and stays there. */
+/** Returns the bounding box of the first plot, once it is rendered and no longer moves. */
 export async function plotOf(page: Page) {
   const over = page.locator('.plot .u-over').first();
   const measure = async () => {
     const box = await over.boundingBox();
-    if (!box) throw new Error('there is no plot');
+    if (!box) throw new Error('No plot on the page');
     return box;
   };
   const box = await eventually(page, async () => {
@@ -117,19 +117,19 @@ export async function plotOf(page: Page) {
   return { ...box, middle: box.y + box.height / 2 };
 }
 
-/** The figures of a place, by their names: the numbers themselves, not their short texts. Those to come are left out. */
-export async function figures(place: Locator | Page): Promise<Record<string, number>> {
-  const found = await place.locator('.figure').evaluateAll((elements) =>
+/** Returns the figures by label, with exact values instead of formatted ones. Omits those that are still loading. */
+export async function readFigures(scope: Locator | Page): Promise<Record<string, number>> {
+  const entries = await scope.locator('.figure').evaluateAll((elements) =>
     elements.flatMap((element) => {
       const value = element.querySelector('data')?.getAttribute('value');
       if (value === undefined) return [];
       return [[element.querySelector('dt')?.textContent ?? '', value === 'null' ? Number.NaN : Number(value)] as const];
     }),
   );
-  return Object.fromEntries(found);
+  return Object.fromEntries(entries);
 }
 
-/** The rows of a table: each cell as its number where it has one, otherwise as its text. */
+/** Returns the rows of a table. A cell is its exact number if it has one, otherwise its text. */
 export async function tableRows(table: Locator): Promise<(string | number)[][]> {
   return table.locator('tbody tr').evaluateAll((rows) =>
     rows.map((row) =>
@@ -141,7 +141,7 @@ export async function tableRows(table: Locator): Promise<(string | number)[][]> 
   );
 }
 
-/** What the reading routes answer to an admin, or to whom the claims say. */
+/** Returns the response of a query route, by default as an admin. */
 export async function get(
   target: Pick<Target, 'url'>,
   path: string,
@@ -149,15 +149,15 @@ export async function get(
   claims: Record<string, unknown> = { sub: 'ada', role: 'admin' },
 ): Promise<HttpResponse['body']> {
   const search = new URLSearchParams();
-  for (const [name, value] of Object.entries(query)) for (const one of [value].flat()) search.append(name, one);
+  for (const [name, value] of Object.entries(query)) for (const item of [value].flat()) search.append(name, item);
   const headers = { authorization: `Bearer ${await token(claims)}` };
   const response = await send(`${target.url}${path}?${search}`, { headers });
   expect(response.status).toBe(200);
   return response.body;
 }
 
-/** Records a metric as the user `ada`, and gives its id. */
-export async function record(where: Target, body: object = METRIC): Promise<string> {
+/** Records a metric or an event as the user `ada`, and returns its ID. */
+export async function record(target: Target, body: object = METRIC): Promise<string> {
   const path = 'type' in body ? '/log_raw_analytics' : '/log_raw_metric';
-  return (await post(where, path, body, { authorization: `Bearer ${await token({ sub: 'ada' })}` })).body;
+  return (await post(target, path, body, { authorization: `Bearer ${await token({ sub: 'ada' })}` })).body;
 }

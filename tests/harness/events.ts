@@ -1,20 +1,20 @@
 import { createParser, type EventSourceMessage } from 'eventsource-parser';
 
-/** A stream of server-sent events that is read as it comes. */
+/** A stream of server-sent events. */
 export interface EventStream {
   readonly response: Response;
-  /** The next event; undefined when the server has ended the stream. */
+  /** Resolves to the next event, or to undefined once the server has ended the stream. */
   next(): Promise<EventSourceMessage | undefined>;
-  /** The next comment, past events that come before it. */
+  /** Resolves to the next comment. Events that arrive before it stay queued. */
   comment(): Promise<string>;
-  /** Goes away. */
+  /** Disconnects. */
   close(): void;
 }
 
-/** Opens a stream of server-sent events; gives it as soon as its head is there. */
+/** Opens a stream of server-sent events; resolves once the response head has arrived. */
 export async function openEvents(url: string, headers: Record<string, string>): Promise<EventStream> {
-  const leaving = new AbortController();
-  const response = await fetch(url, { headers, signal: leaving.signal });
+  const controller = new AbortController();
+  const response = await fetch(url, { headers, signal: controller.signal });
   const events: EventSourceMessage[] = [];
   const comments: string[] = [];
   const parser = createParser({
@@ -26,8 +26,8 @@ export async function openEvents(url: string, headers: Record<string, string>): 
   });
   const reader = response.body?.getReader();
   const decoder = new TextDecoder();
-  const readUntil = async (have: () => boolean): Promise<void> => {
-    while (!have()) {
+  const readUntil = async (isReady: () => boolean): Promise<void> => {
+    while (!isReady()) {
       const { value, done } = (await reader?.read()) ?? { done: true };
       if (done) return;
       parser.feed(decoder.decode(value, { stream: true }));
@@ -43,6 +43,6 @@ export async function openEvents(url: string, headers: Record<string, string>): 
       await readUntil(() => comments.length > 0);
       return comments.shift() ?? '';
     },
-    close: () => leaving.abort(),
+    close: () => controller.abort(),
   };
 }

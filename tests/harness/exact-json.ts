@@ -1,20 +1,20 @@
 /*
- * Reads JSON without JSON.parse and without the code under test, so that a value that was sent can be compared with
- * the one that comes back: every digit of its numbers and the order of its keys count.
+ * Parses JSON without the code under test, and numbers and objects without JSON.parse. A value that was sent can then
+ * be compared with the one returned, down to every digit and the order of keys.
  */
 
-/** A scalar in a form that two texts of the same value share, a list, or the members of an object in their order. */
+/** A scalar in canonical form, a list, or the members of an object in order. */
 export type ExactValue = string | ExactValue[] | Map<string, ExactValue>;
 
 const TOKEN = /[ \t\r\n]*("[^"\\]*(?:\\.[^"\\]*)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?|[{}[\],:]|true|false|null)/sy;
 
-/** Parses valid JSON. The last of repeated keys counts, at the place of the first, as in JSON.parse. */
+/** Parses valid JSON. A repeated key keeps its first position and its last value, as in JSON.parse. */
 export function readExact(text: string): ExactValue {
   let at = 0;
   const take = (): string => {
     TOKEN.lastIndex = at;
     const token = TOKEN.exec(text)?.[1];
-    if (token === undefined) throw new Error(`no JSON at ${at}: ${text.slice(at, at + 40)}`);
+    if (token === undefined) throw new Error(`invalid JSON at ${at}: ${text.slice(at, at + 40)}`);
     at = TOKEN.lastIndex;
     return token;
   };
@@ -39,7 +39,7 @@ export function readExact(text: string): ExactValue {
   return value(take());
 }
 
-/** Returns a value as text. Texts of two values are equal if the values are, digits and the order of keys included. */
+/** Returns a value in canonical form: equal values have equal texts, including their digits and the order of keys. */
 export function writeExact(value: ExactValue): string {
   if (typeof value === 'string') return value;
   if (Array.isArray(value)) return `[${value.map(writeExact).join()}]`;

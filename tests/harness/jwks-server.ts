@@ -1,8 +1,8 @@
 import { exportJWK, generateKeyPair, SignJWT } from 'jose';
 import { goodClaims } from './tokens.ts';
 
-/** A key pair that an issuer signs with, under a key id. */
-export async function issuerKey(kid: string, alg: 'RS256' | 'ES256' | 'EdDSA' = 'ES256') {
+/** Generates an issuer's key pair with a key ID. */
+export async function createIssuerKey(kid: string, alg: 'RS256' | 'ES256' | 'EdDSA' = 'ES256') {
   const { publicKey, privateKey } = await generateKeyPair(alg, { extractable: true });
   const jwk = { ...(await exportJWK(publicKey)), kid, alg, use: 'sig' };
   const sign = (claims: object = {}, header: object = { kid }) =>
@@ -10,7 +10,7 @@ export async function issuerKey(kid: string, alg: 'RS256' | 'ES256' | 'EdDSA' = 
   return { jwk, sign };
 }
 
-/** A real JWKS server, whose answers a test sets and whose requests it counts. */
+/** Starts a JWKS server. Tests set its keys or its response, and read the number of requests. */
 export function startJwksServer(port = 0) {
   const state = {
     keys: [] as object[],

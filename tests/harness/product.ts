@@ -6,17 +6,17 @@ const DAY = 86_400_000;
 const STEPS = ['step_1', 'step_2', 'step_3', 'step_4', 'finish'];
 const PAGES = ['/', '/dashboard', '/settings', '/reports', '/search', '/help', '/billing'];
 
-/** What a product with some users recorded. */
+/** The size of a simulated product. */
 interface Product {
-  /** How many users there are. */
+  /** Number of users. */
   readonly users: number;
-  /** Over how many days, the last of which is today. */
+  /** Number of days, ending today. */
   readonly days: number;
-  /** Rows of each user and day, about. */
+  /** Approximate number of rows per user and day. */
   readonly rowsPerDay: number;
 }
 
-/** Numbers that look random and are the same in each run: the generator "mulberry32". */
+/** Returns a deterministic random number generator ("mulberry32"). */
 function randomNumbers(seed: number): () => number {
   let state = seed;
   return () => {
@@ -28,10 +28,10 @@ function randomNumbers(seed: number): () => number {
 }
 
 /**
- * Records what a small product would: load times by page, sizes of answers, a tutorial with steps, and other
- * events, of several users over several days, up to now. The server needs the limit of rows off.
+ * Records the data of a small product up to now: load times by page, response sizes, tutorial steps and other events
+ * of several users over several days. The server must run without RATE_LIMIT.
  *
- * @returns how many rows there are
+ * @returns the number of rows recorded
  */
 export async function recordProduct(target: Target, { users, days, rowsPerDay }: Product): Promise<number> {
   const random = randomNumbers(7);

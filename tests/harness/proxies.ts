@@ -2,13 +2,13 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { temporaryFolder } from './target.ts';
 
-/** Where Debian installs the proxies that tests put in front of the server. */
+/** Paths of the reverse proxies on Debian. */
 const PROGRAMS = { nginx: '/usr/sbin/nginx', caddy: '/usr/bin/caddy' } as const;
 export type ProxyName = keyof typeof PROGRAMS;
 
-/** The proxies that are not installed: tests with them are skipped. */
+/** Proxies that are not installed; tests with them are skipped. */
 export const missingProxies = (Object.keys(PROGRAMS) as ProxyName[]).filter((name) => !existsSync(PROGRAMS[name]));
-for (const name of missingProxies) console.warn(`SKIPPED: the tests behind ${name}: "apt-get install ${name}"`);
+for (const name of missingProxies) console.warn(`SKIPPED: tests with ${name}; run "apt-get install ${name}"`);
 
 /** A running proxy. */
 export interface ReverseProxy {
@@ -17,18 +17,27 @@ export interface ReverseProxy {
 }
 
 /**
- * Starts a proxy on a free port, with the configuration that its documentation has for an HTTP service, and waits
- * until it serves.
+ * Starts a proxy on a free port, configured as its documentation shows for an HTTP service, and waits until it
+ * responds.
  *
  * @param upstream the server's URL
- * @param streamed for nginx: whether bodies are passed on as they arrive, and not once they are complete
+ * @param streamed for nginx: whether to forward bodies as they arrive instead of buffering them
  */
-export async function startProxy(name: ProxyName, upstream: string, { streamed = false } = {}): Promise<ReverseProxy> {
+export async function startProxy(
+  name: ProxyName,
+  upstream: string,
+  { streamed = false, site }: { streamed?: boolean; site?: string } = {},
+): Promise<ReverseProxy> {
   const folder = temporaryFolder();
   const port = freePort();
   const { host } = new URL(upstream);
   const path = join(folder.path, name === 'nginx' ? 'nginx.conf' : 'Caddyfile');
-  await Bun.write(path, name === 'nginx' ? nginxConfig(folder.path, port, host, streamed) : caddyfile(port, host));
+  await Bun.write(
+    path,
+    name === 'nginx'
+      ? nginxConfig(folder.path, port, host, site ?? nginxLocation(streamed))
+      : caddyfile(port, site ?? `log.example.com {\n  reverse_proxy ${host}\n}`),
+  );
   const args = name === 'nginx' ? ['-e', 'stderr', '-c', path] : ['run', '--config', path];
   const child = Bun.spawn([PROGRAMS[name], ...args], {
     env: { HOME: folder.path },
@@ -43,7 +52,7 @@ export async function startProxy(name: ProxyName, upstream: string, { streamed =
       () => false,
     );
     if (isUp) break;
-    if (child.exitCode !== null || Date.now() > deadline) throw new Error(`${name} does not serve`);
+    if (child.exitCode !== null || Date.now() > deadline) throw new Error(`${name} did not start`);
   }
   return {
     url,
@@ -55,8 +64,8 @@ export async function startProxy(name: ProxyName, upstream: string, { streamed =
   };
 }
 
-/** nginx as a single process, without privileges, with all of its files in a folder. */
-function nginxConfig(folder: string, port: number, host: string, streamed: boolean): string {
+/** Returns a configuration for nginx as a single unprivileged process that keeps all files in one folder. */
+function nginxConfig(folder: string, port: number, host: string, location: string): string {
   const paths = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map(
     (kind) => `${kind}_temp_path ${folder}/${kind};`,
   );
@@ -67,21 +76,30 @@ http {
   upstream rawlog { server ${host}; keepalive 8; }
   server {
     listen 127.0.0.1:${port};
-    location / {
-      proxy_pass http://rawlog; proxy_http_version 1.1; proxy_set_header Connection "";
-      proxy_set_header Host $host; proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-      proxy_request_buffering ${streamed ? 'off' : 'on'}; proxy_buffering off;
-    }
+    ${location}
   }
 }
 `;
 }
 
-function caddyfile(port: number, host: string): string {
-  return `{\n  admin off\n  auto_https off\n}\nhttp://127.0.0.1:${port} {\n  reverse_proxy ${host}\n}\n`;
+/**
+ * Returns the location that passes requests on.
+ *
+ * @param streamed whether bodies are passed on as they arrive, and not once they are complete
+ */
+function nginxLocation(streamed: boolean): string {
+  return `location / {
+      proxy_pass http://rawlog; proxy_http_version 1.1; proxy_set_header Connection "";
+      proxy_set_header Host $host; proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+      proxy_request_buffering ${streamed ? 'off' : 'on'}; proxy_buffering off;
+    }`;
 }
 
-/** A port that nothing listened on a moment ago. */
+function caddyfile(port: number, site: string): string {
+  return `{\n  admin off\n  auto_https off\n}\n${site.replace('log.example.com', `http://127.0.0.1:${port}`)}\n`;
+}
+
+/** Returns a port that was free a moment ago. */
 function freePort(): number {
   const listener = Bun.listen({ hostname: '127.0.0.1', port: 0, socket: { data() {} } });
   const { port } = listener;

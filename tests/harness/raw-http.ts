@@ -1,6 +1,6 @@
 import { connect } from 'node:net';
 
-/** Writes lines as they are, in UTF-8 unless told otherwise, to a server's port, and gives all that comes back until it closes. */
+/** Sends raw lines to a server's port, in UTF-8 by default; resolves to everything received until the connection closes. */
 export function rawRequest(
   url: string,
   lines: readonly string[],

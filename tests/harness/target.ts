@@ -6,8 +6,8 @@ import { oneOf } from '../../src/cli/command.ts';
 const ROOT = resolve(import.meta.dir, '../..');
 
 /**
- * Which program the suites run against: the sources (default), with RAWLOG_TARGET=binary the compiled file, or with
- * RAWLOG_TARGET=bundle the sources in one file per thread, as `npm test` makes them: they start four times as fast.
+ * The program under test, from RAWLOG_TARGET: `source` (default), `binary` for the compiled executable, or `bundle` for
+ * the sources bundled into one file per thread. `npm test` uses the bundle because it starts four times as fast.
  */
 export const TARGET = oneOf(['source', 'bundle', 'binary'])(Bun.env['RAWLOG_TARGET'] ?? 'source');
 
@@ -23,16 +23,16 @@ export const COMMAND: readonly string[] = COMMANDS[TARGET];
 /** A shared secret for tests, of 32 bytes. */
 export const SECRET = 'a-secret-of-tests-of-32-bytes-ok';
 
-/** Settings of a server that tests may load as they like. */
+/** Settings of a server without rate limits. */
 export const UNLIMITED = { JWT_SECRET: SECRET, RATE_LIMIT: 'off', AUTH_FAILURE_LIMIT: 'off' };
 
-/** A folder that is gone when the test file is done with it. */
+/** Creates a temporary folder that is deleted on disposal. */
 export function temporaryFolder(): { path: string } & Disposable {
   const path = mkdtempSync(join(tmpdir(), 'rawlog-test-'));
   return { path, [Symbol.dispose]: () => rmSync(path, { recursive: true, force: true }) };
 }
 
-/** Runs the program under test to its end. */
+/** Runs the program under test until it exits. */
 export async function runCli(
   args: readonly string[],
   { env = {}, cwd = tmpdir(), stdin }: { env?: Record<string, string>; cwd?: string; stdin?: string } = {},
@@ -48,37 +48,35 @@ export async function runCli(
 }
 
 interface StartOptions {
-  /** The data folder; without one, a folder that goes with the process. */
+  /** The data folder. Default: a temporary one that is deleted when the server stops. */
   readonly dataDir?: string;
   readonly cwd?: string;
-  /** A command that runs the server as its own, such as taskset. */
+  /** A command to run the server with, such as taskset. */
   readonly prefix?: readonly string[];
-  /** Flags of the runtime; for the sources alone. */
+  /** Runtime flags; only for the target `source`. */
   readonly runtimeFlags?: readonly string[];
 }
 
-/** A server under test: the program in a process of its own, on a real port. */
+/** A server under test, running as a separate process on a real port. */
 export interface Target {
   readonly url: string;
   readonly dataDir: string;
   readonly databasePath: string;
   readonly process: Bun.Subprocess;
-  /** What it has written so far to standard output and standard error. */
+  /** Returns standard output and standard error so far. */
   output(): { stdout: string; stderr: string };
-  /** Its log lines so far. */
+  /** Returns the parsed log lines so far. */
   logLines(): Record<string, unknown>[];
-  /** Resolves once its standard output contains a text; rejects when it ends before. */
+  /** Resolves once standard output contains a text; rejects if the server exits first. */
   printed(text: string): Promise<void>;
-  /** Resolves once a line of its log passes, also an earlier one; rejects when it ends before. */
+  /** Resolves to the first log line that passes a test, including past lines; rejects if the server exits first. */
   logged(test: (line: Record<string, unknown>) => boolean): Promise<Record<string, unknown>>;
-  /** Ends it by a signal; gives its exit code. */
+  /** Stops the server with a signal; resolves to its exit code. */
   stop(signal?: NodeJS.Signals): Promise<number>;
 }
 
 /**
- * Starts `rawlog serve` on a free port, with nothing in its environment but what is given, and waits
- * until it listens.
- *
+ * Starts `rawlog serve` on a free port with only the given environment, and waits until it listens.
  */
 export async function startTarget(
   env: Record<string, string> = UNLIMITED,
@@ -103,9 +101,9 @@ export async function startTarget(
     }
   };
   const drained = Promise.all([collect('stdout', child.stdout), collect('stderr', child.stderr)]);
-  let ended = false;
+  let hasExited = false;
   void drained.then(() => {
-    ended = true;
+    hasExited = true;
     wake.resolve();
   });
 
@@ -115,16 +113,16 @@ export async function startTarget(
       .flatMap((line): Record<string, unknown>[] =>
         line.startsWith('{') && line.endsWith('}') ? [JSON.parse(line)] : [],
       );
-  /** Looks again at each piece of output, until there is something to see. */
-  const until = async <T>(look: () => T | undefined): Promise<T> => {
+  /** Probes again after each piece of output, until there is a result. */
+  const waitFor = async <T>(probe: () => T | undefined): Promise<T> => {
     for (;;) {
-      const seen = look();
-      if (seen !== undefined) return seen;
-      if (ended) throw new Error(`the server ended first:\n${output.stderr}\n${output.stdout}`);
+      const result = probe();
+      if (result !== undefined) return result;
+      if (hasExited) throw new Error(`the server exited first:\n${output.stderr}\n${output.stdout}`);
       await wake.promise;
     }
   };
-  const logged = (test: (line: Record<string, unknown>) => boolean) => until(() => logLines().find(test));
+  const logged = (test: (line: Record<string, unknown>) => boolean) => waitFor(() => logLines().find(test));
 
   const listening = await logged((line) => line['msg'] === 'listening');
   return {
@@ -136,7 +134,7 @@ export async function startTarget(
     logLines,
     logged,
     async printed(text) {
-      await until(() => (output.stdout.includes(text) ? true : undefined));
+      await waitFor(() => (output.stdout.includes(text) ? true : undefined));
     },
     async stop(signal = 'SIGTERM') {
       child.kill(signal);

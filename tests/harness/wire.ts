@@ -1,35 +1,34 @@
 import { connect, type Socket } from 'node:net';
 
-/** A response as it came over the wire. */
+/** A response read from the socket. */
 export interface WireResponse {
   readonly status: number;
-  /** By lower-case name. Of several with one name, the last. */
+  /** The header fields by lower-case name. The last value of a repeated field counts. */
   readonly headers: ReadonlyMap<string, string>;
   readonly body: Buffer;
-  /** Whether all of the body came. */
+  /** Whether the whole body arrived. */
   readonly isComplete: boolean;
 }
 
-/** What to do with a connection once the request is written. */
+/** A raw request and how to read its response. */
 interface Exchange {
-  /** The request, byte by byte. */
+  /** The request, sent unmodified. */
   readonly bytes: Buffer;
   /** Whether the response has no body, whatever its headers say. */
   readonly isHead: boolean;
-  /** Ends the sending side after the request: it is shorter than it says. */
+  /** Whether to half-close the connection after the request, which is shorter than its Content-Length. */
   readonly endsEarly: boolean;
-  /** How much of a body to read, in bytes; then the connection is closed. */
+  /** Maximum body size to read, in bytes; then the connection is closed. */
   readonly maxBody: number;
-  /** After how many milliseconds to give up. */
+  /** Timeout of the exchange, in milliseconds. */
   readonly timeoutMs: number;
 }
 
-/** What came of a request: a response, or the reason why there is none. */
+/** The outcome of a request: a response, or the reason why there is none. */
 export type Outcome = WireResponse | 'closed' | 'timeout';
 
 /**
- * A connection that sends bytes as they are, one request after the other, and is opened anew when the server has
- * closed it.
+ * Creates a connection that sends raw requests one after the other, and reconnects when the server has closed it.
  */
 export function createWire(url: string): { send(exchange: Exchange): Promise<Outcome>; close(): void } {
   const { hostname, port } = new URL(url);
@@ -42,21 +41,21 @@ export function createWire(url: string): { send(exchange: Exchange): Promise<Out
       socket = used;
       return new Promise((resolve) => {
         let received: Buffer = Buffer.alloc(0);
-        const finish = (outcome: Outcome | 'again', keep: boolean) => {
+        const finish = (outcome: Outcome | 'retry', keep: boolean) => {
           clearTimeout(timer);
           used.removeAllListeners();
-          used.on('error', () => {}); // of a connection that is done with
+          used.on('error', () => {}); // the outcome is settled
           if (!keep) {
             used.destroy();
             if (socket === used) socket = undefined;
           }
-          // the server may close an idle connection just as the next request is written
-          resolve(outcome === 'again' ? this.send(exchange) : outcome);
+          // the server may close an idle connection just as the next request is written: retry on a new one
+          resolve(outcome === 'retry' ? this.send(exchange) : outcome);
         };
-        const look = (isOver: boolean) => {
+        const check = (isOver: boolean) => {
           const response = parseResponse(received, exchange.isHead, isOver);
           if (response === undefined)
-            return isOver && finish(isReused && received.length === 0 ? 'again' : 'closed', false);
+            return isOver && finish(isReused && received.length === 0 ? 'retry' : 'closed', false);
           const isEnough = response.isComplete || response.body.length >= exchange.maxBody;
           if (!isEnough && !isOver) return;
           const closes = isOver || exchange.endsEarly || response.headers.get('connection') === 'close';
@@ -65,11 +64,11 @@ export function createWire(url: string): { send(exchange: Exchange): Promise<Out
         const timer = setTimeout(() => finish('timeout', false), exchange.timeoutMs);
         used.on('data', (bytes: Buffer) => {
           received = received.length === 0 ? bytes : Buffer.concat([received, bytes]);
-          look(false);
+          check(false);
         });
-        used.on('end', () => look(true));
-        used.on('close', () => look(true));
-        used.on('error', () => look(true));
+        used.on('end', () => check(true));
+        used.on('close', () => check(true));
+        used.on('error', () => check(true));
         used.write(exchange.bytes);
         if (exchange.endsEarly) used.end();
       });
@@ -78,14 +77,14 @@ export function createWire(url: string): { send(exchange: Exchange): Promise<Out
   };
 }
 
-/** Parses what has come so far; undefined as long as there is no whole head. Interim responses are skipped. */
+/** Parses the bytes received so far; returns undefined until the head is complete. Skips interim responses. */
 function parseResponse(received: Buffer, isHead: boolean, isOver: boolean): WireResponse | undefined {
   const end = received.indexOf('\r\n\r\n');
   if (end < 0) return undefined;
   const [statusLine = '', ...lines] = received.subarray(0, end).toString('latin1').split('\r\n');
   const status = Number(/^HTTP\/1\.[01] (\d{3})/.exec(statusLine)?.[1] ?? 0);
-  const rest = received.subarray(end + 4);
-  if (status >= 100 && status < 200) return parseResponse(rest, isHead, isOver);
+  const afterHead = received.subarray(end + 4);
+  if (status >= 100 && status < 200) return parseResponse(afterHead, isHead, isOver);
   const headers = new Map(
     lines.map((line) => {
       const colon = line.indexOf(':');
@@ -94,13 +93,14 @@ function parseResponse(received: Buffer, isHead: boolean, isOver: boolean): Wire
   );
   const head = { status, headers };
   if (isHead || status === 204 || status === 304) return { ...head, body: Buffer.alloc(0), isComplete: true };
-  if (headers.get('transfer-encoding') === 'chunked') return { ...head, ...unchunk(rest) };
+  if (headers.get('transfer-encoding') === 'chunked') return { ...head, ...decodeChunks(afterHead) };
   const length = headers.get('content-length');
-  if (length === undefined) return { ...head, body: rest, isComplete: isOver || headers.get('connection') === 'close' };
-  return { ...head, body: rest.subarray(0, Number(length)), isComplete: rest.length >= Number(length) };
+  if (length === undefined)
+    return { ...head, body: afterHead, isComplete: isOver || headers.get('connection') === 'close' };
+  return { ...head, body: afterHead.subarray(0, Number(length)), isComplete: afterHead.length >= Number(length) };
 }
 
-function unchunk(bytes: Buffer): { body: Buffer; isComplete: boolean } {
+function decodeChunks(bytes: Buffer): { body: Buffer; isComplete: boolean } {
   const parts: Buffer[] = [];
   for (let at = 0; ; ) {
     const line = bytes.indexOf('\r\n', at);

@@ -5,7 +5,7 @@ import { SECRET, startTarget, type Target, UNLIMITED } from '../harness/target.t
 import { token } from '../harness/tokens.ts';
 
 /*
- * Recording for other users: by X-Act-As-User-Id, and by `user_id` in the items of a batch.
+ * Recording for other users, through X-Act-As-User-Id and through `user_id` in batch items.
  */
 
 let target: Target;
@@ -23,7 +23,7 @@ async function asAdmin(sub = 'root'): Promise<{ authorization: string }> {
 const userOf = (table: 'metrics' | 'analytics', id: string) => rows(target, table, id)[0]?.['user_id'];
 
 describe('X-Act-As-User-Id', () => {
-  test('records for the named user, without the white space around the ID', async () => {
+  test('records for the named user and trims whitespace around the ID', async () => {
     const { body: id } = await post(target, '/log_raw_metric', METRIC, {
       ...(await asAdmin()),
       'x-act-as-user-id': '  berta ',
@@ -31,14 +31,14 @@ describe('X-Act-As-User-Id', () => {
     expect(userOf('metrics', id)).toBe('berta');
   });
 
-  test.each(['', '   '])('is ignored if it is blank (%p)', async (value) => {
+  test.each(['', '   '])('is ignored when blank (%p)', async (value) => {
     const { body: id, status } = await post(target, '/log_raw_metric', METRIC, { 'x-act-as-user-id': value });
     expect(status).toBe(200);
     expect(userOf('metrics', id)).toBe('user-1');
   });
 
   test.each([['authenticated'], ['Admin'], [undefined], [['admin']], [true]])(
-    'is a 403 for the role %p',
+    'is rejected with 403 for the role %p',
     async (role) => {
       const response = await post(target, '/log_raw_metric', METRIC, {
         authorization: `Bearer ${await token({ role })}`,
@@ -49,16 +49,16 @@ describe('X-Act-As-User-Id', () => {
     },
   );
 
-  // each text as the bytes that are sent, one character per byte
+  // the second column contains the bytes sent, one character per byte
   test.each([
     ['UTF-8', 'J\xc3\xbcrgen', 'Jürgen'],
-    ['UTF-8 that Latin-1 reads as two letters', '\xc3\xa9', 'é'],
-    ['the four bytes of two letters that look like a wrong encoding', '\xc3\x83\xc2\xa9', 'Ã©'],
-    ['the replacement character itself', 'a\xef\xbf\xbdb', 'a\ufffdb'],
-    ['a no-break space at the start, which is part of the ID', '\xc2\xa0x', '\u00a0x'],
+    ['UTF-8 that is two letters in Latin-1', '\xc3\xa9', 'é'],
+    ['UTF-8 of two letters that look like mojibake', '\xc3\x83\xc2\xa9', 'Ã©'],
+    ['the replacement character', 'a\xef\xbf\xbdb', 'a\ufffdb'],
+    ['a leading no-break space, which is part of the ID', '\xc2\xa0x', '\u00a0x'],
     ['a byte order mark', '\xef\xbb\xbfx', '\ufeffx'],
     ['an emoji', '\xf0\x9f\x98\x80', '😀'],
-  ])('is read as %s', async (_what, bytes, user) => {
+  ])('is decoded as %s', async (_name, bytes, user) => {
     const { status, id } = await actAs(bytes);
     expect(status).toBe(200);
     expect(userOf('metrics', id)).toBe(user);
@@ -66,13 +66,13 @@ describe('X-Act-As-User-Id', () => {
 
   test.each([
     ['Latin-1', 'J\xfcrgen'],
-    ['a byte that UTF-8 never has', 'a\xff'],
-    ['a text that is cut off', 'a\xc3'],
+    ['a byte that never occurs in UTF-8', 'a\xff'],
+    ['a truncated sequence', 'a\xc3'],
     ['an overlong form', '\xc0\xaf'],
     ['a surrogate', '\xed\xa0\x80'],
     ['a control character in UTF-8', '\xc2\x85'],
     ['more than 255 characters', 'x'.repeat(256)],
-  ])('is a 422 if its bytes are %s', async (_what, bytes) => {
+  ])('is rejected with 422 when its bytes are %s', async (_name, bytes) => {
     const count = rows(target, 'metrics').length;
     const { status, text } = await actAs(bytes);
     expect(status).toBe(422);
@@ -80,7 +80,7 @@ describe('X-Act-As-User-Id', () => {
     expect(rows(target, 'metrics').length).toBe(count);
   });
 
-  /** Sends the header's bytes as they are. */
+  /** Sends the header as raw bytes, one per character. */
   async function actAs(bytes: string): Promise<{ status: number; id: string; text: string }> {
     const body = JSON.stringify(METRIC);
     const text = await rawRequest(
@@ -102,7 +102,7 @@ describe('X-Act-As-User-Id', () => {
 });
 
 describe('user_id in batch items', () => {
-  test('records each item for its own user, in one batch', async () => {
+  test('records each item for its user in one batch', async () => {
     const { status, body } = await post(
       target,
       '/log_batch',
@@ -126,26 +126,29 @@ describe('user_id in batch items', () => {
     expect(body.metrics.map((id: string) => userOf('metrics', id))).toEqual(['anna', 'berta']);
   });
 
-  test("may be the token's own for everyone", async () => {
+  test('may name the caller for any role', async () => {
     const { status } = await post(target, '/log_batch', { metrics: [{ ...METRIC, user_id: 'user-1' }] });
     expect(status).toBe(200);
   });
 
-  test.each([{}, { role: 'viewer' }])('is a 403 for the whole batch from others (%o)', async (claims) => {
-    const count = rows(target, 'metrics').length;
-    const response = await post(
-      target,
-      '/log_batch',
-      { metrics: [METRIC, { ...METRIC, user_id: 'anna' }], analytics: [ANALYTICS] },
-      { authorization: `Bearer ${await token(claims)}` },
-    );
-    expectError(response, 403, 'forbidden');
-    expect(response.body.detail).toBe(ONLY_ADMINS);
-    expect(rows(target, 'metrics').length).toBe(count);
-  });
+  test.each([{}, { role: 'viewer' }])(
+    'is rejected with 403 for the whole batch when the caller is not an admin (%o)',
+    async (claims) => {
+      const count = rows(target, 'metrics').length;
+      const response = await post(
+        target,
+        '/log_batch',
+        { metrics: [METRIC, { ...METRIC, user_id: 'anna' }], analytics: [ANALYTICS] },
+        { authorization: `Bearer ${await token(claims)}` },
+      );
+      expectError(response, 403, 'forbidden');
+      expect(response.body.detail).toBe(ONLY_ADMINS);
+      expect(rows(target, 'metrics').length).toBe(count);
+    },
+  );
 
   test.each([[''], ['a\u0000b'], ['\ud800'], ['x'.repeat(256)], [7], [null], [['anna']]])(
-    '%p is a 422',
+    'is rejected with 422 when it is %p',
     async (user_id) => {
       const batch = { metrics: [METRIC], analytics: [{ ...ANALYTICS, user_id }] };
       const response = await post(target, '/log_batch', batch, await asAdmin());
@@ -154,14 +157,14 @@ describe('user_id in batch items', () => {
     },
   );
 
-  test('is ignored by the single routes', async () => {
+  test('is ignored by the single-record routes', async () => {
     for (const user_id of ['anna', 7]) {
       const { body: id } = await post(target, '/log_raw_metric', { ...METRIC, user_id });
       expect(userOf('metrics', id)).toBe('user-1');
     }
   });
 
-  test('counts the names of each user', async () => {
+  test("counts toward each user's limit of names", async () => {
     const limited = await startTarget({ ...UNLIMITED, MAX_NAMES_PER_USER: '1' });
     try {
       const item = (user_id: string, metric_name: string) => ({ ...METRIC, user_id, metric_name });
@@ -182,42 +185,42 @@ describe('user_id in batch items', () => {
   });
 });
 
-describe('what acting for others leaves behind', () => {
+describe('effects of acting for another user', () => {
   test("does not use up the named user's rate limit", async () => {
     const limited = await startTarget({ JWT_SECRET: SECRET, RATE_LIMIT: '10/h', MAX_BATCH_ITEMS: '10' });
     try {
       const batch = { metrics: Array(10).fill(METRIC) };
-      const own = await asAdmin();
-      const forBerta = { ...own, 'x-act-as-user-id': 'berta' };
+      const rootHeaders = await asAdmin();
+      const forBerta = { ...rootHeaders, 'x-act-as-user-id': 'berta' };
       const inItems = { metrics: Array(10).fill({ ...METRIC, user_id: 'clara' }) };
       expect((await post(limited, '/log_batch', batch, forBerta)).status).toBe(200);
       expectError(await post(limited, '/log_raw_metric', METRIC, forBerta), 429, 'rate_limited');
-      expect((await post(limited, '/log_batch', inItems, own)).status).toBe(200);
-      expectError(await post(limited, '/log_batch', inItems, own), 429, 'rate_limited');
-      // neither the users themselves nor the admin nor another admin are out of rows
+      expect((await post(limited, '/log_batch', inItems, rootHeaders)).status).toBe(200);
+      expectError(await post(limited, '/log_batch', inItems, rootHeaders), 429, 'rate_limited');
+      // the users themselves, the admin and other admins still have their limits
       for (const sub of ['berta', 'clara']) {
         const headers = { authorization: `Bearer ${await token({ sub })}` };
         expect((await post(limited, '/log_batch', batch, headers)).status).toBe(200);
       }
-      expect((await post(limited, '/log_batch', batch, own)).status).toBe(200);
+      expect((await post(limited, '/log_batch', batch, rootHeaders)).status).toBe(200);
       const other = { ...(await asAdmin('root-2')), 'x-act-as-user-id': 'berta' };
       expect((await post(limited, '/log_batch', batch, other)).status).toBe(200);
-      // one user over the limit rejects all, and takes nothing from the others
+      // one user over the limit rejects the whole batch, without using up the limits of the others
       const mixed = {
         metrics: [
           { ...METRIC, user_id: 'dora' },
           { ...METRIC, user_id: 'clara' },
         ],
       };
-      expectError(await post(limited, '/log_batch', mixed, own), 429, 'rate_limited');
+      expectError(await post(limited, '/log_batch', mixed, rootHeaders), 429, 'rate_limited');
       const dora = { metrics: Array(10).fill({ ...METRIC, user_id: 'dora' }) };
-      expect((await post(limited, '/log_batch', dora, own)).status).toBe(200);
+      expect((await post(limited, '/log_batch', dora, rootHeaders)).status).toBe(200);
     } finally {
       await limited.stop();
     }
   });
 
-  test('is one log line per admin and minute, without the ID of the user, and a count in the metrics', async () => {
+  test('logs once per admin and minute, without the user ID, and counts every use in the metrics', async () => {
     const quiet = await startTarget({ ...UNLIMITED, METRICS_TOKEN: 'a-token-for-scrapers' });
     try {
       const secretive = { ...(await asAdmin('root')), 'x-act-as-user-id': 'user-never-logged' };
@@ -232,7 +235,7 @@ describe('what acting for others leaves behind', () => {
     } finally {
       await quiet.stop();
     }
-    const lines = quiet.logLines().filter(({ msg }) => msg === 'an admin records for another user');
+    const lines = quiet.logLines().filter(({ msg }) => msg === 'admin is recording for another user');
     expect(lines.map(({ admin, uses }) => [admin, uses])).toEqual([
       ['root', 1],
       ['root-2', 1],

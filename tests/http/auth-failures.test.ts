@@ -8,25 +8,25 @@ afterEach(() => target.stop());
 
 const FORGED = token({}, 'another-secret-of-32-bytes-or-so');
 
-/** Records with a token that nobody has signed, from behind a proxy if one is named. */
+/** Records with a forged token, and with an X-Forwarded-For header if one is given. */
 async function fail(forwarded?: string) {
   const headers = { authorization: `Bearer ${await FORGED}`, ...(forwarded && { 'x-forwarded-for': forwarded }) };
   return post(target, '/log_raw_metric', METRIC, headers);
 }
 
-describe('failed authentication of an address', () => {
-  test('is limited, and does not shut out who has a good token', async () => {
+describe('failed authentication', () => {
+  test('is limited per address without blocking valid tokens', async () => {
     target = await startTarget({ JWT_SECRET: SECRET, AUTH_FAILURE_LIMIT: '10/h' });
     for (let i = 0; i < 10; i++) expectError(await fail(), 401, 'unauthorized');
     expectLimited(await fail(), 'failed-authentication');
     expectLimited(await post(target, '/log_raw_metric', METRIC, { authorization: '' }), 'failed-authentication');
     expect((await post(target, '/log_raw_metric', METRIC)).status).toBe(200);
-    // the flood is not in the log, what came before it is
+    // failures before the limit are logged, rejections by the limit are not
     expect(target.logLines().filter(({ status }) => status === 401)).toHaveLength(10);
     expect(target.logLines().filter(({ status }) => status === 429)).toHaveLength(0);
   });
 
-  test('never counts tokens whose signature verifies, nor hides why they are rejected', async () => {
+  test('does not count tokens with a valid signature, and reports why they are rejected', async () => {
     target = await startTarget({ JWT_SECRET: SECRET, AUTH_FAILURE_LIMIT: '2/h', JWT_MAX_AGE: '1h', JWT_ISSUER: 'me' });
     const rejected: [Record<string, unknown>, string][] = [
       [{ exp: secondsFromNow(-1) }, 'Token has expired'],
@@ -39,7 +39,7 @@ describe('failed authentication of an address', () => {
       [{ sub: undefined }, 'User ID not found in token'],
       [{ sub: 'x'.repeat(256) }, 'Invalid token: "sub" is longer than 255 characters or has control characters'],
     ];
-    const expectOwn401 = async () => {
+    const expectSpecific401 = async () => {
       for (const [claims, message] of rejected) {
         const authorization = `Bearer ${await token({ iss: 'me', ...claims })}`;
         const response = await post(target, '/log_raw_metric', METRIC, { authorization });
@@ -48,13 +48,13 @@ describe('failed authentication of an address', () => {
         expect(response.headers.get('www-authenticate')).toBe('Bearer error="invalid_token"');
       }
     };
-    await expectOwn401();
+    await expectSpecific401();
     for (let i = 0; i < 2; i++) expectError(await fail(), 401, 'unauthorized');
     expectLimited(await fail(), 'failed-authentication');
-    await expectOwn401();
+    await expectSpecific401();
   });
 
-  test('holds for the claims of a token that nobody has signed', async () => {
+  test('counts a forged token regardless of its claims', async () => {
     target = await startTarget({ JWT_SECRET: SECRET, AUTH_FAILURE_LIMIT: '1/h' });
     const authorization = `Bearer ${await token({ exp: 1 }, 'another-secret-of-32-bytes-or-so')}`;
     expectError(await post(target, '/log_raw_metric', METRIC, { authorization }), 401, 'unauthorized');
@@ -62,39 +62,39 @@ describe('failed authentication of an address', () => {
   });
 });
 
-describe('behind trusted proxies', () => {
+describe('trusted proxies', () => {
   const start = async (TRUSTED_PROXIES: string, HOST = '127.0.0.1') => {
     target = await startTarget({ JWT_SECRET: SECRET, AUTH_FAILURE_LIMIT: '1/h', TRUSTED_PROXIES, HOST });
   };
   const expectNew = async (forwarded: string) => expectError(await fail(forwarded), 401, 'unauthorized');
   const expectKnown = async (forwarded: string) => expectLimited(await fail(forwarded), 'failed-authentication');
 
-  test('the client is the last address that is no proxy', async () => {
+  test('the last address that is not a proxy is the client', async () => {
     await start('127.0.0.0/8, 10.0.0.0/8');
     await expectNew('192.0.2.1');
     await expectKnown('192.0.2.1');
     await expectNew('192.0.2.2');
-    // what stands before it the client may have written
+    // addresses before it may have been sent by the client
     await expectKnown('203.0.113.9, 192.0.2.1');
     await expectKnown('10.0.0.1, garbage, 192.0.2.1, 10.9.9.9 ,\t10.1.1.1');
-    // in all its forms
+    // in every notation
     await expectKnown('192.0.2.1:4711');
     await expectKnown('::ffff:192.0.2.1');
     await expectKnown('[::ffff:c000:201]:443');
-    // one client has a /64
+    // an IPv6 client is its /64
     await expectNew('2001:db8:1:2::1');
     await expectKnown('[2001:db8:1:2:ffff::2]:80');
     await expectNew('2001:db8:1:3::1');
-    // only proxies: the first of them
+    // only proxies: the first one counts
     await expectNew('10.0.0.1, 10.0.0.2');
     await expectKnown('10.0.0.1');
-    // no address: the proxy that sent it
+    // not an address: the proxy that sent it counts
     await expectNew('192.0.2.1, unknown');
     await expectKnown('_hidden');
     await expectKnown('');
   });
 
-  test('several fields are one list', async () => {
+  test('several X-Forwarded-For fields form one list', async () => {
     await start('127.0.0.1');
     const headers = new Headers({ authorization: `Bearer ${await FORGED}`, 'x-forwarded-for': '192.0.2.9' });
     headers.append('x-forwarded-for', '192.0.2.1');
@@ -104,13 +104,13 @@ describe('behind trusted proxies', () => {
     await expectNew('192.0.2.9');
   });
 
-  test('a peer that is not one of them is the client, whatever it sends', async () => {
+  test('an untrusted peer is the client, and its X-Forwarded-For is ignored', async () => {
     await start('10.0.0.0/8');
     await expectNew('192.0.2.1');
     await expectKnown('192.0.2.2');
   });
 
-  test('a proxy that connects over IPv6 is known by its IPv4 address too', async () => {
+  test('a proxy that connects over IPv6 also matches by its IPv4 address', async () => {
     await start('127.0.0.1', '::');
     target = { ...target, url: `http://127.0.0.1:${new URL(target.url).port}` };
     await expectNew('192.0.2.1');
@@ -119,7 +119,7 @@ describe('behind trusted proxies', () => {
   });
 });
 
-test('without trusted proxies, X-Forwarded-For is ignored', async () => {
+test('ignores X-Forwarded-For without trusted proxies', async () => {
   target = await startTarget({ JWT_SECRET: SECRET, AUTH_FAILURE_LIMIT: '1/h' });
   expectError(await fail('192.0.2.1'), 401, 'unauthorized');
   expectLimited(await fail('192.0.2.2'), 'failed-authentication');

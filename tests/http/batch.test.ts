@@ -12,7 +12,7 @@ afterAll(() => target.stop());
 const counts = () => [rows(target, 'metrics').length, rows(target, 'analytics').length];
 
 describe('POST /log_batch', () => {
-  test('stores all, and answers with the ids in the order sent', async () => {
+  test('stores every item and returns the IDs in request order', async () => {
     const metrics = Array.from({ length: 20 }, (_, i) => ({ ...METRIC, metric_value: i }));
     const analytics = Array.from({ length: 30 }, (_, i) => ({ ...ANALYTICS, data: { i } }));
     const { status, body } = await post(target, '/log_batch', { metrics, analytics });
@@ -30,13 +30,13 @@ describe('POST /log_batch', () => {
     [{ metrics: [METRIC] }, 1, 0],
     [{ analytics: [ANALYTICS] }, 0, 1],
     [{ metrics: [METRIC], analytics: [] }, 1, 0],
-  ])('takes %o', async (body, metrics, analytics) => {
+  ])('accepts %o', async (body, metrics, analytics) => {
     const { status, body: ids } = await post(target, '/log_batch', body);
     expect(status).toBe(200);
     expect([ids.metrics.length, ids.analytics.length]).toEqual([metrics, analytics]);
   });
 
-  test('keeps each item its own timestamp and its exact numbers', async () => {
+  test("keeps each item's timestamp and exact numbers", async () => {
     const text =
       '{"analytics":[{"type":"t","data":{"n":12345678901234567890},"data_index":"","timestamp":"2026-01-01T00:00:00Z"},{"type":"t","data":{},"data_index":""}]}';
     const { body } = await post(target, '/log_batch', text);
@@ -45,7 +45,7 @@ describe('POST /log_batch', () => {
     expect(second.happened_at).toBe(second.received_at);
   });
 
-  test('names every wrong item where it stands, and stores none', async () => {
+  test('reports the location of every invalid item and stores none', async () => {
     const before = counts();
     const response = await post(target, '/log_batch', {
       metrics: [METRIC, { ...METRIC, metric_value: 'x' }, 7],
@@ -61,7 +61,7 @@ describe('POST /log_batch', () => {
     expect(counts()).toEqual(before);
   });
 
-  test('names every time that is too far ahead, and stores none', async () => {
+  test('reports every timestamp too far in the future and stores none', async () => {
     const before = counts();
     const timestamp = new Date(Date.now() + 3600_000).toISOString();
     const response = await post(target, '/log_batch', {
@@ -84,7 +84,7 @@ describe('POST /log_batch', () => {
     [{ metrics: null }, 'list_type'],
     [{ analytics: 'x' }, 'list_type'],
     [[METRIC], 'model_attributes_type'],
-  ])('refuses a batch of the wrong size or form', async (body, type) => {
+  ])('rejects a batch of the wrong size or shape', async (body, type) => {
     const before = counts();
     const response = await post(target, '/log_batch', body);
     expectError(response, 422, 'validation_failed');
@@ -92,11 +92,11 @@ describe('POST /log_batch', () => {
     expect(counts()).toEqual(before);
   });
 
-  test('needs a token before anything else', async () => {
+  test('requires a token before it reads the body', async () => {
     expectError(await post(target, '/log_batch', '{', { authorization: '' }), 401, 'unauthorized');
   });
 
-  test('whatever the mixture: all ids or none of the rows', () =>
+  test('stores all items or none for any mix of valid and invalid items', () =>
     fc.assert(
       fc.asyncProperty(
         fc.array(fc.boolean(), { maxLength: 30 }),
@@ -104,12 +104,13 @@ describe('POST /log_batch', () => {
         async (metrics, analytics) => {
           const before = counts();
           const response = await post(target, '/log_batch', {
-            metrics: metrics.map((good) => (good ? METRIC : { ...METRIC, metric_name: '' })),
-            analytics: analytics.map((good) => (good ? ANALYTICS : { ...ANALYTICS, data: 1 })),
+            metrics: metrics.map((isValid) => (isValid ? METRIC : { ...METRIC, metric_name: '' })),
+            analytics: analytics.map((isValid) => (isValid ? ANALYTICS : { ...ANALYTICS, data: 1 })),
           });
-          const good = metrics.length + analytics.length > 0 && [...metrics, ...analytics].every((one) => one);
-          expect(response.status).toBe(good ? 200 : 422);
-          const more = good ? [metrics.length, analytics.length] : [0, 0];
+          const isAccepted =
+            metrics.length + analytics.length > 0 && [...metrics, ...analytics].every((isValid) => isValid);
+          expect(response.status).toBe(isAccepted ? 200 : 422);
+          const more = isAccepted ? [metrics.length, analytics.length] : [0, 0];
           expect(counts()).toEqual([(before[0] ?? 0) + (more[0] ?? 0), (before[1] ?? 0) + (more[1] ?? 0)]);
         },
       ),

@@ -12,8 +12,8 @@ afterEach(() => target.stop());
 const MEGABYTE = 1_000_000;
 const bearer = async (claims: object) => ({ authorization: `Bearer ${await token({ ...claims })}` });
 
-/** Sends the head of a request and the first part of its body, and then nothing more. */
-async function stalled(
+/** Sends the head of a request and the start of its body, then stalls. */
+async function sendStalledRequest(
   sub: string,
   sent: number,
   length: number,
@@ -34,26 +34,28 @@ async function stalled(
   return { socket, response };
 }
 
-/** Resident memory of the server, in bytes. */
-function memory(): number {
+/** Returns the server's resident memory, in bytes. */
+function residentBytes(): number {
   const status = readFileSync(`/proc/${target.process.pid}/status`, 'utf8');
   return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]) * 1024;
 }
 
-test('bodies in flight count against MAX_QUEUE_BYTES, and one user cannot take all of it', async () => {
+test('counts bodies in flight against MAX_QUEUE_BYTES and keeps room for other users', async () => {
   target = await startTarget({ ...UNLIMITED, MAX_QUEUE_BYTES: String(16 * MEGABYTE) });
-  const before = memory();
-  const requests = await Promise.all(Array.from({ length: 120 }, () => stalled('hog', 0.9 * MEGABYTE, MEGABYTE)));
+  const before = residentBytes();
+  const requests = await Promise.all(
+    Array.from({ length: 120 }, () => sendStalledRequest('hog', 0.9 * MEGABYTE, MEGABYTE)),
+  );
   const rejected = await Promise.race(requests.map(({ response }) => response));
   expect(rejected).toStartWith('HTTP/1.1 503');
   expect(rejected).toContain('"code":"overloaded"');
-  // others record meanwhile
+  // other users can still record
   expect((await post(target, '/log_raw_metric', METRIC, await bearer({ sub: 'honest' }))).status).toBe(200);
-  expect(memory() - before).toBeLessThan(100 * MEGABYTE); // 108 MB were sent
+  expect(residentBytes() - before).toBeLessThan(100 * MEGABYTE); // 108 MB were sent
   for (const { socket } of requests) socket.destroy();
 });
 
-test('the memory of a body is free again once its client has gone', async () => {
+test('frees the memory of a body once its client disconnects', async () => {
   target = await startTarget({ ...UNLIMITED, MAX_QUEUE_BYTES: String(4 * MEGABYTE), MAX_BODY_BYTES: String(MEGABYTE) });
   const data = { filler: 'x'.repeat(0.8 * MEGABYTE) };
   const large = async () =>
@@ -61,16 +63,18 @@ test('the memory of a body is free again once its client has gone', async () => 
       .status;
   expect(await large()).toBe(200);
   for (let round = 0; round < 3; round++) {
-    const requests = await Promise.all(Array.from({ length: 4 }, () => stalled('ada', 0.7 * MEGABYTE, MEGABYTE)));
+    const requests = await Promise.all(
+      Array.from({ length: 4 }, () => sendStalledRequest('ada', 0.7 * MEGABYTE, MEGABYTE)),
+    );
     expect(await Promise.race(requests.map(({ response }) => response))).toStartWith('HTTP/1.1 503');
     for (const { socket } of requests) socket.destroy();
     while ((await large()) !== 200) {
-      // the server is about to see that they have gone
+      // retry until the server has noticed the disconnects
     }
   }
 });
 
-test('what a compressed body inflates to counts as well', async () => {
+test('counts the decompressed size of a body', async () => {
   target = await startTarget({ ...UNLIMITED, MAX_QUEUE_BYTES: String(2 * MEGABYTE), MAX_BODY_BYTES: String(MEGABYTE) });
   const body = gzipSync(JSON.stringify({ type: 't', data: { filler: 'x'.repeat(0.9 * MEGABYTE) }, data_index: '' }));
   const send = async () =>

@@ -12,7 +12,7 @@ beforeAll(async () => {
 });
 afterAll(() => target.stop());
 
-/** A valid body of just so many bytes. */
+/** Returns a valid body of exactly this many bytes. */
 function bodyOf(bytes: number): string {
   const frame = JSON.stringify({ ...METRIC, filler: '' }).length;
   return JSON.stringify({ ...METRIC, filler: 'x'.repeat(bytes - frame) });
@@ -34,18 +34,18 @@ async function postInChunks(body: string, chunk: number) {
   return send(`${target.url}/log_raw_metric`, { method: 'POST', headers, body: stream });
 }
 
-test('a body of the limit is taken, one byte more is not', async () => {
+test('accepts a body at the limit and rejects one byte more', async () => {
   expect((await post(target, '/log_raw_metric', bodyOf(LIMIT))).status).toBe(200);
   expectError(await post(target, '/log_raw_metric', bodyOf(LIMIT + 1)), 413, 'payload_too_large');
 });
 
-test('the same without Content-Length', async () => {
+test('applies the limit without Content-Length', async () => {
   expect((await postInChunks(bodyOf(LIMIT), 64)).status).toBe(200);
   expectError(await postInChunks(bodyOf(LIMIT + 1), 64), 413, 'payload_too_large');
   expectError(await postInChunks(bodyOf(50 * LIMIT), 1000), 413, 'payload_too_large');
 });
 
-test('the same after decompression', async () => {
+test('applies the limit after decompression', async () => {
   const gzip = { 'content-encoding': 'gzip' };
   expect((await post(target, '/log_raw_metric', gzipSync(bodyOf(LIMIT)), gzip)).status).toBe(200);
   expectError(await post(target, '/log_raw_metric', gzipSync(bodyOf(LIMIT + 1)), gzip), 413, 'payload_too_large');
@@ -54,13 +54,13 @@ test('the same after decompression', async () => {
   expectError(await post(target, '/log_raw_metric', bomb, gzip), 413, 'payload_too_large');
 });
 
-test('a body of many megabytes is refused by its Content-Length, and the server goes on', async () => {
+test('rejects a body of many megabytes and keeps serving', async () => {
   const huge = 'x'.repeat(30_000_000);
   expectError(await post(target, '/log_raw_metric', huge), 413, 'payload_too_large');
   expect((await post(target, '/log_raw_metric', METRIC)).status).toBe(200);
 });
 
-test('a body shorter than it says is not stored', async () => {
+test('does not store a body shorter than its Content-Length', async () => {
   const before = rows(target, 'metrics').length;
   const body = bodyOf(500);
   await rawRequest(
@@ -82,12 +82,12 @@ test('a body shorter than it says is not stored', async () => {
 });
 
 test.each([
-  ['a Content-Length that is no number', ['Content-Length: abc']],
+  ['a non-numeric Content-Length', ['Content-Length: abc']],
   ['a negative Content-Length', ['Content-Length: -5']],
   ['two Content-Lengths', ['Content-Length: 5', 'Content-Length: 6']],
-  ['Content-Length beside chunks', ['Content-Length: 5', 'Transfer-Encoding: chunked']],
-  ['chunks of a broken form', ['Transfer-Encoding: chunked', '', 'zz\r\nabc\r\n0\r\n']],
-])('%s makes no 5xx and stores nothing', async (_name, lines) => {
+  ['Content-Length with chunked encoding', ['Content-Length: 5', 'Transfer-Encoding: chunked']],
+  ['malformed chunks', ['Transfer-Encoding: chunked', '', 'zz\r\nabc\r\n0\r\n']],
+])('returns no 5xx and stores nothing for %s', async (_name, lines) => {
   const before = rows(target, 'metrics').length;
   const head = [
     'POST /log_raw_metric HTTP/1.1',

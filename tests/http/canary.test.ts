@@ -7,25 +7,25 @@ import { startTarget, type Target, temporaryFolder } from '../harness/target.ts'
 import { token } from '../harness/tokens.ts';
 
 /*
- * Markers are put wherever something could leak from; then everything is provoked that can go wrong.
+ * Plants markers wherever data could leak from, then provokes every error.
  */
 const SECRET_MARKER = 'canary-secret-0123456789-abcdefghij';
 const PATH_MARKER = 'canary-path';
 const DATA_MARKER = 'canary-parameter';
-/** Words of our statements and of SQLite's messages. */
+/** Words from our SQL statements and from SQLite's messages. */
 const SQL_MARKERS = ['INSERT', 'SELECT', 'metric_name,', 'SQLITE', 'SQLite', 'drizzle', 'database is locked'];
 
 const folder = temporaryFolder();
 let target: Target;
 const responses: HttpResponse[] = [];
-/** What the server keeps of all the refusals. */
+/** The response of `GET /api/rejections`. */
 let rejections: HttpResponse;
 const tokens: string[] = [];
 
 async function provoke(path: string, body: unknown, claims: Record<string, unknown> = {}, secret = SECRET_MARKER) {
-  const one = await token(claims, secret);
-  tokens.push(one);
-  responses.push(await post(target, path, body, { authorization: `Bearer ${one}` }));
+  const jwt = await token(claims, secret);
+  tokens.push(jwt);
+  responses.push(await post(target, path, body, { authorization: `Bearer ${jwt}` }));
 }
 
 beforeAll(async () => {
@@ -50,7 +50,7 @@ beforeAll(async () => {
   const acting = { authorization: `Bearer ${await token({}, SECRET_MARKER)}`, 'x-act-as-user-id': DATA_MARKER };
   responses.push(await post(target, '/log_raw_metric', METRIC, acting));
 
-  // the statements themselves fail: another process holds the database, then its tables are gone
+  // make the statements fail: another process locks the database, then drops a table
   const other = new Database(target.databasePath);
   other.run('PRAGMA busy_timeout = 5000');
   other.run('BEGIN IMMEDIATE');
@@ -67,36 +67,36 @@ afterAll(async () => {
   folder[Symbol.dispose]();
 });
 
-test('what was provoked is all that can go wrong', () => {
+test('provokes every error status', () => {
   const statuses = responses.map(({ status }) => status).join(' ');
   expect(statuses).toBe('200 401 401 401 401 401 422 422 400 400 422 404 405 403 503 500');
 });
 
-test('rejections are kept of all that were to record, and no others', () => {
+test('lists rejections of recording requests only', () => {
   const ids = rejections.body.rejections.map(({ request_id }: { request_id: string }) => request_id);
-  const refused = responses.filter(({ status }) => ![200, 404, 405].includes(status));
-  expect(ids.reverse()).toEqual(refused.map(({ body }) => body.request_id));
+  const rejected = responses.filter(({ status }) => ![200, 404, 405].includes(status));
+  expect(ids.reverse()).toEqual(rejected.map(({ body }) => body.request_id));
 });
 
-test('no response carries SQL, parameters, paths, the secret or a token', () => {
+test('leaks no SQL, parameters, paths, secrets or tokens in responses', () => {
   for (const { text, headers } of [...responses, rejections]) {
     const all = `${text}\n${JSON.stringify([...headers])}`;
     for (const marker of [SECRET_MARKER, PATH_MARKER, DATA_MARKER, ...SQL_MARKERS, ...tokens])
       expect(all).not.toContain(marker);
-    for (const one of tokens) for (const part of one.split('.')) expect(all).not.toContain(part);
+    for (const jwt of tokens) for (const part of jwt.split('.')) expect(all).not.toContain(part);
   }
 });
 
-test('no line of the log carries the secret, a token, or what was to be stored', () => {
+test('leaks no secrets, tokens or record data in the log', () => {
   const { stdout, stderr } = target.output();
-  for (const one of tokens) expect(stderr + stdout).not.toContain(one.split('.')[2] ?? '');
+  for (const jwt of tokens) expect(stderr + stdout).not.toContain(jwt.split('.')[2] ?? '');
   expect(stderr + stdout).not.toContain(SECRET_MARKER);
-  // the path is logged; nothing else that a sender chose is
+  // the path is the only value from the client that is logged
   const lines = JSON.stringify(target.logLines().map(({ path, ...line }) => line));
   expect(lines.replaceAll('_', '-')).not.toContain(DATA_MARKER);
 });
 
-test('every failure is logged once, with its cause, under the id that the response carries', () => {
+test("logs every error once, with its cause and the response's request ID", () => {
   for (const { status, body } of responses) {
     if (status === 200) continue;
     const lines = target.logLines().filter((line) => line['request_id'] === body.request_id && 'status' in line);

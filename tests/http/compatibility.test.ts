@@ -4,8 +4,8 @@ import { startTarget, type Target, UNLIMITED } from '../harness/target.ts';
 import { token } from '../harness/tokens.ts';
 
 /*
- * What clients of the original service, two routes of a FastAPI application, rely on. Its requests and expected
- * responses are those of its published tests, as HTTP requests; the rules for bodies are pydantic's.
+ * The contract with clients of the original service, two routes of a FastAPI application. Requests and expected
+ * responses come from its published tests; bodies follow pydantic's rules.
  */
 
 let target: Target;
@@ -19,7 +19,7 @@ const METRIC_PATHS = ['/log_raw_metric', '/analytics/log_raw_metric', '/api/anal
 const EVENT_PATHS = ['/log_raw_analytics', '/analytics/log_raw_analytics', '/api/analytics/log_raw_analytics'];
 const withSlash = (paths: readonly string[]) => paths.flatMap((path) => [path, `${path}/`]);
 
-describe('the two routes', () => {
+describe('recording routes', () => {
   test.each(withSlash(METRIC_PATHS))('%s records a metric', async (path) => {
     const { status, body: id } = await post(target, path, METRIC);
     expect(status).toBe(200);
@@ -32,7 +32,7 @@ describe('the two routes', () => {
     expect(rows(target, 'analytics', id)).toMatchObject([{ type: ANALYTICS.type, data_index: ANALYTICS.data_index }]);
   });
 
-  test('are one route under all their paths: idempotency, methods, metrics, rejections, documentation', async () => {
+  test('shares idempotency, methods, metrics, rejections and documentation across the paths of a route', async () => {
     const first = await post(target, '/log_raw_metric', METRIC, { 'idempotency-key': 'alias' });
     for (const path of withSlash(METRIC_PATHS)) {
       const again = await post(target, path, METRIC, { 'idempotency-key': 'alias' });
@@ -55,12 +55,12 @@ describe('the two routes', () => {
   });
 
   test.each(['/analytics/log_batch', '/log_raw_metric//', '/api/log_raw_metric', '/analytics//log_raw_metric'])(
-    '%s is not found',
+    '%s returns 404',
     async (path) => expectError(await post(target, path, METRIC), 404, 'not_found'),
   );
 });
 
-describe('the published tests of the original routes', () => {
+describe('published tests of the original routes', () => {
   test.each([
     ['page_load_time', 2.5, '/dashboard'],
     ['api_calls_count', 100, 'external_api'],
@@ -69,7 +69,7 @@ describe('the published tests of the original routes', () => {
     ['precision_test', 1.23456789, 'float_precision'],
     ['large_number', 999999999, 'max_value'],
     ['tiny_number', 0.0000001, 'min_value'],
-  ])('a metric %s of %p returns its ID as a JSON string', async (metric_name, metric_value, data_string) => {
+  ])('returns the ID of a metric %s of %p as a JSON string', async (metric_name, metric_value, data_string) => {
     const { status, body } = await post(target, '/log_raw_metric', { metric_name, metric_value, data_string });
     expect(status).toBe(200);
     expect(body).toMatch(UUID_V7);
@@ -81,11 +81,7 @@ describe('the published tests of the original routes', () => {
   test.each([
     ['an empty request', {}, 'Field required'],
     ['a missing value and label', { metric_name: 'test' }, 'Field required'],
-    [
-      'a value that is no number',
-      { metric_name: 'test', metric_value: 'not_a_number' },
-      'Input should be a valid number',
-    ],
+    ['a non-numeric value', { metric_name: 'test', metric_value: 'not_a_number' }, 'Input should be a valid number'],
     [
       'an empty name',
       { metric_name: '', metric_value: 1, data_string: 'test' },
@@ -96,14 +92,14 @@ describe('the published tests of the original routes', () => {
       { metric_name: 'test', metric_value: 1, data_string: '' },
       'String should have at least 1 character',
     ],
-  ])('a metric with %s is a 422', async (_what, body, message) => {
+  ])('rejects a metric with %s', async (_name, body, message) => {
     const response = await post(target, '/log_raw_metric', body);
     expect(response.status).toBe(422);
     expect(response.body.detail).toBeArray();
     expect(JSON.stringify(response.body.detail)).toContain(message);
   });
 
-  test('an empty metric names every missing field', async () => {
+  test('reports every missing field of an empty metric', async () => {
     const { body } = await post(target, '/log_raw_metric', {});
     const fields = body.detail.map(({ loc }: { loc: string[] }) => loc.at(-1));
     expect(fields).toEqual(['metric_name', 'metric_value', 'data_string']);
@@ -139,7 +135,7 @@ describe('the published tests of the original routes', () => {
       },
       data_index: 'agent_123_exec_456',
     },
-  ])('an event with nested data returns its ID as a JSON string', async (event) => {
+  ])('returns the ID of an event with nested data as a JSON string', async (event) => {
     const { status, body } = await post(target, '/log_raw_analytics', event);
     expect(status).toBe(200);
     expect(body).toMatch(UUID_V7);
@@ -152,28 +148,28 @@ describe('the published tests of the original routes', () => {
     ['an empty request', {}, 'Field required'],
     ['missing data and index', { type: 'test' }, 'Field required'],
     [
-      'data that is a text',
+      'data that is a string',
       { type: 'test', data: 'not_a_dict', data_index: 'x' },
       'Input should be a valid dictionary',
     ],
     ['a missing index', { type: 'test', data: { key: 'value' } }, 'Field required'],
-  ])('an event with %s is a 422', async (_what, body, message) => {
+  ])('rejects an event with %s', async (_name, body, message) => {
     const response = await post(target, '/log_raw_analytics', body);
     expect(response.status).toBe(422);
     expect(JSON.stringify(response.body.detail)).toContain(message);
   });
 });
 
-describe("bodies by pydantic's rules", () => {
+describe("pydantic's rules for bodies", () => {
   const parsing = { msg: 'Input should be a valid number, unable to parse string as a number', type: 'float_parsing' };
   const infinite = { msg: 'Input should be a finite number', type: 'finite_number' };
-  const noNumber = { msg: 'Input should be a valid number', type: 'float_type' };
-  const noText = { msg: 'Input should be a valid string', type: 'string_type' };
-  const noObject = { msg: 'Input should be a valid dictionary', type: 'dict_type' };
+  const notNumber = { msg: 'Input should be a valid number', type: 'float_type' };
+  const notString = { msg: 'Input should be a valid string', type: 'string_type' };
+  const notObject = { msg: 'Input should be a valid dictionary', type: 'dict_type' };
   const missing = { msg: 'Field required', type: 'missing' };
   const tooShort = { msg: 'String should have at least 1 character', type: 'string_too_short' };
 
-  // pydantic-core parses a text with Rust's f64::from_str, after trimming; failing that, without its underscores
+  // pydantic-core trims a string and parses it with Rust's f64::from_str; if that fails, it retries without underscores
   const numbers: [text: string, value: number][] = [
     ['"2.5"', 2.5],
     ['" 2.5 "', 2.5],
@@ -291,30 +287,30 @@ describe("bodies by pydantic's rules", () => {
     ].map((text): [string, object] => [`"${text}"`, infinite]),
     ['1e999', infinite],
     ['-1e999', infinite],
-    ['null', noNumber],
-    ['[]', noNumber],
-    ['[1]', noNumber],
-    ['{}', noNumber],
-    ['{"value":1}', noNumber],
+    ['null', notNumber],
+    ['[]', notNumber],
+    ['[1]', notNumber],
+    ['{}', notNumber],
+    ['{"value":1}', notNumber],
   ];
   const body = (value: string) => `{"metric_name":"n","metric_value":${value},"data_string":"s"}`;
 
-  test.each(numbers)('metric_value %s is %p', async (text, value) => {
+  test.each(numbers)('parses metric_value %s as %p', async (text, value) => {
     const { status, body: id, text: response } = await post(target, '/log_raw_metric', body(text));
     expect({ status, response }).toEqual({ status: 200, response });
     expect(rows(target, 'metrics', id)[0]?.['metric_value']).toBe(value);
   });
 
-  test.each(notNumbers)('metric_value %s is rejected', async (text, issue) => {
+  test.each(notNumbers)('rejects metric_value %s', async (text, issue) => {
     const response = await post(target, '/log_raw_metric', body(text));
     expectError(response, 422, 'validation_failed');
     expect(response.body.detail).toEqual([{ loc: ['body', 'metric_value'], ...issue }]);
   });
 
-  test.each(['"1"', 'true', '" 2.5 "'])('batches are strict: %s', async (text) => {
+  test.each(['"1"', 'true', '" 2.5 "'])('rejects metric_value %s in a batch, which is strict', async (text) => {
     const response = await post(target, '/log_batch', `{"metrics":[${body(text)}]}`);
     expectError(response, 422, 'validation_failed');
-    expect(response.body.detail).toEqual([{ loc: ['body', 'metrics', 0, 'metric_value'], ...noNumber }]);
+    expect(response.body.detail).toEqual([{ loc: ['body', 'metrics', 0, 'metric_value'], ...notNumber }]);
   });
 
   const texts: [value: string, issue: object | undefined][] = [
@@ -326,15 +322,15 @@ describe("bodies by pydantic's rules", () => {
     ['"\\u0000"', undefined],
     ['"\\n"', undefined],
     ['"null"', undefined],
-    ['1', noText],
-    ['1.5', noText],
-    ['true', noText],
-    ['false', noText],
-    ['null', noText],
-    ['[]', noText],
-    ['["a"]', noText],
-    ['{}', noText],
-    ['{"a":"b"}', noText],
+    ['1', notString],
+    ['1.5', notString],
+    ['true', notString],
+    ['false', notString],
+    ['null', notString],
+    ['[]', notString],
+    ['["a"]', notString],
+    ['{}', notString],
+    ['{"a":"b"}', notString],
   ];
   const fields: [path: string, sent: Record<string, string>, field: string, empty: object | undefined][] = [
     ['/log_raw_metric', { metric_name: '"n"', metric_value: '1', data_string: '"s"' }, 'metric_name', tooShort],
@@ -346,13 +342,13 @@ describe("bodies by pydantic's rules", () => {
     ['{}', undefined],
     ['{"a":null}', undefined],
     ['{"":{"":[]}}', undefined],
-    ['null', noObject],
-    ['"{}"', noObject],
-    ['[]', noObject],
-    ['[["a",1]]', noObject],
-    ['1', noObject],
-    ['true', noObject],
-    ['""', noObject],
+    ['null', notObject],
+    ['"{}"', notObject],
+    ['[]', notObject],
+    ['[["a",1]]', notObject],
+    ['1', notObject],
+    ['true', notObject],
+    ['""', notObject],
   ];
   const cases = [
     ...fields.flatMap(([path, sent, field, empty]) =>
@@ -374,14 +370,14 @@ describe("bodies by pydantic's rules", () => {
       issue,
     })),
   ];
-  test.each(cases)('%j', async ({ path, sent, field, issue }) => {
+  test.each(cases)('validates %j', async ({ path, sent, field, issue }) => {
     const text = `{${Object.entries(sent).map(([key, value]) => `${JSON.stringify(key)}:${value}`)}}`;
     const response = await post(target, path, text);
     if (issue === undefined) expect(response.status).toBe(200);
     else expect(response.body.detail).toEqual([{ loc: ['body', field], ...issue }]);
   });
 
-  test('a body of null is a missing body', async () => {
+  test('reports a null body as missing', async () => {
     for (const path of ['/log_raw_metric', '/log_raw_analytics', '/log_batch']) {
       const response = await post(target, path, 'null');
       expectError(response, 422, 'validation_failed');
@@ -389,15 +385,15 @@ describe("bodies by pydantic's rules", () => {
     }
   });
 
-  test('long texts around a number take no time', async () => {
+  test('parses long strings around a number in linear time', async () => {
     for (const text of [`${' '.repeat(500_000)}x`, `${'1'.repeat(500_000)}x`, `x${' '.repeat(500_000)}1`]) {
       expectError(await post(target, '/log_raw_metric', body(JSON.stringify(text))), 422, 'validation_failed');
     }
   });
 });
 
-describe('what the original service required, and batches do not', () => {
-  test('labels are optional in batch items, and empty then', async () => {
+describe('labels in batches', () => {
+  test('stores an empty label when it is omitted', async () => {
     const { status, body } = await post(target, '/log_batch', {
       metrics: [{ metric_name: 'm', metric_value: 1 }],
       analytics: [{ type: 't', data: {} }],
@@ -407,7 +403,7 @@ describe('what the original service required, and batches do not', () => {
     expect(rows(target, 'analytics', body.analytics[0])).toMatchObject([{ data_index: '' }]);
   });
 
-  test('a label that is given is checked', async () => {
+  test('validates a label that is present', async () => {
     const response = await post(target, '/log_batch', {
       metrics: [{ metric_name: 'm', metric_value: 1, data_string: null }],
       analytics: [{ type: 't', data: {}, data_index: 1 }],
@@ -420,7 +416,7 @@ describe('what the original service required, and batches do not', () => {
   });
 });
 
-test('data is returned as it was sent: keys in order, numbers to the digit', async () => {
+test('returns data as it was sent, with the order of keys and every digit', async () => {
   const data = '{"b":1,"2":{"z":[1.50,12345678901234567890],"0":-0},"1":3,"__proto__":{"9":1,"8":2}}';
   const stored = data.replace('1.50', '1.5');
   const { body: id } = await post(target, '/log_raw_analytics', `{"type":"ordered","data":${data},"data_index":""}`);
@@ -431,6 +427,6 @@ test('data is returned as it was sent: keys in order, numbers to the digit', asy
     const { text } = await send(target.url + path, { headers });
     expect(text.split(stored).length - 1).toBe(2);
   }
-  for (const one of [id, ids.analytics[1]]) expect(rows(target, 'analytics', one)[0]?.['data']).toBe(stored);
+  for (const eventId of [id, ids.analytics[1]]) expect(rows(target, 'analytics', eventId)[0]?.['data']).toBe(stored);
   expect(rows(target, 'analytics', ids.analytics[0])[0]?.['data']).toBe('{}');
 });

@@ -10,22 +10,27 @@ beforeAll(async () => {
 });
 afterAll(() => target.stop());
 
-/** Asks as a browser does before a request. */
-const preflight = (origin: string, names = 'authorization,content-type', method = 'POST', path = '/log_raw_metric') =>
+/** Sends a preflight request like a browser. */
+const sendPreflight = (
+  origin: string,
+  names = 'authorization,content-type',
+  method = 'POST',
+  path = '/log_raw_metric',
+) =>
   send(target.url + path, {
     method: 'OPTIONS',
     headers: { origin, 'access-control-request-method': method, 'access-control-request-headers': names },
   });
 
-describe('pages', () => {
+describe('page origins', () => {
   test.each([...LISTED, 'https://a.preview.example', 'https://b.c.preview.example'])(
-    'of %p may call, and read errors too',
+    'allows %p to send requests and read errors',
     async (origin) => {
-      const asked = await preflight(origin);
-      expect(asked.status).toBe(204);
-      expect(asked.headers.get('access-control-allow-origin')).toBe(origin);
-      expect(asked.headers.get('vary')?.toLowerCase()).toContain('origin');
-      expect(asked.headers.get('access-control-allow-credentials')).toBeNull();
+      const preflight = await sendPreflight(origin);
+      expect(preflight.status).toBe(204);
+      expect(preflight.headers.get('access-control-allow-origin')).toBe(origin);
+      expect(preflight.headers.get('vary')?.toLowerCase()).toContain('origin');
+      expect(preflight.headers.get('access-control-allow-credentials')).toBeNull();
       for (const response of [
         await post(target, '/log_raw_metric', METRIC, { origin }),
         await post(target, '/log_raw_metric', {}, { origin }),
@@ -66,55 +71,56 @@ describe('pages', () => {
     'null',
     'constructor',
     '',
-  ])('of %p may not', async (origin) => {
-    const asked = await preflight(origin, 'traceparent');
-    expect(asked.headers.get('access-control-allow-origin')).toBeNull();
-    expect(asked.headers.get('access-control-allow-headers')).not.toContain('traceparent');
+  ])('does not allow %p', async (origin) => {
+    const preflight = await sendPreflight(origin, 'traceparent');
+    expect(preflight.headers.get('access-control-allow-origin')).toBeNull();
+    expect(preflight.headers.get('access-control-allow-headers')).not.toContain('traceparent');
     const response = await post(target, '/log_raw_metric', METRIC, { origin });
     expect(response.headers.get('access-control-allow-origin')).toBeNull();
   });
 });
 
-describe('a preflight allows the header fields that it asks for', () => {
+describe('requested header fields', () => {
   const KNOWN = 'Authorization, Content-Type, Content-Encoding, Idempotency-Key, X-Act-As-User-Id';
   const allowed = async (names: string) =>
-    (await preflight('https://app.example', names)).headers.get('access-control-allow-headers');
+    (await sendPreflight('https://app.example', names)).headers.get('access-control-allow-headers');
 
-  test('beside those that it always allows, as tracing libraries add them', async () => {
+  // tracing libraries add header fields to every request
+  test('allows requested fields in addition to the default ones', async () => {
     expect(await allowed('authorization,baggage,content-type,traceparent')).toBe(`${KNOWN}, baggage, traceparent`);
     expect(await allowed('x-a , X-B,\tsentry-trace,,')).toBe(`${KNOWN}, x-a, X-B, sentry-trace`);
   });
 
   test.each([
-    ['what is no name', 'traceparent, x y'],
+    ['an invalid name', 'traceparent, x y'],
     ['a field with a value', 'traceparent, x: y'],
     ['a quoted string', 'traceparent, "x"'],
     ['a name with a slash', 'a/*'],
     ['more than 1 KB', `traceparent, ${'x'.repeat(1024)}`],
-  ])('but not %s', async (_name, names) => {
+  ])('does not allow %s', async (_name, names) => {
     expect(await allowed(names)).toBe(KNOWN);
   });
 
-  test('on every route', async () => {
+  test('allows requested fields on every route', async () => {
     for (const [method, path] of [
       ['GET', '/api/metrics'],
       ['DELETE', '/api/users/x'],
       ['POST', '/log_batch'],
     ] as const) {
-      const asked = await preflight('https://app.example', 'traceparent', method, path);
-      expect(asked.headers.get('access-control-allow-headers')).toContain('traceparent');
-      expect(asked.headers.get('access-control-allow-methods')).toContain(method);
+      const preflight = await sendPreflight('https://app.example', 'traceparent', method, path);
+      expect(preflight.headers.get('access-control-allow-headers')).toContain('traceparent');
+      expect(preflight.headers.get('access-control-allow-methods')).toContain(method);
     }
   });
 });
 
-test('without CORS_ORIGINS, no page may call', async () => {
+test('allows no origin without CORS_ORIGINS', async () => {
   const closed = await startTarget({ JWT_SECRET: SECRET });
-  const asked = await send(`${closed.url}/log_raw_metric`, {
+  const preflight = await send(`${closed.url}/log_raw_metric`, {
     method: 'OPTIONS',
     headers: { origin: 'https://app.example', 'access-control-request-method': 'POST' },
   });
-  expect(asked.status).toBe(405);
-  expect(asked.headers.get('access-control-allow-origin')).toBeNull();
+  expect(preflight.status).toBe(405);
+  expect(preflight.headers.get('access-control-allow-origin')).toBeNull();
   await closed.stop();
 });

@@ -10,32 +10,32 @@ afterAll(async () => {
   await target?.stop();
 });
 
-/** Asks for a file of the page as it goes over the wire. */
+/** Requests a file of the page without decompressing it. */
 async function get(path: string, headers: Record<string, string> = {}): Promise<Response> {
   return fetch(target.url + path, { headers, decompress: false });
 }
 
-/** The addresses that the page's HTML names. */
-async function namedFiles(): Promise<string[]> {
+/** Returns the paths that the page's HTML refers to. */
+async function referencedFiles(): Promise<string[]> {
   const html = await (await get('/')).text();
   return [...html.matchAll(/(?:src|href)="([^"]+)"/g)].map(([, address = '']) => address);
 }
 
-test('the page and its files need no token, and have the types that they are', async () => {
+test('serves the page and its files without a token, with correct content types', async () => {
   const page = await get('/');
   expect(page.status).toBe(200);
   expect(page.headers.get('content-type')).toBe('text/html; charset=utf-8');
-  const files = await namedFiles();
+  const files = await referencedFiles();
   const types = await Promise.all(files.map(async (file) => (await get(file)).headers.get('content-type')));
   expect(types.toSorted()).toEqual(['image/svg+xml', 'text/css; charset=utf-8', 'text/javascript; charset=utf-8']);
 });
 
-test('nothing in the page comes from elsewhere, and nothing is inline', async () => {
+test('loads nothing from other origins and contains no inline code', async () => {
   const html = await (await get('/')).text();
-  for (const file of await namedFiles()) expect(file).toStartWith('/assets/');
+  for (const file of await referencedFiles()) expect(file).toStartWith('/assets/');
   expect(html).not.toMatch(/<script[^>]*>[^<]/);
   expect(html).not.toMatch(/<style|style=|\son\w+=|javascript:/i);
-  for (const path of ['/', ...(await namedFiles())]) {
+  for (const path of ['/', ...(await referencedFiles())]) {
     const { headers } = await get(path);
     const policy = headers.get('content-security-policy') ?? '';
     expect(policy.split('; ')).toContain("default-src 'none'");
@@ -48,9 +48,9 @@ test('nothing in the page comes from elsewhere, and nothing is inline', async ()
   }
 });
 
-test('all files together are below 150 KB as they are sent', async () => {
+test('serves less than 150 KB in total, compressed', async () => {
   const sizes = await Promise.all(
-    ['/', ...(await namedFiles())].map(async (path) => {
+    ['/', ...(await referencedFiles())].map(async (path) => {
       const response = await get(path, { 'accept-encoding': 'gzip, deflate, br' });
       expect(response.headers.get('content-encoding')).toBe('gzip');
       return (await response.arrayBuffer()).byteLength;
@@ -60,8 +60,8 @@ test('all files together are below 150 KB as they are sent', async () => {
   expect(sizes.reduce((sum, size) => sum + size)).toBeLessThan(150_000);
 });
 
-test('is compressed for those who understand that, and the same for the others', async () => {
-  for (const path of ['/', ...(await namedFiles())]) {
+test('compresses the page only for clients that accept gzip', async () => {
+  for (const path of ['/', ...(await referencedFiles())]) {
     const plain = await get(path, { 'accept-encoding': 'identity' });
     expect(plain.headers.get('content-encoding')).toBeNull();
     const text = await plain.text();
@@ -71,23 +71,23 @@ test('is compressed for those who understand that, and the same for the others',
       expect(packed.headers.get('vary')).toContain('accept-encoding');
       expect(Buffer.from(Bun.gunzipSync(await packed.arrayBuffer())).toString()).toBe(text);
     }
-    for (const refused of ['gzip;q=0', 'gzip; q=0.000', 'br', 'xgzip']) {
-      expect((await get(path, { 'accept-encoding': refused })).headers.get('content-encoding')).toBeNull();
+    for (const unsupported of ['gzip;q=0', 'gzip; q=0.000', 'br', 'xgzip']) {
+      expect((await get(path, { 'accept-encoding': unsupported })).headers.get('content-encoding')).toBeNull();
     }
   }
 });
 
-test('is asked for anew only when it has changed', async () => {
+test('returns 304 for an unchanged page and lets browsers cache its assets', async () => {
   const page = await get('/');
   expect(page.headers.get('cache-control')).toBe('no-cache');
   const again = await get('/', { 'if-none-match': page.headers.get('etag') ?? '' });
   expect([again.status, await again.text()]).toEqual([304, '']);
-  for (const file of await namedFiles()) {
+  for (const file of await referencedFiles()) {
     expect((await get(file)).headers.get('cache-control')).toBe('public, max-age=31536000, immutable');
   }
 });
 
-test('answers HEAD, and says what it takes', async () => {
+test('supports HEAD and reports the allowed methods', async () => {
   const head = await fetch(`${target.url}/`, { method: 'HEAD' });
   expect(head.status).toBe(200);
   const wrong = await fetch(`${target.url}/`, { method: 'POST' });

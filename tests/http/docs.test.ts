@@ -27,19 +27,19 @@ beforeAll(async () => {
 });
 afterAll(() => target.stop());
 
-test('the document is valid OpenAPI', async () => {
+test('serves a valid OpenAPI document', async () => {
   const result = await new Validator().validate(structuredClone(document));
   expect(result.errors ?? []).toEqual([]);
   expect(result.valid).toBe(true);
 });
 
-test('the validator can say no', async () => {
+test('detects an invalid document', async () => {
   const broken = structuredClone(document);
   broken.paths['/log_raw_metric'].post.responses = { '200': {} };
   expect((await new Validator().validate(broken)).valid).toBe(false);
 });
 
-test('it names the routes that there are, and no others', () => {
+test('lists exactly the existing routes', () => {
   expect(operations.map(([method, path]) => `${method} ${path}`).sort()).toEqual([
     'delete /api/users',
     'delete /api/users/{user_id}',
@@ -69,7 +69,7 @@ test('it names the routes that there are, and no others', () => {
   ]);
 });
 
-test('every route has a summary, a description, and a description of every answer', () => {
+test('describes every route and each of its responses', () => {
   for (const [, , operation] of operations) {
     expect(operation.summary).toBeString();
     expect(operation.description).toBeString();
@@ -77,7 +77,7 @@ test('every route has a summary, a description, and a description of every answe
   }
 });
 
-test('recording routes take JSON alone, with an example that is accepted', async () => {
+test('documents that recording routes accept only JSON, with a valid example', async () => {
   for (const [, path, operation] of operations) {
     if (!operation.requestBody || path === '/api/session') continue;
     expect(Object.keys(operation.requestBody.content)).toEqual(['application/json']);
@@ -87,7 +87,7 @@ test('recording routes take JSON alone, with an example that is accepted', async
   }
 });
 
-test('recording routes document every error that they response with', () => {
+test('documents every error of the recording routes', () => {
   for (const [, path, operation] of operations) {
     if (!operation.requestBody || path === '/api/session') continue;
     expect(Object.keys(operation.responses)).toEqual([
@@ -114,13 +114,13 @@ test('recording routes document every error that they response with', () => {
   }
 });
 
-test('the page and all that it loads come from this server', async () => {
+test('serves the documentation page and everything it loads', async () => {
   const page = await send(`${target.url}/swagger`);
   expect(page.status).toBe(200);
   expect(page.headers.get('content-security-policy')).toContain("script-src 'self'");
   const addresses = [...page.text.matchAll(/(?:src|href)="([^"]+)"/g)].map(([, address = '']) => address);
   expect(addresses.length).toBeGreaterThan(2);
-  for (const address of addresses.filter((one) => !one.startsWith('data:'))) {
+  for (const address of addresses.filter((path) => !path.startsWith('data:'))) {
     expect(address).toStartWith('/');
     const file = await send(target.url + address);
     expect(file.status).toBe(200);

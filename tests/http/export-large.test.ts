@@ -13,8 +13,8 @@ import { startTarget, type Target, temporaryFolder, UNLIMITED } from '../harness
 import { token } from '../harness/tokens.ts';
 
 /*
- * Exports of more rows than one part has of NDJSON and CSV (10,000), and than one row group of Parquet
- * (50,000), with values and texts that forms of files trip over.
+ * Exports larger than one part of NDJSON and CSV (10,000 rows) and one row group of Parquet (50,000 rows), with values
+ * and strings that often break file formats.
  */
 
 const ROWS = 102_001;
@@ -95,7 +95,7 @@ afterAll(async () => {
 const get = (address: string): Promise<HttpResponse> => send(target.url + address, { headers });
 const timeOf = (text: string) => Number(Temporal.Instant.from(text).epochNanoseconds / 1000n);
 
-/** A record as a list of its fields, in the order of the columns. */
+/** Returns the fields of a record in column order. */
 function fieldsOf(record: LogRecord): (string | number)[] {
   const { id, userId, happenedAt, receivedAt } = record;
   const head = [id, userId, happenedAt, receivedAt];
@@ -110,10 +110,10 @@ const HEADERS = {
   analytics: ['id', 'user_id', 'timestamp', 'received_at', 'type', 'data_index', 'data'],
 } as const;
 
-describe.each(['metrics', 'analytics'] as const)('of %s', (kind) => {
-  const expected = () => stored.filter((one) => (one.kind === 'metric') === (kind === 'metrics')).map(fieldsOf);
+describe.each(['metrics', 'analytics'] as const)('export of %s', (kind) => {
+  const expected = () => stored.filter((record) => (record.kind === 'metric') === (kind === 'metrics')).map(fieldsOf);
 
-  test('NDJSON has every row once, in the order of commits, to the bit', async () => {
+  test('NDJSON contains every row once, in commit order and exact to the bit', async () => {
     const { text } = await get(`/api/export/${kind}`);
     expect(text.endsWith('\n')).toBe(true);
     const rows = text
@@ -121,36 +121,38 @@ describe.each(['metrics', 'analytics'] as const)('of %s', (kind) => {
       .split('\n')
       .map((line) => {
         const { timestamp, received_at, ...row } = JSON.parse(line);
-        const { id, user_id, ...own } = row;
-        const values = Object.values(own).map((one) => (typeof one === 'object' ? JSON.stringify(one) : one));
+        const { id, user_id, ...kindColumns } = row;
+        const values = Object.values(kindColumns).map((value) =>
+          typeof value === 'object' ? JSON.stringify(value) : value,
+        );
         return [id, user_id, timeOf(timestamp), timeOf(received_at), ...values];
       });
-    expect(same(rows, expected())).toBe(true);
+    expect(isSame(rows, expected())).toBe(true);
   });
 
-  test('CSV too, with fields in quotes where they have commas, quotes or ends of lines', async () => {
-    const { text, headers: given } = await get(`/api/export/${kind}?format=csv`);
-    expect(given.get('content-type')).toBe('text/csv; charset=utf-8; header=present');
+  test('CSV contains the same rows, and quotes fields that contain commas, quotes or line breaks', async () => {
+    const { text, headers: responseHeaders } = await get(`/api/export/${kind}?format=csv`);
+    expect(responseHeaders.get('content-type')).toBe('text/csv; charset=utf-8; header=present');
     const [first, ...lines] = parse(text, { record_delimiter: '\r\n' }) as string[][];
     expect(first).toEqual([...HEADERS[kind]]);
     const rows = lines.map(([id, user, timestamp = '', received = '', name, value, last]) => {
-      const own = kind === 'metrics' ? [name, Number(value), last] : [name, value, last];
-      return [id, user, timeOf(timestamp), timeOf(received), ...own];
+      const kindColumns = kind === 'metrics' ? [name, Number(value), last] : [name, value, last];
+      return [id, user, timeOf(timestamp), timeOf(received), ...kindColumns];
     });
-    expect(same(rows, expected())).toBe(true);
-    // RFC 4180: no end of a line stands outside of quotes, but at the end of a record
+    expect(isSame(rows, expected())).toBe(true);
+    // RFC 4180: outside of quotes, a line break only ends a record
     const outside = text.replaceAll(/"(?:[^"]|"")*"/g, '').replaceAll('\r\n', '');
     expect(outside).not.toMatch(/[\r\n"]/);
   });
 
-  test('Parquet too, of several row groups, by both readers', async () => {
+  test('Parquet contains the same rows in several row groups, with both readers', async () => {
     const response = await fetch(`${target.url}/api/export/${kind}?format=parquet`, { headers });
     const bytes = await response.bytes();
     const path = join(folder.path, `${kind}.parquet`);
     await Bun.write(path, bytes);
-    const [, , , , ...own] = HEADERS[kind];
-    // as bytes: both readers' decoders drop a byte order mark at the start of a text
-    const columns = own.map((one) => (one === 'metric_value' ? one : `hex("${one}")`));
+    const [, , , , ...kindColumns] = HEADERS[kind];
+    // as bytes, because the decoders of both readers drop a leading byte order mark
+    const columns = kindColumns.map((name) => (name === 'metric_value' ? name : `hex("${name}")`));
     const read = await duck.runAndReadAll(
       `SELECT id, user_id, epoch_us("timestamp")::DOUBLE, epoch_us(received_at)::DOUBLE, ${columns}
        FROM read_parquet('${path}')`,
@@ -159,24 +161,29 @@ describe.each(['metrics', 'analytics'] as const)('of %s', (kind) => {
       .getRows()
       .map((row) => [
         ...row.slice(0, 4),
-        ...row.slice(4).map((one) => (typeof one === 'string' ? Buffer.from(one, 'hex').toString() : one)),
+        ...row.slice(4).map((value) => (typeof value === 'string' ? Buffer.from(value, 'hex').toString() : value)),
       ]);
-    expect(same(decoded, expected())).toBe(true);
+    expect(isSame(decoded, expected())).toBe(true);
     const groups = await duck.runAndReadAll(`SELECT DISTINCT row_group_id FROM parquet_metadata('${path}')`);
     expect(groups.getRows().length).toBe(2);
     const rows = await parquetReadObjects({ file: bytes.buffer as ArrayBuffer });
     const values = rows.map((row) => {
       return HEADERS[kind].map((name) => (row[name] instanceof Date ? row[name].getTime() : row[name]));
     });
-    const readable = expected().map(([id, user, happened, received, ...rest]) => {
-      // a Date has milliseconds alone
-      const times = [happened, received].map((one) => Math.trunc(Number(one) / 1000));
-      return [id, user, ...times, ...rest.map((one) => (typeof one === 'string' ? one.replace(/^\ufeff/, '') : one))];
+    const readable = expected().map(([id, user, happened, received, ...fields]) => {
+      // a Date only has milliseconds
+      const times = [happened, received].map((value) => Math.trunc(Number(value) / 1000));
+      return [
+        id,
+        user,
+        ...times,
+        ...fields.map((value) => (typeof value === 'string' ? value.replace(/^\ufeff/, '') : value)),
+      ];
     });
-    expect(same(values, readable)).toBe(true);
+    expect(isSame(values, readable)).toBe(true);
   });
 
-  test('each form is whole without any row', async () => {
+  test('every format is valid without rows', async () => {
     const none = kind === 'metrics' ? 'name=no+such+name' : 'type=no+such+type';
     expect((await get(`/api/export/${kind}?${none}`)).text).toBe('');
     expect((await get(`/api/export/${kind}?${none}&format=csv`)).text).toBe(`${HEADERS[kind].join(',')}\r\n`);
@@ -189,7 +196,7 @@ describe.each(['metrics', 'analytics'] as const)('of %s', (kind) => {
     expect(await parquetReadObjects({ file: await Bun.file(path).arrayBuffer() })).toEqual([]);
   });
 
-  test('an export goes on behind any row, as if it had not been broken off', async () => {
+  test('an export resumes after any row without gaps', async () => {
     const { text } = await get(`/api/export/${kind}`);
     const lines = text.split('\n');
     const count = lines.length - 1;
@@ -197,17 +204,17 @@ describe.each(['metrics', 'analytics'] as const)('of %s', (kind) => {
       const { id } = JSON.parse(lines[at] as string);
       expect((await get(`/api/export/${kind}?after=${id}`)).text === lines.slice(at + 1).join('\n')).toBe(true);
     }
-    // behind what is no row's id, and filtered
+    // after an ID that no row has, and with a filter
     const before = '01000000-0000-7000-8000-000000000000';
     expect((await get(`/api/export/${kind}?after=${before}`)).text === text).toBe(true);
     expect((await get(`/api/export/${kind}?after=ffffffff-ffff-7fff-bfff-ffffffffffff`)).text).toBe('');
     const { id } = JSON.parse(lines[30_000] as string);
-    const rest = lines.slice(30_001).filter((line) => line.includes('"user_id":"user 1"'));
+    const remaining = lines.slice(30_001).filter((line) => line.includes('"user_id":"user 1"'));
     const filtered = await get(`/api/export/${kind}?after=${id}&user_id=user+1`);
-    expect(filtered.text === rest.map((line) => `${line}\n`).join('')).toBe(true);
+    expect(filtered.text === remaining.map((line) => `${line}\n`).join('')).toBe(true);
   });
 
-  test('rows that are filtered are those of the pages', async () => {
+  test('filters select the same rows as on the pages', async () => {
     const query = `user_id=user+2&from=1900-01-01T00:00:00Z&to=1920-06-01T00:00:00Z&${LABEL[kind]}=%3D1%2B1`;
     const { body } = await get(`/api/records/${kind}?${query}&limit=1000`);
     expect(body.records.length).toBeGreaterThan(3);
@@ -219,7 +226,7 @@ describe.each(['metrics', 'analytics'] as const)('of %s', (kind) => {
     expect(exported).toEqual(body.records.toReversed());
   });
 
-  test('pages of filtered rows have no more than their limit, however far apart the rows are', async () => {
+  test('pages of filtered rows respect their limit, however far apart the rows are', async () => {
     const query = `user_id=user+2&${LABEL[kind]}=%3D1%2B1`;
     const exported = (await get(`/api/export/${kind}?${query}`)).text.trimEnd().split('\n');
     expect(exported.length).toBeGreaterThan(300);
@@ -235,7 +242,7 @@ describe.each(['metrics', 'analytics'] as const)('of %s', (kind) => {
   });
 });
 
-test('with formulas=escape no field begins a formula, and numbers stay as they are', async () => {
+test('formulas=escape leaves no field that starts a formula, and keeps numbers unchanged', async () => {
   const { text } = await get('/api/export/metrics?format=csv&formulas=escape');
   const [, ...rows] = parse(text, { record_delimiter: '\r\n' }) as string[][];
   const plain = parse((await get('/api/export/metrics?format=csv')).text, { record_delimiter: '\r\n' }) as string[][];
@@ -248,7 +255,7 @@ test('with formulas=escape no field begins a formula, and numbers stay as they a
   }
 });
 
-test('with formulas=escape a spreadsheet finds no formula, whatever it takes for a separator', async () => {
+test('formulas=escape leaves no formula for a spreadsheet with any separator', async () => {
   const { text } = await get('/api/export/metrics?format=csv&formulas=escape');
   for (const separator of [',', ';', '\t', ' ', '|', ':']) {
     const cells = cellsOf(text, separator).filter((cell) => Number.isNaN(Number(cell)));
@@ -257,8 +264,8 @@ test('with formulas=escape a spreadsheet finds no formula, whatever it takes for
 });
 
 /**
- * Splits CSV as LibreOffice Calc does: a quote at the start of a field opens it, a doubled one is a quote, and a
- * single one closes the field only before a separator or the end of a line.
+ * Splits CSV like LibreOffice Calc: a quote at the start of a field opens it, a doubled quote is a literal quote, and
+ * a single quote closes the field only before a separator or a line break.
  */
 function cellsOf(text: string, separator: string): string[] {
   const ends = (at: number) => at >= text.length || text[at] === separator || text.startsWith('\r\n', at);
@@ -282,29 +289,26 @@ function cellsOf(text: string, separator: string): string[] {
   return cells;
 }
 
-test.each(['ndjson', 'csv', 'parquet'])(
-  'a %s export that is broken off leaves the server as it was',
-  async (format) => {
-    const whole = await get(`/api/export/metrics?format=${format}`);
-    const address = `${target.url}/api/export/metrics?format=${format}`;
-    await Promise.all(
-      Array.from({ length: 6 }, async (_, i) => {
-        const abort = new AbortController();
-        const response = await fetch(address, { headers, signal: abort.signal });
-        const reader = response.body?.getReader();
-        await reader?.read();
-        if (i % 2 === 0) await reader?.cancel();
-        else abort.abort();
-      }),
-    );
-    expect((await get(`/api/export/metrics?format=${format}`)).text === whole.text).toBe(true);
-    expect((await get('/api/metrics')).status).toBe(200);
-    expect(target.logLines().filter(({ level }) => level === 'error')).toEqual([]);
-  },
-);
+test.each(['ndjson', 'csv', 'parquet'])('a canceled %s export does not affect the server', async (format) => {
+  const whole = await get(`/api/export/metrics?format=${format}`);
+  const address = `${target.url}/api/export/metrics?format=${format}`;
+  await Promise.all(
+    Array.from({ length: 6 }, async (_, i) => {
+      const abort = new AbortController();
+      const response = await fetch(address, { headers, signal: abort.signal });
+      const reader = response.body?.getReader();
+      await reader?.read();
+      if (i % 2 === 0) await reader?.cancel();
+      else abort.abort();
+    }),
+  );
+  expect((await get(`/api/export/metrics?format=${format}`)).text === whole.text).toBe(true);
+  expect((await get('/api/metrics')).status).toBe(200);
+  expect(target.logLines().filter(({ level }) => level === 'error')).toEqual([]);
+});
 
-/** Whether two tables are equal, value by value; -0 is not 0. */
-function same(actual: readonly (readonly unknown[])[], expected: readonly (readonly unknown[])[]): boolean {
+/** Returns whether two tables are equal, value by value; -0 is not 0. */
+function isSame(actual: readonly (readonly unknown[])[], expected: readonly (readonly unknown[])[]): boolean {
   const at = expected.findIndex((row, i) => !row.every((value, k) => Object.is(value, actual[i]?.[k])));
   if (at >= 0) expect(actual[at]).toEqual([...(expected[at] as unknown[])]);
   return at < 0 && actual.length === expected.length;

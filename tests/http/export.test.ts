@@ -34,29 +34,29 @@ const lines = (text: string) =>
     .split('\n')
     .map((line) => JSON.parse(line));
 
-test('NDJSON has every record as the pages have it, oldest first', async () => {
+test('NDJSON contains every record in the format of the pages, oldest first', async () => {
   for (const kind of ['metrics', 'analytics']) {
-    const { text, headers: given } = await get(`/api/export/${kind}`);
-    expect(given.get('content-type')).toBe('application/x-ndjson');
-    expect(given.get('content-disposition')).toBe(`attachment; filename="${kind}.ndjson"`);
+    const { text, headers: responseHeaders } = await get(`/api/export/${kind}`);
+    expect(responseHeaders.get('content-type')).toBe('application/x-ndjson');
+    expect(responseHeaders.get('content-disposition')).toBe(`attachment; filename="${kind}.ndjson"`);
     expect(lines(text)).toEqual(await recordsOf(kind));
   }
 });
 
-test('NDJSON goes on behind any record', async () => {
+test('NDJSON resumes after any record', async () => {
   const all = (await get('/api/export/metrics')).text;
   for (const [i, { id }] of lines(all).entries()) {
-    const rest = (await get(`/api/export/metrics?after=${id}`)).text;
+    const resumed = (await get(`/api/export/metrics?after=${id}`)).text;
     expect(
       all
         .split('\n')
         .slice(0, i + 1)
-        .join('\n') + (rest === '' ? '\n' : `\n${rest}`),
+        .join('\n') + (resumed === '' ? '\n' : `\n${resumed}`),
     ).toBe(all);
   }
 });
 
-test('CSV reads back the same, whatever is in a field', async () => {
+test('CSV preserves every field', async () => {
   const metrics = parse((await get('/api/export/metrics?format=csv')).text, {
     columns: true,
     record_delimiter: '\r\n',
@@ -74,7 +74,7 @@ test('CSV reads back the same, whatever is in a field', async () => {
   );
 });
 
-test('with formulas=escape no text is a formula to a spreadsheet, and numbers stay numbers', async () => {
+test('formulas=escape leaves no string that a spreadsheet reads as a formula, and keeps numbers', async () => {
   const { text } = await get('/api/export/metrics?format=csv&formulas=escape');
   const labels = parse(text, { columns: true, record_delimiter: '\r\n' }).map(
     (row: unknown) => (row as { data_string: string }).data_string,
@@ -82,7 +82,7 @@ test('with formulas=escape no text is a formula to a spreadsheet, and numbers st
   expect(labels).toEqual(LABELS.map((label) => (/^[=@+", ;:|\t\n-]/.test(label) ? `'${label}` : label)));
 });
 
-test('Parquet is read by DuckDB and by hyparquet, times and values to the bit; none is a file too', async () => {
+test('Parquet preserves times and values in DuckDB and hyparquet, with and without rows', async () => {
   using folder = temporaryFolder();
   const duck = await (await DuckDBInstance.create(':memory:')).connect();
   for (const [kind, query] of [
@@ -97,9 +97,9 @@ test('Parquet is read by DuckDB and by hyparquet, times and values to the bit; n
     const expected = query === '' ? await recordsOf(kind) : [];
     const rows = await parquetReadObjects({ file: bytes.buffer as ArrayBuffer });
     expect(rows.map(({ id }) => id)).toEqual(expected.map(({ id }: { id: string }) => id));
-    const own = kind === 'metrics' ? 'metric_name, metric_value, data_string' : 'type, data_index, data';
+    const kindColumns = kind === 'metrics' ? 'metric_name, metric_value, data_string' : 'type, data_index, data';
     const read = await duck.runAndReadAll(
-      `SELECT id, user_id, epoch_us(timestamp)::DOUBLE, epoch_us(received_at)::DOUBLE, ${own} FROM '${path}'`,
+      `SELECT id, user_id, epoch_us(timestamp)::DOUBLE, epoch_us(received_at)::DOUBLE, ${kindColumns} FROM '${path}'`,
     );
     const micro = (time: string) => Number(Temporal.Instant.from(time).epochNanoseconds / 1000n);
     expect(read.getRows() as unknown[][]).toEqual(
@@ -117,7 +117,7 @@ test('Parquet is read by DuckDB and by hyparquet, times and values to the bit; n
   }
 });
 
-test('an export that nobody reads to its end leaves the server as it was', async () => {
+test('a canceled export does not affect the server', async () => {
   const filler = Array.from({ length: 1000 }, () => ({
     type: 'big',
     data_index: 'x',

@@ -4,11 +4,10 @@ import { runCli, SECRET, startTarget, type Target, temporaryFolder, UNLIMITED } 
 import { token } from '../harness/tokens.ts';
 
 /*
- * Sums are exact and rounded once, whatever the order, the grouping and the buckets, and whatever has happened to the
- * rows since.
+ * Sums are exact and rounded once, regardless of order, grouping and buckets, and of restarts, erasures and rebuilds.
  */
 
-/** Values by metric, with their sum and average: each value is sent with its own label and hour. */
+/** Values per metric, with their sum and average. Each value is sent with a different label and hour. */
 const CASES = {
   tenths: { values: [0.1, 0.1, 0.1], sum: 0.30000000000000004, avg: 0.1 },
   huge: { values: [1.7e308, 1.7e308], sum: Number.MAX_VALUE, avg: 1.7e308 },
@@ -19,7 +18,7 @@ const CASES = {
   'one among many': { values: [1e16, ...Array(10).fill(1), -1e16], sum: 10, avg: 10 / 12 },
 } as const;
 
-async function check(target: Target): Promise<void> {
+async function expectExactSums(target: Target): Promise<void> {
   const headers = { authorization: `Bearer ${await token({ role: 'admin' })}` };
   for (const [name, { values, sum, avg }] of Object.entries(CASES)) {
     const range = 'from=2026-01-01T00:00:00Z&to=2026-01-03T00:00:00Z';
@@ -27,7 +26,7 @@ async function check(target: Target): Promise<void> {
       const path = `/api/metrics/series?name=${encodeURIComponent(name)}&${range}&${query}`;
       const { body } = await send(target.url + path, { headers });
       const filled = [body, ...(body.buckets ?? [])].filter(({ count }: { count: number }) => count > 0);
-      for (const one of filled) expect(Object.values(one)).not.toContain(null);
+      for (const statistics of filled) expect(Object.values(statistics)).not.toContain(null);
       return body;
     };
     for (const query of ['interval=year', 'interval=hour', 'interval=day&group_by=data_string&top=1']) {
@@ -44,7 +43,7 @@ async function check(target: Target): Promise<void> {
   }
 }
 
-test('totals, groups and buckets agree to the last bit, also after a restart, an erasure and a rebuild', async () => {
+test('returns equal totals, groups and buckets to the last bit, after an erasure, a restart and a rebuild', async () => {
   using folder = temporaryFolder();
   const env = { ...UNLIMITED };
   let target = await startTarget(env, { dataDir: folder.path });
@@ -59,17 +58,17 @@ test('totals, groups and buckets agree to the last bit, also after a restart, an
       })),
     );
     expect((await post(target, '/log_batch', { metrics })).status).toBe(200);
-    // rows of another user that an erasure takes out of the same chunks
+    // rows of another user, which the erasure removes from the same chunks
     const gone = { authorization: `Bearer ${await token({ sub: 'gone' })}` };
     const others = metrics.map((metric) => ({ ...metric, metric_value: 0.7 }));
     expect((await post(target, '/log_batch', { metrics: others }, gone)).status).toBe(200);
     const admin = { authorization: `Bearer ${await token({ role: 'admin' })}` };
     expect((await send(`${target.url}/api/users/gone`, { method: 'DELETE', headers: admin })).status).toBe(200);
-    await check(target);
+    await expectExactSums(target);
     await target.stop();
     expect((await runCli(['rebuild'], { env: { JWT_SECRET: SECRET, DATA_DIR: folder.path } })).exitCode).toBe(0);
     target = await startTarget(env, { dataDir: folder.path });
-    await check(target);
+    await expectExactSums(target);
   } finally {
     await target.stop();
   }

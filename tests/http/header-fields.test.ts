@@ -10,7 +10,7 @@ beforeAll(async () => {
 });
 afterAll(() => target.stop());
 
-/** Asks for the page as it goes over the wire. */
+/** Requests the page without decompressing it. */
 const page = (headers: Record<string, string>) => fetch(`${target.url}/`, { headers, decompress: false });
 
 describe('If-None-Match', () => {
@@ -24,8 +24,8 @@ describe('If-None-Match', () => {
     ['a list with a comma in a tag', (tag: string) => `"a,b" ,\t${tag}`],
     ['a list with empty members', (tag: string) => `, ${tag},,`],
     ['a tag with a backslash before it', (tag: string) => `"a\\", ${tag}`],
-    ['any', () => '*'],
-  ])('with %s is 304', async (_name, field) => {
+    ['a wildcard', () => '*'],
+  ])('returns 304 for %s', async (_name, field) => {
     const response = await page({ 'if-none-match': field(await etag()) });
     expect([response.status, await response.text()]).toEqual([304, '']);
     expect(response.headers.get('etag')).toBe(await etag());
@@ -33,12 +33,12 @@ describe('If-None-Match', () => {
 
   test.each([
     ['another tag', () => '"other"'],
-    ['the text of the tag', (tag: string) => tag.slice(1, -1)],
+    ['the tag without quotes', (tag: string) => tag.slice(1, -1)],
     ['the tag in another tag', (tag: string) => `"a ${tag.slice(1, -1)}"`],
     ['a lower-case weak tag', (tag: string) => `w/${tag}`],
-    ['a tag cut short', (tag: string) => tag.slice(0, -2)],
+    ['a truncated tag', (tag: string) => tag.slice(0, -2)],
     ['an empty tag', () => '""'],
-  ])('with %s is 200', async (_name, field) => {
+  ])('returns 200 for %s', async (_name, field) => {
     expect((await page({ 'if-none-match': field(await etag()) })).status).toBe(200);
   });
 });
@@ -56,7 +56,7 @@ describe('Accept-Encoding', () => {
     'identity;q=0, *',
     'gzip\t;\tq=0.5',
     'gzip;level=9;q=0.2',
-  ])('%p takes gzip', async (accepted) => {
+  ])('selects gzip for %p', async (accepted) => {
     expect((await page({ 'accept-encoding': accepted })).headers.get('content-encoding')).toBe('gzip');
   });
   test.each([
@@ -72,12 +72,12 @@ describe('Accept-Encoding', () => {
     'gzip;q=-1',
     '',
     ',',
-  ])('%p does not', async (accepted) => {
+  ])('does not select gzip for %p', async (accepted) => {
     expect((await page({ 'accept-encoding': accepted })).headers.get('content-encoding')).toBeNull();
   });
 });
 
-describe('the body', () => {
+describe('request body', () => {
   test.each([
     'application/json',
     'APPLICATION/JSON',
@@ -86,7 +86,7 @@ describe('the body', () => {
     'application/vnd.example+json',
     'application/json;',
     'application/json ; a="x;y, text/plain"',
-  ])('of type %p is JSON', async (type) => {
+  ])('is accepted as JSON with type %p', async (type) => {
     expect((await post(target, '/log_raw_metric', METRIC, { 'content-type': type })).status).toBe(200);
   });
   test.each([
@@ -96,13 +96,13 @@ describe('the body', () => {
     'json',
     'text/plain; a=application/json',
     'application/json-seq',
-  ])('of type %p is not', async (type) => {
+  ])('is rejected with type %p', async (type) => {
     const response = await post(target, '/log_raw_metric', METRIC, { 'content-type': type });
     expectError(response, 415, 'unsupported_media_type');
   });
 
   test.each(['gzip', 'GZIP', 'x-gzip', 'gzip, identity', ' identity ,\tGzip', 'gzip,'])(
-    'in the coding %p is read',
+    'is decompressed with coding %p',
     async (coding) => {
       const response = await post(target, '/log_raw_metric', gzipSync(JSON.stringify(METRIC)), {
         'content-encoding': coding,
@@ -110,11 +110,11 @@ describe('the body', () => {
       expect(response.status).toBe(200);
     },
   );
-  test.each(['identity', 'Identity', ',', 'identity, identity'])('in the coding %p is plain', async (coding) => {
+  test.each(['identity', 'Identity', ',', 'identity, identity'])('is read as is with coding %p', async (coding) => {
     expect((await post(target, '/log_raw_metric', METRIC, { 'content-encoding': coding })).status).toBe(200);
   });
   test.each(['br', 'deflate', 'gzip, gzip', 'gzip, br', 'gzip;q=1, x', 'zstd'])(
-    'in the coding %p is rejected',
+    'is rejected with coding %p',
     async (coding) => {
       const response = await post(target, '/log_raw_metric', gzipSync(JSON.stringify(METRIC)), {
         'content-encoding': coding,
@@ -124,7 +124,7 @@ describe('the body', () => {
   );
 });
 
-test.each(['Bearer', 'bearer', 'BEARER', 'bEaReR'])('the scheme %p is accepted', async (scheme) => {
+test.each(['Bearer', 'bearer', 'BEARER', 'bEaReR'])('accepts the scheme %p', async (scheme) => {
   const response = await post(target, '/log_raw_metric', METRIC, { authorization: `${scheme} ${await token()}` });
   expect(response.status).toBe(200);
 });

@@ -18,12 +18,12 @@ afterAll(async () => {
 const stored = () => rows(target, 'metrics').length + rows(target, 'analytics').length;
 const bearer = async (claims: Record<string, unknown>) => ({ authorization: `Bearer ${await token(claims)}` });
 
-describe('a request that is repeated under its Idempotency-Key', () => {
+describe('a repeated Idempotency-Key', () => {
   test.each([
     ['/log_raw_metric', METRIC, 1],
     ['/log_raw_analytics', ANALYTICS, 1],
     ['/log_batch', { metrics: [METRIC, METRIC], analytics: [ANALYTICS] }, 3],
-  ])('%s gets the first response again', async (path, body, count) => {
+  ])('returns the cached response of %s', async (path, body, count) => {
     const before = stored();
     const key = { 'idempotency-key': `first-${path}` };
     const first = await post(target, path, body, key);
@@ -39,7 +39,7 @@ describe('a request that is repeated under its Idempotency-Key', () => {
     expect(stored()).toBe(before + count);
   });
 
-  test('1,000 at once are one row and one id', async () => {
+  test('stores one row for 1,000 concurrent requests', async () => {
     const before = stored();
     const key = { 'idempotency-key': 'at-once' };
     const responses = await Promise.all(
@@ -50,7 +50,7 @@ describe('a request that is repeated under its Idempotency-Key', () => {
     expect(stored()).toBe(before + 1);
   });
 
-  test('with another payload is refused, also while the first is under way', async () => {
+  test('is rejected with a different payload, even while the first request is in flight', async () => {
     const key = { 'idempotency-key': 'another' };
     const other = { ...METRIC, metric_value: 3 };
     const both = await Promise.all([
@@ -58,12 +58,12 @@ describe('a request that is repeated under its Idempotency-Key', () => {
       post(target, '/log_raw_metric', other, key),
     ]);
     expect(both.map(({ status }) => status).sort()).toEqual([200, 422]);
-    const refused = both.find(({ status }) => status === 422);
-    if (refused) expectError(refused, 422, 'idempotency_mismatch');
-    expect(refused?.body.detail).toMatchObject([{ loc: ['header', 'idempotency-key'] }]);
+    const rejected = both.find(({ status }) => status === 422);
+    if (rejected) expectError(rejected, 422, 'idempotency_mismatch');
+    expect(rejected?.body.detail).toMatchObject([{ loc: ['header', 'idempotency-key'] }]);
   });
 
-  test('is the same payload when it comes compressed', async () => {
+  test('matches the same payload when it is compressed', async () => {
     const key = { 'idempotency-key': 'compressed' };
     const first = await post(target, '/log_raw_metric', METRIC, key);
     const again = await post(target, '/log_raw_metric', gzipSync(JSON.stringify(METRIC)), {
@@ -73,7 +73,7 @@ describe('a request that is repeated under its Idempotency-Key', () => {
     expect(again.text).toBe(first.text);
   });
 
-  test('is remembered over a restart and a kill', async () => {
+  test('returns the cached response after a restart and after a kill', async () => {
     const key = { 'idempotency-key': 'restart' };
     const first = await post(target, '/log_raw_metric', METRIC, key);
     for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
@@ -86,8 +86,8 @@ describe('a request that is repeated under its Idempotency-Key', () => {
   });
 });
 
-describe('a key belongs to', () => {
-  test('its user', async () => {
+describe('the scope of a key', () => {
+  test('is limited to its user', async () => {
     const key = { 'idempotency-key': 'shared' };
     const anna = await post(target, '/log_raw_metric', METRIC, { ...key, ...(await bearer({ sub: 'anna' })) });
     const berta = await post(target, '/log_raw_metric', METRIC, { ...key, ...(await bearer({ sub: 'berta' })) });
@@ -95,7 +95,7 @@ describe('a key belongs to', () => {
     expect(berta.headers.get('idempotent-replayed')).toBeNull();
   });
 
-  test('its route', async () => {
+  test('is limited to its route', async () => {
     const key = { 'idempotency-key': 'routes' };
     const body = { ...METRIC, ...ANALYTICS };
     const metric = await post(target, '/log_raw_metric', body, key);
@@ -104,24 +104,24 @@ describe('a key belongs to', () => {
     expect(metric.text).not.toBe(analytics.text);
   });
 
-  test('the user whom an admin records for', async () => {
+  test('is limited to the user for whom an admin records', async () => {
     const admin = await bearer({ sub: 'root', role: 'admin' });
     const send = (user: string) =>
       post(target, '/log_raw_metric', METRIC, { ...admin, 'idempotency-key': 'acting', 'x-act-as-user-id': user });
-    const [one, two] = [await send('u1'), await send('u2')];
-    expect(one.text).not.toBe(two.text);
-    expect((await send('u1')).text).toBe(one.text);
+    const [first, second] = [await send('u1'), await send('u2')];
+    expect(first.text).not.toBe(second.text);
+    expect((await send('u1')).text).toBe(first.text);
   });
 });
 
-describe('nothing is remembered of', () => {
-  test('a request that was refused', async () => {
-    const key = { 'idempotency-key': 'refused' };
+describe('cached responses', () => {
+  test('do not include rejections', async () => {
+    const key = { 'idempotency-key': 'rejected' };
     expect((await post(target, '/log_raw_metric', { ...METRIC, metric_value: 'x' }, key)).status).toBe(422);
     expect((await post(target, '/log_raw_metric', METRIC, key)).status).toBe(200);
   });
 
-  test('a request that could not be stored', async () => {
+  test('do not include storage errors', async () => {
     const key = { 'idempotency-key': 'failed' };
     const other = new Database(target.databasePath);
     other.run('PRAGMA busy_timeout = 5000');
@@ -136,11 +136,11 @@ describe('nothing is remembered of', () => {
   });
 });
 
-describe('the key itself', () => {
-  test.each(['x', '!'.repeat(255), '{"a":"~"}'])('may be %p', async (key) => {
+describe('the format of a key', () => {
+  test.each(['x', '!'.repeat(255), '{"a":"~"}'])('allows %p', async (key) => {
     expect((await post(target, '/log_raw_metric', METRIC, { 'idempotency-key': key })).status).toBe(200);
   });
-  test.each(['', 'a b', 'x'.repeat(256), 'é', 'a\tb'])('may not be %p', async (key) => {
+  test.each(['', 'a b', 'x'.repeat(256), 'é', 'a\tb'])('does not allow %p', async (key) => {
     const response = await post(target, '/log_raw_metric', METRIC, { 'idempotency-key': key });
     expectError(response, 422, 'validation_failed');
     expect(response.body.detail).toMatchObject([{ loc: ['header', 'idempotency-key'] }]);

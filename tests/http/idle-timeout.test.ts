@@ -6,8 +6,7 @@ import { startTarget, type Target, UNLIMITED } from '../harness/target.ts';
 import { token } from '../harness/tokens.ts';
 
 /*
- * A connection is idle if no byte moves on it for IDLE_TIMEOUT: a transfer that is slow, and a query that waits for
- * its turn, are not.
+ * A connection is idle if no byte moves on it for IDLE_TIMEOUT. Slow transfers and queued queries are not idle.
  */
 
 const IDLE_SECONDS = 4;
@@ -25,32 +24,32 @@ beforeAll(async () => {
 });
 afterAll(() => target.stop());
 
-/** Connects, and writes a text. */
+/** Opens a connection and writes a text. */
 function open(text: string): Socket {
   const { hostname, port } = new URL(target.url);
   const socket = connect(Number(port), hostname);
   socket.write(text);
-  socket.on('error', () => {}); // seen by its close
+  socket.on('error', () => {}); // the close event follows
   return socket;
 }
 
 const head = (path: string) =>
   `GET ${path} HTTP/1.1\r\nHost: x\r\nAuthorization: ${authorization}\r\nConnection: close\r\n\r\n`;
 
-/** Reads a response a little at a time, for so long in all; gives its bytes. */
+/** Reads a response slowly, over this many seconds; returns the number of bytes read. */
 async function readSlowly(path: string, seconds: number, bytes: number): Promise<number> {
   const socket = open(head(path));
   const perSecond = bytes / seconds;
   let read = 0;
   for await (const chunk of socket) {
     read += (chunk as Buffer).length;
-    // waits for as long as a client of this speed takes
+    // a client of this speed takes this long
     await Bun.sleep(((chunk as Buffer).length / perSecond) * 1000);
   }
   return read;
 }
 
-test.concurrent('slow readers of exports and large results, and slow uploads, get through', async () => {
+test.concurrent('completes slow downloads and slow uploads', async () => {
   const lengthOf = async (path: string) =>
     (await (await fetch(target.url + path, { headers: { authorization } })).text()).length;
   const paths = ['/api/export/analytics?type=large', '/api/records/analytics?type=large&limit=1000'];
@@ -81,7 +80,7 @@ test.concurrent('slow readers of exports and large results, and slow uploads, ge
   for (const { length, read } of downloads) expect(read).toBeGreaterThanOrEqual(length);
 });
 
-test.concurrent('queries that wait for their turn for longer get their results', async () => {
+test.concurrent('returns the results of queries that were queued for longer than the timeout', async () => {
   const impatient = await startTarget({ ...UNLIMITED, IDLE_TIMEOUT: '1s', QUERY_TIMEOUT: '60s' });
   try {
     const metrics = Array.from({ length: 900 }, (_, n) => ({ ...METRIC, data_string: `label ${n}` }));
@@ -91,14 +90,14 @@ test.concurrent('queries that wait for their turn for longer get their results',
     const headers = { authorization };
     const get = async () => {
       const started = Date.now();
-      // a connection of its own: one that was used before may just have been closed
+      // a new connection, because a reused one may just have been closed
       const response = await fetch(url, { headers, keepalive: false });
       await response.bytes();
       return { status: response.status, took: Date.now() - started };
     };
     await get();
     const { took } = await get();
-    // one after the other in the query worker, so that the last one waits for the time of all
+    // the query worker runs them one after the other, so the last one waits for all of them
     const responses = await Promise.all(Array.from({ length: Math.min(250, Math.ceil(8_000 / took)) }, get));
     expect([...new Set(responses.map(({ status }) => status))]).toEqual([200]);
     expect(Math.max(...responses.map((response) => response.took))).toBeGreaterThan(5_500);
@@ -107,7 +106,7 @@ test.concurrent('queries that wait for their turn for longer get their results',
   }
 });
 
-test.concurrent('live tails send a heartbeat before the connection is idle', async () => {
+test.concurrent('sends a heartbeat on live tails before the connection is idle', async () => {
   const tail = await openEvents(`${target.url}/api/records/metrics/tail`, { authorization, connection: 'close' });
   expect(await tail.next()).toMatchObject({ event: 'open' });
   await Bun.sleep(2 * IDLE_SECONDS * 1000);
@@ -116,16 +115,16 @@ test.concurrent('live tails send a heartbeat before the connection is idle', asy
   await tail.close();
 });
 
-test.concurrent('a connection on which nothing moves is closed', async () => {
+test.concurrent('closes an idle connection', async () => {
   const idle = open('GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n');
   const started = Date.now();
   let received = '';
   for await (const chunk of idle) received += chunk;
   expect(received).toStartWith('HTTP/1.1 200');
   expect(Date.now() - started).toBeGreaterThan(1_000);
-  // a query sets the timeout back once it has its result
-  const asked = open(head('/api/metrics').replace('Connection: close\r\n', ''));
+  // a query restores the timeout once it has its result
+  const queried = open(head('/api/metrics').replace('Connection: close\r\n', ''));
   received = '';
-  for await (const chunk of asked) received += chunk;
+  for await (const chunk of queried) received += chunk;
   expect(received).toStartWith('HTTP/1.1 200');
 });

@@ -10,17 +10,17 @@ import { runCli, SECRET, startTarget, type Target, temporaryFolder } from '../ha
 import { token } from '../harness/tokens.ts';
 
 /*
- * Every input of JSONTestSuite (https://github.com/nst/JSONTestSuite), and more of the same kinds: as a whole body, as
- * the data of an event, inside the data of an event, and inside the data of a batch item. Data that is accepted comes
- * back as sent.
+ * Sends every input of JSONTestSuite (https://github.com/nst/JSONTestSuite), and more of the same kinds: as a whole
+ * body, as the data of an event, inside the data of an event, and inside the data of a batch item. Accepted data is
+ * returned as sent.
  *
- * What the suite leaves to implementations (its inputs that begin with `i_`), rawlog decides so:
+ * rawlog's behavior for inputs that the suite leaves to implementations (their names start with `i_`):
  * - Numbers of any size and precision are accepted in `data`, and keep their digits.
- * - Escapes of lone surrogates are accepted in `data`, and stay escapes. (In other texts they are a 422.)
- * - Bytes that are not UTF-8, UTF-16 among them, are a 400: decoding them would change what was sent.
+ * - Escapes of lone surrogates are accepted in `data`, and stay escapes. (In other strings they return 422.)
+ * - Bytes that are not UTF-8, including UTF-16, return 400, because decoding would change them.
  * - One byte order mark before a body is dropped (RFC 8259, section 8.1).
- * - More than 200 levels are a 422.
- * - Of repeated keys the last value counts.
+ * - More than 200 levels return 422.
+ * - The last value of a repeated key counts.
  */
 
 type Verdict = 'accepted' | 'not JSON' | 'too deep';
@@ -30,12 +30,12 @@ interface Input {
   readonly verdict: Verdict;
 }
 
-/** Inputs that the suite leaves open and that are rejected here. */
+/** Inputs that the suite leaves open and that rawlog rejects. */
 const OPEN_BUT_REJECTED: Record<string, Verdict> = { 'i_structure_500_nested_arrays.json': 'too deep' };
-/** What starts with a byte order mark is JSON as a whole body only. */
+/** JSON with a byte order mark, which is valid only as a whole body. */
 const BYTE_ORDER_MARK = 'i_structure_UTF-8_BOM_empty_object.json';
 
-/** The package has the files as text: those that are not UTF-8 have lost their bytes, and are in OWN_BYTES instead. */
+/** The suite. The package stores files as text, so those that are not UTF-8 are broken; EXTRA_BYTES replaces them. */
 const SUITE: Input[] = [...parsing, ...transform]
   .filter(({ name, input }) => !input.includes('\ufffd') && name !== BYTE_ORDER_MARK)
   .map(({ name, input }) => {
@@ -49,15 +49,15 @@ const inputs = (verdict: Verdict, table: Record<string, string | Buffer>): Input
 const utf16be = (text: string) => Buffer.from(text, 'utf16le').swap16();
 const MARK = [0xef, 0xbb, 0xbf];
 
-/** Our own inputs of the suite's kinds. */
-const OWN_BYTES = inputs('not JSON', {
+/** Additional inputs of the suite's kinds. */
+const EXTRA_BYTES = inputs('not JSON', {
   'a byte that UTF-8 never has': bytes('["', [0xff], '"]'),
   'a byte that UTF-8 never has, outside of texts': bytes('[', [0xfe], ']'),
   'a lone continuation byte': bytes('["', [0x81], '"]'),
   'a lone continuation byte in a key': bytes('{"', [0xb9], '":"0"}'),
-  'a cut sequence of two bytes': bytes('["', [0xc3], '"]'),
-  'a cut sequence of three bytes': bytes('["', [0xe0, 0xff], '"]'),
-  'a cut sequence of four bytes': bytes('["', [0xf0, 0x9f, 0x98], '"]'),
+  'a truncated sequence of two bytes': bytes('["', [0xc3], '"]'),
+  'a truncated sequence of three bytes': bytes('["', [0xe0, 0xff], '"]'),
+  'a truncated sequence of four bytes': bytes('["', [0xf0, 0x9f, 0x98], '"]'),
   'a sequence cut by the end': bytes('["', [0xe2, 0x82]),
   'an overlong slash of two bytes': bytes('["', [0xc0, 0xaf], '"]'),
   'an overlong NUL of two bytes': bytes('["', [0xc0, 0x80], '"]'),
@@ -72,7 +72,7 @@ const OWN_BYTES = inputs('not JSON', {
   'invalid UTF-8 after a backslash': bytes('["\\', [0xe5], '"]'),
   'invalid UTF-8 in a number': bytes('[0', [0xe5], ']'),
   'invalid UTF-8 in an exponent': bytes('[1e1', [0xe5], ']'),
-  'a cut byte order mark': bytes([0xef, 0xbb], '{}'),
+  'a truncated byte order mark': bytes([0xef, 0xbb], '{}'),
   'two byte order marks': bytes(MARK, MARK, '{}'),
   'a byte order mark after a space': bytes(' ', MARK, '{}'),
   'a byte order mark at the end': bytes('{}', MARK),
@@ -83,11 +83,11 @@ const OWN_BYTES = inputs('not JSON', {
   'UTF-32LE': bytes([0x7b, 0, 0, 0, 0x7d, 0, 0, 0]),
 });
 
-/** Every control character as it is, inside a text and between tokens, where only four are white space. */
+/** Every raw control character, used inside strings and between tokens, where only four are whitespace. */
 const CONTROLS = Array.from({ length: 0x20 }, (_, code) => String.fromCharCode(code));
 const SPACES = ['\v', '\f', '\u0085', '\u00a0', '\u1680', '\u200b', '\u2028', '\u2029', '\u3000', '\u2060', '\0', '\b'];
 
-const OWN_TEXTS = [
+const EXTRA_TEXTS = [
   ...CONTROLS.flatMap((control, code) => inputs('not JSON', { [`control ${code} in a text`]: `["${control}"]` })),
   ...CONTROLS.flatMap((control, code) => inputs('not JSON', { [`control ${code} in a key`]: `{"a${control}":1}` })),
   ...SPACES.flatMap((space) =>
@@ -136,7 +136,7 @@ const OWN_TEXTS = [
     'digits of other scripts': '{"a":١}',
     'a minus only': '{"a":-}',
     'a typographic minus': '{"a":−1}',
-    'a cut escape': '["\\"]',
+    'a truncated escape': '["\\"]',
     'an unknown escape': '["\\a"]',
     'a hexadecimal escape': '["\\x41"]',
     'an escape of braces': '["\\u{41}"]',
@@ -144,10 +144,10 @@ const OWN_TEXTS = [
     'a capital escape': '["\\U0041"]',
     'an escaped line end': '["a\\\nb"]',
     'an escaped quote outside': '[\\"a"]',
-    'a cut text': '{"a":"b',
-    'a cut key': '{"a',
-    'a cut object': '{"a":{"b":1}',
-    'a cut array': '{"a":[1,2}',
+    'a truncated text': '{"a":"b',
+    'a truncated key': '{"a',
+    'a truncated object': '{"a":{"b":1}',
+    'a truncated array': '{"a":[1,2}',
     'a wrong bracket': '[1}',
     'a key without value': '{"a"}',
     'a key without colon': '{"a" 1}',
@@ -217,11 +217,11 @@ const OWN_TEXTS = [
   }),
 ];
 
-const INPUTS = [...SUITE, ...OWN_BYTES, ...OWN_TEXTS];
+const INPUTS = [...SUITE, ...EXTRA_BYTES, ...EXTRA_TEXTS];
 const ACCEPTED = INPUTS.filter(({ verdict }) => verdict === 'accepted');
 const isObject = ({ bytes }: Input) => /^[ \t\r\n]*\{/.test(bytes.toString());
 
-/** An input inside a body, whose type is the input's name. */
+/** Wraps an input in a body. */
 const around = ({ bytes: input }: Input, before: string, after: string) => bytes(before, [...input], after);
 const asData = (input: Input) => around(input, '{"type":"t","data_index":"i","data":', '}');
 const insideData = (input: Input) => around(input, '{"type":"t","data_index":"i","data":{"v":', '}}');
@@ -236,12 +236,12 @@ beforeAll(async () => {
 });
 afterAll(() => target.stop());
 
-/** The canonical text of the data that was sent with each ID. */
+/** Canonical form of the data sent, by record ID. */
 const sent = new Map<string, string>();
 
 const readable = (input: Input) => writeExact(readExact(input.bytes.toString()));
 
-/** Posts an input in one way, and checks what becomes of it. Returns what is not as it should be. */
+/** Posts an input and checks the response. Returns the deviations. */
 async function check(
   input: Input,
   path: string,
@@ -265,18 +265,18 @@ async function check(
 
 const checkAll = async (wrong: Promise<string[]>[]) => expect((await Promise.all(wrong)).flat()).toEqual([]);
 
-test('the suite is there, and few of its inputs are left out', () => {
+test('uses nearly all inputs of the suite', () => {
   expect(parsing.length).toBe(318);
   expect(SUITE.length).toBeGreaterThan(300);
   expect(new Set(INPUTS.map(({ name }) => name)).size).toBe(INPUTS.length);
 });
 
 describe('every input', () => {
-  test.each(['/log_raw_analytics', '/log_raw_metric', '/log_batch'])('as the whole body of %s', (path) =>
+  test.each(['/log_raw_analytics', '/log_raw_metric', '/log_batch'])('is handled as the whole body of %s', (path) =>
     checkAll(INPUTS.map((input) => check(input, path, input.bytes, { status: 422 }))),
   );
 
-  test('as the data of an event', () =>
+  test('is handled as the data of an event', () =>
     checkAll(
       INPUTS.map((input) => {
         const isStored = input.verdict === 'accepted' && isObject(input);
@@ -285,7 +285,7 @@ describe('every input', () => {
       }),
     ));
 
-  test('inside the data of an event', () =>
+  test('is handled inside the data of an event', () =>
     checkAll(
       INPUTS.map((input) => {
         const data = input.verdict === 'accepted' ? `{"v":${readable(input)}}` : '';
@@ -293,7 +293,7 @@ describe('every input', () => {
       }),
     ));
 
-  test('inside the data of a batch item', () =>
+  test('is handled inside the data of a batch item', () =>
     checkAll(
       INPUTS.map((input) => {
         const data = input.verdict === 'accepted' ? `{"w":[${readable(input)},${writeExact(readExact('1'))}]}` : '';
@@ -301,7 +301,7 @@ describe('every input', () => {
       }),
     ));
 
-  test('in one batch, those that are accepted', async () => {
+  test('is accepted in one batch with all other accepted inputs', async () => {
     const items = ACCEPTED.map((input) => `{"type":"t","data":{"v":${input.bytes}}}`);
     const { status, body } = await post(target, '/log_batch', `{"analytics":[${items.join()}]}`);
     expect(status).toBe(200);
@@ -309,7 +309,7 @@ describe('every input', () => {
   });
 });
 
-test('one byte order mark before a body is dropped, and none inside', async () => {
+test('drops one byte order mark before a body, and none inside', async () => {
   const event = '{"type":"t","data_index":"i","data":{"\ufeff":"\ufeff"}}';
   const { status, body: id } = await post(target, '/log_raw_analytics', bytes(MARK, event));
   expect(status).toBe(200);
@@ -320,8 +320,8 @@ test('one byte order mark before a body is dropped, and none inside', async () =
   expectError(await post(target, '/log_raw_analytics', inside), 400, 'invalid_json');
 });
 
-describe('data comes back as sent, and nothing else was stored', () => {
-  /** Compares the data of all events, in the form of {@link readExact}, with what was sent. */
+describe('stored data', () => {
+  /** Compares the data of all events, parsed by {@link readExact}, with the data sent. */
   function expectAsSent(stored: [id: string, data: ExactValue][]): void {
     const different = stored.flatMap(([id, data]) => {
       const text = writeExact(data);
@@ -337,7 +337,7 @@ describe('data comes back as sent, and nothing else was stored', () => {
   const exported = async (format: string) =>
     (await fetch(`${target.url}/api/export/analytics?format=${format}`, { headers })).bytes();
 
-  test('on the pages of records', async () => {
+  test('is unchanged on record pages', async () => {
     const stored: [string, ExactValue][] = [];
     for (let cursor: string | null = ''; cursor !== null; ) {
       const more: string = cursor === '' ? '' : `&cursor=${cursor}`;
@@ -349,7 +349,7 @@ describe('data comes back as sent, and nothing else was stored', () => {
     expectAsSent(stored);
   });
 
-  test('in NDJSON', async () => {
+  test('is unchanged in NDJSON', async () => {
     const lines = Buffer.from(await exported('ndjson'))
       .toString()
       .split('\n');
@@ -357,13 +357,13 @@ describe('data comes back as sent, and nothing else was stored', () => {
     expectAsSent(lines.map((line) => fields(readExact(line))));
   });
 
-  test('in CSV', async () => {
+  test('is unchanged in CSV', async () => {
     const text = Buffer.from(await exported('csv')).toString();
     const records: Record<string, string>[] = parse(text, { columns: true, record_delimiter: '\r\n' });
     expectAsSent(records.map(({ id = '', data = '' }) => [id, readExact(data)]));
   });
 
-  test('in Parquet, read by hyparquet and by DuckDB', async () => {
+  test('is unchanged in Parquet, with hyparquet and DuckDB', async () => {
     using folder = temporaryFolder();
     const file = await exported('parquet');
     const records = await parquetReadObjects({ file: file.buffer as ArrayBuffer });
@@ -375,7 +375,7 @@ describe('data comes back as sent, and nothing else was stored', () => {
     expectAsSent(read.getRows().map(([id, data]) => [String(id), readExact(String(data))]));
   });
 
-  test('after rawlog import of the NDJSON into a new database', async () => {
+  test('is unchanged after rawlog import of the NDJSON into a new database', async () => {
     using folder = temporaryFolder();
     const path = join(folder.path, 'file.ndjson');
     await Bun.write(path, await exported('ndjson'));
@@ -385,7 +385,7 @@ describe('data comes back as sent, and nothing else was stored', () => {
     expect(imported).toEqual(rows(target, 'analytics'));
   });
 
-  test('and of the metrics only those of accepted batches', () => {
+  test('includes metrics of accepted batches only', () => {
     expect(rows(target, 'metrics')).toHaveLength(ACCEPTED.length);
   });
 });

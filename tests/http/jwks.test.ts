@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'bun:test';
 import { expectError, METRIC, post } from '../harness/client.ts';
-import { issuerKey, startJwksServer } from '../harness/jwks-server.ts';
+import { createIssuerKey, startJwksServer } from '../harness/jwks-server.ts';
 import { SECRET, startTarget, type Target } from '../harness/target.ts';
 import { token } from '../harness/tokens.ts';
 
@@ -23,17 +23,17 @@ function record(at: Target, tokenText: string) {
   return post(at, '/log_raw_metric', METRIC, { authorization: `Bearer ${tokenText}` });
 }
 
-describe('keys from a JWKS address', () => {
-  test('verify tokens of their issuer, fetched once', async () => {
-    const key = await issuerKey('k1');
+describe('keys from a JWKS URL', () => {
+  test('verifies tokens of the issuer with keys that are fetched once', async () => {
+    const key = await createIssuerKey('k1');
     const { issuer, target } = await start([key.jwk]);
     for (let i = 0; i < 5; i++) expect((await record(target, await key.sign())).status).toBe(200);
-    expect((await record(target, await key.sign({}, {}))).status).toBe(200); // one key alone needs no id
+    expect((await record(target, await key.sign({}, {}))).status).toBe(200); // a single key needs no ID
     expect(issuer.state.requests).toBe(1);
   });
 
-  test('rotate: a new key works at once, the one before as long as it is published', async () => {
-    const [old, next] = [await issuerKey('k1'), await issuerKey('k2')];
+  test('accepts a new key at once, and the previous key until it is withdrawn', async () => {
+    const [old, next] = [await createIssuerKey('k1'), await createIssuerKey('k2')];
     const { issuer, target } = await start([old.jwk]);
     expect((await record(target, await old.sign())).status).toBe(200);
     issuer.state.keys = [next.jwk, old.jwk];
@@ -42,8 +42,8 @@ describe('keys from a JWKS address', () => {
     expect(issuer.state.requests).toBe(2);
   });
 
-  test('a key that its issuer has withdrawn is refused after the next fetch', async () => {
-    const [old, next] = [await issuerKey('k1'), await issuerKey('k2')];
+  test('rejects a withdrawn key after the next fetch', async () => {
+    const [old, next] = [await createIssuerKey('k1'), await createIssuerKey('k2')];
     const { issuer, target } = await start([old.jwk]);
     expect((await record(target, await old.sign())).status).toBe(200);
     issuer.state.keys = [next.jwk];
@@ -51,25 +51,25 @@ describe('keys from a JWKS address', () => {
     expectError(await record(target, await old.sign()), 401, 'unauthorized');
   });
 
-  test('unknown key ids cause one fetch, however many come', async () => {
-    const key = await issuerKey('k1');
+  test('fetches the keys once for any number of unknown key IDs', async () => {
+    const key = await createIssuerKey('k1');
     const { issuer, target } = await start([key.jwk]);
     expect((await record(target, await key.sign())).status).toBe(200);
     const forged = await Promise.all(Array.from({ length: 50 }, (_, i) => key.sign({}, { kid: `unknown-${i}` })));
-    for (const response of await Promise.all(forged.map((one) => record(target, one)))) {
+    for (const response of await Promise.all(forged.map((forgedToken) => record(target, forgedToken)))) {
       expectError(response, 401, 'unauthorized');
     }
     expect(issuer.state.requests).toBe(2);
   });
 
-  test('the address, which may hold a secret, is not in the log', async () => {
-    const key = await issuerKey('k1');
+  test('does not log the URL, which may contain a secret', async () => {
+    const key = await createIssuerKey('k1');
     issuer = startJwksServer();
     const url = issuer.url.replace('//', '//user:hidden@').replace('jwks', 'hidden-path');
     issuer.state.response = () => new Response('down', { status: 500 });
     target = await startTarget({ JWT_JWKS_URL: `${url}?key=hidden`, JWT_ALGORITHMS: 'ES256' });
     const { logLines } = target;
-    const failures = () => logLines().filter(({ msg }) => msg === 'the JWKS address could not be read').length;
+    const failures = () => logLines().filter(({ msg }) => msg === 'the JWKS URL could not be fetched').length;
     await target.logged(() => failures() === 1);
     await issuer.stop();
     issuer = undefined;
@@ -78,8 +78,8 @@ describe('keys from a JWKS address', () => {
     expect(target.output().stderr).not.toContain('hidden');
   });
 
-  test('a new key that cannot be looked up is 503, and works soon after the issuer is back', async () => {
-    const [old, next] = [await issuerKey('k1'), await issuerKey('k2')];
+  test('returns 503 for a new key during an outage of the issuer, and accepts it soon after', async () => {
+    const [old, next] = [await createIssuerKey('k1'), await createIssuerKey('k2')];
     const { issuer, target } = await start([old.jwk]);
     expect((await record(target, await old.sign())).status).toBe(200);
     issuer.state.response = () => new Response('down', { status: 503 });
@@ -96,8 +96,8 @@ describe('keys from a JWKS address', () => {
     expect(status).toBe(200);
   });
 
-  test('an outage of the issuer does not stop those whose key is known', async () => {
-    const key = await issuerKey('k1');
+  test('accepts known keys during an outage of the issuer', async () => {
+    const key = await createIssuerKey('k1');
     const { issuer, target } = await start([key.jwk]);
     expect((await record(target, await key.sign())).status).toBe(200);
     issuer.state.response = () => new Response('down', { status: 500 });
@@ -105,14 +105,14 @@ describe('keys from a JWKS address', () => {
     expect((await record(target, await key.sign())).status).toBe(200);
   });
 
-  test('no keys yet is 503 with Retry-After, not 401; and then it works', async () => {
-    const key = await issuerKey('k1');
+  test('returns 503 with Retry-After instead of 401 until the keys are fetched', async () => {
+    const key = await createIssuerKey('k1');
     const { port, stop } = startJwksServer();
     await stop();
     target = await startTarget({ JWT_JWKS_URL: `http://127.0.0.1:${port}/jwks.json`, JWT_ALGORITHMS: 'ES256' });
-    const refused = await record(target, await key.sign());
-    expectError(refused, 503, 'keys_unavailable');
-    expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(0);
+    const rejected = await record(target, await key.sign());
+    expectError(rejected, 503, 'keys_unavailable');
+    expect(Number(rejected.headers.get('retry-after'))).toBeGreaterThan(0);
     issuer = startJwksServer(port);
     issuer.state.keys = [key.jwk];
     let status = 0;
@@ -125,32 +125,32 @@ describe('keys from a JWKS address', () => {
   test.each([
     ['text', () => new Response('<html>')],
     ['no key set', () => Response.json({ hello: 1 })],
-    ['a key set of the wrong form', () => Response.json({ keys: [1, null] })],
-    ['too much', () => new Response(`{"keys":[]}${' '.repeat(2 * 1024 ** 2)}`)],
-  ])('an address that responses %s gives no keys', async (_name, response) => {
-    const key = await issuerKey('k1');
+    ['a malformed key set', () => Response.json({ keys: [1, null] })],
+    ['too much data', () => new Response(`{"keys":[]}${' '.repeat(2 * 1024 ** 2)}`)],
+  ])('returns 503 when the URL returns %s', async (_name, response) => {
+    const key = await createIssuerKey('k1');
     issuer = startJwksServer();
     issuer.state.response = response;
     target = await startTarget({ JWT_JWKS_URL: issuer.url, JWT_ALGORITHMS: 'ES256' });
     expectError(await record(target, await key.sign()), 503, 'keys_unavailable');
   });
 
-  test('a key set cannot bring in a shared secret', async () => {
+  test('does not accept a shared secret from a key set', async () => {
     const k = Buffer.from(SECRET).toString('base64url');
-    const { target } = await start([{ kty: 'oct', k, alg: 'HS256', kid: 'k1' }, (await issuerKey('k2')).jwk]);
+    const { target } = await start([{ kty: 'oct', k, alg: 'HS256', kid: 'k1' }, (await createIssuerKey('k2')).jwk]);
     expectError(await record(target, await token()), 401, 'unauthorized');
   });
 
-  test('a broken key in the set is no failure of the server', async () => {
+  test('accepts valid keys next to a malformed key', async () => {
     const broken = { kty: 'EC', crv: 'P-256', x: 'AAAA', y: 'AAAA', kid: 'bad', alg: 'ES256', use: 'sig' };
-    const key = await issuerKey('k1');
+    const key = await createIssuerKey('k1');
     const { target } = await start([broken, key.jwk]);
     expectError(await record(target, await key.sign({}, { kid: 'bad' })), 401, 'unauthorized');
     expect((await record(target, await key.sign())).status).toBe(200);
   });
 
-  test('a shared secret and a key set, each for its own algorithm', async () => {
-    const key = await issuerKey('k1');
+  test('accepts a shared secret and a key set, each for its algorithm', async () => {
+    const key = await createIssuerKey('k1');
     const { target } = await start([key.jwk], { JWT_SECRET: SECRET, JWT_ALGORITHMS: 'HS256,ES256' });
     expect((await record(target, await token())).status).toBe(200);
     expect((await record(target, await key.sign())).status).toBe(200);
@@ -158,14 +158,14 @@ describe('keys from a JWKS address', () => {
   });
 });
 
-describe('a key set of many keys', () => {
-  const key = (kid: string, alg: 'RS256' | 'ES256' | 'EdDSA') => issuerKey(kid, alg);
+describe('a key set with many keys', () => {
+  const key = (kid: string, alg: 'RS256' | 'ES256' | 'EdDSA') => createIssuerKey(kid, alg);
   let shared: Target;
   let publisher: ReturnType<typeof startJwksServer>;
-  let same: Awaited<ReturnType<typeof issuerKey>>[];
-  let unnamed: Awaited<ReturnType<typeof issuerKey>>[];
-  let edwards: Awaited<ReturnType<typeof issuerKey>>[];
-  let encrypting: Awaited<ReturnType<typeof issuerKey>>;
+  let same: Awaited<ReturnType<typeof createIssuerKey>>[];
+  let unnamed: Awaited<ReturnType<typeof createIssuerKey>>[];
+  let edwards: Awaited<ReturnType<typeof createIssuerKey>>[];
+  let encrypting: Awaited<ReturnType<typeof createIssuerKey>>;
   beforeAll(async () => {
     same = [await key('k', 'ES256'), ...(await Promise.all(Array.from({ length: 5 }, () => key('k', 'RS256'))))];
     unnamed = await Promise.all([key('', 'ES256'), key('', 'ES256')]);
@@ -185,8 +185,8 @@ describe('a key set of many keys', () => {
     await publisher.stop();
   });
 
-  test('of one ID finds the one that signed, among four', async () => {
-    for (const one of same.slice(0, 5)) expect((await record(shared, await one.sign())).status).toBe(200);
+  test('verifies with the signing key among four with the same ID', async () => {
+    for (const signer of same.slice(0, 5)) expect((await record(shared, await signer.sign())).status).toBe(200);
     expectError(await record(shared, await (same[5] as (typeof same)[0]).sign()), 401, 'unauthorized');
     const forged = await record(shared, await (await key('k', 'RS256')).sign());
     expect([forged.status, forged.body.message]).toEqual([401, 'Invalid token: signature verification failed']);
@@ -195,23 +195,23 @@ describe('a key set of many keys', () => {
     expect(publisher.state.requests).toBe(1);
   });
 
-  test('without IDs tries them, for tokens with and without one', async () => {
-    for (const one of unnamed) {
-      expect((await record(shared, await one.sign({}, {}))).status).toBe(200);
-      expect((await record(shared, await one.sign({}, { kid: 'any' }))).status).toBe(200);
+  test('tries all keys without IDs, for tokens with and without one', async () => {
+    for (const signer of unnamed) {
+      expect((await record(shared, await signer.sign({}, {}))).status).toBe(200);
+      expect((await record(shared, await signer.sign({}, { kid: 'any' }))).status).toBe(200);
     }
     expectError(await record(shared, await (await key('', 'ES256')).sign({}, {})), 401, 'unauthorized');
   });
 
-  test('takes Ed25519 and EdDSA for the same in settings, keys and tokens', async () => {
-    for (const one of edwards) {
+  test('treats Ed25519 and EdDSA as the same algorithm in settings, keys and tokens', async () => {
+    for (const signer of edwards) {
       for (const alg of ['Ed25519', 'EdDSA']) {
-        expect((await record(shared, await one.sign({}, { kid: one.jwk.kid, alg }))).status).toBe(200);
+        expect((await record(shared, await signer.sign({}, { kid: signer.jwk.kid, alg }))).status).toBe(200);
       }
     }
   });
 
-  test('ignores a key for encryption', async () => {
+  test('ignores an encryption key', async () => {
     expectError(await record(shared, await encrypting.sign()), 401, 'unauthorized');
   });
 });

@@ -6,13 +6,13 @@ import { base64url, goodClaims, secondsFromNow, token } from '../harness/tokens.
 
 const HEADER = { alg: 'HS256', typ: 'JWT' };
 
-/** A token from raw parts, signed by HMAC with the given hash and key. */
+/** Returns a token from raw parts, signed by HMAC with the given hash and key. */
 function forge(header: unknown, claims: unknown, secret: string | Buffer = SECRET, hash = 'sha256'): string {
   const input = `${base64url(header)}.${base64url(claims)}`;
   return `${input}.${createHmac(hash, secret).update(input).digest('base64url')}`;
 }
 
-/** A token signed with a private key. */
+/** Returns a token signed with a private key. */
 function signed(header: unknown, claims: unknown, key: KeyObject): string {
   const input = Buffer.from(`${base64url(header)}.${base64url(claims)}`);
   const signature = sign(key.asymmetricKeyType === 'ed25519' ? null : 'sha256', input, {
@@ -22,12 +22,12 @@ function signed(header: unknown, claims: unknown, key: KeyObject): string {
   return `${input}.${signature.toString('base64url')}`;
 }
 
-/** Sends a valid metric under an Authorization header given as it is. */
+/** Sends a valid metric with a raw Authorization header. */
 function withHeader(target: Target, authorization: string) {
   return post(target, '/log_raw_metric', METRIC, { authorization });
 }
 
-async function expectRefused(target: Target, tokenText: string, message: string | RegExp): Promise<void> {
+async function expectRejected(target: Target, tokenText: string, message: string | RegExp): Promise<void> {
   const before = rows(target, 'metrics').length;
   const response = await withHeader(target, `Bearer ${tokenText}`);
   expectError(response, 401, 'unauthorized');
@@ -36,14 +36,14 @@ async function expectRefused(target: Target, tokenText: string, message: string 
   expect(rows(target, 'metrics').length).toBe(before);
 }
 
-describe('a server with a shared secret', () => {
+describe('a shared secret', () => {
   let target: Target;
   beforeAll(async () => {
     target = await startTarget({ JWT_SECRET: SECRET });
   });
   afterAll(() => target.stop());
 
-  test('takes a good token', async () => {
+  test('accepts a valid token', async () => {
     expect((await withHeader(target, `Bearer ${forge(HEADER, goodClaims())}`)).status).toBe(200);
     expect((await withHeader(target, `bearer  ${forge(HEADER, goodClaims())} `)).status).toBe(200);
     expect(
@@ -69,7 +69,7 @@ describe('a server with a shared secret', () => {
     ['alg HS384', forge({ alg: 'HS384' }, goodClaims(), SECRET, 'sha384'), 'Invalid token: its algorithm'],
     ['alg HS512', forge({ alg: 'HS512' }, goodClaims(), SECRET, 'sha512'), 'Invalid token: its algorithm'],
     ['alg hs256', forge({ alg: 'hs256' }, goodClaims()), 'Invalid token: its algorithm'],
-    ['alg RS256 by a key of the attacker', signed({ alg: 'RS256' }, goodClaims(), rsa.privateKey), 'Invalid token'],
+    ["alg RS256 with the attacker's key", signed({ alg: 'RS256' }, goodClaims(), rsa.privateKey), 'Invalid token'],
     ['alg missing', forge({ typ: 'JWT' }, goodClaims()), 'Invalid token'],
     ['alg null', forge({ alg: null }, goodClaims()), 'Invalid token'],
     ['alg a list', forge({ alg: ['HS256'] }, goodClaims()), 'Invalid token'],
@@ -81,7 +81,7 @@ describe('a server with a shared secret', () => {
       'Invalid token: signature',
     ],
     [
-      'a key address',
+      'a key URL',
       forge({ ...HEADER, jku: 'http://127.0.0.1:1/keys' }, goodClaims(), 'attacker'),
       'Invalid token: signature',
     ],
@@ -100,7 +100,7 @@ describe('a server with a shared secret', () => {
       `${head}.${base64url(goodClaims({ sub: 'root' }))}.${signature}`,
       'Invalid token: signature',
     ],
-    ['a signature cut short', good.slice(0, -4), 'Invalid token'],
+    ['a truncated signature', good.slice(0, -4), 'Invalid token'],
     ['an empty signature', `${head}.${body}.`, 'Invalid token'],
     ['a signature that differs in its spare bits', `${head}.${body}.${spareBits}`, 'Invalid token'],
     ['padding', `${good}=`, 'Invalid token'],
@@ -113,32 +113,28 @@ describe('a server with a shared secret', () => {
     ['two parts', `${head}.${body}`, 'Invalid token'],
     ['four parts', `${good}.x`, 'Invalid token'],
     ['five parts (an encrypted token)', `${base64url({ alg: 'dir', enc: 'A256GCM' })}..a.b.c`, 'Invalid token'],
-    ['a header that is no JSON', `${base64url('{')}.${body}.${signature}`, 'Invalid token'],
+    ['a header that is not JSON', `${base64url('{')}.${body}.${signature}`, 'Invalid token'],
     ['a header that is a list', forge([], goodClaims()), 'Invalid token'],
-    ['claims that are no JSON', forge(HEADER, 'claims'), 'Invalid token'],
+    ['claims that are not JSON', forge(HEADER, 'claims'), 'Invalid token'],
     ['claims that are a list', forge(HEADER, [goodClaims()]), 'Invalid token'],
     ['claims that are null', forge(HEADER, null), 'Invalid token'],
     ['no exp', forge(HEADER, goodClaims({ exp: undefined })), 'Invalid token: "exp" is missing'],
     ['an exp that has passed', forge(HEADER, goodClaims({ exp: secondsFromNow(-1) })), 'Token has expired'],
     ['an exp of 0', forge(HEADER, goodClaims({ exp: 0 })), 'Token has expired'],
     ['an exp of 1e300', forge(HEADER, `{"sub":"a","aud":"authenticated","exp":1e300}`), 'Invalid token: "exp"'],
-    [
-      'an exp beyond all numbers',
-      forge(HEADER, `{"sub":"a","aud":"authenticated","exp":1e999}`),
-      'Invalid token: "exp"',
-    ],
+    ['an infinite exp', forge(HEADER, `{"sub":"a","aud":"authenticated","exp":1e999}`), 'Invalid token: "exp"'],
     [
       'an exp that is text',
       forge(HEADER, { ...goodClaims(), exp: String(secondsFromNow(600)) }),
       'Invalid token: "exp"',
     ],
     ['an exp that is null', forge(HEADER, { ...goodClaims(), exp: null }), 'Invalid token'],
-    ['an nbf ahead', forge(HEADER, goodClaims({ nbf: secondsFromNow(600) })), 'Invalid token: "nbf"'],
+    ['an nbf in the future', forge(HEADER, goodClaims({ nbf: secondsFromNow(600) })), 'Invalid token: "nbf"'],
     ['an nbf that is text', forge(HEADER, { ...goodClaims(), nbf: 'now' }), 'Invalid token: "nbf"'],
     ['no aud', forge(HEADER, goodClaims({ aud: undefined })), 'Invalid token: "aud" is missing'],
     ['another aud', forge(HEADER, goodClaims({ aud: 'anon' })), 'Invalid token: "aud"'],
-    ['an aud that only begins so', forge(HEADER, goodClaims({ aud: 'authenticated2' })), 'Invalid token: "aud"'],
-    ['an empty list of auds', forge(HEADER, goodClaims({ aud: [] })), 'Invalid token: "aud"'],
+    ['an aud with an accepted prefix', forge(HEADER, goodClaims({ aud: 'authenticated2' })), 'Invalid token: "aud"'],
+    ['an empty aud list', forge(HEADER, goodClaims({ aud: [] })), 'Invalid token: "aud"'],
     ['no sub', forge(HEADER, goodClaims({ sub: undefined })), 'User ID not found in token'],
     ['an empty sub', forge(HEADER, goodClaims({ sub: '' })), 'User ID not found in token'],
     ['a sub that is a number', forge(HEADER, { ...goodClaims(), sub: 1 }), 'User ID not found in token'],
@@ -156,12 +152,12 @@ describe('a server with a shared secret', () => {
     ],
   ];
 
-  test.each(attacks)('refuses %s', (_name, forged, message) => expectRefused(target, forged, message));
+  test.each(attacks)('rejects %s', (_name, forged, message) => expectRejected(target, forged, message));
 
-  test('there are at least 40 of them', () => expect(attacks.length).toBeGreaterThanOrEqual(40));
+  test('is tested with at least 40 attacks', () => expect(attacks.length).toBeGreaterThanOrEqual(40));
 
-  test('accepts a token up to the limit of header fields, 16 KB together', async () => {
-    // a list of 200 groups, as some issuers put into tokens
+  test('accepts a token up to the limit of 16 KB for all header fields', async () => {
+    // some issuers list hundreds of groups in a token
     const groups = Array.from({ length: 200 }, (_, i) => `00000000-0000-4000-8000-${String(i).padStart(12, '0')}`);
     for (const filler of [groups, 'x'.repeat(11_700)]) {
       const long = forge(HEADER, goodClaims({ filler }));
@@ -170,7 +166,7 @@ describe('a server with a shared secret', () => {
     }
   });
 
-  test('a token of a megabyte never reaches a route', async () => {
+  test('never passes a token of one megabyte to a route', async () => {
     const outcome = await withHeader(target, `Bearer ${'x'.repeat(1024 ** 2)}`).then(
       ({ status }) => status,
       () => 'closed',
@@ -180,18 +176,18 @@ describe('a server with a shared secret', () => {
   });
 
   test.each(['', ' ', 'Bearer', 'Bearer ', 'Basic dXNlcjpwYXNz', 'Token abc', `Bearer: x`, 'Bearer a b'])(
-    'refuses the header %p',
+    'rejects the header %p',
     async (header) => {
       const response = await withHeader(target, header);
       expectError(response, 401, 'unauthorized');
     },
   );
 
-  test('refuses the bare token', async () => {
+  test('rejects the bare token', async () => {
     expectError(await withHeader(target, good), 401, 'unauthorized');
   });
 
-  test('refuses two Authorization headers, which arrive joined by a comma', async () => {
+  test('rejects two Authorization headers, which arrive joined by a comma', async () => {
     for (const second of ['Bearer x', `Bearer ${good}`]) {
       const headers = new Headers({ 'content-type': 'application/json' });
       headers.append('authorization', `Bearer ${good}`);
@@ -201,13 +197,13 @@ describe('a server with a shared secret', () => {
     }
   });
 
-  test('refuses a token in the address or in a cookie', async () => {
+  test('rejects a token in the URL or in a cookie', async () => {
     const url = `${target.url}/log_raw_metric?access_token=${good}&token=${good}`;
     const headers = { cookie: `token=${good}; authorization=${good}`, 'content-type': 'application/json' };
     expectError(await send(url, { method: 'POST', headers, body: JSON.stringify(METRIC) }), 401, 'unauthorized');
   });
 
-  test.each([...ROUTES])('%s without a token is 401 whatever the body is', async (path) => {
+  test.each([...ROUTES])('returns 401 for %s without a token, for any body', async (path) => {
     const bodies = ['', '{', '[]', JSON.stringify(METRIC), 'x'.repeat(3 * 1024 ** 2), '['.repeat(100_000)];
     for (const body of bodies) {
       for (const type of ['application/json', 'text/plain', 'multipart/form-data; boundary=x']) {
@@ -223,7 +219,7 @@ describe.each([
   ['RS256', () => generateKeyPairSync('rsa', { modulusLength: 2048 })],
   ['ES256', () => generateKeyPairSync('ec', { namedCurve: 'P-256' })],
   ['EdDSA', () => generateKeyPairSync('ed25519')],
-] as const)('a server with a public key for %s', (alg, makeKeys) => {
+] as const)('a public key for %s', (alg, makeKeys) => {
   const { publicKey, privateKey } = makeKeys();
   const pem = publicKey.export({ type: 'spki', format: 'pem' }).toString();
   let target: Target;
@@ -232,7 +228,7 @@ describe.each([
   });
   afterAll(() => target.stop());
 
-  test('takes a token of the private key', async () => {
+  test('accepts a token signed with the private key', async () => {
     expect((await withHeader(target, `Bearer ${signed({ alg }, goodClaims(), privateKey)}`)).status).toBe(200);
   });
 
@@ -249,10 +245,10 @@ describe.each([
       signed({ alg: alg === 'RS256' ? 'PS256' : 'RS256' }, goodClaims(), privateKey),
     ],
   ];
-  test.each(confusions)('refuses %s', (_name, forged) => expectRefused(target, forged, 'Invalid token'));
+  test.each(confusions)('rejects %s', (_name, forged) => expectRejected(target, forged, 'Invalid token'));
 
   if (alg === 'EdDSA') {
-    test('takes the name Ed25519 for it too, in tokens and in JWT_ALGORITHMS', async () => {
+    test('accepts the name Ed25519 too, in tokens and in JWT_ALGORITHMS', async () => {
       const named = await startTarget({ JWT_PUBLIC_KEY: pem, JWT_ALGORITHMS: 'Ed25519' });
       for (const at of [target, named]) {
         for (const name of ['Ed25519', 'EdDSA']) {
@@ -265,20 +261,20 @@ describe.each([
   }
 
   if (alg === 'ES256') {
-    test('refuses a signature of zeros', async () => {
+    test('rejects a signature of zeros', async () => {
       const input = `${base64url({ alg })}.${base64url(goodClaims())}`;
-      await expectRefused(target, `${input}.${Buffer.alloc(64).toString('base64url')}`, 'Invalid token');
+      await expectRejected(target, `${input}.${Buffer.alloc(64).toString('base64url')}`, 'Invalid token');
     });
   }
 });
 
-test('a server with an issuer and any audience', async () => {
+test('requires JWT_ISSUER and accepts any audience with JWT_AUDIENCE=none', async () => {
   const target = await startTarget({ JWT_SECRET: SECRET, JWT_ISSUER: 'https://id.example', JWT_AUDIENCE: 'none' });
   try {
     const status = async (claims: Record<string, unknown>) =>
       (await withHeader(target, `Bearer ${await token(claims)}`)).status;
     expect(await status({ iss: 'https://id.example', aud: undefined })).toBe(200);
-    expect(await status({ iss: 'https://id.example', aud: 'whoever' })).toBe(200);
+    expect(await status({ iss: 'https://id.example', aud: 'anything' })).toBe(200);
     expect(await status({})).toBe(401);
     expect(await status({ iss: 'https://id.example/' })).toBe(401);
     expect(await status({ iss: 'https://evil.example' })).toBe(401);

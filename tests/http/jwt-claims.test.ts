@@ -16,14 +16,14 @@ beforeAll(async () => {
 });
 afterAll(() => target.stop());
 
-/** Records with a token of these claims. */
+/** Records with a token that has these claims. */
 async function record(claims: Record<string, unknown>, secret?: string) {
   const authorization = `Bearer ${await token({ aud: 'web', ...claims }, secret)}`;
   return post(target, '/log_raw_metric', METRIC, { authorization });
 }
 const statusOf = async (claims: Record<string, unknown>) => (await record(claims)).status;
 
-test('any of the audiences is accepted', async () => {
+test('accepts each of the audiences', async () => {
   expect(await statusOf({ aud: 'web' })).toBe(200);
   expect(await statusOf({ aud: 'ios' })).toBe(200);
   expect(await statusOf({ aud: ['other', 'ios'] })).toBe(200);
@@ -32,7 +32,7 @@ test('any of the audiences is accepted', async () => {
   }
 });
 
-test('each of the secrets verifies', async () => {
+test('verifies tokens with each of the secrets', async () => {
   expect((await record({}, 'another-secret-of-32-bytes-or-so')).status).toBe(200);
   expect((await record({}, SETTINGS.JWT_SECRET)).status).toBe(401);
   expect((await record({}, 'a-third-secret-of-32-bytes-or-so')).body.message).toBe(
@@ -43,18 +43,18 @@ test('each of the secrets verifies', async () => {
   expect((await post(target, '/log_raw_metric', METRIC, { authorization })).status).toBe(200);
 });
 
-test('nbf may be a little ahead, exp not a little past', async () => {
+test('tolerates clock skew for nbf but not for exp', async () => {
   expect(await statusOf({ nbf: secondsFromNow(3) })).toBe(200);
   expect(await statusOf({ nbf: secondsFromNow(30) })).toBe(401);
   expect(await statusOf({ exp: secondsFromNow(-1) })).toBe(401);
-  // the same token, which the server now knows
+  // the same token again, now from the cache
   const authorization = `Bearer ${await token({ aud: 'web', nbf: secondsFromNow(4) })}`;
   for (let i = 0; i < 3; i++) {
     expect((await post(target, '/log_raw_metric', METRIC, { authorization })).status).toBe(200);
   }
 });
 
-test('exp may be as far ahead as JWT_MAX_AGE, and no further', async () => {
+test('rejects an exp beyond JWT_MAX_AGE', async () => {
   expect(await statusOf({ exp: secondsFromNow(3600) })).toBe(200);
   const response = await record({ exp: secondsFromNow(3700) });
   expect([response.status, response.body.message]).toEqual([
@@ -63,8 +63,8 @@ test('exp may be as far ahead as JWT_MAX_AGE, and no further', async () => {
   ]);
 });
 
-describe('the role', () => {
-  /** Returns the role that a token has, by what it may do. */
+describe('role', () => {
+  /** Returns the role of a token, inferred from its permissions. */
   async function roleOf(claims: Record<string, unknown>, at = target): Promise<string> {
     const headers = { authorization: `Bearer ${await token({ aud: 'web', role: undefined, ...claims })}` };
     const acts = await post(at, '/log_raw_metric', METRIC, { ...headers, 'x-act-as-user-id': 'other' });
@@ -74,7 +74,7 @@ describe('the role', () => {
     return 'ledger' in body ? 'viewer' : 'user';
   }
 
-  test('is at a path of own properties', async () => {
+  test('is read from a path of own properties', async () => {
     expect(await roleOf({ app_metadata: { role: 'admin' } })).toBe('admin');
     expect(await roleOf({ app_metadata: { role: 'analyst' } })).toBe('viewer');
     expect(await roleOf({ 'app_metadata.role': 'admin', app_metadata: { role: 'none' } })).toBe('admin');
@@ -96,7 +96,7 @@ describe('the role', () => {
     }
   });
 
-  test('may be a claim with dots in its name, and minted tokens have it', async () => {
+  test('is read from a claim with dots in its name, which minted tokens contain', async () => {
     const env = { JWT_SECRET: SECRET, JWT_ROLE_CLAIM: 'https://app.example/role', JWT_AUDIENCE: 'web' };
     const other = await startTarget(env);
     try {

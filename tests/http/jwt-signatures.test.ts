@@ -15,15 +15,15 @@ import { SECRET, startTarget, type Target } from '../harness/target.ts';
 import { base64url, goodClaims } from '../harness/tokens.ts';
 
 /*
- * Our own vectors, of the kinds that Project Wycheproof collects: signatures that are nearly right, in every algorithm
- * that is accepted, and headers that lead to another key or to none.
+ * Test vectors like those of Project Wycheproof: nearly valid signatures in every accepted algorithm, and headers that
+ * point to another key or to none.
  */
 
 const rsa = generateKeyPairSync('rsa', { modulusLength: 2048 });
 const ec = generateKeyPairSync('ec', { namedCurve: 'P-256' });
 const ed = generateKeyPairSync('ed25519');
 
-/** An algorithm with the header of its good tokens, and how they are signed. */
+/** An algorithm: the header of its valid tokens, and their signing function. */
 interface Signer {
   readonly header: { alg: string; kid?: string };
   readonly sign: (input: Buffer) => Buffer;
@@ -61,7 +61,7 @@ function jwkOf(key: KeyObject, kid: string): object {
   return { ...key.export({ format: 'jwk' }), kid, use: 'sig' };
 }
 
-/** A token whose signature is made from its input; the header may be a text. */
+/** Returns a token with a computed signature. A header that is a string is used as is. */
 function tokenOf(header: unknown, signature: (input: Buffer) => Buffer, claims: unknown = goodClaims()): string {
   const input = `${base64url(header)}.${base64url(claims)}`;
   return `${input}.${signature(Buffer.from(input)).toString('base64url')}`;
@@ -73,12 +73,12 @@ async function statusOf(token: string): Promise<number> {
 
 const expectRejected = async (token: string) => expect(await statusOf(token)).toBe(401);
 
-/** A number as so many bytes, and back. */
+/** Converts a number to this many bytes, and back. */
 const bytesOf = (value: bigint, length: number) => Buffer.from(value.toString(16).padStart(length * 2, '0'), 'hex');
 const numberOf = (bytes: Uint8Array) => BigInt(`0x${Buffer.from(bytes).toString('hex') || '0'}`);
 
 describe.each(ALL)('%s', (alg, { header, sign: signInput }) => {
-  test('accepts its own signature', async () => {
+  test('accepts a valid signature', async () => {
     expect(await statusOf(tokenOf(header, signInput))).toBe(200);
   });
 
@@ -125,18 +125,18 @@ describe.each(ALL)('%s', (alg, { header, sign: signInput }) => {
     ['a list of algs', { ...header, alg: [alg] }],
     ['alg twice, the last none', `{"alg":"${alg}","kid":"${header.kid}","alg":"none"}`],
     ['an unknown critical extension', { ...header, crit: ['x'], x: 1 }],
-    ['a critical extension that is not there', { ...header, crit: ['x'] }],
+    ['a missing critical extension', { ...header, crit: ['x'] }],
     ['an empty list of critical extensions', { ...header, crit: [] }],
     ['critical registered parameters', { ...header, crit: ['alg'] }],
-    ['critical extensions as a text', { ...header, crit: 'b64', b64: true }],
+    ['critical extensions as a string', { ...header, crit: 'b64', b64: true }],
     ['an unencoded payload', { ...header, crit: ['b64'], b64: false }],
     ['b64 of another type', { ...header, crit: ['b64'], b64: 'false' }],
     ['a header that is a list', [header]],
     ['a header that is null', null],
-    ['a header that is a text', '"HS256"'],
-    ['a header with a comma at its end', `{"alg":"${alg}","kid":"${header.kid}",}`],
+    ['a header that is a string', '"HS256"'],
+    ['a header with a trailing comma', `{"alg":"${alg}","kid":"${header.kid}",}`],
   ];
-  test.each(headers)('rejects %s under its own signature', (_name, other) => expectRejected(tokenOf(other, signInput)));
+  test.each(headers)('rejects %s with a valid signature', (_name, other) => expectRejected(tokenOf(other, signInput)));
 
   test('rejects each of these headers without a signature', async () => {
     for (const [, other] of headers) {
@@ -145,21 +145,22 @@ describe.each(ALL)('%s', (alg, { header, sign: signInput }) => {
     }
   });
 
-  test('never takes a key from the token', async () => {
-    const mine = generateKeyPairSync('ec', { namedCurve: 'P-256' });
-    const byMine = (input: Buffer) => sign('sha256', input, { key: mine.privateKey, dsaEncoding: 'ieee-p1363' });
-    const jwk = jwkOf(mine.publicKey, 'ec');
+  test('never uses a key from the token', async () => {
+    const attacker = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+    const signAsAttacker = (input: Buffer) =>
+      sign('sha256', input, { key: attacker.privateKey, dsaEncoding: 'ieee-p1363' });
+    const jwk = jwkOf(attacker.publicKey, 'ec');
     for (const embedded of [
       { jwk },
       { jwks: { keys: [jwk] } },
-      { x5c: [mine.publicKey.export({ type: 'spki', format: 'der' }).toString('base64')] },
+      { x5c: [attacker.publicKey.export({ type: 'spki', format: 'der' }).toString('base64')] },
       { jku: issuer.url.replace('jwks', 'mine') },
       { x5u: issuer.url },
       { kid: JSON.stringify(jwk) },
-      { key: mine.publicKey.export({ type: 'spki', format: 'pem' }) },
+      { key: attacker.publicKey.export({ type: 'spki', format: 'pem' }) },
     ]) {
-      await expectRejected(tokenOf({ ...SIGNERS.ES256.header, ...embedded }, byMine));
-      // and such a member does not harm a good token either, where it is not the key's ID
+      await expectRejected(tokenOf({ ...SIGNERS.ES256.header, ...embedded }, signAsAttacker));
+      // a valid token with such a member still works, unless the member is the key ID
       if (!('kid' in embedded)) expect(await statusOf(tokenOf({ ...header, ...embedded }, signInput))).toBe(200);
     }
   });
@@ -205,7 +206,7 @@ describe('ES256', () => {
     }
   });
 
-  test('rejects halves that are exchanged, doubled or padded', async () => {
+  test('rejects halves that are swapped, doubled or padded', async () => {
     const { header, sign: good } = SIGNERS.ES256;
     for (const make of [
       (r: bigint, s: bigint) => pair(s, r),
@@ -241,13 +242,13 @@ describe('EdDSA', () => {
   const scalar = (good: Buffer) => numberOf(Buffer.from(good.subarray(32)).reverse());
   const identity = little(1n);
 
-  test('is also called Ed25519', async () => {
+  test('accepts the name Ed25519 and no other', async () => {
     expect(await statusOf(tokenOf({ alg: 'Ed25519', kid: 'ed' }, SIGNERS.EdDSA.sign))).toBe(200);
     await expectRejected(tokenOf({ alg: 'Ed448', kid: 'ed' }, SIGNERS.EdDSA.sign));
     await expectRejected(tokenOf({ alg: 'ed25519', kid: 'ed' }, SIGNERS.EdDSA.sign));
   });
 
-  test('rejects S outside of its range: S + L, S + 2L, L, 0, and the bits above', async () => {
+  test('rejects S outside its range: S + L, S + 2L, L, 0, and the bits above', async () => {
     const { header, sign: good } = SIGNERS.EdDSA;
     for (const make of [
       (s: bigint) => s + L,
@@ -267,7 +268,7 @@ describe('EdDSA', () => {
     }
   });
 
-  test('rejects points of small order and points that are not canonical as R', async () => {
+  test('rejects small-order and non-canonical points as R', async () => {
     const { header, sign: good } = SIGNERS.EdDSA;
     const field = 2n ** 255n - 19n;
     for (const point of [
@@ -293,13 +294,13 @@ describe('RS256', () => {
       Buffer.from('3031300d060960864801650304020105000420', 'hex'),
       createHash('sha256').update(input).digest(),
     ]);
-  /** Signs a block as it is. */
+  /** Signs a raw block. */
   const raw = (block: Buffer) => privateEncrypt({ key: rsa.privateKey, padding: constants.RSA_NO_PADDING }, block);
-  /** 00 01 FF… 00, then the given bytes. */
+  /** Returns the block 00 01 FF… 00, followed by the bytes. */
   const padded = (bytes: Buffer) =>
     Buffer.concat([Buffer.from([0, 1]), Buffer.alloc(size - bytes.length - 3, 0xff), Buffer.from([0]), bytes]);
 
-  test('is made as these vectors are', () => {
+  test('matches the construction of these vectors', () => {
     const input = Buffer.from('input');
     expect(raw(padded(digestInfo(input)))).toEqual(sign('sha256', input, rsa.privateKey));
     expect(verify('sha256', input, rsa.publicKey, raw(padded(digestInfo(input))))).toBe(true);
@@ -310,7 +311,7 @@ describe('RS256', () => {
       (input: Buffer) => sign('sha1', input, rsa.privateKey),
       (input: Buffer) => sign('sha512', input, rsa.privateKey),
       (input: Buffer) => sign('sha256', input, { key: rsa.privateKey, padding: constants.RSA_PKCS1_PSS_PADDING }),
-      // the hash without the name of its algorithm
+      // the hash without its algorithm
       (input: Buffer) => raw(padded(createHash('sha256').update(input).digest())),
       // the algorithm without its parameters
       (input: Buffer) =>
@@ -323,7 +324,7 @@ describe('RS256', () => {
             ]),
           ),
         ),
-      // padding cut short, and what is left over at the end
+      // short padding and trailing bytes
       (input: Buffer) => {
         const info = digestInfo(input);
         const short = Buffer.concat([Buffer.from([0, 1]), Buffer.alloc(8, 0xff), Buffer.from([0]), info]);
@@ -336,7 +337,7 @@ describe('RS256', () => {
     }
   });
 
-  test('rejects signatures outside of the range of the modulus', async () => {
+  test('rejects signatures outside the range of the modulus', async () => {
     const values = (good: bigint) => [0n, 1n, modulus - 1n, modulus, good + modulus, modulus - good];
     for (let i = 0; i < values(0n).length; i++) {
       const make = (input: Buffer) => {
@@ -347,7 +348,7 @@ describe('RS256', () => {
     }
   });
 
-  test('serves for no other algorithm of its key', async () => {
+  test('rejects other algorithms of the same key', async () => {
     for (const alg of ['PS256', 'RS384', 'RS512', 'PS512']) {
       await expectRejected(tokenOf({ alg, kid: 'rsa' }, SIGNERS.RS256.sign));
     }
@@ -367,7 +368,7 @@ describe('HS256', () => {
     );
   });
 
-  test('rejects keys that are public, empty, or near the secret', async () => {
+  test('rejects keys that are public, empty, or similar to the secret', async () => {
     const keys: (string | Buffer)[] = [
       '',
       '\0',
@@ -395,7 +396,7 @@ describe('HS256', () => {
   });
 });
 
-test('a key serves only its own algorithm, whatever the key ID says', async () => {
+test('uses a key only for its algorithm, regardless of the key ID', async () => {
   for (const [, { header }] of ALL) {
     for (const [, other] of ALL) {
       if (other.header.alg === header.alg) continue;
@@ -407,7 +408,7 @@ test('a key serves only its own algorithm, whatever the key ID says', async () =
   }
 });
 
-test('a key ID is compared as a whole and only as text', async () => {
+test('compares key IDs only as whole strings', async () => {
   const { sign: signInput } = SIGNERS.ES256;
   for (const kid of [
     '../../dev/null',
@@ -428,7 +429,7 @@ test('a key ID is compared as a whole and only as text', async () => {
   }
 });
 
-test('of a header member that is there twice, the last counts, and the signature must fit it', async () => {
+test('uses the last of duplicate header members, which the signature must match', async () => {
   const twice = (first: string, last: string) => `{"alg":"${first}","kid":"ec","alg":"${last}"}`;
   expect(await statusOf(tokenOf(twice('none', 'ES256'), SIGNERS.ES256.sign))).toBe(200);
   await expectRejected(tokenOf(twice('ES256', 'HS256'), SIGNERS.ES256.sign));

@@ -8,8 +8,8 @@ import { token } from '../harness/tokens.ts';
 let target: Target;
 afterEach(() => target.stop());
 
-describe('rows of a user', () => {
-  test('are limited by rows, not by requests, and each user alone', async () => {
+describe('RATE_LIMIT', () => {
+  test('counts rows instead of requests, separately for each user', async () => {
     target = await startTarget({ JWT_SECRET: SECRET, RATE_LIMIT: '20/h', MAX_BATCH_ITEMS: '10' });
     const anna = { authorization: `Bearer ${await token({ sub: 'anna' })}` };
     const batch = { metrics: Array(8).fill(METRIC) };
@@ -22,13 +22,13 @@ describe('rows of a user', () => {
     expect(rows(target, 'metrics')).toHaveLength(28);
   });
 
-  test('the largest batch always fits an idle bucket', async () => {
+  test('always admits the largest batch of an idle user', async () => {
     target = await startTarget({ JWT_SECRET: SECRET, RATE_LIMIT: '1/h', MAX_BATCH_ITEMS: '100' });
     expect((await post(target, '/log_batch', { metrics: Array(100).fill(METRIC) })).status).toBe(200);
     expectLimited(await post(target, '/log_raw_metric', METRIC), 'rows');
   });
 
-  test('come back after the time that was named', async () => {
+  test('admits rows again after Retry-After', async () => {
     target = await startTarget({ JWT_SECRET: SECRET, RATE_LIMIT: '5/s', MAX_BATCH_ITEMS: '1' });
     let response = await post(target, '/log_raw_metric', METRIC);
     for (let i = 0; response.status === 200 && i < 1000; i++) response = await post(target, '/log_raw_metric', METRIC);
@@ -41,10 +41,10 @@ describe('rows of a user', () => {
   });
 });
 
-describe('bytes of a user', () => {
-  test('are limited by the size of bodies, after decompression; admins are exempt', async () => {
+describe('RATE_LIMIT_BYTES', () => {
+  test('counts the decompressed size of bodies and exempts admins', async () => {
     target = await startTarget({ JWT_SECRET: SECRET, RATE_LIMIT: '1000000/s', RATE_LIMIT_BYTES: '1kb/h' });
-    // what an idle user may send at once: 64 MB
+    // an idle user may send 64 MB at once
     const large = JSON.stringify({ ...ANALYTICS, data: { text: 'x'.repeat(900_000) } });
     const packed = gzipSync(large);
     const gzip = { 'content-encoding': 'gzip' };
@@ -55,7 +55,7 @@ describe('bytes of a user', () => {
     }
     expectLimited(response, 'bytes');
     expect(accepted).toBe(Math.floor((64 * 1024 ** 2) / large.length));
-    // small bodies may still fit; other users and admins have not sent anything
+    // small bodies may still fit; other users and admins are not affected
     expect((await post(target, '/log_raw_metric', METRIC)).status).toBe(200);
     const other = { authorization: `Bearer ${await token({ sub: 'berta' })}` };
     expect((await post(target, '/log_raw_analytics', packed, { ...gzip, ...other })).status).toBe(200);
@@ -65,7 +65,7 @@ describe('bytes of a user', () => {
     expect(body.limits.rate_limit_bytes).toEqual({ bytes: 1024, seconds: 3600 });
   });
 
-  test('a rejected batch takes no rows either', async () => {
+  test('does not count the rows of a rejected batch', async () => {
     target = await startTarget({
       JWT_SECRET: SECRET,
       RATE_LIMIT: '2/h',
@@ -79,18 +79,18 @@ describe('bytes of a user', () => {
   });
 });
 
-describe('rows that wait for their commit', () => {
-  test('beyond their bound a request is refused without a look at its body, and the connection serves on', async () => {
+describe('MAX_QUEUE_ROWS', () => {
+  test('rejects a request without parsing its body and keeps the connection open', async () => {
     target = await startTarget({ JWT_SECRET: SECRET, MAX_QUEUE_ROWS: '1', MAX_BATCH_ITEMS: '1' });
     const other = new Database(target.databasePath);
     other.run('BEGIN IMMEDIATE');
     const waiting = post(target, '/log_raw_metric', METRIC);
     // from now on the row waits for the lock
-    let refused = await post(target, '/log_batch', '{');
-    while (refused.status === 400) refused = await post(target, '/log_batch', '{');
-    expectError(refused, 503, 'overloaded');
-    expect(refused.headers.get('retry-after')).toBe('1');
-    expect(refused.headers.get('cache-control')).toBe('no-store');
+    let rejected = await post(target, '/log_batch', '{');
+    while (rejected.status === 400) rejected = await post(target, '/log_batch', '{');
+    expectError(rejected, 503, 'overloaded');
+    expect(rejected.headers.get('retry-after')).toBe('1');
+    expect(rejected.headers.get('cache-control')).toBe('no-store');
     expectError(await post(target, '/log_raw_metric', METRIC, { authorization: '' }), 401, 'unauthorized');
     expectError(await post(target, '/log_batch', Buffer.alloc(2 ** 20, ' ')), 503, 'overloaded');
     other.run('COMMIT');
@@ -98,13 +98,13 @@ describe('rows that wait for their commit', () => {
     expect((await waiting).status).toBe(200);
     expect((await post(target, '/log_raw_metric', METRIC)).status).toBe(200);
     expect(rows(target, 'metrics')).toHaveLength(2);
-    // many refusals in a second are one line
+    // rejections in the same second share one line
     const lines = target.logLines().filter(({ code }) => code === 'overloaded');
     expect(lines).toMatchObject([{ level: 'error', status: 503, route: '/log_batch', rejections: 1 }]);
   });
 });
 
-test('errors of a database that cannot be written share a log line per second, route and code, with their number', async () => {
+test('logs storage errors once per second, route and code, with their count', async () => {
   target = await startTarget({ ...UNLIMITED });
   const other = new Database(target.databasePath);
   other.run('BEGIN IMMEDIATE');
@@ -114,16 +114,18 @@ test('errors of a database that cannot be written share a log line per second, r
   const failed = responses.filter(({ status }) => status !== 200);
   for (const response of failed) expectError(response, 503, 'storage_unavailable');
   expect(failed.length).toBeGreaterThan(100);
-  const told = () => target.logLines().filter(({ code }) => code === 'storage_unavailable');
-  await target.logged(() => told().reduce((sum, { rejections }) => sum + Number(rejections), 0) === failed.length);
-  const lines = told();
+  const errorLines = () => target.logLines().filter(({ code }) => code === 'storage_unavailable');
+  await target.logged(
+    () => errorLines().reduce((sum, { rejections }) => sum + Number(rejections), 0) === failed.length,
+  );
+  const lines = errorLines();
   expect(lines[0]).toMatchObject({ level: 'error', status: 503, route: '/log_raw_metric', rejections: 1 });
   expect(lines[0]?.['err']).toBeDefined();
   const times = lines.map(({ time }) => Date.parse(String(time)));
   for (const [i, time] of times.slice(1).entries()) expect(time - (times[i] ?? 0)).toBeGreaterThan(900);
 });
 
-test('answers tell browsers not to guess, and not to keep what they could keep', async () => {
+test('sets nosniff on every response and no-store on errors', async () => {
   target = await startTarget({ JWT_SECRET: SECRET });
   const responses = [
     await post(target, '/log_raw_metric', METRIC),

@@ -6,7 +6,7 @@ import { token } from '../harness/tokens.ts';
 let target: Target;
 afterEach(() => target.stop());
 
-/** The samples of /metrics: name and labels as text, to value. */
+/** Returns the samples of /metrics: values by name with labels. */
 async function scrape(): Promise<Map<string, number>> {
   const { status, text, headers } = await send(`${target.url}/metrics`, {
     headers: { authorization: `Bearer ${await token({ role: 'admin' })}` },
@@ -19,7 +19,7 @@ async function scrape(): Promise<Map<string, number>> {
   );
 }
 
-/** The ledger out of the samples; checks that it balances. */
+/** Reads the ledger from the samples and checks that it balances. */
 async function ledger() {
   const samples = await scrape();
   const rejected: Record<string, number> = {};
@@ -36,7 +36,7 @@ async function ledger() {
 
 const storedRows = () => rows(target, 'metrics').length + rows(target, 'analytics').length;
 
-test('every item is counted once: as stored, duplicate, or rejected by code', async () => {
+test('counts every item once: as stored, duplicate, or rejected by code', async () => {
   target = await startTarget(UNLIMITED);
   const key = { 'idempotency-key': 'k' };
   await post(target, '/log_raw_metric', METRIC);
@@ -57,12 +57,12 @@ test('every item is counted once: as stored, duplicate, or rejected by code', as
   });
 });
 
-test('it balances at every moment under load, and what is stored is right after a kill', async () => {
+test('balances at every moment under load, and counts stored rows correctly after a kill', async () => {
   using folder = temporaryFolder();
   target = await startTarget(UNLIMITED, { dataDir: folder.path });
-  let running = true;
+  let isRunning = true;
   const client = async (i: number) => {
-    while (running) {
+    while (isRunning) {
       const body = i % 3 === 0 ? { ...METRIC, metric_value: 'x' } : METRIC;
       await post(target, '/log_raw_metric', body, { 'idempotency-key': `key-${i % 5}` }).catch(() => {});
       await post(target, '/log_batch', { metrics: Array(i + 1).fill(METRIC) }).catch(() => {});
@@ -71,7 +71,7 @@ test('it balances at every moment under load, and what is stored is right after 
   const clients = Array.from({ length: 12 }, (_, i) => client(i));
   for (let i = 0; i < 50; i++) await ledger();
   target.process.kill('SIGKILL');
-  running = false;
+  isRunning = false;
   await Promise.all(clients);
   await target.stop();
   target = await startTarget(UNLIMITED, { dataDir: folder.path });
@@ -80,7 +80,7 @@ test('it balances at every moment under load, and what is stored is right after 
   expect(stored).toBeGreaterThan(0);
 });
 
-test('counts go on after an orderly restart, all of them', async () => {
+test('keeps all counts across a graceful restart', async () => {
   using folder = temporaryFolder();
   target = await startTarget(UNLIMITED, { dataDir: folder.path });
   await post(target, '/log_raw_metric', METRIC);
@@ -91,7 +91,7 @@ test('counts go on after an orderly restart, all of them', async () => {
   expect(await ledger()).toEqual(before);
 });
 
-test('requests, commits, sizes and the process are measured', async () => {
+test('measures requests, commits, sizes and the process', async () => {
   target = await startTarget(UNLIMITED);
   for (let i = 0; i < 3; i++) await post(target, '/log_raw_metric', METRIC);
   await post(target, '/log_raw_metric', '{');

@@ -13,12 +13,12 @@ import { runCli, SECRET, startTarget, type Target, temporaryFolder, UNLIMITED } 
 import { base64url, goodClaims, token } from '../harness/tokens.ts';
 
 /*
- * The Big List of Naughty Strings (https://github.com/minimaxir/big-list-of-naughty-strings), and more of the same
- * kinds, in every field that takes text: each comes back from every route and file as it was sent, is found by its
- * exact text, and what cannot be stored is a 422.
+ * Sends the Big List of Naughty Strings (https://github.com/minimaxir/big-list-of-naughty-strings), and more of the
+ * same kinds, in every string field. Each string is returned unchanged by every route and file and is found by its
+ * exact text. Strings that cannot be stored are rejected with 422.
  */
 
-const OWN = [
+const EXTRA = [
   ...Array.from({ length: 0xa0 }, (_, code) => String.fromCharCode(code)),
   ...[
     'a\0',
@@ -128,20 +128,20 @@ const OWN = [
     'sqlite_master',
   ],
 ];
-const TEXTS = [...new Set([...naughtyStrings, ...OWN])];
+const TEXTS = [...new Set([...naughtyStrings, ...EXTRA])];
 const LONGEST_NAMES = ['x'.repeat(1024), '😀'.repeat(512), '\0'.repeat(1024), '"'.repeat(1024)];
 const LONGEST_LABELS = ['x'.repeat(8192), '東'.repeat(8192), '\n'.repeat(8192), '\\'.repeat(8192)];
-/** Texts that can be names; the empty one is tested apart, because only types may be empty. */
+/** Strings that are valid names. The empty string is tested separately, because only types may be empty. */
 const NAMES = [...TEXTS, ...LONGEST_NAMES].filter((text) => text !== '');
-/** A label for each name: each text at the same place, and the longest labels with the longest names. */
+/** Returns the label for a name: the same string, or one of the longest labels for the longest names. */
 const labelOf = (i: number) => LONGEST_LABELS[i - (NAMES.length - LONGEST_LABELS.length)] ?? (NAMES[i] as string);
 const LABELS = NAMES.map((_, i) => labelOf(i));
-/** Valid user IDs: 1 to 255 code points, none of them a control character. */
+/** Returns whether a text is a valid user ID: 1 to 255 code points, none of them a control character. */
 const isUser = (text: string) => [...text].length <= 255 && text !== '' && !/\p{Cc}/u.test(text);
-const USERS = TEXTS.filter(isUser);
-const NO_USERS = [...TEXTS, ...LONGEST_NAMES].filter((text) => !isUser(text));
+const VALID_USERS = TEXTS.filter(isUser);
+const INVALID_USERS = [...TEXTS, ...LONGEST_NAMES].filter((text) => !isUser(text));
 
-/** Data with a text as keys and values, on all levels. */
+/** Returns data with a text as keys and values at every level. */
 function dataOf(text: string): unknown {
   const object = JSON.parse(`{"b":0,${JSON.stringify(text)}:1}`);
   return { list: [text, [text]], text, object, [`${text}${text}`]: { a: { [`_${text}`]: text } } };
@@ -155,13 +155,13 @@ beforeAll(async () => {
 });
 afterAll(() => target.stop());
 
-/** What was sent for each ID, in the fields of the response. */
+/** The records sent, by ID. */
 const sent = { metrics: new Map<string, Row>(), analytics: new Map<string, Row>() };
 type Kind = keyof typeof sent;
 const KINDS = ['metrics', 'analytics'] as const;
 
-/** Every request at once would only wait in the queues of two machines. */
-async function inTurns<T>(items: readonly T[], act: (item: T, i: number) => Promise<void>): Promise<void> {
+/** Runs an action for every item, 16 at a time; more would only wait in queues. */
+async function forEachConcurrently<T>(items: readonly T[], act: (item: T, i: number) => Promise<void>): Promise<void> {
   let next = 0;
   const work = async () => {
     while (next < items.length) {
@@ -172,7 +172,7 @@ async function inTurns<T>(items: readonly T[], act: (item: T, i: number) => Prom
   await Promise.all(Array.from({ length: 16 }, work));
 }
 
-/** Records a batch of items, each with its user, and keeps what was sent. */
+/** Records a batch and adds its items to {@link sent}. */
 async function recordBatch(batch: { metrics?: Row[]; analytics?: Row[] }, sub = 'root'): Promise<void> {
   const { status, body } = await post(target, '/log_batch', batch, admin);
   expect({ status, detail: body.detail }).toEqual({ status: 200, detail: undefined });
@@ -184,11 +184,11 @@ async function recordBatch(batch: { metrics?: Row[]; analytics?: Row[] }, sub = 
   }
 }
 
-/** A time for each item, so that the items are steps of a funnel. */
+/** Returns a different time for each item, because the items become the steps of a funnel. */
 const secondOf = (i: number) => new Date(Date.UTC(2026, 0, 1) + i * 1000).toISOString();
 
-describe('every text is stored', () => {
-  test('in batches: as names, labels, keys and values', async () => {
+describe('every valid string', () => {
+  test('is stored in batches as names, labels, keys and values', async () => {
     const metrics = NAMES.map((metric_name, i) => ({ metric_name, metric_value: i, data_string: labelOf(i) }));
     const analytics = NAMES.map((type, i) => ({ type, data_index: labelOf(i), data: dataOf(type) }));
     for (let at = 0; at < NAMES.length; at += 400) {
@@ -205,14 +205,14 @@ describe('every text is stored', () => {
     });
   });
 
-  test('in batches: as users', async () => {
+  test('is stored in batches as user IDs', async () => {
     const metric = { metric_name: 'by user', metric_value: 1, data_string: 'a' };
-    await recordBatch({ metrics: USERS.map((user_id) => ({ ...metric, user_id })) });
-    await recordBatch({ analytics: USERS.map((user_id) => ({ type: 'by user', data: {}, user_id })) });
+    await recordBatch({ metrics: VALID_USERS.map((user_id) => ({ ...metric, user_id })) });
+    await recordBatch({ analytics: VALID_USERS.map((user_id) => ({ type: 'by user', data: {}, user_id })) });
   });
 
-  test('on the single routes, by the user of a token', () =>
-    inTurns(USERS, async (sub) => {
+  test('is stored by the single-record routes as the user of a token', () =>
+    forEachConcurrently(VALID_USERS, async (sub) => {
       const headers = { authorization: `Bearer ${await token({ sub })}` };
       const metric = { metric_name: sub, metric_value: 1, data_string: sub };
       const event = { type: sub, data: dataOf(sub), data_index: sub };
@@ -225,10 +225,10 @@ describe('every text is stored', () => {
       sent.analytics.set(responses[1]?.body, { user_id: sub, ...event });
     }));
 
-  /** White space at the ends of a header's value belongs to the header. */
-  const inHeader = USERS.filter((user) => !/^ | $/.test(user));
-  test('for the user of X-Act-As-User-Id, in UTF-8', () =>
-    inTurns(inHeader, async (user_id) => {
+  /** User IDs without outer spaces, which are not part of a header value. */
+  const inHeader = VALID_USERS.filter((user) => !/^ | $/.test(user));
+  test('is stored as the user in X-Act-As-User-Id, in UTF-8', () =>
+    forEachConcurrently(inHeader, async (user_id) => {
       const metric = { metric_name: 'by header', metric_value: 1, data_string: 'a' };
       const response = await actAs(Buffer.from(user_id).toString('latin1'), metric);
       expect(response).toMatch(/^HTTP\/1.1 200 /);
@@ -236,7 +236,7 @@ describe('every text is stored', () => {
     }));
 });
 
-/** Sends a metric for the user whose bytes are in the header, one per character. */
+/** Sends a metric with a raw X-Act-As-User-Id, one byte per character. */
 async function actAs(bytes: string, metric: object): Promise<string> {
   const body = JSON.stringify(metric);
   const head = [
@@ -250,7 +250,7 @@ async function actAs(bytes: string, metric: object): Promise<string> {
   });
 }
 
-describe('what cannot be stored is a 422', () => {
+describe('every invalid string', () => {
   const HALVES = ['\ud800', '\udfff', 'a\ud83d', '\ude00b', '\ud800\ud800', '\udc00\ud800', '\0\udbff'];
   const METRIC = { metric_name: 'a', metric_value: 1, data_string: 'a' };
   const EVENT = { type: 'a', data: {}, data_index: 'a' };
@@ -264,18 +264,18 @@ describe('what cannot be stored is a 422', () => {
     ...inMetric('data_string', [...HALVES, ...longer(LONGEST_LABELS), '']),
     ...inMetric('metric_value', TEXTS),
     ...inMetric('timestamp', TEXTS),
-    ...inMetric('user_id', [...HALVES, ...NO_USERS]),
+    ...inMetric('user_id', [...HALVES, ...INVALID_USERS]),
     ...inEvent('type', [...HALVES, ...longer(LONGEST_NAMES)]),
     ...inEvent('data_index', [...HALVES, ...longer(LONGEST_LABELS)]),
     ...inEvent('data', TEXTS),
-    ...inEvent('user_id', [...HALVES, ...NO_USERS]),
+    ...inEvent('user_id', [...HALVES, ...INVALID_USERS]),
   ];
 
-  test('in every field, and nothing of its batch is stored', async () => {
+  test('is rejected in every field, together with its batch', async () => {
     const before = KINDS.map((kind) => rows(target, kind).length);
     for (const kind of KINDS) {
-      const items = rejected.filter((one) => one.kind === kind);
-      // a response names at most 64 issues
+      const items = rejected.filter((row) => row.kind === kind);
+      // a response lists at most 64 issues
       for (let at = 0; at < items.length; at += 64) {
         const some = items.slice(at, at + 64);
         const batch = { metrics: [METRIC], analytics: [EVENT], [kind]: some.map(({ item }) => item) };
@@ -288,22 +288,22 @@ describe('what cannot be stored is a 422', () => {
     expect(KINDS.map((kind) => rows(target, kind).length)).toEqual(before);
   });
 
-  test('in X-Act-As-User-Id, unless no request can carry it', async () => {
-    // CR, LF and NUL end or spoil a header: that is a 400 of the server itself
-    const carried = NO_USERS.filter((user) => !/[\0\r\n]|^[ \t]|[ \t]$/.test(user) && user !== '');
-    await inTurns(carried, async (user) => {
+  test('is rejected in X-Act-As-User-Id, unless a header cannot contain it', async () => {
+    // CR, LF and NUL end or corrupt a header, for which Bun's HTTP server returns 400
+    const carried = INVALID_USERS.filter((user) => !/[\0\r\n]|^[ \t]|[ \t]$/.test(user) && user !== '');
+    await forEachConcurrently(carried, async (user) => {
       const response = await actAs(Buffer.from(user).toString('latin1'), METRIC);
       expect({ user, status: response.split(' ')[1] }).toEqual({ user, status: expect.stringMatching(/^4(00|22)$/) });
     });
   });
 
-  test('and 401 in the subject of a token', async () => {
+  test('is rejected with 401 as the subject of a token', async () => {
     const record = async (bearer: string) => {
       const response = await post(target, '/log_raw_metric', METRIC, { authorization: `Bearer ${bearer}` });
       expectError(response, 401, 'unauthorized');
     };
-    await inTurns([...NO_USERS, ...HALVES], async (sub) => record(await token({ sub })));
-    // as bytes that are not UTF-8: decoded, they would be the same user
+    await forEachConcurrently([...INVALID_USERS, ...HALVES], async (sub) => record(await token({ sub })));
+    // bytes that are not UTF-8: once decoded, they would all be the same user
     for (const sub of ['a\xff', 'a\xe9', '\xed\xa0\x80']) {
       const claims = Buffer.from(JSON.stringify(goodClaims({ sub })), 'latin1').toString('base64url');
       const signed = `${base64url({ alg: 'HS256' })}.${claims}`;
@@ -312,8 +312,8 @@ describe('what cannot be stored is a 422', () => {
   });
 });
 
-describe('every text comes back as sent', () => {
-  /** Compares records with what was sent, times aside. */
+describe('every stored string', () => {
+  /** Compares records with those sent, ignoring times. */
   function expectAsSent(kind: Kind, records: readonly Row[]): void {
     const different = records.flatMap(({ id, timestamp: _, received_at: __, ...record }) => {
       const expected = sent[kind].get(String(id));
@@ -348,7 +348,7 @@ describe('every text comes back as sent', () => {
       .map(withData);
   };
 
-  test.each(KINDS)('on the pages of records: %s', async (kind) => {
+  test.each(KINDS)('is unchanged on the record pages of %s', async (kind) => {
     const records: Row[] = [];
     for (let cursor: string | null = ''; cursor !== null; ) {
       const more: string = cursor === '' ? '' : `&cursor=${cursor}`;
@@ -359,15 +359,15 @@ describe('every text comes back as sent', () => {
     expectAsSent(kind, records);
   });
 
-  test.each(KINDS)('in NDJSON: %s', async (kind) => {
+  test.each(KINDS)('is unchanged in NDJSON of %s', async (kind) => {
     expectAsSent(kind, lines(await (await exported(kind, 'ndjson')).text()));
   });
 
-  test.each(KINDS)('in CSV: %s', async (kind) => {
+  test.each(KINDS)('is unchanged in CSV of %s', async (kind) => {
     expectAsSent(kind, readCsv(await (await exported(kind, 'csv')).text()));
   });
 
-  test.each(KINDS)('in Parquet, read by hyparquet and by DuckDB: %s', async (kind) => {
+  test.each(KINDS)('is unchanged in Parquet of %s, with hyparquet and DuckDB', async (kind) => {
     using folder = temporaryFolder();
     const file = await (await exported(kind, 'parquet')).bytes();
     expectAsSent(kind, await readParquet(file));
@@ -375,17 +375,17 @@ describe('every text comes back as sent', () => {
     await Bun.write(path, file);
     const duck = await (await DuckDBInstance.create(':memory:')).connect();
     const name = kind === 'metrics' ? 'metric_name' : 'type';
-    // behind a letter: the package drops a byte order mark at the start of a text
+    // prefixed with a letter, because the package drops a leading byte order mark
     const texts = ['user_id', name, ...(kind === 'metrics' ? ['data_string'] : ['data_index'])];
     const columns = texts.map((column) => `'x' || ${column} AS ${column}`);
-    const own = kind === 'metrics' ? 'metric_value' : 'data';
-    const read = await duck.runAndReadAll(`SELECT id, ${own}, ${columns} FROM '${path}'`);
+    const kindColumn = kind === 'metrics' ? 'metric_value' : 'data';
+    const read = await duck.runAndReadAll(`SELECT id, ${kindColumn}, ${columns} FROM '${path}'`);
     const unmarked = (record: Row): Row => ({
       ...record,
       ...Object.fromEntries(texts.map((column) => [column, String(record[column]).slice(1)])),
     });
     expectAsSent(kind, (read.getRowObjects() as Row[]).map(unmarked).map(withData));
-    // readers skip rows by the smallest and the largest text of a column, in the order of UTF-8
+    // readers skip rows by the smallest and the largest string of a column, in UTF-8 order
     const found = await duck.prepare(`SELECT count(*)::INT FROM '${path}' WHERE ${name} = $1`);
     for (const text of ['\0', '\ufeff', '\ue000', '\uffff', '\u{10000}', '\u{10ffff}']) {
       found.bindVarchar(1, text);
@@ -399,7 +399,7 @@ describe('every text comes back as sent', () => {
     return (await parquetReadObjects({ file: file.buffer as ArrayBuffer, parsers })).map(withData);
   }
 
-  test('by rawlog export, and by rawlog import into a new database', async () => {
+  test('is unchanged by rawlog export, and by rawlog import into a new database', async () => {
     using folder = temporaryFolder();
     const path = (name: string) => join(folder.path, name);
     const run = async (args: string[], dataDir = path('imported')) => {
@@ -427,14 +427,14 @@ describe('every text comes back as sent', () => {
   });
 });
 
-/** How many records with a text in a field were sent. */
+/** Returns how many records were sent with a text in a field. */
 function sentWith(kind: Kind, field: string, text: string): number {
   counted[`${kind}.${field}`] ??= Map.groupBy(sent[kind].values(), (record) => record[field]);
   return counted[`${kind}.${field}`]?.get(text)?.length ?? 0;
 }
 const counted: Record<string, Map<unknown, Row[]>> = {};
 
-describe('every text is found by the queries', () => {
+describe('every string in queries', () => {
   const get = async (path: string, query: Record<string, string | string[]> = {}) => {
     const pairs = Object.entries(query).flatMap(([name, values]) =>
       [values].flat().map((value) => `${name}=${encodeURIComponent(value)}`),
@@ -443,11 +443,11 @@ describe('every text is found by the queries', () => {
     expect({ pairs, status }).toEqual({ pairs, status: 200 });
     return body;
   };
-  /** The places of the names that fit into a URL with their labels. */
+  /** Indexes of the names that fit into a URL together with their labels. */
   const places = NAMES.map((_, i) => i).filter((i) => encodeURIComponent(`${NAMES[i]}${labelOf(i)}`).length < 12_000);
 
-  test('as a name of the lists', async () => {
-    const counts = (list: Row[], field: string) => list.map((one) => [one[field], one['count']]).sort();
+  test('is listed as a name', async () => {
+    const counts = (list: Row[], field: string) => list.map((row) => [row[field], row['count']]).sort();
     const expected = (kind: Kind, field: string) =>
       [...new Set([...sent[kind].values()].map((record) => String(record[field])))]
         .map((text) => [text, sentWith(kind, field, text)])
@@ -458,7 +458,7 @@ describe('every text is found by the queries', () => {
     expect(counts(types, 'type')).toEqual(expected('analytics', 'type'));
   });
 
-  test('as a group of its own', async () => {
+  test('is returned as a separate group', async () => {
     const series = await get('/api/metrics/series', { name: 'grouped', group_by: 'data_string', top: '1000' });
     const sums = series.groups.map((group: Row) => [group['data_string'], group['sum']]);
     expect(sums.sort()).toEqual(LABELS.map((label, i) => [label, i]).sort());
@@ -467,8 +467,8 @@ describe('every text is found by the queries', () => {
     expect(labels.sort()).toEqual(LABELS.map((label) => [label, 1]).sort());
   });
 
-  test('as a name with its label, exactly', () =>
-    inTurns(places, async (i) => {
+  test('is found exactly, as a name with its label', () =>
+    forEachConcurrently(places, async (i) => {
       const text = NAMES[i] as string;
       const series = await get('/api/metrics/series', { name: text, data_string: labelOf(i) });
       const counts = await get('/api/analytics/counts', { type: text, data_index: labelOf(i) });
@@ -476,8 +476,8 @@ describe('every text is found by the queries', () => {
       expect({ text, metrics: series.count, events: counts.count }).toEqual({ text, ...both });
     }));
 
-  test('as a label of records', () =>
-    inTurns(places, async (i) => {
+  test('is found as a label of records', () =>
+    forEachConcurrently(places, async (i) => {
       const [kind, query] =
         i % 2 === 0
           ? ['metrics', { name: 'grouped', data_string: labelOf(i) }]
@@ -487,13 +487,13 @@ describe('every text is found by the queries', () => {
       expect(records).toMatchObject([metric_name === undefined ? found : { ...found, metric_name, metric_value: i }]);
     }));
 
-  test('as a user', () =>
-    inTurns(USERS, async (user_id) => {
+  test('is found as a user', () =>
+    forEachConcurrently(VALID_USERS, async (user_id) => {
       const series = await get('/api/metrics/series', { name: 'by user', user_id });
       expect({ user_id, count: series.count }).toEqual({ user_id, count: 1 });
     }));
 
-  test('as a step of a funnel', async () => {
+  test('is found as a step of a funnel', async () => {
     const labels = LABELS.filter((label) => label.length < 1000);
     for (let at = 0; at < labels.length - 1; at += 19) {
       // the last step of each funnel is the first of the next

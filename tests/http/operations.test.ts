@@ -3,7 +3,7 @@ import { expect, test } from 'bun:test';
 import { expectError, send } from '../harness/client.ts';
 import { SECRET, startTarget } from '../harness/target.ts';
 
-test('healthz and readyz need no token', async () => {
+test('/healthz and /readyz need no token', async () => {
   const target = await startTarget({ JWT_SECRET: SECRET });
   try {
     for (const path of ['/healthz', '/readyz']) {
@@ -16,7 +16,7 @@ test('healthz and readyz need no token', async () => {
   }
 });
 
-test('readyz is 503 while the database cannot be written, and healthz is not', async () => {
+test('/readyz returns 503 while the database cannot be written, and /healthz returns 200', async () => {
   const target = await startTarget({ JWT_SECRET: SECRET });
   const other = new Database(target.databasePath);
   try {

@@ -6,8 +6,8 @@ import { startTarget, type Target, UNLIMITED } from '../harness/target.ts';
 import { token } from '../harness/tokens.ts';
 
 /*
- * A response that is sent before the body was read must reach the client, which is still sending. A server that
- * closes the connection then resets it, and the response is lost.
+ * A response that is sent before the body was read must reach a client that is still sending. If the server closed
+ * the connection at that point, the connection would be reset and the response lost.
  */
 
 let target: Target;
@@ -20,7 +20,7 @@ const SIZES = [1_100_000, 3_000_000, 10_000_000];
 const PYTHON = '/usr/bin/python3';
 const hasRequests =
   existsSync(PYTHON) && Bun.spawnSync([PYTHON, '-c', 'import requests'], { stderr: 'ignore' }).exitCode === 0;
-if (!hasRequests) console.warn('SKIPPED: the tests with Python requests: "apt-get install python3-requests"');
+if (!hasRequests) console.warn('SKIPPED: tests with Python requests; run "apt-get install python3-requests"');
 
 const SCRIPT = `
 import collections, requests, sys
@@ -35,13 +35,13 @@ for size in [${SIZES}] * 4:
 print(dict(counts))
 `;
 
-/** Sends bodies over the limit, with a Content-Length and in chunks; gives how often each outcome came. */
+/** Sends bodies over the limit, with a Content-Length and in chunks; returns the count of each outcome. */
 async function outcomesOf(url: string): Promise<string> {
   const child = Bun.spawn([PYTHON, '-c', SCRIPT, `${url}/log_raw_metric`, await token()], { stdout: 'pipe' });
   return (await new Response(child.stdout).text()).trim();
 }
 
-test.skipIf(!hasRequests)('a body over the limit gets 413 every time', async () => {
+test.skipIf(!hasRequests)('returns 413 for every body over the limit', async () => {
   expect(await outcomesOf(target.url)).toBe(`{413: ${SIZES.length * 8}}`);
 });
 
@@ -58,16 +58,16 @@ describe.each(PROXIES)('behind %s %o', (name, options) => {
   });
   afterAll(() => proxy?.stop());
 
-  test.skipIf(skipped || !hasRequests)('a body over the limit gets 413 every time', async () => {
+  test.skipIf(skipped || !hasRequests)('returns 413 for every body over the limit', async () => {
     expect(await outcomesOf(proxy.url)).toBe(`{413: ${SIZES.length * 8}}`);
   });
 
-  test.skipIf(skipped)('records are stored', async () => {
+  test.skipIf(skipped)('stores records', async () => {
     expect((await post({ ...target, url: proxy.url }, '/log_raw_metric', METRIC)).status).toBe(200);
   });
 });
 
-test('the rest of a body over the limit takes no memory', async () => {
+test('discards the remaining bytes of a body over the limit without buffering them', async () => {
   const rss = () => Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${target.process.pid}/status`, 'utf8'))?.[1]);
   const before = rss();
   expectError(await post(target, '/log_raw_metric', Buffer.alloc(100_000_000)), 413, 'payload_too_large');
@@ -77,7 +77,7 @@ test('the rest of a body over the limit takes no memory', async () => {
 test.each<[string, Record<string, string>, number]>([
   ['no token', { authorization: '' }, 401],
   ['an unknown type', { 'content-type': 'text/plain' }, 415],
-])('so does a response to the head alone: %s', async (_what, headers, status) => {
+])('delivers a response that is sent before the body: %s', async (_name, headers, status) => {
   const body = Buffer.alloc(900_000, ' ');
   Buffer.from(JSON.stringify(METRIC)).copy(body);
   for (let i = 0; i < 20; i++) {

@@ -18,7 +18,7 @@ afterAll(() => target.stop());
 
 const get = (address: string) => send(target.url + address, { headers });
 
-test('a query with more buckets than anyone can look at is refused, and the next one is answered', async () => {
+test('rejects a query with too many buckets and serves the next one', async () => {
   const response = await get('/api/metrics/series?name=page_load_time&interval=minute');
   expectError(response, 422, 'query_too_large');
   expect(response.body.detail).toEqual([
@@ -31,7 +31,7 @@ test('a query with more buckets than anyone can look at is refused, and the next
   expect((await get('/api/metrics/series?name=page_load_time&interval=year')).status).toBe(200);
 });
 
-test('two hundred queries at once wait for one another, and all are answered', async () => {
+test('completes two hundred concurrent queries', async () => {
   const responses = await Promise.all(
     Array.from({ length: 200 }, (_, i) =>
       get(i % 2 === 0 ? '/api/metrics' : '/api/analytics/counts?type=tutorial_step'),
@@ -40,25 +40,25 @@ test('two hundred queries at once wait for one another, and all are answered', a
   expect(responses.map(({ status }) => status)).toEqual(Array(200).fill(200));
 });
 
-test('more than can wait are refused with a word on when to come again', async () => {
+test('rejects queries that exceed the queue with 503 and Retry-After', async () => {
   const responses = await Promise.all(Array.from({ length: 600 }, () => get('/api/metrics')));
-  const refused = responses.filter(({ status }) => status !== 200);
-  expect(refused.length).toBeLessThan(600);
-  for (const response of refused) {
+  const rejected = responses.filter(({ status }) => status !== 200);
+  expect(rejected.length).toBeLessThan(600);
+  for (const response of rejected) {
     expectError(response, 503, 'queries_overloaded');
     expect(Number(response.headers.get('retry-after'))).toBeGreaterThan(0);
   }
   expect((await get('/api/metrics')).status).toBe(200);
 });
 
-test('what was answered with 200 is in the very next answer', async () => {
+test('includes every acknowledged row in the next query', async () => {
   for (let i = 2; i < 12; i++) {
     expect((await get('/api/metrics')).body.metrics[0].count).toBe(i);
     await post(target, '/log_raw_metric', METRIC);
   }
 });
 
-test('reading does not keep the write-ahead log from being used again', async () => {
+test('reuses the write-ahead log while queries are running', async () => {
   const responses: Promise<unknown>[] = [];
   const filler = { ...ANALYTICS, data: { filler: 'x'.repeat(1000) } };
   for (let i = 0; i < 60; i++) {
@@ -66,11 +66,11 @@ test('reading does not keep the write-ahead log from being used again', async ()
     await post(target, '/log_batch', { analytics: Array(500).fill(filler) });
   }
   await Promise.all(responses);
-  // thirty megabytes were written; a log is used again from about four on
+  // 30 MB were written; the log is reused from about 4 MB on
   expect(statSync(`${target.databasePath}-wal`).size).toBeLessThan(16 * 1024 * 1024);
 }, 60_000);
 
-test('while another process holds the database, queries are answered all the same', async () => {
+test('serves queries while another process locks the database', async () => {
   const other = new Database(target.databasePath);
   try {
     other.run('PRAGMA busy_timeout = 5000');

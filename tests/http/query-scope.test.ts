@@ -5,18 +5,18 @@ import { startTarget, type Target } from '../harness/target.ts';
 import { token } from '../harness/tokens.ts';
 
 /*
- * Whose rows an answer may show: no byte of another user's, over every reading route and parameter.
+ * A response contains no byte of another user's rows, for every reading route and parameter.
  */
 
-/** In every field of every row of the other user, and nowhere else. */
+/** Occurs in every field of every row of the other user, and nowhere else. */
 const MARK = 'S3CR3T';
-/** Names and labels that both users have: what is counted under them must still be one's own alone. */
+/** A name and label that both users have. Counts under it must still include only the caller's rows. */
 const SHARED = 'shared';
 
 let target: Target;
-let own: Record<string, string>;
+let reader: Record<string, string>;
 let foreignIds: string[];
-/** The parameters of each route, as the OpenAPI document has them. */
+/** The parameters of each route, from the OpenAPI document. */
 let documented: ReadonlyMap<string, ReadonlySet<string>>;
 
 beforeAll(async () => {
@@ -25,7 +25,7 @@ beforeAll(async () => {
   documented = new Map(
     ROUTES.map((route) => [route, new Set(paths[route].get.parameters?.map(({ name }: { name: string }) => name))]),
   );
-  own = { authorization: `Bearer ${await token({ sub: 'reader' })}` };
+  reader = { authorization: `Bearer ${await token({ sub: 'reader' })}` };
   const other = { authorization: `Bearer ${await token({ sub: `${MARK}-user` })}` };
   const rowsOf = (mark: string, value: number) => ({
     metrics: [mark, SHARED].flatMap((name) =>
@@ -37,9 +37,9 @@ beforeAll(async () => {
   });
   const { body } = await post(target, '/log_batch', rowsOf(MARK, 987_654.321), other);
   foreignIds = [...body.metrics, ...body.analytics];
-  await post(target, '/log_batch', rowsOf('mine', 1), own);
-  // rejections of both
-  for (const headers of [own, other]) await post(target, '/log_raw_metric', {}, headers);
+  await post(target, '/log_batch', rowsOf('mine', 1), reader);
+  // rejections of both users
+  for (const headers of [reader, other]) await post(target, '/log_raw_metric', {}, headers);
 });
 afterAll(() => target.stop());
 
@@ -92,45 +92,45 @@ const parameters = fc.record(
   { requiredKeys: [] },
 );
 
-test('no answer to a token that is no admin has a byte of what another user recorded', async () => {
-  let answered = 0;
+test("returns no byte of another user's records to a non-admin", async () => {
+  let succeeded = 0;
   await fc.assert(
     fc.asyncProperty(
       fc.constantFrom(...ROUTES),
       parameters,
       fc.oneof(
         fc.array(texts, { maxLength: 3 }),
-        texts.map((one) => [one]),
+        texts.map((step) => [step]),
       ),
       async (route, given, steps) => {
-        // a parameter that the route does not know would be rejected
+        // unknown parameters would be rejected
         const known = (name: string) => documented.get(route)?.has(name) ?? false;
         const query = new URLSearchParams(Object.entries<string>(given).filter(([name]) => known(name)));
         if (known('step')) for (const step of steps) query.append('step', step);
-        const { status, text } = await send(`${target.url}${route}?${query}`, { headers: own });
+        const { status, text } = await send(`${target.url}${route}?${query}`, { headers: reader });
         expect([200, 403, 422]).toContain(status);
         if (status !== 200) return;
-        answered++;
-        // the name or type that was asked for is said again, as are steps below
+        succeeded++;
+        // the response repeats the requested name or type, and the steps below
         const {
           name: _name,
           type: _type,
-          ...asked
+          ...fields
         } = JSON.parse(text.startsWith('{') && !text.includes('\n') ? text : '{}');
-        const said = text.startsWith('{') && !text.includes('\n') ? JSON.stringify(asked) : text;
-        expect(said.replaceAll(/"(return_)?step":"[^"]*"/g, '')).not.toContain(MARK);
-        expect(said).not.toContain('987654');
-        for (const id of foreignIds) expect(said).not.toContain(id);
+        const shown = text.startsWith('{') && !text.includes('\n') ? JSON.stringify(fields) : text;
+        expect(shown.replaceAll(/"(return_)?step":"[^"]*"/g, '')).not.toContain(MARK);
+        expect(shown).not.toContain('987654');
+        for (const id of foreignIds) expect(shown).not.toContain(id);
       },
     ),
     { numRuns: 2500 },
   );
-  // most questions of random parameters are refused; of the others there must be some
-  expect(answered).toBeGreaterThan(50);
+  // most queries with random parameters are rejected, but some must succeed
+  expect(succeeded).toBeGreaterThan(50);
 });
 
-test('under a name that both have, counts, users and steps are those of the token alone', async () => {
-  const get = async (address: string) => (await send(target.url + address, { headers: own })).body;
+test("counts only the caller's rows, users and steps under a shared name", async () => {
+  const get = async (address: string) => (await send(target.url + address, { headers: reader })).body;
   const series = await get(`/api/metrics/series?name=${SHARED}`);
   expect(series.buckets).toMatchObject([{ count: 2, sum: 2, max: 1, p99: 1 }]);
   const counts = await get(`/api/analytics/counts?type=${SHARED}&group_by=data_index`);
@@ -151,7 +151,7 @@ test('under a name that both have, counts, users and steps are those of the toke
   ]);
 });
 
-test('an admin sees all, and may narrow to one; nobody else may name another', async () => {
+test('lets only an admin see all users or select another user', async () => {
   const admin = { authorization: `Bearer ${await token({ sub: 'root', role: 'admin' })}` };
   const count = async (query: string, headers: Record<string, string> = admin) => {
     const { status, body } = await send(`${target.url}/api/records/metrics?${query}`, { headers });
@@ -160,6 +160,6 @@ test('an admin sees all, and may narrow to one; nobody else may name another', a
   expect(await count('')).toBe(8);
   expect(await count(`user_id=${MARK}-user`)).toBe(4);
   expect(await count('user_id=nobody')).toBe(0);
-  expect(await count('user_id=reader', own)).toBe(4);
-  expect(await count(`user_id=${MARK}-user`, own)).toBe(403);
+  expect(await count('user_id=reader', reader)).toBe(4);
+  expect(await count(`user_id=${MARK}-user`, reader)).toBe(403);
 });

@@ -31,32 +31,32 @@ async function rejections(query = '', headers: Record<string, string> = admin): 
   return body.rejections;
 }
 
-test('every refused request is there with what it was answered, newest first, and nothing else is', async () => {
+test('lists every rejected request with its response, newest first, and nothing else', async () => {
   target = await startTarget({ JWT_SECRET: SECRET, RATE_LIMIT: '4/h', MAX_BATCH_ITEMS: '4', MAX_BODY_BYTES: '2000' });
   const began = Date.now();
   const key = { 'idempotency-key': 'k' };
   expect((await post(target, '/log_raw_metric', METRIC, { ...anna, ...key })).status).toBe(200);
   expect((await post(target, '/log_raw_metric', METRIC, { ...anna, ...key })).status).toBe(200);
-  const refused: [response: HttpResponse, route: string, items: number, user: string | null][] = [];
-  const refuse = async (
+  const rejected: [response: HttpResponse, route: string, items: number, user: string | null][] = [];
+  const provoke = async (
     path: string,
     body: unknown,
     headers: Record<string, string>,
     items = 1,
     user: string | null = 'anna',
-  ) => void refused.push([await post(target, path, body, headers), path, items, user]);
-  await refuse('/log_raw_metric', { metric_name: 1 }, anna);
-  await refuse('/log_batch', { metrics: [METRIC, { ...METRIC, timestamp: 'x' }], analytics: [ANALYTICS] }, anna, 3);
-  await refuse('/log_raw_analytics', '{', anna);
-  await refuse('/log_raw_metric', 'x', { ...anna, 'content-type': 'text/plain' });
-  await refuse('/log_raw_metric', { ...METRIC, metric_value: 3 }, { ...anna, ...key });
-  await refuse('/log_raw_metric', METRIC, { ...anna, 'x-act-as-user-id': 'berta' });
-  await refuse('/log_raw_metric', {}, { ...admin, 'x-act-as-user-id': 'berta' }, 1, 'root');
-  await refuse('/log_raw_metric', 'x'.repeat(2001), anna);
-  await refuse('/log_raw_metric', METRIC, { authorization: '' }, 1, null);
-  await refuse('/log_raw_metric', METRIC, await bearer({ sub: 'anna', exp: 1 }), 1, null);
-  await refuse('/log_batch', { metrics: Array(4).fill(METRIC) }, anna, 4);
-  // none of these was to record anything
+  ) => void rejected.push([await post(target, path, body, headers), path, items, user]);
+  await provoke('/log_raw_metric', { metric_name: 1 }, anna);
+  await provoke('/log_batch', { metrics: [METRIC, { ...METRIC, timestamp: 'x' }], analytics: [ANALYTICS] }, anna, 3);
+  await provoke('/log_raw_analytics', '{', anna);
+  await provoke('/log_raw_metric', 'x', { ...anna, 'content-type': 'text/plain' });
+  await provoke('/log_raw_metric', { ...METRIC, metric_value: 3 }, { ...anna, ...key });
+  await provoke('/log_raw_metric', METRIC, { ...anna, 'x-act-as-user-id': 'berta' });
+  await provoke('/log_raw_metric', {}, { ...admin, 'x-act-as-user-id': 'berta' }, 1, 'root');
+  await provoke('/log_raw_metric', 'x'.repeat(2001), anna);
+  await provoke('/log_raw_metric', METRIC, { authorization: '' }, 1, null);
+  await provoke('/log_raw_metric', METRIC, await bearer({ sub: 'anna', exp: 1 }), 1, null);
+  await provoke('/log_batch', { metrics: Array(4).fill(METRIC) }, anna, 4);
+  // none of these are recording requests
   await post(target, '/nothing', METRIC, anna);
   await send(`${target.url}/log_raw_metric`);
   expectError(await get('', {}), 401, 'unauthorized');
@@ -64,7 +64,7 @@ test('every refused request is there with what it was answered, newest first, an
 
   const found = await rejections();
   expect(found).toEqual(
-    refused
+    rejected
       .map(([{ body }, route, items, user_id]) => ({
         at: expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,3})?Z$/),
         code: body.code,
@@ -92,14 +92,14 @@ test('every refused request is there with what it was answered, newest first, an
   for (const { at } of found as unknown as { at: string }[]) {
     expect(Date.parse(at)).toBeWithin(began, Date.now() + 1);
   }
-  // as many items as the ledger counts
+  // the ledger counts the same number of items
   const { body: status } = await send(`${target.url}/api/status`, { headers: admin });
   const byCode: Record<string, number> = {};
   for (const { code, items } of found) byCode[code] = (byCode[code] ?? 0) + items;
   expect(status.ledger.rejected).toEqual(byCode);
 });
 
-test('a token sees what its own user sent, an admin all, also what nobody is known to have sent', async () => {
+test('shows users their own rejections, and admins all of them, including those without a user', async () => {
   target = await startTarget();
   await post(target, '/log_raw_metric', {}, anna);
   await post(target, '/log_raw_metric', {}, berta);
@@ -121,7 +121,7 @@ test('a token sees what its own user sent, an admin all, also what nobody is kno
   }
 });
 
-test('the last hundred of each code are kept, whatever comes of another', async () => {
+test('keeps the last hundred rejections of each code', async () => {
   target = await startTarget(UNLIMITED);
   await post(target, '/log_raw_metric', '{', anna);
   const ids: string[] = [];
@@ -132,7 +132,7 @@ test('the last hundred of each code are kept, whatever comes of another', async 
   expect(await rejections('', anna)).toHaveLength(100);
 });
 
-test('refusals for overload stand together, without a sender', async () => {
+test('aggregates overload rejections without a user', async () => {
   target = await startTarget({ JWT_SECRET: SECRET, MAX_QUEUE_ROWS: '1', MAX_BATCH_ITEMS: '1' });
   const other = new Database(target.databasePath);
   other.run('BEGIN IMMEDIATE');
@@ -140,7 +140,7 @@ test('refusals for overload stand together, without a sender', async () => {
   // from now on the row waits for the lock
   const depth = async () => (await send(`${target.url}/api/status`, { headers: admin })).body.queue.rows;
   while ((await depth()) === 0) {
-    // ask again
+    // poll
   }
   const responses = await Promise.all(Array.from({ length: 20 }, () => post(target, '/log_raw_metric', METRIC, anna)));
   other.run('COMMIT');
@@ -155,7 +155,7 @@ test('refusals for overload stand together, without a sender', async () => {
   expect(await rejections('', anna)).toEqual([]);
 });
 
-test('the erasure of a user takes away theirs, and keeps those of others', async () => {
+test("removes an erased user's rejections and keeps those of others", async () => {
   target = await startTarget();
   await post(target, '/log_raw_metric', METRIC, anna);
   await post(target, '/log_raw_metric', {}, anna);
@@ -166,7 +166,7 @@ test('the erasure of a user takes away theirs, and keeps those of others', async
   expect((await rejections()).map(({ user_id }) => user_id)).toEqual(['berta']);
   expect(await rejections('', anna)).toEqual([]);
   expect(rows(target, 'metrics')).toEqual([]);
-  // the ledger still counts them, of nobody
+  // the ledger still counts them, without a user
   const { body } = await send(`${target.url}/api/status`, { headers: admin });
   expect(body.ledger.rejected).toEqual({ validation_failed: 2, invalid_json: 1 });
 });

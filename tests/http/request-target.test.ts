@@ -17,7 +17,7 @@ beforeAll(async () => {
 });
 afterAll(() => target.stop());
 
-/** Sends a request line and header lines as they are; gives the status, and the body where it is JSON. */
+/** Sends a raw request line and header lines; returns the status, and the body if it is JSON. */
 async function raw(line: string, lines: readonly string[], body = '') {
   const length = body === '' ? [] : [`Content-Length: ${body.length}`, 'Content-Type: application/json'];
   const response = await rawRequest(target.url, [line, ...lines, ...length, 'Connection: close', '', body]);
@@ -56,25 +56,25 @@ const ROUTES: [method: string, target: string, status: number][] = [
   ['POST', '/log_raw_metric', 200],
 ];
 
-describe('every route answers as always', () => {
-  test.each(HOSTS)('with the Host %p', async (host) => {
+describe('every route', () => {
+  test.each(HOSTS)('works with the Host %p', async (host) => {
     for (const [method, path, status] of ROUTES) {
       const body = method === 'POST' ? JSON.stringify(METRIC) : '';
-      const answered = await raw(`${method} ${path} HTTP/1.1`, [`Host: ${host}`, admin], body);
-      expect([method, path, answered.status]).toEqual([method, path, status]);
+      const result = await raw(`${method} ${path} HTTP/1.1`, [`Host: ${host}`, admin], body);
+      expect([method, path, result.status]).toEqual([method, path, status]);
     }
   });
 
-  test('in HTTP/1.0 without a Host', async () => {
+  test('works in HTTP/1.0 without a Host', async () => {
     for (const [method, path, status] of ROUTES) {
       const body = method === 'POST' ? JSON.stringify(METRIC) : '';
-      const answered = await raw(`${method} ${path} HTTP/1.0`, [admin], body);
-      expect([method, path, answered.status]).toEqual([method, path, status]);
+      const result = await raw(`${method} ${path} HTTP/1.0`, [admin], body);
+      expect([method, path, result.status]).toEqual([method, path, status]);
     }
   });
 });
 
-test.each(['x', 'a b', ''])('the query is the same whatever the Host: %p', async (host) => {
+test.each(['x', 'a b', ''])('parses the query string regardless of the Host %p', async (host) => {
   const { body } = await raw('GET /api/metrics/series?name=page_load_time&data_string=%2Fdashboard HTTP/1.1', [
     `Host: ${host}`,
     bearer,
@@ -83,29 +83,32 @@ test.each(['x', 'a b', ''])('the query is the same whatever the Host: %p', async
 });
 
 test.each(['/aaaaaaa/api/metrics', '/aaaaaaa/api/status', '/aaaaaaa/healthz'])(
-  'a longer path that ends like a route is none, whatever the Host: %s',
+  'returns 404 for a longer path that ends like a route, regardless of the Host: %s',
   async (path) => {
     for (const host of HOSTS)
       expect((await raw(`GET ${path} HTTP/1.1`, [`Host: ${host}`, bearer])).body.code).toBe('not_found');
   },
 );
 
-test.each(['name=%zz', 'name=%ff', 'name=%', 'name=a#b', '%c3=1'])('the query %p is ambiguous', async (query) => {
-  const answered = await raw(`GET /api/metrics/series?${query} HTTP/1.1`, ['Host: x', bearer]);
-  expect([answered.status, answered.body.detail]).toEqual([
-    422,
-    [{ loc: ['query'], msg: 'Value error, the query string should be percent-encoded UTF-8', type: 'value_error' }],
-  ]);
-});
+test.each(['name=%zz', 'name=%ff', 'name=%', 'name=a#b', '%c3=1'])(
+  'rejects the ambiguous query string %p',
+  async (query) => {
+    const result = await raw(`GET /api/metrics/series?${query} HTTP/1.1`, ['Host: x', bearer]);
+    expect([result.status, result.body.detail]).toEqual([
+      422,
+      [{ loc: ['query'], msg: 'Value error, the query string should be percent-encoded UTF-8', type: 'value_error' }],
+    ]);
+  },
+);
 
-test('reads raw UTF-8 in the query like percent-encoded UTF-8', async () => {
+test('decodes raw UTF-8 in the query string like percent-encoded UTF-8', async () => {
   for (const query of ['name=é😀', 'name=%C3%A9%F0%9F%98%80']) {
     const { body } = await raw(`GET /api/metrics/series?${query} HTTP/1.1`, ['Host: x', bearer]);
     expect(body.name).toBe('é😀');
   }
 });
 
-test('a second query mark belongs to the name of the first parameter', async () => {
+test('treats a second "?" as part of the first parameter name', async () => {
   for (const query of ['?name=a', '?&name=a', '??name=a']) {
     const { status, body } = await raw(`GET /api/metrics/series?${query} HTTP/1.1`, ['Host: x', bearer]);
     const name = query.split(/[&=]/)[0];
@@ -116,7 +119,7 @@ test('a second query mark belongs to the name of the first parameter', async () 
   }
 });
 
-describe('the erasure of a user', () => {
+describe('user erasure', () => {
   const USERS = ['bob', 'CORP\\bob', 'CORP', 'a/b', 'a', 'b', 'a#b', '.', '..', 'a+b', 'a b', '%5c', 'é', 'api'];
   const left = () => rows(target, 'metrics').filter((row: Row) => row['metric_name'] === 'kept');
   const record = async () => {
@@ -160,10 +163,10 @@ describe('the erasure of a user', () => {
     '/api/users?user_id=bob%ff',
     '/api/users?user_id=bob%00',
     '/api/users??user_id=bob',
-  ])('is rejected where the ID is ambiguous: %s', async (path) => {
+  ])('is rejected when the ID is ambiguous: %s', async (path) => {
     for (const host of ['x', 'a b', '']) {
       const { status, response } = await raw(`DELETE ${path} HTTP/1.1`, [`Host: ${host}`, admin]);
-      // where the host is none, Bun does not normalize, and no route has such a path
+      // with an invalid host Bun does not normalize the path, and no route matches
       expect([path, host === 'x' ? [422] : [422, 404], response]).toEqual([
         path,
         expect.arrayContaining([status]),
@@ -181,13 +184,13 @@ describe('the erasure of a user', () => {
     '/api/users/bob/.',
     '//api/users/bob',
     '/x/api/users/bob',
-  ])('has no other path: %s', async (path) => {
+  ])('is not available at %s', async (path) => {
     for (const host of ['x', 'a b'])
       expect((await raw(`DELETE ${path} HTTP/1.1`, [`Host: ${host}`, admin])).status).toBe(404);
     expect(left()).toHaveLength(USERS.length);
   });
 
-  test('takes the ID from the path, decoded once, or from the query, and erases no neighbor', async () => {
+  test('reads the ID from the path, decoded once, or from the query string, and erases no other user', async () => {
     const erased = new Set<string>();
     for (const user of USERS) {
       const inPath = /^\.+$/.test(user) ? undefined : `/api/users/${encodeURIComponent(user)}`;
@@ -195,7 +198,7 @@ describe('the erasure of a user', () => {
       const { status, body } = await raw(`DELETE ${path} HTTP/1.1`, ['Host: x', admin]);
       expect([status, body]).toEqual([200, { user_id: user, deleted: { metrics: 1, analytics: 0 } }]);
       erased.add(user);
-      expect(left().map((row) => row['user_id'])).toEqual(USERS.filter((one) => !erased.has(one)));
+      expect(left().map((row) => row['user_id'])).toEqual(USERS.filter((user) => !erased.has(user)));
     }
     await record();
     for (const user of USERS) {
@@ -210,16 +213,16 @@ describe('the erasure of a user', () => {
   });
 });
 
-test('no source builds a URL from a request', () => {
+test('no source file builds a URL from a request', () => {
   const sources = readdirSync(join(import.meta.dir, '../../src'), { recursive: true, encoding: 'utf8' })
     .filter((name) => /^(http|ingest|query|export|tail|auth)\/.*\.ts$|^(app|server)\.ts$/.test(name))
     .map((name) => [name, readFileSync(join(import.meta.dir, '../../src', name), 'utf8')] as const);
   expect(sources.length).toBeGreaterThan(40);
   for (const [name, text] of sources) {
-    // the one URL that a source builds is that of a file
+    // sources only build URLs of files
     const built = [...text.matchAll(/new URL\(([^)]*)|URL\.(?:parse|canParse)\(([^)]*)/g)].map(([call]) => call);
     expect([name, built.filter((call) => !call.endsWith('import.meta.url'))]).toEqual([name, []]);
-    // and the one place that reads a request's
+    // and only these files read a request's URL
     if (!/^http\/request-(target|start)\.ts$/.test(name))
       expect([name, /request\.url\b(?!`)/.test(text)]).toEqual([name, false]);
   }

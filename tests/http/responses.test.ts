@@ -28,12 +28,12 @@ afterAll(() => target.stop());
 
 const bearer = async (role: string) => ({ authorization: `Bearer ${await token({ role })}` });
 
-/** What is wrong with a body, by its schema. */
-function problems(name: ResponseName, body: unknown): string[] {
+/** Returns the violations of a schema in a body. */
+function violations(name: ResponseName, body: unknown): string[] {
   return [...Value.Errors(RESPONSES[name], body)].map(({ path, message }) => `${path}: ${message}`);
 }
 
-describe('a response is what its schema says, field by field', () => {
+describe('response schemas', () => {
   test.each<[ResponseName, string]>([
     ['MetricNames', '/api/metrics'],
     ['EventTypes', '/api/analytics'],
@@ -52,35 +52,35 @@ describe('a response is what its schema says, field by field', () => {
     ['OperatorStatus', '/api/status'],
     ['Probe', '/healthz'],
     ['Probe', '/readyz'],
-  ])('%s: GET %s', async (name, path) => {
+  ])('%s matches GET %s', async (name, path) => {
     const { status, body } = await send(target.url + path, { headers: await bearer('admin') });
     expect(status).toBe(200);
-    expect(problems(name, body)).toEqual([]);
+    expect(violations(name, body)).toEqual([]);
   });
 
-  test('the status tells operators more than users', async () => {
+  test('OperatorStatus matches the status of a viewer, UserStatus that of a user', async () => {
     const viewer = await send(`${target.url}/api/status`, { headers: await bearer('analyst') });
-    expect(problems('OperatorStatus', viewer.body)).toEqual([]);
+    expect(violations('OperatorStatus', viewer.body)).toEqual([]);
     const user = await send(`${target.url}/api/status`, { headers: await bearer('authenticated') });
-    expect(problems('UserStatus', user.body)).toEqual([]);
+    expect(violations('UserStatus', user.body)).toEqual([]);
   });
 
-  test('a session', async () => {
+  test('Session matches a session', async () => {
     const env = { JWT_SECRET: SECRET };
     const { stdout } = await runCli(['token', '--sub', 'ada', '--link'], { env });
     const [, code] = stdout.trim().split('#code=');
     const { status, body } = await post(target, '/api/session', { code });
     expect(status).toBe(200);
-    expect(problems('Session', body)).toEqual([]);
+    expect(violations('Session', body)).toEqual([]);
   });
 
-  test('IDs, an erasure and errors', async () => {
-    expect(problems('RecordId', (await post(target, '/log_raw_metric', METRIC)).body)).toEqual([]);
+  test('RecordId, BatchIds, Erasure and Error match their responses', async () => {
+    expect(violations('RecordId', (await post(target, '/log_raw_metric', METRIC)).body)).toEqual([]);
     const batch = { metrics: [METRIC], analytics: [ANALYTICS] };
-    expect(problems('BatchIds', (await post(target, '/log_batch', batch)).body)).toEqual([]);
+    expect(violations('BatchIds', (await post(target, '/log_batch', batch)).body)).toEqual([]);
     const headers = await bearer('admin');
     const erased = await send(`${target.url}/api/users/nobody`, { method: 'DELETE', headers });
-    expect(problems('Erasure', erased.body)).toEqual([]);
+    expect(violations('Erasure', erased.body)).toEqual([]);
     for (const [path, init] of [
       ['/nowhere', {}],
       ['/api/metrics', {}],
@@ -88,20 +88,20 @@ describe('a response is what its schema says, field by field', () => {
       ['/log_raw_metric', { method: 'POST', headers, body: '{}' }],
       ['/log_raw_metric', { method: 'DELETE', headers }],
     ] as const) {
-      expect(problems('Error', (await send(target.url + path, init)).body)).toEqual([]);
+      expect(violations('Error', (await send(target.url + path, init)).body)).toEqual([]);
     }
   });
 
-  test('and so are the examples of the document', () => {
+  test('every schema matches its example in the document', () => {
     for (const [name, example] of Object.entries(EXAMPLES)) {
-      expect([name, problems(name as ResponseName, example)]).toEqual([name, []]); // the keys are the names
+      expect([name, violations(name as ResponseName, example)]).toEqual([name, []]); // the keys are the names
     }
   });
 
-  test('a schema can say no', async () => {
+  test('a schema rejects unknown and missing fields', async () => {
     const { body } = await send(`${target.url}/api/metrics`, { headers: await bearer('admin') });
-    expect(problems('MetricNames', { ...body, more: 1 })).not.toEqual([]);
-    expect(problems('MetricNames', { metrics: [{}] })).not.toEqual([]);
+    expect(violations('MetricNames', { ...body, more: 1 })).not.toEqual([]);
+    expect(violations('MetricNames', { metrics: [{}] })).not.toEqual([]);
   });
 });
 
@@ -120,7 +120,7 @@ test('every JSON response of the document refers to a schema with fields', async
 });
 
 describe('roles', () => {
-  test('a viewer reads every row, and never records or erases, whatever the body is', async () => {
+  test('a viewer reads every row, and never records or erases', async () => {
     const headers = { ...(await bearer('analyst')), 'content-type': 'application/json' };
     expect((await send(`${target.url}/api/metrics?user_id=user-1`, { headers })).body.metrics.length).toBe(1);
     for (const path of ['/log_raw_metric', '/log_raw_analytics', '/log_batch']) {
@@ -131,12 +131,12 @@ describe('roles', () => {
   });
 
   test('only admins record for another user', async () => {
-    const refused = await post(target, '/log_raw_metric', METRIC, { 'x-act-as-user-id': 'other' });
-    expect(refused.status).toBe(403);
-    expect(refused.body.detail).toBe('Only admin users can impersonate other users');
+    const rejected = await post(target, '/log_raw_metric', METRIC, { 'x-act-as-user-id': 'other' });
+    expect(rejected.status).toBe(403);
+    expect(rejected.body.detail).toBe('Only admin users can impersonate other users');
   });
 
-  test('/metrics is for admins, viewers and METRICS_TOKEN', async () => {
+  test('/metrics accepts admins, viewers and METRICS_TOKEN', async () => {
     expect((await send(`${target.url}/metrics`)).status).toBe(401);
     expect((await send(`${target.url}/metrics`, { headers: await bearer('authenticated') })).status).toBe(403);
     expect((await send(`${target.url}/metrics`, { headers: await bearer('admin') })).status).toBe(200);
@@ -152,20 +152,22 @@ describe('roles', () => {
   });
 });
 
-test('a user who has recorded too many names gets 422 with their place, and keeps the old ones', async () => {
+test('rejects new names over MAX_NAMES_PER_USER with their location, and still accepts known names', async () => {
   const limited = await startTarget({ JWT_SECRET: SECRET, MAX_NAMES_PER_USER: '2' });
   const record = (name: string, key?: string) =>
     post(limited, '/log_raw_metric', { ...METRIC, metric_name: name }, key ? { 'idempotency-key': key } : {});
   expect((await record('a', 'k')).status).toBe(200);
   expect((await post(limited, '/log_raw_analytics', ANALYTICS)).status).toBe(200);
-  const refused = await record('b');
-  expect(refused.status).toBe(422);
-  expect(refused.body.code).toBe('too_many_names');
-  expect(refused.body.detail).toEqual([
+  const rejected = await record('b');
+  expect(rejected.status).toBe(422);
+  expect(rejected.body.code).toBe('too_many_names');
+  expect(rejected.body.detail).toEqual([
     { loc: ['body', 'metric_name'], msg: expect.stringContaining('at most 2'), type: 'too_many_names' },
   ]);
   const batch = await post(limited, '/log_batch', {
-    metrics: [METRIC, { ...METRIC, metric_name: 'a' }].map((one, i) => (i === 0 ? { ...one, metric_name: 'c' } : one)),
+    metrics: [METRIC, { ...METRIC, metric_name: 'a' }].map((metric, i) =>
+      i === 0 ? { ...metric, metric_name: 'c' } : metric,
+    ),
   });
   expect(batch.body.detail[0].loc).toEqual(['body', 'metrics', 0, 'metric_name']);
   expect((await record('a')).status).toBe(200);

@@ -9,11 +9,11 @@ beforeAll(async () => {
 });
 afterAll(() => target.stop());
 
-/** Any string that is valid Unicode, of any plane, controls and NUL included. */
+/** Any string of valid Unicode, in any plane, including control characters and NUL. */
 const text = (constraints: fc.StringConstraints = {}) => fc.string({ unit: 'binary', maxLength: 300, ...constraints });
-/** Any finite number. A JSON text of -0 from JavaScript is 0. */
+/** Any finite number. -0 becomes 0, as in JSON.stringify. */
 const number = fc.double({ noNaN: true, noDefaultInfinity: true }).map((value) => (Object.is(value, -0) ? 0 : value));
-/** Any JSON object, with the keys that trip programs up. */
+/** Any JSON object, including keys that often break programs. */
 const json = fc.letrec((tie) => ({
   key: fc.oneof(text({ maxLength: 20 }), fc.constantFrom('__proto__', 'constructor', 'toString', '', '0', 'a.b', '$')),
   value: fc.oneof(
@@ -34,7 +34,7 @@ const json = fc.letrec((tie) => ({
   }),
 })).object;
 
-/** Any time that can be told apart: microseconds, of the years 1700 to now. */
+/** Any time from 1700 to 2026, with microseconds. */
 const time = fc.integer({ min: Date.UTC(1700, 0, 1), max: Date.UTC(2026, 0, 1) }).chain((ms) =>
   fc.integer({ min: 0, max: 999 }).map((us) => ({
     text: new Date(ms).toISOString().replace('Z', `${String(us).padStart(3, '0')}Z`),
@@ -42,7 +42,7 @@ const time = fc.integer({ min: Date.UTC(1700, 0, 1), max: Date.UTC(2026, 0, 1) }
   })),
 );
 
-test('every metric that is accepted reads back equal', () =>
+test('stores every accepted metric unchanged', () =>
   fc.assert(
     fc.asyncProperty(text({ minLength: 1 }), number, text({ minLength: 1 }), time, async (name, value, label, when) => {
       const { body: id, status } = await post(target, '/log_raw_metric', {
@@ -59,7 +59,7 @@ test('every metric that is accepted reads back equal', () =>
     { numRuns: 300 },
   ));
 
-test('every event that is accepted reads back equal', () =>
+test('stores every accepted event unchanged', () =>
   fc.assert(
     fc.asyncProperty(text(), json, text(), async (type, data, index) => {
       const { body: id, status } = await post(target, '/log_raw_analytics', { type, data, data_index: index });
@@ -71,7 +71,7 @@ test('every event that is accepted reads back equal', () =>
     { numRuns: 300 },
   ));
 
-test('every number in the data keeps its digits', () =>
+test('keeps every digit of the numbers in data', () =>
   fc.assert(
     fc.asyncProperty(fc.bigInt(), fc.nat(30), fc.integer({ min: -400, max: 400 }), async (digits, point, exponent) => {
       const whole = String(digits).replace(/(\d)(?=\d{0}$)/, '$1');
@@ -83,14 +83,14 @@ test('every number in the data keeps its digits', () =>
         );
         expect(status).toBe(200);
         const stored = /^\{"n":(.*)\}$/.exec(String(rows(target, 'analytics', id)[0]?.['data']))?.[1] ?? '';
-        expect(sameNumber(stored, number)).toBe(true);
+        expect(isSameNumber(stored, number)).toBe(true);
       }
     }),
     { numRuns: 60 },
   ));
 
-/** Whether two decimal texts denote the same number, by integer arithmetic. */
-function sameNumber(a: string, b: string): boolean {
+/** Returns whether two decimal texts denote the same number, using integer arithmetic. */
+function isSameNumber(a: string, b: string): boolean {
   const parse = (decimal: string) => {
     const [mantissa = '', exponent = '0'] = decimal.toLowerCase().split('e');
     const [whole = '', fraction = ''] = mantissa.split('.');

@@ -2,7 +2,7 @@ import { Database } from 'bun:sqlite';
 import { afterAll, beforeAll, expect, test } from 'bun:test';
 import { decodeJwt } from 'jose';
 import { expectError, type HttpResponse, METRIC, post, rows, send } from '../harness/client.ts';
-import { clockAt, noClock } from '../harness/clock.ts';
+import { clockAt, isFaketimeMissing } from '../harness/clock.ts';
 import { runCli, SECRET, startTarget, type Target, temporaryFolder, UNLIMITED } from '../harness/target.ts';
 import { secondsFromNow, token } from '../harness/tokens.ts';
 
@@ -16,7 +16,7 @@ afterAll(async () => {
   folder[Symbol.dispose]();
 });
 
-/** The code of a link that the command line prints. */
+/** Returns the code of a sign-in link from the command line. */
 async function codeOf(...args: string[]): Promise<string> {
   const { stdout, stderr } = await runCli(['token', '--sub', 'ada', ...args, '--link'], {
     env: { JWT_SECRET: SECRET },
@@ -27,13 +27,13 @@ async function codeOf(...args: string[]): Promise<string> {
   return code;
 }
 
-/** Exchanges a code as the page does: without an Authorization header. */
+/** Exchanges a code like the page, without an Authorization header. */
 function exchange(code: unknown, where = target): Promise<HttpResponse> {
   const headers = { 'content-type': 'application/json' };
   return send(`${where.url}/api/session`, { method: 'POST', headers, body: JSON.stringify({ code }) });
 }
 
-/** A code with claims of its own. */
+/** Returns a code with custom claims. */
 function forged(claims: Record<string, unknown>, secret = SECRET): Promise<string> {
   const iat = secondsFromNow(0);
   const good = {
@@ -47,7 +47,7 @@ function forged(claims: Record<string, unknown>, secret = SECRET): Promise<strin
   return token({ ...good, iat, exp: iat + 600, ...claims }, secret);
 }
 
-test('a code is exchanged for a token of its user, with the role and the lifetime of the link', async () => {
+test('exchanges a code for a token with the user, role and lifetime of the link', async () => {
   const code = await codeOf('--role', 'admin', '--expires', '2h');
   const claims = decodeJwt(code);
   expect(claims).toMatchObject({ use: 'link', sub: 'ada', jti: expect.stringMatching(/^[0-9a-f-]{36}$/) });
@@ -65,7 +65,7 @@ test('a code is exchanged for a token of its user, with the role and the lifetim
   expect(read.body.ledger).toBeDefined();
 });
 
-test('a code works once, also with many exchanges at once', async () => {
+test('accepts a code once, even for concurrent exchanges', async () => {
   for (const code of [await codeOf(), await codeOf()]) {
     const responses = await Promise.all(Array.from({ length: 20 }, () => exchange(code)));
     expect(responses.map(({ status }) => status).toSorted()).toEqual([200, ...Array(19).fill(401)]);
@@ -75,7 +75,7 @@ test('a code works once, also with many exchanges at once', async () => {
   }
 });
 
-test('a used code stays used after a kill and a restart, and an unused one works then', async () => {
+test('after a kill and a restart, rejects a used code and accepts an unused one', async () => {
   const [used, unused] = [await codeOf(), await codeOf()];
   expect((await exchange(used)).status).toBe(200);
   await target.stop('SIGKILL');
@@ -88,7 +88,7 @@ test('a used code stays used after a kill and a restart, and an unused one works
   for (const code of [used, unused]) expect(jtis).toContainEqual({ jti: String(decodeJwt(code).jti) });
 });
 
-test('a code is no bearer token anywhere, whatever the audience', async () => {
+test('rejects a code as a bearer token on every route and for any audience', async () => {
   const anyone = await startTarget({ ...UNLIMITED, JWT_AUDIENCE: 'none' });
   try {
     const code = await codeOf('--role', 'admin');
@@ -107,19 +107,19 @@ test('a code is no bearer token anywhere, whatever the audience', async () => {
       expectError(await send(`${where.url}/api/users/ada`, { method: 'DELETE', headers }), 401, 'unauthorized');
       expect(rows(where, 'metrics')).toEqual([]);
     }
-    // also not with the audience of a token
+    // not even with the audience of a token
     for (const aud of ['authenticated', ['rawlog-link', 'authenticated']]) {
       const authorization = `Bearer ${await forged({ aud })}`;
       expectError(await send(`${target.url}/api/status`, { headers: { authorization } }), 401, 'unauthorized');
     }
-    // none of that used it up
+    // none of these attempts used it up
     expect((await exchange(code)).status).toBe(200);
   } finally {
     await anyone.stop();
   }
 });
 
-test('a bearer token is no code, nor is anything else', async () => {
+test('rejects bearer tokens and invalid codes', async () => {
   const { body } = await exchange(await codeOf('--role', 'admin'));
   for (const code of [
     body.token,
@@ -140,20 +140,20 @@ test('a bearer token is no code, nor is anything else', async () => {
     `${(await forged({})).split('.').slice(0, 2).join('.')}.`,
     'x',
   ]) {
-    const refused = await exchange(code);
-    expectError(refused, 401, 'unauthorized');
-    expect(refused.body.message).toBe('This sign-in link is not valid');
+    const rejected = await exchange(code);
+    expectError(rejected, 401, 'unauthorized');
+    expect(rejected.body.message).toBe('This sign-in link is not valid');
   }
   expect((await exchange(await forged({}))).status).toBe(200);
 });
 
-test('a code that has expired says so', async () => {
-  const refused = await exchange(await forged({ iat: secondsFromNow(-700), exp: secondsFromNow(-100) }));
-  expectError(refused, 401, 'unauthorized');
-  expect(refused.body.message).toBe('This sign-in link has expired');
+test('reports an expired code', async () => {
+  const rejected = await exchange(await forged({ iat: secondsFromNow(-700), exp: secondsFromNow(-100) }));
+  expectError(rejected, 401, 'unauthorized');
+  expect(rejected.body.message).toBe('This sign-in link has expired');
 });
 
-test.skipIf(noClock)('a code lasts for ten minutes', async () => {
+test.skipIf(isFaketimeMissing)('accepts a code for ten minutes', async () => {
   const link = async (time: string) => {
     const args = ['token', '--sub', 'ada', '--link'];
     const { stdout } = await runCli(args, { env: { JWT_SECRET: SECRET, ...clockAt(time) } });
@@ -169,7 +169,7 @@ test.skipIf(noClock)('a code lasts for ten minutes', async () => {
   }
 });
 
-test('bodies of another form are rejected', async () => {
+test('rejects malformed bodies', async () => {
   const url = `${target.url}/api/session`;
   const json = { 'content-type': 'application/json' };
   expectError(await send(url, { method: 'POST', headers: json, body: '{' }), 400, 'invalid_json');
@@ -184,7 +184,7 @@ test('bodies of another form are rejected', async () => {
   expectError(await send(url), 405, 'method_not_allowed');
 });
 
-test('a server that takes no HS256 accepts no links', async () => {
+test('accepts no links without HS256', async () => {
   const env = { JWT_JWKS_URL: 'http://127.0.0.1:1/keys', JWT_ALGORITHMS: 'RS256', JWT_SECRET: SECRET };
   const other = await startTarget(env);
   try {

@@ -26,7 +26,7 @@ async function beginRequest(target: Target): Promise<{ socket: Socket; finish: (
     '',
     '',
   ].join('\r\n');
-  // the server's "continue" tells that it has the head
+  // "100 Continue" means that the server has received the head
   await new Promise<void>((resolve) => {
     socket.once('data', () => resolve());
     socket.write(head);
@@ -46,7 +46,7 @@ async function beginRequest(target: Target): Promise<{ socket: Socket; finish: (
 }
 
 describe.each(['SIGTERM', 'SIGINT'] as const)('%s', (signal) => {
-  test('ends an idle server with 0, and leaves one database file', async () => {
+  test('stops an idle server with status 0 and leaves one database file', async () => {
     using folder = temporaryFolder();
     const target = await startTarget({ JWT_SECRET: SECRET }, { dataDir: folder.path });
     expect((await post(target, '/log_raw_metric', METRIC)).status).toBe(200);
@@ -58,7 +58,7 @@ describe.each(['SIGTERM', 'SIGINT'] as const)('%s', (signal) => {
     expect(rows(target, 'metrics')).toHaveLength(1);
   });
 
-  test('finishes a request under way, and takes no new one', async () => {
+  test('finishes a request in flight and accepts no new one', async () => {
     using folder = temporaryFolder();
     const target = await startTarget({ JWT_SECRET: SECRET }, { dataDir: folder.path });
     const request = await beginRequest(target);
@@ -79,7 +79,7 @@ test.each([
   ['when its folder appears', '.'],
   ['when its lock appears', 'rawlog.db.lock'],
   ['when its database appears', 'rawlog.db'],
-])('SIGTERM that comes while the server starts, %s, is not lost', async (_title, awaited) => {
+])('stops on SIGTERM during startup, %s', async (_title, awaited) => {
   using folder = temporaryFolder();
   const dataDir = join(folder.path, 'data');
   const child = Bun.spawn([...COMMAND, 'serve'], {
@@ -90,13 +90,13 @@ test.each([
   while (awaited !== '' && !existsSync(join(dataDir, awaited))) await new Promise(setImmediate);
   child.kill('SIGTERM');
   await child.exited;
-  // before its first instruction the signal ends it as any process, later as a server
+  // before its first instruction the signal kills the process; later it stops gracefully
   expect([child.exitCode, child.signalCode]).toEqual(awaited === '' ? [null, 'SIGTERM'] : [0, null]);
   const again = await startTarget({ JWT_SECRET: SECRET }, { dataDir });
   expect(await again.stop()).toBe(0);
 });
 
-test('a request that never ends does not hold the server up for long', async () => {
+test('stops within ten seconds despite a request that never ends', async () => {
   const target = await startTarget();
   const { socket } = await beginRequest(target);
   const started = Date.now();
@@ -105,19 +105,19 @@ test('a request that never ends does not hold the server up for long', async () 
   socket.destroy();
 });
 
-test('under load every acknowledged row is there after a stop, and every other answer is honest', async () => {
+test('stores every acknowledged row when stopped under load, and returns 503 for the others', async () => {
   using folder = temporaryFolder();
   const target = await startTarget({ JWT_SECRET: SECRET }, { dataDir: folder.path });
   const acknowledged: string[] = [];
-  const refused: number[] = [];
+  const rejected: number[] = [];
   const client = async () => {
     for (;;) {
       try {
         const response = await post(target, '/log_raw_metric', METRIC);
         if (response.status === 200) acknowledged.push(response.body);
-        else refused.push(response.status);
+        else rejected.push(response.status);
       } catch {
-        return; // no connection any more
+        return; // the connection is closed
       }
     }
   };
@@ -125,12 +125,12 @@ test('under load every acknowledged row is there after a stop, and every other a
   while (acknowledged.length < 200) await send(`${target.url}/healthz`);
   expect(await target.stop()).toBe(0);
   await Promise.all(clients);
-  expect(new Set(refused).difference(new Set([503]))).toEqual(new Set());
+  expect(new Set(rejected).difference(new Set([503]))).toEqual(new Set());
   const stored = new Set(rows(target, 'metrics').map((row) => row['id']));
   expect(acknowledged.filter((id) => !stored.has(id))).toEqual([]);
 });
 
-test('a process that reads the database does not make a stop a failure', async () => {
+test('stops cleanly while another process reads the database', async () => {
   using folder = temporaryFolder();
   const target = await startTarget({ JWT_SECRET: SECRET }, { dataDir: folder.path });
   expect((await post(target, '/log_raw_metric', METRIC)).status).toBe(200);
@@ -143,7 +143,7 @@ test('a process that reads the database does not make a stop a failure', async (
   expect(rows(target, 'metrics')).toHaveLength(1);
 });
 
-test('what was stored is there after a restart, and new ids are above it', async () => {
+test('keeps stored rows across restarts and assigns increasing IDs', async () => {
   using folder = temporaryFolder();
   const ids: string[] = [];
   for (let run = 0; run < 3; run++) {

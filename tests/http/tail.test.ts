@@ -28,7 +28,7 @@ afterAll(() => target.stop());
 
 const bearer = async (claims: object): Promise<Headers> => ({ authorization: `Bearer ${await token({ ...claims })}` });
 
-/** Opens a tail; gives it once it is subscribed. */
+/** Opens a live tail; resolves once it is subscribed. */
 async function openTail(address = METRICS, headers = anna, of = target): Promise<EventStream> {
   const tail = await openEvents(of.url + address, headers);
   expect(tail.response.status).toBe(200);
@@ -36,7 +36,7 @@ async function openTail(address = METRICS, headers = anna, of = target): Promise
   return tail;
 }
 
-/** The next event, which must be a record. */
+/** Returns the next event, which must be a record. */
 async function nextRecord(tail: EventStream) {
   const event = await tail.next();
   expect(event?.event).toBe('record');
@@ -48,15 +48,15 @@ async function openTails(of = target): Promise<number> {
   return Number(/^rawlog_tails (\d+)$/m.exec(text)?.[1]);
 }
 
-/** Resolves once so many tails are open. */
+/** Resolves once exactly this many tails are open. */
 async function untilOpen(count: number, of = target): Promise<void> {
   while ((await openTails(of)) !== count) {
-    // ask again
+    // poll
   }
 }
 
 describe('a record', () => {
-  test('is sent under its id, with the very text that a page of records has', async () => {
+  test('is sent with its ID and the same text as on a page of records', async () => {
     const texts = [
       '{"metric_name":"m","metric_value":-0.0,"data_string":"two\\nlines\\r\\n\\u2028ü🦀"}',
       '{"metric_name":"m","metric_value":1e300,"data_string":"x","timestamp":"2020-01-01T00:00:00.123456+05:45"}',
@@ -83,7 +83,7 @@ describe('a record', () => {
     }
   });
 
-  test('comes to its own user and to admins alone, and only where it passes the filters', async () => {
+  test('is sent only to its user and to admins, and only if it matches the filters', async () => {
     const tails = {
       'anna all': await openTail(),
       'anna by name': await openTail(`${METRICS}?name=wanted&user_id=anna`),
@@ -118,7 +118,7 @@ describe('a record', () => {
       'anna events by type': ['anna', 3, 'type', ['wanted']],
       'berta events by index': ['berta', 3, 'data_index', ['wanted']],
     };
-    // what passes them all comes last: before it there is nothing that should not be there
+    // a record that matches every filter is sent last, so everything before it must be expected
     for (const headers of [anna, berta]) {
       const body = {
         metrics: [{ ...METRIC, metric_name: 'wanted', data_string: 'wanted', metric_value: 99 }],
@@ -141,11 +141,11 @@ describe('a record', () => {
     }
   });
 
-  test('that was refused never comes, and one that waits for its commit not before it', async () => {
+  test('is not sent when it is rejected, nor before its commit', async () => {
     const tail = await openTail();
     const other = new Database(target.databasePath);
     other.run('BEGIN IMMEDIATE');
-    // patience with the lock ends: it is refused
+    // waiting for the lock times out, so it is rejected
     expectError(await post(target, '/log_raw_metric', METRIC, anna), 503, 'storage_unavailable');
     other.run('COMMIT');
     other.close();
@@ -155,7 +155,7 @@ describe('a record', () => {
     tail.close();
   });
 
-  test('of a request that is repeated comes once', async () => {
+  test('is sent once when its request is repeated', async () => {
     const tail = await openTail();
     for (let i = 0; i < 3; i++) await post(target, '/log_raw_metric', METRIC, { ...anna, 'idempotency-key': 'once' });
     const { body: id } = await post(target, '/log_raw_metric', METRIC, anna);
@@ -164,15 +164,15 @@ describe('a record', () => {
     tail.close();
   });
 
-  test('is missed by nobody who reads the page after the opening', async () => {
-    let running = true;
+  test('is not missed by a client that reads a page of records after opening the tail', async () => {
+    let isRecording = true;
     const recording = (async () => {
-      while (running) await post(target, '/log_raw_metric', METRIC, berta);
+      while (isRecording) await post(target, '/log_raw_metric', METRIC, berta);
     })();
     const tail = await openTail(METRICS, berta);
     const { body } = await send(`${target.url}/api/records/metrics?limit=1000`, { headers: berta });
     const first = await nextRecord(tail);
-    running = false;
+    isRecording = false;
     await recording;
     tail.close();
     const ids = rows(target, 'metrics')
@@ -183,14 +183,14 @@ describe('a record', () => {
   });
 });
 
-describe('a tail', () => {
-  test('answers with the header fields of a stream that nobody keeps, and is counted when it opens', async () => {
+describe('a live tail', () => {
+  test('has the header fields of an uncached stream and is counted when it opens', async () => {
     const before = await openTails();
     const count = async () =>
       (await send(`${target.url}/metrics`, { headers: await bearer({ role: 'admin' }) })).text.match(
         /http_request_duration_seconds_count\{method="GET",route="\/api\/records\/analytics\/tail",status="200"\} (\d+)/,
       )?.[1];
-    const answered = Number((await count()) ?? 0);
+    const countBefore = Number((await count()) ?? 0);
     const tail = await openTail(EVENTS);
     const { headers } = tail.response;
     expect(headers.get('content-type')).toBe('text/event-stream');
@@ -199,13 +199,13 @@ describe('a tail', () => {
     expect(headers.get('x-content-type-options')).toBe('nosniff');
     expect(headers.get('x-request-id')).toBeString();
     expect(await openTails()).toBe(before + 1);
-    expect(Number(await count())).toBe(answered + 1);
+    expect(Number(await count())).toBe(countBefore + 1);
     tail.close();
     await untilOpen(before);
-    expect(Number(await count())).toBe(answered + 1);
+    expect(Number(await count())).toBe(countBefore + 1);
   });
 
-  test('is opened by HEAD for nobody', async () => {
+  test('is not opened by HEAD', async () => {
     const before = await openTails();
     const response = await fetch(target.url + METRICS, { method: 'HEAD', headers: anna });
     expect(response.status).toBe(200);
@@ -213,7 +213,7 @@ describe('a tail', () => {
     expect(await openTails()).toBe(before);
   });
 
-  test('is refused without a token, for somebody else, and with a wrong filter', async () => {
+  test('is rejected without a token, for another user, and with an invalid filter', async () => {
     const get = (query: string, headers: Record<string, string>) => send(target.url + METRICS + query, { headers });
     expectError(await get('', {}), 401, 'unauthorized');
     expectError(await get('?user_id=berta', anna), 403, 'forbidden');
@@ -221,7 +221,7 @@ describe('a tail', () => {
     expectError(await send(target.url + METRICS, { method: 'POST', headers: anna }), 405, 'method_not_allowed');
   });
 
-  test('is taken away when its client goes, also one that goes at once', async () => {
+  test('is closed when its client disconnects, even immediately', async () => {
     await untilOpen(0);
     const tails = await Promise.all(Array.from({ length: 20 }, () => openTail()));
     expect(await openTails()).toBe(20);
@@ -244,14 +244,14 @@ describe('a tail', () => {
       });
     }
     await untilOpen(0);
-    // and there is room for all
+    // and the whole limit is available again
     const admins = await Promise.all(Array.from({ length: 5 }, (_, i) => bearer({ sub: `root-${i}`, role: 'admin' })));
     const again = await Promise.all(Array.from({ length: 100 }, (_, i) => openTail(METRICS, admins[i % 5])));
     expectError(await send(target.url + METRICS, { headers: berta }), 503, 'queries_overloaded');
     again[0]?.close();
     await untilOpen(99);
     again[0] = await openTail(METRICS, admins[0]);
-    // each has its own copy
+    // each tail receives the record
     const { body: id } = await post(target, '/log_raw_metric', METRIC, anna);
     for (const tail of again) {
       expect((await nextRecord(tail)).id).toBe(id);
@@ -260,17 +260,17 @@ describe('a tail', () => {
     await untilOpen(0);
   });
 
-  test('is one of twenty that a user may have, whatever others have', async () => {
+  test('is limited to twenty per user', async () => {
     const tails = await Promise.all(Array.from({ length: 20 }, () => openTail()));
-    const refused = await send(target.url + EVENTS, { headers: anna });
-    expectError(refused, 503, 'queries_overloaded');
-    expect(refused.body.message).toContain('20 live tails');
+    const rejected = await send(target.url + EVENTS, { headers: anna });
+    expectError(rejected, 503, 'queries_overloaded');
+    expect(rejected.body.message).toContain('20 live tails');
     tails.push(await openTail(METRICS, berta));
     for (const tail of tails) tail.close();
     await untilOpen(0);
   });
 
-  test('leaves twenty of all for admins and viewers', async () => {
+  test('is rejected when only the twenty reserved for admins and viewers are left', async () => {
     const users = await Promise.all(Array.from({ length: 4 }, (_, i) => bearer({ sub: `user-${i}` })));
     const tails = await Promise.all(Array.from({ length: 80 }, (_, i) => openTail(METRICS, users[i % 4])));
     expectError(await send(target.url + METRICS, { headers: anna }), 503, 'queries_overloaded');
@@ -285,7 +285,7 @@ describe('a tail', () => {
     tail.close();
   });
 
-  test('ends with "expired" when its token does, and not before', async () => {
+  test('ends with "expired" when its token expires, and not before', async () => {
     const exp = secondsFromNow(3);
     const short = await bearer({ sub: 'anna', exp });
     const tail = await openTail(METRICS, short);
@@ -297,7 +297,7 @@ describe('a tail', () => {
     expectError(await send(target.url + METRICS, { headers: short }), 401, 'unauthorized');
   });
 
-  test('lives with a token that lasts for centuries', async () => {
+  test('works with a token that is valid for centuries', async () => {
     const tail = await openTail(METRICS, await bearer({ sub: 'anna', exp: 253_402_300_799 }));
     const { body: id } = await post(target, '/log_raw_metric', METRIC, anna);
     expect((await nextRecord(tail)).id).toBe(id);
@@ -305,8 +305,8 @@ describe('a tail', () => {
   });
 });
 
-describe('of more than a client takes', () => {
-  test('the rest is left out, and counted where it is missing', async () => {
+describe('dropped records', () => {
+  test('appear as a count in a skipped event', async () => {
     const tail = await openTail(METRICS, berta);
     const batch = { metrics: Array(1000).fill(METRIC) };
     const { body } = await post(target, '/log_batch', batch, berta);
@@ -317,7 +317,7 @@ describe('of more than a client takes', () => {
     tail.close();
   });
 
-  test('a client that does not read costs a bounded buffer, and learns what it has missed', async () => {
+  test('appear as a count for a client that does not read, and do not grow its buffer', async () => {
     const { hostname, port } = new URL(target.url);
     const socket = connect(Number(port), hostname);
     let [records, skipped] = [0, 0];
@@ -327,7 +327,7 @@ describe('of more than a client takes', () => {
         if (event === 'skipped') skipped += JSON.parse(data).records;
       },
     });
-    const read = unchunk((bytes) => parser.feed(bytes.toString('latin1')));
+    const read = decodeChunks((bytes) => parser.feed(bytes.toString('latin1')));
     await new Promise<void>((resolve) => {
       socket.once('data', (data: Buffer) => {
         read(data);
@@ -336,7 +336,7 @@ describe('of more than a client takes', () => {
       });
       socket.write(`GET ${EVENTS} HTTP/1.1\r\nHost: x\r\nAuthorization: ${anna.authorization}\r\n\r\n`);
     });
-    // more than the sockets of the system hold by far, slow enough for the limit of records in a time
+    // far more than socket buffers hold, but slower than the limit of records per second
     const data = { filler: 'x'.repeat(900_000) };
     for (let i = 0; i < 40; i++) {
       expect((await post(target, '/log_raw_analytics', { ...ANALYTICS, data }, anna)).status).toBe(200);
@@ -351,27 +351,27 @@ describe('of more than a client takes', () => {
   });
 });
 
-/** Takes an answer in chunks (RFC 9112, section 7.1) as its bytes come, and hands on each chunk once it is whole. */
-function unchunk(onChunk: (bytes: Buffer) => void): (received: Buffer) => void {
-  let rest = Buffer.alloc(0);
+/** Decodes a chunked response (RFC 9112, section 7.1) as it arrives; passes on each chunk once it is complete. */
+function decodeChunks(onChunk: (bytes: Buffer) => void): (received: Buffer) => void {
+  let pending = Buffer.alloc(0);
   let inBody = false;
   return (received) => {
-    rest = Buffer.concat([rest, received]);
-    const headEnd = rest.indexOf('\r\n\r\n');
+    pending = Buffer.concat([pending, received]);
+    const headEnd = pending.indexOf('\r\n\r\n');
     if (!inBody && headEnd < 0) return;
-    if (!inBody) rest = rest.subarray(headEnd + 4);
+    if (!inBody) pending = pending.subarray(headEnd + 4);
     inBody = true;
     for (;;) {
-      const start = rest.indexOf('\r\n') + 2;
-      const end = start + Number.parseInt(rest.toString('latin1', 0, start), 16);
-      if (start < 2 || rest.length < end + 2) return;
-      onChunk(rest.subarray(start, end));
-      rest = rest.subarray(end + 2);
+      const start = pending.indexOf('\r\n') + 2;
+      const end = start + Number.parseInt(pending.toString('latin1', 0, start), 16);
+      if (start < 2 || pending.length < end + 2) return;
+      onChunk(pending.subarray(start, end));
+      pending = pending.subarray(end + 2);
     }
   };
 }
 
-test('SIGTERM ends an open tail, and the server with 0', async () => {
+test('SIGTERM ends an open tail and stops the server with status 0', async () => {
   const other = await startTarget();
   const tail = await openTail(METRICS, anna, other);
   const { body: id } = await post(other, '/log_raw_metric', METRIC, anna);
@@ -380,6 +380,6 @@ test('SIGTERM ends an open tail, and the server with 0', async () => {
   expect(await tail.next()).toBeUndefined();
   const began = performance.now();
   expect(await other.stop()).toBe(0);
-  // what drains is waited for seven seconds: an open tail is none of it
+  // the server waits up to seven seconds for draining connections, but not for open tails
   expect(performance.now() - began).toBeLessThan(5_000);
 });

@@ -6,7 +6,7 @@ import { startTarget, type Target, temporaryFolder, UNLIMITED } from '../harness
 import { token } from '../harness/tokens.ts';
 
 /*
- * Which rules of time zones buckets follow: those of the machine's database or of the bundled one, whichever is newer.
+ * Buckets follow the time zone rules of the system's database or of the bundled one, whichever is newer.
  */
 
 const ZIC = ['/usr/sbin/zic', '/usr/bin/zic'].find(existsSync);
@@ -21,7 +21,7 @@ async function countsOf(target: Target, tz: string) {
   return { days: days.map(({ start }: { start: string }) => start), tz: status.tz };
 }
 
-/** Starts a server with an event at 07:30 UTC, and with this folder as the machine's database. */
+/** Starts a server with an event at 07:30 UTC and this folder as the system's time zone database. */
 async function serverWith(folder: string): Promise<Target> {
   const target = await startTarget({ ...UNLIMITED, TZDIR: folder, MAX_CLOCK_SKEW: '36500d' });
   const response = await post(target, '/log_raw_analytics', { ...ANALYTICS, timestamp: '2026-11-20T07:30:00Z' });
@@ -29,19 +29,19 @@ async function serverWith(folder: string): Promise<Target> {
   return target;
 }
 
-/** Makes a folder of zone files from lines of the database's source. */
+/** Compiles source lines of the time zone database into a folder of zone files. */
 function compile(folder: string, version: string, source: string): void {
   writeFileSync(join(folder, 'tzdata.zi'), `# version ${version}\n${source}`);
   const { exitCode } = Bun.spawnSync([ZIC ?? '', '-d', folder, join(folder, 'tzdata.zi')]);
   expect(exitCode).toBe(0);
 }
 
-describe('without a database on the machine', () => {
-  test('the bundled one has the rules of 2026', async () => {
+describe('no system database', () => {
+  test('uses the bundled rules of 2026', async () => {
     using folder = temporaryFolder();
     const target = await serverWith(folder.path);
     try {
-      // Vancouver stays on UTC-7 from November 2026 on
+      // Vancouver stays on UTC-7 from November 2026
       const { days, tz } = await countsOf(target, 'America/Vancouver');
       expect(days).toEqual(['2026-11-20T00:00:00-07:00']);
       expect(tz).toEqual({ version: '2026f', source: 'bundled' });
@@ -53,10 +53,10 @@ describe('without a database on the machine', () => {
   });
 });
 
-describe.skipIf(!ZIC)('beside a database on the machine', () => {
+describe.skipIf(!ZIC)('a system database', () => {
   const SOURCE = 'Zone America/Vancouver -5:00 - X\nZone Test/New 3:30 - Y\n';
 
-  test('that is newer, its rules count', async () => {
+  test('is used when it is newer', async () => {
     using folder = temporaryFolder();
     compile(folder.path, '2026za', SOURCE);
     const target = await serverWith(folder.path);
@@ -71,7 +71,7 @@ describe.skipIf(!ZIC)('beside a database on the machine', () => {
     }
   });
 
-  test('that is older, the bundled rules count', async () => {
+  test('is ignored when it is older', async () => {
     using folder = temporaryFolder();
     compile(folder.path, '2025b', SOURCE);
     const target = await serverWith(folder.path);
@@ -84,7 +84,7 @@ describe.skipIf(!ZIC)('beside a database on the machine', () => {
     }
   });
 
-  test('names lead to no file outside of it', async () => {
+  test('rejects zone names that lead to files outside of it', async () => {
     using folder = temporaryFolder();
     compile(folder.path, '2099a', SOURCE);
     const target = await serverWith(folder.path);

@@ -15,9 +15,9 @@ let storage: Storage;
 let queue: CommitQueue;
 let databasePath: string;
 let transactions: number;
-/** What a commit waits for when it is through, as for a slow disk. */
+/** Delays the end of each commit, as a slow disk does. */
 let disk: Promise<void>;
-let told: LogRecord[];
+let published: LogRecord[];
 const nextId = createIdSource(Date.now, 0);
 
 beforeEach(() => {
@@ -27,7 +27,7 @@ beforeEach(() => {
   const writer = createWriter(storage);
   transactions = 0;
   disk = Promise.resolve();
-  told = [];
+  published = [];
   const counted = {
     ...writer,
     async commit(...args: Parameters<typeof writer.commit>) {
@@ -42,7 +42,7 @@ beforeEach(() => {
     createLedger([]),
     bounds,
     () => {},
-    (records) => void told.push(...records),
+    (records) => void published.push(...records),
   );
 });
 afterEach(() => {
@@ -56,7 +56,7 @@ function metric(value: number): LogRecord {
 }
 
 describe('group commit', () => {
-  test('what arrives together shares one transaction', async () => {
+  test('commits requests that arrive together in one transaction', async () => {
     await Promise.all(Array.from({ length: 100 }, (_, i) => queue.store([metric(i)], 100)));
     expect(transactions).toBe(1);
     expect(rows({ databasePath }, 'metrics').map((row) => row['metric_value'])).toEqual(
@@ -64,7 +64,7 @@ describe('group commit', () => {
     );
   });
 
-  test('a row is in the database when its promise resolves', async () => {
+  test('resolves after the row is in the database', async () => {
     for (let i = 1; i <= 5; i++) {
       await queue.store([metric(i)], 100);
       expect(rows({ databasePath }, 'metrics')).toHaveLength(i);
@@ -72,7 +72,7 @@ describe('group commit', () => {
     expect(transactions).toBe(5);
   });
 
-  test('a row that the database refuses fails alone', async () => {
+  test('rejects only the request whose row the database rejects', async () => {
     const poison = { ...metric(2), metricValue: Number.NaN }; // NaN is NULL to SQLite
     const results = await Promise.allSettled([
       queue.store([metric(1)], 100),
@@ -84,7 +84,7 @@ describe('group commit', () => {
     expect(rows({ databasePath }, 'metrics').map((row) => row['metric_value'])).toEqual([1, 3]);
   });
 
-  test('records of one request are stored all or none', async () => {
+  test('stores all records of a request or none', async () => {
     const poison = { ...metric(2), metricValue: Number.NaN };
     await expect(queue.store([metric(1), poison], 100)).rejects.toMatchObject({ code: 'internal' });
     expect(rows({ databasePath }, 'metrics')).toEqual([]);
@@ -92,7 +92,7 @@ describe('group commit', () => {
     expect(rows({ databasePath }, 'metrics')).toHaveLength(1);
   });
 
-  test('what arrives while another process holds the database is stored when it lets go', async () => {
+  test('stores requests that arrive while another process holds the lock once it is released', async () => {
     const other = new Database(databasePath);
     other.run('BEGIN IMMEDIATE');
     const first = queue.store([metric(1)], 100);
@@ -104,23 +104,23 @@ describe('group commit', () => {
     expect(rows({ databasePath }, 'metrics')).toHaveLength(2);
   });
 
-  test('others are told of records once they are on the disk, and never of those that were refused', async () => {
+  test('publishes records once they are on disk, and never publishes rejected ones', async () => {
     const slow = Promise.withResolvers<void>();
     disk = slow.promise;
     const first = metric(1);
     const stored = queue.store([first], 100);
     while (rows({ databasePath }, 'metrics').length === 0) await new Promise(setImmediate);
-    expect(told).toEqual([]);
+    expect(published).toEqual([]);
     slow.resolve();
     await stored;
-    expect(told).toEqual([first]);
+    expect(published).toEqual([first]);
     const poison = { ...metric(2), metricValue: Number.NaN };
     const second = metric(3);
     await Promise.allSettled([queue.store([poison], 100), queue.store([second], 100)]);
-    expect(told).toEqual([first, second]);
+    expect(published).toEqual([first, second]);
   });
 
-  test('close waits for what was taken, and refuses what comes later', async () => {
+  test('on close, commits queued requests and rejects later ones', async () => {
     const stored = queue.store([metric(1)], 100);
     const closed = queue.close();
     await expect(queue.store([metric(2)], 100)).rejects.toMatchObject({ code: 'shutting_down' });
@@ -129,7 +129,7 @@ describe('group commit', () => {
     expect(rows({ databasePath }, 'metrics')).toHaveLength(1);
   });
 
-  test('what would go over the bounds is refused at once, and taken again when there is room', async () => {
+  test('rejects requests that exceed the bounds, and accepts them again once there is room', async () => {
     const many = Array.from({ length: 1000 }, (_, i) => metric(i));
     const first = queue.store(many, 100);
     expect(queue.hasRoom(1)).toBe(false);
@@ -144,7 +144,7 @@ describe('group commit', () => {
     expect(rows({ databasePath }, 'metrics')).toHaveLength(1002);
   });
 
-  test('a request is taken whole as long as there is room for a row', async () => {
+  test('accepts all rows of a request if there is room for one', async () => {
     const stored = [
       queue.store([metric(1)], 1),
       queue.store(
@@ -153,20 +153,20 @@ describe('group commit', () => {
       ),
     ];
     await expect(queue.store([metric(2)], 1)).rejects.toMatchObject({ code: 'overloaded' });
-    // a probe has no rows
+    // a request without rows is always accepted
     await Promise.all([...stored, queue.store([], 0)]);
     expect(rows({ databasePath }, 'metrics')).toHaveLength(1001);
   });
 
-  test('while a lock lasts, nobody waits longer than the first, and its end is noticed', async () => {
+  test('during a lock, rejects later requests sooner than the first, and recovers when it ends', async () => {
     const other = new Database(databasePath);
     other.run('BEGIN IMMEDIATE');
-    const began = performance.now();
+    const firstStart = performance.now();
     await expect(queue.store([metric(1)], 1)).rejects.toMatchObject({ code: 'storage_unavailable' });
-    const patience = performance.now() - began;
-    const again = performance.now();
+    const firstDuration = performance.now() - firstStart;
+    const secondStart = performance.now();
     await expect(queue.store([metric(2)], 1)).rejects.toMatchObject({ code: 'storage_unavailable' });
-    expect(performance.now() - again).toBeLessThan(patience);
+    expect(performance.now() - secondStart).toBeLessThan(firstDuration);
     other.run('COMMIT');
     other.close();
     await queue.store([metric(3)], 1);

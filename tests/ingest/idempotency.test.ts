@@ -8,7 +8,7 @@ import { temporaryFolder } from '../harness/target.ts';
 
 const HOUR = 3600_000;
 
-test('answers are kept for 24 hours, and forgotten after, however many they are', async () => {
+test('cached responses are kept for 24 hours, and then all expired ones are deleted', async () => {
   using folder = temporaryFolder();
   const storage = openStorage(join(folder.path, 'rawlog.db'));
   const writer = createWriter(storage);
@@ -37,7 +37,7 @@ test('answers are kept for 24 hours, and forgotten after, however many they are'
     () => clock,
     () => true,
   );
-  expect(old.filter((one) => writer.responseOf(one) !== undefined)).toEqual([]);
+  expect(old.filter((response) => writer.responseOf(response) !== undefined)).toEqual([]);
   expect(await once('key', 'second')).toEqual({ response: 'first', replayed: true });
 
   clock += 1;
@@ -45,7 +45,7 @@ test('answers are kept for 24 hours, and forgotten after, however many they are'
     writer,
     () => clock,
     () => false,
-  ); // the server stops
+  ); // the server is stopping
   expect(await once('key', 'second')).toEqual({ response: 'first', replayed: true });
   await expireResponses(
     writer,

@@ -4,13 +4,13 @@ import { createIdSource } from '../../src/ingest/ids.ts';
 const NOW = Date.UTC(2026, 10, 22, 12);
 const UUID7 = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
 
-/** The 60 bits of an id that come before its random part, version left out. */
+/** Returns the 60 bits of an ID before its random part, without the version. */
 function timePart(id: string): number {
   const millisecond = Number.parseInt(id.slice(0, 8) + id.slice(9, 13), 16);
   return (millisecond - Date.UTC(2020, 0, 1)) * 4096 + Number.parseInt(id.slice(15, 18), 16);
 }
 
-test('ids are UUIDv7 of the clock, and seq is their time part', () => {
+test('IDs are UUIDv7 with the time of the clock, and seq is their time part', () => {
   const next = createIdSource(() => NOW, 0);
   const { id, seq } = next();
   expect(id).toMatch(UUID7);
@@ -18,7 +18,7 @@ test('ids are UUIDv7 of the clock, and seq is their time part', () => {
   expect(seq).toBe(timePart(id));
 });
 
-test('ids rise through overflow of the millisecond, a clock that steps back, and a restart', () => {
+test('IDs increase across counter overflow, a clock that steps back, and a restart', () => {
   let clock = NOW;
   let next = createIdSource(() => clock, 0);
   const made: { id: string; seq: number }[] = [];
@@ -37,12 +37,12 @@ test('ids rise through overflow of the millisecond, a clock that steps back, and
   expect(new Set(made.map(({ id }) => id)).size).toBe(made.length);
 });
 
-test('seq stays exact in a double until 2089', () => {
+test('seq is a safe integer until 2089', () => {
   const last = createIdSource(() => Date.UTC(2089, 0, 1), 0)();
   expect(Number.isSafeInteger(last.seq)).toBe(true);
 });
 
-test('the random part is spread over all its bits', () => {
+test('every bit of the random part is evenly distributed', () => {
   const next = createIdSource(() => NOW, 0);
   const tails = Array.from({ length: 5000 }, () => BigInt(`0x${next().id.slice(19).replace('-', '')}`));
   for (let bit = 0n; bit < 62n; bit++) {

@@ -5,7 +5,7 @@ import { parseRate } from '../../src/formats/rate.ts';
 import { createRateLimit } from '../../src/ingest/rate-limit.ts';
 
 describe('a token bucket', () => {
-  test('never lets through more than its capacity and what has flowed in since', () => {
+  test('never allows more than its capacity plus the refill', () => {
     const steps = fc.array(fc.tuple(fc.nat(5_000), fc.integer({ min: 1, max: 40 })), { maxLength: 200 });
     fc.assert(
       fc.property(steps, fc.integer({ min: 1, max: 100 }), (takes, amount) => {
@@ -19,7 +19,7 @@ describe('a token bucket', () => {
             limit.take('u', wanted);
             taken += wanted;
           } catch (error) {
-            // a refusal names a time after which it fits, unless others take first
+            // after Retry-After, the amount is available, because nothing else takes from the bucket
             const { retryAfter = 0 } = error as ApiError;
             clock += retryAfter * 1000;
             limit.take('u', wanted);
@@ -31,13 +31,13 @@ describe('a token bucket', () => {
     );
   });
 
-  test('memory is bounded, however many users come', () => {
+  test('is evicted if there are too many users', () => {
     const limit = createRateLimit('rows', { amount: 1, window: 3600 }, 1, () => 0);
     for (let i = 0; i < 250_000; i++) limit.take(`user-${i}`, 1);
     expect(() => limit.take('user-249999', 1)).toThrow(ApiError);
   });
 
-  test('off is no limit', () => {
+  test('does not limit anything if the rate is off', () => {
     const limit = createRateLimit('rows', parseRate('off'), 1, () => 0);
     for (let i = 0; i < 1000; i++) limit.take('u', 1e9);
   });
@@ -49,8 +49,8 @@ describe('parseRate', () => {
     ['60/m', { amount: 60, window: 60 }],
     ['1/h', { amount: 1, window: 3600 }],
     ['OFF', undefined],
-  ])('%s', (text, rate) => expect(parseRate(text)).toEqual(rate));
-  test.each(['', '1000', '0/s', '-1/s', '1/d', '1.5/s', '1 / s', 'none'])('not %p', (text) =>
+  ])('parses %s', (text, rate) => expect(parseRate(text)).toEqual(rate));
+  test.each(['', '1000', '0/s', '-1/s', '1/d', '1.5/s', '1 / s', 'none'])('rejects %p', (text) =>
     expect(() => parseRate(text)).toThrow(RangeError),
   );
 });

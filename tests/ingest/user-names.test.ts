@@ -26,7 +26,7 @@ function rejectedNames(admit: () => unknown): unknown {
   return undefined;
 }
 
-test('a user records as many distinct names and types as are allowed, also after a restart and an erasure', async () => {
+test('distinct names and types per user are limited, across restarts and until an erasure', async () => {
   const path = join(folder.path, 'names.db');
   const storage = openStorage(path);
   const writer = createWriter(storage);
@@ -38,7 +38,7 @@ test('a user records as many distinct names and types as are allowed, also after
     'too_many_names',
     ['c', 'd'],
   ]);
-  await admit('ada', [use('b')]); // nothing of the rejected request was counted
+  await admit('ada', [use('b')]); // the rejected request was not counted
   await admit('bob', [use('c')]);
   expect(rejectedNames(() => names.admit('ada', [use('c')]))).toEqual(['too_many_names', ['c']]);
   await admit('ada', [use('a'), use('b'), use('a', 'analytics')]);
@@ -55,7 +55,7 @@ test('a user records as many distinct names and types as are allowed, also after
   storage.close();
 });
 
-test('names that the column store has are exempt: they came by import, or before names were counted', async () => {
+test('names that the column store already contains are exempt from the limit', async () => {
   const path = join(folder.path, 'imported.db');
   const storage = openStorage(path);
   const writer = createWriter(storage);

@@ -38,33 +38,37 @@ async function codeOf(promise: Promise<unknown>): Promise<string> {
   }
 }
 
-describe('a queue of queries', () => {
-  test('lets users take turns, however many one of them sends', async () => {
+describe('the fair queue', () => {
+  test('lets users take turns, regardless of how many queries each sends', async () => {
     const queue = createFairQueue();
     const order: string[] = [];
     const work = (name: string) => async () => void order.push(name);
     const gate = Promise.withResolvers<void>();
     const first = queue.run('a', NEVER, () => gate.promise);
-    const rest = ['a1', 'a2', 'a3', 'a4'].map((name) => queue.run('a', NEVER, work(name)));
-    rest.push(queue.run('b', NEVER, work('b1')), queue.run('b', NEVER, work('b2')), queue.run('c', NEVER, work('c1')));
+    const queued = ['a1', 'a2', 'a3', 'a4'].map((name) => queue.run('a', NEVER, work(name)));
+    queued.push(
+      queue.run('b', NEVER, work('b1')),
+      queue.run('b', NEVER, work('b2')),
+      queue.run('c', NEVER, work('c1')),
+    );
     gate.resolve();
-    await Promise.all([first, ...rest]);
+    await Promise.all([first, ...queued]);
     expect(order).toEqual(['a1', 'b1', 'c1', 'a2', 'b2', 'a3', 'a4']);
   });
 
-  test('drops queries whose client disconnects, and rejects more than it holds', async () => {
+  test('drops queries whose client disconnects, and rejects queries beyond its capacity', async () => {
     const queue = createFairQueue();
     const gate = Promise.withResolvers<void>();
     const running = queue.run('a', NEVER, () => gate.promise);
-    const leaving = new AbortController();
+    const disconnecting = new AbortController();
     let isRun = false;
-    const left = codeOf(
-      queue.run('a', leaving.signal, async () => {
+    const dropped = codeOf(
+      queue.run('a', disconnecting.signal, async () => {
         isRun = true;
       }),
     );
-    leaving.abort();
-    expect(await left).toBe('ClientDisconnectedError');
+    disconnecting.abort();
+    expect(await dropped).toBe('ClientDisconnectedError');
     const waiting = Array.from({ length: 256 }, () => queue.run('a', NEVER, async () => {}));
     expect(await codeOf(queue.run('a', NEVER, async () => {}))).toBe('queries_overloaded');
     const other = queue.run('b', NEVER, async () => 'b');
@@ -74,7 +78,7 @@ describe('a queue of queries', () => {
     expect(isRun).toBe(false);
   });
 
-  test('rejects what waits when it is closed', async () => {
+  test('rejects waiting queries when it is closed', async () => {
     const queue = createFairQueue();
     const gate = Promise.withResolvers<void>();
     const running = queue.run('a', NEVER, () => gate.promise);
@@ -86,8 +90,8 @@ describe('a queue of queries', () => {
   });
 });
 
-describe('a query client', () => {
-  /** A database whose counts by label take a while. */
+describe('the query client', () => {
+  /** Creates a database on which counts by label are slow. */
   async function largeDatabase(): Promise<string> {
     const path = join(folder.path, `large-${++databases}.db`);
     const storage = openStorage(path);
@@ -108,14 +112,14 @@ describe('a query client', () => {
     top: 900,
   };
 
-  test('cancels a query that runs when its client disconnects, and goes on with others', async () => {
+  test('cancels a running query when its client disconnects, and runs other queries', async () => {
     const client = clientOf(await largeDatabase());
     await client.maintain('catchUp', undefined);
     const caller = (signal: AbortSignal, userId = 'a') => ({ userId, signal });
     await client.run('counts', query, caller(NEVER));
-    const leaving = new AbortController();
-    const running = Array.from({ length: 5 }, () => codeOf(client.run('counts', query, caller(leaving.signal))));
-    leaving.abort();
+    const disconnecting = new AbortController();
+    const running = Array.from({ length: 5 }, () => codeOf(client.run('counts', query, caller(disconnecting.signal))));
+    disconnecting.abort();
     expect(await Promise.all(running)).toEqual(Array(5).fill('ClientDisconnectedError'));
     expect(JSON.parse((await client.run('counts', query, caller(NEVER, 'b'))).value).count).toBe(60_000);
     const last = codeOf(client.run('counts', query, caller(NEVER)));
@@ -124,14 +128,14 @@ describe('a query client', () => {
     expect(await codeOf(client.run('counts', query, caller(NEVER)))).toBe('shutting_down');
   });
 
-  test('starts a worker that fails again after growing delays, says so, and fails queries at once', async () => {
+  test('restarts a failing worker with backoff, reports its state, and fails queries immediately', async () => {
     const client = clientOf(join(folder.path, 'no', 'such.db'));
     const caller = { userId: 'a', signal: NEVER };
     while (client.health().restarts < 3) {
       expect(await codeOf(client.run('names', { kind: 'metric', user: undefined }, caller))).toBe(
         'storage_unavailable',
       );
-      await new Promise((resolve) => setImmediate(resolve)); // a rejection alone lets no timer run
+      await new Promise((resolve) => setImmediate(resolve)); // awaiting a rejection does not let timers run
     }
     expect(client.health()).toMatchObject({ state: 'restarting' });
     expect(await client.lag()).toBeUndefined();
@@ -139,7 +143,7 @@ describe('a query client', () => {
     expect(client.health().state).toBe('stopped');
   });
 
-  test('breaks an export off when the worker ends in the middle of it', async () => {
+  test('aborts an export when the worker exits in the middle of it', async () => {
     const client = clientOf('', ENDING_WORKER);
     let broken: unknown;
     const all = { user: undefined, name: undefined, label: undefined, from: undefined, to: undefined };
@@ -157,8 +161,8 @@ describe('a query client', () => {
     await client.close();
   });
 
-  test('opens as many exports of one user as are allowed, and more once one is closed', async () => {
-    const client = clientOf(await largeDatabase()); // a small export would be over before it is read
+  test('limits open exports per user, and accepts another once one is closed', async () => {
+    const client = clientOf(await largeDatabase()); // a small export would complete before it is read
     const all = { user: undefined, name: undefined, label: undefined, from: undefined, to: undefined };
     const open = (userId: string) =>
       client.export(

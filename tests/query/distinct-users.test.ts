@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'bun:test';
 import fc from 'fast-check';
 import { createBudget, QueryTooLargeError } from '../../src/query/budget.ts';
-import { tally } from '../../src/query/counts.ts';
+import { countRows } from '../../src/query/counts.ts';
 import { createUserCounter, UserBitmap, type UserCounter, UserPairs } from '../../src/query/distinct-users.ts';
 
 const budget = () => createBudget({ timeoutMs: 60_000, maxResultBytes: 1e6, isCanceled: () => false });
@@ -11,60 +11,69 @@ interface Row {
   readonly user: number;
 }
 
-/** Counts rows as a query does, chunk by chunk. */
-function count(rows: readonly Row[], lanes: number, buckets: number, counter: UserCounter) {
+/** Counts rows chunk by chunk, as a query does. */
+function count(rows: readonly Row[], groupCount: number, buckets: number, counter: UserCounter) {
   const chunks = [rows.slice(0, rows.length / 2), rows.slice(rows.length / 2)].map((part) => ({
     rows: part.length,
     times: new Float64Array(part.length),
     users: Uint32Array.from(part, ({ user }) => user),
-    // the slot, as if it were a label; rows that do not count have the largest number
+    // slots are passed as labels; rows that are not selected get the largest number
     labels: Uint32Array.from(part, ({ slot }) => (slot < 0 ? 2 ** 32 - 1 : slot)),
     values: new Float64Array(),
     minTime: 0,
     maxTime: 0,
   }));
-  const arrangement = {
-    ...{ lanes, buckets, from: 0, to: 1, extent: undefined, series: undefined, user: -1, edges: new Float64Array() },
+  const selection = {
+    ...{
+      groupCount,
+      buckets,
+      from: 0,
+      to: 1,
+      extent: undefined,
+      series: undefined,
+      user: -1,
+      edges: new Float64Array(),
+    },
     groups: { labels: [], texts: [], others: 0, groupOf: () => 0 },
     chunks: function* () {
       yield* chunks;
     },
     slotsOf: ({ labels }: { labels: Uint32Array }) => Int32Array.from(labels),
   };
-  const { rows: counts, unique } = tally(arrangement, counter, budget());
+  const { rows: counts, unique } = countRows(selection, counter, budget());
   return {
     rows: [...counts],
     bySlot: [...unique.bySlot],
-    byLane: [...unique.byLane],
+    byGroup: [...unique.byGroup],
     byBucket: [...unique.byBucket],
     all: unique.all,
   };
 }
 
-/** The same by sets. */
-function expected(rows: readonly Row[], lanes: number, buckets: number) {
+/** Counts the same with sets. */
+function expected(rows: readonly Row[], groupCount: number, buckets: number) {
   const inSlots = rows.filter(({ slot }) => slot >= 0);
   const of = (length: number, key: (slot: number) => number) =>
     Array.from({ length }, (_, i) => inSlots.filter(({ slot }) => key(slot) === i));
-  const users = (some: readonly Row[]) => new Set(some.map(({ user }) => user)).size;
+  const users = (subset: readonly Row[]) => new Set(subset.map(({ user }) => user)).size;
   return {
-    rows: of(lanes * buckets, (slot) => slot).map(({ length }) => length),
-    bySlot: of(lanes * buckets, (slot) => slot).map(users),
-    byLane: of(lanes, (slot) => Math.floor(slot / buckets)).map(users),
+    rows: of(groupCount * buckets, (slot) => slot).map(({ length }) => length),
+    bySlot: of(groupCount * buckets, (slot) => slot).map(users),
+    byGroup: of(groupCount, (slot) => Math.floor(slot / buckets)).map(users),
     byBucket: of(buckets, (slot) => slot % buckets).map(users),
     all: users(inSlots),
   };
 }
 
-const worlds = fc
-  .record({ lanes: fc.integer({ min: 1, max: 4 }), buckets: fc.integer({ min: 1, max: 5 }) })
-  .chain(({ lanes, buckets }) =>
+const inputs = fc
+  .record({ groupCount: fc.integer({ min: 1, max: 4 }), buckets: fc.integer({ min: 1, max: 5 }) })
+  .chain(({ groupCount, buckets }) =>
     fc.record({
-      lanes: fc.constant(lanes),
+      groupCount: fc.constant(groupCount),
       buckets: fc.constant(buckets),
       rows: fc.array(
         fc.record({
-          slot: fc.integer({ min: -1, max: lanes * buckets - 1 }),
+          slot: fc.integer({ min: -1, max: groupCount * buckets - 1 }),
           user: fc.oneof(fc.integer({ min: 1, max: 20 }), fc.constantFrom(31, 32, 8_191, 8_192, 99_999)),
         }),
         { maxLength: 80, size: 'max' },
@@ -72,25 +81,25 @@ const worlds = fc
     }),
   );
 
-test('users are counted as by sets, in a bitmap and as pairs', () => {
+test('counts the same users with a bitmap, with pairs and with sets', () => {
   fc.assert(
-    fc.property(worlds, ({ lanes, buckets, rows }) => {
-      const result = expected(rows, lanes, buckets);
-      expect(count(rows, lanes, buckets, new UserBitmap(lanes, buckets, 100_000, budget()))).toEqual(result);
-      expect(count(rows, lanes, buckets, new UserPairs(lanes, buckets, budget()))).toEqual(result);
+    fc.property(inputs, ({ groupCount, buckets, rows }) => {
+      const result = expected(rows, groupCount, buckets);
+      expect(count(rows, groupCount, buckets, new UserBitmap(groupCount, buckets, 100_000, budget()))).toEqual(result);
+      expect(count(rows, groupCount, buckets, new UserPairs(groupCount, buckets, budget()))).toEqual(result);
     }),
   );
 });
 
-describe('with more pairs than there is memory for', () => {
-  // 200,000 different pairs of users with the largest numbers there are, most of them twice
+describe('a counter with more pairs than its initial capacity', () => {
+  // 200,000 distinct pairs with the largest possible user numbers, most of them twice
   const rows = Array.from({ length: 350_000 }, (_, i) => ({
     slot: Math.floor((i % 200_000) / 1_000) % 20,
     user: 2 ** 32 - 1 - ((i * 7) % 200_000),
   }));
 
-  test('users are counted part by part', () => {
-    // 60,000 pairs fit: four parts of 50,000 do not, since they are mostly full; eight do
+  test('counts users in parts if its capacity is limited', () => {
+    // the capacity is 60,000 pairs: four parts of 50,000 would leave too little room, eight parts fit
     const counter = new UserPairs(2, 10, budget(), 60_000);
     let parts = 0;
     const counted = count(rows, 2, 10, {
@@ -106,12 +115,12 @@ describe('with more pairs than there is memory for', () => {
     expect(counted).toEqual(expected(rows, 2, 10));
   });
 
-  test('memory grows with the pairs', () => {
+  test('grows with the number of pairs', () => {
     expect(count(rows, 2, 10, new UserPairs(2, 10, budget()))).toEqual(expected(rows, 2, 10));
   });
 });
 
-test('a million users in 365 days of 11 groups take as much memory as there are rows', () => {
+test('uses memory in proportion to rows for a million users in 365 days of 11 groups', () => {
   let reserved = 0;
   const counter = createUserCounter(11, 365, 1_000_001, {
     check() {},
@@ -126,6 +135,6 @@ test('a million users in 365 days of 11 groups take as much memory as there are 
   expect(reserved).toBeLessThan(2e6);
 });
 
-test('slots beyond the working memory are rejected', () => {
+test('rejects more slots than the working memory can hold', () => {
   expect(() => createUserCounter(10_000, 10_000, 1_000_001, budget())).toThrow(QueryTooLargeError);
 });

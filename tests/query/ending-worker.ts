@@ -1,7 +1,7 @@
 import { parentPort } from 'node:worker_threads';
 import type { Message, Outcome } from '../../src/query/worker.ts';
 
-/** A query worker that gives one part of an export, and ends when it is asked for the next one. */
+/** A query worker that returns one part of an export, and exits when the next one is requested. */
 const port = parentPort;
 let parts = 0;
 port?.on('message', (message: Message) => {

@@ -1,11 +1,11 @@
 import { describe, expect, test } from 'bun:test';
 import fc from 'fast-check';
 import { exactSum } from '../../src/query/exact-sum.ts';
-import { nearest, exactSum as reference } from './reference.ts';
+import { nearest, exactSum as reference } from './reference-queries.ts';
 
 const sumOf = (...values: number[]) => exactSum(Float64Array.from(values), () => {});
 
-describe('a sum is exact, rounded once', () => {
+describe('a sum', () => {
   test.each([
     [[1e16, 1, 1, 1, 1, -1e16], 4],
     [[1e300, 1e150, 1, -1e300, -1e150], 1],
@@ -15,11 +15,11 @@ describe('a sum is exact, rounded once', () => {
     [[Number.MAX_VALUE, Number.MAX_VALUE, -Number.MAX_VALUE, -Number.MAX_VALUE, 1], 1],
     [[-0], 0],
     [[1, -1], 0],
-  ])('%p', (values, sum) => {
+  ])('of %p is %p', (values, sum) => {
     expect(sumOf(...values)).toMatchObject({ sum, overflow: false });
   });
 
-  test('like the quotient of big integers, for any finite values in any order', () => {
+  test('is exact and rounded once, for any finite values in any order', () => {
     fc.assert(
       fc.property(
         fc.array(fc.double({ noNaN: true, noDefaultInfinity: true }), { minLength: 1, maxLength: 40 }),
@@ -37,11 +37,11 @@ describe('a sum is exact, rounded once', () => {
 });
 
 describe('a sum of many values', () => {
-  /** Values of every magnitude, which no few doubles can add up exactly, and then all but one negated. */
+  /** Values of every magnitude, whose sum does not fit in three doubles, followed by all but one of them negated. */
   const spread = Array.from({ length: 6_000 }, (_, i) => (i + 1) * 2 ** (((i * 37) % 1_900) - 1_000));
   const values = [...spread, ...spread.slice(1).map((value) => -value)];
 
-  test('of magnitudes far apart is exact, and can be stopped halfway', () => {
+  test('of very different magnitudes is exact and can be interrupted', () => {
     let checks = 0;
     const sum = exactSum(Float64Array.from(values), () => {
       checks++;
@@ -84,6 +84,7 @@ describe('a mean', () => {
   });
 });
 
-test('Math.sumPrecise is wrong for negative sums in this runtime: once it is right, the detour can go', () => {
+test('Math.sumPrecise rounds negative sums incorrectly in this runtime', () => {
+  // if this fails, Bun has fixed it: remove the workaround in preciseSum
   expect(Math.sumPrecise([-1284.0647937087247])).not.toBe(-1284.0647937087247);
 });

@@ -1,26 +1,26 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import { activity } from '../../src/query/activity.ts';
-import { Canceled, createBudget, type QueryLimits, QueryTooLargeError } from '../../src/query/budget.ts';
+import { createBudget, QueryCanceledError, type QueryLimits, QueryTooLargeError } from '../../src/query/budget.ts';
 import { counts } from '../../src/query/counts.ts';
 import { funnel } from '../../src/query/funnel.ts';
 import { names } from '../../src/query/names.ts';
 import { retention } from '../../src/query/retention.ts';
 import { serialize } from '../../src/query/serialize.ts';
 import { series } from '../../src/query/series.ts';
-import * as reference from './reference.ts';
-import { type CountingStore, expectSame, LIMITS, type Recorded, World } from './world.ts';
+import * as reference from './reference-queries.ts';
+import { type CountingStore, expectSame, LIMITS, type NewRow, TestDatabase } from './test-database.ts';
 
 const FROM = Date.parse('2026-03-02T00:00:00Z') * 1000;
 const MINUTE = 60e6;
-/** Nearly a week, in as many minutes as a result may have buckets. */
+/** Nearly a week: the maximum number of buckets, in minutes. */
 const SPAN = 10_000 * MINUTE;
 const LABELS = 300;
 const NAMES = 2_000;
 
-let world: World;
+let database: TestDatabase;
 beforeAll(async () => {
-  world = new World();
-  const row = (kind: Recorded['kind'], i: number): Recorded => ({
+  database = new TestDatabase();
+  const row = (kind: NewRow['kind'], i: number): NewRow => ({
     kind,
     user: `user ${i % 40}`,
     name: 'wide',
@@ -29,15 +29,15 @@ beforeAll(async () => {
     value: i / 7,
   });
   for (const kind of ['metric', 'analytics'] as const) {
-    await world.record(Array.from({ length: 3_000 }, (_, i) => row(kind, i)));
+    await database.record(Array.from({ length: 3_000 }, (_, i) => row(kind, i)));
   }
-  // one user with very many names, beside another with two of them
-  await world.record(
+  // one user with many names, and another with two of them
+  await database.record(
     Array.from({ length: NAMES }, (_, i) => ({ ...row('metric', 0), user: 'many', name: `name ${i}` })),
   );
-  await world.record([0, 1].map((i) => ({ ...row('metric', i), user: 'few', name: `name ${i}` })));
+  await database.record([0, 1].map((i) => ({ ...row('metric', i), user: 'few', name: `name ${i}` })));
 });
-afterAll(() => world.close());
+afterAll(() => database.close());
 
 const ends = { from: FROM, to: FROM + SPAN, user: undefined };
 const base = { ...ends, name: 'wide', label: undefined, zone: 'UTC', interval: { count: 1, unit: 'minute' } } as const;
@@ -45,12 +45,12 @@ const wide = { ...base, top: 1_000 };
 const narrow = { ...base, interval: { count: 1, unit: 'day' }, top: 3 } as const;
 const everything = { ...base, interval: undefined, top: undefined };
 
-/** Runs a query with limits of its own, and returns its text and what it read. */
+/** Runs a query with its own limits, and returns the result and the number of rows read. */
 function run(
   query: (store: CountingStore, budget: ReturnType<typeof createBudget>) => unknown,
   limits: Partial<QueryLimits> = {},
 ) {
-  const store = world.store();
+  const store = database.openStore();
   const budget = createBudget({ ...LIMITS, ...limits });
   try {
     return { text: serialize(query(store, budget), budget), rowsRead: store.rowsRead };
@@ -66,11 +66,11 @@ const QUERIES = {
   names: (store, budget) => names(store, 'metric', undefined, budget),
   funnel: (store, budget) => funnel(store, { ...base, steps: ['label 1', 'label 2'], within: 60 }, budget),
   retention: (store, budget) =>
-    retention(store, { ...base, step: world.items[0]?.label ?? '', returnStep: undefined, days: 30 }, budget),
+    retention(store, { ...base, step: database.rows[0]?.label ?? '', returnStep: undefined, days: 30 }, budget),
 } satisfies Record<string, Parameters<typeof run>[0]>;
 
 describe.each(Object.entries(QUERIES))('%s', (_, query) => {
-  test('may be as long as the limit, in bytes, and no longer', () => {
+  test('returns a result of exactly the size limit, and rejects a larger one', () => {
     const { text = '' } = run(query);
     const bytes = Buffer.byteLength(text);
     expect(bytes).toBeGreaterThan(200);
@@ -78,14 +78,14 @@ describe.each(Object.entries(QUERIES))('%s', (_, query) => {
     expect(run(query, { maxResultBytes: bytes - 1 }).error).toBeInstanceOf(QueryTooLargeError);
   });
 
-  test('stops at its deadline, and when its client is gone', () => {
+  test('stops at its deadline and when it is canceled', () => {
     expect(run(query, { timeoutMs: -1 }).error).toBeInstanceOf(QueryTooLargeError);
-    expect(run(query, { isCanceled: () => true }).error).toBeInstanceOf(Canceled);
+    expect(run(query, { isCanceled: () => true }).error).toBeInstanceOf(QueryCanceledError);
   });
 });
 
-describe('a result that is too large', () => {
-  test('for its buckets alone is rejected before a row is read', () => {
+describe('a result that exceeds the size limit', () => {
+  test('because of its buckets is rejected before any row is read', () => {
     for (const query of [series, counts]) {
       const { error, rowsRead } = run((store, budget) => query(store, wide, budget), {
         maxResultBytes: 1e5,
@@ -99,10 +99,10 @@ describe('a result that is too large', () => {
     expect(rowsRead).toBe(0);
   });
 
-  test('for its groups is rejected once the labels are known, before anything is allocated for them', () => {
+  test('because of its groups is rejected once the labels are known, before buckets are allocated', () => {
     for (const query of [series, counts]) {
       let reserved = 0;
-      const store = world.store();
+      const store = database.openStore();
       const budget = createBudget(LIMITS);
       const counting = {
         ...budget,
@@ -111,12 +111,12 @@ describe('a result that is too large', () => {
         },
       };
       expect(() => query(store, wide, counting)).toThrow(QueryTooLargeError);
-      expect(store.rowsRead).toBe(3_000); // the labels of each row, once
-      expect(reserved).toBeLessThan(1e6); // there are three million buckets
+      expect(store.rowsRead).toBe(3_000); // one scan for the labels
+      expect(reserved).toBeLessThan(1e6); // three million buckets would need more
     }
   });
 
-  test('for the texts of its labels is rejected before anything is counted', () => {
+  test('because of its labels is rejected before rows are counted', () => {
     const query = { ...everything, top: 1_000 };
     const { error, rowsRead } = run((store, budget) => series(store, query, budget), { maxResultBytes: 40_000 });
     expect(error).toBeInstanceOf(QueryTooLargeError);
@@ -125,17 +125,17 @@ describe('a result that is too large', () => {
 });
 
 describe('an overview', () => {
-  test('of a user reads the series of that user only, whoever has many names', () => {
-    const own = { ...narrow, user: 'few' };
-    const overview = run((store, budget) => activity(store, own, budget));
-    expectSame(JSON.parse(overview.text ?? ''), reference.activity(world.items, own));
+  test('of a user reads only the series of that user, even if another user has many names', () => {
+    const query = { ...narrow, user: 'few' };
+    const overview = run((store, budget) => activity(store, query, budget));
+    expectSame(JSON.parse(overview.text ?? ''), reference.activity(database.rows, query));
     expect(overview.rowsRead).toBeLessThan(10);
     const list = run((store, budget) => names(store, 'metric', 'few', budget));
-    expectSame(JSON.parse(list.text ?? ''), reference.names(world.items, 'metric', 'few'));
+    expectSame(JSON.parse(list.text ?? ''), reference.names(database.rows, 'metric', 'few'));
     expect(list.rowsRead).toBe(4);
   });
 
-  test('of everyone keeps arrays of buckets for the most frequent names only', () => {
+  test('of all users allocates buckets only for the most frequent names', () => {
     let reserved = 0;
     const budget = createBudget(LIMITS);
     const counting = {
@@ -145,9 +145,9 @@ describe('an overview', () => {
       },
     };
     const query = { ...narrow, interval: base.interval, top: 2 };
-    const text = serialize(activity(world.store(), query, counting), counting);
+    const text = serialize(activity(database.openStore(), query, counting), counting);
     expect(JSON.parse(text).metrics.other.names).toBe(NAMES + 1 - 2);
-    expect(reserved).toBeLessThan(1e6); // 2,000 arrays would take 80 MB
+    expect(reserved).toBeLessThan(1e6); // 2,000 arrays would need 80 MB
   });
 });
 
@@ -156,7 +156,7 @@ describe('the totals of a range', () => {
     ...{ count, sum, avg, min, max, p50, p95, p99 },
   });
 
-  test('do not depend on the buckets, although the range cuts the first and the last of them', () => {
+  test('do not depend on the interval, even if the range ends within buckets', () => {
     const range = { from: FROM + 12_345, to: FROM + SPAN - 99_999 };
     const of = (interval: { count: number; unit: 'minute' | 'hour' | 'day' | 'week' } | undefined, top?: number) => {
       const query = { ...everything, ...range, interval, top };
@@ -179,16 +179,16 @@ describe('the totals of a range', () => {
     }
   });
 
-  test('are exact where a sum of doubles is not, in buckets and groups as in all', async () => {
+  test('are exact where floating-point addition is not, also per bucket and group', async () => {
     const values = [1e16, 1, 1, 1, 1, -1e16, 1e300, 1e150, 1, -1e300, -1e150, 1e308, 1e308, 0.1, 0.1, 0.1];
     const labels = ['ulps', 'ulps', 'ulps', 'ulps', 'ulps', 'ulps', 'far', 'far', 'far', 'far', 'far', 'over', 'over'];
     const row = { kind: 'metric', user: 'exact', name: 'exact' } as const;
     const rows = values.map((value, i) => ({ ...row, label: labels[i] ?? 'tenths', time: FROM + i * MINUTE, value }));
-    await world.record(rows);
+    await database.record(rows);
     for (const interval of [undefined, { count: 1, unit: 'minute' }, { count: 1, unit: 'day' }] as const) {
       const query = { ...everything, name: 'exact', interval, top: 10 };
       const { text = '' } = run((store, budget) => series(store, query, budget));
-      expectSame(JSON.parse(text), reference.series(world.items, query));
+      expectSame(JSON.parse(text), reference.series(database.rows, query));
       const { groups, sum, avg } = JSON.parse(text);
       const of = (label: string) => groups.find((group: { data_string: string }) => group.data_string === label);
       expect(of('ulps')).toMatchObject({ sum: 4 });

@@ -2,7 +2,7 @@ import { expect, test } from 'bun:test';
 import { offsetAt } from '../../src/formats/time-zone.ts';
 import { zoneNamed } from '../../src/query/zone-database.ts';
 
-test('zones are those of the runtime, but for rules that have changed since its release', () => {
+test('agrees with the runtime, except for rules that changed after its release', () => {
   const different = new Map<string, string>();
   for (const name of Intl.supportedValuesOf('timeZone')) {
     const zone = zoneNamed(name);
@@ -10,7 +10,7 @@ test('zones are those of the runtime, but for rules that have changed since its 
       different.set(name, 'missing');
       continue;
     }
-    // from 1972, before which the database is corrected again and again
+    // from 1972, since the database's earlier data is corrected frequently
     for (let time = Date.UTC(1972, 0, 1, 5); time < Date.UTC(2290, 0, 1); time += 2_000_000_000) {
       const offset = Temporal.Instant.fromEpochMilliseconds(time).toZonedDateTimeISO(name).offsetNanoseconds / 1000;
       if (offsetAt(zone, time * 1000) === offset) continue;
@@ -18,7 +18,7 @@ test('zones are those of the runtime, but for rules that have changed since its 
       break;
     }
   }
-  // a change that is announced concerns times to come: nothing before 2025 differs
+  // rule changes are announced in advance, so nothing before 2025 differs
   for (const [name, since] of different) expect(`${name} ${since}`).toMatch(/^\S+ 20(2[5-9]|[3-9]\d)/);
   expect(different.size).toBeLessThan(30);
 });
@@ -31,9 +31,9 @@ test.each([
   'Etc/GMT+5',
   'America/Argentina/Buenos_Aires',
   'GMT',
-])('%s is a zone', (name) => expect(zoneNamed(name)).toBeDefined());
+])('finds %s', (name) => expect(zoneNamed(name)).toBeDefined());
 
-test('a zone is one, in any letter case', () => {
+test('returns the same zone regardless of letter case', () => {
   for (const name of ['europe/berlin', 'EUROPE/BERLIN', 'eUrOpE/bErLiN']) {
     expect(zoneNamed(name)).toBe(zoneNamed('Europe/Berlin'));
   }
@@ -51,4 +51,4 @@ test.each([
   'posixrules',
   '__proto__',
   'constructor',
-])('%p is none', (name) => expect(zoneNamed(name)).toBeUndefined());
+])('does not find %p', (name) => expect(zoneNamed(name)).toBeUndefined());

@@ -16,8 +16,10 @@ const folder = temporaryFolder();
 afterAll(() => folder[Symbol.dispose]());
 let databases = 0;
 
-/** A database with rows, and a reader of it. */
-async function filled(rows: readonly LogRecord[]): Promise<{ path: string; storage: Storage; reader: ReaderStorage }> {
+/** Creates a database with rows, and opens a reader of it. */
+async function openFilled(
+  rows: readonly LogRecord[],
+): Promise<{ path: string; storage: Storage; reader: ReaderStorage }> {
   const path = join(folder.path, `${++databases}.db`);
   const storage = openStorage(path);
   const writer = createWriter(storage);
@@ -41,43 +43,43 @@ const rowsOf = ({ store }: ReaderStorage, name = 'load'): number => {
   return series ? (store.extent(series)?.rows ?? 0) : 0;
 };
 
-/** How many metrics of a user each series has in which the user has any. */
+/** Returns the numbers of a user's metrics, for each series that contains any. */
 const rowsOfUser = ({ store }: ReaderStorage, user: number): number[] =>
   store.seriesWith('metric', user).flatMap((series) => {
     const rows = [...store.chunks(series)].reduce(
-      (sum, { users }) => sum + users.filter((one) => one === user).length,
+      (sum, { users }) => sum + users.filter((rowUser) => rowUser === user).length,
       0,
     );
     return rows > 0 ? [rows] : [];
   });
 
-describe('a seal', () => {
+describe('sealing', () => {
   test('writes many large labels in transactions of a few megabytes each', async () => {
-    const opened = await filled(
+    const opened = await openFilled(
       records(4_000, (seq, i) => metric(seq, { dataString: `${i} ${'x'.repeat(8_000)}`, metricName: `m ${i % 7}` })),
     );
     const { path, reader } = opened;
-    // each transaction starts the log again, so that its size is that of the largest
-    let largest = 0;
-    const checkpointed = () => {
-      largest = Math.max(largest, statSync(`${path}-wal`).size);
+    // Each transaction restarts the WAL, so the size of the WAL is that of the transaction.
+    let largestBytes = 0;
+    const measureAndTruncate = () => {
+      largestBytes = Math.max(largestBytes, statSync(`${path}-wal`).size);
       reader.client.query('PRAGMA wal_checkpoint(TRUNCATE)').get();
     };
-    checkpointed();
-    largest = 0;
+    measureAndTruncate();
+    largestBytes = 0;
     for (const job of [reader.store.catchUp(), reader.store.seal()]) {
-      for (const _ of job) checkpointed();
+      for (const _ of job) measureAndTruncate();
     }
-    expect(largest).toBeGreaterThan(0);
-    expect(largest).toBeLessThan(16 * 1024 * 1024);
+    expect(largestBytes).toBeGreaterThan(0);
+    expect(largestBytes).toBeLessThan(16 * 1024 * 1024);
     expect(reader.store.extents('metric').reduce((sum, { extent }) => sum + extent.rows, 0)).toBe(4_000);
     close(opened);
   });
 
-  test('that breaks off after any of its transactions loses no row and counts none twice', async () => {
+  test('loses no rows and duplicates none when it is interrupted after any of its transactions', async () => {
     const rows = records(3_000, (seq, i) => metric(seq, { metricName: `m ${i % 700}`, userId: `u ${i % 90}` }));
     for (const steps of [1, 2, 3, 4, 5, 6, 8, 12]) {
-      const opened = await filled(rows);
+      const opened = await openFilled(rows);
       const { path, reader } = opened;
       runJob(reader.store.catchUp());
       const seal = reader.store.seal();
@@ -93,8 +95,8 @@ describe('a seal', () => {
     }
   });
 
-  test('keeps few chunks of a series that grows by little at a time', async () => {
-    const opened = await filled([]);
+  test('keeps the number of chunks logarithmic for a series that grows in small steps', async () => {
+    const opened = await openFilled([]);
     const { storage, reader } = opened;
     const writer = createWriter(storage);
     for (let i = 0; i < 200; i++) {
@@ -111,17 +113,17 @@ describe('a seal', () => {
   });
 });
 
-test('a memtable takes as much memory for 65,000 series as for one', async () => {
-  const opened = await filled(records(65_000, (seq, i) => metric(seq, { metricName: `m ${i}` })));
+test('a memtable uses as much memory for 65,000 series as for one', async () => {
+  const opened = await openFilled(records(65_000, (seq, i) => metric(seq, { metricName: `m ${i}` })));
   const before = process.memoryUsage.rss();
   runJob(opened.reader.store.catchUp());
-  // a record of a series takes about 200 bytes; arrays per series would take 100 MB
+  // The entry of a series is about 200 bytes. Separate arrays per series would use 100 MB.
   expect(process.memoryUsage.rss() - before).toBeLessThan(90 * 1024 * 1024);
   close(opened);
 });
 
-test('a chunk whose bytes were changed is reported, not counted', async () => {
-  const opened = await filled(records(100, (seq) => metric(seq)));
+test('reading a chunk whose bytes were changed throws a "corrupt" error', async () => {
+  const opened = await openFilled(records(100, (seq) => metric(seq)));
   const { storage, reader, path } = opened;
   runJob(reader.store.catchUp());
   runJob(reader.store.seal());
@@ -143,7 +145,7 @@ test('a chunk whose bytes were changed is reported, not counted', async () => {
   close(opened);
 });
 
-describe('an erasure', () => {
+describe('erasure', () => {
   const mixed = records(5_000, (seq, i) =>
     i % 2 === 0
       ? metric(seq, { userId: i % 3 === 0 ? 'bob' : 'ada', dataString: i % 3 === 0 ? `bob ${i}` : '/' })
@@ -155,8 +157,8 @@ describe('an erasure', () => {
     analytics: bobs.filter(({ kind }) => kind === 'analytics').length,
   };
 
-  /** What is wrong with a database in which bob should be erased. */
-  function remains(reader: ReaderStorage): unknown {
+  /** Returns the rows per name, and the number of traces of bob in each table. */
+  function inspect(reader: ReaderStorage): unknown {
     const { client, store } = reader;
     runJob(store.catchUp());
     const count = (query: string) => client.query<{ n: number }, []>(query).get()?.n;
@@ -175,28 +177,28 @@ describe('an erasure', () => {
       ],
     };
   }
-  const clean = {
+  const withoutBob = {
     rows: [[['load', 2_500 - erased.metrics]], [['click', 2_500 - erased.analytics]]],
     bob: [0, 0, 0, 0, 0, 0],
   };
 
-  test('removes every row, label and name of the user, whatever is sealed', async () => {
+  test('removes every row, label and name of the user, whether sealed or in the memtable', async () => {
     for (const isSealed of [true, false]) {
-      const opened = await filled(mixed);
+      const opened = await openFilled(mixed);
       if (isSealed) {
         runJob(opened.reader.store.catchUp());
         runJob(opened.reader.store.seal());
       }
       expect(runJob(eraseUser(opened.reader, 'bob'))).toEqual(erased);
-      expect(remains(opened.reader)).toEqual(clean);
+      expect(inspect(opened.reader)).toEqual(withoutBob);
       close(opened);
     }
   });
 
-  test('that breaks off after any of its steps is finished by the next start', async () => {
+  test('is finished by the next start when it is interrupted after any of its steps', async () => {
     let isComplete = false;
     for (let steps = 1; !isComplete; steps += steps < 20 ? 1 : 7) {
-      const opened = await filled(mixed);
+      const opened = await openFilled(mixed);
       const { path, reader } = opened;
       const job = eraseUser(reader, 'bob');
       for (let step = 0; step < steps && !isComplete; step++) isComplete = job.next().done === true;
@@ -204,14 +206,14 @@ describe('an erasure', () => {
       reader.close();
       const again = openReader(path);
       runJob(finishErasures(again));
-      if (hasBegun) expect(remains(again)).toEqual(clean);
+      if (hasBegun) expect(inspect(again)).toEqual(withoutBob);
       again.close();
       opened.storage.close();
     }
   });
 
-  test('leaves rows that the user records while it runs, and after it', async () => {
-    const opened = await filled(mixed);
+  test('keeps rows that the user records while it runs or afterwards', async () => {
+    const opened = await openFilled(mixed);
     const { storage, reader } = opened;
     const writer = createWriter(storage);
     const job = eraseUser(reader, 'bob');
@@ -236,8 +238,8 @@ describe('an erasure', () => {
     close(opened);
   });
 
-  test('is pending while another connection reads the rows as they were, and overwritten once it stops', async () => {
-    const opened = await filled(mixed);
+  test('stays pending while another connection reads an older snapshot, and is overwritten after that', async () => {
+    const opened = await openFilled(mixed);
     const { path, reader } = opened;
     const snapshot = openReader(path);
     snapshot.client.run('BEGIN');
@@ -253,10 +255,10 @@ describe('an erasure', () => {
   });
 });
 
-test('a rebuild that breaks off is finished by the next start', async () => {
+test('the next start finishes an interrupted rebuild', async () => {
   const rows = records(2_000, (seq, i) => metric(seq, { metricName: `m ${i % 30}`, userId: `u ${i % 5}` }));
   for (const steps of [1, 2, 3, 4, 6]) {
-    const opened = await filled(rows);
+    const opened = await openFilled(rows);
     const { path, reader } = opened;
     runJob(reader.store.catchUp());
     runJob(reader.store.seal());
@@ -272,8 +274,8 @@ test('a rebuild that breaks off is finished by the next start', async () => {
   }
 });
 
-test('the next seq is above rows, watermarks and the erasure list', async () => {
-  const opened = await filled(records(10, (seq) => metric(seq)));
+test('lastSeq covers the rows, the watermarks and the erasure list', async () => {
+  const opened = await openFilled(records(10, (seq) => metric(seq)));
   const { storage, reader } = opened;
   const last = FIRST_SEQ + 9;
   const writer = createWriter(storage);

@@ -8,22 +8,22 @@ import journal from '../../src/storage/migrations/meta/_journal.json' with { typ
 import { analytics, metrics } from '../../src/storage/schema.ts';
 import { runCli, SECRET, startTarget, temporaryFolder } from '../harness/target.ts';
 
-function pragma(database: Database, name: string): unknown {
+function readPragma(database: Database, name: string): unknown {
   return Object.values(database.query<Record<string, unknown>, []>(`PRAGMA ${name}`).get() ?? {})[0];
 }
 
 describe('a new database', () => {
-  test('is in WAL mode, with a log to sync and checkpoints that are safe', async () => {
+  test('is in WAL mode with synchronous = NORMAL, in a private folder', async () => {
     using folder = temporaryFolder();
     const storage = openStorage(join(folder.path, 'new/rawlog.db'));
-    expect(pragma(storage.client, 'journal_mode')).toBe('wal');
-    expect(pragma(storage.client, 'synchronous')).toBe(1); // NORMAL: sync() does the rest
+    expect(readPragma(storage.client, 'journal_mode')).toBe('wal');
+    expect(readPragma(storage.client, 'synchronous')).toBe(1); // NORMAL: sync() syncs commits
     await storage.sync();
     expect(statSync(join(folder.path, 'new')).mode & 0o777).toBe(0o700);
     storage.close();
   });
 
-  test('has the tables of the schema, column for column, and keeps types strictly', () => {
+  test('has exactly the columns of the schema, in STRICT tables', () => {
     using folder = temporaryFolder();
     const storage = openStorage(join(folder.path, 'rawlog.db'));
     for (const table of [metrics, analytics]) {
@@ -42,7 +42,7 @@ describe('a new database', () => {
     storage.close();
   });
 
-  test('is one file once it is closed, beside the empty file of its lock', () => {
+  test('leaves only the database file and an empty lock file when it is closed', () => {
     using folder = temporaryFolder();
     openStorage(join(folder.path, 'rawlog.db')).close();
     expect(readdirSync(folder.path).sort()).toEqual(['rawlog.db', 'rawlog.db.lock']);
@@ -50,7 +50,7 @@ describe('a new database', () => {
   });
 });
 
-test('a write-ahead log that was removed is noticed at the next sync', async () => {
+test('sync fails after the write-ahead log was removed', async () => {
   using folder = temporaryFolder();
   const storage = openStorage(join(folder.path, 'rawlog.db'));
   rmSync(join(folder.path, 'rawlog.db-wal'));
@@ -58,7 +58,7 @@ test('a write-ahead log that was removed is noticed at the next sync', async () 
   storage.close();
 });
 
-test('opening twice applies each migration once', () => {
+test('opening a database twice applies each migration once', () => {
   using folder = temporaryFolder();
   const path = join(folder.path, 'rawlog.db');
   openStorage(path).close();
@@ -68,14 +68,14 @@ test('opening twice applies each migration once', () => {
   storage.close();
 });
 
-test('migrations rise in time: the migrator skips one that does not, in silence', () => {
+test('migrations are in chronological order: the migrator silently skips one that is not', () => {
   const times = journal.entries.map(({ when }) => when);
   expect(times).toEqual([...times].sort((a, b) => a - b));
   expect(new Set(times).size).toBe(times.length);
 });
 
-describe('what is refused, untouched and with a clear word', () => {
-  async function refusal(path: string): Promise<string> {
+describe('opening', () => {
+  async function openingError(path: string): Promise<string> {
     const { exitCode, stderr } = await runCli(['serve'], {
       env: { JWT_SECRET: SECRET, PORT: '0', DATABASE_URL: `file:${path}` },
     });
@@ -83,35 +83,35 @@ describe('what is refused, untouched and with a clear word', () => {
     return stderr;
   }
 
-  test('a database of a newer version', async () => {
+  test('rejects a database of a newer version', async () => {
     using folder = temporaryFolder();
     const path = join(folder.path, 'rawlog.db');
     openStorage(path).close();
     const database = new Database(path);
     database.run(`INSERT INTO __drizzle_migrations (hash, created_at) VALUES ('future', ${Date.UTC(2100, 0, 1)})`);
     database.close();
-    expect(await refusal(path)).toContain('newer version');
+    expect(await openingError(path)).toContain('newer version');
   });
 
-  test('a database of another program', async () => {
+  test("rejects another program's database without changing it", async () => {
     using folder = temporaryFolder();
     const path = join(folder.path, 'other.db');
     const database = new Database(path, { create: true });
     database.run('CREATE TABLE theirs (a)');
     database.close();
     const before = await Bun.file(path).bytes();
-    expect(await refusal(path)).toContain('another program');
+    expect(await openingError(path)).toContain('another program');
     expect(await Bun.file(path).bytes()).toEqual(before);
   });
 
-  test('a file that is no database', async () => {
+  test('rejects a file that is not a database', async () => {
     using folder = temporaryFolder();
     const path = join(folder.path, 'text.db');
-    writeFileSync(path, 'This is a text, and long enough to hold a header of SQLite, were it one. '.repeat(20));
-    expect(await refusal(path)).toContain('not a database');
+    writeFileSync(path, 'A text file that is longer than the header of a SQLite database. '.repeat(20));
+    expect(await openingError(path)).toContain('not a database');
   });
 
-  test('a database that another server has open; it is free again when that one is killed', async () => {
+  test('rejects a database that another server has open, until that server is killed', async () => {
     const first = await startTarget();
     const { exitCode, stderr } = await runCli(['serve'], {
       env: { JWT_SECRET: SECRET, PORT: '0', DATA_DIR: first.dataDir },

@@ -13,7 +13,7 @@ import { temporaryFolder } from '../harness/target.ts';
 import { event, metric, records } from './log.ts';
 
 /*
- * What is checked before a database is opened: that its write-ahead log is its own, and that its schema is.
+ * Checks made while opening a database: its write-ahead log belongs to it, and its schema is unmodified.
  */
 
 let folder: ReturnType<typeof temporaryFolder>;
@@ -22,16 +22,16 @@ beforeAll(() => {
 });
 afterAll(() => folder[Symbol.dispose]());
 
-/** A new folder for a database. */
-function room(): string {
+/** Creates a folder for a database. */
+function newFolder(): string {
   const path = join(folder.path, crypto.randomUUID());
   mkdirSync(path);
   return path;
 }
 
-/** Copies a database and its write-ahead log as they are, as a crash would leave them. */
+/** Copies a database and its write-ahead log in the state that a crash would leave. */
 function snapshot(from: string, to: string): void {
-  for (const ending of ['', '-wal']) if (existsSync(from + ending)) copyFileSync(from + ending, to + ending);
+  for (const suffix of ['', '-wal']) if (existsSync(from + suffix)) copyFileSync(from + suffix, to + suffix);
 }
 
 function idsIn(path: string): string[] {
@@ -45,11 +45,11 @@ function idsIn(path: string): string[] {
 
 describe('a write-ahead log', () => {
   test.each([
-    ['is used with every file that it belongs to, and with no other', true],
-    ['is used with its own file, also before maintenance that began it again has been noted', false],
+    ['is applied to every database file that it belongs to, and to no other', true],
+    ['is applied to its own database file even before a restart by the query worker is stamped', false],
   ])(
     '%s',
-    async (_title, isNoted) => {
+    async (_title, isStamped) => {
       let accepted = 0;
       let rejected = 0;
       const step = fc.oneof(
@@ -64,34 +64,34 @@ describe('a write-ahead log', () => {
       );
       await fc.assert(
         fc.asyncProperty(fc.array(step, { minLength: 4, maxLength: 9 }), async (steps) => {
-          let path = join(room(), 'rawlog.db');
+          let path = join(newFolder(), 'rawlog.db');
           let storage: Storage = openStorage(path);
           let writer: Writer = createWriter(storage);
           let stored: string[] = [];
           let seq = 1;
           const states: { path: string; stored: string[] }[] = [];
-          for (const one of steps) {
-            if (one.do === 'commit') {
-              const added = records('rows' in one ? one.rows : 0, (_, i) => metric(seq + i));
+          for (const step of steps) {
+            if (step.do === 'commit') {
+              const added = records('rows' in step ? step.rows : 0, (_, i) => metric(seq + i));
               seq += added.length;
               await writer.commit({ ...NOTHING, records: added });
               stored = [...stored, ...added.map(({ id }) => id)];
-            } else if (one.do === 'checkpoint') {
+            } else if (step.do === 'checkpoint') {
               storage.client.run('PRAGMA wal_checkpoint(PASSIVE)');
-            } else if (one.do === 'truncate') {
+            } else if (step.do === 'truncate') {
               storage.client.run('PRAGMA wal_checkpoint(TRUNCATE)');
-            } else if (one.do === 'maintenance') {
-              // as the query worker does, on its own connection
+            } else if (step.do === 'maintenance') {
+              // Like the query worker, on a separate connection.
               const other = openForReading(path);
               other.run('PRAGMA wal_checkpoint(TRUNCATE)');
               other.run(
                 "INSERT INTO column_state (name, value) VALUES ('n', 1) ON CONFLICT (name) DO UPDATE SET value = value + 1",
               );
               other.close();
-              if (isNoted) storage.noteLog();
+              if (isStamped) storage.stampWal();
             } else {
-              if (one.do === 'crash') {
-                const copy = join(room(), 'rawlog.db');
+              if (step.do === 'crash') {
+                const copy = join(newFolder(), 'rawlog.db');
                 snapshot(path, copy);
                 storage.close();
                 path = copy;
@@ -101,14 +101,14 @@ describe('a write-ahead log', () => {
               storage = openStorage(path);
               writer = createWriter(storage);
             }
-            const state = join(room(), 'rawlog.db');
+            const state = join(newFolder(), 'rawlog.db');
             snapshot(path, state);
             states.push({ path: state, stored });
           }
           storage.close();
           for (const [j, later] of states.entries()) {
-            for (const earlier of isNoted ? states.slice(0, j + 1) : [later]) {
-              const mixed = join(room(), 'rawlog.db');
+            for (const earlier of isStamped ? states.slice(0, j + 1) : [later]) {
+              const mixed = join(newFolder(), 'rawlog.db');
               snapshot(later.path, mixed);
               copyFileSync(earlier.path, mixed);
               let found: string[] | undefined;
@@ -119,8 +119,8 @@ describe('a write-ahead log', () => {
                 rejected++;
                 expect(earlier).not.toBe(later);
               }
-              const isAlone = !existsSync(`${later.path}-wal`) || readFileSync(`${later.path}-wal`).length === 0;
-              if (found && !isAlone) expect(found).toEqual(later.stored);
+              const hasWal = existsSync(`${later.path}-wal`) && readFileSync(`${later.path}-wal`).length > 0;
+              if (found && hasWal) expect(found).toEqual(later.stored);
               rmSync(join(mixed, '..'), { recursive: true });
             }
           }
@@ -128,24 +128,24 @@ describe('a write-ahead log', () => {
         { numRuns: 12 },
       );
       expect(accepted).toBeGreaterThan(20);
-      if (isNoted) expect(rejected).toBeGreaterThan(20);
+      if (isStamped) expect(rejected).toBeGreaterThan(20);
     },
     60_000,
   );
 
-  /** A database that a crash left with a write-ahead log, and a copy from before an earlier session. */
+  /** Creates a database with the write-ahead log that a crash leaves, and an older copy of it. */
   async function crashed(): Promise<{ path: string; old: string }> {
-    const path = join(room(), 'rawlog.db');
-    const [old, left] = [join(room(), 'rawlog.db'), join(room(), 'rawlog.db')];
+    const path = join(newFolder(), 'rawlog.db');
+    const [old, crashedPath] = [join(newFolder(), 'rawlog.db'), join(newFolder(), 'rawlog.db')];
     for (let session = 0; session < 3; session++) {
       const storage = openStorage(path);
       const rows = records(5, (_, i) => metric(session * 100 + i + 1));
       await createWriter(storage).commit({ ...NOTHING, records: rows });
-      if (session === 2) snapshot(path, left);
+      if (session === 2) snapshot(path, crashedPath);
       storage.close();
       if (session === 0) snapshot(path, old);
     }
-    return { path: left, old };
+    return { path: crashedPath, old };
   }
 
   test.each([
@@ -153,28 +153,28 @@ describe('a write-ahead log', () => {
     [
       'another database',
       (path: string) => {
-        const other = join(room(), 'rawlog.db');
+        const other = join(newFolder(), 'rawlog.db');
         openStorage(other).close();
         copyFileSync(other, path);
       },
       'was replaced',
     ],
-    ['no database', (path: string) => rmSync(path), 'is missing'],
+    ['a missing database', (path: string) => rmSync(path), 'is missing'],
     ['an empty file', (path: string) => writeFileSync(path, ''), 'is empty'],
-  ])('is not used with %s, and everything is left as it is', async (_title, replace, words) => {
+  ])('is not applied to %s, and no file is changed', async (_title, replace, message) => {
     const { path, old } = await crashed();
     replace(path, old);
-    const read = () => ['', '-wal'].map((ending) => (existsSync(path + ending) ? readFileSync(path + ending) : null));
+    const read = () => ['', '-wal'].map((suffix) => (existsSync(path + suffix) ? readFileSync(path + suffix) : null));
     const before = read();
-    for (const open of [openStorage, openForReading]) expect(() => void open(path)).toThrow(words);
+    for (const open of [openStorage, openForReading]) expect(() => void open(path)).toThrow(message);
     expect(read()).toEqual(before);
     expect(readdirSync(join(path, '..')).filter((name) => name.endsWith('-shm'))).toEqual([]);
   });
 });
 
-describe('a schema', () => {
-  function changed(sql: string): string {
-    const path = join(room(), 'rawlog.db');
+describe('schema protection', () => {
+  function databaseChangedBy(sql: string): string {
+    const path = join(newFolder(), 'rawlog.db');
     openStorage(path).close();
     const client = new Database(path);
     for (const statement of sql.split(';;')) client.run(statement);
@@ -193,13 +193,13 @@ describe('a schema', () => {
       'CREATE TRIGGER t AFTER UPDATE ON ledger BEGIN DELETE FROM ledger; END',
       'trigger "t"',
     ],
-    ['a view', 'CREATE VIEW v AS SELECT * FROM metrics', 'view "v"'],
-    ['a table', 'CREATE TABLE extra (a)', 'table "extra"'],
-    ['an index', 'CREATE INDEX i ON metrics (user_id)', 'index "i"'],
-    ['another column', 'ALTER TABLE metrics ADD COLUMN extra TEXT', 'table "metrics" differs'],
+    ['an extra view', 'CREATE VIEW v AS SELECT * FROM metrics', 'view "v"'],
+    ['an extra table', 'CREATE TABLE extra (a)', 'table "extra"'],
+    ['an extra index', 'CREATE INDEX i ON metrics (user_id)', 'index "i"'],
+    ['an extra column', 'ALTER TABLE metrics ADD COLUMN extra TEXT', 'table "metrics" differs'],
     ['a renamed column', 'ALTER TABLE analytics RENAME COLUMN data TO d', 'table "analytics" differs'],
-    ['a table less', 'DROP TABLE user_names', 'table "user_names" is missing'],
-    ['an index less', 'DROP INDEX users_hash', 'index "users_hash" is missing'],
+    ['a missing table', 'DROP TABLE user_names', 'table "user_names" is missing'],
+    ['a missing index', 'DROP INDEX users_hash', 'index "users_hash" is missing'],
     ['a virtual table', 'CREATE VIRTUAL TABLE texts USING fts5(a)', 'table "texts"'],
     [
       'a view in place of a table',
@@ -207,28 +207,25 @@ describe('a schema', () => {
       'view "metrics"',
     ],
     [
-      'a view in place of the list of migrations',
+      'a view in place of the table of migrations',
       'DROP TABLE __drizzle_migrations;;CREATE VIEW __drizzle_migrations AS SELECT 1 AS id, 2 AS hash, 3 AS created_at',
       'view "__drizzle_migrations"',
     ],
     ['an unknown version', 'UPDATE __drizzle_migrations SET created_at = created_at + 1', 'newer version'],
-    [
-      'an earlier version than its tables',
-      'DELETE FROM __drizzle_migrations WHERE created_at > 1795372958236',
-      'differ',
-    ],
-  ])('with %s is rejected', (_title, sql, words) => {
-    const path = changed(sql);
+    ['a version older than its tables', 'DELETE FROM __drizzle_migrations WHERE created_at > 1795372958236', 'differ'],
+  ])('rejects a database with %s, without changing it', (_title, sql, message) => {
+    const path = databaseChangedBy(sql);
     const before = readFileSync(path);
     for (const open of [openStorage, openForReading]) {
-      if (words === 'differ') expect(() => void open(path)).toThrow('Its schema is not that of rawlog');
-      else expect(() => void open(path)).toThrow(words);
+      if (message === 'differ')
+        expect(() => void open(path)).toThrow('Its schema does not match this version of rawlog');
+      else expect(() => void open(path)).toThrow(message);
     }
     expect(readFileSync(path).equals(before)).toBe(true);
   });
 
-  test('may not run functions that a file brings along', () => {
-    const path = join(room(), 'rawlog.db');
+  test('turns trusted_schema off, so that a schema cannot call unsafe functions', () => {
+    const path = join(newFolder(), 'rawlog.db');
     const storage = openStorage(path);
     const reader = openForReading(path);
     for (const client of [storage.client, reader]) {
@@ -243,11 +240,11 @@ describe('a schema', () => {
     ['drops an event', 'BEFORE INSERT ON analytics BEGIN SELECT RAISE(IGNORE); END'],
     ['drops a cached response', 'BEFORE INSERT ON cached_responses BEGIN SELECT RAISE(IGNORE); END'],
     ['drops a count', 'BEFORE INSERT ON ledger BEGIN SELECT RAISE(IGNORE); END'],
-    ['deletes a metric again', 'AFTER INSERT ON metrics BEGIN DELETE FROM metrics; END'],
+    ['deletes a stored metric', 'AFTER INSERT ON metrics BEGIN DELETE FROM metrics; END'],
     ['changes an event', "AFTER INSERT ON analytics BEGIN UPDATE analytics SET data = '{}'; END"],
-    ['writes elsewhere', 'AFTER INSERT ON metrics BEGIN INSERT INTO user_names VALUES (1, 2); END'],
-  ])('that is changed while it is open, so that a trigger %s, fails the commit', async (_title, trigger) => {
-    const path = join(room(), 'rawlog.db');
+    ['writes to another table', 'AFTER INSERT ON metrics BEGIN INSERT INTO user_names VALUES (1, 2); END'],
+  ])('fails a commit after a trigger was added that %s', async (_title, trigger) => {
+    const path = join(newFolder(), 'rawlog.db');
     const storage = openStorage(path);
     const writer = createWriter(storage);
     const response = { userId: 'u', route: 'r', key: 'k', fingerprint: 'f', response: 'x', seq: 1, createdAt: 1 };
@@ -255,22 +252,22 @@ describe('a schema', () => {
     const names = [{ userHash: 3, nameHash: 4 }];
     await writer.commit({ ...commit, names, records: [metric(1), event(2)] });
     storage.client.run(`CREATE TRIGGER t ${trigger}`);
-    const again = writer.commit({ ...commit, names, records: [metric(3), event(4)] });
-    await expect(again).rejects.toMatchObject({ kind: 'failing' });
+    const secondCommit = writer.commit({ ...commit, names, records: [metric(3), event(4)] });
+    await expect(secondCommit).rejects.toMatchObject({ kind: 'failing' });
     expect(storage.client.query('SELECT count(*) AS n FROM metrics').get()).toEqual({ n: 1 });
     storage.close();
   });
 });
 
-test('a database of every earlier version, as drizzle made it, is brought up to date', () => {
+test('opening migrates databases of every earlier version, as created by drizzle', () => {
   const source = join(import.meta.dir, '../../src/storage/migrations');
   for (let count = 1; count < journal.entries.length; count++) {
-    const migrationsFolder = room();
+    const migrationsFolder = newFolder();
     mkdirSync(join(migrationsFolder, 'meta'));
     const entries = journal.entries.slice(0, count);
     writeFileSync(join(migrationsFolder, 'meta/_journal.json'), JSON.stringify({ ...journal, entries }));
     for (const { tag } of entries) copyFileSync(join(source, `${tag}.sql`), join(migrationsFolder, `${tag}.sql`));
-    const path = join(room(), 'rawlog.db');
+    const path = join(newFolder(), 'rawlog.db');
     const older = new Database(path, { create: true });
     older.run('PRAGMA journal_mode = WAL');
     older.run(`PRAGMA application_id = ${0x7261776c}`);

@@ -5,7 +5,7 @@ import { openStorage } from '../../src/storage/database.ts';
 import { eraseUser } from '../../src/storage/erasure.ts';
 import { runJob } from '../../src/storage/job.ts';
 import { openReader } from '../../src/storage/reader.ts';
-import { type RecordRow, readWindow, type ScanPlace } from '../../src/storage/records.ts';
+import { type RecordRow, readWindow, type ScanPosition } from '../../src/storage/records.ts';
 import { createWriter } from '../../src/storage/writer.ts';
 import { temporaryFolder } from '../harness/target.ts';
 import { describeStore, type Store } from './store-contract.ts';
@@ -15,7 +15,7 @@ afterAll(() => folder[Symbol.dispose]());
 let databases = 0;
 const newPath = () => join(folder.path, `${++databases}`, 'rawlog.db');
 
-/** The SQLite store at a path. */
+/** Opens the SQLite store at a path. */
 function openStore(path: string): Store {
   const storage = openStorage(path);
   const reader = openReader(path);
@@ -27,9 +27,9 @@ function openStore(path: string): Store {
     writer: createWriter(storage),
     rows(kind) {
       const found: RecordRow[] = [];
-      const all = { user: undefined, name: undefined, label: undefined, from: undefined, to: undefined };
-      for (let next: ScanPlace | undefined = { after: 0 }; next !== undefined; ) {
-        const window: ReturnType<typeof readWindow> = readWindow(reader.client, kind, all, next, 'oldest', {
+      const noFilter = { user: undefined, name: undefined, label: undefined, from: undefined, to: undefined };
+      for (let next: ScanPosition | undefined = { after: 0 }; next !== undefined; ) {
+        const window: ReturnType<typeof readWindow> = readWindow(reader.client, kind, noFilter, next, 'oldest', {
           rows: 1_000,
           bytes: 1e9,
         });
@@ -44,7 +44,7 @@ function openStore(path: string): Store {
       return Object.fromEntries(reader.store.extents(kind).map(({ series, extent }) => [series.name, extent.rows]));
     },
     async crash() {
-      // what a crash leaves: the files as they are, with nothing moved out of the log
+      // A crash leaves the files as they are, without a checkpoint.
       const next = newPath();
       mkdirSync(dirname(next), { recursive: true });
       for (const file of ['', '-wal']) if (existsSync(path + file)) copyFileSync(path + file, next + file);

@@ -5,31 +5,31 @@ import type { Writer } from '../../src/storage/writer.ts';
 import { NOTHING } from '../harness/commit.ts';
 import { event, FIRST_SEQ, metric, records } from './log.ts';
 
-/** What a storage engine offers, as the contract needs it. */
+/** A storage engine, as seen by the contract. */
 export interface Store {
   readonly writer: Writer;
-  /** All rows of a kind, oldest first. */
+  /** Returns all rows of a kind, oldest first. */
   rows(kind: Kind): RecordRow[];
-  /** Erases a user; returns how many rows that were. */
+  /** Erases a user. Returns the number of erased rows. */
   erase(userId: string): { metrics: number; analytics: number };
-  /** What overviews say: rows by name. */
+  /** Returns the number of rows per name, from the column store. */
   names(kind: Kind): Record<string, number>;
-  /** Lets go of the store as a crash would: without closing it. Returns the store as the next start opens it. */
+  /** Simulates a crash: reopens the store in the state it has without being closed. Returns the new store. */
   crash(): Promise<Store>;
   close(): void;
 }
 
-/** The contract of a storage engine: what the rest of rawlog relies on. Every engine runs it. */
+/** Defines the tests of the storage contract that the rest of rawlog relies on. Run them for every storage engine. */
 export function describeStore(name: string, open: () => Promise<Store>): void {
-  const using = async (work: (store: Store) => Promise<Store | undefined>) => {
+  const withStore = async (work: (store: Store) => Promise<Store | undefined>) => {
     const opened = await open();
     const last = (await work(opened)) ?? opened;
     last.close();
   };
 
   describe(`${name}: a store`, () => {
-    test('has what was committed, to the bit, in the order of seq, also after a crash', () =>
-      using(async (store) => {
+    test('returns committed records bit for bit in seq order, also after a crash', () =>
+      withStore(async (store) => {
         const stored: LogRecord[] = [
           metric(FIRST_SEQ, { metricValue: 0.1, dataString: '' }),
           metric(FIRST_SEQ + 1, { metricValue: Number.MAX_VALUE, metricName: '\0 nul', userId: 'ü 🦀' }),
@@ -37,8 +37,8 @@ export function describeStore(name: string, open: () => Promise<Store>): void {
           event(FIRST_SEQ + 3, { data: `{"n":12345678901234567890,"text":"${'y'.repeat(100_000)}"}`, type: '' }),
         ];
         await store.writer.commit({ ...NOTHING, records: stored });
-        const check = (one: Store) => {
-          const rows = [...one.rows('metric'), ...one.rows('analytics')];
+        const check = (checked: Store) => {
+          const rows = [...checked.rows('metric'), ...checked.rows('analytics')];
           expect(rows.map(({ seq, id }) => [seq, id])).toEqual(stored.map(({ seq, id }) => [seq, id]));
           expect(rows.map(({ value }) => value)).toEqual(
             stored.map((record) => (record.kind === 'metric' ? record.metricValue : record.data)),
@@ -60,7 +60,7 @@ export function describeStore(name: string, open: () => Promise<Store>): void {
               record.receivedAt,
             ]),
           );
-          expect(one.writer.lastSeq()).toBe(FIRST_SEQ + 3);
+          expect(checked.writer.lastSeq()).toBe(FIRST_SEQ + 3);
         };
         check(store);
         const next = await store.crash();
@@ -68,18 +68,18 @@ export function describeStore(name: string, open: () => Promise<Store>): void {
         return next;
       }));
 
-    test('stores all of a commit or nothing of it', () =>
-      using(async (store) => {
+    test('stores a commit completely or not at all', () =>
+      withStore(async (store) => {
         await store.writer.commit({ ...NOTHING, records: [metric(FIRST_SEQ)], counts: [['stored', 1]] });
-        const twice = store.writer.commit({
-          records: [metric(FIRST_SEQ + 1), metric(FIRST_SEQ)], // the second is there already
+        const failedCommit = store.writer.commit({
+          records: [metric(FIRST_SEQ + 1), metric(FIRST_SEQ)], // the second key is already taken
           responses: [
             { userId: 'ada', route: '/r', key: 'k', fingerprint: 'f', response: '"x"', seq: FIRST_SEQ, createdAt: 1 },
           ],
           names: [{ userHash: 1, nameHash: 2 }],
           counts: [['stored', 2]],
         });
-        expect(await twice.catch((error) => error.name)).toBe('StorageError');
+        expect(await failedCommit.catch((error) => error.name)).toBe('StorageError');
         expect(store.rows('metric').length).toBe(1);
         expect(store.writer.counts()).toEqual([['stored', 1]]);
         expect(store.writer.responseOf({ userId: 'ada', route: '/r', key: 'k' })).toBeUndefined();
@@ -87,8 +87,8 @@ export function describeStore(name: string, open: () => Promise<Store>): void {
         return undefined;
       }));
 
-    test('returns a cached response for its user, route and key only, until it expires', () =>
-      using(async (store) => {
+    test('returns a cached response only for its user, route and key, until it expires', () =>
+      withStore(async (store) => {
         const cached = {
           userId: 'ada',
           route: '/r',
@@ -111,8 +111,8 @@ export function describeStore(name: string, open: () => Promise<Store>): void {
         return next;
       }));
 
-    test('remembers used sign-in codes until they are deleted, and takes none twice', () =>
-      using(async (store) => {
+    test('keeps used sign-in codes until they are deleted, and rejects one that is used twice', () =>
+      withStore(async (store) => {
         const codes = [
           { jti: 'a', expiresAt: 100 },
           { jti: 'b', expiresAt: 200 },
@@ -125,8 +125,8 @@ export function describeStore(name: string, open: () => Promise<Store>): void {
         return next;
       }));
 
-    test('adds up the counts of the ledger', () =>
-      using(async (store) => {
+    test('adds counts to the ledger', () =>
+      withStore(async (store) => {
         await store.writer.commit({
           ...NOTHING,
           counts: [
@@ -143,8 +143,8 @@ export function describeStore(name: string, open: () => Promise<Store>): void {
         return next;
       }));
 
-    test('erases a user from rows, overviews and cached responses, and nobody else', () =>
-      using(async (store) => {
+    test('erases one user from rows, names and cached responses, and no other user', () =>
+      withStore(async (store) => {
         const rows = records(300, (seq, i) =>
           i % 2 === 0
             ? metric(seq, { userId: i % 3 === 0 ? 'bob' : 'ada', metricName: i % 3 === 0 ? `bob ${i % 4}` : 'load' })
@@ -176,8 +176,8 @@ export function describeStore(name: string, open: () => Promise<Store>): void {
         return next;
       }));
 
-    test('finds out by an empty commit whether it can store', () =>
-      using(async (store) => {
+    test('accepts an empty commit, which checks that the disk accepts writes', () =>
+      withStore(async (store) => {
         await store.writer.commit(NOTHING);
         expect(store.rows('metric')).toEqual([]);
         return undefined;

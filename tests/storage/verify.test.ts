@@ -7,7 +7,7 @@ import { eraseUser } from '../../src/storage/erasure.ts';
 import { runJob } from '../../src/storage/job.ts';
 import { openReader } from '../../src/storage/reader.ts';
 import { type Verification, verifyDatabase } from '../../src/storage/verify.ts';
-import { inspectLog } from '../../src/storage/wal.ts';
+import { inspectWal } from '../../src/storage/wal.ts';
 import { createWriter } from '../../src/storage/writer.ts';
 import { NOTHING } from '../harness/commit.ts';
 import { runCli, SECRET, temporaryFolder } from '../harness/target.ts';
@@ -17,8 +17,8 @@ const folder = temporaryFolder();
 afterAll(() => folder[Symbol.dispose]());
 let databases = 0;
 
-/** A closed database with 3,000 rows of which most are sealed. */
-async function database(): Promise<string> {
+/** Creates a closed database with 3,000 rows, most of them sealed. Returns its path. */
+async function createDatabase(): Promise<string> {
   const path = join(folder.path, `${++databases}.db`);
   const storage = openStorage(path);
   const writer = createWriter(storage);
@@ -32,7 +32,8 @@ async function database(): Promise<string> {
         })
       : event(seq, { type: `t ${i % 3}`, dataIndex: `step ${i % 20}`, data: `{"i":${i}}`, userId: `u ${i % 9}` }),
   );
-  const commit = (some: typeof rows) => writer.commit({ ...NOTHING, records: some, counts: [['stored', some.length]] });
+  const commit = (batch: typeof rows) =>
+    writer.commit({ ...NOTHING, records: batch, counts: [['stored', batch.length]] });
   await commit(rows.slice(0, 2_500));
   const reader = openReader(path);
   runJob(reader.store.catchUp());
@@ -53,21 +54,21 @@ function verify(path: string): Verification {
   }
 }
 
-/** Changes a database behind its back. */
-function change(path: string, sql: string): void {
+/** Changes a database as another program would. */
+function tamper(path: string, sql: string): void {
   const client = new Database(path);
   client.run(sql);
   client.close();
 }
 
-test('a sound database has no problems, with rows that are sealed, not sealed and erased', async () => {
-  const { problems, rows, chunks } = verify(await database());
+test('verification finds nothing in a sound database with sealed, unsealed and erased rows', async () => {
+  const { problems, rows, chunks } = verify(await createDatabase());
   expect(problems).toEqual([]);
   expect(rows.metric + rows.analytics).toBe(3_000 - 278);
   expect(chunks).toBeGreaterThan(5);
 });
 
-describe('verification finds', () => {
+describe('verification', () => {
   test.each([
     [
       'a changed user',
@@ -90,14 +91,14 @@ describe('verification finds', () => {
       'differ',
     ],
     [
-      'a name that no chunk has',
+      'a name that is in no chunk',
       "UPDATE metrics SET metric_name = 'new' WHERE seq = (SELECT min(seq) FROM metrics WHERE user_id = 'u 0')",
-      'does not have the metric',
+      'does not contain the metric',
     ],
     [
       'a missing row',
       "DELETE FROM metrics WHERE seq = (SELECT min(seq) FROM metrics WHERE user_id = 'u 0')",
-      'The ledger has',
+      'The ledger counts',
     ],
     [
       'a changed ID',
@@ -109,25 +110,25 @@ describe('verification finds', () => {
       "UPDATE analytics SET data = '{' WHERE seq = (SELECT max(seq) FROM analytics)",
       'is not JSON',
     ],
-    ['a changed ledger', "UPDATE ledger SET items = items + 1 WHERE name = 'stored'", 'The ledger has'],
+    ['a changed ledger', "UPDATE ledger SET items = items + 1 WHERE name = 'stored'", 'The ledger counts'],
     [
       'a changed chunk',
       'UPDATE chunks SET users = zeroblob(length(users)) WHERE id = (SELECT max(id) FROM chunks WHERE rows > 0)',
       'The checksum of chunk',
     ],
     [
-      'a changed text of the dictionary',
+      'a changed text in the dictionary',
       "UPDATE labels SET label = 'x' || substr(label, 2) WHERE id = (SELECT min(id) FROM labels WHERE label IS NOT NULL)",
       'does not match its hash',
     ],
-  ])('%s', async (_, sql, expected) => {
-    const path = await database();
-    change(path, sql);
+  ])('finds %s', async (_, sql, expected) => {
+    const path = await createDatabase();
+    tamper(path, sql);
     expect(verify(path).problems.join('\n')).toContain(expected);
   });
 
-  test('a damaged page', async () => {
-    const path = await database();
+  test('finds a damaged page', async () => {
+    const path = await createDatabase();
     const client = new Database(path);
     const index = client.query<{ rootpage: number }, []>(
       "SELECT rootpage FROM sqlite_schema WHERE name = 'chunks_series'",
@@ -144,53 +145,53 @@ describe('verification finds', () => {
     expect(stdout + stderr).toMatch(/damaged|malformed/);
   });
 
-  test('each problem on the command line, with exit status 1', async () => {
-    const path = await database();
+  test('prints each problem on the command line and exits with status 1', async () => {
+    const path = await createDatabase();
     const env = { DATABASE_URL: `file:${path}`, JWT_SECRET: SECRET };
     const sound = await runCli(['verify'], { env });
     expect({ exitCode: sound.exitCode, stdout: sound.stdout }).toEqual({
       exitCode: 0,
-      stdout: expect.stringMatching(/are in order/),
+      stdout: expect.stringMatching(/ chunks verified\./),
     });
-    change(path, "UPDATE ledger SET items = items + 1 WHERE name = 'stored'");
+    tamper(path, "UPDATE ledger SET items = items + 1 WHERE name = 'stored'");
     const damaged = await runCli(['verify'], { env });
     expect(damaged.exitCode).toBe(1);
-    expect(damaged.stdout).toContain('The ledger has');
+    expect(damaged.stdout).toContain('The ledger counts');
   });
 });
 
 describe('the write-ahead log', () => {
-  /** A database as a crash leaves it: with a log. */
+  /** Creates a database with the write-ahead log that a crash leaves. Returns its path. */
   async function crashed(): Promise<string> {
     const live = join(folder.path, `${++databases}.db`);
     const storage = openStorage(live);
     const writer = createWriter(storage);
     for (let i = 0; i < 20; i++) await writer.commit({ ...NOTHING, records: [metric(1e12 + i)] });
     const copy = join(folder.path, `${++databases}.db`);
-    for (const file of ['', '-wal']) copyFileSync(live + file, copy + file);
+    for (const suffix of ['', '-wal']) copyFileSync(live + suffix, copy + suffix);
     storage.close();
     return copy;
   }
 
-  test('is reported whole where every frame verifies', async () => {
-    const report = inspectLog(await crashed());
+  test('is reported without dropped frames if every frame verifies', async () => {
+    const report = inspectWal(await crashed());
     expect(report?.dropped).toBe(0);
     expect(report?.committed).toBeGreaterThan(20);
-    expect(inspectLog(join(folder.path, 'none.db'))).toBeUndefined();
+    expect(inspectWal(join(folder.path, 'none.db'))).toBeUndefined();
   });
 
-  test('is reported with the frames that SQLite drops behind one that does not verify', async () => {
+  test('is reported with the frames that SQLite drops after one that does not verify', async () => {
     const path = await crashed();
-    const log = readFileSync(`${path}-wal`);
-    const frames = (log.length - 32) / (4096 + 24);
+    const wal = readFileSync(`${path}-wal`);
+    const frames = (wal.length - 32) / (4096 + 24);
     const at = 32 + 30 * (4096 + 24) + 1_000; // in the 31st frame
-    log[at] = (log[at] as number) ^ 1;
-    writeFileSync(`${path}-wal`, log);
-    const report = inspectLog(path);
+    wal[at] = (wal[at] as number) ^ 1;
+    writeFileSync(`${path}-wal`, wal);
+    const report = inspectWal(path);
     expect((report?.committed ?? 0) + (report?.dropped ?? 0)).toBe(frames);
     expect(report?.committed).toBeLessThanOrEqual(30);
     const storage = openStorage(path);
-    expect(storage.log).toEqual(report);
+    expect(storage.walReport).toEqual(report);
     storage.close();
   });
 });

@@ -1,54 +1,53 @@
-import { EARLIEST, INTERVALS, type IntervalName, isTimeZone, LATEST, ownTimeZone, RANGES } from './time.ts';
+import { browserTimeZone, EARLIEST, INTERVALS, type IntervalName, isTimeZone, LATEST, RANGES } from './time.ts';
 
 export const VIEWS = ['overview', 'metric', 'event', 'records'] as const;
 export type View = (typeof VIEWS)[number];
 
-/** How often a view asks again, in seconds; 0: only when told to. */
-export const REFRESHES = [0, 5, 30, 60, 300] as const;
+/** Refresh intervals of a view, in seconds; 0: manual only. */
+export const REFRESH_INTERVALS = [0, 5, 30, 60, 300] as const;
 
-/** The figures of a metric that can be broken down. */
+/** Statistics of a metric that can be broken down by label. */
 export const STATISTICS = ['count', 'avg', 'p50', 'p95', 'p99', 'min', 'max'] as const;
 export type Statistic = (typeof STATISTICS)[number];
 
-/** The tables of records. */
+/** Kinds of records, one table each. */
 export const KINDS = ['metrics', 'analytics'] as const;
 export type RecordKind = (typeof KINDS)[number];
 
-/** The most steps of a funnel, and the most groups, that the reading routes take. */
+/** Limits of the query routes: steps of a funnel, and groups. */
 export const MAX_STEPS = 20;
 export const MAX_TOP = 1_000;
 
-/** Everything that a view shows depends on this and on the token: who has the address sees the same. */
+/** The state of the page, as stored in its URL. With the token, it determines everything a view shows. */
 export interface Address {
   readonly view: View;
-  /** One of RANGES, `all`, or `custom` with the two ends. */
+  /** One of RANGES, `all`, or `custom` with `from` and `to`. */
   readonly range: string;
   readonly from: Date | undefined;
   readonly to: Date | undefined;
   readonly zone: string;
   readonly interval: IntervalName | 'auto';
   readonly refresh: number;
-  /** Whose rows an admin wants; undefined: everybody's. */
+  /** User ID that an admin filters by; undefined: all users. */
   readonly user: string | undefined;
-  /** The metric, or the event type; undefined: the most frequent one, or all in the records. */
+  /** The metric or event type; undefined: the most frequent one, or all of them in the records view. */
   readonly name: string | undefined;
-  /** The only `data_string` or `data_index` that is shown. */
+  /** Filter on `data_string` or `data_index`. */
   readonly label: string | undefined;
-  /** Whether the period before is shown too. */
+  /** Whether the previous period is shown too. */
   readonly compare: boolean;
-  /** What is shown by `data_string`. */
+  /** The statistic that the chart breaks down by `data_string`. */
   readonly split: Statistic | undefined;
-  /** How many groups are shown before the rest is `other`. */
+  /** How many groups are listed; the remaining ones are summed up as `other`. */
   readonly top: number;
-  /** The steps of the funnel. */
+  /** Steps of the funnel. */
   readonly steps: readonly string[];
-  /** How long a way through the funnel may take, such as `7d`. */
+  /** Time limit for completing the funnel, such as `7d`. */
   readonly within: string;
-  /** The step whose users are looked for on later days. */
+  /** The step that defines the cohorts of the cohort retention chart. */
   readonly retention: string | undefined;
-  /** Which records. */
   readonly kind: RecordKind;
-  /** Whether new records appear as they are committed. */
+  /** Whether the live tail is on. */
   readonly live: boolean;
 }
 
@@ -73,8 +72,8 @@ export const DEFAULTS: Address = {
   live: false,
 };
 
-/** What belongs to one view alone, and is left behind on the way to another. */
-const OF_ONE_VIEW = {
+/** State that belongs to a single view. Switching views resets it. */
+const VIEW_DEFAULTS = {
   name: undefined,
   label: undefined,
   compare: false,
@@ -87,15 +86,15 @@ const OF_ONE_VIEW = {
   live: false,
 } as const;
 
-/** Reads the part of an address behind `?`. What makes no sense there has its default. */
+/** Parses the query string of a URL. Invalid parameters get their defaults. */
 export function readAddress(search: string): Address {
   const query = new URLSearchParams(search);
   const moment = (name: string) => {
     const at = new Date(query.get(name) ?? '');
     return at >= EARLIEST && at <= LATEST ? at : undefined;
   };
-  const oneOf = <Value extends string>(name: string, values: readonly Value[], otherwise: Value) =>
-    values.find((value) => value === query.get(name)) ?? otherwise;
+  const oneOf = <Value extends string>(name: string, values: readonly Value[], fallback: Value) =>
+    values.find((value) => value === query.get(name)) ?? fallback;
   const text = (name: string) => query.get(name) ?? undefined;
   const [from, to] = [moment('from'), moment('to')];
   const isCustom = from !== undefined && to !== undefined && from < to;
@@ -106,9 +105,9 @@ export function readAddress(search: string): Address {
     range: isCustom ? 'custom' : oneOf('range', [...RANGES.map(({ name }) => name), 'all'], DEFAULTS.range),
     from: isCustom ? from : undefined,
     to: isCustom ? to : undefined,
-    zone: isTimeZone(zone) ? zone : ownTimeZone(),
+    zone: isTimeZone(zone) ? zone : browserTimeZone(),
     interval: oneOf('interval', ['auto', ...INTERVALS.map(({ name }) => name)], DEFAULTS.interval),
-    refresh: REFRESHES.find((seconds) => String(seconds) === query.get('refresh')) ?? DEFAULTS.refresh,
+    refresh: REFRESH_INTERVALS.find((seconds) => String(seconds) === query.get('refresh')) ?? DEFAULTS.refresh,
     user: query.get('user') || undefined,
     name: text('name'),
     label: text('label'),
@@ -123,11 +122,11 @@ export function readAddress(search: string): Address {
   };
 }
 
-/** The address as a link: what has its default is left out, save for the zone, which differs between browsers. */
+/** Returns an address as a URL. Omits defaults, except for the time zone, whose default differs between browsers. */
 export function linkTo(address: Address): string {
   const query = new URLSearchParams();
-  const put = (name: string, value: string | undefined, otherwise?: string) => {
-    if (value !== undefined && value !== otherwise) query.append(name, value);
+  const put = (name: string, value: string | undefined, defaultValue?: string) => {
+    if (value !== undefined && value !== defaultValue) query.append(name, value);
   };
   put('view', address.view, DEFAULTS.view);
   put('name', address.name);
@@ -150,7 +149,7 @@ export function linkTo(address: Address): string {
   return `/?${query}`;
 }
 
-/** The same moment, zone and user in another view. */
-export function inView(address: Address, view: View, rest: Partial<Address> = {}): Address {
-  return { ...address, ...OF_ONE_VIEW, view, ...rest };
+/** Returns the address of another view with the same range, time zone and user. */
+export function inView(address: Address, view: View, changes: Partial<Address> = {}): Address {
+  return { ...address, ...VIEW_DEFAULTS, view, ...changes };
 }

@@ -1,4 +1,4 @@
-// the types of responses are all that the page takes from the server
+// types only: the page must not bundle server code
 import type {
   Activity,
   Counts,
@@ -16,12 +16,12 @@ import type {
   ZoneOffsets,
 } from '../../responses.ts';
 
-import { learnClock } from './clock.ts';
+import { syncClock } from './clock.ts';
 
-/** The status: what operators alone may see is missing for everyone else. */
+/** The status. Fields that only operators may see are missing for everyone else. */
 export type Status = UserStatus & Partial<OperatorStatus>;
 
-/** A record, of either kind. Numbers in `data` are kept as they are written. */
+/** A metric or an event. Numbers in `data` keep their original digits. */
 export type LogRecord = Pick<StoredMetric, keyof StoredMetric & keyof StoredEvent> &
   Partial<StoredMetric & StoredEvent>;
 
@@ -30,8 +30,8 @@ interface RecordPage {
   readonly next_cursor: (MetricPage | EventPage)['next_cursor'];
 }
 
-/** What the query routes return, by their paths. */
-export interface Answers {
+/** Response types of the query routes, by path. */
+export interface Responses {
   '/api/status': Status;
   '/api/activity': Activity;
   '/api/rejections': Rejections;
@@ -44,138 +44,144 @@ export interface Answers {
   '/api/records/analytics': RecordPage;
 }
 
-export type Path = keyof Answers;
+export type Path = keyof Responses;
 
-/** The parameters of a question; what is undefined is left out. */
-export type Query = Readonly<Record<string, string | number | Date | readonly string[] | undefined>>;
+/** Parameters of a query. Undefined ones are omitted. */
+export type QueryParameters = Readonly<Record<string, string | number | Date | readonly string[] | undefined>>;
 
-/** Why there is no answer. */
-export class Failed extends Error {
-  override readonly name = 'Failed';
-  /** The HTTP status; 0: the server did not answer at all. */
+/** A request that failed: the server was unreachable, or it returned an error or an unreadable response. */
+export class RequestError extends Error {
+  override readonly name = 'RequestError';
+  /** The HTTP status; 0: no response. */
   readonly status: number;
   readonly hint: string;
   readonly requestId: string | undefined;
-  /** After how many seconds to ask again; undefined: it would be in vain. */
-  readonly retryAfter: number | undefined;
+  /** Delay before a retry; undefined: do not retry. */
+  readonly retryAfterSeconds: number | undefined;
 
-  constructor(status: number, message: string, hint: string, rest: { requestId?: string; retryAfter?: number } = {}) {
+  constructor(
+    status: number,
+    message: string,
+    hint: string,
+    options: { requestId?: string; retryAfterSeconds?: number } = {},
+  ) {
     super(message);
     this.status = status;
     this.hint = hint;
-    this.requestId = rest.requestId;
-    this.retryAfter = rest.retryAfter;
+    this.requestId = options.requestId;
+    this.retryAfterSeconds = options.retryAfterSeconds;
   }
 }
 
-/** A question is given up after this time, in milliseconds: the server itself gives up after ten seconds. */
-const PATIENCE = 30_000;
+/** Timeout of a request, in milliseconds. Longer than the server's query timeout of ten seconds. */
+const TIMEOUT_MS = 30_000;
 
 let pending = 0;
 
-/** How many questions are not answered yet. */
-export function pendingQuestions(): number {
+/** Returns the number of queries waiting for a response. */
+export function pendingQueries(): number {
   return pending;
 }
 
-/** The address of a question. */
-export function questionAddress(path: string, parameters: Query): string {
+/** Returns the path of a query with its query string. */
+export function queryUrl(path: string, parameters: QueryParameters): string {
   const query = new URLSearchParams();
   for (const [name, value] of Object.entries(parameters)) {
     if (value === undefined) continue;
-    for (const one of [value].flat()) query.append(name, one instanceof Date ? one.toISOString() : String(one));
+    for (const item of [value].flat()) query.append(name, item instanceof Date ? item.toISOString() : String(item));
   }
   return query.size > 0 ? `${path}?${query}` : path;
 }
 
 /**
- * Asks the server.
+ * Sends an authenticated GET request.
  *
- * @param address a path with its query
- * @returns the answer, once its status says that it is one; its body is still to be read
- * @throws {Failed} when there is none
+ * @param url a path with its query string
+ * @returns the response, whose body has not been read yet
+ * @throws {RequestError} when the server is unreachable or returns an error
  */
-export async function request(address: string, token: string, signal: AbortSignal): Promise<Response> {
-  return send(address, { headers: { authorization: `Bearer ${token}` }, signal });
+export async function request(url: string, token: string, signal: AbortSignal): Promise<Response> {
+  return send(url, { headers: { authorization: `Bearer ${token}` }, signal });
 }
 
-async function send(address: string, init: RequestInit): Promise<Response> {
+async function send(url: string, init: RequestInit): Promise<Response> {
   const sentAt = Date.now();
-  const response = await fetch(address, { ...init, cache: 'no-store' }).catch((error: unknown) => {
-    throw failedOf(error);
+  const response = await fetch(url, { ...init, cache: 'no-store' }).catch((error: unknown) => {
+    throw toRequestError(error);
   });
-  learnClock(response.headers, sentAt);
+  syncClock(response.headers, sentAt);
   if (response.ok) return response;
-  throw await failureOf(response);
+  throw await errorFromResponse(response);
 }
 
 /**
  * Exchanges the code of a sign-in link for a token.
  *
- * @throws {Failed} when the server does not accept it
+ * @throws {RequestError} when the server rejects the code
  */
 export async function exchangeCode(code: string): Promise<string> {
   const response = await send('/api/session', {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
     body: JSON.stringify({ code }),
-    signal: AbortSignal.timeout(PATIENCE),
+    signal: AbortSignal.timeout(TIMEOUT_MS),
   });
   const { token } = (await response.json()) as Session; // the server's own type
   return token;
 }
 
-/** Why there is no answer, of whatever asking or reading it has thrown. */
-export function failedOf(error: unknown): Failed {
-  if (error instanceof Failed) return error;
-  if (error instanceof SyntaxError) return new Failed(200, 'The answer could not be read', UNFIT);
+/** Converts an error thrown by a request, or while its body was read, to a {@link RequestError}. */
+export function toRequestError(error: unknown): RequestError {
+  if (error instanceof RequestError) return error;
+  if (error instanceof SyntaxError) return new RequestError(200, 'The response could not be read', PROXY_HINT);
   if (error instanceof DOMException && error.name === 'TimeoutError') {
-    return new Failed(0, 'The server took too long to answer', 'Choose a shorter range.', { retryAfter: 5 });
+    return new RequestError(0, 'The request timed out', 'Try a shorter range.', { retryAfterSeconds: 5 });
   }
-  const hint = 'It may be stopped, or the network may be down.';
-  return new Failed(0, 'The server cannot be reached', hint, { retryAfter: 1 });
+  const hint = 'The server may be stopped, or the network may be down.';
+  return new RequestError(0, 'Cannot reach the server', hint, { retryAfterSeconds: 1 });
 }
 
-const UNFIT = 'Something between this page and the server may be broken.';
+/** Hint for responses that rawlog never sends. */
+const PROXY_HINT = 'A proxy between this page and the server may be misconfigured.';
 
-async function failureOf(response: Response): Promise<Failed> {
+async function errorFromResponse(response: Response): Promise<RequestError> {
   const body = (await response.json().catch(() => ({}))) as Record<string, unknown>;
-  const text = (name: string, otherwise: string) => (typeof body[name] === 'string' ? body[name] : otherwise);
-  const [fault] = Array.isArray(body['detail']) ? (body['detail'] as { msg?: unknown }[]) : [];
-  const message = text('message', `The answer has the status ${response.status}`);
-  const waits = response.status === 429 || response.status >= 500;
-  const retryAfter = Number(response.headers.get('retry-after')) || 5;
-  return new Failed(
+  const text = (name: string, fallback: string) => (typeof body[name] === 'string' ? body[name] : fallback);
+  const [issue] = Array.isArray(body['detail']) ? (body['detail'] as { msg?: unknown }[]) : [];
+  const message = text('message', `The server responded with status ${response.status}`);
+  const isTransient = response.status === 429 || response.status >= 500;
+  const retryAfterSeconds = Number(response.headers.get('retry-after')) || 5;
+  return new RequestError(
     response.status,
-    typeof fault?.msg === 'string' ? `${message.replace(/\.$/, '')}: ${fault.msg}` : message,
-    text('hint', UNFIT),
-    { requestId: text('request_id', ''), ...(waits && { retryAfter }) },
+    typeof issue?.msg === 'string' ? `${message.replace(/\.$/, '')}: ${issue.msg}` : message,
+    text('hint', PROXY_HINT),
+    { requestId: text('request_id', ''), ...(isTransient && { retryAfterSeconds }) },
   );
 }
 
-/** Asks the server, and reads the answer. */
-export async function ask<Asked extends Path>(
-  path: Asked,
-  parameters: Query,
+/** Fetches and parses the response to a query. */
+export async function fetchJson<Route extends Path>(
+  path: Route,
+  parameters: QueryParameters,
   token: string,
   signal: AbortSignal,
-): Promise<Answers[Asked]> {
-  const patient = AbortSignal.any([signal, AbortSignal.timeout(PATIENCE)]);
+): Promise<Responses[Route]> {
+  const withTimeout = AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]);
   pending++;
   try {
-    const response = await request(questionAddress(path, parameters), token, patient);
-    // the reading routes answer by the types that are named here: they are the server's own
-    return parseExact(await response.text()) as Answers[Asked];
+    const response = await request(queryUrl(path, parameters), token, withTimeout);
+    // safe: the server uses the same types
+    return parseExact(await response.text()) as Responses[Route];
   } catch (error) {
-    throw failedOf(error);
+    throw toRequestError(error);
   } finally {
     pending--;
   }
 }
 
 /**
- * Parses JSON. Numbers whose digits a double would change are kept as they are written, where the browser can:
- * only the data of an event has such.
+ * Parses JSON. Numbers that a double cannot represent keep their original digits where the browser supports it. Only
+ * the data of events contains such numbers.
  */
 export function parseExact(text: string): unknown {
   if (typeof JSON.rawJSON !== 'function') return JSON.parse(text);

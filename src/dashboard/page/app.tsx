@@ -1,17 +1,17 @@
 import { useCallback, useEffect, useMemo, useState } from 'preact/hooks';
 import { inView, linkTo, VIEWS, type View } from './address.ts';
-import { type Asking, AskingContext, useAnswer, useRefresh } from './answer.ts';
 import { UTC, ZoneContext, zoneOf } from './calendar.ts';
 import { CatalogContext, catalogOf, UNKNOWN } from './catalog.ts';
 import { onClockStep, serverNow } from './clock.ts';
 import { Controls } from './controls.tsx';
 import { formatText } from './format.ts';
 import { Link } from './links.tsx';
-import { PlaceContext, useBrowserAddress, usePlace } from './place.ts';
-import { currentSession, forgetToken, type Session } from './session.ts';
+import { NavigationContext, useBrowserNavigation, useNavigation } from './navigation.ts';
+import { clearToken, currentSession, type Session } from './session.ts';
 import { useSignInLink } from './sign-in-link.ts';
-import { Boundary, Empty, Failure, Loading, NoRowsOfUser } from './states.tsx';
+import { ErrorBoundary, ErrorMessage, GettingStarted, Loading, UserHasNoRows } from './states.tsx';
 import { chooseTheme, chosenTheme, THEMES } from './theme.ts';
+import { type QuerySession, QuerySessionContext, useQuery, useRefresh } from './use-query.ts';
 import { EventView } from './views/event.tsx';
 import { Ledger } from './views/ledger.tsx';
 import { MetricView } from './views/metric.tsx';
@@ -23,84 +23,90 @@ import { SwitchUser } from './views/switch-user.tsx';
 const TITLES: Record<View, string> = { overview: 'Overview', metric: 'Metrics', event: 'Events', records: 'Records' };
 
 /**
- * The page: who is signed in, where they are, and what they see there.
+ * Renders the page: the signed-in dashboard, or the sign-in form.
  *
- * @param code of the sign-in link that the page was opened with
+ * @param code the code of the sign-in link that opened the page
  */
 export function App({ code }: { code: string | undefined }) {
-  const place = useBrowserAddress();
+  const navigation = useBrowserNavigation();
   const [session, setSession] = useState(currentSession);
   const [reason, setReason] = useState<string>();
   const onSignedIn = useCallback(() => setSession(currentSession()), []);
   const link = useSignInLink(code, onSignedIn);
 
   useEffect(() => {
-    const { view, name } = place.address;
+    const { view, name } = navigation.address;
     document.title = `${TITLES[view]}${name === undefined ? '' : `: ${formatText(name)}`} · rawlog`;
   });
 
-  const { failure: failedLink, forget } = link;
-  const end = useCallback(
-    (why?: string) => {
-      forgetToken();
-      forget();
-      setReason(why);
+  const { error: linkError, clear } = link;
+  const signOut = useCallback(
+    (signOutReason?: string) => {
+      clearToken();
+      clear();
+      setReason(signOutReason);
       setSession(undefined);
     },
-    [forget],
+    [clear],
   );
-  const onTokenPasted = () => {
-    forget();
+  const onTokenAccepted = () => {
+    clear();
     onSignedIn();
   };
   const page = () => {
     if (session) {
       return (
-        <SignedIn key={session.token} session={session} onEnd={end} failedLink={failedLink} onLinkForgotten={forget} />
+        <SignedIn
+          key={session.token}
+          session={session}
+          onSignOut={signOut}
+          linkError={linkError}
+          onLinkErrorDismissed={clear}
+        />
       );
     }
     if (link.isSigningIn) return <Loading />;
-    return <SignIn reason={reason} failedLink={failedLink} onSignedIn={onTokenPasted} />;
+    return <SignIn reason={reason} linkError={linkError} onSignedIn={onTokenAccepted} />;
   };
   return (
-    <PlaceContext.Provider value={place}>
+    <NavigationContext.Provider value={navigation}>
       {page()}
       {session && link.offered !== undefined && (
         <SwitchUser current={session.userId} offered={link.offered} onDecided={link.decide} />
       )}
-    </PlaceContext.Provider>
+    </NavigationContext.Provider>
   );
 }
 
 interface SignedInProps {
   readonly session: Session;
-  readonly onEnd: (why?: string) => void;
-  /** Why a sign-in link was not accepted: the session goes on. */
-  readonly failedLink: string | undefined;
-  readonly onLinkForgotten: () => void;
+  readonly onSignOut: (reason?: string) => void;
+  /** Why a sign-in link was rejected; the session continues. */
+  readonly linkError: string | undefined;
+  readonly onLinkErrorDismissed: () => void;
 }
 
-function SignedIn({ session, onEnd, failedLink, onLinkForgotten }: SignedInProps) {
-  const { address } = usePlace();
-  const [turn, setTurn] = useState(0);
-  const [isReached, setReached] = useState(true);
-  const again = useCallback(() => setTurn((before) => before + 1), []);
-  const place = linkTo(address);
-  // biome-ignore lint/correctness/useExhaustiveDependencies: each turn, and each place, has a moment of its own
-  const now = useMemo(serverNow, [turn, place]);
+function SignedIn({ session, onSignOut, linkError, onLinkErrorDismissed }: SignedInProps) {
+  const { address } = useNavigation();
+  const [refreshCount, setRefreshCount] = useState(0);
+  const [isReachable, setReachable] = useState(true);
+  const refresh = useCallback(() => setRefreshCount((count) => count + 1), []);
+  const url = linkTo(address);
+  // biome-ignore lint/correctness/useExhaustiveDependencies: each refresh and each navigation reads the clock again
+  const now = useMemo(serverNow, [refreshCount, url]);
 
-  useRefresh(address.refresh, again);
-  useEffect(() => onClockStep(again), [again]);
+  useRefresh(address.refresh, refresh);
+  useEffect(() => onClockStep(refresh), [refresh]);
 
   const { token } = session;
-  const asking = useMemo(
-    (): Asking => ({ token, now, again, onUnauthorized: onEnd, onReached: setReached }),
-    [token, now, again, onEnd],
+  const querySession = useMemo(
+    (): QuerySession => ({ token, now, refresh, onUnauthorized: onSignOut, onReachable: setReachable }),
+    [token, now, refresh, onSignOut],
   );
   return (
-    <AskingContext.Provider value={asking}>
+    <QuerySessionContext.Provider value={querySession}>
       <a class="skip" href="#content">
-        To the content
+        Skip to content
       </a>
       <header>
         <b class="brand">rawlog</b>
@@ -116,63 +122,62 @@ function SignedIn({ session, onEnd, failedLink, onLinkForgotten }: SignedInProps
             {session.userId} {session.isAdmin && <small>admin</small>}
           </span>
           <ThemeControl />
-          <button type="button" onClick={() => onEnd()}>
+          <button type="button" onClick={() => onSignOut()}>
             Sign out
           </button>
         </span>
       </header>
-      {failedLink && (
-        <p class="unreached" role="alert">
-          {failedLink} You are still signed in.{' '}
-          <button type="button" onClick={onLinkForgotten}>
-            Close
+      {linkError && (
+        <p class="banner" role="alert">
+          {linkError} You are still signed in.{' '}
+          <button type="button" onClick={onLinkErrorDismissed}>
+            Dismiss
           </button>
         </p>
       )}
-      {!isReached && (
-        <p class="unreached" role="alert">
-          The server does not answer. It is asked again until it does; what you see may be old.
+      {!isReachable && (
+        <p class="banner" role="alert">
+          Cannot reach the server. Retrying… The data shown may be out of date.
         </p>
       )}
       <Content session={session} />
-    </AskingContext.Provider>
+    </QuerySessionContext.Provider>
   );
 }
 
-/** How many names are offered to choose from, at most: a longer list is none to choose from. */
+/** Maximum number of names to choose from. A longer list is no use. */
 const MAX_CHOICES = 500;
 
-/** What the address names, as soon as it is known what there is. */
+/** Renders the current view once the catalog and the time zone have loaded. */
 function Content({ session }: { session: Session }) {
-  const { address } = usePlace();
+  const { address } = useNavigation();
   const user_id = address.user;
-  const status = useAnswer('/api/status', {});
+  const status = useQuery('/api/status', {});
   const [choices, setChoices] = useState(MAX_CHOICES);
-  const all = useAnswer('/api/activity', { top: choices, user_id }, JSON.stringify([user_id, choices]));
-  // long names can be too many, too: the first one, and when there are rows, is known all the same
-  const isTooLarge = all.failure?.status === 422;
+  const all = useQuery('/api/activity', { top: choices, user_id }, JSON.stringify([user_id, choices]));
+  // the list can exceed MAX_RESULT_BYTES when names are long; then load only the first name and the extent
+  const isTooLarge = all.error?.status === 422;
   useEffect(() => {
     if (isTooLarge) setChoices(1);
   }, [isTooLarge]);
-  // the rules of a zone are the same at every moment
-  const rules = useAnswer('/api/zone', { tz: address.zone }, address.zone, true);
+  // paused: the offsets of a zone do not depend on the current time
+  const rules = useQuery('/api/zone', { tz: address.zone }, address.zone, true);
   const zone = useMemo(() => rules.value && zoneOf(rules.value), [rules.value]);
   const catalog = useMemo(() => (all.value ? catalogOf(all.value) : UNKNOWN), [all.value]);
-  // the server decides: what the token says is a guess until it has
-  const seesAll = status.value ? status.value.ledger !== undefined : session.isAdmin;
+  // the server decides; until it responds, trust the role in the token
+  const canSeeAllUsers = status.value ? status.value.ledger !== undefined : session.isAdmin;
   const view = () => {
-    if (zone === undefined)
-      return rules.failure ? <Failure failure={rules.failure} retry={rules.retry} /> : <Loading />;
+    if (zone === undefined) return rules.error ? <ErrorMessage error={rules.error} retry={rules.retry} /> : <Loading />;
     if (all.value === undefined) {
-      if (!all.failure || (isTooLarge && choices > 1)) return <Loading />;
-      // the views have queries of their own, which may succeed
-      if (!isTooLarge) return <Failure failure={all.failure} retry={all.retry} />;
+      if (!all.error || (isTooLarge && choices > 1)) return <Loading />;
+      // render the view without the catalog: its own queries may succeed
+      if (!isTooLarge) return <ErrorMessage error={all.error} retry={all.retry} />;
     }
     if (catalog.rows === 0) {
-      if (user_id !== undefined) return <NoRowsOfUser />;
+      if (user_id !== undefined) return <UserHasNoRows />;
       return (
         <>
-          <Empty />
+          <GettingStarted />
           <Ledger status={status} />
         </>
       );
@@ -185,12 +190,12 @@ function Content({ session }: { session: Session }) {
   return (
     <CatalogContext.Provider value={catalog}>
       <ZoneContext.Provider value={zone ?? UTC}>
-        <Controls seesAll={seesAll} isZoneKnown={zone !== undefined} />
+        <Controls canSeeAllUsers={canSeeAllUsers} isZoneLoaded={zone !== undefined} />
         <main id="content" tabIndex={-1}>
-          <h1 class="unseen">{TITLES[address.view]}</h1>
-          <Boundary place={linkTo(address)}>
+          <h1 class="visually-hidden">{TITLES[address.view]}</h1>
+          <ErrorBoundary url={linkTo(address)}>
             <div aria-busy={all.isLoading}>{view()}</div>
-          </Boundary>
+          </ErrorBoundary>
         </main>
       </ZoneContext.Provider>
     </CatalogContext.Provider>
@@ -201,18 +206,18 @@ function ThemeControl() {
   const [theme, setTheme] = useState(chosenTheme);
   return (
     <label>
-      <span class="unseen">Colours</span>
+      <span class="visually-hidden">Theme</span>
       <select
         value={theme}
         onChange={(event) => {
-          const chosen = THEMES.find((one) => one === event.currentTarget.value) ?? 'system';
+          const chosen = THEMES.find((name) => name === event.currentTarget.value) ?? 'system';
           chooseTheme(chosen);
           setTheme(chosen);
         }}
       >
-        <option value="system">as the system</option>
-        <option value="light">light</option>
-        <option value="dark">dark</option>
+        <option value="system">System</option>
+        <option value="light">Light</option>
+        <option value="dark">Dark</option>
       </select>
     </label>
   );

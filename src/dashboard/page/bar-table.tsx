@@ -1,9 +1,9 @@
 import { MAX_TOP } from './address.ts';
 import { Bar } from './figures.tsx';
 import { formatCount, formatText } from './format.ts';
-import { usePlace } from './place.ts';
+import { useNavigation } from './navigation.ts';
 
-/** A cell: its text, and the number that the text says, where it is one. */
+/** A cell: its text and, for numbers, the exact value. */
 export interface Cell {
   readonly text: string;
   readonly value?: number | null;
@@ -12,35 +12,35 @@ export interface Cell {
 /** A row: a label, a bar, and cells. */
 export interface BarRow {
   readonly label: string;
-  /** How long the bar is: 0 to 1. */
+  /** Length of the bar, from 0 to 1. */
   readonly part: number;
   readonly cells: readonly Cell[];
-  /** Where the label can be pressed: what that does. */
-  readonly onChosen?: () => void;
+  /** Makes the label a button. */
+  readonly onSelect?: () => void;
 }
 
 interface BarTableProps {
-  /** What the table shows, for those who do not see it. */
+  /** Accessible name of the table. */
   readonly title: string;
-  /** What the labels are. */
+  /** Heading of the label column. */
   readonly label: string;
-  /** What the bars are parts of. */
-  readonly partOf: string;
+  /** What a bar of full length means, for screen readers. */
+  readonly relativeTo: string;
   readonly columns: readonly string[];
   readonly rows: readonly BarRow[];
 }
 
-/** A table whose rows have a bar behind their label, so that they can be compared at a glance. */
-export function BarTable({ title, label, partOf, columns, rows }: BarTableProps) {
+/** A table with a bar next to each label, for comparing rows at a glance. */
+export function BarTable({ title, label, relativeTo, columns, rows }: BarTableProps) {
   return (
-    // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by keyboard
+    // biome-ignore lint/a11y/noNoninteractiveTabindex: scrollable regions must be reachable by keyboard
     <section class="scroll" tabIndex={0} aria-label={title}>
       <table class="bars">
         <thead>
           <tr>
             <th scope="col">{label}</th>
             <th scope="col" class="wide">
-              <span class="unseen">Part of {partOf}</span>
+              <span class="visually-hidden">Relative to {relativeTo}</span>
             </th>
             {columns.map((column) => (
               <th scope="col" class="number" key={column}>
@@ -51,15 +51,15 @@ export function BarTable({ title, label, partOf, columns, rows }: BarTableProps)
         </thead>
         <tbody>
           {rows.map((row, i) => (
-            // biome-ignore lint/suspicious/noArrayIndexKey: a label may be there twice, and its place is what it is
+            // biome-ignore lint/suspicious/noArrayIndexKey: labels can repeat, so the index is part of the key
             <tr key={`${i} ${row.label}`}>
               <th scope="row">
-                {row.onChosen ? (
+                {row.onSelect ? (
                   <button
                     type="button"
                     class="plain name"
-                    onClick={row.onChosen}
-                    title={`Show this one alone: ${formatText(row.label)}`}
+                    onClick={row.onSelect}
+                    title={`Show only ${formatText(row.label)}`}
                   >
                     {formatText(row.label)}
                   </button>
@@ -70,8 +70,8 @@ export function BarTable({ title, label, partOf, columns, rows }: BarTableProps)
               <td class="wide">
                 <Bar part={row.part} />
               </td>
-              {row.cells.map(({ text, value }, place) => (
-                <td class="number" key={columns[place]}>
+              {row.cells.map(({ text, value }, column) => (
+                <td class="number" key={columns[column]}>
                   {value === undefined ? text : <data value={String(value)}>{text}</data>}
                 </td>
               ))}
@@ -83,14 +83,14 @@ export function BarTable({ title, label, partOf, columns, rows }: BarTableProps)
   );
 }
 
-/** What the rest of a list of groups is called. */
+/** Returns the label of the row that sums up the remaining groups. */
 export function othersLabel(labels: number): string {
   return `${formatCount(labels)} ${labels === 1 ? 'other' : 'others'}`;
 }
 
-/** Shows more groups before the rest, as many as the reading routes answer with. */
+/** A button that lists more groups, up to the limit of the query routes. */
 export function MoreGroups() {
-  const { address, go } = usePlace();
+  const { address, go } = useNavigation();
   if (address.top >= MAX_TOP) return null;
   return (
     <button type="button" onClick={() => go({ top: Math.min(MAX_TOP, address.top * 10) })}>

@@ -1,30 +1,30 @@
 import { createContext } from 'preact';
 import { useContext } from 'preact/hooks';
-import type { Answers } from './api.ts';
+import type { Responses } from './api.ts';
 
-/** Names to choose from, the most frequent first. */
+/** Names to choose from, most frequent first. */
 export interface Names {
   readonly names: readonly string[];
-  /** Whether there are no others: those can only be typed. */
+  /** Whether the list is complete. Names that are not in the list must be typed. */
   readonly isComplete: boolean;
 }
 
-/** When the first and the last rows happened, half-open; empty where there are none. */
+/** The time range of all rows, half-open; empty if there are none. */
 export interface Extent {
   readonly from?: Date;
   readonly to?: Date;
 }
 
-/** What there is to look at, as far as it is known. */
+/** Names, row count and time range of the stored data. */
 export interface Catalog {
   readonly metrics: Names;
   readonly types: Names;
-  /** How many rows there are; undefined: it is not known. */
+  /** The total number of rows; undefined: not known. */
   readonly rows: number | undefined;
   readonly extent: Extent;
 }
 
-/** The catalog when nothing is known: everything can still be typed. */
+/** The catalog before it has loaded. Names can still be typed. */
 export const UNKNOWN: Catalog = {
   metrics: { names: [], isComplete: false },
   types: { names: [], isComplete: false },
@@ -34,22 +34,22 @@ export const UNKNOWN: Catalog = {
 
 export const CatalogContext = createContext<Catalog>(UNKNOWN);
 
-/** What there is to look at. */
+/** Returns the catalog of the current user filter. */
 export function useCatalog(): Catalog {
   return useContext(CatalogContext);
 }
 
 /**
- * Returns the catalog of all rows.
+ * Builds the catalog from the activity of all rows.
  *
- * The routes that list every name are not asked: with very many names they reject the query.
+ * Does not use the routes that list every name, because they reject the query when there are too many names.
  */
-export function catalogOf({ metrics, analytics, from, to }: Answers['/api/activity']): Catalog {
+export function catalogOf({ metrics, analytics, from, to }: Responses['/api/activity']): Catalog {
   return {
     metrics: { names: metrics.names.map(({ name }) => name), isComplete: metrics.other.names === 0 },
     types: { names: analytics.types.map(({ type }) => type), isComplete: analytics.other.types === 0 },
     rows: metrics.count + analytics.count,
-    // half-open, and to the microsecond: the last row is in it
+    // JavaScript dates drop microseconds: one more millisecond includes the last row
     extent: from === null || to === null ? {} : { from: new Date(from), to: new Date(Date.parse(to) + 1) },
   };
 }

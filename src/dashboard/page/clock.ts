@@ -1,40 +1,40 @@
 /*
- * The server's clock. Rows have its times, so that "now" is what it says: the clock of this machine may be wrong. The
- * server names the second of each response in `Date`.
+ * The server's clock. Row timestamps come from it, so it defines "now"; the local clock may be wrong. Estimated from
+ * the `Date` header of responses, which has a resolution of one second.
  */
 
-/** A step of the clock that is worth asking everything again, in milliseconds: above what seconds blur. */
-const STEP = 2_000;
+/** Correction of the clock that refreshes the page, in milliseconds. Larger than the resolution of `Date`. */
+const MIN_STEP_MS = 2_000;
 
-/** How far the server's clock is ahead of this machine's, in milliseconds: at most, by the responses so far. */
-let ahead: number | undefined;
+/** Upper bound of the server clock's lead over the local clock, in milliseconds, from the responses so far. */
+let aheadMs: number | undefined;
 
 const listeners = new Set<() => void>();
 
 /**
- * Returns the time of the server's clock: up to a second late, never early, so that a range that ends now has the rows
- * stored before.
+ * Returns an estimate of the server's time. It is up to a second fast and never slow, so a range that ends now includes
+ * every row stored so far.
  */
 export function serverNow(): Date {
-  return new Date(Date.now() + (ahead ?? 0));
+  return new Date(Date.now() + (aheadMs ?? 0));
 }
 
 /**
- * Learns the server's clock from a response.
+ * Updates the estimate of the server's clock from a response.
  *
- * @param sentAt when the request was sent, by this machine's clock
+ * @param sentAt when the request was sent, in local time
  */
-export function learnClock(headers: Headers, sentAt: number): void {
+export function syncClock(headers: Headers, sentAt: number): void {
   const second = Date.parse(headers.get('date') ?? '');
   if (Number.isNaN(second)) return;
-  const before = ahead ?? 0;
-  // the response was made between the two, within that second
-  const [least, most] = [second - Date.now(), second + 1000 - sentAt];
-  if (ahead === undefined || most < ahead || least > ahead) ahead = most;
-  if (Math.abs(ahead - before) >= STEP) for (const listener of listeners) listener();
+  const previous = aheadMs ?? 0;
+  // the server set `Date` between sending and now, within that second
+  const [min, max] = [second - Date.now(), second + 1000 - sentAt];
+  if (aheadMs === undefined || max < aheadMs || min > aheadMs) aheadMs = max;
+  if (Math.abs(aheadMs - previous) >= MIN_STEP_MS) for (const listener of listeners) listener();
 }
 
-/** Calls a function whenever the clock is found to have been wrong. Returns what ends that. */
+/** Calls a function whenever the clock is corrected by a large step. Returns a function that unsubscribes it. */
 export function onClockStep(listener: () => void): () => void {
   listeners.add(listener);
   return () => listeners.delete(listener);

@@ -1,32 +1,32 @@
 import { useContext, useEffect, useId, useState } from 'preact/hooks';
 import { offsetAt } from '../../formats/time-zone.ts';
-import { REFRESHES } from './address.ts';
-import { AskingContext } from './answer.ts';
-import { formatOffset, pageOf, useZone, type Zone } from './calendar.ts';
+import { REFRESH_INTERVALS } from './address.ts';
+import { adjacentRange, formatOffset, useZone, type Zone } from './calendar.ts';
 import type { Names } from './catalog.ts';
 import { EMPTY, formatText } from './format.ts';
-import { usePlace } from './place.ts';
+import { useNavigation } from './navigation.ts';
 import { useShownRange } from './shown-range.ts';
-import { INTERVALS, momentsOfWall, RANGES, sensible, timeZones, wallTime } from './time.ts';
+import { clampRange, INTERVALS, momentsOfWall, RANGES, timeZones, wallTime } from './time.ts';
+import { QuerySessionContext } from './use-query.ts';
 
 const ZONES = timeZones();
 
-/** The range, its buckets, the zone, and how often to ask again. */
-export function Controls({ seesAll, isZoneKnown }: { seesAll: boolean; isZoneKnown: boolean }) {
-  const { address, go } = usePlace();
-  const { again } = useContext(AskingContext);
+/** The controls of every view: range, interval, time zone, user and refresh. */
+export function Controls({ canSeeAllUsers, isZoneLoaded }: { canSeeAllUsers: boolean; isZoneLoaded: boolean }) {
+  const { address, go } = useNavigation();
+  const { refresh } = useContext(QuerySessionContext);
   return (
-    <form class="controls" aria-label="What is shown" onSubmit={(event) => event.preventDefault()}>
-      {isZoneKnown && <RangeControl />}
+    <form class="controls" aria-label="View options" onSubmit={(event) => event.preventDefault()}>
+      {isZoneLoaded && <RangeControl />}
       <label>
-        Bucket{' '}
+        Interval{' '}
         <select
           value={address.interval}
           onChange={(event) =>
             go({ interval: INTERVALS.find(({ name }) => name === event.currentTarget.value)?.name ?? 'auto' })
           }
         >
-          <option value="auto">automatic</option>
+          <option value="auto">Auto</option>
           {INTERVALS.map(({ name, label }) => (
             <option key={name} value={name}>
               {label}
@@ -35,7 +35,7 @@ export function Controls({ seesAll, isZoneKnown }: { seesAll: boolean; isZoneKno
         </select>
       </label>
       <label>
-        Zone{' '}
+        Time zone{' '}
         <select value={address.zone} onChange={(event) => go({ zone: event.currentTarget.value })}>
           {[...new Set([address.zone, ...ZONES])].map((zone) => (
             <option key={zone} value={zone}>
@@ -44,43 +44,46 @@ export function Controls({ seesAll, isZoneKnown }: { seesAll: boolean; isZoneKno
           ))}
         </select>
       </label>
-      {seesAll && <TextFilter label="User" value={address.user} placeholder="all" onChosen={(user) => go({ user })} />}
+      {canSeeAllUsers && (
+        <TextFilter label="User" value={address.user} placeholder="All" onSelect={(user) => go({ user })} />
+      )}
       <label>
         Refresh{' '}
         <select
           value={String(address.refresh)}
           onChange={(event) => go({ refresh: Number(event.currentTarget.value) }, { replace: true })}
         >
-          {REFRESHES.map((seconds) => (
+          {REFRESH_INTERVALS.map((seconds) => (
             <option key={seconds} value={String(seconds)}>
-              {seconds === 0 ? 'off' : `every ${seconds < 60 ? `${seconds} s` : `${seconds / 60} min`}`}
+              {seconds === 0 ? 'Off' : `Every ${seconds < 60 ? `${seconds} s` : `${seconds / 60} min`}`}
             </option>
           ))}
         </select>
       </label>
-      <button type="button" onClick={again}>
+      <button type="button" onClick={refresh}>
         Refresh now
       </button>
     </form>
   );
 }
 
-/** A range that ends now, all, or one between two times of the zone's calendar. */
+/** Selects a range that ends now, the range of all rows, or a custom range in the page's time zone. */
 function RangeControl() {
-  const { address, go } = usePlace();
+  const { address, go } = useNavigation();
   const shown = useShownRange();
   const zone = useZone();
-  // an end that is not touched keeps its seconds, which the field does not show
+  // undefined for an end that is not edited: it keeps its seconds, which the field does not show
   const [edited, setEdited] = useState<{ from?: TypedTime; to?: TypedTime }>();
   const isCustom = edited !== undefined || address.range === 'custom';
 
-  // biome-ignore lint/correctness/useExhaustiveDependencies: what was typed is done with once the page is elsewhere
+  // biome-ignore lint/correctness/useExhaustiveDependencies: navigation discards unsaved input
   useEffect(() => setEdited(undefined), [address.range, address.from, address.to, zone]);
 
   const start = edited?.from ? momentOfTyped(edited.from, zone) : shown.from;
   const end = edited?.to ? momentOfTyped(edited.to, zone) : shown.to;
   const isRange = start !== undefined && end !== undefined && start < end;
-  const page = (direction: -1 | 1) => go({ range: 'custom', ...sensible(pageOf(shown, shown.span, zone, direction)) });
+  const page = (direction: -1 | 1) =>
+    go({ range: 'custom', ...clampRange(adjacentRange(shown, shown.span, zone, direction)) });
 
   return (
     <>
@@ -102,28 +105,28 @@ function RangeControl() {
               {label}
             </option>
           ))}
-          <option value="all">All</option>
-          <option value="custom">From … to …</option>
+          <option value="all">All time</option>
+          <option value="custom">Custom</option>
         </select>
       </label>
       {isCustom && (
         <fieldset>
-          <legend class="unseen">Range</legend>
+          <legend class="visually-hidden">Range</legend>
           <RangeEnd
             label="From"
             shown={shown.from}
             typed={edited?.from}
             onTyped={(from) => setEdited({ ...edited, from })}
           />
-          <RangeEnd label="to" shown={shown.to} typed={edited?.to} onTyped={(to) => setEdited({ ...edited, to })} />
+          <RangeEnd label="To" shown={shown.to} typed={edited?.to} onTyped={(to) => setEdited({ ...edited, to })} />
           {edited && (
             <button
               type="submit"
               disabled={!isRange}
-              title={isRange ? 'Show this range' : 'The range should end after its start'}
+              title={isRange ? 'Show this range' : 'The end must be after the start'}
               onClick={() => isRange && go({ range: 'custom', from: start, to: end })}
             >
-              Show
+              Apply
             </button>
           )}
         </fieldset>
@@ -140,7 +143,7 @@ function RangeControl() {
   );
 }
 
-/** A time as it was typed, and the offset that was chosen where clocks show it twice. */
+/** A time as typed. If it occurs twice, `offset` selects one. */
 interface TypedTime {
   readonly text: string;
   readonly offset?: number;
@@ -158,12 +161,12 @@ interface RangeEndProps {
   readonly onTyped: (typed: TypedTime) => void;
 }
 
-/** An end of a range: its time and, where clocks show that twice, the offset that tells which one is meant. */
+/** One end of a range: a time field and, for a time that occurs twice, a choice of UTC offsets. */
 function RangeEnd({ label, shown, typed, onTyped }: RangeEndProps) {
   const zone = useZone();
   const text = typed?.text ?? wallTime(shown, zone);
   const moments = momentsOfWall(text, zone);
-  const chosen = typed ? momentOfTyped(typed, zone) : shown;
+  const selected = typed ? momentOfTyped(typed, zone) : shown;
   return (
     <>
       <label>
@@ -173,7 +176,7 @@ function RangeEnd({ label, shown, typed, onTyped }: RangeEndProps) {
       {moments.length > 1 && (
         <select
           aria-label={`${label}: UTC offset`}
-          value={String(offsetAt(zone, chosen?.getTime() ?? 0))}
+          value={String(offsetAt(zone, selected?.getTime() ?? 0))}
           onChange={(event) => onTyped({ text, offset: Number(event.currentTarget.value) })}
         >
           {moments.map((moment) => {
@@ -192,33 +195,33 @@ function RangeEnd({ label, shown, typed, onTyped }: RangeEndProps) {
 
 interface TextFilterProps {
   readonly label: string;
-  /** Undefined: any. */
+  /** Undefined: no filter. */
   readonly value: string | undefined;
   readonly placeholder: string;
-  /** What may be chosen; anything else can be typed. */
+  /** Suggestions. Other values can be typed. */
   readonly choices?: readonly string[];
-  /** Whether the empty text can be chosen, which cannot be typed. */
+  /** Whether to offer the empty string, which cannot be typed. */
   readonly canBeEmpty?: boolean;
-  /** Told the text; undefined: any. */
-  readonly onChosen: (value: string | undefined) => void;
+  /** Called with the new value; undefined: no filter. */
+  readonly onSelect: (value: string | undefined) => void;
 }
 
-/** A text that what is shown must have; it counts when Enter is pressed or the field is left. */
-export function TextFilter({ label, value, placeholder, choices = [], canBeEmpty, onChosen }: TextFilterProps) {
+/** A text filter. Takes effect on Enter or when the field loses focus. */
+export function TextFilter({ label, value, placeholder, choices = [], canBeEmpty, onSelect }: TextFilterProps) {
   const id = useId();
-  // what is typed stays while the page around it is drawn anew
+  // kept in state so that a refresh of the page does not discard input
   const [draft, setDraft] = useState<string>();
-  // biome-ignore lint/correctness/useExhaustiveDependencies: what was typed is done with once the filter is another
+  // biome-ignore lint/correctness/useExhaustiveDependencies: a new filter value discards the draft
   useEffect(() => setDraft(undefined), [value]);
   const commit = () => {
-    if (draft !== undefined && draft !== (value ?? '')) onChosen(draft === '' ? undefined : draft);
+    if (draft !== undefined && draft !== (value ?? '')) onSelect(draft === '' ? undefined : draft);
     setDraft(undefined);
   };
   if (value === '') {
     return (
       <span class="filter">
         {label}
-        <button type="button" onClick={() => onChosen(undefined)} aria-label={`${label}: ${EMPTY}. Remove this filter`}>
+        <button type="button" onClick={() => onSelect(undefined)} aria-label={`${label}: ${EMPTY}. Remove filter`}>
           {EMPTY} ×
         </button>
       </span>
@@ -242,7 +245,7 @@ export function TextFilter({ label, value, placeholder, choices = [], canBeEmpty
         <datalist id={id}>{choices.map((choice) => choice !== '' && <option key={choice} value={choice} />)}</datalist>
       </label>
       {canBeEmpty && (
-        <button type="button" onClick={() => onChosen('')} aria-label={`${label}: choose ${EMPTY}`}>
+        <button type="button" onClick={() => onSelect('')} aria-label={`${label}: choose ${EMPTY}`}>
           {EMPTY}
         </button>
       )}
@@ -252,26 +255,26 @@ export function TextFilter({ label, value, placeholder, choices = [], canBeEmpty
 
 interface NamePickerProps {
   readonly label: string;
-  /** Undefined: none is chosen yet. */
+  /** Undefined: none selected. */
   readonly name: string | undefined;
   readonly choices: Names;
   readonly canBeEmpty?: boolean;
 }
 
-/** Chooses the metric or the event type of a view: from a list or, where that is not all there is, by its name. */
+/** Selects the metric or event type of a view: from a list or, if the list is incomplete, by typing its name. */
 export function NamePicker({ label, name, choices: { names, isComplete }, canBeEmpty = false }: NamePickerProps) {
-  const { go } = usePlace();
-  const choose = (chosen: string | undefined) =>
-    go({ name: chosen, label: undefined, steps: [], retention: undefined });
+  const { go } = useNavigation();
+  const choose = (selected: string | undefined) =>
+    go({ name: selected, label: undefined, steps: [], retention: undefined });
   if (!isComplete) {
     return (
       <TextFilter
         label={label}
         value={name}
-        placeholder="name"
+        placeholder="Name"
         choices={names}
         canBeEmpty={canBeEmpty}
-        onChosen={choose}
+        onSelect={choose}
       />
     );
   }
@@ -279,9 +282,9 @@ export function NamePicker({ label, name, choices: { names, isComplete }, canBeE
     <label>
       {label}{' '}
       <select value={name} onChange={(event) => choose(event.currentTarget.value)}>
-        {[...new Set([...(name === undefined ? [] : [name]), ...names])].map((one) => (
-          <option key={one} value={one}>
-            {formatText(one)}
+        {[...new Set([...(name === undefined ? [] : [name]), ...names])].map((choice) => (
+          <option key={choice} value={choice}>
+            {formatText(choice)}
           </option>
         ))}
       </select>
@@ -289,17 +292,17 @@ export function NamePicker({ label, name, choices: { names, isComplete }, canBeE
   );
 }
 
-/** Shows the rows of one label alone. */
+/** Filters rows by label. */
 export function LabelFilter({ label, choices }: { label: string; choices?: readonly string[] }) {
-  const { address, go } = usePlace();
+  const { address, go } = useNavigation();
   return (
     <TextFilter
       label={label}
       value={address.label}
-      placeholder="all"
+      placeholder="All"
       {...(choices && { choices })}
       canBeEmpty
-      onChosen={(chosen) => go({ label: chosen })}
+      onSelect={(selected) => go({ label: selected })}
     />
   );
 }

@@ -1,30 +1,30 @@
 import { useContext, useEffect, useRef, useState } from 'preact/hooks';
-import { AskingContext } from './answer.ts';
-import { type Failed, failedOf, type Query, questionAddress, request } from './api.ts';
+import { type QueryParameters, queryUrl, type RequestError, request, toRequestError } from './api.ts';
 import { formatBytes } from './format.ts';
+import { QuerySessionContext } from './use-query.ts';
 
 interface DownloadProps {
   readonly path: string;
-  readonly query: Query;
-  /** What the file is called, without `.csv`. */
+  readonly query: QueryParameters;
+  /** The file name without `.csv`. */
   readonly name: string;
 }
 
-/** Saves an export as a file. The token goes in a header, which a link has not, so the page reads it first. */
+/** Saves an export as a file. Uses fetch because a plain link cannot send the Authorization header. */
 export function Download({ path, query, name }: DownloadProps) {
-  const { token, onUnauthorized } = useContext(AskingContext);
+  const { token, onUnauthorized } = useContext(QuerySessionContext);
   const [bytes, setBytes] = useState<number>();
-  const [failure, setFailure] = useState<Failed>();
+  const [error, setError] = useState<RequestError>();
   const abort = useRef<AbortController | undefined>(undefined);
   useEffect(() => () => abort.current?.abort(), []);
 
   const download = async () => {
-    const asked = new AbortController();
-    abort.current = asked;
-    setFailure(undefined);
+    const controller = new AbortController();
+    abort.current = controller;
+    setError(undefined);
     setBytes(0);
     try {
-      const { body } = await request(questionAddress(path, query), token, asked.signal);
+      const { body } = await request(queryUrl(path, query), token, controller.signal);
       const parts: Uint8Array<ArrayBuffer>[] = [];
       let received = 0;
       for await (const part of body ?? []) {
@@ -32,14 +32,14 @@ export function Download({ path, query, name }: DownloadProps) {
         received += part.length;
         setBytes(received);
       }
-      // Excel takes a file without this mark for one in its own encoding; programs read the API's, which has none
+      // without a byte order mark, Excel does not read the file as UTF-8; the API omits it for other programs
       save(new Blob(['\ufeff', ...parts], { type: 'text/csv' }), `${name}.csv`);
-    } catch (error) {
-      if (asked.signal.aborted) return;
-      // an answer that breaks off is not a file
-      const failed = failedOf(error);
-      if (failed.status === 401) onUnauthorized(failed.message);
-      setFailure(failed);
+    } catch (thrown) {
+      if (controller.signal.aborted) return;
+      // a truncated response is not saved
+      const requestError = toRequestError(thrown);
+      if (requestError.status === 401) onUnauthorized(requestError.message);
+      setError(requestError);
     } finally {
       setBytes(undefined);
     }
@@ -52,12 +52,12 @@ export function Download({ path, query, name }: DownloadProps) {
         </button>
       ) : (
         <button type="button" onClick={() => abort.current?.abort()}>
-          {formatBytes(bytes)} so far: cancel
+          Cancel download ({formatBytes(bytes)})
         </button>
       )}
-      {failure && (
+      {error && (
         <span role="alert">
-          {failure.message}. {failure.hint}
+          {error.message}. {error.hint}
         </span>
       )}
     </span>

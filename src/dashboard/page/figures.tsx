@@ -3,25 +3,25 @@ import { barWidth, formatChange } from './format.ts';
 
 interface FigureProps {
   readonly label: string;
-  /** Undefined: it is not known yet. */
+  /** Undefined: not loaded yet. */
   readonly value: number | null | undefined;
   readonly format: (value: number | null) => string;
-  /** The same figure of the period before, or that it is not known yet; undefined: it is not shown. */
-  readonly before?: number | null | 'unknown' | undefined;
+  /** The value of the previous period; 'unknown': not loaded yet; undefined: not shown. */
+  readonly previous?: number | null | 'unknown' | undefined;
   readonly children?: ComponentChildren;
 }
 
-/** One figure with its name, large. */
-export function Figure({ label, value, format, before, children }: FigureProps) {
-  const change = typeof before === 'number' && value !== undefined ? formatChange(value, before) : undefined;
+/** A large figure with its label. */
+export function Figure({ label, value, format, previous, children }: FigureProps) {
+  const change = typeof previous === 'number' && value !== undefined ? formatChange(value, previous) : undefined;
   return (
     <div class="figure">
       <dt>{label}</dt>
       <dd>
         {value === undefined ? '…' : <data value={String(value)}>{format(value)}</data>}
-        {before !== undefined && (
+        {previous !== undefined && (
           <small class="quiet">
-            {change && `${change}, `}before: {before === 'unknown' ? '…' : format(before)}
+            {change && `${change}, `}previously {previous === 'unknown' ? '…' : format(previous)}
           </small>
         )}
         {children && <small class="quiet">{children}</small>}
@@ -30,7 +30,7 @@ export function Figure({ label, value, format, before, children }: FigureProps) 
   );
 }
 
-/** How long a value's bar is: a part of the largest. It repeats what the figure beside it says. */
+/** A bar for a value relative to the largest. Hidden from screen readers, because the figure is next to it. */
 export function Bar({ part }: { part: number }) {
   return (
     <span class="bar" aria-hidden="true">
@@ -42,12 +42,12 @@ export function Bar({ part }: { part: number }) {
 const WIDTH = 120;
 const HEIGHT = 28;
 
-/** Counts over time as a small line without axes. The figures are beside it. */
+/** Counts over time as a small line without axes. Hidden from screen readers, because the total is next to it. */
 export function Sparkline({ counts }: { counts: readonly number[] }) {
-  const most = Math.max(1, ...counts);
+  const max = Math.max(1, ...counts);
   const step = WIDTH / Math.max(1, counts.length - 1);
   const points = counts.map(
-    (count, i) => `${(i * step).toFixed(1)},${(HEIGHT - 2 - (count / most) * (HEIGHT - 4)).toFixed(1)}`,
+    (count, i) => `${(i * step).toFixed(1)},${(HEIGHT - 2 - (count / max) * (HEIGHT - 4)).toFixed(1)}`,
   );
   return (
     <svg class="sparkline" viewBox={`0 0 ${WIDTH} ${HEIGHT}`} width={WIDTH} height={HEIGHT} aria-hidden="true">

@@ -1,6 +1,6 @@
 import type { ComponentChildren } from 'preact';
 import { type Address, linkTo } from './address.ts';
-import { usePlace } from './place.ts';
+import { useNavigation } from './navigation.ts';
 
 interface LinkProps {
   readonly to: Address;
@@ -8,9 +8,9 @@ interface LinkProps {
   readonly children: ComponentChildren;
 }
 
-/** A link within the page: a real one, so that it can be copied, or opened in a tab with a session of its own. */
+/** A link within the dashboard. It is a real link, so it can be copied or opened in a new tab. */
 export function Link({ to, current, children }: LinkProps) {
-  const { go } = usePlace();
+  const { go } = useNavigation();
   const onClick = (event: MouseEvent) => {
     if (event.button !== 0 || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
     event.preventDefault();

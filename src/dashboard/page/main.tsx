@@ -1,10 +1,10 @@
 import { render } from 'preact';
 import { App } from './app.tsx';
 import { takeCodeFromAddress } from './session.ts';
-import { followTheme } from './theme.ts';
+import { initTheme } from './theme.ts';
 
 const code = takeCodeFromAddress();
-followTheme();
+initTheme();
 const root = document.getElementById('app');
 if (root) {
   root.replaceChildren();

@@ -1,7 +1,7 @@
-/** Where the token is kept: the storage of this tab, which goes with it. */
+/** The sessionStorage key of the token. The browser deletes it when the tab is closed. */
 const KEY = 'rawlog.token';
 
-/** Who is signed in. What the token says is only shown: whether it holds, the server decides. */
+/** The signed-in user. The claims are only for display; the server verifies the token. */
 export interface Session {
   readonly token: string;
   readonly userId: string;
@@ -9,11 +9,10 @@ export interface Session {
 }
 
 /**
- * Takes what a sign-in link carries from the address's fragment, and removes it from the address and from the tab's
- * history.
+ * Reads the code of a sign-in link from the URL fragment, and removes the fragment from the URL and the history.
  *
- * @returns its code; an empty text where it has none, as links of older versions, which carried a token; undefined
- *   where the address is no sign-in link
+ * @returns the code; an empty string if the link has no valid code, such as links of older versions, which contained a
+ *   token; undefined if the URL is not a sign-in link
  */
 export function takeCodeFromAddress(): string | undefined {
   const fragment = new URLSearchParams(location.hash.slice(1));
@@ -23,33 +22,33 @@ export function takeCodeFromAddress(): string | undefined {
   return isToken(code) ? code : '';
 }
 
-/** Whether a text has the form of a token: three parts in base64url. */
+/** Returns whether a text has the form of a token: three parts in base64url. */
 export function isToken(text: string): boolean {
   return /^[\w-]+\.[\w-]+\.[\w-]*$/.test(text);
 }
 
-/** Keeps a token for as long as the tab is open. */
-export function keepToken(token: string): void {
+/** Stores a token until the tab is closed. */
+export function storeToken(token: string): void {
   sessionStorage.setItem(KEY, token);
 }
 
-/** Forgets the token. */
-export function forgetToken(): void {
+/** Deletes the stored token. */
+export function clearToken(): void {
   sessionStorage.removeItem(KEY);
 }
 
-/** The session of the kept token; undefined without one. */
+/** Returns the session of the stored token, or undefined if there is none. */
 export function currentSession(): Session | undefined {
   const token = sessionStorage.getItem(KEY);
   return token === null ? undefined : sessionOf(token);
 }
 
-/** What a token says of its user. */
+/** Decodes the session of a token. */
 function sessionOf(token: string): Session {
   return { token, userId: userIdOf(token), isAdmin: claimsOf(token).role === 'admin' };
 }
 
-/** The user that a token or a code names; an empty text if there is none. */
+/** Returns the user ID in a token or a code, or an empty string if there is none. */
 export function userIdOf(token: string): string {
   const { sub } = claimsOf(token);
   return typeof sub === 'string' ? sub : '';

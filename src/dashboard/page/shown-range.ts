@@ -1,22 +1,22 @@
 import { useContext } from 'preact/hooks';
 import type { Address } from './address.ts';
-import { AskingContext } from './answer.ts';
-import { addSpan, periodBefore, type Range, type Span, spanOf, useZone, wallLength, type Zone } from './calendar.ts';
+import { addSpan, previousPeriod, type Range, type Span, spanOf, useZone, wallLength, type Zone } from './calendar.ts';
 import { type Extent, useCatalog } from './catalog.ts';
-import { usePlace } from './place.ts';
+import { useNavigation } from './navigation.ts';
 import { EARLIEST, type IntervalName, intervalFor, MONTH, possibleInterval, RANGES } from './time.ts';
+import { QuerySessionContext } from './use-query.ts';
 
-/** The range and the buckets that a view shows. */
+/** The range and interval that a view shows. */
 export interface ShownRange extends Range {
   readonly interval: IntervalName;
   readonly span: Span;
-  /** The range to compare with: as long, and before it. */
-  readonly before: Range;
+  /** The previous period, for comparison. */
+  readonly previous: Range;
 }
 
 /**
- * Returns the range that the address names, at this moment: exactly so long, whatever the buckets. `all` is that of
- * the rows, and goes on until now.
+ * Returns the range selected in the address. Its length does not depend on the interval. `all` is the range of all
+ * rows, extended to now.
  */
 export function namedRange({ range, from, to }: Address, now: Date, extent: Extent, zone: Zone): Range {
   if (from && to) return { from, to };
@@ -26,25 +26,25 @@ export function namedRange({ range, from, to }: Address, now: Date, extent: Exte
 }
 
 /**
- * Returns the range that the address names, with its buckets.
+ * Returns the range selected in the address, with its interval and previous period.
  *
- * @param extent of the rows, for the range `all`
+ * @param extent the range of all rows
  */
 export function shownRange(address: Address, now: Date, extent: Extent, zone: Zone): ShownRange {
   const range = namedRange(address, now, extent, zone);
   const named = address.from === undefined ? RANGES.find(({ name }) => name === address.range) : undefined;
   const span = named?.span ?? spanOf(range, zone);
   const length = wallLength(range, span, zone);
-  // February is a month, too
+  // February is shorter than MONTH, but must allow the interval of one month
   const longest = span.unit === 'months' ? Math.max(length, span.count * MONTH) : length;
   const interval = address.interval === 'auto' ? intervalFor(length) : possibleInterval(address.interval, longest);
-  return { ...range, interval, span, before: periodBefore(range, span, zone) };
+  return { ...range, interval, span, previous: previousPeriod(range, span, zone) };
 }
 
-/** Returns the {@link shownRange} of the page's address and moment. */
+/** Returns the {@link shownRange} of the current address and time. */
 export function useShownRange(): ShownRange {
-  const { address } = usePlace();
-  const { now } = useContext(AskingContext);
+  const { address } = useNavigation();
+  const { now } = useContext(QuerySessionContext);
   const { extent } = useCatalog();
   return shownRange(address, now, extent, useZone());
 }

@@ -1,58 +1,58 @@
 import { useCallback, useEffect, useState } from 'preact/hooks';
-import { exchangeCode, failedOf } from './api.ts';
-import { currentSession, keepToken, takeCodeFromAddress, userIdOf } from './session.ts';
+import { exchangeCode, toRequestError } from './api.ts';
+import { currentSession, storeToken, takeCodeFromAddress, userIdOf } from './session.ts';
 
-/** What became of a sign-in link. */
+/** The state of the latest sign-in link. */
 export interface SignInLink {
-  /** The user of a link that was opened in the session of another one: whether to switch is asked. */
+  /** The user of a link opened while another user is signed in. Switching requires confirmation. */
   readonly offered: string | undefined;
-  /** Answers that. */
+  /** Confirms or cancels the switch. */
   readonly decide: (isAccepted: boolean) => void;
   /** Whether a code is being exchanged. */
   readonly isSigningIn: boolean;
-  /** Why the last link did not sign in. */
-  readonly failure: string | undefined;
-  /** Forgets the last link: who is signed in has changed, or the failure was read. */
-  readonly forget: () => void;
+  /** Why the link did not sign in. */
+  readonly error: string | undefined;
+  /** Clears the link, because the user has changed or the error was dismissed. */
+  readonly clear: () => void;
 }
 
-const UNUSABLE = 'This sign-in link is not valid. Make another one with "rawlog token --link".';
+const INVALID_LINK = 'This sign-in link is not valid. Create a new one with "rawlog token --link".';
 
 /**
- * Signs in by links: the one that the page was opened with, and those that are opened where it already is. A link of
- * another user than the one who is signed in only asks: it may come from somebody who wants their own session here.
+ * Handles sign-in links: the one that opened the page, and any opened later in the same tab. A link of another user
+ * requires confirmation, because an attacker could send one to make this browser use the attacker's session.
  *
- * @param first what {@link takeCodeFromAddress} returned
+ * @param first the result of {@link takeCodeFromAddress}
  */
 export function useSignInLink(first: string | undefined, onSignedIn: () => void): SignInLink {
   const [offered, setOffered] = useState<string>();
   const [isSigningIn, setSigningIn] = useState(first !== undefined && first !== '' && currentSession() === undefined);
-  const [failure, setFailure] = useState<string>();
+  const [error, setError] = useState<string>();
 
   const redeem = useCallback(
     async (code: string) => {
       setSigningIn(true);
       try {
         const token = await exchangeCode(code);
-        // what was shown, and perhaps accepted, is the user of the code
-        if (userIdOf(token) !== userIdOf(code)) throw new Error('the token is of another user');
-        keepToken(token);
+        // the user confirmed the user ID in the code
+        if (userIdOf(token) !== userIdOf(code)) throw new Error('The token belongs to another user');
+        storeToken(token);
         onSignedIn();
-      } catch (error) {
-        const { status, message, hint } = failedOf(error);
-        setFailure(status === 401 ? `${message}. Make another one with "rawlog token --link".` : `${message}. ${hint}`);
+      } catch (thrown) {
+        const { status, message, hint } = toRequestError(thrown);
+        setError(status === 401 ? `${message}. Create a new one with "rawlog token --link".` : `${message}. ${hint}`);
       }
       setSigningIn(false);
     },
     [onSignedIn],
   );
-  const forget = useCallback(() => {
-    setFailure(undefined);
+  const clear = useCallback(() => {
+    setError(undefined);
     setOffered(undefined);
   }, []);
   const take = useCallback(
     (code: string) => {
-      setFailure(code === '' ? UNUSABLE : undefined);
+      setError(code === '' ? INVALID_LINK : undefined);
       setOffered(undefined);
       if (code === '') return;
       const session = currentSession();
@@ -62,7 +62,7 @@ export function useSignInLink(first: string | undefined, onSignedIn: () => void)
     [redeem],
   );
 
-  // biome-ignore lint/correctness/useExhaustiveDependencies: the page is opened once
+  // biome-ignore lint/correctness/useExhaustiveDependencies: runs once, for the link that opened the page
   useEffect(() => {
     if (first !== undefined) take(first);
   }, []);
@@ -82,7 +82,7 @@ export function useSignInLink(first: string | undefined, onSignedIn: () => void)
       if (isAccepted && offered !== undefined) void redeem(offered);
     },
     isSigningIn,
-    failure,
-    forget,
+    error,
+    clear,
   };
 }

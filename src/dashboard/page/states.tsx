@@ -1,72 +1,69 @@
 import { Component, type ComponentChildren } from 'preact';
 import { useContext, useEffect, useState } from 'preact/hooks';
-import { type Answer, AskingContext, useRefresh } from './answer.ts';
-import { Failed } from './api.ts';
-import { usePlace } from './place.ts';
+import { RequestError } from './api.ts';
+import { useNavigation } from './navigation.ts';
+import { QuerySessionContext, type QueryState, useRefresh } from './use-query.ts';
 
-/** How often to look for the first row, in seconds. */
-const FIRST_ROW_SOON = 2;
+/** Interval of checks for the first row, in seconds. */
+const FIRST_ROW_POLL_SECONDS = 2;
 
-/** After this time a question that is not answered yet says so, in milliseconds. */
-const SLOW = 3_000;
+/** Time after which a pending query is reported as slow, in milliseconds. */
+const SLOW_MS = 3_000;
 
-interface AnsweredProps<Value> {
-  readonly answer: Answer<Value>;
+interface QueryResultProps<Value> {
+  readonly query: QueryState<Value>;
   readonly children: (value: Value) => ComponentChildren;
 }
 
-/**
- * Shows what an answer has, or why there is none yet. An older answer stays while the next one is waited for or
- * could not be had.
- */
-export function Answered<Value>({ answer, children }: AnsweredProps<Value>) {
-  const { value, failure, isLoading, retry } = answer;
-  if (value === undefined) return failure ? <Failure failure={failure} retry={retry} /> : <Loading />;
+/** Renders a query's result, loading state or error. An older result stays while a refresh is pending or fails. */
+export function QueryResult<Value>({ query, children }: QueryResultProps<Value>) {
+  const { value, error, isLoading, retry } = query;
+  if (value === undefined) return error ? <ErrorMessage error={error} retry={retry} /> : <Loading />;
   return (
     <div aria-busy={isLoading}>
-      <Trouble of={answer} />
+      <QueryErrorNotice query={query} />
       {children(value)}
     </div>
   );
 }
 
-/** Why a question that is asked beside another has no answer, if that is so. */
-export function Trouble({ of: { failure, retry } }: { of: Answer<unknown> }) {
-  return failure && failure.status !== 0 ? <Failure failure={failure} retry={retry} /> : null;
+/** The error of a query, shown next to older results. Renders nothing if the server is unreachable; a banner says so. */
+export function QueryErrorNotice({ query: { error, retry } }: { query: QueryState<unknown> }) {
+  return error && error.status !== 0 ? <ErrorMessage error={error} retry={retry} /> : null;
 }
 
-/** That something is on its way; after a while, that it takes long. */
+/** A loading indicator that changes when the query is slow. */
 export function Loading() {
   const [isSlow, setSlow] = useState(false);
   useEffect(() => {
-    const timer = setTimeout(() => setSlow(true), SLOW);
+    const timer = setTimeout(() => setSlow(true), SLOW_MS);
     return () => clearTimeout(timer);
   }, []);
   return (
     <p class="loading" role="status">
-      {isSlow ? 'Still reading: there is much to read. It is given up after half a minute.' : 'Reading…'}
+      {isSlow ? 'Still loading… The request times out after 30 seconds.' : 'Loading…'}
     </p>
   );
 }
 
-/** Why there is no answer, and what can be done. */
-export function Failure({ failure, retry }: { failure: Failed; retry: () => void }) {
-  const { address, go } = usePlace();
-  const forbidden = failure.status === 403;
+/** An error, with what to do about it. */
+export function ErrorMessage({ error, retry }: { error: RequestError; retry: () => void }) {
+  const { address, go } = useNavigation();
+  const isForbidden = error.status === 403;
   return (
-    <div class="failure" role="alert">
+    <div class="error" role="alert">
       <p>
-        <b>{forbidden ? 'This token may not see that' : failure.message}</b>
+        <b>{isForbidden ? 'You do not have access to this data' : error.message}</b>
       </p>
-      <p>{forbidden ? "Only an admin's token may read the rows of other users." : failure.hint}</p>
-      {failure.requestId && (
+      <p>{isForbidden ? "Only admins can view other users' data." : error.hint}</p>
+      {error.requestId && (
         <p class="quiet">
-          In the server's log: <code>{failure.requestId}</code>
+          Request ID: <code>{error.requestId}</code>
         </p>
       )}
-      {forbidden && address.user !== undefined ? (
+      {isForbidden && address.user !== undefined ? (
         <button type="button" onClick={() => go({ user: undefined })}>
-          Show my own rows
+          Show my data
         </button>
       ) : (
         <button type="button" onClick={retry}>
@@ -77,12 +74,12 @@ export function Failure({ failure, retry }: { failure: Failed; retry: () => void
   );
 }
 
-/** A user has recorded nothing. */
-export function NoRowsOfUser() {
-  const { address, go } = usePlace();
+/** Shown when the selected user has no rows. */
+export function UserHasNoRows() {
+  const { address, go } = useNavigation();
   return (
     <section class="panel">
-      <h2>{address.user} has recorded nothing</h2>
+      <h2>No data for {address.user}</h2>
       <p>
         <button type="button" onClick={() => go({ user: undefined })}>
           Show all users
@@ -92,12 +89,12 @@ export function NoRowsOfUser() {
   );
 }
 
-/** Nothing has been recorded yet: the command that records something. */
-export function Empty() {
-  const { token, again } = useContext(AskingContext);
+/** Shown when nothing has been recorded yet, with a command that records the first row. */
+export function GettingStarted() {
+  const { token, refresh } = useContext(QuerySessionContext);
   const [copied, setCopied] = useState(false);
   const command = `curl -X POST ${location.origin}/log_raw_metric -H 'Authorization: Bearer ${token}' -H 'Content-Type: application/json' -d '{"metric_name":"page_load_time","metric_value":2.5,"data_string":"/dashboard"}'`;
-  useRefresh(FIRST_ROW_SOON, again);
+  useRefresh(FIRST_ROW_POLL_SECONDS, refresh);
   const copy = () =>
     navigator.clipboard.writeText(command).then(
       () => setCopied(true),
@@ -105,8 +102,10 @@ export function Empty() {
     );
   return (
     <section class="panel empty">
-      <h2>Nothing is recorded yet</h2>
-      <p>Paste this into a terminal: it stores a first metric with your token, and this page shows it at once.</p>
+      <h2>No data yet</h2>
+      <p>
+        Run this command in a terminal to record your first metric. It uses your token. This page updates by itself.
+      </p>
       <pre>
         <code>{command}</code>
       </pre>
@@ -114,31 +113,34 @@ export function Empty() {
         <button type="button" class="primary" onClick={() => void copy()}>
           {copied ? 'Copied' : 'Copy'}
         </button>{' '}
-        <a href="/swagger">Other ways to record: the API's page</a>
+        <a href="/swagger">API documentation</a>
       </p>
     </section>
   );
 }
 
-/** Catches what the page itself does wrong: that is said, and the page goes on once the place is another. */
-export class Boundary extends Component<{ place: string; children: ComponentChildren }, { error?: Error | undefined }> {
+/** Catches errors thrown while rendering a view, and shows them until the URL changes. */
+export class ErrorBoundary extends Component<
+  { url: string; children: ComponentChildren },
+  { error?: Error | undefined }
+> {
   static override getDerivedStateFromError(error: Error) {
     return { error };
   }
 
-  override componentDidUpdate(before: { place: string }) {
-    if (this.state.error && before.place !== this.props.place) this.setState({ error: undefined });
+  override componentDidUpdate(previous: { url: string }) {
+    if (this.state.error && previous.url !== this.props.url) this.setState({ error: undefined });
   }
 
   override render() {
     const { error } = this.state;
     if (!error) return this.props.children;
-    const failure = new Failed(200, 'This page has a fault', `Reload it. What it says of it: ${error.message}`);
-    return <Failure failure={failure} retry={() => location.reload()} />;
+    const requestError = new RequestError(200, 'Something went wrong', `Reload the page. Details: ${error.message}`);
+    return <ErrorMessage error={requestError} retry={() => location.reload()} />;
   }
 }
 
-/** That a question has an answer, which is nothing. */
-export function Nothing({ children }: { children: ComponentChildren }) {
-  return <p class="nothing">{children}</p>;
+/** A message in place of an empty result. */
+export function EmptyMessage({ children }: { children: ComponentChildren }) {
+  return <p class="no-data">{children}</p>;
 }

@@ -5,29 +5,29 @@ const KEY = 'rawlog.theme';
 export const THEMES = ['system', 'light', 'dark'] as const;
 export type Theme = (typeof THEMES)[number];
 
-/** What was chosen in this browser. */
+/** Returns the theme stored in this browser. */
 export function chosenTheme(): Theme {
   return THEMES.find((theme) => theme === localStorage.getItem(KEY)) ?? 'system';
 }
 
-/** Shows the page in a theme, and remembers it in this browser. */
+/** Applies a theme and stores it in this browser. */
 export function chooseTheme(theme: Theme): void {
   localStorage.setItem(KEY, theme);
-  showTheme();
+  applyTheme();
 }
 
 const systemIsDark = matchMedia('(prefers-color-scheme: dark)');
 
-/** Shows the page in the chosen theme. */
-function showTheme(): void {
+/** Applies the chosen theme. */
+function applyTheme(): void {
   document.documentElement.dataset['theme'] = shownTheme();
   dispatchEvent(new Event('themechange'));
 }
 
-/** Shows the page in the chosen theme, and in that of the system as it changes. */
-export function followTheme(): void {
-  showTheme();
-  systemIsDark.addEventListener('change', showTheme);
+/** Applies the chosen theme, and applies it again whenever the system theme changes. */
+export function initTheme(): void {
+  applyTheme();
+  systemIsDark.addEventListener('change', applyTheme);
 }
 
 function shownTheme(): 'light' | 'dark' {
@@ -35,13 +35,13 @@ function shownTheme(): 'light' | 'dark' {
   return theme === 'dark' || (theme === 'system' && systemIsDark.matches) ? 'dark' : 'light';
 }
 
-/** The theme that is shown now, also when it changes. */
+/** Returns the current theme, and renders again when it changes. */
 export function useTheme(): 'light' | 'dark' {
   const [shown, setShown] = useState(shownTheme);
   useEffect(() => {
-    const look = () => setShown(shownTheme());
-    addEventListener('themechange', look);
-    return () => removeEventListener('themechange', look);
+    const update = () => setShown(shownTheme());
+    addEventListener('themechange', update);
+    return () => removeEventListener('themechange', update);
   }, []);
   return shown;
 }

@@ -5,15 +5,15 @@ import { type Range, type Span, wallOf, type Zone } from './calendar.ts';
 export const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
 export const DAY = 24 * HOUR;
-/** The length of buckets of a month, about. */
+/** Approximate length of a month. */
 export const MONTH = 30 * DAY;
 
-/** When a range may begin and end: rows can be no older, and charts need be no longer. */
+/** Limits of a range. The server rejects earlier timestamps; the end is arbitrary. */
 export const EARLIEST = new Date(Date.UTC(1700, 0));
 export const LATEST = new Date(Date.UTC(2200, 0));
 
-/** Returns a range within {@link EARLIEST} and {@link LATEST}, a minute long at least: the shortest bucket. */
-export function sensible({ from, to }: Range): Range {
+/** Clamps a range to {@link EARLIEST} and {@link LATEST}. Extends it to at least a minute, the shortest interval. */
+export function clampRange({ from, to }: Range): Range {
   const missing = Math.max(0, MINUTE - (to.getTime() - from.getTime())) / 2;
   return {
     from: new Date(Math.max(EARLIEST.getTime(), from.getTime() - missing)),
@@ -24,7 +24,7 @@ export function sensible({ from, to }: Range): Range {
 const hours = (count: number): Span => ({ unit: 'milliseconds', count: count * HOUR });
 const days = (count: number): Span => ({ unit: 'days', count });
 
-/** Ranges that end now: their names in the address, what people read, and their length. */
+/** Ranges that end now: name in the URL, label and length. */
 export const RANGES = [
   { name: '1h', label: 'Last hour', span: hours(1) },
   { name: '6h', label: 'Last 6 hours', span: hours(6) },
@@ -35,7 +35,7 @@ export const RANGES = [
   { name: '1y', label: 'Last year', span: { unit: 'months', count: 12 } satisfies Span },
 ] as const;
 
-/** Lengths of buckets, as the reading routes name them, and about how many milliseconds they are. */
+/** Bucket intervals: name in the query routes, label, and approximate length in milliseconds. */
 export const INTERVALS = [
   { name: '1m', label: '1 minute', length: MINUTE },
   { name: '5m', label: '5 minutes', length: 5 * MINUTE },
@@ -53,37 +53,41 @@ export const INTERVALS = [
 
 export type IntervalName = (typeof INTERVALS)[number]['name'];
 
-/** More points than this make a line no clearer. */
+/** Maximum number of buckets chosen automatically. More do not make a line clearer. */
 const WANTED_BUCKETS = 180;
 
-/** The most buckets that the reading routes answer with. */
+/** Maximum number of buckets in a response of the query routes. */
 const MAX_BUCKETS = 10_000;
 
-/** The shortest buckets of which a range has at most {@link WANTED_BUCKETS}. */
+/** Returns the shortest interval that splits a range into at most {@link WANTED_BUCKETS} buckets. */
 export function intervalFor(milliseconds: number): IntervalName {
   return INTERVALS.find(({ length }) => milliseconds / length <= WANTED_BUCKETS)?.name ?? '1y';
 }
 
 /**
- * The wanted buckets, or the nearest ones that make sense: no longer than the range, and not more of them than the
- * reading routes answer with.
+ * Returns the wanted interval, or the nearest one that is not longer than the range and does not exceed the bucket
+ * limit of the query routes.
  */
 export function possibleInterval(wanted: IntervalName, milliseconds: number): IntervalName {
-  const most = INTERVALS.findLastIndex(({ length }) => length <= Math.max(milliseconds, MINUTE));
+  const last = INTERVALS.findLastIndex(({ length }) => length <= Math.max(milliseconds, MINUTE));
   const first = Math.min(
-    most,
+    last,
     INTERVALS.findIndex(({ name }) => name === wanted),
   );
   const fits = INTERVALS.find(({ length }, i) => i >= first && milliseconds / length < MAX_BUCKETS - 2);
   return fits?.name ?? '1y';
 }
 
-/** Writes the wall time of a moment as inputs for a date and a time want it: `2026-03-01T14:05`. */
+/** Formats the wall time of a moment for a `datetime-local` input: `2026-03-01T14:05`. */
 export function wallTime(moment: Date, zone: Zone): string {
   return new Date(wallOf(zone, moment.getTime())).toISOString().slice(0, 16);
 }
 
-/** Returns the moments at which clocks show a time, or the one at which they skip it; none where the text is no time. */
+/**
+ * Parses a wall time.
+ *
+ * @returns the moments it occurs at, or the moment of the change if clocks skip it; empty if the text is not a time
+ */
 export function momentsOfWall(text: string, zone: Zone): Date[] {
   const wall = /^\d{4}-\d\d-\d\dT\d\d:\d\d/.test(text) ? Date.parse(`${text.slice(0, 16)}Z`) : Number.NaN;
   if (Number.isNaN(wall)) return [];
@@ -91,14 +95,14 @@ export function momentsOfWall(text: string, zone: Zone): Date[] {
   return (moments.length > 0 ? moments : [timeOf(zone, wall)]).map((moment) => new Date(moment));
 }
 
-/** The zones that the browser knows, and always UTC. */
+/** Returns the time zones that the browser supports, UTC first. */
 export function timeZones(): string[] {
   return [...new Set(['UTC', ...Intl.supportedValuesOf('timeZone')])];
 }
 
-/** Whether a text names a zone. */
+/** Returns whether a text is the name of a time zone. */
 export function isTimeZone(name: string): boolean {
-  // offsets such as +05:30 are zones to the browser, but not to the reading routes
+  // browsers accept offsets such as +05:30, the query routes do not
   if (!/^[A-Za-z]/.test(name)) return false;
   try {
     new Intl.DateTimeFormat('en', { timeZone: name });
@@ -108,7 +112,7 @@ export function isTimeZone(name: string): boolean {
   }
 }
 
-/** The zone of this browser. */
-export function ownTimeZone(): string {
+/** Returns the time zone of the browser. */
+export function browserTimeZone(): string {
   return Intl.DateTimeFormat().resolvedOptions().timeZone || 'UTC';
 }

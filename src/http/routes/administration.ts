@@ -11,26 +11,26 @@ import type { Ledger } from '../../ingest/ledger.ts';
 import { zoneDatabase } from '../../query/zone-database.ts';
 import { isUserId, MAX_USER_ID_LENGTH } from '../../records.ts';
 import type { OperatorStatus, UserStatus } from '../../responses.ts';
-import type { Erased } from '../../storage/erasure.ts';
+import type { ErasedRows } from '../../storage/erasure.ts';
 import { authenticate } from '../auth.ts';
-import { erasureRoute, statusRoute } from '../openapi.ts';
-import { documented, readQuery, USER_ID } from '../parameters.ts';
+import { documentErasure, documentStatus } from '../openapi.ts';
+import { documentParameters, readQuery, USER_ID } from '../parameters.ts';
 import { targetOf } from '../request-target.ts';
 import { USER_ID_ISSUE } from '../validation.ts';
 import type { QueryParts } from './queries.ts';
 
-/** The limits that callers meet. */
+/** The limits on requests. */
 export type Limits = Pick<
   Config,
   'maxBodyBytes' | 'maxBatchItems' | 'maxResultBytes' | 'maxNamesPerUser' | 'rateLimit' | 'rateLimitBytes'
 >;
 
-/** What the routes of administration work with. */
+/** Dependencies of the administration routes. */
 export interface AdministrationParts extends QueryParts {
   readonly ledger: Ledger;
-  /** Erases a user; resolves once no query returns the user's rows. */
-  readonly erase: (userId: string) => Promise<Erased>;
-  /** Returns how many tokens each secret in JWT_SECRET has verified. */
+  /** Erases a user. Resolves once queries no longer return the user's rows. */
+  readonly erase: (userId: string) => Promise<ErasedRows>;
+  /** Returns the number of tokens verified per secret in JWT_SECRET. */
   readonly acceptedBySecret: () => readonly number[];
   readonly queue: Pick<CommitQueue, 'depth'>;
   readonly queueBounds: QueueBounds;
@@ -39,18 +39,18 @@ export interface AdministrationParts extends QueryParts {
   readonly log: Logger;
 }
 
-/** What an erasure needs to know of its request. */
-interface Erasure {
+/** The request context of an erasure. */
+interface ErasureContext {
   readonly principal: Principal;
   readonly request: Request;
   readonly server: { timeout(request: Request, seconds: number): void } | null;
   readonly requestId: string;
 }
 
-const ERASED_USER_ID = { ...USER_ID, description: 'The ID, percent-encoded once.', required: true } as const;
+const ERASED_USER_ID = { ...USER_ID, description: 'The user ID, percent-encoded once.', required: true } as const;
 
-/** The routes for operators: status, and the erasure of a user. */
-export function administration(parts: AdministrationParts) {
+/** Creates the administration routes: status and erasure. */
+export function administrationRoutes(parts: AdministrationParts) {
   const { verify, erase, log } = parts;
 
   async function authenticateAdmin(request: Request): Promise<Principal> {
@@ -59,11 +59,11 @@ export function administration(parts: AdministrationParts) {
     return principal;
   }
 
-  async function eraseUser(user_id: string, { principal, request, server, requestId }: Erasure) {
-    // it may take longer than a connection may be silent
+  async function eraseUser(user_id: string, { principal, request, server, requestId }: ErasureContext) {
+    // an erasure may take longer than the idle timeout
     server?.timeout(request, 0);
     const deleted = await erase(user_id);
-    log.warn({ request_id: requestId, admin: principal.userId, ...deleted }, 'a user was erased');
+    log.warn({ request_id: requestId, admin: principal.userId, ...deleted }, 'user erased');
     return { user_id, deleted };
   }
 
@@ -77,23 +77,23 @@ export function administration(parts: AdministrationParts) {
         return canReadAll(principal) ? operatorStatus(parts) : userStatus(parts);
       },
       {
-        detail: statusRoute(),
+        detail: documentStatus(),
       },
     )
     .delete(
       '/api/users/:user_id',
       async ({ request, server, requestId }) => {
         const principal = await authenticateAdmin(request);
-        readQuery(request, {}); // an ID in both places is ambiguous
+        readQuery(request, {}); // an ID in both the path and the query is ambiguous
         return eraseUser(userIdInPath(request), { principal, request, server, requestId });
       },
       {
-        detail: erasureRoute('Erase a user', ERASURE, [
+        detail: documentErasure('Erase a user', ERASURE, [
           {
             name: 'user_id',
             in: 'path',
             required: true,
-            description: 'The ID, percent-encoded once.',
+            description: 'The user ID, percent-encoded once.',
             schema: { type: 'string', minLength: 1, maxLength: MAX_USER_ID_LENGTH },
           },
         ]),
@@ -106,27 +106,26 @@ export function administration(parts: AdministrationParts) {
         return eraseUser(userIdInQuery(request), { principal, request, server, requestId });
       },
       {
-        detail: erasureRoute(
-          'Erase a user whose ID no path can carry',
-          `For IDs such as \`.\` and \`..\`, which clients and proxies take for path segments. ${ERASURE}`,
-          documented({ user_id: ERASED_USER_ID }),
+        detail: documentErasure(
+          'Erase a user by query parameter',
+          `Use this route for IDs such as \`.\` and \`..\`, which clients and proxies treat as path segments. ${ERASURE}`,
+          documentParameters({ user_id: ERASED_USER_ID }),
         ),
       },
     );
 }
 
 const ERASURE =
-  "For admins: erases every row of the user that was received before, aggregates, the user's cached responses and rejections. Rows recorded later stay. The bytes are overwritten in every file.";
+  "Requires the role `admin`. Erases all rows of the user received before the request, their aggregates, and the user's cached responses and rejections. Rows recorded later are kept. The data is overwritten in every file; `/api/status` reports erasures for which this is pending.";
 
 /**
  * Returns the user ID in the path, percent-decoded exactly once.
  *
- * Bun matches the route against the path as sent, and normalizes `request.url` before anyone sees it: of
- * `CORP\bob` it leaves `CORP/bob`, of `..` nothing. Two readings of one path must not lead to two users, so the ID
- * counts only where both agree. Elysia's own router, which sees the normalized path alone, gives no `params` of
- * Bun: `/api/users/x/../bob` ends here as well.
+ * Bun matches the route against the path as sent, but normalizes `request.url`: `CORP\bob` becomes `CORP/bob`, and `..`
+ * disappears. A path must not be able to name two users, so the ID is accepted only if both forms agree. Elysia's
+ * router only sees the normalized path and does not set Bun's `params`, so `/api/users/x/../bob` is rejected here too.
  *
- * @throws {ApiError} `validation_failed` for anything that is not one segment, with `\`, `#` and `%` encoded
+ * @throws {ApiError} `validation_failed` unless the ID is a single segment with `\`, `#` and `%` encoded
  */
 function userIdInPath(request: Request & { readonly params?: Readonly<Record<string, string>> }): string {
   const segment = /^\/api\/users\/([^/\\#]+)$/.exec(targetOf(request).path)?.[1];
@@ -141,7 +140,7 @@ function userIdInPath(request: Request & { readonly params?: Readonly<Record<str
   return userId;
 }
 
-/** Returns the decoded text; undefined where its encoding is wrong or spells no UTF-8. */
+/** Returns the percent-decoded text; undefined if the encoding or its UTF-8 is invalid. */
 function decodeOnce(text: string): string | undefined {
   try {
     return decodeURIComponent(text);
@@ -150,15 +149,19 @@ function decodeOnce(text: string): string | undefined {
   }
 }
 
-/** @throws {ApiError} `validation_failed`, also for a raw `+`, which is a space to some and a plus sign to others */
+/**
+ * Returns the user ID in the query.
+ *
+ * @throws {ApiError} `validation_failed`, also for a raw `+`, which means a space to some clients and a plus to others
+ */
 function userIdInQuery(request: Request): string {
   const { user_id } = readQuery(request, { user_id: ERASED_USER_ID });
   if (!targetOf(request).query.includes('+')) return user_id;
-  const msg = 'Value error, a plus sign is ambiguous here: encode it as %2B, and a space as %20';
+  const msg = 'Value error, a raw plus sign is ambiguous: encode a plus sign as %2B and a space as %20';
   throw new ApiError('validation_failed', { issues: [{ loc: ['query', 'user_id'], msg, type: 'value_error' }] });
 }
 
-/** What every caller may know. */
+/** Returns the status for all callers. */
 function userStatus({ limits }: AdministrationParts): UserStatus {
   return {
     version,
@@ -176,7 +179,7 @@ function userStatus({ limits }: AdministrationParts): UserStatus {
   };
 }
 
-/** What operators may know beside that. Figures of the query worker are null while it is busy or does not run. */
+/** Returns the status for admins and viewers. Values from the query worker are null while it is busy or not running. */
 async function operatorStatus(parts: AdministrationParts): Promise<OperatorStatus> {
   const { ledger, queue, queueBounds, databasePath, queries } = parts;
   const size = (path: string) => statSync(path, { throwIfNoEntry: false })?.size ?? 0;
@@ -188,7 +191,7 @@ async function operatorStatus(parts: AdministrationParts): Promise<OperatorStatu
     ...userStatus(parts),
     uptime_seconds: Math.floor(process.uptime()),
     ledger: ledger.counts(),
-    // by stat, which opens nothing: closing the file would drop SQLite's locks
+    // uses stat, because opening and closing the file would drop SQLite's locks
     storage: { database_bytes: size(databasePath), wal_bytes: size(`${databasePath}-wal`), free_bytes: bavail * bsize },
     queue: { rows, bytes, max_rows: queueBounds.rows, max_bytes: queueBounds.bytes },
     columns: { lag_rows: lag?.rows ?? null, lag_seconds: lag?.seconds ?? null },

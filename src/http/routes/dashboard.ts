@@ -1,10 +1,10 @@
 import { Elysia } from 'elysia';
-import { bundledPage } from '../../dashboard/bundle.ts' with { type: 'macro' };
+import { bundlePage } from '../../dashboard/bundle.ts' with { type: 'macro' };
 import { codingWeight, GZIP, matchesEntityTag } from '../header-fields.ts';
 
 /**
- * The page has nothing but its own files, and speaks to nobody but this server. Scripts cannot make markup of
- * text (trusted types), and no other page can show it in a frame.
+ * The dashboard's content security policy. The page loads only its own files and connects only to this server. Scripts
+ * cannot turn text into markup (trusted types), and other pages cannot embed it in a frame.
  */
 const CONTENT_SECURITY_POLICY = [
   "default-src 'none'",
@@ -25,22 +25,22 @@ const TYPES: Readonly<Record<string, string>> = {
   svg: 'image/svg+xml',
 };
 
-/** The dashboard: `/`, and the files that it is made of. */
-export function dashboard() {
+/** Creates the routes of the dashboard: `/` and its files. */
+export function dashboardRoutes() {
   const app = new Elysia({ name: 'dashboard' });
-  for (const { path, gzip } of bundledPage()) {
-    const file = servedFile(path, Buffer.from(gzip, 'base64'));
-    app.get(path, ({ request }) => file(request.headers), { detail: { hide: true } });
+  for (const { path, gzip } of bundlePage()) {
+    const respond = createFileResponder(path, Buffer.from(gzip, 'base64'));
+    app.get(path, ({ request }) => respond(request.headers), { detail: { hide: true } });
   }
   return app;
 }
 
-/** How a file is answered, by the header fields of who asks: compressed where that is understood. */
-function servedFile(path: string, gzip: Buffer<ArrayBuffer>): (asked: Headers) => Response {
+/** Creates the responder for a file. It responds with gzip if the request headers accept it. */
+function createFileResponder(path: string, gzip: Buffer<ArrayBuffer>): (requestHeaders: Headers) => Response {
   const etag = `"${Bun.hash(gzip).toString(36)}"`;
   const headers = {
     'content-type': TYPES[path.split('.').at(-1) ?? ''] ?? 'text/html; charset=utf-8',
-    // the names of all but the page itself change with what is in them
+    // all file names except the page's own include a content hash
     'cache-control': path === '/' ? 'no-cache' : 'public, max-age=31536000, immutable',
     etag,
     vary: 'accept-encoding',
@@ -49,9 +49,10 @@ function servedFile(path: string, gzip: Buffer<ArrayBuffer>): (asked: Headers) =
     'referrer-policy': 'no-referrer',
     'x-content-type-options': 'nosniff',
   };
-  return (asked) => {
-    if (matchesEntityTag(asked.get('if-none-match'), etag)) return new Response(null, { status: 304, headers });
-    if (codingWeight(asked.get('accept-encoding'), GZIP) > 0)
+  return (requestHeaders) => {
+    if (matchesEntityTag(requestHeaders.get('if-none-match'), etag))
+      return new Response(null, { status: 304, headers });
+    if (codingWeight(requestHeaders.get('accept-encoding'), GZIP) > 0)
       return new Response(gzip, { headers: { ...headers, 'content-encoding': 'gzip' } });
     return new Response(Bun.gunzipSync(gzip), { headers });
   };

@@ -5,12 +5,12 @@ import swaggerUiScript from 'swagger-ui-dist/swagger-ui-bundle.js' with { type: 
 import { version } from '../../../package.json' with { type: 'json' };
 import { COMPONENTS } from '../openapi.ts';
 
-const DESCRIPTION = `A durable log for product metrics and analytics events: 200 means on the disk.
+const DESCRIPTION = `A durable log for product metrics and analytics events. A 200 response means that the data is on disk.
 
-To try it: press **Authorize** and paste a token of your product, or one that \`rawlog token --sub ID\`
-prints. Then open a route, press **Execute**, and see the id of the stored row.`;
+To try it out, press **Authorize** and paste a token issued by your product or printed by
+\`rawlog token --sub ID\`. Then open a route and press **Execute**; the response contains the ID of the stored row.`;
 
-/** Swagger UI with its script and style from this server: the stock page takes them from a CDN. */
+/** The Swagger UI page. It loads its script and style from this server; the default page loads them from a CDN. */
 const PAGE = `<!doctype html>
 <html lang="en">
 <head>
@@ -36,12 +36,12 @@ const START = `SwaggerUIBundle({
 });
 `;
 
-/** Swagger UI sets style attributes and draws its icons from data: addresses. */
+/** The content security policy of the page. Swagger UI needs style attributes and icons from data: URLs. */
 const CONTENT_SECURITY_POLICY =
   "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/** The interactive documentation: `/swagger`, and the OpenAPI document that it shows, `/swagger/json`. */
-export function docs() {
+/** Creates the routes of the interactive documentation: `/swagger` and its OpenAPI document, `/swagger/json`. */
+export function docsRoutes() {
   const hidden = { detail: { hide: true } };
   return (
     new Elysia({ name: 'docs' })
@@ -52,15 +52,15 @@ export function docs() {
           documentation: {
             info: { title: 'rawlog', version, description: DESCRIPTION, license: { name: 'MIT' } },
             tags: [
-              { name: 'Recording', description: 'Store what users do and what is measured' },
-              { name: 'Operations', description: 'For those who run the server' },
+              { name: 'Recording', description: 'Store metrics and analytics events' },
+              { name: 'Operations', description: 'Probes and metrics for operators' },
             ],
-            // our own document, which the validator's test checks; the plugin's type is narrower than OpenAPI
+            // the plugin's type is narrower than OpenAPI; a test validates the whole document
             components: COMPONENTS as never,
           },
         }),
       )
-      // static: the plugin's own page wins over a handler function
+      // a static response, because the plugin's own page takes precedence over a handler function
       .get('/swagger', page(PAGE, 'text/html'), hidden)
       .get('/swagger/start.js', () => page(START, 'text/javascript'), hidden)
       .get('/swagger/swagger-ui.js', () => Bun.file(swaggerUiScript), hidden)

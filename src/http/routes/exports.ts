@@ -4,8 +4,8 @@ import type { ExportFormat } from '../../export/export.ts';
 import type { Kind } from '../../records.ts';
 import { seqOfId } from '../../storage/record-id.ts';
 import { authenticate } from '../auth.ts';
-import { exportRoute } from '../openapi.ts';
-import { documented, EXPORT, RANGE, RECORD_FILTERS, readQuery, recordFilter } from '../parameters.ts';
+import { documentExport } from '../openapi.ts';
+import { documentParameters, EXPORT, RANGE, RECORD_FILTERS, readQuery, recordFilter } from '../parameters.ts';
 import { type QueryParts, scopeOf } from './queries.ts';
 
 const MEDIA_TYPES: Readonly<Record<ExportFormat, string>> = {
@@ -14,8 +14,8 @@ const MEDIA_TYPES: Readonly<Record<ExportFormat, string>> = {
   parquet: 'application/vnd.apache.parquet',
 };
 
-/** What an export needs of its request. */
-interface Streamed {
+/** The request context of an export. */
+interface ExportContext {
   readonly request: Request;
   readonly server: { timeout(request: Request, seconds: number): void } | null;
   readonly requestId: string;
@@ -26,26 +26,26 @@ const EXPORT_PARAMETERS = {
   analytics: { ...EXPORT, ...RANGE, ...RECORD_FILTERS.analytics },
 };
 
-/** The routes that stream records out. */
-export function exporting({ verify, queries, log }: QueryParts & { readonly log: Logger }) {
-  const stream = async ({ request, server, requestId }: Streamed, kind: Kind): Promise<Response> => {
+/** Creates the routes that export records. */
+export function exportRoutes({ verify, queries, log }: QueryParts & { readonly log: Logger }) {
+  const exportRecords = async ({ request, server, requestId }: ExportContext, kind: Kind): Promise<Response> => {
     const principal = await authenticate(request.headers, verify);
     const query = readQuery(request, EXPORT_PARAMETERS[kind]);
     const filter = recordFilter(kind, query, scopeOf(principal, query.user_id));
     const format = query.format ?? 'ndjson';
-    const exported = {
+    const argument = {
       kind,
       format,
       filter,
       safe: query.formulas === 'escape',
       after: query.after === undefined ? 0 : seqOfId(query.after),
     };
-    // how long nobody may read it is decided by the export itself
+    // the export has its own timeout for clients that do not read
     server?.timeout(request, 0);
     const caller = { userId: principal.userId, signal: request.signal };
-    const parts = await queries.export(exported, caller, (error) => {
-      log.error({ request_id: requestId, err: error }, 'an export was broken off');
-      // a client that does not read keeps its connection open: Bun closes it once nothing has moved for a second
+    const parts = await queries.export(argument, caller, (error) => {
+      log.error({ request_id: requestId, err: error }, 'export aborted');
+      // otherwise, a client that does not read would keep its connection open; Bun closes it after an idle second
       server?.timeout(request, 1);
     });
     const file = `${kind === 'metric' ? 'metrics' : 'analytics'}.${format}`;
@@ -56,12 +56,16 @@ export function exporting({ verify, queries, log }: QueryParts & { readonly log:
 
   return new Elysia({ name: 'export' })
     .decorate('requestId', '') // set by request-start.ts
-    .get('/api/export/metrics', ({ request, server, requestId }) => stream({ request, server, requestId }, 'metric'), {
-      detail: exportRoute('Export metrics', documented(EXPORT_PARAMETERS.metric)),
-    })
+    .get(
+      '/api/export/metrics',
+      ({ request, server, requestId }) => exportRecords({ request, server, requestId }, 'metric'),
+      {
+        detail: documentExport('Export metrics', documentParameters(EXPORT_PARAMETERS.metric)),
+      },
+    )
     .get(
       '/api/export/analytics',
-      ({ request, server, requestId }) => stream({ request, server, requestId }, 'analytics'),
-      { detail: exportRoute('Export events', documented(EXPORT_PARAMETERS.analytics)) },
+      ({ request, server, requestId }) => exportRecords({ request, server, requestId }, 'analytics'),
+      { detail: documentExport('Export events', documentParameters(EXPORT_PARAMETERS.analytics)) },
     );
 }

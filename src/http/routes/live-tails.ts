@@ -3,11 +3,11 @@ import type { CachedVerifier } from '../../auth/token-cache.ts';
 import type { Kind } from '../../records.ts';
 import type { LiveTails } from '../../tail/live-tails.ts';
 import { authenticate } from '../auth.ts';
-import { tailRoute } from '../openapi.ts';
-import { documented, RECORD_FILTERS, readQuery, recordFilter } from '../parameters.ts';
+import { documentTail } from '../openapi.ts';
+import { documentParameters, RECORD_FILTERS, readQuery, recordFilter } from '../parameters.ts';
 import { scopeOf } from './queries.ts';
 
-/** What the live tails work with. */
+/** Dependencies of the live tail routes. */
 export interface TailParts {
   readonly verify: CachedVerifier;
   readonly tails: LiveTails;
@@ -15,12 +15,12 @@ export interface TailParts {
 
 const HEADERS = {
   'content-type': 'text/event-stream',
-  'x-accel-buffering': 'no', // nginx would gather events
+  'x-accel-buffering': 'no', // nginx would otherwise buffer events
 };
 
-/** The routes that send records as they are stored, until the token expires; see {@link LiveTails}. */
-export function tailing({ verify, tails }: TailParts) {
-  const tail = async (request: Request, kind: Kind): Promise<Response> => {
+/** Creates the routes of live tails, which send records as they are committed; see {@link LiveTails}. */
+export function tailRoutes({ verify, tails }: TailParts) {
+  const openTail = async (request: Request, kind: Kind): Promise<Response> => {
     const principal = await authenticate(request.headers, verify);
     const query = readQuery(request, RECORD_FILTERS[kind]);
     const filter = recordFilter(kind, query, scopeOf(principal, query.user_id));
@@ -28,17 +28,17 @@ export function tailing({ verify, tails }: TailParts) {
   };
 
   return new Elysia({ name: 'tail' })
-    .get('/api/records/metrics/tail', ({ request }) => tail(request, 'metric'), {
-      detail: tailRoute(
-        'Metrics as they come',
-        documented(RECORD_FILTERS.metric),
+    .get('/api/records/metrics/tail', ({ request }) => openTail(request, 'metric'), {
+      detail: documentTail(
+        'Stream new metrics',
+        documentParameters(RECORD_FILTERS.metric),
         '"metric_name":"page_load_time","metric_value":2.5,"data_string":"/dashboard"',
       ),
     })
-    .get('/api/records/analytics/tail', ({ request }) => tail(request, 'analytics'), {
-      detail: tailRoute(
-        'Events as they come',
-        documented(RECORD_FILTERS.analytics),
+    .get('/api/records/analytics/tail', ({ request }) => openTail(request, 'analytics'), {
+      detail: documentTail(
+        'Stream new events',
+        documentParameters(RECORD_FILTERS.analytics),
         '"type":"tutorial_step","data_index":"step_3","data":{"step":3,"outcome":"completed"}',
       ),
     });

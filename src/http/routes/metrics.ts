@@ -5,19 +5,19 @@ import { canReadAll } from '../../auth/verifier.ts';
 import { ApiError } from '../../errors.ts';
 import { bearerToken } from '../auth.ts';
 import type { Metrics } from '../metrics.ts';
-import { probeRoute } from '../openapi.ts';
+import { documentProbe } from '../openapi.ts';
 
-/** What the metrics route works with. */
+/** Dependencies of the metrics route. */
 export interface MetricsParts {
   readonly metrics: Metrics;
   readonly verify: CachedVerifier;
-  /** Returns what a scraper may present in place of a token; undefined: nothing. */
+  /** Returns the value of METRICS_TOKEN; undefined if it is not set. */
   readonly metricsToken: () => string | undefined;
 }
 
 /**
- * Times requests that succeed (recording.ts times its own, error-response.ts the failed ones), and serves `/metrics`
- * to whoever has METRICS_TOKEN, and to admins and viewers.
+ * Creates `/metrics`, which requires METRICS_TOKEN or the token of an admin or viewer, and the hook that observes the
+ * duration of successful requests. recording.ts observes its own requests, error-response.ts the failed ones.
  */
 export function metricsRoute({ metrics, verify, metricsToken }: MetricsParts) {
   async function authorize({ headers }: Request): Promise<void> {
@@ -27,9 +27,9 @@ export function metricsRoute({ metrics, verify, metricsToken }: MetricsParts) {
     if (!canReadAll(await verify(token))) throw new ApiError('forbidden');
   }
 
-  const metricsDocs = probeRoute(
-    'Metrics for Prometheus',
-    'The ledger, requests, commits, queue, sizes and the process. Needs METRICS_TOKEN, or the token of an admin or a viewer.',
+  const metricsDocs = documentProbe(
+    'Get metrics for Prometheus',
+    'Returns metrics on the ledger, requests, commits, the commit queue, file sizes and the process. Requires METRICS_TOKEN or the token of an admin or viewer as the bearer token.',
     ['unauthorized', 'forbidden', 'rate_limited', 'keys_unavailable'],
   );
   return new Elysia({ name: 'metrics' })
@@ -51,7 +51,7 @@ export function metricsRoute({ metrics, verify, metricsToken }: MetricsParts) {
           responses: {
             ...metricsDocs.responses,
             '200': {
-              description: 'In the text format of Prometheus',
+              description: 'Metrics in the Prometheus text format',
               content: { 'text/plain': { schema: { type: 'string' } } },
             },
           },

@@ -2,36 +2,36 @@ import { Elysia } from 'elysia';
 import { ApiError } from '../../errors.ts';
 import type { CommitQueue } from '../../ingest/commit-queue.ts';
 import type { QueryClient } from '../../query/client.ts';
-import { probeRoute } from '../openapi.ts';
+import { documentProbe } from '../openapi.ts';
 
-/** How long one probe of the database answers for, in milliseconds: probing writes to the disk. */
-const PROBE_LASTS = 1_000;
+/** How long the result of a database probe is cached, in milliseconds. A probe writes to the disk. */
+const PROBE_CACHE_MS = 1_000;
 
-/** What the probes look at. */
+/** Dependencies of the probes. */
 export interface OperationsParts {
   readonly queue: Pick<CommitQueue, 'store'>;
   readonly queries: Pick<QueryClient, 'health'>;
-  /** Whether the server still takes new records. */
+  /** Returns whether the server accepts new records. */
   readonly isOpen: () => boolean;
 }
 
-/** The routes for those who run the server: is it up, and can it store. */
-export function operations({ queue, queries, isOpen }: OperationsParts) {
+/** Creates the liveness and readiness probes. */
+export function operationsRoutes({ queue, queries, isOpen }: OperationsParts) {
   let probedAt = Number.NEGATIVE_INFINITY;
-  let probed: Promise<void> = Promise.resolve();
+  let probeResult: Promise<void> = Promise.resolve();
 
-  /** A commit of nothing, shared by all who ask within {@link PROBE_LASTS}. */
+  /** Commits an empty transaction. Requests within {@link PROBE_CACHE_MS} share its result. */
   function probe(): Promise<void> {
-    if (performance.now() - probedAt >= PROBE_LASTS) {
+    if (performance.now() - probedAt >= PROBE_CACHE_MS) {
       probedAt = performance.now();
-      probed = queue.store([], 0);
+      probeResult = queue.store([], 0);
     }
-    return probed;
+    return probeResult;
   }
 
   return new Elysia({ name: 'operations' })
     .get('/healthz', () => ({ status: 'ok' }), {
-      detail: probeRoute('Is the server up?', 'Succeeds as long as the process serves requests.', []),
+      detail: documentProbe('Check liveness', 'Succeeds while the process serves requests.', []),
     })
     .get(
       '/readyz',
@@ -43,9 +43,9 @@ export function operations({ queue, queries, isOpen }: OperationsParts) {
         return { status: 'ok' };
       },
       {
-        detail: probeRoute(
-          'Can it store?',
-          'Commits a transaction that changes nothing, at most once per second, the way records are committed. Fails also while the query worker cannot start, and after it has found the database damaged.',
+        detail: documentProbe(
+          'Check readiness',
+          'Succeeds if the server can store data: it commits an empty transaction through the commit queue, at most once per second. Also fails while the query worker is restarting, and after it has found the database to be corrupted.',
           ['internal', 'storage_unavailable', 'storage_full', 'overloaded', 'shutting_down'],
         ),
       },

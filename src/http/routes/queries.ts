@@ -12,13 +12,13 @@ import type { Kind } from '../../records.ts';
 import type { ZoneOffsets } from '../../responses.ts';
 import { authenticate } from '../auth.ts';
 import { bunTimeout } from '../idle-timeout.ts';
-import { queryRoute, zoneRoute } from '../openapi.ts';
+import { documentQuery, documentZone } from '../openapi.ts';
 import {
   BUCKETS,
   CURSOR,
   cursorOf,
   DAYS,
-  documented,
+  documentParameters,
   groupBy,
   LABEL,
   LIMIT,
@@ -36,7 +36,7 @@ import {
   WITHIN,
 } from '../parameters.ts';
 
-/** What the query routes work with. */
+/** Dependencies of the query routes. */
 export interface QueryParts {
   readonly verify: CachedVerifier;
   readonly queries: QueryClient;
@@ -45,7 +45,7 @@ export interface QueryParts {
 
 const DEFAULT_TOP = 10;
 const DEFAULT_LIMIT = 100;
-const DEFAULT_WITHIN = 7 * 86_400;
+const DEFAULT_WITHIN_SECONDS = 7 * 86_400;
 const DEFAULT_DAYS = 14;
 
 const SERIES = {
@@ -82,25 +82,25 @@ const PAGE = {
   analytics: { ...RECORD_FILTERS.analytics, ...RANGE, limit: LIMIT, cursor: CURSOR },
 };
 
-/** What a handler needs of Elysia's context. */
-interface Asked {
+/** The properties of Elysia's context that a handler needs. */
+interface QueryContext {
   readonly request: Request;
   readonly server: { timeout(request: Request, seconds: number): void } | null;
   readonly set: { readonly headers: Record<string, string | number> };
 }
 
-/** The query routes. What a token may see is decided here, before the query runs. */
-export function querying({ verify, queries, idleTimeoutSeconds }: QueryParts) {
+/** Creates the query routes. They apply the caller's scope before a query runs. */
+export function queryRoutes({ verify, queries, idleTimeoutSeconds }: QueryParts) {
   const identify = async (request: Request): Promise<Principal> => authenticate(request.headers, verify);
 
-  /** Runs a query for a caller, and says what its result lacks. */
+  /** Runs a query for a caller and reports the ingest lag in response headers. */
   const run = async <Name extends keyof Queries>(
     name: Name,
     argument: Parameters<Queries[Name]>[0],
     { userId }: Principal,
-    { request, server, set }: Asked,
+    { request, server, set }: QueryContext,
   ): Promise<ReturnType<Queries[Name]>> => {
-    // while a query waits for its turn no byte moves, but the connection is not idle
+    // a queued query sends no bytes, but its connection must not time out as idle
     server?.timeout(request, 0);
     const { value, lag } = await queries
       .run(name, argument, { userId, signal: request.signal })
@@ -112,20 +112,20 @@ export function querying({ verify, queries, idleTimeoutSeconds }: QueryParts) {
     return value;
   };
 
-  const listNames = async (kind: Kind, asked: Asked): Promise<string> => {
-    const principal = await identify(asked.request);
-    const query = readQuery(asked.request, NAMES);
-    return run('names', { kind, user: scopeOf(principal, query.user_id) }, principal, asked);
+  const listNames = async (kind: Kind, context: QueryContext): Promise<string> => {
+    const principal = await identify(context.request);
+    const query = readQuery(context.request, NAMES);
+    return run('names', { kind, user: scopeOf(principal, query.user_id) }, principal, context);
   };
 
-  const page = async (kind: Kind, asked: Asked): Promise<string> => {
-    const principal = await identify(asked.request);
-    const query = readQuery(asked.request, PAGE[kind]);
+  const page = async (kind: Kind, context: QueryContext): Promise<string> => {
+    const principal = await identify(context.request);
+    const query = readQuery(context.request, PAGE[kind]);
     const filter = recordFilter(kind, query, scopeOf(principal, query.user_id));
-    const wanted = { kind, filter, before: query.cursor, limit: query.limit ?? DEFAULT_LIMIT };
-    const found = await run('page', wanted, principal, asked);
-    const next = found.next === undefined ? null : cursorOf(found.next);
-    return `{"records":[${found.records.join(',')}],"next_cursor":${JSON.stringify(next)}}`;
+    const argument = { kind, filter, before: query.cursor, limit: query.limit ?? DEFAULT_LIMIT };
+    const result = await run('page', argument, principal, context);
+    const next = result.next === undefined ? null : cursorOf(result.next);
+    return `{"records":[${result.records.join(',')}],"next_cursor":${JSON.stringify(next)}}`;
   };
 
   return new Elysia({ name: 'queries' })
@@ -136,10 +136,10 @@ export function querying({ verify, queries, idleTimeoutSeconds }: QueryParts) {
       '/api/metrics',
       async ({ request, server, set }) => `{"metrics":${await listNames('metric', { request, server, set })}}`,
       {
-        detail: queryRoute(
+        detail: documentQuery(
           'List metrics',
-          'Metric names with their count, and when the first and the last of their values happened.',
-          documented(NAMES),
+          'Returns all metric names with their count and the times of their first and last value.',
+          documentParameters(NAMES),
           'MetricNames',
         ),
       },
@@ -148,10 +148,10 @@ export function querying({ verify, queries, idleTimeoutSeconds }: QueryParts) {
       '/api/analytics',
       async ({ request, server, set }) => `{"types":${await listNames('analytics', { request, server, set })}}`,
       {
-        detail: queryRoute(
+        detail: documentQuery(
           'List event types',
-          'Event types with their count, and when the first and the last of their events happened.',
-          documented(NAMES),
+          'Returns all event types with their count and the times of their first and last event.',
+          documentParameters(NAMES),
           'EventTypes',
         ),
       },
@@ -161,14 +161,14 @@ export function querying({ verify, queries, idleTimeoutSeconds }: QueryParts) {
       async ({ request, server, set }) => {
         const principal = await identify(request);
         const { tz = 'UTC', top = DEFAULT_TOP, user_id, ...query } = readQuery(request, ACTIVITY);
-        const wanted = { ...query, zone: tz, top, user: scopeOf(principal, user_id) };
-        return run('activity', wanted, principal, { request, server, set });
+        const argument = { ...query, zone: tz, top, user: scopeOf(principal, user_id) };
+        return run('activity', argument, principal, { request, server, set });
       },
       {
-        detail: queryRoute(
-          'Rows over time',
-          'Metrics and events per bucket, in total and by name. Each list of `counts` has one number for each of `starts`. The most frequent names come first, equally frequent ones in the order of their UTF-16 code units; names without a row in the range are left out.',
-          documented(ACTIVITY),
+        detail: documentQuery(
+          'Count rows over time',
+          'Returns the number of metrics and events per bucket, in total and by name. Each `counts` list contains one number per entry in `starts`. Names are sorted by frequency, most frequent first, then by UTF-16 code units. Names without rows in the range are omitted.',
+          documentParameters(ACTIVITY),
           'Activity',
         ),
       },
@@ -181,10 +181,10 @@ export function querying({ verify, queries, idleTimeoutSeconds }: QueryParts) {
         return run('series', bucketQuery(principal, { ...query, label }), principal, { request, server, set });
       },
       {
-        detail: queryRoute(
-          'A metric over time',
-          'Per bucket: count, sum, average, smallest and largest value, and the 50th, 95th and 99th percentile, all exact. Empty buckets are included. The same figures at the top level, of each group and of `other` cover the range exactly, whatever the bucket.',
-          documented(SERIES),
+        detail: documentQuery(
+          'Aggregate a metric over time',
+          'Returns count, sum, average, minimum, maximum and the 50th, 95th and 99th percentile per bucket, all exact. Empty buckets are included. The totals at the top level, per group and of `other` cover exactly the requested range, regardless of bucket boundaries.',
+          documentParameters(SERIES),
           'Series',
         ),
       },
@@ -197,10 +197,10 @@ export function querying({ verify, queries, idleTimeoutSeconds }: QueryParts) {
         return run('counts', bucketQuery(principal, { ...query, name, label }), principal, { request, server, set });
       },
       {
-        detail: queryRoute(
-          'Events over time',
-          'Per bucket, and by `data_index` on request: how many events, and how many users, both exact.',
-          documented(COUNTS),
+        detail: documentQuery(
+          'Count events over time',
+          'Returns the exact number of events and unique users per bucket, optionally grouped by `data_index`.',
+          documentParameters(COUNTS),
           'Counts',
         ),
       },
@@ -209,15 +209,21 @@ export function querying({ verify, queries, idleTimeoutSeconds }: QueryParts) {
       '/api/analytics/funnel',
       async ({ request, server, set }) => {
         const principal = await identify(request);
-        const { type: name, step: steps, within = DEFAULT_WITHIN, user_id, ...range } = readQuery(request, FUNNEL);
-        const wanted = { ...range, name, steps, within, user: scopeOf(principal, user_id) };
-        return run('funnel', wanted, principal, { request, server, set });
+        const {
+          type: name,
+          step: steps,
+          within = DEFAULT_WITHIN_SECONDS,
+          user_id,
+          ...range
+        } = readQuery(request, FUNNEL);
+        const argument = { ...range, name, steps, within, user: scopeOf(principal, user_id) };
+        return run('funnel', argument, principal, { request, server, set });
       },
       {
-        detail: queryRoute(
-          'A funnel',
-          "How many users get through steps in order. A user's way begins with an event of the first step; each further step is the earliest later event of that step, at most `within` after the beginning. Of a user's ways, the one that gets furthest counts.",
-          documented(FUNNEL),
+        detail: documentQuery(
+          'Compute a funnel',
+          'Returns how many users complete the steps in order. An attempt begins with an event of the first step. Each further step is the earliest later event of that step, at most `within` after the attempt began. If a user makes several attempts, the one that gets furthest counts.',
+          documentParameters(FUNNEL),
           'Funnel',
         ),
       },
@@ -228,14 +234,14 @@ export function querying({ verify, queries, idleTimeoutSeconds }: QueryParts) {
         const principal = await identify(request);
         const query = readQuery(request, RETENTION);
         const { type: name, return_step: returnStep, tz: zone = 'UTC', days = DEFAULT_DAYS, user_id, ...rest } = query;
-        const wanted = { ...rest, name, returnStep, zone, days, user: scopeOf(principal, user_id) };
-        return run('retention', wanted, principal, { request, server, set });
+        const argument = { ...rest, name, returnStep, zone, days, user: scopeOf(principal, user_id) };
+        return run('retention', argument, principal, { request, server, set });
       },
       {
-        detail: queryRoute(
-          'Cohort retention',
-          'Cohorts of users by the local day of their first event with `data_index` = `step` in the range, and how many of each came back 1, 2, … `days` local days later, with an event of the type on that day. Every day of the range is included. `returned` is null for days that begin at or after the end of the range.',
-          documented(RETENTION),
+        detail: documentQuery(
+          'Compute cohort retention',
+          'Groups users into cohorts by the local day of their first event with `data_index` = `step` in the range, and returns how many users of each cohort returned 1, 2, … `days` local days later. A user returns on a day by sending an event of the type on that day, with `data_index` = `return_step` if given. Every day in the range is included. `returned` contains null for days that begin at or after the end of the range.',
+          documentParameters(RETENTION),
           'Retention',
         ),
       },
@@ -248,28 +254,26 @@ export function querying({ verify, queries, idleTimeoutSeconds }: QueryParts) {
         return JSON.stringify(zoneOffsets(tz));
       },
       {
-        detail: zoneRoute(
-          'Offsets of a time zone',
-          'The offsets from UTC that buckets follow, from the year 1700 to 2200. Use them to compute local days: the time zone database of a client may be older.',
-          documented(ZONE),
+        detail: documentZone(
+          'Get the UTC offsets of a time zone',
+          'Returns the UTC offsets that buckets follow, from the year 1700 to 2200. Use them to compute local days, because the time zone database of a client may be older.',
+          documentParameters(ZONE),
         ),
       },
     )
     .get('/api/records/metrics', ({ request, server, set }) => page('metric', { request, server, set }), {
-      detail: queryRoute(
-        'Metrics, newest first',
-        'Rows as they were recorded, in the order of their receipt. A page may have fewer rows than requested, or none: there are more as long as `next_cursor` is not null.',
-        documented(PAGE.metric),
-        'MetricPage',
-      ),
+      detail: documentQuery('List metric records', RECORD_PAGES, documentParameters(PAGE.metric), 'MetricPage'),
     })
     .get('/api/records/analytics', ({ request, server, set }) => page('analytics', { request, server, set }), {
-      detail: queryRoute('Events, newest first', 'As for metrics.', documented(PAGE.analytics), 'EventPage'),
+      detail: documentQuery('List event records', RECORD_PAGES, documentParameters(PAGE.analytics), 'EventPage'),
     });
 }
 
+const RECORD_PAGES =
+  'Returns records as they were stored, sorted by time of receipt, newest first. A page may contain fewer records than `limit`, or none; there are more pages until `next_cursor` is null.';
+
 function zoneOffsets(tz: string): ZoneOffsets {
-  const { starts, offsets } = zoneNamed(tz) ?? UTC; // the parameter has been checked
+  const { starts, offsets } = zoneNamed(tz) ?? UTC; // the parameter has been validated
   const list = starts.map((start, i) => ({
     from: Number.isFinite(start) ? formatTimestamp(start) : null,
     offset_seconds: (offsets[i] as number) / 1e6,
@@ -277,7 +281,7 @@ function zoneOffsets(tz: string): ZoneOffsets {
   return { tz, offsets: list };
 }
 
-/** Returns a query over buckets, within the scope of its caller. */
+/** Returns a bucket query within the caller's scope. */
 function bucketQuery(
   principal: Principal,
   query: {
@@ -298,13 +302,14 @@ function bucketQuery(
 }
 
 /**
- * Whose rows a token may see: an admin's all, or those of the user that it names; everyone else's their own.
+ * Returns the user whose rows a query reads; undefined means all users. Admins and viewers can name any user or none,
+ * other callers only themselves.
  *
- * @throws {ApiError} `forbidden` when somebody else is named
+ * @throws {ApiError} `forbidden` if the caller may not read the requested user
  */
-export function scopeOf(principal: Principal, named: string | undefined): string | undefined {
+export function scopeOf(principal: Principal, requestedUser: string | undefined): string | undefined {
   const { userId } = principal;
-  if (canReadAll(principal)) return named;
-  if (named !== undefined && named !== userId) throw new ApiError('forbidden');
+  if (canReadAll(principal)) return requestedUser;
+  if (requestedUser !== undefined && requestedUser !== userId) throw new ApiError('forbidden');
   return userId;
 }

@@ -20,14 +20,14 @@ import { authenticate, ONLY_ADMINS_ACT, recordedUser } from '../auth.ts';
 import { expectedBytes, readJson } from '../body.ts';
 import type { ErrorResponder } from '../error-response.ts';
 import type { Metrics } from '../metrics.ts';
-import { recordingRoute } from '../openapi.ts';
+import { documentRecording } from '../openapi.ts';
 import { commonHeaders } from '../request-start.ts';
 import { batchSizeIssues, MAX_ISSUES, validate, validateLax } from '../validation.ts';
 
-/** Thrown for a body that is not read. Made once: a stack trace costs more than the rest of such a response. */
+/** Thrown if there is no room for a body. Created once: a stack trace costs more than the rest of the response. */
 const OVERLOADED = new ApiError('overloaded');
 
-/** What the recording routes work with. */
+/** Dependencies of the recording routes. */
 export interface RecordingParts {
   readonly verify: CachedVerifier;
   readonly queue: CommitQueue;
@@ -36,113 +36,117 @@ export interface RecordingParts {
   readonly stamper: Stamper;
   readonly userNames: UserNames;
   readonly ledger: Ledger;
-  /** Limits rows per user, and those that an admin records for another user per admin and user. */
+  /** Limits rows per user; rows that an admin records for another user are limited per admin and user. */
   readonly rows: RateLimit;
-  /** Limits bytes of bodies per caller who is no admin. */
+  /** Limits body bytes per caller, except for admins. */
   readonly bytes: RateLimit;
-  /** Logs admins who record for others. */
+  /** Logs admins who record for other users. */
   readonly actAs: ActAsLog;
-  /** Whether the server still takes new records. */
+  /** Returns whether the server accepts new records. */
   readonly isOpen: () => boolean;
   readonly metrics: Pick<Metrics, 'requests'>;
-  /** Turns an error into a response, and counts its items as rejected. */
+  /** Turns an error into a response and counts the items as rejected. */
   readonly respond: ErrorResponder;
   readonly nextRequestId: () => string;
   readonly limits: Pick<Config, 'maxBodyBytes' | 'maxBatchItems'>;
 }
 
-/** What differs between the recording routes. */
+/** The part of a recording route that depends on its body. */
 interface RecordingRoute<Body> {
   readonly path: string;
-  /** How many items a parsed body has, before it is checked. */
-  readonly itemsOf: (value: unknown) => number;
-  /** Checks a parsed body; throws `validation_failed`. */
+  /** Returns the number of items in a parsed body before validation. */
+  readonly countItems: (value: unknown) => number;
+  /** Validates a parsed body; throws `validation_failed`. */
   readonly check: (value: unknown) => Body;
-  /** Returns what a checked body records for each user; `userId` is the user of items that name none. */
+  /** Returns the share of each user in a validated body; `userId` is the user of items that name none. */
   readonly sharesOf: (userId: string, body: Body) => Share[];
-  /** Makes the records of a checked body, whose text is given too, and of their ids the text of the answer. */
-  readonly make: (userId: string, body: Body, text: string) => { records: LogRecord[]; answer: string };
+  /** Creates the records of a validated body and the response body with their IDs; `text` is the body as sent. */
+  readonly createRecords: (userId: string, body: Body, text: string) => { records: LogRecord[]; response: string };
 }
 
-/** What a request records for one user: a name per row. */
+/** The rows of a request for one user, as a name per row. */
 interface Share {
   readonly userId: string;
   readonly names: NameUse[];
 }
 
 /**
- * The recording routes. A request is authenticated by its headers alone; then its body is read,
- * parsed and checked; its records go to the commit queue; their ids are the answer.
+ * Creates the recording routes. A request is authenticated by its headers, then its body is read, parsed and validated,
+ * its records are committed through the commit queue, and their IDs are returned.
  *
- * All of that is in one handler, in that order, and Elysia is told to leave the body alone: its hooks
- * that come before a body is read know no route, and those of a route come after the check of the
- * body, when an anonymous caller would already have been told what is wrong with it.
+ * All of this happens in one handler, in that order, with Elysia's body parsing disabled. Elysia's hooks do not fit:
+ * those that run before the body is read do not know the route, and route hooks run after the body is validated, so an
+ * anonymous caller would get validation issues.
  *
- * The handler also does what hooks do for other routes: it names and times its request, catches its errors, and
- * returns a `Response` that has its header fields. In trial servers of 17 µs a request, Elysia's merging of
- * header fields took 4.6 µs more, and prom-client's histogram 2.5 of 53 in a profile of this one.
+ * The handler also does the work of the other routes' hooks: it assigns the request ID, observes the duration, catches
+ * errors, and returns a `Response` with all headers. In test servers that took 17 µs per request, Elysia's merging of
+ * headers added 4.6 µs; prom-client's histogram took 2.5 of 53 µs in a profile of this server.
  */
-export function recording(parts: RecordingParts) {
+export function recordingRoutes(parts: RecordingParts) {
   const { verify, queue, reservations, idempotency, stamper, userNames, ledger, metrics, respond, nextRequestId } =
     parts;
   const { rows, bytes, actAs, isOpen } = parts;
   const { maxBodyBytes, maxBatchItems } = parts.limits;
 
-  function handlerOf<Body>({ path, itemsOf, check, sharesOf, make }: RecordingRoute<Body>) {
+  function createHandler<Body>({ path, countItems, check, sharesOf, createRecords }: RecordingRoute<Body>) {
     const observe = metrics.requests('POST', path, 200);
 
     return async function record({ request }: { request: Request }): Promise<Response> {
       const startedAt = performance.now();
       const requestId = nextRequestId();
       let items = 1;
-      let sender: Principal | undefined;
+      let caller: Principal | undefined;
       let reservation: Reservation | undefined;
       const fail = (error: unknown) =>
-        respond(error, { request, route: path, requestId, startedAt, recording: { items, userId: sender?.userId } });
+        respond(error, { request, route: path, requestId, startedAt, recording: { items, userId: caller?.userId } });
       try {
         const { headers } = request;
-        const open = isOpen();
+        const isAccepting = isOpen();
         const authenticated = authenticate(headers, verify);
-        sender = authenticated instanceof Promise ? await authenticated : authenticated;
-        const userId = recordedUser(headers, sender);
-        if (!open) throw new ApiError('shutting_down');
-        const error = queue.closedReason();
-        if (error) throw error;
-        // a body that cannot be stored is not read: that takes as long as storing it
-        // (one that is larger than allowed is rejected for that)
-        reservation = reservations.reserve(sender.userId, expectedBytes(headers), sender.role !== 'admin');
+        caller = authenticated instanceof Promise ? await authenticated : authenticated;
+        const userId = recordedUser(headers, caller);
+        if (!isAccepting) throw new ApiError('shutting_down');
+        const closedReason = queue.closedReason();
+        if (closedReason) throw closedReason;
+        // a body that cannot be stored is not read, because reading it is as slow as storing it
+        // (oversized bodies are rejected by the size limit instead)
+        reservation = reservations.reserve(caller.userId, expectedBytes(headers), caller.role !== 'admin');
         if (!reservation) return fail(OVERLOADED);
         const { text, value, bytes: size } = await readJson(request, maxBodyBytes, reservation);
-        items = itemsOf(value);
+        items = countItems(value);
         const body = check(value);
         const shares = sharesOf(userId, body);
-        authorize(sender, shares, requestId);
+        authorize(caller, shares, requestId);
         const key = idempotencyKey(headers);
-        limit(sender, shares, size);
+        limit(caller, shares, size);
 
         const store = async (cache?: (response: string, seq: number) => CachedResponse) => {
           const names = admit(shares);
-          const { records, answer } = make(userId, body, text);
-          reservation?.release(); // from here on the queue counts them
+          const { records, response } = createRecords(userId, body, text);
+          reservation?.release(); // from here on, the commit queue counts these bytes
           try {
-            await queue.store(records, text.length, { response: cache?.(answer, records.at(-1)?.seq ?? 0), names });
+            await queue.store(records, text.length, { response: cache?.(response, records.at(-1)?.seq ?? 0), names });
           } catch (error) {
             if (names.length > 0) for (const share of shares) userNames.invalidate(share.userId);
             throw error;
           }
-          return answer;
+          return response;
         };
-        let answer: string;
-        let replayed = false;
+        let response: string;
+        let isReplayed = false;
         if (key === undefined) {
-          answer = await store();
+          response = await store();
         } else {
-          const fingerprint = Bun.SHA256.hash(JSON.stringify([sender.userId, text]), 'base64');
-          ({ response: answer, replayed } = await idempotency.once({ userId, route: path, key }, fingerprint, store));
+          const fingerprint = Bun.SHA256.hash(JSON.stringify([caller.userId, text]), 'base64');
+          ({ response, replayed: isReplayed } = await idempotency.once(
+            { userId, route: path, key },
+            fingerprint,
+            store,
+          ));
         }
-        if (replayed) ledger.duplicate(items);
+        if (isReplayed) ledger.duplicate(items);
         observe((performance.now() - startedAt) / 1000);
-        return new Response(answer, { headers: headersOf(requestId, replayed) });
+        return new Response(response, { headers: headersOf(requestId, isReplayed) });
       } catch (error) {
         return fail(error);
       } finally {
@@ -151,25 +155,38 @@ export function recording(parts: RecordingParts) {
     };
   }
 
-  /** @throws {ApiError} `forbidden` for a caller who may not record for one of the users */
-  function authorize(sender: Principal, shares: readonly Share[], requestId: string): void {
+  /**
+   * Checks that a caller may record for the users of a request.
+   *
+   * @throws {ApiError} `forbidden`
+   */
+  function authorize(caller: Principal, shares: readonly Share[], requestId: string): void {
     for (const { userId } of shares) {
-      if (userId === sender.userId) continue;
-      if (sender.role !== 'admin') throw new ApiError('forbidden', { message: ONLY_ADMINS_ACT });
-      actAs.note(sender.userId, userId, requestId);
+      if (userId === caller.userId) continue;
+      if (caller.role !== 'admin') throw new ApiError('forbidden', { message: ONLY_ADMINS_ACT });
+      actAs.report(caller.userId, userId, requestId);
     }
   }
 
-  /** @throws {ApiError} `rate_limited` */
-  function limit(sender: Principal, shares: readonly Share[], size: number): void {
-    // what an admin records for others must not use up their own limits; user IDs have no control characters
-    const keyOf = (userId: string) => (userId === sender.userId ? userId : `${sender.userId}\n${userId}`);
+  /**
+   * Applies the rate limits to a request.
+   *
+   * @throws {ApiError} `rate_limited`
+   */
+  function limit(caller: Principal, shares: readonly Share[], size: number): void {
+    // rows that an admin records for other users must not count against those users' limits;
+    // the separator is safe because user IDs contain no control characters
+    const keyOf = (userId: string) => (userId === caller.userId ? userId : `${caller.userId}\n${userId}`);
     const withdrawals = shares.map(({ userId, names }) => ({ limit: rows, key: keyOf(userId), amount: names.length }));
-    if (sender.role !== 'admin') withdrawals.push({ limit: bytes, key: sender.userId, amount: size });
+    if (caller.role !== 'admin') withdrawals.push({ limit: bytes, key: caller.userId, amount: size });
     takeAll(withdrawals);
   }
 
-  /** Admits the names of a request for each of its users, all or none. */
+  /**
+   * Admits the names in a request for each of its users: all of them or none.
+   *
+   * @throws {ApiError} `too_many_names`
+   */
   function admit(shares: readonly Share[]): UserName[] {
     const admitted: UserName[] = [];
     const issues: ValidationIssue[] = [];
@@ -186,32 +203,32 @@ export function recording(parts: RecordingParts) {
     throw new ApiError('too_many_names', { issues: issues.slice(0, MAX_ISSUES) });
   }
 
-  const recordMetric = handlerOf({
+  const recordMetric = createHandler({
     path: '/log_raw_metric',
-    itemsOf: () => 1,
+    countItems: () => 1,
     check: (value) => validateLax(metricCheck, withLaxValue(value)),
     sharesOf: (userId, body) => [
       { userId, names: [{ kind: 'metric', name: body.metric_name, loc: ['body', 'metric_name'] }] },
     ],
-    make(userId, body) {
+    createRecords(userId, body) {
       const record = stamper.metric(userId, body, ['body']);
-      return { records: [record], answer: `"${record.id}"` };
+      return { records: [record], response: `"${record.id}"` };
     },
   });
-  const recordAnalytics = handlerOf({
+  const recordAnalytics = createHandler({
     path: '/log_raw_analytics',
-    itemsOf: () => 1,
+    countItems: () => 1,
     check: (value) => validate('body', analyticsCheck, value),
     sharesOf: (userId, body) => [{ userId, names: [{ kind: 'analytics', name: body.type, loc: ['body', 'type'] }] }],
-    make(userId, body, text) {
+    createRecords(userId, body, text) {
       const data = parseExact(text)?.at('data') ?? JSON.stringify(body.data);
       const record = stamper.analytics(userId, body, String(data), ['body']);
-      return { records: [record], answer: `"${record.id}"` };
+      return { records: [record], response: `"${record.id}"` };
     },
   });
-  const recordBatch = handlerOf({
+  const recordBatch = createHandler({
     path: '/log_batch',
-    itemsOf: itemsOfBatch,
+    countItems: countBatchItems,
     check(value) {
       const body = validate('body', batchCheck, value);
       const items = (body.metrics?.length ?? 0) + (body.analytics?.length ?? 0);
@@ -220,10 +237,10 @@ export function recording(parts: RecordingParts) {
       return body;
     },
     sharesOf: sharesOfBatch,
-    make(userId, body, text) {
+    createRecords(userId, body, text) {
       const { metrics, analytics } = stamper.batch(userId, body, parseExact(text));
       const ids = { metrics: metrics.map(({ id }) => id), analytics: analytics.map(({ id }) => id) };
-      return { records: [...metrics, ...analytics], answer: JSON.stringify(ids) };
+      return { records: [...metrics, ...analytics], response: JSON.stringify(ids) };
     },
   });
 
@@ -234,35 +251,35 @@ export function recording(parts: RecordingParts) {
   return app
     .post('/log_raw_metric', recordMetric, {
       parse: 'none',
-      detail: recordingRoute(
-        'Record a metric',
-        'Stores one measured value, such as a load time, for the user of the token.',
+      detail: documentRecording(
+        'Record one metric',
+        "Stores one measured value, such as a page load time, for the token's user.",
         'Metric',
         'RecordId',
       ),
     })
     .post('/log_raw_analytics', recordAnalytics, {
       parse: 'none',
-      detail: recordingRoute(
-        'Record an analytics event',
-        'Stores one thing that the user of the token did, such as a finished step of a tutorial.',
+      detail: documentRecording(
+        'Record one event',
+        "Stores one event, such as a completed tutorial step, for the token's user.",
         'Analytics',
         'RecordId',
       ),
     })
     .post('/log_batch', recordBatch, {
       parse: 'none',
-      detail: recordingRoute(
-        'Record a batch',
-        `Stores metrics and events together, all or none: 1 to ${maxBatchItems} items.`,
+      detail: documentRecording(
+        'Record a batch of metrics and events',
+        `Stores 1 to ${maxBatchItems} metrics and events in one transaction: all of them or none.`,
         'Batch',
         'BatchIds',
       ),
     });
 }
 
-/** Returns how many items the parsed body of a batch has, before it is known to be valid; at least 1. */
-function itemsOfBatch(body: unknown): number {
+/** Returns the number of items in the parsed body of a batch before validation; at least 1. */
+function countBatchItems(body: unknown): number {
   if (typeof body !== 'object' || body === null) return 1;
   const lists = ['metrics', 'analytics'].map((name) => (body as Record<string, unknown>)[name]).filter(Array.isArray);
   return Math.max(
@@ -271,13 +288,13 @@ function itemsOfBatch(body: unknown): number {
   );
 }
 
-function headersOf(requestId: string, replayed: boolean): Record<string, string> {
+function headersOf(requestId: string, isReplayed: boolean): Record<string, string> {
   const headers: Record<string, string> = { 'content-type': 'application/json', ...commonHeaders(requestId) };
-  if (replayed) headers['idempotent-replayed'] = 'true';
+  if (isReplayed) headers['idempotent-replayed'] = 'true';
   return headers;
 }
 
-/** Returns a body with its value as a number, where the original service converts it to one. */
+/** Returns a body with its value converted to a number wherever the original service converts it. */
 function withLaxValue(body: unknown): unknown {
   if (typeof body !== 'object' || body === null || Array.isArray(body)) return body;
   const { metric_value: value } = body as Record<string, unknown>;
@@ -301,7 +318,11 @@ function sharesOfBatch(userId: string, { metrics = [], analytics = [] }: Batch):
   return [...shares.values()];
 }
 
-/** The key of a request that may be repeated: 1 to 255 visible ASCII characters. */
+/**
+ * Returns the idempotency key of a request, if it has one.
+ *
+ * @throws {ApiError} `validation_failed` unless the key is 1 to 255 visible ASCII characters
+ */
 function idempotencyKey(headers: Headers): string | undefined {
   const key = headers.get('idempotency-key');
   if (key === null) return undefined;

@@ -5,11 +5,11 @@ import { formatTimestamp } from '../../formats/timestamp.ts';
 import type { RecentRejection, Rejections as RecentRejections } from '../../ingest/rejections.ts';
 import type { Rejections } from '../../responses.ts';
 import { authenticate } from '../auth.ts';
-import { queryRoute } from '../openapi.ts';
-import { documented, REJECTIONS, readQuery, USER_ID } from '../parameters.ts';
+import { documentQuery } from '../openapi.ts';
+import { documentParameters, REJECTIONS, readQuery, USER_ID } from '../parameters.ts';
 import { scopeOf } from './queries.ts';
 
-/** What the route of rejections works with. */
+/** Dependencies of the rejections route. */
 export interface RejectionsParts {
   readonly verify: CachedVerifier;
   readonly rejections: RecentRejections;
@@ -18,28 +18,28 @@ export interface RejectionsParts {
 const DEFAULT_LIMIT = 100;
 const PARAMETERS = { ...REJECTIONS, user_id: USER_ID };
 
-/** The route that tells why items were rejected lately. */
-export function rejecting({ verify, rejections }: RejectionsParts) {
+/** Creates the route that lists recent rejections. */
+export function rejectionRoutes({ verify, rejections }: RejectionsParts) {
   return new Elysia({ name: 'rejections' }).get(
     '/api/rejections',
     async ({ request }) => {
       const principal = await authenticate(request.headers, verify);
       const { code, limit, user_id } = readQuery(request, PARAMETERS);
       const found = rejections.newest({ user: scopeOf(principal, user_id), code }, limit ?? DEFAULT_LIMIT);
-      return { rejections: found.map(answered) };
+      return { rejections: found.map(toResponse) };
     },
     {
-      detail: queryRoute(
-        'Recent rejections',
-        'Rejected requests to record, newest first, with the text of their responses: the last 100 of each code since the server started, kept in memory. `user_id` is null if the user is unknown, as without a valid token; those are for admins and viewers only. Overload rejections are aggregated per route, once per second, without a user.',
-        documented(PARAMETERS),
+      detail: documentQuery(
+        'List recent rejections',
+        'Returns rejected recording requests, newest first, with the message and issues sent to the client. The server keeps the last 100 rejections per error code in memory until it restarts. `user_id` is null if the user is unknown, for example without a valid token; only admins and viewers see these rejections. Overload rejections are aggregated per route, once per second, without a user.',
+        documentParameters(PARAMETERS),
         'Rejections',
       ),
     },
   );
 }
 
-function answered({
+function toResponse({
   at,
   userId,
   requestId,
@@ -50,9 +50,9 @@ function answered({
   issues,
 }: RecentRejection): Rejections['rejections'][number] {
   const time = formatTimestamp(at * 1000);
-  return { at: time, code, route, items, user_id: userId, request_id: requestId, message, issues: issues.map(shown) };
+  return { at: time, code, route, items, user_id: userId, request_id: requestId, message, issues: issues.map(toIssue) };
 }
 
-function shown({ loc, msg, type }: ValidationIssue) {
+function toIssue({ loc, msg, type }: ValidationIssue) {
   return { loc: [...loc], msg, type };
 }

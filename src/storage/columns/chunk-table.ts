@@ -3,28 +3,28 @@ import { LRUCache } from 'lru-cache';
 import { StorageError } from '../storage-error.ts';
 import { type Chunk, type ChunkBlobs, checksumOf, decodeChunk, encodeChunk } from './chunk.ts';
 
-/** Decoded chunks kept in memory, in bytes. */
+/** Size of the cache of decoded chunks, in bytes. */
 const CACHE_BYTES = 96 * 1024 * 1024;
-/** What a decoded chunk takes beside its rows: objects and arrays of their own, and its entry in the cache. */
+/** Memory of a decoded chunk excluding its rows, in bytes: objects, array headers and the cache entry. */
 const CHUNK_OVERHEAD_BYTES = 1_200;
 
-/** How many rows there are, and when the first and the last of them happened, in microseconds since 1970. */
+/** A number of rows, with their earliest and latest time in microseconds since 1970. */
 export interface Extent {
   readonly rows: number;
   readonly minTime: number;
   readonly maxTime: number;
 }
 
-/** A sealed chunk by its key, with its extent. */
+/** The key and the extent of a sealed chunk. */
 export interface ChunkEntry extends Extent {
   readonly id: number;
 }
 
 /**
- * The sealed chunks in the database. A chunk is written once; to replace it, a new one is added and the old one
- * blanked in place. Its checksum is verified whenever it is read from the file.
+ * The sealed chunks in the database. Merging chunks inserts a new one and blanks the old ones in place; an erasure
+ * rewrites a chunk in place. Checksums are verified whenever a chunk is read from the database.
  *
- * Nothing here begins a transaction: the caller does.
+ * Methods that write must be called in a transaction.
  */
 export class ChunkTable {
   readonly #statements: ReturnType<typeof prepare>;
@@ -41,23 +41,23 @@ export class ChunkTable {
     this.#cache.clear();
   }
 
-  /** The chunks of a series, in the order of their commits. */
+  /** Returns the chunks of a series, in commit order. */
   ofSeries(seriesId: number): ChunkEntry[] {
     return this.#statements.ofSeries.all(seriesId);
   }
 
-  /** The last chunk of a series, if it has one. */
+  /** Returns the last chunk of a series; undefined if it has none. */
   lastOf(seriesId: number): ChunkEntry | undefined {
     return this.#statements.lastOf.get(seriesId) ?? undefined;
   }
 
-  /** The extent of a series' chunks; undefined if it has none. */
+  /** Returns the extent of a series' chunks; undefined if it has none. */
   extent(seriesId: number): Extent | undefined {
     const found = this.#statements.extent.get(seriesId);
     return found?.rows ? { rows: found.rows, minTime: found.minTime, maxTime: found.maxTime } : undefined;
   }
 
-  /** The extents of all series that have chunks, by series. One pass over an index. */
+  /** Returns the extents of all series that have chunks, by series. Scans an index once. */
   extents(): Map<number, Extent> {
     return new Map(this.#statements.extents.all().map(({ seriesId, ...extent }) => [seriesId, extent]));
   }
@@ -65,13 +65,13 @@ export class ChunkTable {
   /**
    * Reads a chunk.
    *
-   * @throws {StorageError} `corrupt` if its bytes are not those that were written
+   * @throws {StorageError} `corrupt` if its checksum does not match
    */
   read(id: number): Chunk {
     const cached = this.#cache.get(id);
     if (cached) return cached;
     const row = this.#statements.read.get(id);
-    if (!row) throw new Error(`there is no chunk ${id}`);
+    if (!row) throw new Error(`chunk ${id} does not exist`);
     if (checksumOf(row) !== row.checksum) {
       throw new StorageError('corrupt', new Error(`the checksum of chunk ${id} does not match`));
     }
@@ -80,7 +80,7 @@ export class ChunkTable {
     return chunk;
   }
 
-  /** Adds a chunk behind all others; returns the bytes written. */
+  /** Adds a chunk after all others. Returns the approximate number of bytes written. */
   insert(seriesId: number, chunk: Chunk): number {
     const blobs = encodeChunk(chunk);
     this.#statements.insert.run(
@@ -97,7 +97,7 @@ export class ChunkTable {
     return chunk.rows * 24 + 100;
   }
 
-  /** Replaces a chunk in its place, where it keeps its position in the order of commits. It must not grow. */
+  /** Overwrites a chunk in place, so it keeps its position in the commit order. The new chunk must not be larger. */
   replace(id: number, chunk: Chunk): void {
     const blobs = encodeChunk(chunk);
     const { rows, minTime, maxTime } = chunk;
@@ -115,15 +115,15 @@ export class ChunkTable {
     this.#cache.delete(id);
   }
 
-  /** Overwrites a chunk with nothing. */
+  /** Overwrites a chunk in place with an empty one. */
   blank(id: number): void {
     this.#statements.blank.run(id);
     this.#cache.delete(id);
   }
 
-  /** Keys of chunks that are not blank, from the first on. */
-  some(limit: number): number[] {
-    return this.#statements.some.all(limit).map(({ id }) => id);
+  /** Returns the keys of up to `limit` chunks that are not blank. */
+  nonBlankIds(limit: number): number[] {
+    return this.#statements.nonBlank.all(limit).map(({ id }) => id);
   }
 }
 
@@ -160,6 +160,6 @@ function prepare(client: Database) {
       `UPDATE chunks SET rows = 0, min_time = 0, max_time = 0, checksum = 0, times = x'', users = x'', labels = x'',
        "values" = x'' WHERE id = ?`,
     ),
-    some: client.prepare<{ id: number }, [number]>('SELECT id FROM chunks WHERE rows > 0 LIMIT ?'),
+    nonBlank: client.prepare<{ id: number }, [number]>('SELECT id FROM chunks WHERE rows > 0 LIMIT ?'),
   };
 }

@@ -1,20 +1,21 @@
-/** A run of rows of one series; the arrays have one element per row. */
+/** Rows of one series, in commit order. Each array has one element per row. */
 export interface Chunk {
   readonly rows: number;
-  /** When it happened, in microseconds since 1970. */
+  /** `happened_at`, in microseconds since 1970. */
   readonly times: Float64Array;
-  /** Numbers of users. */
+  /** Numbers of the users in the dictionary. */
   readonly users: Uint32Array;
-  /** Numbers of labels. */
+  /** Numbers of the labels in the dictionary. */
   readonly labels: Uint32Array;
-  /** The values of a metric; empty for events. */
+  /** Values of a metric; empty for events. */
   readonly values: Float64Array;
-  /** The smallest and the largest time. */
+  /** The earliest of `times`. */
   readonly minTime: number;
+  /** The latest of `times`. */
   readonly maxTime: number;
 }
 
-/** Returns an empty chunk's arrays for a number of rows; the caller fills them. */
+/** Allocates the arrays of a chunk with the given number of rows. The caller fills them. */
 export function allocateChunk(rows: number, hasValues: boolean) {
   return {
     times: new Float64Array(rows),
@@ -24,7 +25,7 @@ export function allocateChunk(rows: number, hasValues: boolean) {
   };
 }
 
-/** Returns the rows of two chunks, in order. */
+/** Merges two chunks, keeping the order of their rows. */
 export function mergeChunks(first: Chunk, second: Chunk): Chunk {
   const rows = first.rows + second.rows;
   const merged = allocateChunk(rows, first.values.length + second.values.length > 0);
@@ -40,7 +41,7 @@ export function mergeChunks(first: Chunk, second: Chunk): Chunk {
   };
 }
 
-/** Returns the chunk without the rows of a user; undefined if the user has none in it. */
+/** Returns the chunk without the rows of a user; undefined if it contains none. */
 export function withoutUser(chunk: Chunk, user: number): Chunk | undefined {
   let rows = 0;
   for (let i = 0; i < chunk.rows; i++) if (chunk.users[i] !== user) rows++;
@@ -62,7 +63,7 @@ export function withoutUser(chunk: Chunk, user: number): Chunk | undefined {
   return { rows, minTime, maxTime, ...kept };
 }
 
-/** The blobs of a chunk as they are stored: little-endian, as on every processor that Bun runs on. */
+/** The arrays of a chunk as stored blobs. Little-endian, like every processor that Bun supports. */
 export interface ChunkBlobs {
   readonly times: Uint8Array;
   readonly users: Uint8Array;
@@ -75,14 +76,14 @@ export function encodeChunk({ times, users, labels, values }: Chunk): ChunkBlobs
   return { times: bytesOf(times), users: bytesOf(users), labels: bytesOf(labels), values: bytesOf(values) };
 }
 
-/** Returns the checksum of a chunk's blobs: XXH3 of each, chained by its seed, cut to 53 bits. */
+/** Returns the checksum of a chunk's blobs: XXH3, with each hash as the seed of the next, truncated to 53 bits. */
 export function checksumOf({ times, users, labels, values }: ChunkBlobs): number {
   let hash = 0n;
   for (const bytes of [times, users, labels, values]) hash = Bun.hash.xxHash3(bytes, hash);
   return Number(hash & ((1n << 53n) - 1n));
 }
 
-/** Returns a chunk's arrays from its blobs. */
+/** Decodes a chunk from its blobs. */
 export function decodeChunk(blobs: ChunkBlobs, extent: Pick<Chunk, 'rows' | 'minTime' | 'maxTime'>): Chunk {
   return {
     ...extent,
@@ -101,7 +102,7 @@ function bytesOf(array: Float64Array | Uint32Array): Uint8Array {
   return new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
 }
 
-/** The bytes in a buffer of their own, from which arrays of wider numbers can be made. */
+/** Returns the bytes in their own buffer, copying if needed, because arrays of wider numbers must be aligned. */
 function aligned(bytes: Uint8Array): ArrayBuffer {
   return bytes.byteOffset === 0 && bytes.byteLength === bytes.buffer.byteLength
     ? (bytes.buffer as ArrayBuffer)

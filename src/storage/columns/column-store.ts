@@ -12,9 +12,9 @@ import { UserSeries } from './user-series.ts';
 
 export type { Extent } from './chunk-table.ts';
 
-/** Texts that are not in the database yet, in bytes, at which the memtable is sealed though it has room for rows. */
+/** Size of unwritten texts at which the memtable is sealed even if it is not full, in bytes. */
 const MAX_NEW_TEXT_BYTES = 16 * 1024 * 1024;
-/** Rows of a chunk, at most: 3 MB. Larger ones would take longer to write than a transaction may. */
+/** Most rows in a chunk: 3 MB. Writing a larger one would exceed the time allowed for a transaction. */
 const MAX_CHUNK_ROWS = 131_072;
 
 /** A metric name or an event type, with its number. */
@@ -24,35 +24,34 @@ export interface Series {
   readonly name: string;
 }
 
-/** A chunk whose extent is known, and that is read only on request. */
+/** A chunk whose extent is known and whose rows are read on demand. */
 export interface ChunkOutline extends Extent {
   readonly read: () => Chunk;
-  /** Its times only. */
+  /** Reads only the times. */
   readonly readTimes: () => Float64Array;
 }
 
-/** A user whose rows are being erased: rows up to the cutoff do not exist for the column store. */
+/** A user whose rows are being erased. The column store ignores the user's rows up to the cutoff. */
 export interface ErasedUser {
   readonly userId: string;
   readonly cutoffSeq: number;
 }
 
-/** Where the rows of a user are in the column store, until they are removed. */
+/** A user whose rows in sealed chunks are to be removed. */
 export interface RetiredUser {
-  /** The number of the user's rows in sealed chunks; null if there are none. */
+  /** The user's number in sealed chunks; null if there are no such rows. */
   readonly number: number | null;
   /** Every row up to this `seq` has been applied. */
   readonly cutoffSeq: number;
 }
 
 /**
- * The column store over a database: it applies the rows of the log in the order of their commits, and serves each
- * series as arrays.
+ * The column store of a database. It applies rows in commit order and serves each series as arrays.
  *
- * The newest rows are in the memtable. When it is full, it is sealed: its rows become chunks, series by series, in
- * short transactions. `sealed_series` says which series are further than the watermark in the meantime, so that
- * after a crash, rows are applied again exactly if they are in no chunk. There must be one column store per
- * database file.
+ * The newest rows are in the memtable. When the memtable is full, it is sealed: its rows are written as chunks, series by
+ * series, in short transactions. Until that is complete, `sealed_series` lists the series that are sealed beyond the
+ * watermark. After a crash, exactly the rows that are in no chunk are applied again. There must be only one column store
+ * per database file.
  */
 export class ColumnStore {
   readonly transact: Transact;
@@ -68,9 +67,9 @@ export class ColumnStore {
   /** Series that are not in the database yet. */
   readonly #newSeries = new Set<number>();
   #nextSeries = 1;
-  /** The `seq` up to which rows have been applied, by kind. */
+  /** The `seq` up to which rows are applied, by kind. */
   readonly #position: Record<Kind, number> = { metric: 0, analytics: 0 };
-  /** Series that are sealed beyond the watermark, with the `seq` up to which they are. */
+  /** The `seq` up to which each series is sealed, for series sealed beyond the watermark. */
   readonly #sealedBeyond = new Map<number, number>();
   /** Users whose erasure has begun. */
   #erased: readonly ErasedUser[] = [];
@@ -104,32 +103,32 @@ export class ColumnStore {
     for (const kind of KINDS) this.#position[kind] = state.get(kind) ?? 0;
     this.#isRebuilding = state.get('rebuilding') === 1;
     for (const { seriesId, seq } of this.#statements.sealedSeries.all()) this.#sealedBeyond.set(seriesId, seq);
-    for (const one of this.#statements.series.all()) this.#addSeries(one);
+    for (const series of this.#statements.series.all()) this.#addSeries(series);
     this.#nextSeries = (this.#statements.lastSeries.get()?.last ?? 0) + 1;
     const unfinished = this.#statements.erased.all();
     this.#erased = unfinished;
     this.#users.retire(unfinished.flatMap(({ userNumber }) => userNumber ?? []));
   }
 
-  /** Whether the chunks are being cleared for a rebuild: nothing is sealed then, and no chunk is read. */
+  /** Whether chunks are being cleared for a rebuild. No chunk is written or read then. */
   get isRebuilding(): boolean {
     return this.#isRebuilding;
   }
 
-  /** The `seq` up to which the rows of a kind have been applied. */
+  /** Returns the `seq` up to which the rows of a kind are applied. */
   position(kind: Kind): number {
     return this.#position[kind];
   }
 
   /**
-   * Does one step of what is to be done to catch up with the log: applies some rows, or writes one transaction of
-   * a seal. A step takes a few milliseconds, and up to 50 in bad cases.
+   * Runs one step of catching up with the committed rows: applies some of them, or commits one transaction of a seal. A
+   * step takes a few milliseconds, at worst 50.
    *
-   * @returns whether every committed row is applied
+   * @returns whether all committed rows are applied
    */
   step(): boolean {
     try {
-      if (this.#isRebuilding) return true; // see rebuild()
+      if (this.#isRebuilding) return true; // finishRebuild() comes first
       if (this.#sealing) {
         if (this.#sealing.next().done) this.#sealing = undefined;
         return false;
@@ -140,17 +139,17 @@ export class ColumnStore {
       }
       return this.#applyRows();
     } catch (error) {
-      this.reload(); // what a failed transaction leaves in memory is not what the database has
+      this.reload(); // after a failed transaction, the in-memory state differs from the database
       throw error;
     }
   }
 
-  /** Applies every row that is committed by now. */
+  /** Applies all rows committed so far. */
   *catchUp(): Job<void> {
     while (!this.step()) yield;
   }
 
-  /** Seals all rows in memory. */
+  /** Seals the memtable. */
   *seal(): Job<void> {
     while (this.#memtable.rows > 0 && !this.#isRebuilding) {
       this.#sealing ??= this.#seal();
@@ -159,9 +158,9 @@ export class ColumnStore {
     }
   }
 
-  /** Applies the next rows of each kind; returns whether those were all. */
+  /** Applies the next rows of each kind. Returns whether no rows are left. */
   #applyRows(): boolean {
-    // one read transaction: each look-up of a text would begin its own
+    // One read transaction for all rows. Otherwise each lookup of a text would begin its own.
     this.#client.run('BEGIN');
     try {
       return KINDS.map((kind) => {
@@ -210,7 +209,7 @@ export class ColumnStore {
     this.#newSeries.delete(series.id);
   }
 
-  /** Writes the memtable as chunks. What chunks refer to is written before them: it is harmless without them. */
+  /** Writes the memtable as chunks. Texts and pairs come first: without chunks they are harmless, but not vice versa. */
   *#seal(): Job<void> {
     const memtable = this.#memtable;
     const users = new Set<number>();
@@ -228,10 +227,10 @@ export class ColumnStore {
       this.transact,
       memtable.series(),
       (id) => {
-        const series = this.#seriesById.get(id) as Series; // every row has come through #seriesFor
+        const series = this.#seriesById.get(id) as Series; // every row was added through #seriesFor
         if (this.#newSeries.has(id)) insertSeries.run(id, series.kind, series.name);
-        const { bytes, gone } = this.#writeRows(series);
-        replaced.push(...gone);
+        const { bytes, replacedIds } = this.#writeRows(series);
+        replaced.push(...replacedIds);
         return bytes + 3 * series.name.length;
       },
       (done, isLast) => {
@@ -245,60 +244,60 @@ export class ColumnStore {
         }
       },
     );
-    if (memtable.rows > 0) throw new Error('rows were left in the memtable after a seal');
-    for (const id of this.#newSeries) this.#removeSeries(this.#seriesById.get(id) as Series); // erased before a seal
+    if (memtable.rows > 0) throw new Error('the memtable still contains rows after a seal');
+    for (const id of this.#newSeries) this.#removeSeries(this.#seriesById.get(id) as Series); // erased before this seal
     this.#sealedBeyond.clear();
   }
 
-  /** Records, in the caller's transaction, that every applied row is sealed. */
+  /** Records, in the caller's transaction, that all applied rows are sealed. */
   #setWatermarks(): void {
     for (const kind of KINDS) this.#statements.setState.run(kind, this.#position[kind]);
     this.#statements.clearSealed.run();
   }
 
   /**
-   * Writes the rows of a series behind its last chunk, or together with it: chunks of about the same size are
-   * merged, so that a row is rewritten about log2(rows) times, and a series has as many chunks.
+   * Writes the memtable rows of a series as a new chunk. Merges it with the last chunks while they are of similar size,
+   * so each row is rewritten about log2(rows) times, and a series has about log2(rows) chunks.
    */
-  #writeRows({ id, kind }: Series): { bytes: number; gone: number[] } {
-    const gone: number[] = [];
-    let chunk = this.#memtable.chunk(id, kind === 'metric') as Chunk; // it is among the memtable's series
+  #writeRows({ id, kind }: Series): { bytes: number; replacedIds: number[] } {
+    const replacedIds: number[] = [];
+    let chunk = this.#memtable.chunk(id, kind === 'metric') as Chunk; // the memtable has rows of this series
     for (;;) {
-      const before = this.#chunks.lastOf(id);
-      if (!before || before.rows > 2 * chunk.rows || before.rows + chunk.rows > MAX_CHUNK_ROWS) break;
-      chunk = mergeChunks(this.#chunks.read(before.id), chunk);
-      this.#chunks.blank(before.id);
-      gone.push(before.id);
+      const last = this.#chunks.lastOf(id);
+      if (!last || last.rows > 2 * chunk.rows || last.rows + chunk.rows > MAX_CHUNK_ROWS) break;
+      chunk = mergeChunks(this.#chunks.read(last.id), chunk);
+      this.#chunks.blank(last.id);
+      replacedIds.push(last.id);
     }
-    return { bytes: this.#chunks.insert(id, chunk), gone };
+    return { bytes: this.#chunks.insert(id, chunk), replacedIds };
   }
 
-  /** All series of a kind. */
+  /** Returns all series of a kind. */
   seriesOf(kind: Kind): Series[] {
     return [...this.#series[kind].values()];
   }
 
-  /** The series of a name, if it has ever been recorded. */
+  /** Returns the series with a name; undefined if the name was never recorded. */
   find(kind: Kind, name: string): Series | undefined {
     return this.#series[kind].get(name);
   }
 
-  /** The outlines of the chunks of a series whose extent meets [from, to), in the order of their commits. */
+  /** Yields the outlines of the chunks of a series whose extent overlaps [from, to), in commit order. */
   *outlines(
     { id, kind }: Series,
     from = Number.NEGATIVE_INFINITY,
     to = Number.POSITIVE_INFINITY,
   ): Generator<ChunkOutline> {
-    const meets = ({ minTime, maxTime }: Omit<Extent, 'rows'>) => maxTime >= from && minTime < to;
+    const overlaps = ({ minTime, maxTime }: Omit<Extent, 'rows'>) => maxTime >= from && minTime < to;
     for (const { id: chunkId, ...extent } of this.#sealedChunks(id)) {
-      if (!meets(extent)) continue;
+      if (!overlaps(extent)) continue;
       const read = () => this.#chunks.read(chunkId);
       yield { ...extent, read, readTimes: () => read().times };
     }
     const extent = this.#memtable.extent(id);
-    if (!extent || !meets(extent)) return;
+    if (!extent || !overlaps(extent)) return;
     const { rows, minTime, maxTime } = extent;
-    const read = () => this.#memtable.chunk(id, kind === 'metric') as Chunk; // it has an extent
+    const read = () => this.#memtable.chunk(id, kind === 'metric') as Chunk; // the extent exists, so there are rows
     yield { rows, minTime, maxTime, read, readTimes: () => read().times };
   }
 
@@ -306,17 +305,17 @@ export class ColumnStore {
     return this.#isRebuilding ? [] : this.#chunks.ofSeries(seriesId);
   }
 
-  /** The chunks of a series that may have rows in [from, to), in the order of their commits. */
+  /** Yields the chunks of a series that may contain rows in [from, to), in commit order. */
   *chunks(series: Series, from?: number, to?: number): Generator<Chunk> {
     for (const { read } of this.outlines(series, from, to)) yield read();
   }
 
-  /** How many rows a series has, and their first and last time; without reading any. Undefined if it has none. */
+  /** Returns the extent of a series without reading its rows; undefined if it has none. */
   extent({ id }: Series): Extent | undefined {
     return extentOfAll([this.#isRebuilding ? undefined : this.#chunks.extent(id), this.#memtable.extent(id)]);
   }
 
-  /** Every series of a kind that has rows, with its extent. One pass, whatever the number of series. */
+  /** Returns all series of a kind that have rows, with their extents. Scans an index once. */
   extents(kind: Kind): { series: Series; extent: Extent }[] {
     const sealed: ReadonlyMap<number, Extent> = this.#isRebuilding ? new Map() : this.#chunks.extents();
     return this.seriesOf(kind).flatMap((series) => {
@@ -325,11 +324,11 @@ export class ColumnStore {
     });
   }
 
-  /** Every series of a kind in which a user may have rows: a few may have none any more. Reads no chunk. */
+  /** Returns the series of a kind in which a user may have rows. A few may no longer have any. Reads no chunks. */
   seriesWith(kind: Kind, user: number): Series[] {
     const ids = new Set(this.#userSeries.seriesOf(user));
-    this.#memtable.forEach((series, who) => {
-      if (who === user) ids.add(series);
+    this.#memtable.forEach((series, rowUser) => {
+      if (rowUser === user) ids.add(series);
     });
     return [...ids].flatMap((id) => {
       const series = this.#seriesById.get(id);
@@ -337,37 +336,37 @@ export class ColumnStore {
     });
   }
 
-  /** The number of a user; undefined for one who has recorded nothing. */
+  /** Returns the number of a user; undefined if the user has no rows. */
   user(userId: string): number | undefined {
     return this.#users.find(userId);
   }
 
-  /** One more than the largest number of a user. */
+  /** The largest user number plus one. */
   get userLimit(): number {
     return this.#users.limit;
   }
 
-  /** One more than the largest number of a label. */
+  /** The largest label number plus one. */
   get labelLimit(): number {
     return this.#labels.limit;
   }
 
-  /** The number of a label; undefined for one that the series does not have. */
+  /** Returns the number of a label; undefined if the series does not have that label. */
   label({ id }: Series, label: string): number | undefined {
     return this.#labels.find(label, id);
   }
 
-  /** The text of a label's number. */
+  /** Returns the text of a label number. */
   labelText(number: number): string {
     return this.#labels.text(number);
   }
 
   /**
-   * Makes a user's rows invisible to what is applied from now on, and drops those in the memtable. Those in sealed
-   * chunks are left for {@link removeUserFrom}, under a number that no new row of the user gets. Everything must be
-   * applied: see {@link catchUp}.
+   * Begins an erasure in the column store: drops the user's rows from the memtable, and ignores them if they are applied
+   * again. Rows in sealed chunks remain until {@link removeUserFrom}, under a number that new rows of the user do not
+   * get. All committed rows must be applied first: see {@link catchUp}.
    *
-   * @param record writes the erasure in the same transaction, given what is known of the user's rows
+   * @param record writes the erasure to the database. Called in a transaction
    */
   retireUser(userId: string, record: (retired: RetiredUser) => void): RetiredUser {
     const found = this.#users.find(userId);
@@ -382,49 +381,54 @@ export class ColumnStore {
     return retired;
   }
 
-  /** The series in which a retired user may still have rows. */
+  /** Returns the series in which a retired user may still have rows. */
   seriesOfUser(user: number): number[] {
     return this.#userSeries.seriesOf(user);
   }
 
-  /** Removes a retired user's rows from a series, and every text that only those rows had. */
+  /** Removes a retired user's rows from a series, and every label that only those rows had. */
   *removeUserFrom(seriesId: number, user: number): Job<void> {
-    const used = new Set<number>();
-    let last = 0;
-    /** Looks at the chunks that are new since the last look. */
-    const look = function* (this: ColumnStore, isFinal: boolean): Job<void> {
+    const usedLabels = new Set<number>();
+    let lastId = 0;
+    /** Processes the chunks that were added since the previous pass. */
+    const processNewChunks = function* (this: ColumnStore, isFinal: boolean): Job<void> {
       for (const { id } of this.#chunks.ofSeries(seriesId)) {
-        if (id <= last) continue;
+        if (id <= lastId) continue;
         let chunk = this.#chunks.read(id);
         const kept = withoutUser(chunk, user);
         if (kept) {
           this.transact(() => this.#chunks.replace(id, kept));
           chunk = kept;
         }
-        for (const label of chunk.labels) used.add(label);
-        last = id;
+        for (const label of chunk.labels) usedLabels.add(label);
+        lastId = id;
         if (!isFinal) yield;
       }
     }.bind(this);
-    yield* look(false);
-    yield* this.#finishRemoval(seriesId, user, used, () => look(true));
+    yield* processNewChunks(false);
+    yield* this.#finishRemoval(seriesId, user, usedLabels, () => processNewChunks(true));
   }
 
   /** Blanks the labels that no row of a series has any more, and the series if it has no rows. */
-  *#finishRemoval(seriesId: number, user: number, used: Set<number>, look: () => Job<void>): Job<void> {
-    // From here to retire(), nothing else runs: no row can take a label that is about to go.
-    for (const _ of look()) {
-      // the final look does not yield
+  *#finishRemoval(
+    seriesId: number,
+    user: number,
+    usedLabels: Set<number>,
+    processNewChunks: () => Job<void>,
+  ): Job<void> {
+    // Do not yield before retire(): a new row could use a label that is about to be blanked.
+    for (const _ of processNewChunks()) {
+      // the final pass does not yield
     }
     this.#memtable.forEach((series, _user, label) => {
-      if (series === seriesId) used.add(label);
+      if (series === seriesId) usedLabels.add(label);
     });
-    const unused = this.#labels.numbersOf(seriesId).filter((label) => !used.has(label));
-    this.#labels.retire(unused);
+    const unusedLabels = this.#labels.numbersOf(seriesId).filter((label) => !usedLabels.has(label));
+    this.#labels.retire(unusedLabels);
     const series = this.#seriesById.get(seriesId);
-    const isEmpty = used.size === 0;
+    const isEmpty = usedLabels.size === 0;
     if (series && isEmpty) this.#removeSeries(series);
-    yield* this.#labels.blank(unused);
+    yield* this.#labels.blank(unusedLabels);
     this.transact(() => {
       if (isEmpty) this.#statements.blankSeries.run(seriesId);
       this.#userSeries.remove(user, seriesId);
@@ -432,13 +436,13 @@ export class ColumnStore {
     yield;
   }
 
-  /** Forgets a retired user whose rows are all removed. */
+  /** Ends the erasure of a retired user after all rows are removed: blanks the user ID. */
   *removeUser({ userId, cutoffSeq }: ErasedUser, user: number | null): Job<void> {
     if (user !== null) yield* this.#users.blank([user]);
-    this.#erased = this.#erased.filter((one) => one.userId !== userId || one.cutoffSeq !== cutoffSeq);
+    this.#erased = this.#erased.filter((erased) => erased.userId !== userId || erased.cutoffSeq !== cutoffSeq);
   }
 
-  /** Rebuilds the column store from the rows. Until it is done, results lack the rows that are not applied yet. */
+  /** Rebuilds the column store from the rows. Until it is complete, query results lack the rows not yet applied. */
   *rebuild(): Job<void> {
     this.transact(() => beginRebuild(this.#client));
     this.reload();
@@ -448,12 +452,12 @@ export class ColumnStore {
     yield* this.seal();
   }
 
-  /** Goes on with a rebuild that was begun: clears the chunks. The rows are applied again by catching up. */
+  /** Resumes a rebuild that has begun: clears all chunks. {@link catchUp} then applies the rows again. */
   *finishRebuild(): Job<void> {
     if (!this.#isRebuilding) return;
     yield* inTransactions(this.transact, this.#allChunks(), (id) => {
       this.#chunks.blank(id);
-      return 4096; // a chunk's pages are freed and overwritten: its own size is not known here
+      return 4096; // an estimate: freed pages are overwritten, but the chunk's size is not known here
     });
     yield* this.#userSeries.clear();
     this.transact(() => this.#statements.setState.run('rebuilding', 0));
@@ -462,14 +466,14 @@ export class ColumnStore {
 
   *#allChunks(): Generator<number> {
     for (;;) {
-      const ids = this.#chunks.some(1_000);
+      const ids = this.#chunks.nonBlankIds(1_000);
       if (ids.length === 0) return;
       yield* ids;
     }
   }
 }
 
-/** The extent of several together; undefined if none has rows. */
+/** Returns the combined extent of several parts; undefined if none has rows. */
 export function extentOfAll(parts: readonly (Extent | undefined)[]): Extent | undefined {
   return parts.reduce<Extent | undefined>(
     (sum, part) =>
@@ -485,8 +489,8 @@ export function extentOfAll(parts: readonly (Extent | undefined)[]): Extent | un
 }
 
 /**
- * Begins a rebuild, in the caller's transaction: the column store clears its chunks when it is next opened, and
- * applies all rows again. For rows that were stored out of order, which catching up would pass by.
+ * Begins a rebuild, in the caller's transaction. The next start of the column store clears all chunks and applies all
+ * rows again. Needed after rows were stored out of order, because catching up would skip them.
  */
 export function beginRebuild(client: Database): void {
   const set = client.query('INSERT OR REPLACE INTO column_state (name, value) VALUES (?, ?)');

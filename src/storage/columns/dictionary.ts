@@ -2,35 +2,36 @@ import type { Database } from 'bun:sqlite';
 import { inTransactions, type Job, type Transact } from '../job.ts';
 import type { TextHash } from '../text-hash.ts';
 
-/** Texts whose numbers are kept in memory, for users and for labels each, in bytes. */
+/** Size of the cache of texts, for users and for labels each, in bytes. */
 const CACHE_BYTES = 16 * 1024 * 1024;
-/** What an entry of the cache takes beside its text, in bytes, about. */
+/** Estimated size of a cache entry excluding its text, in bytes. */
 const ENTRY_BYTES = 80;
 
-/** A text that has a number, but is not in the database yet. */
+/** A text that has a number but is not in the database yet. */
 interface NewText {
   readonly scope: number;
   readonly text: string;
 }
 
 /**
- * Numbers for texts: a table of the database, and what is not written to it yet. Numbers are given once and
- * never again, also after their text was erased.
+ * A dictionary that encodes texts as numbers: a table in the database, plus new texts that are not written yet. A number
+ * is never reused, even after its text was erased.
  *
- * Texts belong to a scope: labels to their series, users to scope 0. A text is found by its hash, since an index
- * of texts would leave copies behind where its pages split.
+ * Texts belong to a scope: labels to their series, users to scope 0. Texts are looked up by hash, because an index on
+ * the texts would leave copies of them wherever SQLite splits a page.
  */
 export class Dictionary {
   readonly #transact: Transact;
   readonly #hash: TextHash;
-  /** Numbers by scope and text: those that are looked up again and again. */
+  /** Cached numbers of written texts, by scope and text. */
   readonly #cache = new Map<number, Map<string, number>>();
   #cachedBytes = 0;
-  /** Texts that are not in the database yet, by number, and their numbers by scope and text. */
+  /** Texts that are not in the database yet, by number. */
   readonly #new = new Map<number, NewText>();
+  /** Numbers of the texts in `#new`, by scope and text. */
   readonly #newNumbers = new Map<number, Map<string, number>>();
   #newBytes = 0;
-  /** Numbers that are being erased: their texts are not found any more, though still in the database. */
+  /** Numbers that are being erased. Their texts are still in the database, but are no longer found. */
   readonly #retired = new Set<number>();
   #next = 1;
   readonly #statements: ReturnType<typeof prepare>;
@@ -42,7 +43,7 @@ export class Dictionary {
     this.reload();
   }
 
-  /** Drops everything that is in memory only. */
+  /** Drops all in-memory state, including texts that are not written yet. */
   reload(): void {
     this.#cache.clear();
     this.#cachedBytes = 0;
@@ -53,20 +54,20 @@ export class Dictionary {
     this.#next = (this.#statements.last.get()?.last ?? 0) + 1;
   }
 
-  /** One more than the largest number. */
+  /** The largest number plus one. */
   get limit(): number {
     return this.#next;
   }
 
-  /** Bytes of the texts that are not in the database yet, about. */
+  /** Approximate size of the texts that are not in the database yet, in bytes. */
   get newBytes(): number {
     return this.#newBytes;
   }
 
   /** Returns the number of a text; undefined if it has none. */
   find(text: string, scope = 0): number | undefined {
-    const near = this.#cache.get(scope)?.get(text) ?? this.#newNumbers.get(scope)?.get(text);
-    if (near !== undefined) return near;
+    const cached = this.#cache.get(scope)?.get(text) ?? this.#newNumbers.get(scope)?.get(text);
+    if (cached !== undefined) return cached;
     for (const row of this.#statements.find.all(this.#hash(text, scope))) {
       if (row.text !== text || row.scope !== scope || this.#retired.has(row.id)) continue;
       this.#add(text, scope, row.id);
@@ -75,7 +76,7 @@ export class Dictionary {
     return undefined;
   }
 
-  /** Returns the number of a text; a new one if it has none. */
+  /** Returns the number of a text. Assigns a new number if it has none. */
   numberFor(text: string, scope = 0): number {
     const found = this.find(text, scope);
     if (found !== undefined) return found;
@@ -86,10 +87,14 @@ export class Dictionary {
     return number;
   }
 
-  /** @throws if no text has the number, or none any more */
+  /**
+   * Returns the text of a number.
+   *
+   * @throws if the number is unknown or its text was erased
+   */
   text(number: number): string {
     const text = this.#new.get(number)?.text ?? this.#statements.text.get(number)?.text;
-    if (typeof text !== 'string') throw new Error(`no text has the number ${number}`);
+    if (typeof text !== 'string') throw new Error(`number ${number} has no text in the dictionary`);
     return text;
   }
 
@@ -104,9 +109,9 @@ export class Dictionary {
   }
 
   /**
-   * Writes the new texts that rows refer to. The others are dropped: the rows that brought them are gone.
+   * Writes the new texts that rows still refer to, and drops the others, whose rows were erased.
    *
-   * @param isReferenced whether some row in the memtable has the number
+   * @param isReferenced whether a row in the memtable refers to the number
    */
   *write(isReferenced: (number: number) => boolean): Job<void> {
     for (const [number, { scope, text }] of this.#new) {
@@ -134,7 +139,7 @@ export class Dictionary {
     this.#newBytes = 0;
   }
 
-  /** The numbers of a scope that are in the database and have a text. */
+  /** Returns the numbers of a scope whose texts are in the database, except retired ones. */
   numbersOf(scope: number): number[] {
     return this.#statements.ofScope.all(scope).flatMap(({ id }) => (this.#retired.has(id) ? [] : [id]));
   }
@@ -144,7 +149,7 @@ export class Dictionary {
     return !this.#new.has(number);
   }
 
-  /** Makes texts unfindable at once: the next rows with these texts get new numbers. {@link blank} follows. */
+  /** Makes texts unfindable, so that the next rows with these texts get new numbers. Call {@link blank} afterwards. */
   retire(numbers: Iterable<number>): void {
     for (const number of numbers) {
       const unwritten = this.#new.get(number);

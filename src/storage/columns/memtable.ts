@@ -1,9 +1,9 @@
 import { allocateChunk, type Chunk } from './chunk.ts';
 
-/** Most rows of a memtable: its arrays take 2 MB. After a start as many rows are read again. */
+/** Most rows in a memtable. Its arrays take 2 MB, and a start applies up to this many rows again. */
 export const MAX_MEMTABLE_ROWS = 65_536;
 
-/** The rows of one series in the memtable: the last one leads to those before it. */
+/** The rows of one series in the memtable, as a linked list that begins at the last row. */
 interface SeriesRows {
   last: number;
   rows: number;
@@ -12,8 +12,8 @@ interface SeriesRows {
 }
 
 /**
- * The newest rows of all series, which are not in sealed chunks yet, in the order of their commits. One set of
- * arrays serves all series, so that its memory does not depend on how many there are.
+ * The newest rows of all series, not yet in sealed chunks, in commit order. All series share one set of arrays, so memory
+ * does not depend on the number of series.
  */
 export class Memtable {
   #rows = 0;
@@ -22,7 +22,7 @@ export class Memtable {
   readonly #labels = new Uint32Array(MAX_MEMTABLE_ROWS);
   readonly #values = new Float64Array(MAX_MEMTABLE_ROWS);
   readonly #series = new Uint32Array(MAX_MEMTABLE_ROWS);
-  /** The row before of the same series; -1 at the first. */
+  /** The previous row of the same series; -1 for the first row. */
   readonly #previous = new Int32Array(MAX_MEMTABLE_ROWS);
   readonly #bySeries = new Map<number, SeriesRows>();
 
@@ -34,32 +34,32 @@ export class Memtable {
     return this.#rows === MAX_MEMTABLE_ROWS;
   }
 
-  /** Adds a row; the memtable must have room. */
+  /** Adds a row. The memtable must not be full. */
   push(series: number, time: number, user: number, label: number, value: number): void {
     const row = this.#rows++;
-    const before = this.#bySeries.get(series);
+    const seriesRows = this.#bySeries.get(series);
     this.#times[row] = time;
     this.#users[row] = user;
     this.#labels[row] = label;
     this.#values[row] = value;
     this.#series[row] = series;
-    this.#previous[row] = before?.last ?? -1;
-    if (!before) {
+    this.#previous[row] = seriesRows?.last ?? -1;
+    if (!seriesRows) {
       this.#bySeries.set(series, { last: row, rows: 1, minTime: time, maxTime: time });
       return;
     }
-    before.last = row;
-    before.rows++;
-    if (time < before.minTime) before.minTime = time;
-    if (time > before.maxTime) before.maxTime = time;
+    seriesRows.last = row;
+    seriesRows.rows++;
+    if (time < seriesRows.minTime) seriesRows.minTime = time;
+    if (time > seriesRows.maxTime) seriesRows.maxTime = time;
   }
 
-  /** The series that have rows. */
+  /** Returns the series that have rows. */
   series(): number[] {
     return [...this.#bySeries.keys()];
   }
 
-  /** How many rows a series has, and when the first and the last of them happened. */
+  /** Returns the extent of a series; undefined if it has no rows. */
   extent(series: number): Pick<Chunk, 'rows' | 'minTime' | 'maxTime'> | undefined {
     return this.#bySeries.get(series);
   }
@@ -79,7 +79,7 @@ export class Memtable {
     return { rows, minTime, maxTime, ...arrays };
   }
 
-  /** Calls back for each row that is not sealed, in the order of their commits. */
+  /** Calls `visit` for each row that is not sealed yet, in commit order. */
   forEach(visit: (series: number, user: number, label: number) => void): void {
     for (let row = 0; row < this.#rows; row++) {
       const series = this.#series[row] as number;
@@ -87,23 +87,23 @@ export class Memtable {
     }
   }
 
-  /** Forgets the rows of a series: they are in a sealed chunk now. */
+  /** Drops the rows of a series after they were sealed. */
   dropSeries(series: number): void {
     this.#bySeries.delete(series);
     if (this.#bySeries.size === 0) this.#rows = 0;
   }
 
-  /** Forgets the rows of a user. */
+  /** Drops the rows of a user. */
   dropUser(user: number): void {
     const rows = this.#rows;
     const kept = new Set(this.#bySeries.keys());
     this.clear();
-    // rows move towards the start of the arrays only, past those that have been read
+    // Rows only move toward the start of the arrays, so push() never overwrites a row that is not read yet.
     for (let row = 0; row < rows; row++) {
       const series = this.#series[row] as number;
       if (this.#users[row] === user || !kept.has(series)) continue;
-      const [time, who, label, value] = [this.#times[row], this.#users[row], this.#labels[row], this.#values[row]];
-      this.push(series, time as number, who as number, label as number, value as number);
+      const [time, owner, label, value] = [this.#times[row], this.#users[row], this.#labels[row], this.#values[row]];
+      this.push(series, time as number, owner as number, label as number, value as number);
     }
   }
 

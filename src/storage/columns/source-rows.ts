@@ -2,13 +2,13 @@ import type { Database } from 'bun:sqlite';
 import type { Kind } from '../../records.ts';
 import { MAX_SEQ } from '../record-id.ts';
 
-/** Rows read at once: with the longest texts they take 30 MB, usually a few hundred KB. */
+/** Rows read per statement. Usually a few hundred KB; 30 MB with the longest texts. */
 const READ_ROWS = 1_000;
 
-/** What the column store takes from a row. */
+/** The fields of a row that the column store contains. */
 export interface SourceRow {
   readonly seq: number;
-  /** Empty for a blank row: one that was erased. */
+  /** Empty for a blank (erased) row. */
   readonly userId: string;
   readonly happenedAt: number;
   readonly name: string;
@@ -16,7 +16,7 @@ export interface SourceRow {
   readonly value: number;
 }
 
-/** Makes the function that reads the rows behind a `seq`, and tells whether those were the last ones. */
+/** Creates the function that reads the next rows after a `seq`, and reports whether they are the last ones. */
 export function sourceRows(client: Database): (kind: Kind, after: number) => { rows: SourceRow[]; isLast: boolean } {
   const statements = {
     metric: prepare(client, 'metrics', 'metric_name AS name, data_string AS label, metric_value AS value'),

@@ -1,22 +1,26 @@
 import type { Database } from 'bun:sqlite';
 import { inTransactions, type Job, type Transact } from '../job.ts';
 
-/** Pairs of user and series that are known to be stored; about 12 MB. */
-const MAX_KNOWN = 300_000;
-/** Bytes that a new pair writes, about: a page of the table is touched for it. */
+/** Most stored pairs of user and series cached in memory; about 12 MB. */
+const MAX_CACHED_PAIRS = 300_000;
+/** Estimated bytes written for a new pair: its share of a page. */
 const PAIR_BYTES = 64;
-/** Pairs removed in one statement. */
+/** Pairs deleted per statement. */
 const CLEAR_BATCH = 2_000;
 
 /** Users by series. */
 type Pairs = Map<number, Set<number>>;
 
-/** Which users have sealed rows in which series. A pair may stand for no rows any more; it is never missing. */
+/**
+ * The series in which each user has sealed rows. No pair of user and series is ever missing, but a stored pair may no
+ * longer have rows.
+ */
 export class UserSeries {
   readonly #transact: Transact;
   readonly #statements: ReturnType<typeof prepare>;
-  readonly #known: Pairs = new Map();
-  #knownPairs = 0;
+  /** Pairs that are stored for certain. */
+  readonly #cache: Pairs = new Map();
+  #cachedPairs = 0;
 
   constructor(client: Database, transact: Transact) {
     this.#transact = transact;
@@ -24,20 +28,20 @@ export class UserSeries {
   }
 
   reload(): void {
-    this.#known.clear();
-    this.#knownPairs = 0;
+    this.#cache.clear();
+    this.#cachedPairs = 0;
   }
 
-  /** Stores the pairs of rows; those that are stored already stay. */
+  /** Stores the pairs of user and series that occur in rows, unless they are already stored. */
   *write(forEachRow: (visit: (series: number, user: number) => void) => void): Job<void> {
-    const found: Pairs = new Map();
+    const uncached: Pairs = new Map();
     forEachRow((series, user) => {
-      if (!this.#known.get(series)?.has(user)) usersOf(found, series).add(user);
+      if (!this.#cache.get(series)?.has(user)) usersOf(uncached, series).add(user);
     });
-    const pairs = [...found].flatMap(([series, users]) => Array.from(users, (user) => ({ user, series })));
-    // in the order of the table's key, so that neighbors share pages
+    const pairs = [...uncached].flatMap(([series, users]) => Array.from(users, (user) => ({ user, series })));
+    // Insert in key order so that neighboring pairs share pages.
     pairs.sort((a, b) => a.user - b.user || a.series - b.series);
-    if (this.#knownPairs + pairs.length > MAX_KNOWN) this.reload();
+    if (this.#cachedPairs + pairs.length > MAX_CACHED_PAIRS) this.reload();
     yield* inTransactions(
       this.#transact,
       pairs,
@@ -47,21 +51,21 @@ export class UserSeries {
       },
       undefined,
       (done) => {
-        for (const { user, series } of done) usersOf(this.#known, series).add(user);
-        this.#knownPairs += done.length;
+        for (const { user, series } of done) usersOf(this.#cache, series).add(user);
+        this.#cachedPairs += done.length;
       },
     );
   }
 
-  /** The series in which a user has sealed rows, or had some. */
+  /** Returns the series in which a user has, or once had, sealed rows. */
   seriesOf(user: number): number[] {
     return this.#statements.seriesOf.all(user).map(({ series }) => series);
   }
 
-  /** Removes a pair, in the caller's transaction: the series has no row of the user any more. */
+  /** Removes a pair whose rows are gone, in the caller's transaction. */
   remove(user: number, series: number): void {
     this.#statements.remove.run(user, series);
-    this.#known.get(series)?.delete(user);
+    this.#cache.get(series)?.delete(user);
   }
 
   /** Removes all pairs. */

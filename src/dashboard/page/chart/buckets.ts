@@ -1,25 +1,25 @@
 /** In seconds. */
 const DAY = 86_400;
 
-/** Buckets of a result, with the range that they are of. Times are RFC 3339. */
+/** The buckets of a result and its range. Times are RFC 3339. */
 export interface Buckets {
-  /** The starts of the buckets, rising. */
+  /** Starts of the buckets, in ascending order. */
   readonly starts: readonly string[];
-  /** The range: its first bucket may begin before it, its last may end after it. */
+  /** The range. The first bucket may begin before it, and the last may end after it. */
   readonly range: { readonly from: string | null; readonly to: string | null };
 }
 
 /**
- * Returns where each bucket begins within the range and, behind them, where the last one ends: what is outside the
- * range is cut off, as the result has no rows from there.
+ * Returns the start of each bucket, then the end of the last one. The first and last buckets are clipped to the range,
+ * because the result contains no rows outside it.
  *
- * @returns rising numbers, in seconds since 1970; one more than there are buckets
+ * @returns ascending seconds since 1970; one more than there are buckets
  */
 export function edgesOf({ starts, range: { from, to } }: Buckets): number[] {
   const edges = starts.map((start) => Date.parse(start) / 1000);
   const [first = Number.NaN, last = Number.NaN] = [edges[0], edges.at(-1)];
   if (edges.length > 0 && from !== null) edges[0] = Math.max(first, Date.parse(from) / 1000);
-  // an end that is not known leaves the last bucket a second
+  // without an end, give the last bucket a length of one second
   edges.push(to === null ? last + 1 : Math.max(last, Date.parse(to) / 1000));
   return edges;
 }
@@ -29,20 +29,20 @@ export function middlesOf(edges: readonly number[]): number[] {
   return edges.slice(1).map((edge, i) => (edge + (edges[i] ?? edge)) / 2);
 }
 
-/** Returns the place of the bucket in which a moment lies; undefined outside of all. */
-export function placeOf(edges: readonly number[], moment: number): number | undefined {
+/** Returns the index of the bucket that contains a moment, or undefined if none does. */
+export function bucketIndexAt(edges: readonly number[], moment: number): number | undefined {
   if (!(moment >= (edges[0] ?? Number.NaN) && moment < (edges.at(-1) ?? Number.NaN))) return undefined;
   let [low, high] = [0, edges.length - 2];
   while (low < high) {
     const middle = (low + high + 1) >> 1;
-    if ((edges[middle] as number) <= moment)
-      low = middle; // between the first and the last edge
+    // safe: `middle` is always within the list
+    if ((edges[middle] as number) <= moment) low = middle;
     else high = middle - 1;
   }
   return low;
 }
 
-/** A result by buckets, as the query routes give it. */
+/** A bucketed result of a query route. */
 interface Bucketed<Bucket> {
   readonly from: string | null;
   readonly to: string | null;
@@ -50,39 +50,38 @@ interface Bucketed<Bucket> {
 }
 
 /**
- * Returns for each bucket of a range the one beside it in an earlier range: that in which its middle lies, counted
- * from the start of the range. Ranges of the same length can be cut into different numbers of buckets, so that the
- * places of buckets alone do not match.
+ * Matches each bucket of a range with a bucket of an earlier range: the one that contains its middle, measured from the
+ * start of the range. Indexes are not enough, because ranges of the same length can have different numbers of buckets.
  *
- * Ranges that begin at the same time of day are counted by the clock on the wall, so that noon stands beside noon
- * after clocks have changed in one of them.
+ * Ranges that begin at the same time of day are measured in wall time, so noon is compared with noon even if clocks
+ * changed during one of them.
  */
-export function beside<Bucket>(now: Bucketed<unknown>, earlier: Bucketed<Bucket>): (Bucket | undefined)[] {
+export function alignEarlierBuckets<Bucket>(now: Bucketed<unknown>, earlier: Bucketed<Bucket>): (Bucket | undefined)[] {
   const [spans, earlierSpans] = [now, earlier].map((range) => spansOf(range)) as [BucketSpan[], BucketSpan[]]; // of two
   const [first, earlierFirst] = [spans[0], earlierSpans[0]];
   if (!first || !earlierFirst) return spans.map(() => undefined);
   const clock: keyof BucketSpan = (first.wall - earlierFirst.wall) % DAY === 0 ? 'wall' : 'start';
   const distance = first[clock] - earlierFirst[clock];
-  let place = 0;
+  let lastMatch = 0;
   return spans.map((bucket) => {
     const middle = bucket[clock] + bucket.length / 2 - distance;
-    // both lists rise, but for an hour that clocks show twice: the bucket is near the last one
-    for (let i = Math.max(0, place - 1); i < earlierSpans.length; i++) {
-      const one = earlierSpans[i] as BucketSpan; // within the list
-      if (one[clock] > middle + DAY) break;
-      if (middle < one[clock] || middle >= one[clock] + one.length) continue;
-      place = i;
+    // both lists ascend except in a repeated hour, so the match is never more than one before the last match
+    for (let i = Math.max(0, lastMatch - 1); i < earlierSpans.length; i++) {
+      const candidate = earlierSpans[i] as BucketSpan; // within the list
+      if (candidate[clock] > middle + DAY) break;
+      if (middle < candidate[clock] || middle >= candidate[clock] + candidate.length) continue;
+      lastMatch = i;
       return earlier.buckets[i];
     }
     return undefined;
   });
 }
 
-/** A bucket, cut where the range begins and ends; in seconds. */
+/** A bucket clipped to the range, in seconds. */
 interface BucketSpan {
-  /** Since 1970. */
+  /** Seconds since 1970. */
   readonly start: number;
-  /** The wall time of its start, as if the clock showed UTC. */
+  /** Wall time of the start. */
   readonly wall: number;
   readonly length: number;
 }
@@ -92,7 +91,7 @@ function spansOf({ from, to, buckets }: Bucketed<unknown>): BucketSpan[] {
   const edges = edgesOf({ starts, range: { from, to } });
   return starts.map((text, i) => {
     const [start, end] = edges.slice(i, i + 2) as [number, number]; // one more than there are starts
-    // the text of the start of the range where the bucket begins before it
+    // a clipped bucket starts with the range
     const local = i === 0 && from !== null && Date.parse(from) / 1000 === start ? from : text;
     return { start, wall: Date.parse(`${local.replace(/(Z|[+-]\d\d:\d\d)$/, '')}Z`) / 1000, length: end - start };
   });

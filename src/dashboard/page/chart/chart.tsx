@@ -1,31 +1,30 @@
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import type uPlot from 'uplot';
-import { addSpan, movedBy, type Range, useZone, zoomedIn, zoomedOut } from '../calendar.ts';
+import { addSpan, moveRange, type Range, useZone, zoomIn, zoomOut } from '../calendar.ts';
 import { formatStarts } from '../format.ts';
-import { usePlace } from '../place.ts';
+import { useNavigation } from '../navigation.ts';
 import { useShownRange } from '../shown-range.ts';
 import { useTheme } from '../theme.ts';
-import { sensible } from '../time.ts';
+import { clampRange } from '../time.ts';
 import { type Buckets, edgesOf, middlesOf } from './buckets.ts';
 import { createPlot, DENSE, type Line, type Plot } from './plot.ts';
 import { Table } from './table.tsx';
 
 interface ChartProps extends Buckets {
-  /** What the chart shows, for those who do not see it. */
+  /** Accessible name of the chart. */
   readonly label: string;
   readonly lines: readonly Line[];
-  /** Two lines, by their places, between which the chart is filled. */
+  /** Indexes of two lines; the area between them is filled. */
   readonly band?: readonly [upper: number, lower: number];
   readonly format: (value: number | null) => string;
 }
 
 /**
- * A chart over time. Dragging over it, or plus and minus, chooses a shorter or longer range; dragging with the
- * shift key, a finger or a sideways wheel, or shift and the arrow keys, moves it. The arrow keys alone go from
- * bucket to bucket. The figures are there as a table too.
+ * A time chart. Drag to zoom, or press plus and minus. Shift-drag, swipe, scroll sideways, or press Shift with the
+ * arrow keys to pan. The arrow keys move between buckets. The same data is available as a table.
  */
 export function Chart({ label, range, starts, lines, band, format }: ChartProps) {
-  const { go } = usePlace();
+  const { go } = useNavigation();
   const shown = useShownRange();
   const zone = useZone();
   const theme = useTheme();
@@ -37,12 +36,12 @@ export function Chart({ label, range, starts, lines, band, format }: ChartProps)
     () => edgesOf({ starts, range: { from: range.from, to: range.to } }),
     [starts, range.from, range.to],
   );
-  // a point stands in the middle of its bucket, as its bar does, so that the bucket under the pointer has the nearest
+  // points are centered in their buckets like bars, so the nearest point is that of the bucket under the pointer
   const times = useMemo(() => middlesOf(edges), [edges]);
 
   const labels = useMemo(() => formatStarts(starts, zone), [starts, zone]);
 
-  /** What the plot must be made anew for. */
+  /** A change of any of these requires a new plot. */
   const isDense = times.length > DENSE;
   const structure = JSON.stringify([
     zone.name,
@@ -51,9 +50,9 @@ export function Chart({ label, range, starts, lines, band, format }: ChartProps)
     band,
     lines.map(({ label, color, shape }) => [label, color, shape]),
   ]);
-  // the casts: uPlot's types know no lists that are only read
+  // cast because uPlot's types do not accept readonly arrays
   const data: uPlot.AlignedData = [times, ...lines.map(({ values }) => values as (number | null)[])];
-  const choose = (range: Range) => go({ range: 'custom', ...sensible(range) });
+  const choose = (range: Range) => go({ range: 'custom', ...clampRange(range) });
   const moveTo = (from: Date, to: Date) => {
     const { span } = shown;
     choose({ from, to: span.unit === 'milliseconds' ? to : addSpan(zone, from, span, 1) });
@@ -61,11 +60,11 @@ export function Chart({ label, range, starts, lines, band, format }: ChartProps)
   const latest = useRef({ edges, choose, moveTo });
   latest.current = { edges, choose, moveTo };
 
-  // biome-ignore lint/correctness/useExhaustiveDependencies: the structure stands for what the plot is made of; data follow below
+  // biome-ignore lint/correctness/useExhaustiveDependencies: `structure` covers everything but the data, which the next effect sets
   useEffect(() => {
     const element = frame.current;
     if (!element) return;
-    const made = createPlot(element, {
+    const newPlot = createPlot(element, {
       data,
       lines,
       band,
@@ -73,17 +72,17 @@ export function Chart({ label, range, starts, lines, band, format }: ChartProps)
       isDense,
       edges: () => latest.current.edges,
       onPointed: setPointed,
-      onChosen: (from, to) => latest.current.choose({ from: dateOf(from), to: dateOf(to) }),
+      onSelect: (from, to) => latest.current.choose({ from: dateOf(from), to: dateOf(to) }),
       onMoved: (from, to) => latest.current.moveTo(dateOf(from), dateOf(to)),
     });
-    plot.current = made;
+    plot.current = newPlot;
     return () => {
-      made.destroy();
+      newPlot.destroy();
       plot.current = undefined;
     };
   }, [structure]);
 
-  // biome-ignore lint/correctness/useExhaustiveDependencies: a new plot has the data already
+  // biome-ignore lint/correctness/useExhaustiveDependencies: a new plot already has the data
   useEffect(() => {
     plot.current?.setData(data);
   }, [times, ...lines.map(({ values }) => values)]);
@@ -96,12 +95,12 @@ export function Chart({ label, range, starts, lines, band, format }: ChartProps)
 
   const onKeyDown = (event: KeyboardEvent) => {
     const step = event.key === 'ArrowLeft' ? -1 : event.key === 'ArrowRight' ? 1 : 0;
-    if (step !== 0 && event.shiftKey) choose(movedBy(shown, shown.span, zone, step / 4));
+    if (step !== 0 && event.shiftKey) choose(moveRange(shown, shown.span, zone, step / 4));
     else if (step !== 0) {
       const next = Math.min(times.length - 1, Math.max(0, (pointed ?? (step > 0 ? -1 : times.length)) + step));
       plot.current?.pointAt(next);
-    } else if (event.key === '+') choose(zoomedIn(shown, shown.span, zone));
-    else if (event.key === '-') choose(zoomedOut(shown, shown.span, zone));
+    } else if (event.key === '+') choose(zoomIn(shown, shown.span, zone));
+    else if (event.key === '-') choose(zoomOut(shown, shown.span, zone));
     else return;
     event.preventDefault();
   };
@@ -126,7 +125,7 @@ export function Chart({ label, range, starts, lines, band, format }: ChartProps)
         <output class="pointed" aria-live="polite">
           {at}
           {at && (
-            <span class="unseen">
+            <span class="visually-hidden">
               {lines.map((line) => `, ${line.label} ${format(line.values[pointed ?? 0] ?? null)}`)}
             </span>
           )}
@@ -135,11 +134,11 @@ export function Chart({ label, range, starts, lines, band, format }: ChartProps)
       <div
         ref={frame}
         class="plot"
-        // biome-ignore lint/a11y/noNoninteractiveTabindex: it takes the keys that the hint names
+        // biome-ignore lint/a11y/noNoninteractiveTabindex: the plot handles the keys listed in its label
         tabIndex={0}
         role="application"
         aria-roledescription="chart"
-        aria-label={`${label}. Arrow keys go from point to point, shift and arrow keys move the range, plus and minus change its length. The figures are also in the table below.`}
+        aria-label={`${label}. Arrow keys move between points, Shift and arrow keys pan, plus and minus zoom. The same data is in the table below.`}
         onKeyDown={onKeyDown}
       />
       <Table label={label} starts={labels} lines={lines} format={format} zone={zone.name} />
@@ -147,7 +146,7 @@ export function Chart({ label, range, starts, lines, band, format }: ChartProps)
   );
 }
 
-/** A plot counts in seconds. */
+/** Converts a time of the plot to a date. */
 function dateOf(seconds: number): Date {
   return new Date(seconds * 1000);
 }

@@ -1,22 +1,22 @@
 import type uPlot from 'uplot';
 
-/** After the wheel has been still for so long, the range is what it has been moved to, in milliseconds. */
-const WHEEL_PAUSE = 350;
+/** Time without wheel events that ends a pan, in milliseconds. */
+const WHEEL_IDLE_MS = 350;
 
-/** What moves a chart. */
+/** Panning of a chart. */
 export interface Panning {
   readonly plugin: uPlot.Plugin;
-  /** The range that the chart has been moved to, in seconds since 1970; undefined: it shows its data's own. */
+  /** Returns the range panned to, in seconds since 1970; undefined: the range of the data. */
   readonly movedTo: () => { min: number; max: number } | undefined;
-  /** Forgets where the chart has been moved to, unless it is being moved: new data are there. */
+  /** Clears the range panned to, because new data has arrived. Does nothing during a pan. */
   readonly release: () => void;
 }
 
 /**
- * Moves a chart sideways: by dragging with the shift key or with a finger, or by a sideways wheel. The chart
- * moves at once, over what it has; when the movement ends, the range is told.
+ * Creates a uPlot plugin that pans a chart: by dragging with Shift or a finger, or by scrolling sideways. The chart
+ * follows immediately with the data it has, and reports the new range when the pan ends.
  *
- * @param onMoved told the ends of the new range, in seconds since 1970
+ * @param onMoved called with the ends of the new range, in seconds since 1970
  */
 export function createPanning(onMoved: (from: number, to: number) => void): Panning {
   const listening = new AbortController();
@@ -34,12 +34,12 @@ export function createPanning(onMoved: (from: number, to: number) => void): Pann
       moved = { min: from.min + distance, max: from.max + distance };
       self.setScale('x', moved);
     };
-    const tell = () => {
+    const reportRange = () => {
       const { min, max } = rangeOf(self);
       onMoved(min, max);
     };
 
-    // before the chart's own listeners, which would select
+    // capture the event before uPlot's listeners, which would start a selection
     over.addEventListener(
       'mousedown',
       (event) => {
@@ -67,7 +67,7 @@ export function createPanning(onMoved: (from: number, to: number) => void): Pann
       if (!grabbed) return;
       const { x, min, max } = grabbed;
       grabbed = undefined;
-      if (Math.abs(event.clientX - x) > 3 && event.type === 'pointerup') return tell();
+      if (Math.abs(event.clientX - x) > 3 && event.type === 'pointerup') return reportRange();
       moved = undefined;
       self.setScale('x', { min, max });
     };
@@ -83,8 +83,8 @@ export function createPanning(onMoved: (from: number, to: number) => void): Pann
         clearTimeout(timer);
         timer = setTimeout(() => {
           timer = undefined;
-          tell();
-        }, WHEEL_PAUSE);
+          reportRange();
+        }, WHEEL_IDLE_MS);
       },
       { signal, passive: false },
     );

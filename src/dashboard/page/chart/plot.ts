@@ -1,65 +1,65 @@
 import uPlot from 'uplot';
 import type { Zone } from '../calendar.ts';
 import { formatShort } from '../format.ts';
-import { placeOf } from './buckets.ts';
+import { bucketIndexAt } from './buckets.ts';
 import { createPanning } from './panning.ts';
 import { TICK_DISTANCES, tickLabels, ticksBetween } from './ticks.ts';
 
-/** One line, or row of bars, of a chart. */
+/** A line or a series of bars in a chart. */
 export interface Line {
   readonly label: string;
-  /** A value for each bucket; null where there is none. */
+  /** One value per bucket; null: no value. */
   readonly values: readonly (number | null)[];
-  /** The custom property of the style sheet that holds its color. */
+  /** The CSS custom property with the color. */
   readonly color: `--${string}`;
   readonly shape?: 'line' | 'dashed' | 'bars' | 'edge';
 }
 
+/** Height of a chart, in pixels. */
 const HEIGHT = 260;
 
 /**
- * From so many points on, lines are one pixel wide. Without a graphics card, wider ones with their joins take
- * four times as long to draw: a chart of 10,000 points that is dragged then shows 15 frames a second, not 60
- * (bench:panning).
+ * Number of points from which lines are one pixel wide. Without a GPU, wider lines with joins take four times as long
+ * to draw: panning a chart of 10,000 points then runs at 15 frames per second instead of 60 (bench:panning).
  */
 export const DENSE = 2_000;
 
-/** What a plot is made of. Times are seconds since 1970. */
-interface PlotParts {
+/** Options of a plot. Times are seconds since 1970. */
+interface PlotOptions {
   readonly data: uPlot.AlignedData;
   readonly lines: readonly Line[];
-  /** Two lines, by their places, between which the plot is filled. */
+  /** Indexes of two lines; the area between them is filled. */
   readonly band: readonly [upper: number, lower: number] | undefined;
   readonly zone: Zone;
   readonly isDense: boolean;
-  /** Where each bucket begins, and where the last one ends: the range that is shown. The data are at their middles. */
+  /** Returns the start of each bucket, then the end of the last one. Points are at the middles of buckets. */
   readonly edges: () => readonly number[];
-  /** Told the place of the bucket that is pointed at; null: none. */
-  readonly onPointed: (place: number | null) => void;
-  /** Told the ends of a range that was selected. */
-  readonly onChosen: (from: number, to: number) => void;
-  /** Told the ends of a range that the chart was moved to. */
+  /** Called with the index of the bucket under the cursor, or null. */
+  readonly onPointed: (index: number | null) => void;
+  /** Called with the ends of a selected range. */
+  readonly onSelect: (from: number, to: number) => void;
+  /** Called with the ends of the range after panning. */
   readonly onMoved: (from: number, to: number) => void;
 }
 
-/** The picture of a chart. */
+/** A rendered plot. */
 export interface Plot {
   setData(data: uPlot.AlignedData): void;
-  /** Shows or hides a line, by its place. */
+  /** Shows or hides the line at an index. */
   show(line: number, isShown: boolean): void;
-  /** Points at a bucket, by its place. */
-  pointAt(place: number): void;
+  /** Moves the cursor to the bucket at an index. */
+  pointAt(index: number): void;
   destroy(): void;
 }
 
-/** Draws lines over time into an element, in the colors that its style has now. */
-export function createPlot(element: HTMLElement, parts: PlotParts): Plot {
-  const { data, lines, band, zone, isDense, edges, onPointed, onChosen, onMoved } = parts;
+/** Renders lines over time into an element, in the current colors of its style sheet. */
+export function createPlot(element: HTMLElement, options: PlotOptions): Plot {
+  const { data, lines, band, zone, isDense, edges, onPointed, onSelect, onMoved } = options;
   const colorOf = (name: string) => getComputedStyle(element).getPropertyValue(name).trim();
   const grid = { stroke: colorOf('--line'), width: 1 };
   const axis = { stroke: colorOf('--quiet'), grid, ticks: grid, font: '12px system-ui, sans-serif' };
   const panning = createPanning(onMoved);
-  const placeAt = (moment: number) => placeOf(edges(), moment) ?? null;
+  const indexAt = (moment: number) => bucketIndexAt(edges(), moment) ?? null;
   const plot = new uPlot(
     {
       width: element.clientWidth || 600,
@@ -69,8 +69,8 @@ export function createPlot(element: HTMLElement, parts: PlotParts): Plot {
         x: {
           range() {
             const moved = panning.movedTo();
-            const [from = 0, ...rest] = edges();
-            return moved ? [moved.min, moved.max] : [from, Math.max(rest.at(-1) ?? from, from + 1)];
+            const [from = 0, ...others] = edges();
+            return moved ? [moved.min, moved.max] : [from, Math.max(others.at(-1) ?? from, from + 1)];
           },
         },
         y: { range: { min: { pad: 0.05, soft: 0, mode: 2 }, max: { pad: 0.08, soft: 0, mode: 2 } } },
@@ -88,8 +88,8 @@ export function createPlot(element: HTMLElement, parts: PlotParts): Plot {
       cursor: {
         drag: { x: true, y: false, setScale: false, dist: 6 },
         y: false,
-        // the bucket under the pointer: the nearest point may be that of a neighbor
-        dataIdx: (_self, _series, _nearest, moment) => placeAt(moment),
+        // choose the bucket under the pointer; the nearest point may belong to its neighbor
+        dataIdx: (_self, _series, _nearest, moment) => indexAt(moment),
       },
       series: [{}, ...lines.map((line) => seriesOf(line, colorOf(line.color), isDense ? 1 : 1.75, edges))],
       ...(band && {
@@ -99,13 +99,13 @@ export function createPlot(element: HTMLElement, parts: PlotParts): Plot {
         setCursor: [
           (self) => {
             const left = self.cursor.left ?? -1;
-            onPointed(left < 0 ? null : placeAt(self.posToVal(left, 'x')));
+            onPointed(left < 0 ? null : indexAt(self.posToVal(left, 'x')));
           },
         ],
         setSelect: [
           (self) => {
             const { left, width } = self.select;
-            if (width > 0) onChosen(self.posToVal(left, 'x'), self.posToVal(left + width, 'x'));
+            if (width > 0) onSelect(self.posToVal(left, 'x'), self.posToVal(left + width, 'x'));
             self.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
           },
         ],
@@ -115,8 +115,8 @@ export function createPlot(element: HTMLElement, parts: PlotParts): Plot {
     data,
     element,
   );
-  const resized = new ResizeObserver(() => plot.setSize({ width: element.clientWidth, height: HEIGHT }));
-  resized.observe(element);
+  const resizeObserver = new ResizeObserver(() => plot.setSize({ width: element.clientWidth, height: HEIGHT }));
+  resizeObserver.observe(element);
   return {
     setData(next) {
       panning.release();
@@ -125,12 +125,12 @@ export function createPlot(element: HTMLElement, parts: PlotParts): Plot {
     show(line, isShown) {
       if (plot.series[line + 1]?.show !== isShown) plot.setSeries(line + 1, { show: isShown });
     },
-    pointAt(place) {
-      const time = plot.data[0][place];
+    pointAt(index) {
+      const time = plot.data[0][index];
       if (time !== undefined) plot.setCursor({ left: plot.valToPos(time, 'x'), top: 10 });
     },
     destroy() {
-      resized.disconnect();
+      resizeObserver.disconnect();
       plot.destroy();
     },
   };
@@ -140,7 +140,7 @@ function seriesOf(
   { label, shape = 'line' }: Line,
   stroke: string,
   width: number,
-  edges: PlotParts['edges'],
+  edges: PlotOptions['edges'],
 ): uPlot.Series {
   if (shape === 'bars') {
     return { label, stroke, fill: `${stroke}cc`, width: 0, points: { show: false }, paths: barsBetween(edges) };
@@ -150,18 +150,18 @@ function seriesOf(
     stroke: shape === 'edge' ? `${stroke}66` : stroke,
     width: shape === 'edge' ? 1 : width,
     ...(shape === 'dashed' && { dash: [5, 4] }),
-    points: { show: true, size: 4, fill: stroke, filter: lonePoints },
+    points: { show: true, size: 4, fill: stroke, filter: isolatedPoints },
   };
 }
 
-/** How much of a bucket's width its bar leaves free. */
+/** Gap between bars, as a fraction of a bucket's width. */
 const GAP = 0.15;
 
-/** Draws a bar over each bucket. The library's own bars are all as wide as the narrowest; months and cut buckets are not. */
-function barsBetween(edges: PlotParts['edges']): uPlot.Series.PathBuilder {
+/** Draws one bar per bucket. uPlot's bars are all equally wide, which is wrong for months and for clipped buckets. */
+function barsBetween(edges: PlotOptions['edges']): uPlot.Series.PathBuilder {
   return (self, seriesIndex, first, last) => {
     const fill = new Path2D();
-    const values = self.data[seriesIndex] as (number | null)[]; // the data that it was given
+    const values = self.data[seriesIndex] as (number | null)[]; // as passed to uPlot
     const shown = edges();
     const floor = self.valToPos(0, 'y', true);
     for (let i = first; i <= last; i++) {
@@ -169,7 +169,7 @@ function barsBetween(edges: PlotParts['edges']): uPlot.Series.PathBuilder {
       if (value === null || value === 0) continue;
       const left = self.valToPos(start, 'x', true);
       const width = self.valToPos(end, 'x', true) - left;
-      // a little is not nothing
+      // keep small values visible
       const top = Math.min(floor - 1, self.valToPos(value, 'y', true));
       fill.rect(left + (width * GAP) / 2, top, Math.max(1, width * (1 - GAP)), floor - top);
     }
@@ -177,14 +177,14 @@ function barsBetween(edges: PlotParts['edges']): uPlot.Series.PathBuilder {
   };
 }
 
-/** The points that no line shows, as both of their neighbors are missing; all points where there are few. */
-function lonePoints(self: uPlot, seriesIndex: number): number[] {
-  const values = self.data[seriesIndex] as (number | null)[]; // the data that it was given
-  const few = values.length <= 60;
-  const found: number[] = [];
+/** Returns the points to mark: those without neighbors, which no line would show, or all points if there are few. */
+function isolatedPoints(self: uPlot, seriesIndex: number): number[] {
+  const values = self.data[seriesIndex] as (number | null)[]; // as passed to uPlot
+  const areFew = values.length <= 60;
+  const marked: number[] = [];
   values.forEach((value, i) => {
-    if (value !== null && (few || ((values[i - 1] ?? null) === null && (values[i + 1] ?? null) === null)))
-      found.push(i);
+    if (value !== null && (areFew || ((values[i - 1] ?? null) === null && (values[i + 1] ?? null) === null)))
+      marked.push(i);
   });
-  return found;
+  return marked;
 }

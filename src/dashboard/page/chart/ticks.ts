@@ -1,14 +1,14 @@
 import { offsetAt, timeOf, timesOf } from '../../../formats/time-zone.ts';
 import { formatOffset, isRepeated, wallOf, type Zone } from '../calendar.ts';
 
-/** In seconds, as are all times of a plot. */
+/** In seconds, like all times of a plot. */
 const DAY = 86_400;
 const MONTH = 30 * DAY;
 const YEAR = 365 * DAY;
 
 const MONTHS = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec'];
 
-/** Distances between ticks, in seconds; about, for days and longer, which follow the calendar. */
+/** Distances between ticks, in seconds. Approximate from one day up, because those ticks follow the calendar. */
 export const TICK_DISTANCES: number[] = [
   ...[1, 5, 10, 15, 30],
   ...[1, 5, 10, 15, 30].map((minutes) => minutes * 60),
@@ -19,21 +19,21 @@ export const TICK_DISTANCES: number[] = [
 ];
 
 /**
- * Returns the ticks of a time axis: at times that the clock on the wall shows, at both where it shows one twice.
+ * Returns the ticks of a time axis, at round wall times. A wall time that occurs twice gets two ticks.
  *
  * @param distance one of {@link TICK_DISTANCES}
- * @returns seconds since 1970, rising
+ * @returns ascending seconds since 1970
  */
 export function ticksBetween(zone: Zone, from: number, to: number, distance: number): number[] {
   const ticks = wallTicks(zone, from, to, distance).flatMap((wall) => {
-    // a day that begins late, because clocks skip midnight, has its tick where it begins
+    // where clocks skip midnight, the tick is at the start of the day
     if (distance >= DAY) return timeOf(zone, wall * 1000) / 1000;
     return timesOf(zone, wall * 1000).map((moment) => moment / 1000);
   });
   return [...new Set(ticks)].filter((tick) => tick >= from && tick <= to).sort((a, b) => a - b);
 }
 
-/** Returns wall times at a distance, over a range at least. */
+/** Returns evenly spaced wall times that cover at least the range. */
 function wallTicks(zone: Zone, from: number, to: number, distance: number): number[] {
   const [start, end] = [wallOf(zone, from * 1000) / 1000 - DAY, wallOf(zone, to * 1000) / 1000 + DAY];
   const walls: number[] = [];
@@ -54,7 +54,7 @@ function wallTicks(zone: Zone, from: number, to: number, distance: number): numb
   }
 }
 
-/** Returns the labels of ticks, with the year, month or day below where a new one begins. */
+/** Returns the labels of ticks. A tick that starts a new day or year has a second line with it. */
 export function tickLabels(zone: Zone, ticks: readonly number[], distance: number): string[] {
   const texts = ticks.map((tick) => new Date(wallOf(zone, tick * 1000)).toISOString());
   return texts.map((text, i) => {

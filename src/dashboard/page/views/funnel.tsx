@@ -1,15 +1,15 @@
 import { useLayoutEffect, useRef } from 'preact/hooks';
 import { MAX_STEPS } from '../address.ts';
-import { useAnswer } from '../answer.ts';
-import type { Answers } from '../api.ts';
+import type { Responses } from '../api.ts';
 import { BarTable } from '../bar-table.tsx';
 import { TextFilter } from '../controls.tsx';
 import { formatCount, formatDuration, formatPart, formatText } from '../format.ts';
-import { usePlace } from '../place.ts';
+import { useNavigation } from '../navigation.ts';
 import type { ShownRange } from '../shown-range.ts';
-import { Answered, Nothing } from '../states.tsx';
+import { EmptyMessage, QueryResult } from '../states.tsx';
+import { useQuery } from '../use-query.ts';
 
-/** How long a way through the funnel may take, as the reading route reads it. */
+/** Time limits for completing a funnel, as in the query route. */
 const WITHIN = [
   { name: '1h', label: '1 hour' },
   { name: '1d', label: '1 day' },
@@ -20,49 +20,49 @@ const WITHIN = [
 
 interface FunnelProps {
   readonly type: string;
-  /** Values of `data_index` that are offered as steps. */
+  /** `data_index` values offered as steps. */
   readonly offered: readonly string[];
   readonly range: ShownRange;
 }
 
-/** Who gets through steps in an order that is picked here. */
+/** How many users complete a sequence of steps, and the controls that build it. */
 export function Funnel({ type, offered, range: { from, to } }: FunnelProps) {
-  const { address, go } = usePlace();
+  const { address, go } = useNavigation();
   const { steps, within, user } = address;
-  const asked = steps.length >= 2 ? { type, step: steps, from, to, within, user_id: user } : undefined;
-  const answer = useAnswer('/api/analytics/funnel', asked, JSON.stringify([type, steps, user]));
-  const rest = offered.filter((step) => !steps.includes(step));
+  const parameters = steps.length >= 2 ? { type, step: steps, from, to, within, user_id: user } : undefined;
+  const funnel = useQuery('/api/analytics/funnel', parameters, JSON.stringify([type, steps, user]));
+  const remaining = offered.filter((step) => !steps.includes(step));
 
   const list = useRef<HTMLOListElement>(null);
-  // what is to be focused once the list is drawn anew: a step's place, and its button
-  const next = useRef<{ place: number; button: string } | undefined>(undefined);
-  // not useEffect: one that is still pending would run before the list is drawn, and focus what is about to go
+  // the button to focus after the list is rendered again: the index of its step, and its name
+  const nextFocus = useRef<{ index: number; button: string } | undefined>(undefined);
+  // not useEffect: a pending effect could run before the list is rendered, and focus an element about to be removed
   useLayoutEffect(() => {
-    if (!next.current) return;
-    const { place, button } = next.current;
-    next.current = undefined;
-    const buttons = list.current?.children[place]?.querySelectorAll('button:not(:disabled)') ?? [];
-    const focused = [...buttons].find((one) => one.getAttribute('name') === button) ?? buttons[0];
+    if (!nextFocus.current) return;
+    const { index, button } = nextFocus.current;
+    nextFocus.current = undefined;
+    const buttons = list.current?.children[index]?.querySelectorAll('button:not(:disabled)') ?? [];
+    const focused = [...buttons].find((element) => element.getAttribute('name') === button) ?? buttons[0];
     if (focused instanceof HTMLElement) focused.focus();
   });
 
-  const move = (place: number, by: 1 | -1) => {
+  const move = (index: number, by: 1 | -1) => {
     const moved = [...steps];
-    moved.splice(place + by, 0, ...moved.splice(place, 1));
-    next.current = { place: place + by, button: by < 0 ? 'up' : 'down' };
+    moved.splice(index + by, 0, ...moved.splice(index, 1));
+    nextFocus.current = { index: index + by, button: by < 0 ? 'up' : 'down' };
     go({ steps: moved });
   };
-  const remove = (place: number) => {
-    next.current = { place: Math.min(place, steps.length - 2), button: 'remove' };
-    go({ steps: steps.filter((_, other) => other !== place) });
+  const remove = (index: number) => {
+    nextFocus.current = { index: Math.min(index, steps.length - 2), button: 'remove' };
+    go({ steps: steps.filter((_, i) => i !== index) });
   };
   return (
     <section class="panel" aria-labelledby="funnel">
       <h2 id="funnel">Funnel</h2>
-      <p class="quiet">Pick steps in their order: who did the first, then the second, and so on.</p>
+      <p class="quiet">Add steps in order to see how many users complete each one.</p>
       <ol class="steps" ref={list}>
         {steps.map((step, i) => (
-          // biome-ignore lint/suspicious/noArrayIndexKey: a step may be there twice, and its place is what it is
+          // biome-ignore lint/suspicious/noArrayIndexKey: steps can repeat, so the index is part of the key
           <li key={`${i} ${step}`}>
             <span class="name">{formatText(step)}</span>
             <button
@@ -97,15 +97,15 @@ export function Funnel({ type, offered, range: { from, to } }: FunnelProps) {
               <select
                 value=""
                 onChange={(event) => {
-                  const place = Number(event.currentTarget.value);
+                  const index = Number(event.currentTarget.value);
                   event.currentTarget.value = '';
-                  const step = rest[place];
+                  const step = remaining[index];
                   if (step !== undefined) go({ steps: [...steps, step] });
                 }}
               >
-                <option value="">choose…</option>
-                {rest.map((step, place) => (
-                  <option key={step} value={String(place)}>
+                <option value="">Choose…</option>
+                {remaining.map((step, index) => (
+                  <option key={step} value={String(index)}>
                     {formatText(step)}
                   </option>
                 ))}
@@ -116,7 +116,7 @@ export function Funnel({ type, offered, range: { from, to } }: FunnelProps) {
               value={undefined}
               placeholder="data_index"
               canBeEmpty
-              onChosen={(step) => step !== undefined && go({ steps: [...steps, step] })}
+              onSelect={(step) => step !== undefined && go({ steps: [...steps, step] })}
             />
           </>
         )}
@@ -138,22 +138,22 @@ export function Funnel({ type, offered, range: { from, to } }: FunnelProps) {
           </button>
         )}
       </div>
-      {asked ? (
-        <Answered answer={answer}>{(value) => <Steps funnel={value} />}</Answered>
+      {parameters ? (
+        <QueryResult query={funnel}>{(value) => <Steps funnel={value} />}</QueryResult>
       ) : (
-        <Nothing>A funnel has two steps at least.</Nothing>
+        <EmptyMessage>Add at least two steps.</EmptyMessage>
       )}
     </section>
   );
 }
 
-function Steps({ funnel }: { funnel: Answers['/api/analytics/funnel'] }) {
+function Steps({ funnel }: { funnel: Responses['/api/analytics/funnel'] }) {
   return (
     <BarTable
       title="Users by step"
       label="Step"
-      partOf="the first step"
-      columns={['Users', 'Of the first', 'Of the one before', 'Median time since it']}
+      relativeTo="the first step"
+      columns={['Users', '% of first step', '% of previous step', 'Median time from previous step']}
       rows={funnel.steps.map(({ step, users, conversion, conversion_from_previous, median_seconds }, i) => ({
         label: step,
         part: conversion ?? 0,

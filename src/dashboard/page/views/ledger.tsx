@@ -1,38 +1,38 @@
 import { useState } from 'preact/hooks';
-import { type Answer, useAnswer } from '../answer.ts';
-import type { Answers } from '../api.ts';
+import type { Responses } from '../api.ts';
 import { useZone } from '../calendar.ts';
 import { Figure } from '../figures.tsx';
 import { formatCount, formatTime } from '../format.ts';
-import { usePlace } from '../place.ts';
-import { Answered, Nothing } from '../states.tsx';
+import { useNavigation } from '../navigation.ts';
+import { EmptyMessage, QueryResult } from '../states.tsx';
+import { type QueryState, useQuery } from '../use-query.ts';
 
-type Status = Answers['/api/status'];
+type Status = Responses['/api/status'];
 
-/** The ledger of all items; for those who may not see it, why their own items were rejected. */
-export function Ledger({ status }: { status: Answer<Status> }) {
+/** The ledger of all items. Users who may not see it get the rejections of their own items. */
+export function Ledger({ status }: { status: QueryState<Status> }) {
   const isHidden = status.value !== undefined && status.value.ledger === undefined;
   return (
     <section class="panel" aria-labelledby="ledger">
-      <h2 id="ledger">{isHidden ? 'Rejected' : 'Ledger'}</h2>
-      <Answered answer={status}>{({ ledger }) => (ledger ? <Counts ledger={ledger} /> : <Reasons />)}</Answered>
+      <h2 id="ledger">{isHidden ? 'Rejected items' : 'Ledger'}</h2>
+      <QueryResult query={status}>{({ ledger }) => (ledger ? <Counts ledger={ledger} /> : <Reasons />)}</QueryResult>
     </section>
   );
 }
 
-/** What became of everything that was received; the reasons of what was rejected are a click away. */
+/** The counts of received, stored, duplicate and rejected items, with rejections by error code. */
 function Counts({ ledger }: { ledger: NonNullable<Status['ledger']> }) {
   const rejected = Object.entries(ledger.rejected).sort(([, a], [, b]) => b - a);
-  const sum = rejected.reduce((all, [, count]) => all + count, 0);
+  const total = rejected.reduce((sum, [, count]) => sum + count, 0);
   return (
     <>
       <dl class="figures">
         <Figure label="Received" value={ledger.received} format={formatCount} />
         <Figure label="Stored" value={ledger.stored} format={formatCount} />
         <Figure label="Duplicates" value={ledger.duplicates} format={formatCount} />
-        <Figure label="Rejected" value={sum} format={formatCount} />
+        <Figure label="Rejected" value={total} format={formatCount} />
       </dl>
-      <p class="quiet">Of all users, since the database was made. Received is always the sum of the other three.</p>
+      <p class="quiet">All users, since the database was created. Received = stored + duplicates + rejected.</p>
       {rejected.map(([code, count]) => (
         <Rejected key={code} code={code} count={count} />
       ))}
@@ -52,40 +52,40 @@ function Rejected({ code, count }: { code: string; count: number }) {
   );
 }
 
-/** Why items were rejected, the last ones first: those with one error code, or with any. */
+/** The latest rejections, newest first; only those with an error code if one is given. */
 function Reasons({ code }: { code?: string }) {
-  const { address } = usePlace();
+  const { address } = useNavigation();
   const zone = useZone();
-  const answer = useAnswer('/api/rejections', { code, limit: 20, user_id: address.user }, code);
+  const latest = useQuery('/api/rejections', { code, limit: 20, user_id: address.user }, code);
   return (
-    <Answered answer={answer}>
+    <QueryResult query={latest}>
       {({ rejections }) =>
         rejections.length === 0 ? (
-          <Nothing>None that this token may see, since the server was started.</Nothing>
+          <EmptyMessage>No rejections since the server started.</EmptyMessage>
         ) : (
-          // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by keyboard
-          <section class="scroll tall" tabIndex={0} aria-label={`Last items rejected${code ? ` with ${code}` : ''}`}>
+          // biome-ignore lint/a11y/noNoninteractiveTabindex: scrollable regions must be reachable by keyboard
+          <section class="scroll tall" tabIndex={0} aria-label={`Latest rejections${code ? ` with ${code}` : ''}`}>
             <ul class="reasons">
-              {rejections.map((one) => (
-                <li key={`${one.at} ${one.request_id}`}>
-                  {one.issues.length === 0 ? (
-                    <p>{one.message}</p>
+              {rejections.map((rejection) => (
+                <li key={`${rejection.at} ${rejection.request_id}`}>
+                  {rejection.issues.length === 0 ? (
+                    <p>{rejection.message}</p>
                   ) : (
-                    one.issues.map(({ loc, msg }) => (
+                    rejection.issues.map(({ loc, msg }) => (
                       <p key={loc.join('.')}>
                         <code>{loc.join('.')}</code> {msg}
                       </p>
                     ))
                   )}
                   <p class="quiet">
-                    {formatTime(new Date(one.at), zone, 'second')} · {one.user_id ?? 'no known user'} · {one.route} ·{' '}
-                    {formatCount(one.items)} {one.items === 1 ? 'item' : 'items'} ·{' '}
+                    {formatTime(new Date(rejection.at), zone, 'second')} · {rejection.user_id ?? 'unknown user'} ·{' '}
+                    {rejection.route} · {formatCount(rejection.items)} {rejection.items === 1 ? 'item' : 'items'} ·{' '}
                     {code === undefined && (
                       <>
-                        <code>{one.code}</code> ·{' '}
+                        <code>{rejection.code}</code> ·{' '}
                       </>
                     )}
-                    request <code>{one.request_id}</code>
+                    request <code>{rejection.request_id}</code>
                   </p>
                 </li>
               ))}
@@ -93,6 +93,6 @@ function Reasons({ code }: { code?: string }) {
           </section>
         )
       }
-    </Answered>
+    </QueryResult>
   );
 }

@@ -1,23 +1,23 @@
 import { useMemo } from 'preact/hooks';
 import { STATISTICS, type Statistic } from '../address.ts';
-import { useAnswer } from '../answer.ts';
-import type { Answers } from '../api.ts';
+import type { Responses } from '../api.ts';
 import { type BarRow, BarTable, MoreGroups, othersLabel } from '../bar-table.tsx';
 import { type Names, useCatalog } from '../catalog.ts';
-import { beside } from '../chart/buckets.ts';
+import { alignEarlierBuckets } from '../chart/buckets.ts';
 import { Chart } from '../chart/chart.tsx';
 import type { Line } from '../chart/plot.ts';
 import { LabelFilter, NamePicker } from '../controls.tsx';
 import { Figure } from '../figures.tsx';
 import { formatCount, formatText, formatValue } from '../format.ts';
-import { useNameInAddress, usePlace } from '../place.ts';
+import { useNameInAddress, useNavigation } from '../navigation.ts';
 import { useShownRange } from '../shown-range.ts';
-import { Answered, Nothing, Trouble } from '../states.tsx';
+import { EmptyMessage, QueryErrorNotice, QueryResult } from '../states.tsx';
+import { useQuery } from '../use-query.ts';
 
-type Series = Answers['/api/metrics/series'];
+type Series = Responses['/api/metrics/series'];
 type Figures = Pick<Series, Statistic>;
 
-/** What a statistic is called where people read it. */
+/** Labels of the statistics. */
 const TITLES: Record<Statistic, string> = {
   avg: 'Average',
   p50: 'Median (p50)',
@@ -28,33 +28,37 @@ const TITLES: Record<Statistic, string> = {
   count: 'Count',
 };
 
-/** How many labels have a line of their own. */
+/** Maximum number of labels in a breakdown chart. */
 const MAX_LINES = 5;
 
-/** One metric over time. */
+/** A metric over time. */
 export function MetricView() {
-  const { address, go } = usePlace();
+  const { address, go } = useNavigation();
   const { metrics } = useCatalog();
   const name = address.name ?? metrics.names[0];
   const range = useShownRange();
   const { from, to, interval } = range;
   useNameInAddress(name);
   const { zone: tz, user, label, compare, split } = address;
-  const asked = name === undefined ? undefined : { name, user_id: user, data_string: label };
-  const subject = JSON.stringify(asked);
-  const before = compare ? range.before : undefined;
+  const parameters = name === undefined ? undefined : { name, user_id: user, data_string: label };
+  const subject = JSON.stringify(parameters);
+  const previous = compare ? range.previous : undefined;
 
-  const series = useAnswer('/api/metrics/series', asked && { ...asked, from, to, interval, tz }, subject);
-  const earlier = useAnswer('/api/metrics/series', before && asked && { ...asked, ...before, interval, tz }, subject);
-  const top = address.top;
-  const labels = useAnswer(
+  const series = useQuery('/api/metrics/series', parameters && { ...parameters, from, to, interval, tz }, subject);
+  const earlier = useQuery(
     '/api/metrics/series',
-    asked && { ...asked, from, to, tz, group_by: 'data_string', top },
+    previous && parameters && { ...parameters, ...previous, interval, tz },
     subject,
   );
-  const lines = useAnswer(
+  const top = address.top;
+  const labels = useQuery(
     '/api/metrics/series',
-    split && asked && { ...asked, from, to, interval, tz, group_by: 'data_string', top: MAX_LINES },
+    parameters && { ...parameters, from, to, tz, group_by: 'data_string', top },
+    subject,
+  );
+  const lines = useQuery(
+    '/api/metrics/series',
+    split && parameters && { ...parameters, from, to, interval, tz, group_by: 'data_string', top: MAX_LINES },
     subject,
   );
 
@@ -67,16 +71,16 @@ export function MetricView() {
           <NamePicker label="Metric" name={name} choices={metrics} />
           <LabelFilter label="data_string" />
           <label class="check">
-            <input type="checkbox" checked={compare} onChange={() => go({ compare: !compare })} /> Compare with the
-            period before
+            <input type="checkbox" checked={compare} onChange={() => go({ compare: !compare })} /> Compare with previous
+            period
           </label>
           <label>
-            Lines by data_string{' '}
+            Break down by data_string{' '}
             <select
               value={split ?? ''}
-              onChange={(event) => go({ split: STATISTICS.find((one) => one === event.currentTarget.value) })}
+              onChange={(event) => go({ split: STATISTICS.find((name) => name === event.currentTarget.value) })}
             >
-              <option value="">none</option>
+              <option value="">Off</option>
               {STATISTICS.map((statistic) => (
                 <option key={statistic} value={statistic}>
                   {TITLES[statistic]}
@@ -85,46 +89,48 @@ export function MetricView() {
             </select>
           </label>
         </div>
-        <Answered answer={series}>
-          {(value) => <Totals now={value} before={compare ? (earlier.value ?? 'unknown') : undefined} />}
-        </Answered>
-        {compare && <Trouble of={earlier} />}
+        <QueryResult query={series}>
+          {(value) => <Totals current={value} previous={compare ? (earlier.value ?? 'unknown') : undefined} />}
+        </QueryResult>
+        {compare && <QueryErrorNotice query={earlier} />}
         {split ? (
-          <Answered answer={lines}>{(value) => <LabelChart key={split} series={value} statistic={split} />}</Answered>
+          <QueryResult query={lines}>
+            {(value) => <LabelChart key={split} series={value} statistic={split} />}
+          </QueryResult>
         ) : (
           series.value && <Values series={series.value} earlier={compare ? earlier.value : undefined} />
         )}
       </section>
       <section class="panel" aria-labelledby="by-label">
         <h2 id="by-label">By data_string</h2>
-        <Answered answer={labels}>{(value) => <ByLabel series={value} />}</Answered>
+        <QueryResult query={labels}>{(value) => <ByLabel series={value} />}</QueryResult>
       </section>
     </>
   );
 }
 
-/** Where no metric is known: none has been recorded, or there are too many to list, and one can be typed. */
+/** Shown without a metric: there are none, or too many to list, so one must be typed. */
 function Unnamed({ choices }: { choices: Names }) {
-  if (choices.isComplete) return <Nothing>No metric has been recorded yet.</Nothing>;
+  if (choices.isComplete) return <EmptyMessage>No metrics recorded yet.</EmptyMessage>;
   return (
     <section class="panel" aria-label="Metric">
       <NamePicker label="Metric" name={undefined} choices={choices} />
-      <Nothing>There are too many metrics to list them. Type the name of one.</Nothing>
+      <EmptyMessage>There are too many metrics to list. Enter a name.</EmptyMessage>
     </section>
   );
 }
 
-/** The figures of the whole range, and of the period before. */
-function Totals({ now, before }: { now: Series; before: Series | 'unknown' | undefined }) {
+/** The statistics of the whole range, and of the previous period. */
+function Totals({ current, previous }: { current: Series; previous: Series | 'unknown' | undefined }) {
   return (
     <dl class="figures">
       {STATISTICS.map((statistic) => (
         <Figure
           key={statistic}
           label={TITLES[statistic]}
-          value={now[statistic]}
+          value={current[statistic]}
           format={statistic === 'count' ? formatCount : formatValue}
-          before={typeof before === 'object' ? before[statistic] : before}
+          previous={typeof previous === 'object' ? previous[statistic] : previous}
         />
       ))}
     </dl>
@@ -136,7 +142,7 @@ function Values({ series, earlier }: { series: Series; earlier: Series | undefin
   const starts = useMemo(() => buckets.map(({ start }) => start), [buckets]);
   const lines = useMemo(() => {
     const of = (statistic: Statistic) => buckets.map((bucket) => bucket[statistic]);
-    const made: Line[] = [
+    const chartLines: Line[] = [
       { label: 'max', values: of('max'), color: '--chart-4', shape: 'edge' },
       { label: 'min', values: of('min'), color: '--chart-4', shape: 'edge' },
       { label: 'avg', values: of('avg'), color: '--chart-1' },
@@ -145,14 +151,16 @@ function Values({ series, earlier }: { series: Series; earlier: Series | undefin
       { label: 'p99', values: of('p99'), color: '--chart-5' },
     ];
     if (earlier) {
-      const values = beside(series, earlier).map((bucket) => bucket?.avg ?? null);
-      made.push({ label: 'avg, period before', values, color: '--chart-1', shape: 'dashed' });
+      const values = alignEarlierBuckets(series, earlier).map((bucket) => bucket?.avg ?? null);
+      chartLines.push({ label: 'avg, previous period', values, color: '--chart-1', shape: 'dashed' });
     }
-    return made;
+    return chartLines;
   }, [series, buckets, earlier]);
   return (
     <>
-      {!buckets.some(({ count }) => count > 0) && <Nothing>No value in this range. Choose a longer one above.</Nothing>}
+      {!buckets.some(({ count }) => count > 0) && (
+        <EmptyMessage>No values in this range. Try a longer range.</EmptyMessage>
+      )}
       {buckets.length > 0 && (
         <Chart
           label={`${series.name} over time`}
@@ -169,7 +177,7 @@ function Values({ series, earlier }: { series: Series; earlier: Series | undefin
 
 const LINE_COLORS = ['--chart-1', '--chart-2', '--chart-3', '--chart-5', '--chart-6'] as const;
 
-/** One statistic of the most frequent labels. */
+/** A statistic over time, for each of the most frequent labels. */
 function LabelChart({ series, statistic }: { series: Series; statistic: Statistic }) {
   const { buckets, groups = [] } = series;
   const starts = useMemo(() => buckets.map(({ start }) => start), [buckets]);
@@ -184,7 +192,7 @@ function LabelChart({ series, statistic }: { series: Series; statistic: Statisti
       ),
     [groups, statistic],
   );
-  if (groups.length === 0) return <Nothing>No value in this range. Choose a longer one above.</Nothing>;
+  if (groups.length === 0) return <EmptyMessage>No values in this range. Try a longer range.</EmptyMessage>;
   return (
     <Chart
       label={`${TITLES[statistic]} of ${series.name} by data_string`}
@@ -196,16 +204,16 @@ function LabelChart({ series, statistic }: { series: Series; statistic: Statisti
   );
 }
 
-/** The labels of a metric with their figures. */
+/** The statistics of a metric by label. */
 function ByLabel({ series }: { series: Series }) {
-  const { go } = usePlace();
+  const { go } = useNavigation();
   const { groups = [], other } = series;
-  if (groups.length === 0) return <Nothing>No value in this range.</Nothing>;
-  const rest = other && other.labels > 0 ? other : undefined;
-  const most = Math.max(1, groups[0]?.count ?? 0, rest?.count ?? 0);
+  if (groups.length === 0) return <EmptyMessage>No values in this range.</EmptyMessage>;
+  const others = other && other.labels > 0 ? other : undefined;
+  const max = Math.max(1, groups[0]?.count ?? 0, others?.count ?? 0);
   const row = (label: string, figures: Figures): BarRow => ({
     label,
-    part: figures.count / most,
+    part: figures.count / max,
     cells: STATISTICS.map((statistic) => {
       const value = figures[statistic];
       return { value, text: statistic === 'count' ? formatCount(value ?? 0) : formatValue(value) };
@@ -214,19 +222,19 @@ function ByLabel({ series }: { series: Series }) {
   return (
     <>
       <BarTable
-        title="Figures by data_string"
+        title="Statistics by data_string"
         label="data_string"
-        partOf="the most frequent"
+        relativeTo="the highest count"
         columns={STATISTICS.map((statistic) => TITLES[statistic])}
         rows={[
           ...groups.map((group) => ({
             ...row(group.data_string, group),
-            onChosen: () => go({ label: group.data_string }),
+            onSelect: () => go({ label: group.data_string }),
           })),
-          ...(rest ? [row(othersLabel(rest.labels), rest)] : []),
+          ...(others ? [row(othersLabel(others.labels), others)] : []),
         ]}
       />
-      {rest && <MoreGroups />}
+      {others && <MoreGroups />}
     </>
   );
 }

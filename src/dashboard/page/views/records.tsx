@@ -1,65 +1,65 @@
 import { useCallback, useContext, useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import type { RecordKind } from '../address.ts';
-import { AskingContext, useAnswer } from '../answer.ts';
-import { ask, type Failed, failedOf, type LogRecord, type Query } from '../api.ts';
+import { fetchJson, type LogRecord, type QueryParameters, type RequestError, toRequestError } from '../api.ts';
 import { useZone, type Zone } from '../calendar.ts';
 import { useCatalog } from '../catalog.ts';
 import { LabelFilter, TextFilter } from '../controls.tsx';
 import { Download } from '../download.tsx';
 import { EMPTY, formatCount, formatStored } from '../format.ts';
-import { usePlace } from '../place.ts';
+import { useNavigation } from '../navigation.ts';
 import { namedRange } from '../shown-range.ts';
-import { Answered, Failure, Nothing } from '../states.tsx';
-import { type Tail, useTail } from '../tail.ts';
+import { EmptyMessage, ErrorMessage, QueryResult } from '../states.tsx';
+import { type LiveTail, useLiveTail } from '../use-live-tail.ts';
+import { QuerySessionContext, useQuery } from '../use-query.ts';
 
-/** How much of an event's data stands in its row, in characters: the whole is a click away. */
+/** Maximum length of an event's data in its row, in characters. The JSON button shows all of it. */
 const MAX_TEXT = 300;
 
-/** Records of a page. */
+/** Number of records per page. */
 const PAGE = 100;
 
-/** What the reading routes call the name and the label of a record. */
+/** Parameters of the query routes for name and label, and the heading of the name. */
 const FIELDS = {
   metrics: { name: 'name', label: 'data_string', title: 'Metric' },
   analytics: { name: 'type', label: 'data_index', title: 'Type' },
 } as const;
 
-/** The rows themselves. */
+/** The stored rows, newest first, optionally with a live tail. */
 export function Records() {
-  const { address, go } = usePlace();
+  const { address, go } = useNavigation();
   const catalog = useCatalog();
   const { kind, live, user } = address;
   const fields = FIELDS[kind];
   const { names } = kind === 'metrics' ? catalog.metrics : catalog.types;
 
-  const filter: Query = { [fields.name]: address.name, [fields.label]: address.label, user_id: user };
-  const { now } = useContext(AskingContext);
+  const filter: QueryParameters = { [fields.name]: address.name, [fields.label]: address.label, user_id: user };
+  const { now } = useContext(QuerySessionContext);
   const zone = useZone();
-  const moving = namedRange(address, now, catalog.extent, zone);
+  const currentRange = namedRange(address, now, catalog.extent, zone);
   const subject = JSON.stringify([kind, filter, live, address.range, address.from, address.to]);
-  const older = useOlder(kind, subject);
-  // pages that are shown together must be of the same range, and a live tail brings by itself what is new
-  const isHeld = live || older.isLoading || older.records.length > 0;
-  const held = useRef({ subject, range: moving });
-  if (!isHeld || held.current.subject !== subject) held.current = { subject, range: moving };
-  const { from, to } = held.current.range;
-  // a row without a time of its own happened when it came: after the moment at which the range ends
+  const older = useOlderPages(kind, subject);
+  // pages shown together must have the same range, and a live tail delivers new rows without a refresh
+  const isPaused = live || older.isLoading || older.records.length > 0;
+  const lastRange = useRef({ subject, range: currentRange });
+  if (!isPaused || lastRange.current.subject !== subject) lastRange.current = { subject, range: currentRange };
+  const { from, to } = lastRange.current.range;
+  // rows sent without a timestamp get the time of their arrival, which is after the end of the range
   const range = live ? { from } : { from, to };
   const query = { ...filter, ...range };
 
-  const first = useAnswer(`/api/records/${kind}`, { ...query, limit: PAGE }, subject, isHeld);
-  const beginAnew = () => {
+  const first = useQuery(`/api/records/${kind}`, { ...query, limit: PAGE }, subject, isPaused);
+  const reload = () => {
     older.clear();
     first.retry();
   };
-  const tail = useTail(live ? `/api/records/${kind}/tail` : undefined, filter, beginAnew);
-  // beyond what is kept of the tail there are rows that neither it nor the first page has
-  const hasHole = tail.count > tail.records.length;
-  const cursor = hasHole ? undefined : older.cursor === undefined ? first.value?.next_cursor : older.cursor;
+  const tail = useLiveTail(live ? `/api/records/${kind}/tail` : undefined, filter, reload);
+  // once the tail has evicted rows, there is a gap between it and the first page
+  const hasGap = tail.count > tail.records.length;
+  const cursor = hasGap ? undefined : older.cursor === undefined ? first.value?.next_cursor : older.cursor;
 
   const records = useMemo(
-    () => newestFirst([...tail.records, ...(hasHole ? [] : [...(first.value?.records ?? []), ...older.records])]),
-    [tail.records, hasHole, first.value, older.records],
+    () => newestFirst([...tail.records, ...(hasGap ? [] : [...(first.value?.records ?? []), ...older.records])]),
+    [tail.records, hasGap, first.value, older.records],
   );
   return (
     <section class="panel" aria-labelledby="records">
@@ -85,10 +85,10 @@ export function Records() {
           key={kind}
           label={fields.title}
           value={address.name}
-          placeholder="all"
+          placeholder="All"
           choices={names}
           canBeEmpty={kind === 'analytics'}
-          onChosen={(name) => go({ name })}
+          onSelect={(name) => go({ name })}
         />
         <LabelFilter label={fields.label} />
         <label class="check">
@@ -96,103 +96,113 @@ export function Records() {
         </label>
         <Download path={`/api/export/${kind}`} query={{ ...query, format: 'csv', formulas: 'escape' }} name={kind} />
       </div>
-      {live && <TailState tail={tail} />}
-      <Answered answer={first}>
+      {live && <LiveTailStatus tail={tail} />}
+      <QueryResult query={first}>
         {() =>
           records.length === 0 ? (
-            <Nothing>No row in this range passes these filters.</Nothing>
+            <EmptyMessage>No rows in this range match the filters.</EmptyMessage>
           ) : (
             <>
               <Rows kind={kind} records={records} zone={zone} />
-              {older.failure && <Failure failure={older.failure} retry={() => cursor && older.load(cursor, query)} />}
+              {older.error && <ErrorMessage error={older.error} retry={() => cursor && older.load(cursor, query)} />}
               {cursor && (
                 <button type="button" disabled={older.isLoading} onClick={() => older.load(cursor, query)}>
-                  {older.isLoading ? 'Reading…' : 'Older rows'}
+                  {older.isLoading ? 'Loading…' : 'Older rows'}
                 </button>
               )}{' '}
               {older.records.length > 0 && !live && (
-                <button type="button" onClick={beginAnew}>
-                  The newest rows
+                <button type="button" onClick={reload}>
+                  Back to newest
                 </button>
               )}
-              {hasHole && (
-                <p class="quiet">The newest {formatCount(records.length)} rows. For the others, switch Live off.</p>
+              {hasGap && (
+                <p class="quiet">
+                  Showing the newest {formatCount(records.length)} rows. Turn off Live to see older ones.
+                </p>
               )}
             </>
           )
         }
-      </Answered>
+      </QueryResult>
     </section>
   );
 }
 
-/** Each record once: the one with the greatest id first, which was stored last. */
+/** Removes duplicates and sorts by ID, descending: the latest stored record is first. */
 function newestFirst(records: readonly LogRecord[]): LogRecord[] {
   const byId = new Map(records.map((record) => [record.id, record]));
   return [...byId.values()].sort((a, b) => (a.id < b.id ? 1 : -1));
 }
 
-/** Whether new rows arrive, said so that it is also heard. */
-function TailState({ tail }: { tail: Tail }) {
-  const { state, count, skipped, failure } = tail;
-  const why = failure ? ` ${failure.message}` : '';
-  const said =
+/** The state of the live tail, announced by screen readers. */
+function LiveTailStatus({ tail }: { tail: LiveTail }) {
+  const { state, count, skipped, error } = tail;
+  const reason = error ? ` ${error.message}` : '';
+  const text =
     state === 'open'
       ? `Live: ${formatCount(count)} new ${count === 1 ? 'row' : 'rows'}.`
-      : `${state === 'connecting' ? 'Connecting…' : 'Not live.'}${why}`;
+      : `${state === 'connecting' ? 'Connecting…' : 'Disconnected.'}${reason}`;
   return (
     <p class={`live ${state}`} role="status">
       <span class="lamp" aria-hidden="true" />
-      {said}
-      {skipped > 0 && ` ${formatCount(skipped)} came too fast to be shown here; they are recorded all the same.`}
+      {text}
+      {skipped > 0 && ` ${formatCount(skipped)} more arrived too fast to show. They are recorded.`}
     </p>
   );
 }
 
-/** Pages behind the first one. They are forgotten when another subject is asked for. */
-function useOlder(kind: RecordKind, subject: string) {
-  const { token, onUnauthorized } = useContext(AskingContext);
+/** Loads pages after the first one. A change of the subject clears them. */
+function useOlderPages(kind: RecordKind, subject: string) {
+  const { token, onUnauthorized } = useContext(QuerySessionContext);
   const none = { subject, records: [] as readonly LogRecord[], cursor: undefined as string | null | undefined };
-  const [known, setKnown] = useState(none);
-  const [failure, setFailure] = useState<Failed>();
+  const [loaded, setLoaded] = useState(none);
+  const [error, setError] = useState<RequestError>();
   const [isLoading, setLoading] = useState(false);
   const abort = useRef<AbortController | undefined>(undefined);
 
-  // biome-ignore lint/correctness/useExhaustiveDependencies: what was asked of another subject is of no use
+  // biome-ignore lint/correctness/useExhaustiveDependencies: a new subject cancels the pending request
   useEffect(() => {
-    setFailure(undefined);
+    setError(undefined);
     setLoading(false);
     return () => abort.current?.abort();
   }, [subject]);
 
-  const load = async (cursor: string, query: Query) => {
-    const asked = new AbortController();
-    abort.current = asked;
+  const load = async (cursor: string, query: QueryParameters) => {
+    const controller = new AbortController();
+    abort.current = controller;
     setLoading(true);
     try {
-      const page = await ask(`/api/records/${kind}`, { ...query, limit: PAGE, cursor }, token, asked.signal);
-      setKnown((before) => ({
+      const parameters = { ...query, limit: PAGE, cursor };
+      const page = await fetchJson(`/api/records/${kind}`, parameters, token, controller.signal);
+      setLoaded((previous) => ({
         subject,
-        records: [...(before.subject === subject ? before.records : []), ...page.records],
+        records: [...(previous.subject === subject ? previous.records : []), ...page.records],
         cursor: page.next_cursor,
       }));
-      setFailure(undefined);
-    } catch (error) {
-      if (asked.signal.aborted) return;
-      const failed = failedOf(error);
-      if (failed.status === 401) onUnauthorized(failed.message);
-      setFailure(failed);
+      setError(undefined);
+    } catch (thrown) {
+      if (controller.signal.aborted) return;
+      const requestError = toRequestError(thrown);
+      if (requestError.status === 401) onUnauthorized(requestError.message);
+      setError(requestError);
     }
     setLoading(false);
   };
   const clear = () => {
     abort.current?.abort();
-    setKnown(none);
-    setFailure(undefined);
+    setLoaded(none);
+    setError(undefined);
     setLoading(false);
   };
-  const { records, cursor } = known.subject === subject ? known : none;
-  return { records, cursor, failure, isLoading, clear, load: (at: string, query: Query) => void load(at, query) };
+  const { records, cursor } = loaded.subject === subject ? loaded : none;
+  return {
+    records,
+    cursor,
+    error,
+    isLoading,
+    clear,
+    load: (at: string, query: QueryParameters) => void load(at, query),
+  };
 }
 
 interface RowsProps {
@@ -203,18 +213,18 @@ interface RowsProps {
 
 function Rows({ kind, records, zone }: RowsProps) {
   const [opened, setOpened] = useState<string>();
-  const toggle = useCallback((id: string) => setOpened((before) => (before === id ? undefined : id)), []);
+  const toggle = useCallback((id: string) => setOpened((current) => (current === id ? undefined : id)), []);
   const isMetric = kind === 'metrics';
   return (
-    // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by keyboard
-    <section class="scroll" tabIndex={0} aria-label="Rows, the newest first">
+    // biome-ignore lint/a11y/noNoninteractiveTabindex: scrollable regions must be reachable by keyboard
+    <section class="scroll" tabIndex={0} aria-label="Rows, newest first">
       <table class="records">
         <thead>
           <tr>
             <th scope="col">
-              <span class="unseen">The whole row</span>
+              <span class="visually-hidden">JSON</span>
             </th>
-            <th scope="col">Happened ({zone.name})</th>
+            <th scope="col">Time ({zone.name})</th>
             <th scope="col">User</th>
             <th scope="col">{FIELDS[kind].title}</th>
             <th scope="col" class={isMetric ? 'number' : undefined}>
@@ -248,7 +258,7 @@ interface RowProps {
   readonly onToggle: (id: string) => void;
 }
 
-/** A row, and below it its JSON when it is open. It is drawn once, however many come after it. */
+/** A row and, when open, its JSON. Memoized, because a live tail renders the table often. */
 function Row({ isMetric, record, zone, isOpen, onToggle }: RowProps) {
   return useMemo(
     () => (
@@ -258,7 +268,7 @@ function Row({ isMetric, record, zone, isOpen, onToggle }: RowProps) {
             <button
               type="button"
               aria-expanded={isOpen}
-              aria-label={`JSON of the row ${record.id}`}
+              aria-label={`JSON of row ${record.id}`}
               onClick={() => onToggle(record.id)}
             >
               JSON
@@ -274,7 +284,7 @@ function Row({ isMetric, record, zone, isOpen, onToggle }: RowProps) {
               <Text of={record.data_index} />
             )}
           </td>
-          <td class="name">{isMetric ? <Text of={record.data_string} /> : cut(JSON.stringify(record.data))}</td>
+          <td class="name">{isMetric ? <Text of={record.data_string} /> : truncate(JSON.stringify(record.data))}</td>
         </tr>
         {isOpen && (
           <tr class="opened">
@@ -291,12 +301,12 @@ function Row({ isMetric, record, zone, isOpen, onToggle }: RowProps) {
   );
 }
 
-/** A text that may be empty. */
+/** A text, with a placeholder for the empty string. */
 function Text({ of = '' }: { of: string | undefined }) {
   return of === '' ? <i class="quiet">{EMPTY}</i> : of;
 }
 
-/** Cuts a text that is too long for a row, and shows that it was cut. */
-function cut(text: string): string {
+/** Truncates a text that is too long for a row, with an ellipsis. */
+function truncate(text: string): string {
   return text.length > MAX_TEXT ? `${text.slice(0, MAX_TEXT)}…` : text;
 }

@@ -1,43 +1,43 @@
-import { useAnswer } from '../answer.ts';
-import type { Answers } from '../api.ts';
+import type { Responses } from '../api.ts';
 import { nextDay, useZone } from '../calendar.ts';
 import { TextFilter } from '../controls.tsx';
 import { formatCount, formatPart, formatText } from '../format.ts';
-import { usePlace } from '../place.ts';
+import { useNavigation } from '../navigation.ts';
 import type { ShownRange } from '../shown-range.ts';
-import { Answered, Nothing } from '../states.tsx';
+import { EmptyMessage, QueryResult } from '../states.tsx';
+import { useQuery } from '../use-query.ts';
 
-/** How many days are looked at. */
+/** Number of days after the first one. */
 const DAYS = 14;
 
 interface RetentionProps {
   readonly type: string;
-  /** Values of `data_index` that are offered. */
+  /** `data_index` values offered as the step. */
   readonly offered: readonly string[];
   readonly range: ShownRange;
 }
 
-/** How many of those who did a step on a day came back on the days after it. */
+/** Cohort retention: users grouped by the day they first did a step, and how many returned on later days. */
 export function Retention({ type, offered, range: { from, to } }: RetentionProps) {
-  const { address, go } = usePlace();
+  const { address, go } = useNavigation();
   const { retention, user, zone: tz } = address;
   const step = retention ?? offered[0];
-  const asked = step === undefined ? undefined : { type, step, from, to, tz, days: DAYS, user_id: user };
-  const answer = useAnswer('/api/analytics/retention', asked, JSON.stringify([type, step, user]));
+  const parameters = step === undefined ? undefined : { type, step, from, to, tz, days: DAYS, user_id: user };
+  const cohorts = useQuery('/api/analytics/retention', parameters, JSON.stringify([type, step, user]));
   return (
     <section class="panel" aria-labelledby="retention">
-      <h2 id="retention">Retention</h2>
+      <h2 id="retention">Cohort retention</h2>
       <p class="quiet">
-        Of the users who did the step for the first time in this range on a day: how many had any event of this type on
-        the days after it.
+        Users grouped by the day they first did the step in this range, and how many had any event of this type on later
+        days.
       </p>
       <div class="head">
         <label>
           Step{' '}
           <select value={step ?? ''} onChange={(event) => go({ retention: event.currentTarget.value })}>
-            {[...new Set([...(step === undefined ? [] : [step]), ...offered])].map((one) => (
-              <option key={one} value={one}>
-                {formatText(one)}
+            {[...new Set([...(step === undefined ? [] : [step]), ...offered])].map((choice) => (
+              <option key={choice} value={choice}>
+                {formatText(choice)}
               </option>
             ))}
           </select>
@@ -47,22 +47,22 @@ export function Retention({ type, offered, range: { from, to } }: RetentionProps
           value={undefined}
           placeholder="data_index"
           canBeEmpty
-          onChosen={(one) => one !== undefined && go({ retention: one })}
+          onSelect={(typed) => typed !== undefined && go({ retention: typed })}
         />
       </div>
-      {asked ? (
-        <Answered answer={answer}>{(value) => <Cohorts retention={value} />}</Answered>
+      {parameters ? (
+        <QueryResult query={cohorts}>{(value) => <Cohorts retention={value} />}</QueryResult>
       ) : (
-        <Nothing>No event in this range.</Nothing>
+        <EmptyMessage>No events in this range.</EmptyMessage>
       )}
     </section>
   );
 }
 
-function Cohorts({ retention }: { retention: Answers['/api/analytics/retention'] }) {
+function Cohorts({ retention }: { retention: Responses['/api/analytics/retention'] }) {
   const zone = useZone();
   const { cohorts: days } = retention;
-  // a day is over where the next one has begun in the range, or begins at its end
+  // a day is over once the range includes the start of the next one, or ends there
   const lastDay = days.at(-1);
   const isLastOver =
     lastDay !== undefined && nextDay(zone, Date.parse(lastDay.start)) <= Date.parse(retention.to ?? '');
@@ -71,11 +71,11 @@ function Cohorts({ retention }: { retention: Answers['/api/analytics/retention']
     .map((cohort, day) => ({ ...cohort, day }))
     .filter(({ users }) => users > 0)
     .toReversed();
-  if (cohorts.length === 0) return <Nothing>Nobody did this step in this range.</Nothing>;
+  if (cohorts.length === 0) return <EmptyMessage>No users did this step in this range.</EmptyMessage>;
   const columns = Math.max(1, ...cohorts.map(({ returned }) => returned.findLastIndex((users) => users !== null) + 1));
   return (
-    // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by keyboard
-    <section class="scroll tall" tabIndex={0} aria-label="Users who came back, by day">
+    // biome-ignore lint/a11y/noNoninteractiveTabindex: scrollable regions must be reachable by keyboard
+    <section class="scroll tall" tabIndex={0} aria-label="Returning users by day">
       <table class="cohorts">
         <thead>
           <tr>
@@ -98,7 +98,7 @@ function Cohorts({ retention }: { retention: Answers['/api/analytics/retention']
                 <data value={String(users)}>{formatCount(users)}</data>
               </td>
               {returned.slice(0, columns).map((back, i) => (
-                // biome-ignore lint/suspicious/noArrayIndexKey: the place is the day
+                // biome-ignore lint/suspicious/noArrayIndexKey: the index is the day
                 <Returned key={i} back={back} of={users} isOver={isOver(day + i + 1)} />
               ))}
             </tr>
@@ -110,10 +110,10 @@ function Cohorts({ retention }: { retention: Answers['/api/analytics/retention']
 }
 
 interface ReturnedProps {
-  /** How many came back; null where nobody can know yet. */
+  /** Number of users who returned; null for days after the end of the data. */
   readonly back: number | null;
   readonly of: number;
-  /** Whether the day is over: until then more may come. */
+  /** Whether the day is over. Until then, the number can still grow. */
   readonly isOver: boolean;
 }
 
@@ -122,7 +122,7 @@ function Returned({ back, of, isOver }: ReturnedProps) {
   return (
     <td
       class={isOver ? 'number cell' : 'number cell quiet'}
-      title={`${back} of ${of} users${isOver ? '' : ' so far: the day is not over'}`}
+      title={`${back} of ${of} users${isOver ? '' : ' so far (the day is not over)'}`}
       style={{ '--part': isOver ? `${(back / of) * 100}%` : '0%' }}
     >
       <data value={String(back)}>

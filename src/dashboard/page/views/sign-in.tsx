@@ -1,48 +1,48 @@
 import { useState } from 'preact/hooks';
-import { ask, Failed, failedOf } from '../api.ts';
-import { isToken, keepToken } from '../session.ts';
+import { fetchJson, RequestError, toRequestError } from '../api.ts';
+import { isToken, storeToken } from '../session.ts';
 
 interface SignInProps {
-  /** Why the session that there was is over. */
+  /** Why the previous session ended. */
   readonly reason: string | undefined;
-  /** Why a sign-in link was not accepted. */
-  readonly failedLink: string | undefined;
+  /** Why a sign-in link was rejected. */
+  readonly linkError: string | undefined;
   readonly onSignedIn: () => void;
 }
 
-/** Takes a token, and lets the server say whether it is good before it is kept. */
-export function SignIn({ reason, failedLink, onSignedIn }: SignInProps) {
+/** The sign-in form. Verifies a token with the server before storing it. */
+export function SignIn({ reason, linkError, onSignedIn }: SignInProps) {
   const [token, setToken] = useState('');
-  const [failure, setFailure] = useState<Failed>();
-  const [isAsking, setAsking] = useState(false);
+  const [error, setError] = useState<RequestError>();
+  const [isSigningIn, setSigningIn] = useState(false);
 
   const signIn = async (event: SubmitEvent) => {
     event.preventDefault();
-    // what people paste often has the name of the scheme before it, or a line break in it
+    // pasted tokens often include the "Bearer" prefix or line breaks
     const pasted = token.replace(/^\s*bearer\s+/i, '').replace(/\s+/g, '');
     if (!isToken(pasted)) {
-      setFailure(new Failed(401, 'This is no token', 'A token has three parts, with points between them.'));
+      setError(new RequestError(401, 'This is not a token', 'A token has three parts separated by dots.'));
       return;
     }
-    setAsking(true);
+    setSigningIn(true);
     try {
-      await ask('/api/status', {}, pasted, AbortSignal.timeout(20_000));
-      keepToken(pasted);
+      await fetchJson('/api/status', {}, pasted, AbortSignal.timeout(20_000));
+      storeToken(pasted);
       onSignedIn();
-    } catch (error) {
-      setFailure(failedOf(error));
-      setAsking(false);
+    } catch (thrown) {
+      setError(toRequestError(thrown));
+      setSigningIn(false);
     }
   };
-  const said = failure ? `${failure.message}. ${failure.hint}` : (failedLink ?? reason);
+  const message = error ? `${error.message}. ${error.hint}` : (linkError ?? reason);
   return (
     <main class="sign-in">
       <form class="panel" onSubmit={(event) => void signIn(event)}>
         <h1>rawlog</h1>
-        {said && (
-          <p class="failure" role="alert">
-            {reason && !failure && !failedLink && <b>The session is over. </b>}
-            {said}
+        {message && (
+          <p class="error" role="alert">
+            {reason && !error && !linkError && <b>Your session has ended. </b>}
+            {message}
           </p>
         )}
         <label>
@@ -57,18 +57,19 @@ export function SignIn({ reason, failedLink, onSignedIn }: SignInProps) {
             onInput={(event) => setToken(event.currentTarget.value)}
           />
         </label>
-        <button type="submit" class="primary" disabled={isAsking}>
-          {isAsking ? 'Asking the server…' : 'Sign in'}
+        <button type="submit" class="primary" disabled={isSigningIn}>
+          {isSigningIn ? 'Signing in…' : 'Sign in'}
         </button>
         <p class="quiet">
-          A token of your product shows your own rows, one with the role <code>admin</code> those of all users. It is
-          kept in this tab alone, until you close it. On the server, this prints a link that signs you in:
+          Sign in with a token from your product to see your own data. A token with the role <code>admin</code> shows
+          the data of all users. The token stays in this tab until you close it. To create a sign-in link instead, run
+          this on the server:
         </p>
         <pre>
           <code>rawlog token --sub me --role admin --link</code>
         </pre>
         <p class="quiet">
-          Where it runs from its sources: <code>npm run -s rawlog -- token --sub me --role admin --link</code>
+          When running from source: <code>npm run -s rawlog -- token --sub me --role admin --link</code>
         </p>
       </form>
     </main>

@@ -2,9 +2,9 @@ import { useEffect, useRef } from 'preact/hooks';
 import { formatText } from '../format.ts';
 
 interface SwitchUserProps {
-  /** Who is signed in. */
+  /** The signed-in user. */
   readonly current: string;
-  /** Whom the link is for. */
+  /** The user of the link. */
   readonly offered: string;
   readonly onDecided: (isAccepted: boolean) => void;
 }
@@ -17,8 +17,8 @@ export function SwitchUser({ current, offered, onDecided }: SwitchUserProps) {
     <dialog ref={dialog} aria-labelledby="switch" onCancel={() => onDecided(false)}>
       <h2 id="switch">Switch to another user?</h2>
       <p>
-        You are signed in as <code class="id">{formatText(current)}</code>. The link that was opened signs you in as{' '}
-        <code class="id">{formatText(offered)}</code>. If you did not ask for it, stay.
+        You are signed in as <code class="id">{formatText(current)}</code>. The link you opened signs you in as{' '}
+        <code class="id">{formatText(offered)}</code>. If you did not request this link, stay signed in.
       </p>
       <p class="choices">
         <button type="button" class="primary" onClick={() => onDecided(false)}>

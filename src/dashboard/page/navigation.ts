@@ -2,22 +2,22 @@ import { createContext } from 'preact';
 import { useContext, useEffect, useState } from 'preact/hooks';
 import { type Address, DEFAULTS, linkTo, readAddress } from './address.ts';
 
-/** Where the page is, and the way to somewhere else. */
-export interface Place {
+/** The current address, and a function that changes it. */
+export interface Navigation {
   readonly address: Address;
-  /** Changes what is given. It is a step of the browser's history unless it replaces the last one. */
+  /** Applies changes to the address. Adds an entry to the browser's history, or replaces the current one. */
   readonly go: (change: Partial<Address>, options?: { replace: boolean }) => void;
 }
 
-export const PlaceContext = createContext<Place>({ address: DEFAULTS, go: () => {} });
+export const NavigationContext = createContext<Navigation>({ address: DEFAULTS, go: () => {} });
 
-/** Where the page is. */
-export function usePlace(): Place {
-  return useContext(PlaceContext);
+/** Returns the current address and the function that changes it. */
+export function useNavigation(): Navigation {
+  return useContext(NavigationContext);
 }
 
-/** Follows the browser's address. For the root of the page alone; the rest has {@link usePlace}. */
-export function useBrowserAddress(): Place {
+/** Binds the address to the browser's URL and history. For the root component; others call {@link useNavigation}. */
+export function useBrowserNavigation(): Navigation {
   const [address, setAddress] = useState(() => readAddress(location.search));
   useEffect(() => {
     history.replaceState(null, '', linkTo(readAddress(location.search)) + location.hash);
@@ -25,7 +25,7 @@ export function useBrowserAddress(): Place {
     addEventListener('popstate', onMove);
     return () => removeEventListener('popstate', onMove);
   }, []);
-  const go: Place['go'] = (change, { replace } = { replace: false }) => {
+  const go: Navigation['go'] = (change, { replace } = { replace: false }) => {
     const next = { ...readAddress(location.search), ...change };
     const link = linkTo(next);
     if (link === location.pathname + location.search) return;
@@ -36,9 +36,9 @@ export function useBrowserAddress(): Place {
   return { address, go };
 }
 
-/** Puts the name that a view shows into the address, where it was the most frequent one of this user and this day. */
+/** Stores a default name in the address, so a shared URL keeps showing the same one. */
 export function useNameInAddress(name: string | undefined): void {
-  const { address, go } = usePlace();
+  const { address, go } = useNavigation();
   useEffect(() => {
     if (address.name === undefined && name !== undefined) go({ name }, { replace: true });
   });

@@ -7,31 +7,31 @@ import { runCli, startTarget, temporaryFolder, UNLIMITED } from '../harness/targ
 import { token } from '../harness/tokens.ts';
 
 /*
- * Databases that are not used as they are: not their own write-ahead log, a changed schema, damage.
+ * Databases that rawlog must not use: a foreign write-ahead log, a modified schema, damage.
  */
 
 let folder: ReturnType<typeof temporaryFolder>;
-/** A data folder that a kill left behind, and a copy of its database from before an earlier start. */
-let killed: string;
-let old: string;
+/** A data folder left by a kill, and an older copy of its database. */
+let killedDir: string;
+let oldDatabase: string;
 
 beforeAll(async () => {
   folder = temporaryFolder();
-  killed = join(folder.path, 'killed');
-  old = join(folder.path, 'old.db');
+  killedDir = join(folder.path, 'killed');
+  oldDatabase = join(folder.path, 'old.db');
   for (const session of [1, 2, 3]) {
-    const target = await startTarget(UNLIMITED, { dataDir: killed });
+    const target = await startTarget(UNLIMITED, { dataDir: killedDir });
     await post(target, '/log_batch', { metrics: Array(200).fill(METRIC) });
     await target.stop(session === 3 ? 'SIGKILL' : 'SIGTERM');
-    if (session === 1) copyFileSync(target.databasePath, old);
+    if (session === 1) copyFileSync(target.databasePath, oldDatabase);
   }
 });
 afterAll(() => folder[Symbol.dispose]());
 
-/** A copy of the killed data folder. */
-function copyOfKilled(): { dataDir: string; database: string; env: Record<string, string> } {
+/** Copies the data folder that a kill left. */
+function copyKilledDir(): { dataDir: string; database: string; env: Record<string, string> } {
   const dataDir = join(folder.path, crypto.randomUUID());
-  cpSync(killed, dataDir, { recursive: true });
+  cpSync(killedDir, dataDir, { recursive: true });
   return { dataDir, database: join(dataDir, 'rawlog.db'), env: { ...UNLIMITED, DATA_DIR: dataDir, PORT: '0' } };
 }
 
@@ -45,64 +45,69 @@ const COMMANDS = [
   ['import', '/dev/null'],
 ];
 
-/** Runs commands that open a database, and expects each to be refused with these words, and to change nothing. */
-async function expectRefusals(
+/** Expects commands that open a database to fail with a message, and to change nothing. */
+async function expectRejections(
   dataDir: string,
   env: Record<string, string>,
-  words: RegExp,
+  message: RegExp,
   commands: readonly string[][] = [['serve'], ['verify']],
 ): Promise<void> {
-  const content = () =>
+  const readFiles = () =>
     ['rawlog.db', 'rawlog.db-wal'].map((name) => {
       const path = join(dataDir, name);
       return existsSync(path) ? readFileSync(path) : undefined;
     });
-  const before = content();
+  const before = readFiles();
   for (const args of commands) {
     const { exitCode, stderr } = await runCli(args, { env });
-    expect({ args, exitCode, stderr }).toEqual({ args, exitCode: 1, stderr: expect.stringMatching(words) });
+    expect({ args, exitCode, stderr }).toEqual({ args, exitCode: 1, stderr: expect.stringMatching(message) });
   }
-  expect(content()).toEqual(before);
+  expect(readFiles()).toEqual(before);
 }
 
-test('a database that a kill left is used with its own write-ahead log', async () => {
-  const { dataDir, env } = copyOfKilled();
+test('uses a database left by a kill together with its write-ahead log', async () => {
+  const { dataDir, env } = copyKilledDir();
   expect((await runCli(['verify'], { env })).stdout).toContain('600 metrics');
   const target = await startTarget(UNLIMITED, { dataDir });
   expect(rows(target, 'metrics')).toHaveLength(600);
   await target.stop();
 });
 
-describe('after a kill', () => {
-  test('an older database in its place is refused by every command', async () => {
-    const { dataDir, database, env } = copyOfKilled();
-    copyFileSync(old, database);
-    await expectRefusals(dataDir, env, /rawlog\.db-wal is not the write-ahead log of .*replaced or restored/, COMMANDS);
+describe('a data folder left by a kill', () => {
+  test('is rejected by every command when it contains an older database', async () => {
+    const { dataDir, database, env } = copyKilledDir();
+    copyFileSync(oldDatabase, database);
+    await expectRejections(
+      dataDir,
+      env,
+      /rawlog\.db-wal is not the write-ahead log of .*replaced or restored/,
+      COMMANDS,
+    );
   });
 
-  test('a missing database is refused', async () => {
-    const { dataDir, database, env } = copyOfKilled();
+  test('is rejected when the database is missing', async () => {
+    const { dataDir, database, env } = copyKilledDir();
     rmSync(database);
-    await expectRefusals(dataDir, env, /rawlog\.db-wal has changes to a database that is missing/);
+    await expectRejections(dataDir, env, /rawlog\.db-wal contains changes to a database that is missing/);
   });
 
-  test('an empty database is refused', async () => {
-    const { dataDir, database, env } = copyOfKilled();
+  test('is rejected when the database is empty', async () => {
+    const { dataDir, database, env } = copyKilledDir();
     writeFileSync(database, '');
-    await expectRefusals(dataDir, env, /rawlog\.db-wal has changes to a database that is empty/);
+    await expectRejections(dataDir, env, /rawlog\.db-wal contains changes to a database that is empty/);
   });
 });
 
-test('a trigger in a database is refused', async () => {
-  const { dataDir, database, env } = copyOfKilled();
+test('rejects a database with a trigger', async () => {
+  const { dataDir, database, env } = copyKilledDir();
   await (await startTarget(UNLIMITED, { dataDir })).stop();
   const client = new Database(database);
   client.run('CREATE TRIGGER t BEFORE INSERT ON metrics BEGIN SELECT RAISE(IGNORE); END');
   client.close();
-  await expectRefusals(dataDir, env, /Its schema is not that of rawlog: it has the trigger "t"/);
+  await expectRejections(dataDir, env, /Its schema does not match this version of rawlog: it contains the trigger "t"/);
 });
 
-test('a trigger that is added while the server runs ends it, and nothing is acknowledged', async () => {
+test('stops the server, which acknowledges nothing, when a trigger is added while it runs', async () => {
   const target = await startTarget();
   const client = new Database(target.databasePath);
   client.run('PRAGMA busy_timeout = 5000');
@@ -114,7 +119,7 @@ test('a trigger that is added while the server runs ends it, and nothing is ackn
   await target.stop();
 });
 
-test('an empty file is no database to commands that do not create one', async () => {
+test('rejects an empty database file in commands that do not create a database', async () => {
   const dataDir = join(folder.path, crypto.randomUUID());
   const target = await startTarget(UNLIMITED, { dataDir });
   await target.stop();
@@ -128,8 +133,8 @@ test('an empty file is no database to commands that do not create one', async ()
   expect([readdirSync(dataDir), readFileSync(target.databasePath).length]).toEqual([before, 0]);
 });
 
-test('damage that is found at the start is named by its cause', async () => {
-  const { dataDir, database, env } = copyOfKilled();
+test('reports the cause of damage found at startup', async () => {
+  const { dataDir, database, env } = copyKilledDir();
   await (await startTarget(UNLIMITED, { dataDir })).stop();
   const bytes = readFileSync(database);
   bytes.fill(0xff, 8 * 4096);
@@ -139,14 +144,14 @@ test('damage that is found at the start is named by its cause', async () => {
   expect(stderr).not.toContain('SELECT');
 });
 
-test('damage that a query finds stops recording, fails /readyz, and is logged as fatal', async () => {
+test('stops recording, fails /readyz and logs a fatal error when a query finds damage', async () => {
   const dataDir = join(folder.path, crypto.randomUUID());
   const first = await startTarget(UNLIMITED, { dataDir });
   const event = { type: 't', data: { filler: 'x'.repeat(2_000) }, data_index: '' };
   for (let i = 0; i < 3; i++) await post(first, '/log_batch', { analytics: Array(400).fill(event) });
   await first.stop();
   const bytes = readFileSync(first.databasePath);
-  // pages in the middle: those at both ends are read at the start
+  // damages pages in the middle: the first and the last ones are read at startup
   bytes.fill(0xff, Math.floor(bytes.length * 0.4), Math.floor(bytes.length * 0.5));
   writeFileSync(first.databasePath, bytes);
 

@@ -1,21 +1,21 @@
-/** The value below which a part of some figures lies, such as 0.99; NaN of none. */
-export function quantile(values: readonly number[], part: number): number {
+/** Returns the q-quantile of some values, such as 0.99 for p99. NaN if there are none. */
+export function quantile(values: readonly number[], q: number): number {
   const sorted = Float64Array.from(values).sort();
-  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? Number.NaN;
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * q))] ?? Number.NaN;
 }
 
-/** The middle of some figures: of an even number of them the mean of the two in the middle. */
+/** Returns the median: for an even number of values, the mean of the two middle ones. */
 export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
   return ((sorted[(sorted.length - 1) >> 1] ?? Number.NaN) + (sorted[sorted.length >> 1] ?? Number.NaN)) / 2;
 }
 
-/** The mean of some figures. */
+/** Returns the arithmetic mean. */
 export function mean(values: readonly number[]): number {
   return values.reduce((sum, value) => sum + value, 0) / values.length;
 }
 
-/** Median and range of some figures, as text. */
+/** Formats the median and the range of some values: "median (min to max)". */
 export function spread(values: readonly number[], digits = 2): string {
   const [least, most] = [Math.min(...values), Math.max(...values)];
   return `${median(values).toFixed(digits)} (${least.toFixed(digits)} to ${most.toFixed(digits)})`;

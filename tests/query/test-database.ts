@@ -2,7 +2,7 @@ import { expect } from 'bun:test';
 import { join } from 'node:path';
 import type { ActivityQuery } from '../../src/query/activity.ts';
 import { type QueryLimits, QueryTooLargeError } from '../../src/query/budget.ts';
-import { createEngine, type Engine } from '../../src/query/engine.ts';
+import { createQueryEngine, type QueryEngine } from '../../src/query/engine.ts';
 import type { FunnelQuery } from '../../src/query/funnel.ts';
 import type { RetentionQuery } from '../../src/query/retention.ts';
 import type { BucketQuery } from '../../src/query/selection.ts';
@@ -15,16 +15,13 @@ import type { RecordFilter } from '../../src/storage/records.ts';
 import { createWriter } from '../../src/storage/writer.ts';
 import { NOTHING } from '../harness/commit.ts';
 import { temporaryFolder } from '../harness/target.ts';
-import type { Item } from './reference.ts';
-import * as reference from './reference.ts';
+import type { Row } from './reference-queries.ts';
+import * as reference from './reference-queries.ts';
 
-/*
- * A query engine over a real database file, and beside it the rows as plain arrays.
- */
+/** A row to be recorded. */
+export type NewRow = Pick<Row, 'kind' | 'user' | 'name' | 'label' | 'time' | 'value'>;
 
-export type Recorded = Pick<Item, 'kind' | 'user' | 'name' | 'label' | 'time' | 'value'>;
-
-/** Counts the rows of chunks that are read. */
+/** A column store that counts the rows of the chunks it reads. */
 export class CountingStore extends ColumnStore {
   rowsRead = 0;
 
@@ -43,28 +40,29 @@ export class CountingStore extends ColumnStore {
 
 export const LIMITS: QueryLimits = { timeoutMs: 10_000, maxResultBytes: 32_000_000, isCanceled: () => false };
 
-/** A database with its writer and its reader, and what should be in it. */
-export class World {
+/** A database file with a writer and a query engine, and the rows it should contain. */
+export class TestDatabase {
   readonly #folder = temporaryFolder();
-  readonly #path = join(this.#folder.path, 'world.db');
+  readonly #path = join(this.#folder.path, 'test.db');
   readonly #storage = openStorage(this.#path);
   readonly #writer = createWriter(this.#storage);
   #reader = openReader(this.#path);
-  responses: Engine = createEngine(this.#reader, LIMITS);
-  items: Item[] = [];
+  engine: QueryEngine = createQueryEngine(this.#reader, LIMITS);
+  /** The rows that the database should contain, in commit order. */
+  rows: Row[] = [];
   #seq = 1e12;
 
-  async record(rows: readonly Recorded[]): Promise<void> {
-    const added = rows.map((row, i): Item => {
+  async record(rows: readonly NewRow[]): Promise<void> {
+    const added = rows.map((row, i): Row => {
       const seq = this.#seq + i;
       return { ...row, seq, id: `id-${seq}`, received: 1.7e15 + i, data: `{"value":${row.value}}` };
     });
     this.#seq += rows.length;
     await this.#writer.commit({ ...NOTHING, records: added.map(recordOf) });
-    this.items.push(...added);
+    this.rows.push(...added);
   }
 
-  /** As after a restart of the server. */
+  /** Reopens the database, as after a server restart. */
   restart({ flushed }: { flushed: boolean }): void {
     if (flushed) {
       runJob(this.#reader.store.catchUp());
@@ -72,20 +70,20 @@ export class World {
     }
     this.#reader.close();
     this.#reader = openReader(this.#path);
-    this.responses = createEngine(this.#reader, LIMITS);
+    this.engine = createQueryEngine(this.#reader, LIMITS);
   }
 
   erase(user: string): void {
-    const count = (kind: Kind) => this.items.filter((item) => item.kind === kind && item.user === user).length;
-    expect(runJob(this.responses.maintenance.erase(user))).toEqual({
+    const count = (kind: Kind) => this.rows.filter((row) => row.kind === kind && row.user === user).length;
+    expect(runJob(this.engine.maintenance.erase(user))).toEqual({
       metrics: count('metric'),
       analytics: count('analytics'),
     });
-    this.items = this.items.filter((item) => item.user !== user);
+    this.rows = this.rows.filter((row) => row.user !== user);
   }
 
-  /** The column store as a reader has it that has just been started. */
-  store(): CountingStore {
+  /** Returns a column store as a newly started reader would open it. */
+  openStore(): CountingStore {
     const { client, hash } = this.#reader;
     const store = new CountingStore(client, hash);
     runJob(store.catchUp());
@@ -98,29 +96,30 @@ export class World {
     this.#folder[Symbol.dispose]();
   }
 
+  /** Checks the result of a query against the reference implementation. */
   check(query: Query): void {
-    const expected = expectedOf(this.items, query);
-    if (expected === reference.TOO_LARGE) expect(() => this.answer(query)).toThrow(QueryTooLargeError);
-    else expectSame(JSON.parse(this.answer(query)), expected);
+    const expected = expectedResult(this.rows, query);
+    if (expected === reference.TOO_LARGE) expect(() => this.runQuery(query)).toThrow(QueryTooLargeError);
+    else expectSame(JSON.parse(this.runQuery(query)), expected);
   }
 
-  /** The answer as it is sent; records of all pages. */
-  answer(query: Query): string {
-    // a query catches up for 250 ms only, which may not be enough on a busy machine
+  /** Returns the result of a query as sent; for records, of all pages. */
+  runQuery(query: Query): string {
+    // a query catches up for only 250 ms, which may not be enough on a busy machine
     runJob(this.#reader.store.catchUp());
     switch (query.run) {
       case 'series':
-        return this.responses.queries.series(query);
+        return this.engine.queries.series(query);
       case 'counts':
-        return this.responses.queries.counts(query);
+        return this.engine.queries.counts(query);
       case 'activity':
-        return this.responses.queries.activity(query);
+        return this.engine.queries.activity(query);
       case 'funnel':
-        return this.responses.queries.funnel(query);
+        return this.engine.queries.funnel(query);
       case 'retention':
-        return this.responses.queries.retention(query);
+        return this.engine.queries.retention(query);
       case 'names':
-        return this.responses.queries.names(query);
+        return this.engine.queries.names(query);
       case 'records':
         return JSON.stringify(this.#pages(query));
     }
@@ -129,7 +128,7 @@ export class World {
   #pages({ kind, filter, limit }: Extract<Query, { run: 'records' }>): unknown[] {
     const found: unknown[] = [];
     for (let before: number | undefined; ; ) {
-      const { records, next } = this.responses.queries.page({ kind, filter, before, limit });
+      const { records, next } = this.engine.queries.page({ kind, filter, before, limit });
       expect(records.length).toBeLessThanOrEqual(limit);
       found.push(...records.map((text) => JSON.parse(text)));
       if (next === undefined) return found;
@@ -138,51 +137,52 @@ export class World {
   }
 }
 
-/** What plain arrays say. */
-function expectedOf(items: readonly Item[], query: Query): unknown {
+/** Returns the result of the reference implementation. */
+function expectedResult(allRows: readonly Row[], query: Query): unknown {
   switch (query.run) {
     case 'series':
-      return reference.series(items, query);
+      return reference.series(allRows, query);
     case 'counts':
-      return reference.counts(items, query);
+      return reference.counts(allRows, query);
     case 'activity':
-      return reference.activity(items, query);
+      return reference.activity(allRows, query);
     case 'funnel':
-      return reference.funnel(items, query);
+      return reference.funnel(allRows, query);
     case 'retention':
-      return reference.retention(items, query);
+      return reference.retention(allRows, query);
     case 'names':
-      return reference.names(items, query.kind, query.user);
+      return reference.names(allRows, query.kind, query.user);
     case 'records':
-      return reference.records(items, query.kind, query.filter);
+      return reference.records(allRows, query.kind, query.filter);
   }
 }
 
-function recordOf(item: Item) {
-  const { seq, id, user: userId, time: happenedAt, received: receivedAt, name, label, value, data } = item;
+function recordOf(row: Row) {
+  const { seq, id, user: userId, time: happenedAt, received: receivedAt, name, label, value, data } = row;
   const stamp = { seq, id, userId, happenedAt, receivedAt };
-  return item.kind === 'metric'
+  return row.kind === 'metric'
     ? ({ kind: 'metric', ...stamp, metricName: name, metricValue: value, dataString: label } as const)
     : ({ kind: 'analytics', ...stamp, type: name, dataIndex: label, data } as const);
 }
 
-/** Equal, but for the last bits of percentiles: both sides round, each at other places. */
+/** Expects equal results, except for the last bits of percentiles, which both sides round differently. */
 export function expectSame(actual: unknown, expected: unknown): void {
-  const sent: unknown = JSON.parse(JSON.stringify(expected));
-  expect(settled(actual, sent)).toEqual(sent);
+  const expectedJson: unknown = JSON.parse(JSON.stringify(expected));
+  expect(alignPercentiles(actual, expectedJson)).toEqual(expectedJson);
 }
 
-/** A value with those of its percentiles replaced that are as good as equal to the expected ones. */
-function settled(value: unknown, expected: unknown, key = ''): unknown {
+/** Replaces percentiles that are nearly equal to the expected ones with the expected ones. */
+function alignPercentiles(value: unknown, expected: unknown, key = ''): unknown {
   if (typeof value === 'number' && typeof expected === 'number' && /^p\d\d$/.test(key)) {
     return Math.abs(value - expected) <= 1e-12 * (2 ** 19 + Math.abs(expected)) ? expected : value;
   }
   if (typeof value !== 'object' || value === null) return value;
   const at = (name: string) => (expected as Record<string, unknown> | null | undefined)?.[name];
-  const entries = Object.entries(value).map(([name, one]) => [name, settled(one, at(name), name)]);
-  return Array.isArray(value) ? entries.map(([, one]) => one) : Object.fromEntries(entries);
+  const entries = Object.entries(value).map(([name, member]) => [name, alignPercentiles(member, at(name), name)]);
+  return Array.isArray(value) ? entries.map(([, member]) => member) : Object.fromEntries(entries);
 }
 
+/** A query, and the name of the query engine's function that runs it. */
 export type Query =
   | ({ run: 'series' | 'counts' } & BucketQuery)
   | ({ run: 'activity' } & ActivityQuery)
