@@ -154,8 +154,8 @@ function rejectProtected(
 }
 
 /**
- * Returns whether a path resolves to a target. The file does not have to exist: SQLite would read a write-ahead log that
- * is created later.
+ * Returns whether a path resolves to a target. The file does not have to exist: SQLite would read an export that is
+ * written there as its write-ahead log.
  */
 function pointsTo(path: string, target: string): boolean {
   try {

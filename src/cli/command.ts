@@ -1,5 +1,5 @@
 import type { Config } from '../config.ts';
-import type { ConfigSources } from '../settings.ts';
+import type { ConfigSources, SettingName } from '../settings.ts';
 
 /** The input of a command: the configuration and its sources. */
 export interface CommandContext extends ConfigSources {
@@ -51,6 +51,8 @@ export interface CliCommand<Options extends CommandOptions = CommandOptions> {
   /** The positional argument: commander's syntax and its help. */
   readonly argument?: { readonly form: string; readonly help: string; check?(text: string): string | undefined };
   readonly options?: Options;
+  /** The settings that the command uses: its help lists only these. The flags of all settings are accepted. */
+  readonly settings: readonly SettingName[];
   /** Whether HOST must resolve: for commands that listen on it or validate the settings. */
   readonly resolvesHost?: true;
   /** Returns the conflicts between options that are each valid, one message per conflict. */
@@ -63,6 +65,9 @@ export interface CliCommand<Options extends CommandOptions = CommandOptions> {
    */
   run(context: CommandContext, options: Values<Options>, argument: string): Promise<number>;
 }
+
+/** The settings that lead to the database. */
+export const DATABASE_SETTINGS: readonly SettingName[] = ['DATA_DIR', 'DATABASE_URL'];
 
 /** Returns a command, with the types of its option values inferred. */
 export function defineCommand<const Options extends CommandOptions>(command: CliCommand<Options>): CliCommand {

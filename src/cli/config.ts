@@ -6,6 +6,7 @@ import { print } from './output.ts';
 export const configCommand = defineCommand({
   name: 'config',
   summary: 'Print the effective configuration, with secrets masked',
+  settings: SETTING_NAMES,
   examples: [
     { purpose: 'Show every setting and where its value comes from', commandLine: 'rawlog config' },
     {

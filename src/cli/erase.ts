@@ -1,7 +1,7 @@
 import { isUserId } from '../records.ts';
 import { eraseUser } from '../storage/erasure.ts';
 import { runJob } from '../storage/job.ts';
-import { defineCommand } from './command.ts';
+import { DATABASE_SETTINGS, defineCommand } from './command.ts';
 import { openOffline } from './open-database.ts';
 import { print } from './output.ts';
 
@@ -9,6 +9,7 @@ import { print } from './output.ts';
 export const eraseCommand = defineCommand({
   name: 'erase',
   summary: 'Erase a user and all of their records; the server must be stopped',
+  settings: DATABASE_SETTINGS,
   examples: [
     { purpose: 'Erase user-42 while the server is stopped', commandLine: 'rawlog erase user-42' },
     {

@@ -4,7 +4,7 @@ import { EXPORT_FORMATS, exportRecords } from '../export/export.ts';
 import { parseTimestamp } from '../formats/timestamp.ts';
 import { isUserId, type Kind } from '../records.ts';
 import { countRows, type RecordFilter } from '../storage/records.ts';
-import { type CommandOptions, defineCommand, oneOf } from './command.ts';
+import { type CommandOptions, DATABASE_SETTINGS, defineCommand, oneOf } from './command.ts';
 import { openDatabase } from './open-database.ts';
 import { protectedFiles } from './protected-files.ts';
 
@@ -45,6 +45,7 @@ const OPTIONS = {
 export const exportCommand = defineCommand({
   name: 'export',
   summary: 'Export records to a file or to standard output; the server may be running',
+  settings: DATABASE_SETTINGS,
   examples: [
     { purpose: 'Back up all records', commandLine: 'rawlog export backup.ndjson' },
     {

@@ -8,7 +8,7 @@ import { parseExported } from '../export/encode.ts';
 import type { LogRecord } from '../records.ts';
 import { createImporter, type ImportOutcome } from '../storage/import.ts';
 import { runJob } from '../storage/job.ts';
-import { defineCommand } from './command.ts';
+import { DATABASE_SETTINGS, defineCommand } from './command.ts';
 import { readLines } from './lines.ts';
 import { hasDatabase, openOffline } from './open-database.ts';
 import { print, report } from './output.ts';
@@ -25,6 +25,7 @@ const MAX_LISTED_LINES = 20;
 export const importCommand = defineCommand({
   name: 'import',
   summary: 'Import exported records under their original IDs; the server must be stopped',
+  settings: [...DATABASE_SETTINGS, 'MAX_CLOCK_SKEW'],
   examples: [
     {
       purpose: 'Restore a backup; records that are already stored are kept',

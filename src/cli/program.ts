@@ -124,12 +124,13 @@ function* flagsOf(command: CliCommand): Generator<Flag> {
   for (const name of SETTING_NAMES) {
     const { help, default: preset, secret } = SETTINGS[name];
     const note = preset ? ` (default ${preset})` : '';
+    const isHidden = !command.settings.includes(name);
     if (secret) {
       yield { flags: `${flagOf(name)} [value]`, help, isHidden: true };
       const file = `${name}_FILE` as const;
-      yield { flags: `${flagOf(file)} <path>`, help: `file with the ${help} [${name} or ${file}]`, isHidden: false };
+      yield { flags: `${flagOf(file)} <path>`, help: `file with the ${help} [${name} or ${file}]`, isHidden };
     } else {
-      yield { flags: `${flagOf(name)} <value>`, help: `${help}${note} [${name}]`, isHidden: false };
+      yield { flags: `${flagOf(name)} <value>`, help: `${help}${note} [${name}]`, isHidden };
     }
   }
 }

@@ -1,5 +1,5 @@
 import { runJob } from '../storage/job.ts';
-import { defineCommand } from './command.ts';
+import { DATABASE_SETTINGS, defineCommand } from './command.ts';
 import { openOffline } from './open-database.ts';
 import { report } from './output.ts';
 
@@ -7,6 +7,7 @@ import { report } from './output.ts';
 export const rebuildCommand = defineCommand({
   name: 'rebuild',
   summary: 'Rebuild the column store from the stored rows; the server must be stopped',
+  settings: DATABASE_SETTINGS,
   examples: [
     { purpose: 'Rebuild the column store of ./data/rawlog.db', commandLine: 'rawlog rebuild' },
     { purpose: 'Rebuild it in another data folder', commandLine: 'rawlog rebuild --data-dir /var/lib/rawlog' },

@@ -9,6 +9,7 @@ import { makeDurableFolder } from '../durable-folder.ts';
 import { createLog } from '../log.ts';
 import { assertTrustedFolder } from '../secret-file.ts';
 import { type Server, startServer } from '../server.ts';
+import { SETTING_NAMES } from '../settings.ts';
 import { openSink } from '../sink.ts';
 import type { CliCommand, CommandContext } from './command.ts';
 import { commandPrefix, currentInvocation, settingFlags, shellQuote } from './invocation.ts';
@@ -22,6 +23,7 @@ const LOG_FLUSH_TIMEOUT_MS = 1_000;
 export const serveCommand: CliCommand = {
   name: 'serve',
   summary: 'Run the server (the default command)',
+  settings: SETTING_NAMES,
   examples: [
     { purpose: 'Try it: listen on http://127.0.0.1:3000 with a generated secret', commandLine: 'rawlog serve' },
     {
@@ -121,10 +123,10 @@ async function greeting(
   const grant = { sub: 'me', role: 'authenticated', expires };
   const now = Date.now();
   const token = await mintToken(generated.secret, config.jwt, { ...grant, now });
-  const verb = generated.isNew ? 'generated' : 'uses';
-  return `${urls}No signing key is configured. rawlog ${verb} a secret in ${generated.path}
+  const secretNote = generated.isNew ? 'rawlog generated a secret' : 'rawlog uses its generated secret';
+  return `${urls}No signing key is configured; ${secretNote}: ${generated.path}
 
-Open the dashboard with this sign-in link, which works once within 10 minutes:
+Open the dashboard with this sign-in link, which works once, within 10 minutes:
 
 ${signInLink(address, await createSignInCode(generated.secret, grant, now))}
 

@@ -1,7 +1,7 @@
 import { statSync } from 'node:fs';
 import { createLedger } from '../ingest/ledger.ts';
 import { readLedger } from '../storage/ledger.ts';
-import { defineCommand } from './command.ts';
+import { DATABASE_SETTINGS, defineCommand } from './command.ts';
 import { openDatabase } from './open-database.ts';
 import { print } from './output.ts';
 
@@ -9,6 +9,7 @@ import { print } from './output.ts';
 export const statusCommand = defineCommand({
   name: 'status',
   summary: 'Print the ledger and the size of the database as JSON; the server may be running',
+  settings: DATABASE_SETTINGS,
   examples: [
     { purpose: 'Show the ledger and file sizes', commandLine: 'rawlog status' },
     { purpose: 'Print the number of stored rows', commandLine: 'rawlog status | jq .ledger.stored' },

@@ -42,6 +42,19 @@ const OPTIONS = {
 export const tokenCommand = defineCommand({
   name: 'token',
   summary: "Print a token or a sign-in link for a user, signed with the server's secret",
+  settings: [
+    'DATA_DIR',
+    'HOST',
+    'PORT',
+    'JWT_SECRET',
+    'JWT_ALGORITHMS',
+    'JWT_AUDIENCE',
+    'JWT_ISSUER',
+    'JWT_ROLE_CLAIM',
+    'JWT_ADMIN_ROLES',
+    'JWT_VIEWER_ROLES',
+    'JWT_MAX_AGE',
+  ],
   examples: [
     {
       purpose: 'Print a token for user-42 that is valid for 15 minutes',

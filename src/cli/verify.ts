@@ -1,7 +1,7 @@
 import { SingleBar } from 'cli-progress';
 import { countRows } from '../storage/records.ts';
 import { verifyDatabase } from '../storage/verify.ts';
-import { defineCommand } from './command.ts';
+import { DATABASE_SETTINGS, defineCommand } from './command.ts';
 import { openDatabase } from './open-database.ts';
 import { print, report } from './output.ts';
 
@@ -9,6 +9,7 @@ import { print, report } from './output.ts';
 export const verifyCommand = defineCommand({
   name: 'verify',
   summary: 'Verify the pages, column store and ledger of the database; the server may be running',
+  settings: DATABASE_SETTINGS,
   examples: [
     { purpose: 'Verify ./data/rawlog.db; the exit status is 1 if there are problems', commandLine: 'rawlog verify' },
     {

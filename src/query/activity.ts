@@ -23,12 +23,6 @@ export interface ActivityQuery extends RangeQuery, Bucketing {
   readonly top: number;
 }
 
-/** Numbers of rows: in the whole range and per bucket. */
-export interface Activity {
-  readonly count: number;
-  readonly counts: readonly number[];
-}
-
 /** Minimum length of a bucket's count in the result, including the comma. */
 const COUNT_BYTES = 2;
 /** Minimum length of a bucket's start in the result, including the comma. */

@@ -170,7 +170,7 @@ export function rangeOf({ from, to, extent }: Range, query: RangeQuery, zone: st
  */
 export function edgesOf({ from, to }: Range, { interval, zone }: Bucketing): Float64Array {
   const edges = bucketEdges(from, to, interval, zone);
-  if (!edges) throw new QueryTooLargeError(`the range has more than ${MAX_BUCKETS} intervals`, 'interval');
+  if (!edges) throw new QueryTooLargeError(`the range has more than ${MAX_BUCKETS} buckets`, 'interval');
   return edges;
 }
 

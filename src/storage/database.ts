@@ -5,7 +5,6 @@ import { promisify } from 'node:util';
 import { type BunSQLiteDatabase, drizzle } from 'drizzle-orm/bun-sqlite';
 import { makeDurableFolder, syncFolder } from '../durable-folder.ts';
 import { createOwnedFile } from '../file-owner.ts';
-import { createWalStamp, describeWalMismatch, ensureStamp } from './log-identity.ts';
 import { openingErrorMessage } from './opening-error.ts';
 import * as schema from './schema.ts';
 import { compareSchema, migrate } from './schema-version.ts';
@@ -13,6 +12,7 @@ import { StorageError, toStorageError, UnusableDatabaseError } from './storage-e
 import { createTextHash, type TextHash } from './text-hash.ts';
 import { createTransact } from './transact.ts';
 import { inspectWal, truncateWal, WAL_SIZE_LIMIT_BYTES, type WalReport, walPath } from './wal.ts';
+import { createWalStamp, describeWalMismatch, ensureStamp } from './wal-stamp.ts';
 
 /** A connection to a database. Only `src/storage` opens one, so only `src/storage` imports the driver. */
 export type { Database } from 'bun:sqlite';
@@ -39,7 +39,7 @@ export interface Storage {
   /** The state of the write-ahead log when the database was opened; undefined if there was no log. */
   readonly walReport: WalReport | undefined;
   /**
-   * Raises the stamp if the write-ahead log was restarted: see log-identity.ts. {@link sync} does the same. Call it
+   * Raises the stamp if the write-ahead log was restarted: see wal-stamp.ts. {@link sync} does the same. Call it
    * after any other work that may have restarted the log.
    */
   stampWal(): void;

@@ -55,7 +55,7 @@ export function shrinkWal(client: Database, busyTimeoutMs: number): void {
   truncateWal(client, busyTimeoutMs, SHRINK_BUSY_TIMEOUT_MS);
 }
 
-/** Offset of the stamp (`user_version`) in the database header, in bytes: see log-identity.ts. */
+/** Offset of the stamp (`user_version`) in the database header, in bytes: see wal-stamp.ts. */
 export const STAMP_OFFSET = 60;
 
 const HEADER_BYTES = 32;
@@ -75,7 +75,7 @@ export interface WalReport {
   readonly dropped: number;
   /** Page size of the database, in bytes. */
   readonly pageSize: number;
-  /** The database's stamp after the last commit (see log-identity.ts); undefined if the log does not contain it. */
+  /** The database's stamp after the last commit (see wal-stamp.ts); undefined if the log does not contain it. */
   readonly stamp: number | undefined;
   /** Number of pages in the database after the last commit. */
   readonly databasePages: number;

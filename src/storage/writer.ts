@@ -3,11 +3,11 @@ import type { Kind, LogRecord } from '../records.ts';
 import { cachedResponseKey, type Storage } from './database.ts';
 import { BLANK_RESPONSE } from './erasure.ts';
 import { addToLedger, type Count, readLedger } from './ledger.ts';
-import { touch } from './log-identity.ts';
 import { MAX_SEQ } from './record-id.ts';
 import { analytics, cachedResponses, metrics } from './schema.ts';
 import { assertChanges, type StorageError, toStorageError } from './storage-error.ts';
 import { createTransact } from './transact.ts';
+import { touch } from './wal-stamp.ts';
 
 /**
  * Blank responses kept before the oldest response that is not blank. Deleting a row can move rows of the two neighboring

@@ -308,7 +308,7 @@ describe('validation of parameters', () => {
       expect(response.body.detail).toEqual([
         {
           loc: ['query', 'interval'],
-          msg: 'Value error, the range has more than 10000 intervals',
+          msg: 'Value error, the range has more than 10000 buckets',
           type: 'query_too_large',
         },
       ]);

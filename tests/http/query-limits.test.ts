@@ -24,7 +24,7 @@ test('rejects a query with too many buckets and serves the next one', async () =
   expect(response.body.detail).toEqual([
     {
       loc: ['query', 'interval'],
-      msg: 'Value error, the range has more than 10000 intervals',
+      msg: 'Value error, the range has more than 10000 buckets',
       type: 'query_too_large',
     },
   ]);

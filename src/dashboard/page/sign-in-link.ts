@@ -1,5 +1,5 @@
 import { useCallback, useEffect, useState } from 'preact/hooks';
-import { exchangeCode, toRequestError } from './api.ts';
+import { exchangeCode, RequestError, toRequestError } from './api.ts';
 import { currentSession, storeToken, takeCodeFromAddress, userIdOf } from './session.ts';
 
 /** The state of the latest sign-in link. */
@@ -35,7 +35,9 @@ export function useSignInLink(first: string | undefined, onSignedIn: () => void)
       try {
         const token = await exchangeCode(code);
         // the user confirmed the user ID in the code
-        if (userIdOf(token) !== userIdOf(code)) throw new Error('The token belongs to another user');
+        if (userIdOf(token) !== userIdOf(code)) {
+          throw new RequestError(200, 'The server returned a token of another user', 'Create a new link.');
+        }
         storeToken(token);
         onSignedIn();
       } catch (thrown) {

@@ -222,16 +222,13 @@ export class ColumnStore {
     yield* this.#labels.write((number) => labels.has(number));
     yield* this.#userSeries.write((visit) => memtable.forEach(visit));
     const { insertSeries, setSealed } = this.#statements;
-    const replaced: number[] = [];
     yield* inTransactions(
       this.transact,
       memtable.series(),
       (id) => {
         const series = this.#seriesById.get(id) as Series; // every row was added through #seriesFor
         if (this.#newSeries.has(id)) insertSeries.run(id, series.kind, series.name);
-        const { bytes, replacedIds } = this.#writeRows(series);
-        replaced.push(...replacedIds);
-        return bytes + 3 * series.name.length;
+        return this.#writeRows(series) + 3 * series.name.length;
       },
       (done, isLast) => {
         if (isLast) this.#setWatermarks();
@@ -259,17 +256,15 @@ export class ColumnStore {
    * Writes the memtable rows of a series as a new chunk. Merges it with the last chunks while they are of similar size,
    * so each row is rewritten about log2(rows) times, and a series has about log2(rows) chunks.
    */
-  #writeRows({ id, kind }: Series): { bytes: number; replacedIds: number[] } {
-    const replacedIds: number[] = [];
+  #writeRows({ id, kind }: Series): number {
     let chunk = this.#memtable.chunk(id, kind === 'metric') as Chunk; // the memtable has rows of this series
     for (;;) {
       const last = this.#chunks.lastOf(id);
       if (!last || last.rows > 2 * chunk.rows || last.rows + chunk.rows > MAX_CHUNK_ROWS) break;
       chunk = mergeChunks(this.#chunks.read(last.id), chunk);
       this.#chunks.blank(last.id);
-      replacedIds.push(last.id);
     }
-    return { bytes: this.#chunks.insert(id, chunk), replacedIds };
+    return this.#chunks.insert(id, chunk);
   }
 
   /** Returns all series of a kind. */
