@@ -245,8 +245,8 @@ done
       PATH: `${bin}:${Bun.env['PATH']}`,
       JWT_SECRET: 'a-secret-of-the-examples-32-bytes',
     });
-    expect(output).toContain('rawlog listens on');
-    expect(output).not.toContain('No key is configured');
+    expect(output).toContain('rawlog is listening on');
+    expect(output).not.toContain('jwt-secret');
   }
 }
 
