@@ -8,7 +8,7 @@ import { signInLink } from '../dashboard/link.ts';
 import { makeDurableFolder } from '../durable-folder.ts';
 import { createLog } from '../log.ts';
 import { assertTrustedFolder } from '../secret-file.ts';
-import { type Server, startServer } from '../server.ts';
+import type { Server } from '../server.ts';
 import { SETTING_NAMES } from '../settings.ts';
 import { openSink } from '../sink.ts';
 import type { CliCommand, CommandContext } from './command.ts';
@@ -63,6 +63,8 @@ export const serveCommand: CliCommand = {
     const generated = config.jwt.secret === 'generated' ? loadGeneratedSecret(config.dataDir) : undefined;
     const secret = generated?.secret ?? config.jwt.secret;
 
+    // loaded only here: it takes longer than everything else that a short command does
+    const { startServer } = await import('../server.ts');
     const server = await startServer(config, secret, log, errors.dropped, () => {
       exitCode = 1;
       end.resolve();
