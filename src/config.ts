@@ -16,7 +16,7 @@ import {
   settingText,
 } from './settings.ts';
 
-/** The reserved audience of operator tokens. */
+/** A reserved audience, which no token of the product may have. */
 const OPERATOR_AUDIENCE = 'rawlog';
 
 /** Claims that users of identity providers can modify. */
@@ -39,9 +39,9 @@ export interface Config {
     readonly algorithms: readonly Algorithm[];
     /** Accepted audiences; minted tokens contain the first. Undefined if the audience is not checked. */
     readonly audiences: readonly string[] | undefined;
-    /** How far `nbf` may lie in the future. */
+    /** How far in the future `nbf` may be. */
     readonly leewaySeconds: number;
-    /** How far `exp` may lie in the future; undefined for no limit. */
+    /** How far in the future `exp` may be; undefined for no limit. */
     readonly maxAgeSeconds: number | undefined;
     /** Undefined if the issuer is not checked. */
     readonly issuer: string | undefined;
@@ -228,7 +228,7 @@ function parseAudiences(text: string): string[] {
   if (audiences.includes('none') && audiences.length > 1)
     throw new Error('should be either none or a list of audiences');
   if (audiences.includes(OPERATOR_AUDIENCE)) {
-    throw new Error(`should not contain ${OPERATOR_AUDIENCE}, the audience of operator tokens`);
+    throw new Error(`should not contain ${OPERATOR_AUDIENCE}, which is reserved`);
   }
   return audiences;
 }
@@ -276,7 +276,9 @@ function parseFolder(text: string): string {
 /** Parses a token with the characters that RFC 6750, section 2.1, allows after "Bearer". */
 function parseMetricsToken(text: string): string {
   if (!/^[\w.~+/-]{16,}=*$/.test(text)) {
-    throw new Error('should have at least 16 characters: letters, digits and -._~+/; run "openssl rand -hex 32"');
+    throw new Error(
+      'should have at least 16 characters: letters, digits and -._~+/; generate one with "openssl rand -hex 32"',
+    );
   }
   return text;
 }
@@ -293,7 +295,7 @@ function parseDatabaseUrl(text: string): string {
     throw new Error('should be file:PATH');
   }
   checkSettingText(decoded);
-  if (decoded.endsWith('/')) throw new Error('should be file:PATH of a file, not a folder');
+  if (decoded.endsWith('/')) throw new Error('should name a file, not a folder');
   return parseFolder(decoded);
 }
 

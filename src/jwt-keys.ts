@@ -64,7 +64,7 @@ function algorithmOf(key: KeyObject): Algorithm | undefined {
  * @throws {Error} with a message that completes a sentence starting with the setting's name: "should have …"
  */
 export function parseSecrets(text: string, isFile: boolean, acceptGuessable: boolean): string[] {
-  if (text.includes('-----BEGIN')) throw new Error('is a PEM; a public key belongs in JWT_PUBLIC_KEY');
+  if (text.includes('-----BEGIN')) throw new Error('contains a PEM-encoded key; set a public key in JWT_PUBLIC_KEY');
   const secrets = text.split(isFile ? '\n' : ',');
   for (const secret of secrets) {
     checkSettingText(secret);
@@ -77,7 +77,7 @@ export function parseSecrets(text: string, isFile: boolean, acceptGuessable: boo
     }
     if (!acceptGuessable && isGuessable(secret)) {
       throw new Error(
-        'is a published sample or a repetition, so anyone could sign tokens; generate a secret with "openssl rand -base64 48", or set INSECURE_DEV=on for development',
+        'is a published sample or repeats a short text, so anyone could guess it; generate a secret with "openssl rand -base64 48", or set INSECURE_DEV=on for development',
       );
     }
   }
@@ -95,7 +95,7 @@ export function parsePublicKey(text: string, readFile: (path: string) => string)
     try {
       pem = readFile(text);
     } catch {
-      throw new Error('is neither a PEM nor a readable file');
+      throw new Error('is neither a PEM-encoded key nor the path of a readable file');
     }
   }
   pem = pem.replaceAll('\\n', '\n');
@@ -104,7 +104,7 @@ export function parsePublicKey(text: string, readFile: (path: string) => string)
   try {
     key = createPublicKey(pem);
   } catch {
-    throw new Error('is not a public key in PEM');
+    throw new Error('is not a PEM-encoded public key');
   }
   if (algorithmOf(key) === undefined) throw new Error('should be an RSA, an EC P-256 or an Ed25519 key');
   // RFC 7518, section 3.3

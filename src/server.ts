@@ -178,7 +178,7 @@ export async function startServer(
         log.warn({ err: error }, 'expired sign-in codes could not be deleted; retrying in a minute');
       }
       expireResponses(writer, now, () => stopping === undefined).catch((error: unknown) => {
-        log.warn({ err: error }, 'expired responses could not be deleted; retrying in a minute');
+        log.warn({ err: error }, 'expired cached responses could not be deleted; retrying in a minute');
       });
     }, PRUNE_INTERVAL_MS);
     const catchUpTimer = setInterval(() => void catchUp(), CATCH_UP_INTERVAL_MS);

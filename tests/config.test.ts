@@ -63,7 +63,7 @@ test('METRICS_TOKEN requires 16 characters that are valid in a header', () => {
 describe('invalid characters', () => {
   const PUBLIC_KEY = generateKeyPairSync('ed25519').publicKey.export({ type: 'spki', format: 'pem' }).toString();
 
-  test.each([...SETTING_NAMES])('are rejected by name in %s', (name) => {
+  test.each([...SETTING_NAMES])('are rejected and named in %s', (name) => {
     const value = name === 'JWT_SECRET' ? SECRET : 'sample';
     for (const [text, words] of [
       [`${value}\n`, 'ends with a line feed'],
@@ -206,7 +206,7 @@ describe('JWT_SECRET', () => {
     `${SECRET},${'x'.repeat(32)}`,
   ])('rejects the published sample or repetition %p', (secret) => {
     const [issue = '', ...more] = issuesOf({ JWT_SECRET: secret });
-    expect(issue).toStartWith('JWT_SECRET is a published sample or a repetition');
+    expect(issue).toStartWith('JWT_SECRET is a published sample or repeats a short text');
     expect(issue).not.toContain(secret);
     expect(more).toEqual([]);
     expect(load({ JWT_SECRET: secret, INSECURE_DEV: 'on' }).insecureDev).toBe(true);
@@ -255,14 +255,14 @@ describe('settings that can never match or match too much', () => {
     [{ INSECURE_DEV: 'yes' }, 'INSECURE_DEV should be one of on, off'],
     [{ DATA_DIR: '~/data' }, 'DATA_DIR should be a path without ~'],
     [{ DATABASE_URL: 'file:~/x.db' }, 'DATABASE_URL should be a path without ~'],
-    [{ DATABASE_URL: 'file:data/' }, 'DATABASE_URL should be file:PATH of a file, not a folder'],
+    [{ DATABASE_URL: 'file:data/' }, 'DATABASE_URL should name a file, not a folder'],
     [{ JWT_JWKS_URL: 'http://id.example/keys', JWT_ALGORITHMS: 'ES256' }, 'JWT_JWKS_URL should be an https URL'],
     [{ JWT_JWKS_URL: 'http://127.0.0.1.example/', JWT_ALGORITHMS: 'ES256' }, 'JWT_JWKS_URL should be an https URL'],
     [{ JWT_JWKS_URL: 'http://10.0.0.1/keys', JWT_ALGORITHMS: 'ES256' }, 'JWT_JWKS_URL should be an https URL'],
     [{ TRUSTED_PROXIES: '10.0.0.0/8,proxy' }, 'TRUSTED_PROXIES should be a comma-separated list of IP addresses'],
     [{ TRUSTED_PROXIES: '0.0.0.0/0' }, 'TRUSTED_PROXIES contains a network that covers every address'],
     [{ CORS_ORIGINS: 'https://*.com' }, 'CORS_ORIGINS should not contain https://*.com'],
-  ])('rejects %p', (env, message) => {
+  ])('are rejected: %p', (env, message) => {
     expect(issuesOf(env)).toEqual([expect.stringContaining(message)]);
   });
 });

@@ -128,7 +128,7 @@ describe('imports in the direction of the layers', () => {
   });
 });
 
-test('import cycles are rejected, even of types', () => {
+test('import cycles are rejected, even if they import only types', () => {
   expect(cycle('noImportCycles')).toBe(true);
 });
 

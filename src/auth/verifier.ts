@@ -195,7 +195,7 @@ function principalOf(
   if (typeof exp !== 'number' || !(exp <= LAST_SECOND)) throw claimError('Invalid token: "exp" is not a date');
   if (exp * 1000 <= time) throw claimError('Token has expired');
   if (maxAgeSeconds !== undefined && exp > Math.ceil(time / 1000) + maxAgeSeconds) {
-    throw claimError('Invalid token: "exp" is further ahead than this server accepts');
+    throw claimError('Invalid token: "exp" is too far in the future');
   }
   if (typeof sub !== 'string' || sub === '') throw claimError('User ID not found in token');
   if (!isUserId(sub)) throw claimError('Invalid token: "sub" is longer than 255 characters or has control characters');
@@ -240,16 +240,15 @@ function toTokenError(error: unknown): ApiError {
   if (error instanceof errors.JWTClaimValidationFailed) {
     const isMissing = error.reason === 'missing';
     const claim = ['aud', 'iss', 'exp', 'nbf', 'iat'].find((name) => name === error.claim) ?? 'a claim';
-    return claimError(`Invalid token: "${claim}" ${isMissing ? 'is missing' : 'does not fit'}`, error);
+    return claimError(`Invalid token: "${claim}" ${isMissing ? 'is missing' : 'is not accepted'}`, error);
   }
   // jose parses the claims only after the signature has been verified
   if (error instanceof errors.JWTInvalid) return claimError('Invalid token: its claims are malformed', error);
-  if (error instanceof errors.JOSEAlgNotAllowed) return invalidTokenError('its algorithm is not accepted here', error);
+  if (error instanceof errors.JOSEAlgNotAllowed) return invalidTokenError('its algorithm is not accepted', error);
   if (error instanceof errors.JWSSignatureVerificationFailed)
     return invalidTokenError('signature verification failed', error);
-  if (error instanceof errors.JWKSNoMatchingKey)
-    return invalidTokenError('it is signed with a key that is not known', error);
+  if (error instanceof errors.JWKSNoMatchingKey) return invalidTokenError('it is signed with an unknown key', error);
   if (error instanceof errors.JOSEError) return invalidTokenError('it is malformed', error);
   // errors of WebCrypto: the key set contains an unusable key
-  return invalidTokenError('it does not fit the key', error);
+  return invalidTokenError('the key to verify it cannot be used', error);
 }

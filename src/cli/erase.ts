@@ -27,7 +27,7 @@ export const eraseCommand = defineCommand({
   async run({ config }, _options, user) {
     using database = openOffline(config().databasePath);
     const { metrics, analytics } = runJob(eraseUser(database.reader, user));
-    print(`Removed ${metrics} metrics and ${analytics} events.`);
+    print(`Erased ${metrics} metrics and ${analytics} events.`);
     return 0;
   },
 });

@@ -56,7 +56,7 @@ export const exportCommand = defineCommand({
   ],
   argument: {
     form: '[file]',
-    help: 'output file, replaced once the export is complete; none or - for standard output',
+    help: 'output file, replaced once the export is complete; omit it or pass - for standard output',
   },
   options: OPTIONS,
   check({ what, format, formulas, from, to }) {

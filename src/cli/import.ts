@@ -79,12 +79,12 @@ function printOutcomes({ stored, identical, erased, different, occupied }: Outco
   print(`Imported ${stored.count} records; ${identical.count} were already stored${skipped}.`);
   if (different.count > 0) {
     report(
-      `${different.count} records were not stored: their IDs exist with different content. ${lineList(different)}`,
+      `${different.count} records were not stored: different records with the same IDs exist. ${lineList(different)}`,
     );
   }
   if (occupied.count > 0) {
     report(
-      `${occupied.count} records were not stored: other records use the time parts of their IDs. ${lineList(occupied)}`,
+      `${occupied.count} records were not stored: their IDs share the time part with IDs of other records. ${lineList(occupied)}`,
     );
   }
   return different.count + occupied.count > 0 ? 1 : 0;

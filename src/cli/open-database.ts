@@ -59,7 +59,9 @@ export function hasDatabase(path: string): boolean {
 function assertExists(path: string): void {
   if (hasDatabase(path)) return; // opening a write-ahead log without its database fails with a specific error
   if (statSync(path, { throwIfNoEntry: false })) throw new Error(`${path} is empty: it is not a database.`);
-  throw new Error(`No database found in ${dirname(path)}. Run "rawlog serve" to create one, or check DATA_DIR.`);
+  throw new Error(
+    `No database found in ${dirname(path)}. Run "rawlog serve" to create one, or check DATA_DIR and DATABASE_URL.`,
+  );
 }
 
 function sizeOf(path: string): number {

@@ -33,7 +33,7 @@ const COMMANDS: readonly CliCommand[] = [
 ];
 const DEFAULT_COMMAND = serveCommand.name;
 
-const HELP_HINT = 'Run "rawlog help" for a list of commands.';
+const HELP_HINT = 'Run "rawlog help" for a list of commands, or "rawlog help COMMAND" for the options of one.';
 
 /** The values of each flag in command-line order; null for a flag without its optional value. */
 type FlagValues = ReadonlyMap<string, (string | null)[]>;
@@ -151,7 +151,7 @@ async function runCommand(
   if (argument === '') errors.push('The argument should not be empty');
   else if (argument !== undefined && !isValidArgument(argument)) errors.push('The argument is not valid UTF-8');
   else if (argument !== undefined) errors.push(...[command.argument?.check?.(argument) ?? []].flat());
-  for (const [name, values] of flagValues) if (values.length > 1) errors.push(`--${name} is given more than once`);
+  for (const [name, values] of flagValues) if (values.length > 1) errors.push(`--${name} was given more than once`);
 
   const options: Record<string, unknown> = {};
   const attempt = (name: string, parse: () => unknown) => {

@@ -38,7 +38,7 @@ export const serveCommand: CliCommand = {
     const errors = openSink(2);
     const log = createLog(config.logLevel, errors);
     const onError = (error: unknown) => {
-      log.fatal({ err: error }, 'unexpected error; the process exits');
+      log.fatal({ err: error }, 'unexpected error; exiting');
       void errors.flush(LOG_FLUSH_TIMEOUT_MS).then(() => process.exit(1));
     };
     process.on('uncaughtException', onError).on('unhandledRejection', onError);
@@ -128,11 +128,11 @@ async function greeting(
   const secretNote = generated.isNew ? 'rawlog generated a secret' : 'rawlog uses its generated secret';
   return `${urls}No signing key is configured; ${secretNote}: ${generated.path}
 
-Open the dashboard with this sign-in link, which works once, within 10 minutes:
+Open the dashboard with this sign-in link (valid once, for 10 minutes):
 
 ${signInLink(address, await createSignInCode(generated.secret, grant, now))}
 
-Print an admin link, which shows the rows of all users:
+To see the rows of all users, print a sign-in link for an admin:
 
 ${adminLinkCommand(address, context)}
 

@@ -21,7 +21,7 @@ const OPTIONS = {
   sub: { value: '<id>', help: 'user ID, 1 to 255 characters', required: true, parse: parseUserId },
   role: {
     value: '<role>',
-    help: 'admin (full access) or viewer (reads all users); without it, the token is limited to its own user',
+    help: "admin (full access) or viewer (reads all users' data); by default, the token gives access only to the user's own data",
     parse: oneOf(ROLES),
   },
   expires: {
@@ -32,7 +32,7 @@ const OPTIONS = {
   },
   link: {
     value: '[url]',
-    help: 'print a sign-in link for the dashboard instead; it works once, within 10 minutes. Behind a proxy, pass the public URL, such as https://log.example.com',
+    help: 'print a single-use sign-in link for the dashboard instead, valid for 10 minutes; behind a proxy, pass the public URL, such as https://log.example.com',
     bareValue: LISTEN_ADDRESS,
     parse: parseAddress,
   },

@@ -8,7 +8,7 @@ import { print, report } from './output.ts';
 /** The command that verifies the database. */
 export const verifyCommand = defineCommand({
   name: 'verify',
-  summary: 'Verify the pages, column store and ledger of the database; the server may be running',
+  summary: 'Verify the pages, rows, column store and ledger of the database; the server may be running',
   settings: DATABASE_SETTINGS,
   examples: [
     { purpose: 'Verify ./data/rawlog.db; the exit status is 1 if there are problems', commandLine: 'rawlog verify' },
@@ -26,9 +26,9 @@ export const verifyCommand = defineCommand({
       const { problems, omitted, rows, chunks } = verifyDatabase(client, (read) => bar.increment(read));
       bar.stop();
       for (const problem of problems) print(problem);
-      if (omitted > 0) print(`${omitted} more problems are not listed.`);
+      if (omitted > 0) print(`Problems not listed: ${omitted}.`);
       if (problems.length > 0) {
-        report(`${path}: ${problems.length + omitted} problems found.`);
+        report(`Problems found in ${path}: ${problems.length + omitted}.`);
         return 1;
       }
       print(`${path}: ${rows.metric} metrics, ${rows.analytics} events and ${chunks} chunks verified.`);

@@ -86,8 +86,8 @@ export function parseExported(text: string, latest: number): LogRecord | string 
   const { id, user_id, timestamp, received_at } = value as Record<string, unknown>; // any fields
   if (typeof id !== 'string' || !isRecordId(id)) return 'its id is not a UUIDv7';
   const seq = seqOfId(id);
-  if (seq <= 0) return 'its id is older than 2020';
-  if (millisecondOf(seq) * 1000 > latest) return 'its id is in the future';
+  if (seq <= 0) return 'the time in its id is before 2020';
+  if (millisecondOf(seq) * 1000 > latest) return 'the time in its id is in the future';
   if (typeof user_id !== 'string' || !isUserId(user_id)) return 'its user_id is not a valid user ID';
   const happenedAt = typeof timestamp === 'string' ? parseTimestamp(timestamp) : undefined;
   if (happenedAt === undefined) return 'its timestamp is not an RFC 3339 time';

@@ -123,7 +123,7 @@ export function createErrorResponder(parts: ErrorResponseParts): ErrorResponder 
     const entry = logEntryOf(apiError, failed, status);
     if (status >= 500) log.error(entry, 'request failed');
     // at debug level, so that a client over its limit cannot fill the log
-    else if (status === 429) log.debug(entry, 'request limited');
+    else if (status === 429) log.debug(entry, 'request rate-limited');
     else log.info(entry, 'request rejected');
   }
 

@@ -124,7 +124,7 @@ export function listen(
     loggedAt = performance.now();
     const counts = { connections, max_connections: maxConnections };
     if (listenError) log.error({ ...counts, err: listenError }, 'failed to listen again; retrying');
-    else log.warn(counts, 'connection limit reached; closing idle connections');
+    else log.warn(counts, 'connection limit reached; closing idle connections (raise "ulimit -n" to allow more)');
   }
 
   checkTimer = setTimeout(check, CHECK.intervalMs);

@@ -67,7 +67,7 @@ export function createMetrics(): Metrics {
   });
   const actAs = new Counter({
     name: 'rawlog_act_as_total',
-    help: 'Recordings by admins for other users, counted once per request and user',
+    help: 'Requests by admins to record for other users, counted once per request and user',
     registers,
   });
   return {
@@ -106,7 +106,7 @@ export function observe(
   counter('rawlog_items_stored_total', 'Items stored', () => ledger.counts().stored);
   counter(
     'rawlog_items_duplicate_total',
-    'Items of requests that repeated an earlier one',
+    'Items of repeated requests that got the cached response',
     () => ledger.counts().duplicates,
   );
   counter('rawlog_log_lines_dropped_total', 'Log lines dropped because they were not read in time', droppedLines);

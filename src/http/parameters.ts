@@ -267,7 +267,7 @@ export const STEPS = {
 
 /** The event that starts a cohort, for cohort retention. */
 export const STEP = {
-  ...text('`data_index` of the event that adds a user to the cohort of its day.'),
+  ...text('`data_index` of the event that adds a user to a cohort.'),
   schema: { type: 'string', example: 'step_1' },
   required: true,
 } as const;

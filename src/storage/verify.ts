@@ -219,7 +219,9 @@ function verifyChunks(
     }
     const chunk = decodeChunk(row, row);
     if (chunk.times.length !== row.rows || chunk.times.some((time) => time < row.minTime || time > row.maxTime)) {
-      report(`Chunk ${id} of the ${columns.nameOf(row.series)} has the wrong number or time range of rows. ${REBUILD}`);
+      report(
+        `The rows of chunk ${id} of the ${columns.nameOf(row.series)} contradict its row count or time range. ${REBUILD}`,
+      );
     }
     for (let i = 0; i < chunk.times.length; i++) {
       const user = chunk.users[i] as number;

@@ -147,7 +147,7 @@ export function createLiveTails(now: () => number, idleTimeoutSeconds: number): 
       const tailsOfUser = [...tails].filter((tail) => tail.subscriber.userId === subscriber.userId).length;
       if (tailsOfUser >= MAX_TAILS_PER_USER) {
         throw new ApiError('queries_overloaded', {
-          message: `This user already has ${MAX_TAILS_PER_USER} live tails open, the maximum.`,
+          message: `This user has reached the limit of ${MAX_TAILS_PER_USER} open live tails.`,
         });
       }
       let tail: Tail;

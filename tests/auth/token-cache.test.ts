@@ -49,7 +49,7 @@ describe('a verified token', () => {
     expect(verifications).toBe(2);
   });
 
-  test('is rejected from its exp on, even if it is cached', async () => {
+  test('is rejected once its exp is reached, even if it is cached', async () => {
     const text = await token({ exp: inSeconds(30) });
     await verify(text);
     clock = inSeconds(30) * 1000 - 1;

@@ -77,7 +77,7 @@ describe.skipIf(noBrowser !== undefined || isFaketimeMissing)('local days that a
     );
   });
 
-  test('paging, panning and zooming go by local days', async () => {
+  test('paging, panning and zooming move by local days', async () => {
     const { page } = admin;
     await admin.visit(path({ ...WEEK, interval: '1d' }));
     await page.click('button[aria-label=Later]');

@@ -382,7 +382,7 @@ describe.skipIf(noBrowser !== undefined)('empty and error states', () => {
     await empty.stop();
   });
 
-  test('a user without rows gets another message than an empty log', async () => {
+  test('a user without rows sees a different message than an empty log', async () => {
     const { page, visit } = await signIn(browser, target);
     await visit('/?user=nobody-here');
     await eventually(page, async () => expect(await page.textContent('main')).toContain('No data for nobody-here'));
@@ -405,7 +405,7 @@ describe.skipIf(noBrowser !== undefined)('empty and error states', () => {
     await page.context().close();
   });
 
-  test('any of very many metrics can be opened by name', async () => {
+  test('a metric that is not in the list can be opened by name', async () => {
     const many = await startTarget({ ...UNLIMITED });
     const metrics = Array.from({ length: 600 }, (_, i) => ({ ...METRIC, metric_name: `metric_${i}` }));
     await post(many, '/log_batch', { metrics });

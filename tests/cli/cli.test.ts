@@ -85,7 +85,7 @@ describe('configuration', () => {
   test.each([
     [
       { JWT_PUBLIC_KEY: '/nowhere.pem', JWT_ALGORITHMS: 'RS256' },
-      'JWT_PUBLIC_KEY is neither a PEM nor a readable file',
+      'JWT_PUBLIC_KEY is neither a PEM-encoded key nor the path of a readable file',
     ],
     [{ JWT_ALGORITHMS: 'RS256' }, 'requires JWT_PUBLIC_KEY or JWT_JWKS_URL'],
     [{ JWT_JWKS_URL: 'http://127.0.0.1/keys' }, 'JWT_JWKS_URL requires RS256, ES256 or EdDSA'],
@@ -93,7 +93,7 @@ describe('configuration', () => {
     [{ JWT_JWKS_URL: 'ftp://127.0.0.1/keys', JWT_ALGORITHMS: 'RS256' }, 'JWT_JWKS_URL should be an http or https URL'],
     [{ DATABASE_URL: 'file::memory:' }, 'DATABASE_URL should be file:PATH'],
     [{ DATABASE_URL: 'file:%zz' }, 'DATABASE_URL should be file:PATH'],
-    [{ JWT_SECRET: '-----BEGIN PUBLIC KEY-----\nMIIBIjANBgkqhkiG9w0BAQEFAAO' }, 'JWT_SECRET is a PEM'],
+    [{ JWT_SECRET: '-----BEGIN PUBLIC KEY-----\nMIIBIjANBgkqhkiG9w0BAQEFAAO' }, 'JWT_SECRET contains a PEM'],
   ])('is rejected for %p', async (env, message) => {
     const { exitCode, stderr } = await runCli(['config'], { env });
     expect({ exitCode, stderr }).toEqual({ exitCode: 2, stderr: expect.stringContaining(message) });

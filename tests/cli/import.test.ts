@@ -68,14 +68,26 @@ describe('an import rejects the whole file if a line', () => {
     ['is nested too deeply', `{"a":${'['.repeat(300)}${']'.repeat(300)}}`, 'it is nested too deeply'],
     ['has no ID', { ...RECORD, id: 1 }, 'its id is not a UUIDv7'],
     ['has an ID of another version', { ...RECORD, id: ID.replace('-7', '-4') }, 'its id is not a UUIDv7'],
-    ['has the last of all IDs', { ...RECORD, id: 'ffffffff-ffff-7fff-bfff-ffffffffffff' }, 'its id is in the future'],
+    [
+      'has the last of all IDs',
+      { ...RECORD, id: 'ffffffff-ffff-7fff-bfff-ffffffffffff' },
+      'the time in its id is in the future',
+    ],
     [
       'has an ID from an hour in the future',
       { ...RECORD, id: idAt(Date.now() + 3_600_000) },
-      'its id is in the future',
+      'the time in its id is in the future',
     ],
-    ['has an ID from 1970', { ...RECORD, id: '00000000-0000-7000-8000-000000000000' }, 'its id is older than 2020'],
-    ['has an ID from 2019', { ...RECORD, id: '016f5e66-e7ff-7fff-8000-000000000000' }, 'its id is older than 2020'],
+    [
+      'has an ID from 1970',
+      { ...RECORD, id: '00000000-0000-7000-8000-000000000000' },
+      'the time in its id is before 2020',
+    ],
+    [
+      'has an ID from 2019',
+      { ...RECORD, id: '016f5e66-e7ff-7fff-8000-000000000000' },
+      'the time in its id is before 2020',
+    ],
     ['has no user', { ...RECORD, user_id: '' }, 'its user_id is not a valid user ID'],
     ['has no timestamp', { ...RECORD, timestamp: 'x' }, 'its timestamp is not an RFC 3339 time'],
     ['has no time of receipt', { ...RECORD, received_at: 5 }, 'its received_at is not an RFC 3339 time'],
@@ -156,7 +168,7 @@ describe('a record that is already stored', () => {
     expect(result).toEqual({
       exitCode: 1,
       stdout: 'Imported 1 records; 1 were already stored.\n',
-      stderr: '2 records were not stored: their IDs exist with different content. Lines 2, 4.\n',
+      stderr: '2 records were not stored: different records with the same IDs exist. Lines 2, 4.\n',
     });
     expect(stored(env)).toEqual(expect.arrayContaining(before));
     expect(stored(env)).toHaveLength(2);
@@ -180,7 +192,7 @@ describe('a record that is already stored', () => {
     expect(result).toEqual({
       exitCode: 1,
       stdout: 'Imported 1 records; 0 were already stored.\n',
-      stderr: '1 records were not stored: other records use the time parts of their IDs. Line 2.\n',
+      stderr: '1 records were not stored: their IDs share the time part with IDs of other records. Line 2.\n',
     });
   });
 });

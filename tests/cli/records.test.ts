@@ -126,7 +126,7 @@ test('rebuild does not change responses, and erase removes every trace of a user
   expect(await responses()).toEqual(before);
   const user = String(rows({ databasePath: join(data.DATA_DIR, 'rawlog.db') }, 'metrics')[0]?.['user_id']);
   const erased = await runCli(['erase', user], { env: data });
-  expect(erased).toMatchObject({ exitCode: 0, stdout: 'Removed 2 metrics and 3 events.\n' });
+  expect(erased).toMatchObject({ exitCode: 0, stdout: 'Erased 2 metrics and 3 events.\n' });
   expect((await runCli(['export'], { env: data })).stdout).toBe('');
   expect(readFileSync(join(data.DATA_DIR, 'rawlog.db')).includes(user)).toBe(false);
 });

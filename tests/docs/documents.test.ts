@@ -46,7 +46,7 @@ describe('links', () => {
       .filter((link) => !/^https?:/.test(link))
       .map((link) => [path, link] as const),
   );
-  test.each(links)('%s links to an existing place: %s', (path, link) => {
+  test.each(links)('%s links to an existing target: %s', (path, link) => {
     const [file = '', anchor] = link.split('#');
     const place = file === '' ? path : normalize(join(dirname(path), file));
     expect(existsSync(join(ROOT, place))).toBe(true);

@@ -59,7 +59,7 @@ describe('activity', () => {
     expect(analytics).toMatchObject({ count: 5, types: [{ type: 'tutorial' }], other: { types: 1, counts: [1] } });
   });
 
-  test('sorts equally frequent names by code point, not by age', async () => {
+  test('sorts equally frequent names by UTF-16 code units, not by age', async () => {
     for (const name of ['b', 'a', 'B', 'ä', 'aa']) {
       await record('ties', '/log_raw_metric', { ...load(1, '2026-01-01T00:00:00Z'), metric_name: name });
     }

@@ -23,7 +23,7 @@ describe('counts of events', () => {
     expect((await get('berta', path, { type: 'tutorial' })).body).toMatchObject({ count: 2, unique_users: 1 });
   });
 
-  test('groups by index', async () => {
+  test('groups by data_index', async () => {
     const { body } = await getAsAdmin(path, { type: 'tutorial', group_by: 'data_index', top: '1' });
     const start = '2026-03-01T10:00:00Z';
     expect(body.groups).toEqual([
@@ -42,7 +42,7 @@ describe('counts of events', () => {
     expect(body).toEqual({ type: 'tutorial', ...range, tz: 'UTC', ...nothing, buckets, groups: [], other });
   });
 
-  test('supports an empty type and index', async () => {
+  test('supports an empty type and data_index', async () => {
     const { body } = await get('anna', path, { type: 'click', data_index: '' });
     expect(body.count).toBe(1);
     expect((await get('anna', path, { type: 'click', data_index: 'x' })).body.count).toBe(0);

@@ -3,7 +3,7 @@ import { setUpSeededServer } from '../harness/seeded-server.ts';
 
 const { get, getAsAdmin } = setUpSeededServer();
 
-describe('names of metrics and types of events', () => {
+describe('metric names and event types', () => {
   test('lists each name with its count and its first and last time, most frequent first', async () => {
     const load = {
       name: 'load',

@@ -40,7 +40,7 @@ test('completes two hundred concurrent queries', async () => {
   expect(responses.map(({ status }) => status)).toEqual(Array(200).fill(200));
 });
 
-test('rejects queries that exceed the queue with 503 and Retry-After', async () => {
+test('rejects queries beyond the capacity of the queue with 503 and Retry-After', async () => {
   const responses = await Promise.all(Array.from({ length: 600 }, () => get('/api/metrics')));
   const rejected = responses.filter(({ status }) => status !== 200);
   expect(rejected.length).toBeLessThan(600);

@@ -106,7 +106,7 @@ describe('workarounds', () => {
     expect(stored).toBe(1);
   });
 
-  test.skipIf(missingProxies.includes('nginx'))('nginx makes all of them work', async () => {
+  test.skipIf(missingProxies.includes('nginx'))('nginx in front makes all of these features work', async () => {
     const proxy = await startProxy('nginx', target.url);
     const direct = target;
     try {

@@ -184,7 +184,7 @@ test('rejects malformed bodies', async () => {
   expectError(await send(url), 405, 'method_not_allowed');
 });
 
-test('accepts no links without HS256', async () => {
+test('rejects sign-in links if HS256 is not accepted', async () => {
   const env = { JWT_JWKS_URL: 'http://127.0.0.1:1/keys', JWT_ALGORITHMS: 'RS256', JWT_SECRET: SECRET };
   const other = await startTarget(env);
   try {

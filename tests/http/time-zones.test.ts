@@ -36,7 +36,7 @@ function compile(folder: string, version: string, source: string): void {
   expect(exitCode).toBe(0);
 }
 
-describe('no system database', () => {
+describe('without a system database, the server', () => {
   test('uses the bundled rules of 2026', async () => {
     using folder = temporaryFolder();
     const target = await serverWith(folder.path);

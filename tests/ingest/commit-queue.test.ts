@@ -92,7 +92,7 @@ describe('group commit', () => {
     expect(rows({ databasePath }, 'metrics')).toHaveLength(1);
   });
 
-  test('stores requests that arrive while another process holds the lock once it is released', async () => {
+  test('stores requests that arrive during a lock once it is released', async () => {
     const other = new Database(databasePath);
     other.run('BEGIN IMMEDIATE');
     const first = queue.store([metric(1)], 100);

@@ -148,12 +148,12 @@ async function errorFromResponse(response: Response): Promise<RequestError> {
   const body = (await response.json().catch(() => ({}))) as Record<string, unknown>;
   const text = (name: string, fallback: string) => (typeof body[name] === 'string' ? body[name] : fallback);
   const [issue] = Array.isArray(body['detail']) ? (body['detail'] as { msg?: unknown }[]) : [];
-  const message = text('message', `The server responded with status ${response.status}`);
+  const message = text('message', `The server responded with status ${response.status}`).replace(/\.$/, '');
   const isTransient = response.status === 429 || response.status >= 500;
   const retryAfterSeconds = Number(response.headers.get('retry-after')) || 5;
   return new RequestError(
     response.status,
-    typeof issue?.msg === 'string' ? `${message.replace(/\.$/, '')}: ${issue.msg}` : message,
+    typeof issue?.msg === 'string' ? `${message}: ${issue.msg}` : message,
     text('hint', PROXY_HINT),
     { requestId: text('request_id', ''), ...(isTransient && { retryAfterSeconds }) },
   );

@@ -36,7 +36,7 @@ export function useSignInLink(first: string | undefined, onSignedIn: () => void)
         const token = await exchangeCode(code);
         // the user confirmed the user ID in the code
         if (userIdOf(token) !== userIdOf(code)) {
-          throw new RequestError(200, 'The server returned a token of another user', 'Create a new link.');
+          throw new RequestError(200, 'The server returned a token for a different user', 'Create a new link.');
         }
         storeToken(token);
         onSignedIn();

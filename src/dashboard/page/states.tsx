@@ -55,7 +55,7 @@ export function ErrorMessage({ error, retry }: { error: RequestError; retry: () 
       <p>
         <b>{isForbidden ? 'You do not have access to this data' : error.message}</b>
       </p>
-      <p>{isForbidden ? "Only admins can view other users' data." : error.hint}</p>
+      <p>{isForbidden ? "Only admins and viewers can view other users' data." : error.hint}</p>
       {error.requestId && (
         <p class="quiet">
           Request ID: <code>{error.requestId}</code>
@@ -104,7 +104,8 @@ export function GettingStarted() {
     <section class="panel empty">
       <h2>No data yet</h2>
       <p>
-        Run this command in a terminal to record your first metric. It uses your token. This page updates by itself.
+        Run this command in a terminal to record your first metric. It contains your token. This page updates
+        automatically.
       </p>
       <pre>
         <code>{command}</code>

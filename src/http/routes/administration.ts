@@ -108,7 +108,7 @@ export function administrationRoutes(parts: AdministrationParts) {
       {
         detail: documentErasure(
           'Erase a user by query parameter',
-          `Use this route for IDs such as \`.\` and \`..\`, which clients and proxies treat as path segments. ${ERASURE}`,
+          `Use this route for IDs such as \`.\` and \`..\`, which clients and proxies remove from paths as dot segments. ${ERASURE}`,
           documentParameters({ user_id: ERASED_USER_ID }),
         ),
       },

@@ -8,7 +8,8 @@ import { COMPONENTS } from '../openapi.ts';
 const DESCRIPTION = `A durable log for product metrics and analytics events. A 200 response means that the data is on disk.
 
 To try it out, press **Authorize** and paste a token issued by your product or printed by
-\`rawlog token --sub ID\`. Then open a route and press **Execute**; the response contains the ID of the stored row.`;
+\`rawlog token --sub ID\`. Then open a recording route and press **Execute**; the response contains the ID of the
+stored row.`;
 
 /** The Swagger UI page. It loads its script and style from this server; the default page loads them from a CDN. */
 const PAGE = `<!doctype html>
@@ -53,6 +54,8 @@ export function docsRoutes() {
             info: { title: 'rawlog', version, description: DESCRIPTION, license: { name: 'MIT' } },
             tags: [
               { name: 'Recording', description: 'Store metrics and analytics events' },
+              { name: 'Queries', description: 'Aggregate, list, export and stream records' },
+              { name: 'Administration', description: 'Status, rejections, erasure and sign-in' },
               { name: 'Operations', description: 'Probes and metrics for operators' },
             ],
             // the plugin's type is narrower than OpenAPI; a test validates the whole document

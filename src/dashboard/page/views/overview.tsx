@@ -87,7 +87,7 @@ export function Overview({ status }: { status: QueryState<Status> }) {
                 <Disk status={value} rowsOfDay={user === undefined ? rowsOf(day.value) : null} />
                 <p>
                   Durability: rows are acknowledged <b>{value.durability.acknowledged}</b> (
-                  {value.durability.journal.toUpperCase()} journal). Version {value.version}
+                  {value.durability.journal.toUpperCase()} mode). Version {value.version}
                   {value.uptime_seconds !== undefined && `, up for ${formatDuration(value.uptime_seconds)}`}.
                 </p>
                 <p>
@@ -203,7 +203,7 @@ function Disk({ status: { storage, queue }, rowsOfDay }: DiskProps) {
 /** Returns when the disk will be full, extrapolating the last 24 hours and the average size of a row. */
 function forecast(bytesOfDay: number | null | undefined, freeBytes: number): string {
   if (bytesOfDay === undefined) return 'The disk forecast is not available yet.';
-  if (bytesOfDay === null) return 'The disk forecast is available when all users are shown.';
+  if (bytesOfDay === null) return 'Clear the user filter to see the disk forecast.';
   if (bytesOfDay === 0) return 'No rows in the last 24 hours: the disk is not filling up.';
   const days = freeBytes / bytesOfDay;
   const timeLeft = days > MAX_FORECAST_DAYS ? 'more than 100 years' : formatDuration(days * 86_400);

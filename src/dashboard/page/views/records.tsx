@@ -137,7 +137,7 @@ function newestFirst(records: readonly LogRecord[]): LogRecord[] {
 /** The state of the live tail, announced by screen readers. */
 function LiveTailStatus({ tail }: { tail: LiveTail }) {
   const { state, count, skipped, error } = tail;
-  const reason = error ? ` ${error.message}` : '';
+  const reason = error ? ` ${error.message}.` : '';
   const text =
     state === 'open'
       ? `Live: ${formatCount(count)} new ${count === 1 ? 'row' : 'rows'}.`
@@ -146,7 +146,7 @@ function LiveTailStatus({ tail }: { tail: LiveTail }) {
     <p class={`live ${state}`} role="status">
       <span class="lamp" aria-hidden="true" />
       {text}
-      {skipped > 0 && ` ${formatCount(skipped)} more arrived too fast to show. They are recorded.`}
+      {skipped > 0 && ` ${formatCount(skipped)} more arrived too fast to show, but were recorded.`}
     </p>
   );
 }

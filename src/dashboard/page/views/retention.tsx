@@ -28,8 +28,8 @@ export function Retention({ type, offered, range: { from, to } }: RetentionProps
     <section class="panel" aria-labelledby="retention">
       <h2 id="retention">Cohort retention</h2>
       <p class="quiet">
-        Users grouped by the day they first did the step in this range, and how many had any event of this type on later
-        days.
+        Users grouped by the day they first completed the step in this range, and how many had any event of this type on
+        later days.
       </p>
       <div class="head">
         <label>
@@ -71,7 +71,7 @@ function Cohorts({ retention }: { retention: Responses['/api/analytics/retention
     .map((cohort, day) => ({ ...cohort, day }))
     .filter(({ users }) => users > 0)
     .toReversed();
-  if (cohorts.length === 0) return <EmptyMessage>No users did this step in this range.</EmptyMessage>;
+  if (cohorts.length === 0) return <EmptyMessage>No users completed this step in this range.</EmptyMessage>;
   const columns = Math.max(1, ...cohorts.map(({ returned }) => returned.findLastIndex((users) => users !== null) + 1));
   return (
     // biome-ignore lint/a11y/noNoninteractiveTabindex: scrollable regions must be reachable by keyboard
