@@ -23,7 +23,7 @@ import { type SessionParts, sessionRoutes } from './http/routes/sessions.ts';
 export interface AppParts {
   /** Authentication and access control. */
   readonly access: Pick<RecordingParts, 'verify'> &
-    Pick<ErrorResponseParts, 'failedLogins'> &
+    Pick<ErrorResponseParts, 'failedAuthentications'> &
     Pick<MetricsParts, 'metricsToken'> &
     SessionParts &
     Pick<AdministrationParts, 'acceptedBySecret'> &

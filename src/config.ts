@@ -30,7 +30,7 @@ export interface Config {
   readonly dataDir: string;
   readonly databasePath: string;
   readonly jwt: {
-    /** The shared secret that signs tokens; `generated` if no key is configured: the secret in the data folder. */
+    /** The shared secret that signs tokens; `generated` for the secret in the data folder, if no key is configured. */
     readonly secret: string | 'generated' | undefined;
     /** Additional shared secrets that only verify tokens. */
     readonly formerSecrets: readonly string[];
@@ -45,9 +45,9 @@ export interface Config {
     readonly maxAgeSeconds: number | undefined;
     /** Undefined if the issuer is not checked. */
     readonly issuer: string | undefined;
-    /** The claim with the role: a top-level key, or a path of keys separated by dots. */
+    /** The claim with the role: a claim name, or a path of names separated by dots. */
     readonly roleClaim: string;
-    /** Role values that make an admin or a viewer. */
+    /** Role values that grant the role `admin` or `viewer`. */
     readonly adminRoles: readonly string[];
     readonly viewerRoles: readonly string[];
   };
@@ -72,7 +72,7 @@ export interface Config {
   /** How long a connection without traffic stays open. */
   readonly idleTimeoutSeconds: number;
   readonly queryTimeoutMs: number;
-  /** Distinct metric names and event types per recorded user, together. */
+  /** Maximum number of distinct metric names and event types per user, combined. */
   readonly maxNamesPerUser: number;
   /** Accepted at `/metrics` in place of a user's token; undefined for none. */
   readonly metricsToken: string | undefined;
@@ -167,7 +167,7 @@ export function loadConfig(sources: ConfigSources): Config {
   const sharedRoles = viewerRoles?.filter((role) => adminRoles?.includes(role)) ?? [];
   if (sharedRoles.length > 0) issues.push('JWT_VIEWER_ROLES contains a role that is also in JWT_ADMIN_ROLES');
   if ((config.maxBatchItems ?? 0) > (config.maxQueueRows ?? Number.POSITIVE_INFINITY)) {
-    issues.push('MAX_QUEUE_ROWS should be at least MAX_BATCH_ITEMS, or the queue could not hold the largest batch');
+    issues.push('MAX_QUEUE_ROWS should be at least MAX_BATCH_ITEMS');
   }
   if (issues.length > 0) throw new ConfigError(issues);
 
@@ -199,7 +199,7 @@ export function loadConfig(sources: ConfigSources): Config {
   };
 }
 
-/** Returns HOST if it is a host name, which must resolve; undefined if it is an IP address or invalid. */
+/** Returns HOST if it is a host name, which the caller should resolve; undefined if it is an IP address or invalid. */
 export function hostName(sources: ConfigSources): { host: string; givenAs: string } | undefined {
   try {
     const { text = '', givenAs } = settingText('HOST', sources);
@@ -283,7 +283,10 @@ function parseMetricsToken(text: string): string {
   return text;
 }
 
-/** Parses a `file:` URL: `file:data/x.db` is relative to the working folder, `file:/x.db` and `file:///x.db` are absolute. */
+/**
+ * Parses a `file:` URL: `file:data/x.db` is relative to the working directory, `file:/x.db` and `file:///x.db` are
+ * absolute.
+ */
 function parseDatabaseUrl(text: string): string {
   const path = /^file:(?:\/\/(?=\/))?([^?#]+)$/.exec(text)?.[1];
   // SQLite treats ":memory:" and similar names as something other than a file

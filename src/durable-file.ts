@@ -28,7 +28,7 @@ const STDOUT = 1;
 /** Delay before the next write to a full, non-blocking pipe. */
 export const FULL_PIPE_RETRY_MS = 2;
 
-/** The error of work that a signal interrupted. Its temporary files have been removed. */
+/** Thrown when a signal interrupts {@link replaceFile}. Its temporary file has been removed. */
 export class InterruptedError extends Error {
   override readonly name = 'InterruptedError';
   readonly signal: NodeJS.Signals;
@@ -154,8 +154,8 @@ function rejectProtected(
 }
 
 /**
- * Returns whether a path resolves to a target. The file does not have to exist: SQLite would read an export that is
- * written there as its write-ahead log.
+ * Returns whether a path resolves to a target. The file does not have to exist: if an export were written to the path
+ * of a missing write-ahead log, SQLite would read it as one.
  */
 function pointsTo(path: string, target: string): boolean {
   try {
@@ -182,8 +182,8 @@ function writeError(path: string, error: unknown): unknown {
 }
 
 /**
- * Catches the termination signals. Without a listener they would kill the process immediately and leave its temporary
- * files. A signal that was ignored at startup, as under nohup, stays ignored.
+ * Catches the termination signals. Without a listener they would kill the process immediately and leave temporary files
+ * behind. A signal that was ignored at startup, as under nohup, stays ignored.
  */
 export function catchSignals(): Disposable & {
   /**

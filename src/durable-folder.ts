@@ -6,7 +6,8 @@ import { reasonOf } from './system-error.ts';
 /**
  * Creates a folder that only its owner can read, with any missing parents. They are durable when it returns.
  *
- * @param isOurs whether new folders belong to this user, even to root in another user's folder; see file-owner.ts
+ * @param isOurs whether new folders keep this process's user as their owner. Otherwise, folders that root creates in
+ *   another user's folder are given to that user; see file-owner.ts
  */
 export function makeDurableFolder(folder: string, { isOurs = false } = {}): void {
   const first = makeFolder(folder);

@@ -76,7 +76,7 @@ export const ERRORS = {
   },
   queries_overloaded: {
     message: 'The server has reached its limit on concurrent queries and live tails.',
-    hint: 'Retry after the delay in the Retry-After header, and run fewer at the same time.',
+    hint: 'Retry after the delay in the Retry-After header, and run fewer queries and live tails at once.',
   },
   shutting_down: {
     message: 'The server is shutting down; the request was rejected.',
@@ -99,7 +99,7 @@ export interface ValidationIssue {
 /** The limit that a `rate_limited` caller has exceeded. */
 export interface Quota {
   readonly name: string;
-  /** How much is allowed per window: rows, bytes or failed logins. */
+  /** How much is allowed per window: rows, bytes or failed authentications. */
   readonly amount: number;
   /** In seconds. */
   readonly window: number;
@@ -115,7 +115,7 @@ interface ApiErrorOptions {
   readonly quota?: Quota;
   /** Value of the Retry-After header, in seconds. */
   readonly retryAfter?: number;
-  /** For `unauthorized`: whether the token's signature is valid, which rules out guessing. */
+  /** For `unauthorized`: whether the token's signature is valid. If so, AUTH_FAILURE_LIMIT does not count the error. */
   readonly isSigned?: boolean;
   /** The underlying error. It is logged but never sent. */
   readonly cause?: unknown;

@@ -26,7 +26,7 @@ export function giveFolderToOwner(folder: string): void {
   }
 }
 
-/** Creates an empty file, unless it exists. It belongs to the owner of its folder, who alone can read it. */
+/** Creates an empty file that only its owner can read, unless it exists. {@link chownToFolderOwner} sets the owner. */
 export function createOwnedFile(path: string): void {
   let handle: number;
   try {

@@ -10,7 +10,7 @@ import { checkSettingText } from './formats/setting-text.ts';
 export const ALGORITHMS = { HS256: 'secret', RS256: 'RSA', ES256: 'EC P-256', EdDSA: 'Ed25519' } as const;
 export type Algorithm = keyof typeof ALGORITHMS;
 
-/** RFC 7518, section 3.2: an HS256 key has at least the size of the hash output, 256 bits. */
+/** Minimum length of an HS256 secret: the size of the hash output, 256 bits (RFC 7518, section 3.2). */
 export const MIN_SECRET_BYTES = 32;
 
 /** Returns the conflicts between the algorithms and the configured keys, one message per conflict. */
@@ -60,7 +60,7 @@ function algorithmOf(key: KeyObject): Algorithm | undefined {
  * Parses the shared secrets for HS256. The first signs, all verify. They are separated by commas, or in a file by
  * newlines, which allows secrets that contain a comma.
  *
- * @param acceptGuessable whether published samples and repetitions are accepted
+ * @param acceptGuessable whether published samples and repeated patterns are accepted
  * @throws {Error} with a message that completes a sentence starting with the setting's name: "should have …"
  */
 export function parseSecrets(text: string, isFile: boolean, acceptGuessable: boolean): string[] {
@@ -106,7 +106,7 @@ export function parsePublicKey(text: string, readFile: (path: string) => string)
   } catch {
     throw new Error('is not a PEM-encoded public key');
   }
-  if (algorithmOf(key) === undefined) throw new Error('should be an RSA, an EC P-256 or an Ed25519 key');
+  if (algorithmOf(key) === undefined) throw new Error('should be an RSA, EC P-256 or Ed25519 key');
   // RFC 7518, section 3.3
   if (key.asymmetricKeyType === 'rsa' && (key.asymmetricKeyDetails?.modulusLength ?? 0) < 2048) {
     throw new Error('should be an RSA key of 2048 bits or more');

@@ -7,8 +7,8 @@ const MAX_CAUSES = 10;
 
 /**
  * Creates the log: one JSON object per line, on standard error, because standard output is for the program's results.
- * Logging never blocks or throws, because code logs in the middle of state changes. If the reader is too slow, lines
- * are dropped; their number is logged once the reader has caught up.
+ * Logging never blocks or throws, because code logs in the middle of state changes. If standard error cannot keep
+ * up, lines are dropped; their number is logged once writing succeeds again.
  */
 export function createLog(level: LogLevel, sink: Sink = openSink(2)): Logger {
   const log = pino(
@@ -31,7 +31,7 @@ export function createLog(level: LogLevel, sink: Sink = openSink(2)): Logger {
     sink,
   );
   sink.onRecovered((dropped) =>
-    log.warn({ dropped }, 'log lines were dropped: standard error was not read fast enough'),
+    log.warn({ dropped }, 'log lines were dropped: standard error could not be written fast enough'),
   );
   return log;
 }

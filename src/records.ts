@@ -5,7 +5,7 @@ import { EARLIEST_TIMESTAMP, parseTimestamp } from './formats/timestamp.ts';
 
 /*
  * The request bodies. One schema per body provides the validation, the type and the documentation.
- * Unknown fields are ignored, as in the service that rawlog replaces.
+ * Unknown fields are ignored, as in the original service.
  */
 
 // A lone surrogate cannot be encoded as UTF-8: SQLite would store U+FFFD instead.

@@ -196,7 +196,7 @@ export const OperatorStatus = record({
     received: count,
     stored: count,
     duplicates: count,
-    deleted: Type.Integer({ minimum: 0, description: 'Stored rows that have since been erased or deleted' }),
+    deleted: Type.Integer({ minimum: 0, description: 'Stored rows that have since been erased' }),
     rejected: Type.Record(Type.String(), count, { description: 'Rejected items by error code' }),
   }),
   storage: record({ database_bytes: count, wal_bytes: count, free_bytes: count }),
@@ -225,7 +225,7 @@ export const OperatorStatus = record({
         description: 'Tokens verified with this secret; each token counts at most once per minute',
       }),
     }),
-    { description: 'The secrets in JWT_SECRET, in order; counted since the start or the last SIGHUP' },
+    { description: 'The secrets in JWT_SECRET, in order; counted since startup or the last SIGHUP' },
   ),
 });
 export type OperatorStatus = Static<typeof OperatorStatus>;

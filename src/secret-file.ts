@@ -50,9 +50,10 @@ export function readOrCreateSecretFile(path: string, create: () => string): Secr
 }
 
 /**
- * Checks that only this user and root can write to a folder, because anyone who can could replace the secrets in it.
+ * Checks that only this user and root can write to a folder, because other users could replace the secrets in it.
  *
- * @param isOwnerTrusted whether it may belong to any user; root works in the folders of services
+ * @param isOwnerTrusted whether the folder may belong to any user, because root runs commands in the folders of
+ *   services
  * @throws {Error} whose message names the remedy
  */
 export function assertTrustedFolder(folder: string, { isOwnerTrusted = false } = {}): void {
@@ -79,7 +80,7 @@ function protect(path: string): void {
       `${path} is writable by other users (mode ${modeOf(stat)}). If you trust its content, run: chmod 600 ${path}`,
     );
   }
-  // the target of a link is for its own owner to protect
+  // the owner of a symbolic link's target is responsible for its mode
   if (isLink || (stat.mode & READABLE_BY_OTHERS) === 0) return;
   if (stat.uid !== process.geteuid?.() && !isRoot()) {
     throw new UntrustedFileError(
@@ -98,7 +99,7 @@ function assertOwner(path: string, { uid }: Stats, trustedUsers: readonly number
   const user = process.geteuid?.();
   if (user === undefined || uid === user || uid === 0 || trustedUsers.includes(uid)) return;
   throw new UntrustedFileError(
-    `${path} belongs to user ${uid}, but rawlog runs as user ${user}. Run rawlog as user ${uid}, or as root: chown ${user} ${path}`,
+    `${path} belongs to user ${uid}, but rawlog runs as user ${user}. Run rawlog as user ${uid}, or change the owner as root: chown ${user} ${path}`,
   );
 }
 

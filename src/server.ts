@@ -24,7 +24,7 @@ import { StorageError } from './storage/storage-error.ts';
 import { createWriter } from './storage/writer.ts';
 import { createLiveTails } from './tail/live-tails.ts';
 
-/** Burst of the byte limit per user, independent of RATE_LIMIT_BYTES. */
+/** Minimum burst of the byte limit per user, however low RATE_LIMIT_BYTES is. */
 const BURST_BYTES = 64 * 1024 ** 2;
 
 /** Logged length of a user's hash, enough to distinguish users. */
@@ -33,13 +33,13 @@ const LOGGED_HASH_BYTES = 8;
 /** How long requests in progress may take to finish once the server stops. */
 const DRAIN_TIMEOUT_MS = 6_000;
 
-/** Interval of the checks whether all requests have finished. */
+/** How often a stopping server checks whether all requests have finished. */
 const DRAIN_POLL_MS = 5;
 
-/** Interval of the deletion of expired responses and sign-in codes. */
+/** How often expired cached responses and sign-in codes are deleted. */
 const PRUNE_INTERVAL_MS = 60_000;
 
-/** Interval at which the column store catches up without queries. */
+/** How often the column store catches up, even if there are no queries. */
 const CATCH_UP_INTERVAL_MS = 5_000;
 
 /** The binary locates files relative to its entry point, which is in the same folder as this file. */
@@ -67,7 +67,7 @@ export interface Server {
  *
  * @param secret the HS256 secret in use, if any
  * @param droppedLines returns the number of dropped log lines
- * @param onFailing called when the storage has failed, and the process should exit
+ * @param onFailing called when the storage has failed; the process should then exit
  * @throws {Error} if the database cannot be opened, or the server cannot listen on the address; nothing stays open
  */
 export async function startServer(
@@ -134,7 +134,7 @@ export async function startServer(
     const app = createApp({
       access: {
         verify: access.verify,
-        failedLogins: createRateLimit('failed-authentication', config.authFailureLimit, 0, monotonic),
+        failedAuthentications: createRateLimit('failed-authentication', config.authFailureLimit, 0, monotonic),
         metricsToken: access.metricsToken,
         signingSecret: access.signingSecret,
         jwt: config.jwt,
@@ -205,13 +205,13 @@ export async function startServer(
       },
     };
 
-    /** Erases the rows of a user from all requests received so far, and everything derived from them. */
+    /** Erases all rows of a user that were received before the call, and everything derived from them. */
     async function erase(userId: string): Promise<ErasedRows> {
-      // requests commit in the order of their IDs, so all earlier ones are committed after this
+      // requests commit in the order of their IDs: once this resolves, all earlier ones are committed
       await queue.store([], 0);
       const erased = await queries.maintain('erase', userId);
       countErased(erased);
-      storage.stampWal(); // the erasure has restarted the write-ahead log
+      storage.stampWal(); // the erasure may have restarted the write-ahead log
       rejections.removeUser(userId);
       userNames.invalidate(userId);
       return erased;

@@ -22,8 +22,8 @@ export interface Sink {
   /** Returns the number of texts dropped so far. */
   dropped(): number;
   /**
-   * Sets a listener that is called once everything is written after texts were dropped, with the number dropped since
-   * the last call.
+   * Sets the listener that is called once a sink that dropped texts has written all others, with the number dropped
+   * since its last call.
    */
   onRecovered(listener: (dropped: number) => void): void;
   /** Resolves once everything is written, a write fails, or the timeout passes. */

@@ -42,7 +42,7 @@ test('Elysia parses no cookies, query or headers for the recording routes', asyn
   const app = createApp({
     access: {
       verify: cacheVerified(verify, Date.now),
-      failedLogins: unlimited,
+      failedAuthentications: unlimited,
       metricsToken: () => undefined,
       acceptedBySecret: () => [],
       corsOrigins: undefined,

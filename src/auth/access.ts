@@ -18,7 +18,7 @@ export interface Access {
 }
 
 /**
- * Creates the access with the keys of a configuration.
+ * Creates {@link Access} with the keys of a configuration.
  *
  * @param secret the HS256 secret in use, if any
  */
@@ -29,7 +29,7 @@ export async function createAccess(config: Config, secret: string | undefined, l
   let signingSecret = signingSecretOf(config, secret);
   let accepted = countersOf(config, secret);
   const verify = cacheVerified(async (token) => {
-    const counters = accepted; // kept, because a reload replaces them
+    const counters = accepted; // a reload during the verification replaces `accepted`
     const verified = await verifyUncached(token);
     const { secretIndex } = verified;
     if (secretIndex !== undefined) counters[secretIndex] = (counters[secretIndex] ?? 0) + 1;

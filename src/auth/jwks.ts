@@ -2,9 +2,9 @@ import { createLocalJWKSet, errors, type JSONWebKeySet, type JWTHeaderParameters
 import type { Logger } from 'pino';
 import { ApiError } from '../errors.ts';
 
-/** Age after which keys are refreshed in the background, and a key withdrawn by its issuer is rejected. */
+/** Age after which keys are refreshed in the background. The refresh drops keys that the issuer has withdrawn. */
 const REFRESH_AFTER_MS = 5 * 60_000;
-/** Age after which keys are no longer trusted, and so the longest tolerated outage of the issuer. */
+/** Age after which keys are no longer trusted. This is the longest issuer outage that rawlog tolerates. */
 const MAX_AGE_MS = 24 * 3600_000;
 /** Tokens with unknown key IDs cause at most one successful fetch per this interval. */
 const UNKNOWN_KEY_COOLDOWN_MS = 30_000;
@@ -35,10 +35,10 @@ export interface RemoteKeys {
 
 /**
  * Creates the keys of a JWKS URL. They are fetched on first use, refreshed in the background, and used for up to
- * {@link MAX_AGE_MS} while the URL is down. An unknown key ID, the sign of a key rotation, causes a fetch at most once
- * per {@link UNKNOWN_KEY_COOLDOWN_MS}.
+ * {@link MAX_AGE_MS} while the URL is down. An unknown key ID, which may mean a key rotation, causes a fetch at most
+ * once per {@link UNKNOWN_KEY_COOLDOWN_MS}.
  *
- * jose's own remote key set rejects every token once its keys have expired and a reload fails.
+ * This replaces jose's remote key set, which rejects every token once its keys have expired and a reload fails.
  *
  * @param now returns the time of a monotonic clock in milliseconds
  * @param onChange called when the published keys have changed
@@ -167,7 +167,7 @@ async function fetchText(url: URL): Promise<string> {
   return readAtMost(response, MAX_RESPONSE_BYTES);
 }
 
-/** The error of a response that is not a key set. The message contains nothing from the response. */
+/** Thrown for a response with an error status or too many bytes. The message contains no text from the response. */
 class InvalidResponseError extends Error {}
 
 /** Returns the reason of a failed fetch, without the URL. */
@@ -178,8 +178,8 @@ function reasonOf(error: unknown): string {
 }
 
 /**
- * Reads the text of a response up to a limit, which Content-Length cannot enforce, because it may be missing or refer to
- * compressed data. Drops a byte order mark.
+ * Reads the text of a response up to a limit. Content-Length cannot enforce the limit: it may be missing, or count
+ * compressed bytes. Drops a byte order mark.
  */
 async function readAtMost(response: Response, limit: number): Promise<string> {
   const chunks: Uint8Array[] = [];

@@ -14,7 +14,7 @@ export function mintToken(
   { sub, role, expires, now }: { sub: string; role: string; expires: number; now: number },
 ): Promise<string> {
   const issuedAt = Math.floor(now / 1000);
-  const token = new SignJWT({ [roleClaim]: role }) // verification looks up the exact key before a path
+  const token = new SignJWT({ [roleClaim]: role }) // verification looks up the exact claim name before it tries a path
     .setProtectedHeader({ alg: 'HS256', typ: 'JWT' })
     .setSubject(sub)
     .setIssuedAt(issuedAt)

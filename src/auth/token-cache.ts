@@ -4,8 +4,8 @@ import type { Principal, VerifiedToken } from './verifier.ts';
 /** Maximum number of cached tokens, about 5 MB, enough for the active users of a busy product. */
 const CAPACITY = 20_000;
 /**
- * How long a cached token is accepted without verifying its signature again. This bounds how long a withdrawn key is
- * accepted after a refresh has removed it.
+ * How long a cached token is accepted without verifying its signature again. Only a verification refreshes old keys, so
+ * without this limit a withdrawn key would stay in use.
  */
 const MAX_AGE_MS = 60_000;
 
@@ -21,8 +21,8 @@ export interface CachedVerifier {
  * Returns a verifier that caches verified tokens. A verification takes about 30 µs, three times as long as the rest of a
  * request.
  *
- * The cache contains SHA-256 hashes instead of tokens, so that memory contains no tokens. Only valid tokens are cached,
- * so that forged ones cannot evict them. `exp` and `nbf` are checked on every use.
+ * The cache is keyed by SHA-256 hashes, so that it does not keep tokens in memory. Only valid tokens are cached, so
+ * that forged ones cannot evict them. `exp` and `nbf` are checked on every use.
  *
  * @param now returns the time in milliseconds since 1970
  */

@@ -91,7 +91,7 @@ export async function createVerifier(options: VerifierOptions): Promise<Verify> 
     const verifyOptions: JWTVerifyOptions = {
       algorithms: algorithms.flatMap((algorithm) => (algorithm === 'EdDSA' ? ['EdDSA', 'Ed25519'] : algorithm)),
       requiredClaims: ['exp'],
-      clockTolerance: leewaySeconds, // jose applies it to "exp" too; principalOf checks that again without it
+      clockTolerance: leewaySeconds, // jose applies it to "exp" too, so principalOf checks "exp" again without it
       currentDate: new Date(time),
       ...(audiences !== undefined && { audience: [...audiences] }),
       ...(issuer !== undefined && { issuer }),
@@ -212,7 +212,7 @@ function roleOf(
   return viewerRoles.includes(role) ? 'viewer' : 'user';
 }
 
-/** Returns the claim with exactly that name, which may contain dots, or else the value at that path of own properties. */
+/** Returns the claim with that exact name, which may contain dots; otherwise the value at that path of claims. */
 function claimAt(claims: JWTPayload, name: string): unknown {
   if (Object.hasOwn(claims, name)) return claims[name];
   let value: unknown = claims;
@@ -234,7 +234,7 @@ function invalidTokenError(reason: string, cause?: unknown): ApiError {
   return new ApiError('unauthorized', { message: `Invalid token: ${reason}`, cause });
 }
 
-/** Converts an error of jose to an error response. Its message contains nothing from the token. */
+/** Converts a jose error to an {@link ApiError}. Its message contains no text from the token. */
 function toTokenError(error: unknown): ApiError {
   if (error instanceof errors.JWTExpired) return claimError('Token has expired');
   if (error instanceof errors.JWTClaimValidationFailed) {

@@ -66,7 +66,7 @@ export interface CliCommand<Options extends CommandOptions = CommandOptions> {
   run(context: CommandContext, options: Values<Options>, argument: string): Promise<number>;
 }
 
-/** The settings that lead to the database. */
+/** The settings that locate the database. */
 export const DATABASE_SETTINGS: readonly SettingName[] = ['DATA_DIR', 'DATABASE_URL'];
 
 /** Returns a command, with the types of its option values inferred. */

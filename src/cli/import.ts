@@ -98,7 +98,7 @@ function lineList({ count, lines }: Outcomes[ImportOutcome]): string {
 /**
  * Opens a file that can be read twice: once to check every line, and again to store them. Input that can be read only
  * once (standard input, a FIFO) is copied to an unlinked file, which disappears with the process however it ends. The
- * copy is in the folder of the database, which has space and is not readable by other users.
+ * copy is in the folder of the database, which needs room for the records anyway. Other users cannot read it.
  */
 async function openInput(file: string, folder: string): Promise<number> {
   if (file !== '-') {
@@ -126,7 +126,7 @@ async function openInput(file: string, folder: string): Promise<number> {
  * Checks every line.
  *
  * @returns the number of bytes that were checked; bytes appended later are not imported
- * @throws {Error} that lists the first invalid lines and the number of all
+ * @throws {Error} with the first invalid lines and their total number
  */
 function checkLines(input: number, latest: number): number {
   const { size } = fstatSync(input);

@@ -1,5 +1,4 @@
 import { statSync } from 'node:fs';
-import { dirname } from 'node:path';
 import { type Database, openForReading, openStorage, type Storage } from '../storage/database.ts';
 import { openReader, type ReaderStorage } from '../storage/reader.ts';
 import { walPath } from '../storage/wal.ts';
@@ -60,7 +59,7 @@ function assertExists(path: string): void {
   if (hasDatabase(path)) return; // opening a write-ahead log without its database fails with a specific error
   if (statSync(path, { throwIfNoEntry: false })) throw new Error(`${path} is empty: it is not a database.`);
   throw new Error(
-    `No database found in ${dirname(path)}. Run "rawlog serve" to create one, or check DATA_DIR and DATABASE_URL.`,
+    `There is no database at ${path}. Run "rawlog serve" to create one, or check DATA_DIR and DATABASE_URL.`,
   );
 }
 

@@ -6,7 +6,7 @@ import { openSink, type Sink } from '../sink.ts';
  * token for a whole one.
  */
 
-/** How long a command waits before it exits for its messages to be read. */
+/** How long an exiting command waits for its messages to be written. */
 const FLUSH_TIMEOUT_MS = 1_000;
 
 /** Standard error, opened with the first message. */

@@ -16,7 +16,7 @@ import { commandPrefix, currentInvocation, settingFlags, shellQuote } from './in
 
 /** Lifetime of the token in the printed curl command. */
 const EXAMPLE_TOKEN_LIFETIME_SECONDS = 3600;
-/** How long the process waits before it exits for its log to be read. */
+/** How long an exiting server waits for its log to be written. */
 const LOG_FLUSH_TIMEOUT_MS = 1_000;
 
 /** The command that runs the server until it receives a signal or its storage fails. */
@@ -42,7 +42,7 @@ export const serveCommand: CliCommand = {
       void errors.flush(LOG_FLUSH_TIMEOUT_MS).then(() => process.exit(1));
     };
     process.on('uncaughtException', onError).on('unhandledRejection', onError);
-    // either can happen at any time, even while the server is starting or stopping
+    // a signal or a storage failure can end the server at any time, even while it is starting or stopping
     let exitCode = 0;
     const end = Promise.withResolvers<void>();
     const onSignal = (signal: NodeJS.Signals) => {
@@ -63,14 +63,14 @@ export const serveCommand: CliCommand = {
     const generated = config.jwt.secret === 'generated' ? loadGeneratedSecret(config.dataDir) : undefined;
     const secret = generated?.secret ?? config.jwt.secret;
 
-    // loaded only here: it takes longer than everything else that a short command does
+    // imported on demand, because loading the server takes longer than the rest of a short command
     const { startServer } = await import('../server.ts');
     const server = await startServer(config, secret, log, errors.dropped, () => {
       exitCode = 1;
       end.resolve();
     });
 
-    // the server does not depend on standard output being read
+    // through a sink, because the server must run even if nobody reads standard output
     openSink(1).write(await greeting(server.url, config, generated, context));
     log.info({ url: server.url.href, database: config.databasePath }, 'listening');
     void (async () => {

@@ -95,7 +95,7 @@ function parseLifetime(text: string): number {
 
 function parseAddress(text: string): string {
   if (/^https?:$/.test(URL.parse(text)?.protocol ?? '')) return text;
-  throw new Error('should be a URL with http:// or https://, or have no value');
+  throw new Error('should be an http or https URL, or be given without a value');
 }
 
 /** Returns the value of the role claim that the server maps to a role. */
@@ -117,7 +117,7 @@ function listenAddress(host: string, port: number): string {
 function signingSecret({ secret, algorithms }: Config['jwt'], dataDir: string): string {
   if (secret === undefined || !algorithms.includes('HS256')) {
     throw new UsageError(
-      'This server does not accept HS256: get a token from the issuer that holds the private key, or set JWT_SECRET.',
+      'This server does not accept HS256: get a token from your identity provider, or set JWT_SECRET and add HS256 to JWT_ALGORITHMS.',
     );
   }
   if (secret !== 'generated') return secret;

@@ -22,7 +22,7 @@ export interface BundledFile {
 export function bundlePage(): BundledFile[] {
   const folder = mkdtempSync(join(tmpdir(), 'rawlog-page-'));
   try {
-    // the server is never minified, because that breaks its schema checks; the page has none
+    // unlike the server, the page has no schema checks, which minification breaks
     const page = join(import.meta.dir, 'page/index.html');
     const options = ['--outdir', folder, '--minify', `--public-path=${ASSETS_PREFIX}`, '--entry-naming=[name].[ext]'];
     const bundling = Bun.spawnSync([process.execPath, 'build', page, ...options], {

@@ -26,8 +26,8 @@ const READ_LIMITS = { rows: 10_000, bytes: MAX_PART_BYTES / 2 };
 /** Largest Parquet row group. Its columns are in memory both as values and as encoded bytes. */
 const ROW_GROUP_LIMITS = { rows: 50_000, bytes: 4 * 1024 * 1024 };
 /**
- * Runs the garbage collector after about this many bytes of rows. Otherwise 60 to 120 MB of rows and encoded text
- * accumulate. A run takes a few milliseconds.
+ * Approximate number of bytes of rows between runs of the garbage collector. Without them, 60 to 120 MB of rows and
+ * encoded text accumulate. A run takes a few milliseconds.
  */
 const GC_INTERVAL_BYTES = 8 * 1024 * 1024;
 /** Longest text, in characters, for which a column chunk has min/max statistics in the Parquet footer. */

@@ -6,8 +6,8 @@ const SPACE = /\p{White_Space}/u;
 
 /**
  * Converts a value to a number as pydantic's lax mode does
- * (https://docs.pydantic.dev/latest/concepts/conversion_table/). Accepts
- * booleans and numeric strings, including strings with surrounding whitespace or single underscores between digits.
+ * (https://docs.pydantic.dev/latest/concepts/conversion_table/). Accepts booleans and numeric strings, including
+ * strings with surrounding whitespace or single underscores between digits.
  *
  * @returns the number, which is not finite for strings such as "inf" and "1e999"; any other value unchanged
  */

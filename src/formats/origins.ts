@@ -13,7 +13,7 @@ interface Wildcard {
 }
 
 const HTTP_SCHEME = /^https?:/;
-/** Schemes that have no pages, or for whose pages browsers send the origin `null`. */
+/** Schemes without pages, or whose pages have the origin `null`. */
 const WITHOUT_ORIGIN = /^(?:wss?|ftp|file|data|blob|about|javascript|filesystem):/;
 const WILDCARD_FORM = 'should write wildcards as https://*.example.com';
 /** A top-level domain, or a second-level one such as `.co.uk`, with or without a trailing dot. */
@@ -44,7 +44,7 @@ function checkOrigin(origin: string): string {
     throw new Error(`should not contain ${origin}, which matches pages of any site; list your own origins`);
   }
   if (origin.includes('*')) throw new Error(WILDCARD_FORM);
-  if (WITHOUT_ORIGIN.test(origin.toLowerCase())) throw new Error('contains a scheme whose pages have no origin');
+  if (WITHOUT_ORIGIN.test(origin.toLowerCase())) throw new Error('contains an origin that browsers never send');
   const url = URL.parse(origin);
   if (url !== null && HTTP_SCHEME.test(url.protocol)) {
     if (url.origin === origin) return origin;

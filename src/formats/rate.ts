@@ -18,7 +18,7 @@ export function parseRate(text: string): Rate | undefined {
   const match = /^(\d{1,12})\/([smh])$/.exec(text);
   const amount = Number(match?.[1]);
   if (!(amount > 0))
-    throw new RangeError('should be a positive number followed by /s, /m or /h, such as 1000/s, or off');
+    throw new RangeError('should be off, or a positive number followed by /s, /m or /h, such as 1000/s');
   return { amount, window: SECONDS[match?.[2] as keyof typeof SECONDS] };
 }
 
@@ -35,9 +35,7 @@ export function parseByteRate(text: string): Rate | undefined {
   const [, digits, unit, window] = /^(\d{1,9})(b|kb|mb|gb)\/([smh])$/i.exec(text) ?? [];
   const amount = Number(digits) * BYTES[unit?.toLowerCase() as keyof typeof BYTES];
   if (!(amount > 0)) {
-    throw new RangeError(
-      'should be a positive number followed by b, kb, mb or gb and /s, /m or /h, such as 1mb/s, or off',
-    );
+    throw new RangeError('should be off, or a size in b, kb, mb or gb followed by /s, /m or /h, such as 1mb/s');
   }
   return { amount, window: SECONDS[window?.toLowerCase() as keyof typeof SECONDS] };
 }

@@ -5,8 +5,8 @@
  */
 
 /**
- * How many offsets to search on either side of the nearest one. A wall time is only hours away from its UTC time, in which
- * a zone changes its offset at most once.
+ * How many offsets to search on either side of the nearest one. A wall time differs from UTC by hours, and a zone
+ * changes its offset at most once in that time.
  */
 const NEIGHBORS = 2;
 

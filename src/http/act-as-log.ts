@@ -9,8 +9,9 @@ const MAX_ADMINS = 10_000;
 /** A log of admins who record for other users. */
 export interface ActAsLog {
   /**
-   * Counts and logs that a request records for another user. The line identifies that user by a keyed hash, because log
-   * lines survive an erasure.
+   * Counts a request that records for another user. Logs at most one line per admin and minute: `uses` is the number of
+   * requests since the previous line, and `user_hash` identifies the latest user by a keyed hash, because log lines
+   * survive an erasure.
    */
   report(admin: string, user: string, requestId: string): void;
 }

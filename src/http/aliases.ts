@@ -1,4 +1,4 @@
-/** Path prefixes of the service that rawlog replaces. Its clients still use them. */
+/** Path prefixes of the original service, which its clients still use. */
 const PREFIXES = ['', '/analytics', '/api/analytics'];
 
 /** Canonical paths of the routes that have aliases. */

@@ -8,7 +8,7 @@ const BEARER = /^bearer +(\S+) *$/i;
 
 /**
  * Returns the authenticated caller, using only the request headers. Returns a promise only if the token is not cached,
- * because an await costs a turn of the event loop.
+ * because an await takes a turn of the event loop.
  *
  * @throws {ApiError} `unauthorized` or `keys_unavailable`
  */
@@ -52,8 +52,8 @@ export function recordedUser(headers: Headers, caller: Principal): string {
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 /**
- * Decodes a header value as UTF-8 and trims it. Returns undefined if the bytes are not valid UTF-8, because any lenient
- * decoding could name a different user. Bun passes header values with one character per byte.
+ * Decodes a header value as UTF-8 and trims it. Returns undefined if the bytes are not valid UTF-8, because lenient
+ * decoding could yield the ID of another user. Bun passes header values with one character per byte.
  */
 function decodeHeader(value: string): string | undefined {
   try {

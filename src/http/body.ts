@@ -41,7 +41,7 @@ export function expectedBytes(headers: Headers): number {
 
 /**
  * Reads and parses a request's body, up to a maximum size. A request without a content type is treated as JSON, as in
- * the service that rawlog replaces.
+ * the original service.
  *
  * @param maxBytes the size limit, both as sent and after decompression
  * @param memory the reservation of {@link expectedBytes}; it grows as the body arrives and is decompressed
@@ -80,7 +80,7 @@ function isGzipped(headers: Headers): boolean {
   return isGzip;
 }
 
-/** Reads a body. Not async itself, because each further promise would cost small bodies a turn of the event loop. */
+/** Reads a body. Not async, because another promise would delay small bodies by a turn of the event loop. */
 function readAtMost(request: Request, maxBytes: number, memory: Memory): Promise<Uint8Array> {
   const length = request.headers.get('content-length');
   if (Number(length ?? 0) > maxBytes) throw new ApiError('payload_too_large');

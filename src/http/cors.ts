@@ -13,8 +13,9 @@ const KNOWN_HEADERS = ['Authorization', 'Content-Type', 'Content-Encoding', 'Ide
 const MAX_REQUESTED_HEADERS = 1024;
 
 /**
- * Allows pages of only the listed origins to call the routes. Any request header is allowed, because tracing libraries
- * add their own. Credentialed requests are not allowed: a page sends its token in a header that it sets itself.
+ * Allows only pages from the listed origins to call the routes. Any request header is allowed, because tracing
+ * libraries add their own. Credentialed requests are not allowed: a page sends its token in a header that it sets
+ * itself.
  */
 export function corsFor(origins: Origins) {
   const isAllowed = (request: Request) => origins.contains(request.headers.get('origin') ?? '');
@@ -48,7 +49,7 @@ export function corsFor(origins: Origins) {
     );
 }
 
-/** Returns the additional header names in a preflight request; none if there are too many or one is invalid. */
+/** Returns the additional header names in a preflight request; none if the list is too long or a name is invalid. */
 function requestedHeaders(headers: Headers): string[] {
   const field = headers.get('access-control-request-headers') ?? '';
   const names = field.length > MAX_REQUESTED_HEADERS ? [] : listMembers(field);

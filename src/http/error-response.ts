@@ -33,7 +33,7 @@ const ROUTE_HINTS: Readonly<Record<string, string>> = {
  */
 const CLOSES_CONNECTION: ReadonlySet<ErrorCode> = new Set(['shutting_down']);
 
-/** Interval in which errors with status 503 share a log line per code and route, in milliseconds. */
+/** Interval at which errors with status 503 are logged, per code and route, in milliseconds. */
 const LOG_INTERVAL_MS = 1_000;
 
 /** Status for requests whose client has disconnected, as in nginx. */
@@ -45,7 +45,7 @@ export interface ErrorResponseParts {
   /** Returns the client's network; empty if the client has disconnected. */
   readonly addressOf: (request: Request) => string;
   /** Limits failed authentication per address. */
-  readonly failedLogins: RateLimit;
+  readonly failedAuthentications: RateLimit;
   readonly ledger: Pick<Ledger, 'reject'>;
   readonly rejections: Pick<Rejections, 'add'>;
   readonly metrics: Pick<Metrics, 'requests'>;
@@ -91,18 +91,18 @@ interface Burst {
  * Creates the function that turns every error into a response. It counts the items in the ledger, stores the rejection,
  * logs the cause with the request ID, observes the request's duration, and responds with the error code's fixed text.
  *
- * Errors with status 503 come in floods, just when the server is busiest. The first error per code and route is logged
+ * Errors with status 503 come in bursts, when the server is busiest. The first error per code and route is logged
  * immediately; later ones are aggregated once per second. `overloaded` errors, whose requests were not read, also share
  * a rejection without a user.
  */
 export function createErrorResponder(parts: ErrorResponseParts): ErrorResponder {
-  const { log, addressOf, failedLogins, ledger, rejections, metrics } = parts;
+  const { log, addressOf, failedAuthentications, ledger, rejections, metrics } = parts;
   const bursts = new Map<string, Burst>();
 
-  /** Returns the same error, or `rate_limited` if its address has failed to authenticate too often. */
-  function limitFailedLogin(apiError: ApiError, request: Request): ApiError {
+  /** Returns the same error, or `rate_limited` if the client's address has failed to authenticate too often. */
+  function limitFailedAuthentication(apiError: ApiError, request: Request): ApiError {
     try {
-      failedLogins.take(addressOf(request), 1);
+      failedAuthentications.take(addressOf(request), 1);
       return apiError;
     } catch (rateLimited) {
       return rateLimited as ApiError; // take throws nothing else
@@ -166,7 +166,9 @@ export function createErrorResponder(parts: ErrorResponseParts): ErrorResponder 
     }
     let apiError = ensureApiError(error);
     // a token with a valid signature, such as an expired one, is not a guess, and its client needs the reason
-    if (apiError.code === 'unauthorized' && !apiError.isSigned) apiError = limitFailedLogin(apiError, request);
+    if (apiError.code === 'unauthorized' && !apiError.isSigned) {
+      apiError = limitFailedAuthentication(apiError, request);
+    }
     const { code } = apiError;
     const status = STATUS_BY_CODE[code];
     let burst: Burst | undefined;
@@ -270,7 +272,7 @@ function headersOf(apiError: ApiError, requestId: string): Record<string, string
   };
 }
 
-/** Returns the challenge. It has no error if the request has no credentials (RFC 6750, section 3.1). */
+/** Returns the authentication challenge, without an error if the request has no credentials (RFC 6750, section 3.1). */
 function challengeTo({ headers }: Request): string {
   return headers.get('authorization')?.trim() ? 'Bearer error="invalid_token"' : 'Bearer';
 }

@@ -1,6 +1,6 @@
 /*
- * The parser for all header fields (RFC 9110, section 5.6). It handles lists, parameters, quoted strings, optional
- * whitespace, empty members and case-insensitive names.
+ * Parses header fields (RFC 9110, section 5.6): lists, parameters, quoted strings, optional whitespace, empty members
+ * and case-insensitive names.
  */
 
 /** The names of gzip, the only supported content coding (RFC 9110, section 8.4.1.3). */

@@ -15,8 +15,8 @@ const CROWDED_FRACTION = 3 / 4;
 /** Idle timeout while connections are crowded, in seconds. */
 const CROWDED_IDLE_SECONDS = 5;
 /** Fraction of the limit below which connections are accepted again. */
-const RELIEVED_FRACTION = 0.9;
-/** How often to count descriptors: every 100 ms, or at 50 times the duration of a count, but at least every second. */
+const REOPEN_FRACTION = 0.9;
+/** Pause between counts of descriptors: 50 times the duration of the last count, between 100 ms and 1 s. */
 const CHECK = { intervalMs: 100, durationFactor: 50, maxIntervalMs: 1_000 };
 /** Minimum time between two log lines, in milliseconds. */
 const LOG_INTERVAL_MS = 10_000;
@@ -82,7 +82,7 @@ export function listen(
 
   startAccepting(port, idleTimeoutSeconds);
   // read now, because Bun reports port 0 for a stopped server
-  const { url, port: takenPort = port } = servers[0] as BunServer;
+  const { url, port: boundPort = port } = servers[0] as BunServer;
 
   function check(): void {
     const began = performance.now();
@@ -104,7 +104,7 @@ export function listen(
   function stateOf(connections: number): typeof state {
     if (connections >= maxConnections) return 'full';
     // hysteresis, so that a single connection does not toggle the state
-    if (state === 'full' && connections >= maxConnections * RELIEVED_FRACTION) return 'full';
+    if (state === 'full' && connections >= maxConnections * REOPEN_FRACTION) return 'full';
     if (connections >= maxConnections * CROWDED_FRACTION) return 'crowded';
     if (state !== 'open' && connections >= (maxConnections * CROWDED_FRACTION) / 2) return 'crowded';
     return 'open';
@@ -114,7 +114,7 @@ export function listen(
     let listenError: unknown;
     try {
       if (state !== 'full') stopAccepting();
-      if (next !== 'full') startAccepting(takenPort, next === 'open' ? idleTimeoutSeconds : CROWDED_IDLE_SECONDS);
+      if (next !== 'full') startAccepting(boundPort, next === 'open' ? idleTimeoutSeconds : CROWDED_IDLE_SECONDS);
       state = next;
     } catch (error) {
       state = 'full';
@@ -151,7 +151,7 @@ function openDescriptors(): number {
     // Linux 6.2 and later report the number as the size of the directory
     return statSync('/proc/self/fd').size || readdirSync('/proc/self/fd').length;
   } catch {
-    return Number.POSITIVE_INFINITY; // no descriptor is left to read the directory with
+    return Number.POSITIVE_INFINITY; // no descriptor left to open the directory
   }
 }
 

@@ -14,7 +14,7 @@ const ROWS_BUCKETS = [1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000];
 /** Metrics that are updated as events happen. */
 export interface Metrics {
   readonly registry: Registry;
-  /** Returns the duration histogram of a route. The route is a pattern, never a path, which clients can make up. */
+  /** Returns the duration observer of a method, route and status. A route is a pattern: clients can make up paths. */
   requests(method: string, route: string, status: number): Observe;
   /** Counts a recording by an admin for another user. */
   actAs(): void;

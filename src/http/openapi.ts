@@ -178,11 +178,11 @@ const QUERY_ERRORS: readonly ErrorCode[] = [
 const INGEST_LAG_HEADERS = {
   'X-Ingest-Lag-Rows': {
     description:
-      'Number of committed rows missing from the result because the column store is catching up. Absent if there are none.',
+      'Number of committed rows that the column store has not applied yet. They are missing from the result, except from pages of records. Absent if there are none.',
     schema: { type: 'integer' },
   },
   'X-Ingest-Lag-Seconds': {
-    description: 'Seconds since the oldest missing row was received.',
+    description: 'Seconds since the oldest of these rows was received.',
     schema: { type: 'number' },
   },
 } as const;
@@ -310,7 +310,7 @@ export function documentErasure(
     parameters,
     responses: {
       '200': {
-        description: 'The user is erased; queries no longer return the rows',
+        description: 'The user was erased; queries no longer return the rows',
         content: { 'application/json': { schema: ref('Erasure'), example: EXAMPLES.Erasure } },
       },
       ...errorResponses([...QUERY_ERRORS, 'storage_full']),
@@ -359,7 +359,7 @@ export function documentTail(
   return {
     tags: ['Queries'],
     summary,
-    description: `Sends each record as a server-sent event as soon as it is on disk, until the token expires (\`expired\`) or the server stops. After the \`open\` event, every new record is either sent or counted in a \`skipped\` event. Open the tail before fetching existing records, and discard duplicates by \`id\`. At most 100 records are sent per 250 ms; records above that rate, or faster than the client reads, are dropped and reported in a \`skipped\` event in their place. After a disconnect, fetch missed records from \`/api/export\` with \`after\`. ${SCOPE}`,
+    description: `Sends each record as a server-sent event as soon as it is on disk, until the token expires (\`expired\`) or the server stops. After the \`open\` event, every new record is either sent or counted in a \`skipped\` event. Open the tail before fetching existing records, and discard duplicates by \`id\`. At most 100 records are sent per 250 ms. Records that exceed this rate, or that the client is too slow to read, are dropped, and a \`skipped\` event in their place reports how many. After a disconnect, fetch missed records from \`/api/export\` with \`after\`. ${SCOPE}`,
     security: [{ bearer: [] }],
     parameters,
     responses: {

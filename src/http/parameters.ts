@@ -19,18 +19,18 @@ export interface Parameter<Value> {
   /** Its JSON Schema in the OpenAPI document. */
   readonly schema: object;
   readonly required?: true;
-  /** For a repeatable parameter, whose value is a list: how often it may be given. */
+  /** For a repeatable parameter, whose value is a list: how many times it may occur. */
   readonly repeated?: {
     readonly min: number;
     readonly max: number;
     /** Returns the message for a count out of range. */
     readonly msg: (count: number) => string;
   };
-  /** Returns the value, or a validation issue in pydantic's words. */
+  /** Returns the value, or a validation issue in pydantic's wording. */
   readonly parse: (text: string) => { value: Value } | Pick<ValidationIssue, 'msg' | 'type'>;
 }
 
-/** The values of query parameters; undefined if a parameter is not given. */
+/** The values of query parameters; undefined for absent ones. */
 type Values<Parameters extends Record<string, Parameter<unknown>>> = {
   [Name in keyof Parameters]: Parameters[Name] extends Parameter<infer Value>
     ? Parameters[Name] extends { repeated: object }
@@ -196,10 +196,10 @@ export const BUCKETS = {
     parse: (given) =>
       zoneNamed(given) ? { value: given } : valueError('the time zone should be an IANA name, such as Europe/Berlin'),
   } satisfies Parameter<string>,
-  top: integer('Number of groups to return. The remaining labels are combined in `other`.', 1, 1000, 10),
+  top: integer('Number of groups for `group_by`. The remaining labels are combined in `other`.', 1, 1000, 10),
 };
 
-/** The number of names, for results by name. */
+/** `top` for results by name. */
 export const TOP_NAMES = {
   ...BUCKETS.top,
   description:
@@ -297,7 +297,7 @@ export const REJECTIONS = {
   limit: integer('Maximum number of rejections to return.', 1, 1000, 100),
 };
 
-/** A position in the records: the time part of an ID as a number, in base 36. */
+/** A position in the records: the `seq` of a record, in base 36. */
 export const CURSOR: Parameter<number> = {
   description: '`next_cursor` of the previous page. Default: the first page.',
   schema: { type: 'string' },

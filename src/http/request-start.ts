@@ -3,7 +3,7 @@ import { Elysia } from 'elysia';
 import { ApiError } from '../errors.ts';
 import { targetOf } from './request-target.ts';
 
-/** The response header with the request's ID; in the log it is `request_id`. */
+/** The response header with the request ID, which is logged as `request_id`. */
 const REQUEST_ID_HEADER = 'x-request-id';
 
 /** Creates a generator of request IDs: a random prefix per process and a counter. */
@@ -16,8 +16,8 @@ export function createRequestIds(): () => string {
 /**
  * Assigns a request ID and a start time to each request that matched a route, and sets the common response headers.
  *
- * This is a transform hook because a request hook would make Elysia parse the URL of every request, which costs more
- * than everything done here.
+ * This is a transform hook because a request hook would make Elysia parse the URL of every request, which takes longer
+ * than this hook.
  */
 export function requestStart(nextRequestId: () => string) {
   return new Elysia({ name: 'request-start' })
@@ -33,8 +33,8 @@ export function requestStart(nextRequestId: () => string) {
 }
 
 /**
- * Returns whether Elysia's router has mistaken the end of a path for the whole path. This router handles requests that
- * Bun's router has not matched, and skips a host even if the URL has none.
+ * Returns whether Elysia's router has matched only the end of the path. It handles requests that Bun's router has not
+ * matched, and always skips a host. If the URL has none, it skips the start of the path instead.
  */
 function isMisrouted(request: Request, path: string): boolean {
   return request.url.startsWith('/') && !('params' in request) && path !== targetOf(request).path;

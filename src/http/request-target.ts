@@ -9,10 +9,10 @@ const SCHEME_AND_HOST = /^[a-z][a-z\d+.-]*:\/\/[^/?#]*/i;
 
 /**
  * Returns the path and the query of a request without parsing its URL. Bun copies the `Host` header into `request.url`
- * unchanged, so the result is not a valid URL with `Host: a b`, `x:abc` or `::1`, or in HTTP/1.0 without a host.
+ * unchanged, so `request.url` is not a valid URL if the header is `a b`, `x:abc` or `::1`, or is missing (HTTP/1.0).
  *
- * If the host is valid, Bun has already normalized the path: backslashes have become slashes and dot segments are
- * resolved. Otherwise, this is the request target as sent. A request target has no fragment, so a raw `#` is kept.
+ * If the host is valid, Bun has already normalized the path: it turns backslashes into slashes and resolves dot
+ * segments. Otherwise, the result is the request target as sent. It has no fragment, so a raw `#` is kept.
  */
 export function targetOf({ url }: Request): RequestTarget {
   const target = url.replace(SCHEME_AND_HOST, '');

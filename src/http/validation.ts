@@ -28,7 +28,7 @@ export function validate<Schema extends TSchema>(
   throw new ApiError('validation_failed', { issues: issuesOf(part, check.Errors(value), describe) });
 }
 
-/** Validates a body like {@link validate}, but reports number texts that cannot be parsed in pydantic's words. */
+/** Validates a body like {@link validate}, but reports a string that is not a number as pydantic's `float_parsing`. */
 export function validateLax<Schema extends TSchema>(check: TypeCheck<Schema>, value: unknown): Static<Schema> {
   if (check.Check(value)) return value;
   const describeLax: Describe = (error) =>
@@ -41,7 +41,7 @@ const FLOAT_PARSING = {
   type: 'float_parsing',
 };
 
-/** Returns the validation issues of a batch's size, in pydantic's words for lists. */
+/** Returns the validation issues of a batch's size, in pydantic's wording for lists. */
 export function batchSizeIssues(items: number, maxItems: number): ValidationIssue[] {
   if (items < 1) {
     return [{ loc: ['body'], msg: 'List should have at least 1 item after validation, not 0', type: 'too_short' }];

@@ -19,14 +19,14 @@ const LOCK_RETRY_MS = { first: 1, longest: 10 };
  */
 const MAX_COMMIT_ROWS = 2000;
 /**
- * Maximum number of event-loop turns in which a group may grow, while every turn adds requests. A commit uses as much
- * CPU as ten requests, so larger groups leave more CPU for requests.
+ * Maximum number of event-loop turns for which a group may grow; it stops earlier if a turn adds no request. A commit
+ * uses as much CPU as ten requests, so larger groups leave more CPU for requests.
  */
 const MAX_TURNS = 16;
 
 /**
- * The limits of the queue. A request is accepted with all of its rows while fewer rows than the limit are queued, so it
- * can be rejected before its body is read and its rows are counted.
+ * The limits of the queue. A request with any number of rows is accepted while the queued rows are below the limit, so
+ * it can be rejected before its body is read and its rows are counted.
  */
 export interface QueueBounds {
   readonly rows: number;
@@ -163,8 +163,8 @@ export function createCommitQueue(
   }
 
   /**
-   * Commits a group, with retries while the database is locked. The timeout is measured from the first attempt that
-   * found the lock, so later groups wait less, and after the timeout each group is tried only once.
+   * Commits a group, with retries while the database is locked. The timeout starts with the first attempt that found
+   * the database locked, so later groups wait less, and after the timeout each group is tried only once.
    *
    * @returns the error if the group was not committed
    */

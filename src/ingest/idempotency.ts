@@ -4,7 +4,7 @@ import { toApiError } from './to-api-error.ts';
 
 /** Minimum lifetime of a cached response. */
 const RESPONSE_TTL_MS = 24 * 3600_000;
-/** Responses deleted per transaction, few enough to block the event loop for only milliseconds. */
+/** Maximum number of responses expired per transaction: few enough to block the event loop for only milliseconds. */
 const EXPIRE_BATCH = 1_000;
 
 /** An idempotency key and its scope. Keys of different users or routes are independent. */
@@ -85,7 +85,7 @@ function mismatchError(): ApiError {
 }
 
 /**
- * Deletes all expired responses in small transactions. Other requests can run between them.
+ * Blanks all expired cached responses in small transactions, between which requests can run.
  *
  * @param now returns the time in milliseconds since 1970
  * @param mayContinue called before each transaction

@@ -6,7 +6,7 @@ export interface LedgerCounts {
   readonly received: number;
   readonly stored: number;
   readonly duplicates: number;
-  /** Stored rows that have since been erased or deleted: rows present = stored − deleted. */
+  /** Stored rows that have since been erased: rows present = stored − deleted. */
   readonly deleted: number;
   readonly rejected: Readonly<Record<string, number>>;
 }
@@ -14,10 +14,11 @@ export interface LedgerCounts {
 /**
  * Counts every item once: as stored, as a duplicate of a stored item, or as rejected with an error code. `received` is
  * the sum of these, so the ledger always balances: items in progress are not counted yet. A request whose items cannot
- * be counted is one item.
+ * be counted counts as one item.
  *
  * Stored items are counted in the transaction that stores them. Duplicates and rejections are written with the next
- * commit and at shutdown, so a crash can lose the latest of them, in `received` as well.
+ * commit and at shutdown, so a crash can lose the latest of them; `received` then
+ * omits them too.
  */
 export interface Ledger {
   stored(items: number): void;

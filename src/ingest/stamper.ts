@@ -30,7 +30,7 @@ export interface Stamper {
    * Returns the records of a batch.
    *
    * @param userId the user of items without a `user_id`
-   * @param exact the exact text of the batch, from which the events' data is taken, if parsing changed it
+   * @param exact the exact text of the batch if parsing changed it; the events' data is then taken from this text
    * @throws {ApiError} `validation_failed` with an issue for each timestamp that is out of range
    */
   batch(

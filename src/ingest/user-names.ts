@@ -36,7 +36,7 @@ export interface UserNames {
  * Creates the limit. The writer stores names as hashes. A name that the column store already contains for a user is
  * exempt: it was imported, or recorded before names were counted.
  *
- * @param max the number of distinct names and types per user, together
+ * @param max maximum number of distinct metric names and event types per user, combined
  */
 export function createUserNames(
   writer: Pick<Writer, 'namesOf' | 'hasRecorded'>,

@@ -11,7 +11,7 @@ export interface QueryLimits {
 /** The remaining limits of a running query. Each method throws if its limit is exceeded. */
 export interface Budget {
   /**
-   * Checks for the deadline and cancellation. Called before each chunk is read, and every few thousand iterations of
+   * Checks the deadline and cancellation. Called before each chunk is read, and every few thousand iterations of
    * other loops, so that no phase runs past the deadline.
    *
    * @throws {QueryTooLargeError} after the deadline

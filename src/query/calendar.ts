@@ -84,7 +84,7 @@ export function bucketEdges(
   if (!interval) return Float64Array.of(from, to);
   const edges: number[] = [];
   for (const edge of edgesFrom(from, interval, zoneOf(zone))) {
-    // a day or an hour that clocks skip is an empty bucket with the start of the next one: drop it
+    // a day or hour skipped by a clock change is an empty bucket that starts with the next one: drop it
     if (edge <= (edges.at(-1) ?? Number.NEGATIVE_INFINITY)) continue;
     if (edge <= from) edges.length = 0;
     edges.push(edge);
@@ -103,7 +103,7 @@ export function startsOf(edges: Float64Array, zone: string): string[] {
   return Array.from(edges.subarray(0, -1), (edge) => formatInZone(edge, zone));
 }
 
-/** Yields bucket starts, in microseconds since 1970, from the last one that is not after a time. */
+/** Yields ascending bucket starts, in microseconds since 1970. The first one is at or before a time. */
 function* edgesFrom(time: number, { count, unit }: Interval, zone: Zone): Generator<number> {
   const day = Math.floor((time + offsetAt(zone, time)) / DAY_US);
   if (unit === 'minute' || unit === 'hour') {

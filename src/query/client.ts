@@ -31,7 +31,7 @@ export interface WorkerHealth {
   readonly state: 'running' | 'restarting' | 'stopped';
   /** Restarts since the server started. */
   readonly restarts: number;
-  /** Whether a query has found the database corrupt. */
+  /** Whether a query has found damage in the database: corrupt data or a failed read. */
   readonly isDamaged: boolean;
 }
 
@@ -86,11 +86,11 @@ export interface QueryClient {
 
 /** Options of {@link createQueryClient}. */
 export interface QueryClientOptions extends Omit<WorkerOptions, 'canceled'> {
-  /** The URL of worker.ts. In the binary it is relative to the entry file, so a file next to the entry must construct it. */
+  /** The URL of worker.ts. The binary resolves it relative to the entry file, so a file next to that must create it. */
   readonly worker: URL;
   /** How long a client may stop reading an export before it is aborted, in milliseconds. */
   readonly idleTimeoutMs: number;
-  /** Called once, with the reason, when a query finds the database corrupt. */
+  /** Called once, with the reason, when a query finds damage in the database: corrupt data or a failed read. */
   readonly onDamaged?: (reason: Error) => void;
   readonly log: Logger;
 }

@@ -53,7 +53,7 @@ export interface IngestLag {
  * Creates the query engine of a database.
  *
  * - `queries` return JSON text, except for a page of records. Each first catches up, for at most 250 ms; a page does not,
- *   since it reads the rows themselves.
+ *   since it reads the stored rows.
  * - `exports` return records in parts.
  * - `maintenance` returns jobs, whose steps the caller runs between queries.
  *

@@ -10,7 +10,7 @@ export interface ExactSum {
 
 /** Values per check when summing with `Math.sumPrecise`: about 0.3 ms. */
 const CHECK_INTERVAL = 4096;
-/** Factor that makes overflowing sums finite, since there are fewer than 2^64 values. */
+/** Factor that keeps any sum finite, since there are fewer than 2^64 values. */
 const SCALE_DOWN = 2 ** -64;
 
 /**
@@ -33,7 +33,7 @@ export function exactSum(values: Float64Array, check: () => void): ExactSum {
   return { sum: Math.sign(sum) * Number.MAX_VALUE, overflow: true, mean: scaled.mean / SCALE_DOWN };
 }
 
-/** Returns three doubles whose exact sum is the sum of the values; undefined if this method finds none. */
+/** Returns three doubles whose exact sum is the sum of the values; undefined if they do not suffice. */
 function sumInThreeParts(values: Float64Array): [number, number, number] | undefined {
   let sum = 0;
   let error = 0;

@@ -4,8 +4,8 @@ import { ClientDisconnectedError, type QueryCaller } from './caller.ts';
 import type { Task } from './worker.ts';
 
 /**
- * Limits on open exports, in total and per user. Each holds a part, for Parquet also a row group, and its socket
- * buffers in memory.
+ * Limits on open exports, in total and per user. Each export keeps a part, its socket buffers and, for Parquet, a row
+ * group in memory.
  */
 const MAX_EXPORTS = 32;
 const MAX_EXPORTS_PER_USER = 8;
@@ -104,7 +104,7 @@ export function createExports(inTurn: Run, post: (task: Task) => Promise<unknown
         if (!exports.has(id)) return;
         remove(id);
         post({ do: 'close-export', export: id }).catch(() => {
-          // the worker has exited, and the export with it
+          // the worker has exited, which also ended the export
         });
       };
       const openExport: OpenExport = {

@@ -44,7 +44,7 @@ export function createFairQueue(): FairQueue {
       const [userId, entries] = turn.value;
       users.delete(userId);
       const entry = entries.shift();
-      if (entries.length > 0) users.set(userId, entries); // to the end of the round
+      if (entries.length > 0) users.set(userId, entries); // to the back of the queue
       waiting--;
       running++;
       entry?.start();

@@ -14,25 +14,25 @@ export interface FunnelQuery extends Query {
 }
 
 /**
- * Counts the users who reach each step of a funnel. A chain of events starts at an event of the first step and continues
- * with the earliest later event of each next step, up to `within` after the start. A user's longest chain counts; among
- * equally long ones, the first. Events at the same microsecond are ordered by their commits.
+ * Counts the users who reach each step of a funnel. An attempt starts with an event of the first step and continues
+ * with the earliest later event of each next step, up to `within` after the start. Of a user's attempts, the longest
+ * counts; among equally long ones, the first. Events in the same microsecond are in commit order.
  */
 export function funnel(store: ColumnStore, query: FunnelQuery, budget: Budget): FunnelResult {
   const { steps, within } = query;
   const selection = select(store, 'analytics', query, budget);
   const { series } = selection;
-  // 0, which is no label's number, if the series has no such label
+  // 0 if the series has no such label, because label numbers start at 1
   const path = steps.map((step) => (series && store.label(series, step)) ?? 0);
   const events = eventsOf(selection, path, budget);
 
   const reached = new Array<number>(steps.length).fill(0);
   const gaps: number[][] = steps.map(() => []);
   for (const userEvents of byUser(events, budget)) {
-    const chain = longestChain(userEvents, events, path, within * 1e6, budget);
-    chain.forEach((time, step) => {
+    const attempt = longestAttempt(userEvents, events, path, within * 1e6, budget);
+    attempt.forEach((time, step) => {
       (reached[step] as number)++;
-      if (step > 0) gaps[step]?.push((time - (chain[step - 1] as number)) / 1e6);
+      if (step > 0) gaps[step]?.push((time - (attempt[step - 1] as number)) / 1e6);
     });
   }
 
@@ -156,8 +156,8 @@ function sortByTime(indices: Uint32Array, times: Float64Array, budget: Budget): 
   if (from !== indices) indices.set(from);
 }
 
-/** Returns the times of the steps in a user's longest chain. */
-function longestChain(
+/** Returns the times of the steps in a user's longest attempt. */
+function longestAttempt(
   userEvents: Uint32Array,
   { times, labels }: Events,
   path: readonly number[],
@@ -169,13 +169,13 @@ function longestChain(
   for (let i = 0; i < userEvents.length; i++) byLabel.get(labels[userEvents[i] as number] as number)?.push(i);
   const positionsOfStep = path.map((label) => byLabel.get(label) as number[]);
   const timeAt = (position: number) => times[userEvents[position] as number] as number;
-  // where to resume the search for each step: chains that start later cannot use earlier events
+  // where to resume the search for each step: attempts that start later cannot use earlier events
   const resumeAt = new Array<number>(path.length).fill(0);
   let best: number[] = [];
   let tried = 0;
   for (const start of positionsOfStep[0] ?? []) {
     if (++tried % 4096 === 0) budget.check();
-    const chain = [timeAt(start)];
+    const attempt = [timeAt(start)];
     let last = start;
     for (let step = 1; step < path.length; step++) {
       const positions = positionsOfStep[step] as number[];
@@ -184,9 +184,9 @@ function longestChain(
       resumeAt[step] = i;
       if (i === positions.length || timeAt(positions[i] as number) - timeAt(start) > within) break;
       last = positions[i] as number;
-      chain.push(timeAt(last));
+      attempt.push(timeAt(last));
     }
-    if (chain.length > best.length) best = chain;
+    if (attempt.length > best.length) best = attempt;
     if (best.length === path.length) break;
   }
   return best;

@@ -5,7 +5,7 @@ const INSERTION_SORT_THRESHOLD = 32;
 /** Approximate number of values per bin, and maximum number of bins. */
 const VALUES_PER_BIN = 8;
 const MAX_BINS = 2048;
-/** Up to this many values in the bins of the ranks are sorted as a whole: about 0.2 ms. */
+/** Up to this many values in the bins that contain a rank are sorted as a whole, which takes about 0.2 ms. */
 const BIN_SORT_THRESHOLD = 4096;
 
 // reused between calls, since a chart has thousands of buckets
@@ -14,8 +14,8 @@ const wanted = new Uint8Array(MAX_BINS);
 
 /**
  * Returns the values at given ranks of the sorted order without sorting all values. Counts values in bins of equal width,
- * and then searches only the bins that contain a rank. Takes linear time for any distribution, and allocates no memory
- * per value.
+ * and then searches only the bins that contain a rank. Takes expected linear time for any distribution, and allocates
+ * no memory per value.
  *
  * @param values at least one, all finite; reordered in place
  * @param ranks ascending, from 0 to one less than the number of values

@@ -33,7 +33,7 @@ export function retention(store: ColumnStore, query: RetentionQuery, budget: Bud
   const selection = select(store, 'analytics', query, budget);
   const { from, to, user, series } = selection;
   const edges = edgesOf(selection, { interval: { count: 1, unit: 'day' }, zone });
-  // 0, which is no label's number, if the series has no such label
+  // 0 if the series has no such label, because label numbers start at 1
   const labelOf = (text: string) => (series && store.label(series, text)) ?? 0;
   const firstLabel = labelOf(step);
   const returnLabel = returnStep === undefined ? -1 : labelOf(returnStep);

@@ -155,10 +155,10 @@ export interface SeriesExtent {
 
 /** Formats a range. An end is null if the query did not specify it and there is no row to derive it from. */
 export function rangeOf({ from, to, extent }: Range, query: RangeQuery, zone: string) {
-  const known = (end: number | undefined) => end !== undefined || extent !== undefined;
+  const isKnown = (end: number | undefined) => end !== undefined || extent !== undefined;
   return {
-    from: known(query.from) ? formatInZone(from, zone) : null,
-    to: known(query.to) ? formatInZone(to, zone) : null,
+    from: isKnown(query.from) ? formatInZone(from, zone) : null,
+    to: isKnown(query.to) ? formatInZone(to, zone) : null,
     tz: zone,
   };
 }
@@ -292,7 +292,7 @@ export function groupSelection(
   const edges = edgesOf(selection, query);
   const buckets = Math.max(0, edges.length - 1);
   budget.checkResult(buckets * bucketBytes);
-  // 0, which is no label's number, if the series has no such label
+  // 0 if the series has no such label, because label numbers start at 1
   const onlyLabel = query.label === undefined ? -1 : ((series && store.label(series, query.label)) ?? 0);
   const isGrouped = query.top !== undefined;
   const groups = query.top === undefined ? ONE_GROUP : topLabels(store, selection, query.top, onlyLabel, budget);

@@ -141,7 +141,7 @@ const PERCENTILES = [0.5, 0.95, 0.99];
 /** Numbers per entry of a {@link StatisticsTable}. */
 const FIELDS = 8;
 
-/** A table of statistics, in 65 bytes per entry. */
+/** A table of statistics that uses 65 bytes per entry. */
 class StatisticsTable {
   readonly #fields: Float64Array;
   readonly #overflows: Uint8Array;

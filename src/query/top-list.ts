@@ -1,5 +1,5 @@
 /**
- * The first items, in a given order, of a large number of items that are added one at a time. Sorts only occasionally, so
+ * The first items, in a given order, of many that are added one at a time. Sorts only occasionally, so
  * that adding takes amortized constant time and memory is proportional to the size of the list.
  */
 export class TopList<Item> {

@@ -9,8 +9,8 @@ import { CANCEL_ALL } from './caller.ts';
 import { createQueryEngine, type IngestLag, type Maintenance, type Queries } from './engine.ts';
 
 /*
- * The query worker: a thread with its own database connection. Recording shares only the CPU with it, and the write lock
- * for a few milliseconds when maintenance writes.
+ * The query worker: a thread with its own database connection. It shares only the CPU with recording and, for a few
+ * milliseconds while maintenance writes, the write lock.
  */
 
 /** The worker's startup options. */

@@ -10,7 +10,7 @@ import { parseTzif } from '../formats/tzif.ts';
  * is newer.
  */
 
-/** The last year for which transitions are known. */
+/** The last year for which transitions are computed. */
 const LAST_YEAR = 2300;
 
 /** The last year of the bundled database. */

@@ -39,15 +39,15 @@ export interface Storage {
   /** The state of the write-ahead log when the database was opened; undefined if there was no log. */
   readonly walReport: WalReport | undefined;
   /**
-   * Raises the stamp if the write-ahead log was restarted: see wal-stamp.ts. {@link sync} does the same. Call it
+   * Increments the stamp if the write-ahead log was restarted: see wal-stamp.ts. {@link sync} does the same. Call this
    * after any other work that may have restarted the log.
    */
   stampWal(): void;
   /**
    * Syncs to disk every transaction that was committed before the call.
    *
-   * @throws {StorageError} `failing` if the disk reports an error or the file was removed. What is on disk cannot be
-   *   determined then
+   * @throws {StorageError} `failing` if the disk reports an error or the file was removed. The state
+   *   on disk is then unknown
    */
   sync(): Promise<void>;
   /** Checkpoints the write-ahead log into the database file and closes the database. */
@@ -96,7 +96,7 @@ function openExclusively(path: string, create: boolean): Storage {
     client.run(`PRAGMA application_id = ${APPLICATION_ID}`);
     migrate(client);
     const orm = drizzle(client, { schema });
-    // Until here, SQLite synced each commit (FULL, its default). From now on sync() does that in a thread, so
+    // Until now, SQLite has synced each commit (FULL, its default). From now on, sync() does that in a thread, so that
     // the event loop keeps reading requests while the disk works. With NORMAL, SQLite still makes the two syncs
     // that a checkpoint needs: the WAL before it, and the database file after it.
     client.run('PRAGMA synchronous = NORMAL');
@@ -242,9 +242,9 @@ const WORKER_CHECKPOINT_BYTES = { from: WAL_SIZE_LIMIT_BYTES, to: 64 * WAL_SIZE_
 const AUTO_CHECKPOINT_PAGES = 1_000;
 
 /**
- * Turns SQLite's automatic checkpoints off and on, by the size of the write-ahead log. While a reader holds an old
- * snapshot, the log grows and each checkpoint attempt scans all of it. The first checkpoint after the reader finishes
- * would block the event loop for seconds.
+ * Turns SQLite's automatic checkpoints off and on, depending on the size of the write-ahead log. While a reader holds
+ * an old snapshot, the log grows and each checkpoint attempt scans all of it. The first checkpoint after the reader
+ * finishes would block the event loop for seconds.
  */
 function createAutoCheckpoint(client: Database): { update(walBytes: number): void } {
   let isOff = false;
@@ -258,7 +258,11 @@ function createAutoCheckpoint(client: Database): { update(walBytes: number): voi
   };
 }
 
-/** @throws if the path no longer leads to the open file because the file was removed or replaced */
+/**
+ * Returns the status of an open file.
+ *
+ * @throws {Error} if its path no longer leads to it, because the file was removed or replaced
+ */
 function assertInPlace(path: string, handle: number): fs.Stats {
   const opened = fs.fstatSync(handle);
   const found = fs.statSync(path, { throwIfNoEntry: false });

@@ -30,7 +30,7 @@ export interface ErasureList {
   markOverwritten(): void;
   /** Returns the number of erasures that are unfinished, or finished but not yet overwritten in every file. */
   pending(): number;
-  /** Whether a row of this user was erased. Rows that a returning user recorded after the cutoff were not. */
+  /** Returns whether a row of this user was erased. Rows that a returning user recorded after the cutoff were not. */
   isErased(userId: string, seq: number): boolean;
 }
 

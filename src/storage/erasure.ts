@@ -8,18 +8,18 @@ import type { TextHash } from './text-hash.ts';
 import { checkpoint, truncateWal } from './wal.ts';
 
 /*
- * Erasure blanks rows in place and deletes nothing. When SQLite deletes a row, it may move other rows to neighboring
- * pages. The old copies stay in the unused parts of pages, where not even `secure_delete` overwrites them and a later
- * erasure could not find them. Overwriting a row with a blank one moves nothing: SQLite zeroes the freed bytes
- * (`secure_delete`) and reuses the row's overflow pages. Tables with texts or values only grow at their end, where
- * SQLite does not move rows either.
+ * Erasure never deletes rows that contain texts or values; it blanks them in place. When SQLite deletes a row, it may
+ * move other rows to neighboring pages. The old copies stay in the unused parts of pages, where not even
+ * `secure_delete` overwrites them and a later erasure could not find them. Overwriting a row with a blank one moves
+ * nothing: SQLite zeroes the freed bytes (`secure_delete`) and reuses the row's overflow pages. Tables with texts or
+ * values only grow at their end, where SQLite does not move rows either.
  */
 
 /** Rows scanned per statement, to keep read transactions short. */
 const WINDOW_ROWS = 20_000;
 /** Largest database that VACUUM rewrites within the 50 ms allowed for a transaction, in bytes. */
 const SMALL_DATABASE_BYTES = 2 * 1024 * 1024;
-/** Attempts to truncate the write-ahead log before leaving it for later because another process reads the database. */
+/** Attempts to truncate the write-ahead log while another process reads it. If all fail, the next catch-up retries. */
 const TRUNCATE_ATTEMPTS = 50;
 
 /** Number of erased rows, by table. */

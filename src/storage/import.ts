@@ -6,8 +6,7 @@ import { assertChanges } from './storage-error.ts';
 import { createTransact } from './transact.ts';
 
 /*
- * Limits of one transaction, to keep other writers from waiting: rows, bytes of their texts, and milliseconds. The time
- * is checked after each row.
+ * Limits of one transaction: rows, bytes of their texts, and milliseconds. The time is checked between rows.
  */
 const TRANSACTION_ROWS = 1_000;
 const TRANSACTION_BYTES = 1024 ** 2;
@@ -29,7 +28,7 @@ const BLANK = '';
 /** An importer of records that already have IDs. */
 export interface Importer {
   /**
-   * Stores as many of the records as fit in one transaction, from the first on; at least one.
+   * Stores the first records: as many as fit in one transaction, but at least one.
    *
    * @returns the outcomes of the records that were processed, in order
    */
@@ -43,7 +42,7 @@ type Columns = [id: string, user: string, happenedAt: number, receivedAt: number
 
 /**
  * Creates an importer. Records may come in any order, but the column store expects rows in commit order. The first
- * transaction that stores a record therefore begins a rebuild of the column store, which its next start finishes.
+ * transaction that stores a record therefore begins a rebuild: see {@link beginRebuild}.
  *
  * @param isErased whether a user was erased after the record with this key
  */

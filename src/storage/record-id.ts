@@ -9,8 +9,8 @@ export const SEQ_EPOCH = Date.UTC(2020, 0, 1);
 export const COUNTER_RANGE = 4096;
 
 /**
- * Time from which IDs no longer follow the clock, in milliseconds since 1970. It leaves 10^15 keys below 2^53 (in 2089),
- * so a clock that runs ahead never stops recording.
+ * Time from which IDs no longer follow the clock, in milliseconds since 1970. This leaves 10^15 keys below 2^53, which
+ * the clock reaches in 2089, so even a clock that is far ahead never stops recording.
  */
 export const CLOCK_LIMIT = Date.UTC(2080, 0, 1);
 /** Largest key: a double does not represent larger integers exactly. */
@@ -18,7 +18,7 @@ export const MAX_SEQ = Number.MAX_SAFE_INTEGER;
 
 const UUID_V7 = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
 
-/** Whether a text has the format of a record ID: a UUIDv7 in lower case with hyphens. */
+/** Returns whether a text has the format of a record ID: a UUIDv7 in lowercase with hyphens. */
 export function isRecordId(text: string): boolean {
   return UUID_V7.test(text);
 }

@@ -4,9 +4,9 @@ import { blob, index, integer, primaryKey, real, sqliteTable, text } from 'drizz
 /*
  * The tables. A change here needs a migration: see CONTRIBUTING, "Add a migration".
  *
- * `bun run bench:schema` measures what each choice of keys and indexes costs: a million metrics in transactions of
- * 1,000 rows, alternating between the schemas on 2 noisy cores. Throughput is the ratio of rows per second to the first
- * schema: the median of five rounds, with their range.
+ * `npm run bench:schema` compares choices of keys and indexes: a million metrics in transactions of 1,000 rows,
+ * alternating between the schemas on 2 noisy cores. Throughput is rows per second relative to the first schema: the
+ * median of five rounds, with their range.
  *
  *   schema                                       throughput            bytes per row
  *   integer key derived from the ID, no index    1.00                  147             <- chosen
@@ -178,7 +178,7 @@ export const chunks = sqliteTable(
   {
     id: integer('id').primaryKey(),
     seriesId: integer('series_id').notNull(),
-    /** 0 once the chunk was replaced by a later one, or erased. */
+    /** 0 once the chunk was merged into a later one, cleared for a rebuild, or erased. */
     rows: integer('rows').notNull(),
     /** The smallest and the largest of `times`. */
     minTime: integer('min_time').notNull(),

@@ -3,8 +3,8 @@ import type { Transact } from './job.ts';
 import { StorageError } from './storage-error.ts';
 
 /**
- * Creates the only function that runs transactions on a connection: BEGIN IMMEDIATE, the work, COMMIT. The work must be
- * synchronous: the transaction would commit before an async callback is done.
+ * Creates the function that runs write transactions on a connection: BEGIN IMMEDIATE, the work, COMMIT. The work must
+ * be synchronous: the transaction would commit before an async callback is done.
  *
  * After an error the function rolls back and rethrows it. If the rollback fails too, it throws a {@link StorageError} of
  * kind `failing`, with the first error as its innermost cause.

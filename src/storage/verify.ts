@@ -6,27 +6,27 @@ import { DELETED, readLedger, STORED } from './ledger.ts';
 import { isRecordId, MAX_SEQ, seqOfId } from './record-id.ts';
 import { createTextHash, type TextHash } from './text-hash.ts';
 
-/** Findings listed in a verification; further ones are only counted. */
+/** Maximum number of problems listed; further ones are only counted. */
 const MAX_PROBLEMS = 100;
 /** Rows read per statement. */
 const READ_ROWS = 5_000;
-/** Most texts cached in memory, for users and for labels each. */
+/** Maximum number of texts cached in memory, for users and for labels each. */
 const MAX_TEXTS = 200_000;
 /** Modulus of digests: a double represents the sum of two of them exactly. */
 const DIGEST_RANGE = 2 ** 52;
 
-/** What the operator should do about a finding. */
+/** What the operator should do about a problem. */
 const RESTORE = 'Restore a backup.';
 const REBUILD = 'Run "rawlog rebuild".';
 const REBUILD_OR_RESTORE = 'If the rows are correct, run "rawlog rebuild"; otherwise restore a backup.';
 
 /** The result of a verification. */
 export interface Verification {
-  /** Findings, each with what is wrong and what to do; empty if the database is sound. */
+  /** Problems, each with what is wrong and what to do; empty if there are none. */
   readonly problems: readonly string[];
-  /** Number of findings that are not listed in `problems`. */
+  /** Number of problems that are not listed in `problems`. */
   readonly omitted: number;
-  /** Number of rows, without erased ones. */
+  /** Number of rows, excluding erased ones. */
   readonly rows: Readonly<Record<Kind, number>>;
   /** Number of sealed chunks. */
   readonly chunks: number;
@@ -89,7 +89,7 @@ interface ColumnState {
   readonly sealedTo: (kind: Kind, series: number) => number;
   readonly seriesOf: (kind: Kind, name: string) => number | undefined;
   readonly nameOf: (series: number) => string;
-  /** Whether an unfinished erasure covers this row. */
+  /** Returns whether an unfinished erasure covers a row. */
   readonly isBeingErased: (userId: string, seq: number) => boolean;
   readonly erasedNumbers: ReadonlySet<number>;
 }

@@ -9,9 +9,9 @@ import { STAMP_OFFSET, type WalReport, walPath } from './wal.ts';
  * matching name. A log from a later state of the file would leave a mixture of both states.
  *
  * Once all frames are checkpointed, SQLite restarts the log from its beginning with new salts; we call the frames
- * between two restarts a generation. The stamp, a number in the database header (`user_version`), is raised once per
- * generation. The last stamp in a log therefore equals the stamp of its database file, or is the next one. A copy of the
- * file from before that generation, or a different database, has another stamp.
+ * between two restarts a generation. The stamp, a number in the database header (`user_version`), is incremented once
+ * per generation. The last stamp in a log therefore equals the stamp of its database file, or is the next one. A copy
+ * of the file from before that generation, or a different database, has another stamp.
  */
 
 const HEADER_BYTES = 100;
@@ -21,9 +21,9 @@ const PAGE_SIZE_OFFSET = 16;
 const SALTS_OFFSET = 16;
 const SALT_BYTES = 8;
 
-/** Raises the stamp of a database once per WAL generation. One instance per database and process. */
+/** Increments the stamp of a database once per WAL generation. One instance per database and process. */
 export interface WalStamp {
-  /** Raises the stamp if the log was restarted since the last call. */
+  /** Increments the stamp if the log was restarted since the last call. */
   update(): void;
 }
 
@@ -53,7 +53,7 @@ export function createWalStamp(client: Database, wal: number, transact: Transact
   const salts = Buffer.alloc(SALT_BYTES);
   const stampedSalts = Buffer.alloc(SALT_BYTES);
   const readSalts = () => fs.readSync(wal, salts, 0, SALT_BYTES, SALTS_OFFSET) === SALT_BYTES;
-  const raise = () => {
+  const increment = () => {
     transact(() => {
       const stamp = stampOf(client);
       if (stamp !== 0) client.run(`PRAGMA user_version = ${nextStamp(stamp)}`);
@@ -61,13 +61,13 @@ export function createWalStamp(client: Database, wal: number, transact: Transact
     // Writing the stamp may itself have restarted the log.
     if (readSalts()) salts.copy(stampedSalts);
   };
-  if (isNewGeneration) raise();
+  if (isNewGeneration) increment();
   else if (readSalts()) salts.copy(stampedSalts);
   return {
     update() {
       if (!readSalts() || salts.equals(stampedSalts)) return;
       try {
-        raise();
+        increment();
       } catch (error) {
         // The next call retries.
         const { kind } = toStorageError(error);
@@ -77,7 +77,10 @@ export function createWalStamp(client: Database, wal: number, transact: Transact
   };
 }
 
-/** Writes the first page without changing it, so that an empty transaction reaches the disk. Call it in a transaction. */
+/**
+ * Writes the first page without changing it, so that a transaction without rows still writes to disk. Call it in a
+ * transaction.
+ */
 export function touch(client: Database): void {
   client.run(`PRAGMA user_version = ${stampOf(client)}`);
 }
@@ -111,7 +114,7 @@ export function describeWalMismatch(path: string, report: WalReport | undefined)
   return `${walPath(path)} is not the write-ahead log of ${path}: the database was replaced or restored. Put the matching log back, or move this one away to open the database without the changes in it.`;
 }
 
-/** Whether every page of the database is in its file, which has `filePages` pages, or in the log. */
+/** Returns whether every page of the database is in its file, which has `filePages` pages, or in the log. */
 function hasAllPages({ databasePages, pages }: WalReport, filePages: number): boolean {
   for (let page = filePages + 1; page <= databasePages; page++) if (!pages.has(page)) return false;
   return true;

@@ -13,9 +13,9 @@ export function walPath(path: string): string {
 export const WAL_SIZE_LIMIT_BYTES = 16 * 1024 ** 2;
 /** Busy timeout of {@link shrinkWal}, in milliseconds. The writer is blocked for that long too. */
 const SHRINK_BUSY_TIMEOUT_MS = 40;
-/** Most passive checkpoints that {@link shrinkWal} runs before it blocks the writer. */
+/** Maximum number of passive checkpoints that {@link shrinkWal} runs before it blocks the writer. */
 const CHECKPOINT_PASSES = 4;
-/** Pages left in the write-ahead log at which another passive checkpoint is not worth it. */
+/** Number of pages left in the write-ahead log up to which another passive checkpoint is not worthwhile. */
 const FEW_PAGES = 500;
 
 /**
@@ -60,7 +60,7 @@ export const STAMP_OFFSET = 60;
 
 const HEADER_BYTES = 32;
 const FRAME_HEADER_BYTES = 24;
-/** The magic number tells in which byte order checksums are computed (https://www.sqlite.org/fileformat2.html#walformat). */
+/** The magic number determines the byte order of checksums (https://www.sqlite.org/fileformat2.html#walformat). */
 const MAGIC_LITTLE_ENDIAN = 0x377f0682;
 const MAGIC_BIG_ENDIAN = 0x377f0683;
 
@@ -69,7 +69,7 @@ export interface WalReport {
   /** Number of frames that belong to committed transactions. */
   readonly committed: number;
   /**
-   * Number of frames of the current generation after the last commit that verifies. SQLite discards them. After a power
+   * Number of frames of the current generation after the last valid commit. SQLite discards them. After a power
    * cut they belong to transactions that were never acknowledged; otherwise the log is damaged.
    */
   readonly dropped: number;
@@ -85,7 +85,7 @@ export interface WalReport {
 
 /**
  * Reads the write-ahead log of a database that no process has open, and reports how SQLite will recover it. SQLite
- * itself discards frames that do not verify without reporting them.
+ * itself discards invalid frames silently.
  *
  * @returns undefined if there is no log, or its header is missing or invalid
  */

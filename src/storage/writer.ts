@@ -33,7 +33,7 @@ export interface CachedResponse {
 /** The lookup key of a cached response. */
 export type ResponseKey = Pick<CachedResponse, 'userId' | 'route' | 'key'>;
 
-/** A name that a user records for the first time. Both are hashes: see user-names.ts. */
+/** A name that a user records for the first time. Both fields are hashes: see user-names.ts. */
 export interface UserName {
   readonly userHash: number;
   readonly nameHash: number;
@@ -62,7 +62,7 @@ export interface Writer {
    * Commits everything in one transaction, which is complete when the call returns. The promise resolves once it is
    * fsynced. A commit without records still writes a page, to check that the disk accepts writes.
    *
-   * @throws {StorageError} if nothing was stored. After the kind `failing`, that cannot be determined
+   * @throws {StorageError} if the transaction was not committed. With the kind `failing`, it may have been
    */
   commit(commit: Commit): Promise<void>;
   /** Returns the counts of the ledger. */
@@ -73,12 +73,12 @@ export interface Writer {
    * Blanks cached responses that are older than a time, oldest first.
    *
    * @param before milliseconds since 1970
-   * @param limit most responses to blank
+   * @param limit maximum number of responses to blank
    * @returns the number of blanked responses
    * @throws {StorageError}
    */
   expireResponses(before: number, limit: number): number;
-  /** Whether a sign-in code was used. */
+  /** Returns whether a sign-in code was used. */
   isUsed(jti: string): boolean;
   /**
    * Deletes used codes that expired before a time.
@@ -90,8 +90,8 @@ export interface Writer {
   /** Returns the hashes of the names that a user has recorded: see user-names.ts. */
   namesOf(userHash: number): number[];
   /**
-   * Whether the column store has rows of a user under a name. This includes names that were imported, or recorded before
-   * names were counted.
+   * Returns whether the column store has rows of a user under a name. This includes names that were imported, or
+   * recorded before names were counted.
    */
   hasRecorded(userId: string, kind: Kind, name: string): boolean;
   /** Returns the highest `seq` in the rows, the column store's watermarks and the erasure list; 0 if there is none. */

@@ -10,7 +10,7 @@ const MAX_TAILS_PER_USER = 20;
 const RESERVED_TAILS = 20;
 /** Interval between ticks, which reset rate limits and send heartbeats, in milliseconds. */
 const TICK_MS = 250;
-/** Records sent to a tail per tick, at most: more than a person can read on a screen. */
+/** Maximum number of records sent to a tail per tick: more than a person can read. */
 const RECORDS_PER_TICK = 100;
 /** Longest interval between heartbeats, in milliseconds. Proxies close idle connections. */
 const MAX_HEARTBEAT_INTERVAL_MS = 10_000;
@@ -141,7 +141,7 @@ export function createLiveTails(now: () => number, idleTimeoutSeconds: number): 
       const reserved = subscriber.role === 'user' ? RESERVED_TAILS : 0;
       if (tails.size >= MAX_TAILS - reserved) {
         throw new ApiError('queries_overloaded', {
-          message: `This server already has ${tails.size} live tails open and accepts no more.`,
+          message: `The server has ${tails.size} live tails open and accepts no more.`,
         });
       }
       const tailsOfUser = [...tails].filter((tail) => tail.subscriber.userId === subscriber.userId).length;

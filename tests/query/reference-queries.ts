@@ -336,11 +336,11 @@ export function funnel(allRows: readonly Row[], query: FunnelQuery) {
   const all = visible(allRows, 'analytics', query);
   const { from, to, formatted } = rangeOf(all, query, 'UTC');
   const rows = within(all, from, to);
-  const chains = [...Map.groupBy(rows, ({ user }) => user).values()].map((userRows) => {
+  const attempts = [...Map.groupBy(rows, ({ user }) => user).values()].map((userRows) => {
     userRows.sort((a, b) => a.time - b.time || a.seq - b.seq);
-    return longestChain(userRows, steps, query.within * 1e6);
+    return longestAttempt(userRows, steps, query.within * 1e6);
   });
-  const reached = steps.map((_, step) => chains.filter((chain) => chain.length > step).length);
+  const reached = steps.map((_, step) => attempts.filter((attempt) => attempt.length > step).length);
   return {
     type: name,
     ...formatted,
@@ -348,8 +348,8 @@ export function funnel(allRows: readonly Row[], query: FunnelQuery) {
     steps: steps.map((step, i) => {
       const users = reached[i] as number;
       const previous = reached[Math.max(0, i - 1)] as number;
-      const gaps = chains.flatMap((chain) =>
-        i > 0 && chain.length > i ? [Number(chain[i]) - Number(chain[i - 1])] : [],
+      const gaps = attempts.flatMap((attempt) =>
+        i > 0 && attempt.length > i ? [Number(attempt[i]) - Number(attempt[i - 1])] : [],
       );
       return {
         step,
@@ -362,19 +362,19 @@ export function funnel(allRows: readonly Row[], query: FunnelQuery) {
   };
 }
 
-/** Returns the times of the steps in the longest chain of a user's events. */
-function longestChain(userRows: readonly Row[], steps: readonly string[], limit: number): number[] {
+/** Returns the times of the steps in a user's longest attempt. */
+function longestAttempt(userRows: readonly Row[], steps: readonly string[], limit: number): number[] {
   let best: number[] = [];
   userRows.forEach((first, start) => {
     if (first.label !== steps[0]) return;
-    const chain = [first.time];
+    const attempt = [first.time];
     let index = start;
     for (const step of steps.slice(1)) {
       index = userRows.findIndex(({ label, time }, i) => i > index && label === step && time - first.time <= limit);
       if (index < 0) break;
-      chain.push((userRows[index] as Row).time);
+      attempt.push((userRows[index] as Row).time);
     }
-    if (chain.length > best.length) best = chain;
+    if (attempt.length > best.length) best = attempt;
   });
   return best;
 }
@@ -385,8 +385,8 @@ export function reachableSteps(userRows: readonly Row[], steps: readonly string[
     let most = step;
     userRows.forEach(({ label, time }, i) => {
       if (i < index || step === steps.length || label !== steps[step]) return;
-      const chainStart = step === 0 ? time : start;
-      if (time - chainStart <= limit) most = Math.max(most, search(step + 1, i + 1, chainStart));
+      const attemptStart = step === 0 ? time : start;
+      if (time - attemptStart <= limit) most = Math.max(most, search(step + 1, i + 1, attemptStart));
     });
     return most;
   };

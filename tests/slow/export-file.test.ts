@@ -264,7 +264,7 @@ describe('without a database', () => {
       const { exitCode, stderr } = await runCli(args, { env: { JWT_SECRET: SECRET, DATA_DIR: dataDir } });
       expect({ exitCode, stderr }).toEqual({
         exitCode: 1,
-        stderr: expect.stringContaining(`No database found in ${dataDir}`),
+        stderr: expect.stringContaining(`There is no database at ${dataDir}`),
       });
       expect(readdirSync(dir)).toEqual([]);
       rmSync(dir, { recursive: true });

@@ -28,7 +28,7 @@ export interface Address {
   readonly zone: string;
   readonly interval: IntervalName | 'auto';
   readonly refresh: number;
-  /** User ID that an admin filters by; undefined: all users. */
+  /** User ID that an admin or viewer filters by; undefined: all users. */
   readonly user: string | undefined;
   /** The metric or event type; undefined: the most frequent one, or all of them in the records view. */
   readonly name: string | undefined;

@@ -18,7 +18,7 @@ import type {
 
 import { syncClock } from './clock.ts';
 
-/** The status. Fields that only operators may see are missing for everyone else. */
+/** The status. Fields that only admins and viewers may see are missing for other users. */
 export type Status = UserStatus & Partial<OperatorStatus>;
 
 /** A metric or an event. Numbers in `data` keep their original digits. */
@@ -73,7 +73,7 @@ export class RequestError extends Error {
   }
 }
 
-/** Timeout of a request, in milliseconds. Longer than the server's query timeout of ten seconds. */
+/** Timeout of a request, in milliseconds. Longer than the default QUERY_TIMEOUT of ten seconds. */
 const TIMEOUT_MS = 30_000;
 
 let pending = 0;

@@ -145,7 +145,7 @@ function SignedIn({ session, onSignOut, linkError, onLinkErrorDismissed }: Signe
   );
 }
 
-/** Maximum number of names to choose from. A longer list is no use. */
+/** Maximum number of names to choose from. Nobody scrolls through a longer list. */
 const MAX_CHOICES = 500;
 
 /** Renders the current view once the catalog and the time zone have loaded. */

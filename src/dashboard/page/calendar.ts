@@ -8,7 +8,7 @@ import type { Responses } from './api.ts';
  * in days, weeks and months is here. It uses the server's offsets, because buckets follow them and the browser's time
  * zone data may be older.
  *
- * Moments are milliseconds since 1970. A wall time is the local time as if it were UTC.
+ * Moments are milliseconds since 1970. A wall time is the local time, encoded as if it were UTC.
  */
 
 const DAY = 86_400_000;
@@ -108,7 +108,7 @@ export function spanOf({ from, to }: Range, zone: Zone): Span {
   return { unit: 'milliseconds', count: to.getTime() - from.getTime() };
 }
 
-/** Adds a span, a number of times. */
+/** Adds a span to a moment, a given number of times. */
 export function addSpan(zone: Zone, moment: Date, { unit, count }: Span, times: number): Date {
   const at = moment.getTime();
   if (unit === 'months') return new Date(addMonths(zone, at, count * times));

@@ -3,7 +3,7 @@
  * the `Date` header of responses, which has a resolution of one second.
  */
 
-/** Correction of the clock that refreshes the page, in milliseconds. Larger than the resolution of `Date`. */
+/** Smallest clock correction that refreshes the page, in milliseconds. Larger than the resolution of `Date`. */
 const MIN_STEP_MS = 2_000;
 
 /** Upper bound of the server clock's lead over the local clock, in milliseconds, from the responses so far. */

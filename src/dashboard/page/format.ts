@@ -53,8 +53,8 @@ const MAX_DIGITS = 15;
 const percentFormats = new Map<string, Intl.NumberFormat>();
 
 /**
- * Formats a ratio as a percentage with one decimal, or more if it would otherwise round to 0% or 100%: those must only
- * mean none and all.
+ * Formats a ratio as a percentage with one decimal, or more if it would otherwise round to 0% or 100%, which must mean
+ * exactly none and all.
  */
 function formatPercent(ratio: number, signDisplay: 'auto' | 'exceptZero' = 'auto'): string {
   for (let digits = 1; ; digits++) {

@@ -4,22 +4,23 @@ import { currentSession, storeToken, takeCodeFromAddress, userIdOf } from './ses
 
 /** The state of the latest sign-in link. */
 export interface SignInLink {
-  /** The user of a link opened while another user is signed in. Switching requires confirmation. */
+  /** The user of a link that was opened while another user is signed in. Switching requires confirmation. */
   readonly offered: string | undefined;
   /** Confirms or cancels the switch. */
   readonly decide: (isAccepted: boolean) => void;
   /** Whether a code is being exchanged. */
   readonly isSigningIn: boolean;
-  /** Why the link did not sign in. */
+  /** Why signing in with the link failed. */
   readonly error: string | undefined;
   /** Clears the link, because the user has changed or the error was dismissed. */
   readonly clear: () => void;
 }
 
-const INVALID_LINK = 'This sign-in link is not valid. Create a new one with "rawlog token --link".';
+const NEW_LINK = 'Create a new one with "rawlog token --sub <id> --link".';
+const INVALID_LINK = `This sign-in link is not valid. ${NEW_LINK}`;
 
 /**
- * Handles sign-in links: the one that opened the page, and any opened later in the same tab. A link of another user
+ * Handles sign-in links: the one that opened the page, and any opened later in the same tab. A link for another user
  * requires confirmation, because an attacker could send one to make this browser use the attacker's session.
  *
  * @param first the result of {@link takeCodeFromAddress}
@@ -42,7 +43,7 @@ export function useSignInLink(first: string | undefined, onSignedIn: () => void)
         onSignedIn();
       } catch (thrown) {
         const { status, message, hint } = toRequestError(thrown);
-        setError(status === 401 ? `${message}. Create a new one with "rawlog token --link".` : `${message}. ${hint}`);
+        setError(`${message}. ${status === 401 ? NEW_LINK : hint}`);
       }
       setSigningIn(false);
     },

@@ -46,7 +46,7 @@ export function Loading() {
   );
 }
 
-/** An error, with what to do about it. */
+/** An error with its hint, and a button that retries. */
 export function ErrorMessage({ error, retry }: { error: RequestError; retry: () => void }) {
   const { address, go } = useNavigation();
   const isForbidden = error.status === 403;

@@ -102,7 +102,7 @@ export function timeZones(): string[] {
 
 /** Returns whether a text is the name of a time zone. */
 export function isTimeZone(name: string): boolean {
-  // browsers accept offsets such as +05:30, the query routes do not
+  // browsers accept offsets such as +05:30; the query routes do not
   if (!/^[A-Za-z]/.test(name)) return false;
   try {
     new Intl.DateTimeFormat('en', { timeZone: name });

@@ -15,7 +15,7 @@ import { QuerySessionContext } from './use-query.ts';
 const MAX_ROWS = 500;
 /** Delay between renders, in milliseconds. Rendering every row as it arrives would freeze the page. */
 const RENDER_INTERVAL_MS = 250;
-/** Delay before reconnecting: the first, and the maximum. */
+/** Delay before reconnecting, in milliseconds: the first, and the maximum. Doubles after each attempt. */
 const RECONNECT_DELAY_MS = { first: 500, max: 10_000 };
 /** Time without data after which the connection counts as dead. The server sends a heartbeat every 10 seconds. */
 const IDLE_TIMEOUT_MS = 25_000;
@@ -27,7 +27,7 @@ export interface LiveTail {
   readonly records: readonly LogRecord[];
   /** Number of records received, including those no longer kept. */
   readonly count: number;
-  /** Number of records that the server dropped because they arrived too fast. */
+  /** Number of records that the server dropped because they arrived too fast, or this page read too slowly. */
   readonly skipped: number;
   readonly error: RequestError | undefined;
 }
@@ -76,7 +76,7 @@ export function useLiveTail(path: string | undefined, query: QueryParameters, on
           } else if (event === 'record') {
             batch.add(parseExact(data) as LogRecord); // the server's own type
           } else if (event === 'skipped') {
-            batch.skip((JSON.parse(data) as { records: number }).records); // likewise
+            batch.skip((JSON.parse(data) as { records: number }).records); // as the server sends it
           }
         }
       } finally {

@@ -152,7 +152,7 @@ function decodeOnce(text: string): string | undefined {
 /**
  * Returns the user ID in the query.
  *
- * @throws {ApiError} `validation_failed`, also for a raw `+`, which means a space to some clients and a plus to others
+ * @throws {ApiError} `validation_failed`, including for a raw `+`: some clients send it for a space, others for a plus
  */
 function userIdInQuery(request: Request): string {
   const { user_id } = readQuery(request, { user_id: ERASED_USER_ID });

@@ -45,7 +45,7 @@ export function exportRoutes({ verify, queries, log }: QueryParts & { readonly l
     const caller = { userId: principal.userId, signal: request.signal };
     const parts = await queries.export(argument, caller, (error) => {
       log.error({ request_id: requestId, err: error }, 'export aborted');
-      // otherwise, a client that does not read would keep its connection open; Bun closes it after an idle second
+      // otherwise, a client that does not read would keep its connection open; Bun closes it after one idle second
       server?.timeout(request, 1);
     });
     const file = `${kind === 'metric' ? 'metrics' : 'analytics'}.${format}`;

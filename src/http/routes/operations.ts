@@ -4,7 +4,7 @@ import type { CommitQueue } from '../../ingest/commit-queue.ts';
 import type { QueryClient } from '../../query/client.ts';
 import { documentProbe } from '../openapi.ts';
 
-/** How long the result of a database probe is cached, in milliseconds. A probe writes to the disk. */
+/** How long the result of a database probe is cached, in milliseconds, because a probe writes to the disk. */
 const PROBE_CACHE_MS = 1_000;
 
 /** Dependencies of the probes. */

@@ -222,7 +222,7 @@ export function queryRoutes({ verify, queries, idleTimeoutSeconds }: QueryParts)
       {
         detail: documentQuery(
           'Compute a funnel',
-          'Returns how many users complete the steps in order. An attempt begins with an event of the first step. Each further step is the earliest later event of that step, at most `within` after the attempt began. If a user makes several attempts, the one that gets furthest counts.',
+          'Returns how many users reach each step, in order. An attempt begins with an event of the first step. Each further step is the earliest later event of that step, at most `within` after the attempt began. If a user makes several attempts, only the one that gets furthest counts.',
           documentParameters(FUNNEL),
           'Funnel',
         ),

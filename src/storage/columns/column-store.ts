@@ -14,7 +14,7 @@ export type { Extent } from './chunk-table.ts';
 
 /** Size of unwritten texts at which the memtable is sealed even if it is not full, in bytes. */
 const MAX_NEW_TEXT_BYTES = 16 * 1024 * 1024;
-/** Most rows in a chunk: 3 MB. Writing a larger one would exceed the time allowed for a transaction. */
+/** Maximum number of rows in a chunk: 3 MB. Writing a larger one would exceed the time allowed for a transaction. */
 const MAX_CHUNK_ROWS = 131_072;
 
 /** A metric name or an event type, with its number. */
@@ -209,7 +209,7 @@ export class ColumnStore {
     this.#newSeries.delete(series.id);
   }
 
-  /** Writes the memtable as chunks. Texts and pairs come first: without chunks they are harmless, but not vice versa. */
+  /** Writes the memtable as chunks. Texts and pairs come first: they may exist without chunks, but not vice versa. */
   *#seal(): Job<void> {
     const memtable = this.#memtable;
     const users = new Set<number>();
@@ -358,8 +358,8 @@ export class ColumnStore {
 
   /**
    * Begins an erasure in the column store: drops the user's rows from the memtable, and ignores them if they are applied
-   * again. Rows in sealed chunks remain until {@link removeUserFrom}, under a number that new rows of the user do not
-   * get. All committed rows must be applied first: see {@link catchUp}.
+   * again. Rows in sealed chunks remain until {@link removeUserFrom}; new rows of the user get a new number. All
+   * committed rows must be applied first: see {@link catchUp}.
    *
    * @param record writes the erasure to the database. Called in a transaction
    */
@@ -484,8 +484,8 @@ export function extentOfAll(parts: readonly (Extent | undefined)[]): Extent | un
 }
 
 /**
- * Begins a rebuild, in the caller's transaction. The next start of the column store clears all chunks and applies all
- * rows again. Needed after rows were stored out of order, because catching up would skip them.
+ * Begins a rebuild, in the caller's transaction. {@link ColumnStore.finishRebuild} then clears all chunks, and catching
+ * up applies all rows again. Needed after rows were stored out of order, because catching up would skip them.
  */
 export function beginRebuild(client: Database): void {
   const set = client.query('INSERT OR REPLACE INTO column_state (name, value) VALUES (?, ?)');

@@ -144,7 +144,7 @@ export class Dictionary {
     return this.#statements.ofScope.all(scope).flatMap(({ id }) => (this.#retired.has(id) ? [] : [id]));
   }
 
-  /** Whether a number's text is in the database. */
+  /** Returns whether a number's text is in the database. */
   isWritten(number: number): boolean {
     return !this.#new.has(number);
   }

@@ -1,6 +1,6 @@
 import { allocateChunk, type Chunk } from './chunk.ts';
 
-/** Most rows in a memtable. Its arrays take 2 MB, and a start applies up to this many rows again. */
+/** Maximum number of rows in a memtable: 2 MB of arrays. After a restart, up to this many rows are applied again. */
 export const MAX_MEMTABLE_ROWS = 65_536;
 
 /** The rows of one series in the memtable, as a linked list that begins at the last row. */

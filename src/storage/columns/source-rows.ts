@@ -5,7 +5,7 @@ import { MAX_SEQ } from '../record-id.ts';
 /** Rows read per statement. Usually a few hundred KB; 30 MB with the longest texts. */
 const READ_ROWS = 1_000;
 
-/** The fields of a row that the column store contains. */
+/** The fields of a row that are copied to the column store. */
 export interface SourceRow {
   readonly seq: number;
   /** Empty for a blank (erased) row. */

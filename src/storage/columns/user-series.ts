@@ -1,7 +1,7 @@
 import type { Database } from 'bun:sqlite';
 import { inTransactions, type Job, type Transact } from '../job.ts';
 
-/** Most stored pairs of user and series cached in memory; about 12 MB. */
+/** Maximum number of pairs of user and series cached in memory, about 12 MB. */
 const MAX_CACHED_PAIRS = 300_000;
 /** Estimated bytes written for a new pair: its share of a page. */
 const PAIR_BYTES = 64;
@@ -18,7 +18,7 @@ type Pairs = Map<number, Set<number>>;
 export class UserSeries {
   readonly #transact: Transact;
   readonly #statements: ReturnType<typeof prepare>;
-  /** Pairs that are stored for certain. */
+  /** Pairs that are known to be stored. */
   readonly #cache: Pairs = new Map();
   #cachedPairs = 0;
 

@@ -57,7 +57,8 @@ interface Bucketed<Bucket> {
  * changed during one of them.
  */
 export function alignEarlierBuckets<Bucket>(now: Bucketed<unknown>, earlier: Bucketed<Bucket>): (Bucket | undefined)[] {
-  const [spans, earlierSpans] = [now, earlier].map((range) => spansOf(range)) as [BucketSpan[], BucketSpan[]]; // of two
+  // map preserves the length of two
+  const [spans, earlierSpans] = [now, earlier].map((range) => spansOf(range)) as [BucketSpan[], BucketSpan[]];
   const [first, earlierFirst] = [spans[0], earlierSpans[0]];
   if (!first || !earlierFirst) return spans.map(() => undefined);
   const clock: keyof BucketSpan = (first.wall - earlierFirst.wall) % DAY === 0 ? 'wall' : 'start';

@@ -36,13 +36,13 @@ export function Chart({ label, range, starts, lines, band, format }: ChartProps)
     () => edgesOf({ starts, range: { from: range.from, to: range.to } }),
     [starts, range.from, range.to],
   );
-  // points are centered in their buckets like bars, so the nearest point is that of the bucket under the pointer
+  // points are centered in their buckets, like bars
   const times = useMemo(() => middlesOf(edges), [edges]);
 
   const labels = useMemo(() => formatStarts(starts, zone), [starts, zone]);
 
-  /** A change of any of these requires a new plot. */
   const isDense = times.length > DENSE;
+  // a change of any of these requires a new plot
   const structure = JSON.stringify([
     zone.name,
     theme,

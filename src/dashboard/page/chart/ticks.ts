@@ -54,7 +54,7 @@ function wallTicks(zone: Zone, from: number, to: number, distance: number): numb
   }
 }
 
-/** Returns the labels of ticks. A tick that starts a new day or year has a second line with it. */
+/** Returns the labels of ticks. A tick that starts a new day or year gets a second line with the date or year. */
 export function tickLabels(zone: Zone, ticks: readonly number[], distance: number): string[] {
   const texts = ticks.map((tick) => new Date(wallOf(zone, tick * 1000)).toISOString());
   return texts.map((text, i) => {

@@ -97,7 +97,7 @@ export function EventView() {
   );
 }
 
-/** Shown without a type: there are none, or too many to list, so one must be typed. */
+/** Shown if no type is selected: either there are none, or there are too many to list and the user enters one. */
 function Unnamed({ choices }: { choices: Names }) {
   if (choices.isComplete) return <EmptyMessage>No events recorded yet.</EmptyMessage>;
   return (

@@ -59,7 +59,7 @@ export function Funnel({ type, offered, range: { from, to } }: FunnelProps) {
   return (
     <section class="panel" aria-labelledby="funnel">
       <h2 id="funnel">Funnel</h2>
-      <p class="quiet">Add steps in order to see how many users complete each one.</p>
+      <p class="quiet">How many users complete a sequence of steps, in this order.</p>
       <ol class="steps" ref={list}>
         {steps.map((step, i) => (
           // biome-ignore lint/suspicious/noArrayIndexKey: steps can repeat, so the index is part of the key

@@ -109,7 +109,7 @@ export function MetricView() {
   );
 }
 
-/** Shown without a metric: there are none, or too many to list, so one must be typed. */
+/** Shown if no metric is selected: either there are none, or there are too many to list and the user enters one. */
 function Unnamed({ choices }: { choices: Names }) {
   if (choices.isComplete) return <EmptyMessage>No metrics recorded yet.</EmptyMessage>;
   return (

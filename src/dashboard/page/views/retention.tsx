@@ -110,7 +110,7 @@ function Cohorts({ retention }: { retention: Responses['/api/analytics/retention
 }
 
 interface ReturnedProps {
-  /** Number of users who returned; null for days after the end of the data. */
+  /** Number of users who returned; null for days after the end of the range. */
   readonly back: number | null;
   readonly of: number;
   /** Whether the day is over. Until then, the number can still grow. */

@@ -61,9 +61,8 @@ export function SignIn({ reason, linkError, onSignedIn }: SignInProps) {
           {isSigningIn ? 'Signing in…' : 'Sign in'}
         </button>
         <p class="quiet">
-          Sign in with a token from your product to see your own data. A token with the role <code>admin</code> shows
-          the data of all users. The token stays in this tab until you close it. To create a sign-in link instead, run
-          this on the server:
+          Sign in with a token from your product to see your own data. Admins and viewers see the data of all users. The
+          token stays in this tab until you close it. To create a sign-in link instead, run this on the server:
         </p>
         <pre>
           <code>rawlog token --sub me --role admin --link</code>

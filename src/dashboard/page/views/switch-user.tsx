@@ -9,7 +9,7 @@ interface SwitchUserProps {
   readonly onDecided: (isAccepted: boolean) => void;
 }
 
-/** Asks whether a sign-in link of another user should replace the session. */
+/** Asks whether a sign-in link for another user should replace the session. */
 export function SwitchUser({ current, offered, onDecided }: SwitchUserProps) {
   const dialog = useRef<HTMLDialogElement>(null);
   useEffect(() => dialog.current?.showModal(), []);
