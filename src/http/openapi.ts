@@ -193,10 +193,10 @@ export function documentQuery(
   description: string,
   parameters: NonNullable<DocumentDecoration['parameters']>,
   response: keyof typeof EXAMPLES,
-  tag: 'Queries' | 'Administration' = 'Queries',
+  { hasIngestLag = true } = {},
 ): DocumentDecoration {
   return {
-    tags: [tag],
+    tags: ['Queries'],
     summary,
     description: `${description} ${SCOPE}`,
     security: [{ bearer: [] }],
@@ -204,7 +204,7 @@ export function documentQuery(
     responses: {
       '200': {
         description: 'The result',
-        headers: INGEST_LAG_HEADERS,
+        ...(hasIngestLag && { headers: INGEST_LAG_HEADERS }),
         content: { 'application/json': { schema: ref(response), example: EXAMPLES[response] } },
       },
       ...errorResponses(QUERY_ERRORS),
@@ -365,7 +365,7 @@ export function documentTail(
     responses: {
       '200': {
         description:
-          'A stream of `open`, `record`, `skipped` and `expired` events, with a comment as a heartbeat at least every 15 seconds',
+          'A stream of `open`, `record`, `skipped` and `expired` events, with a comment as a heartbeat at least every 10 seconds',
         content: {
           'text/event-stream': {
             schema: { type: 'string' },

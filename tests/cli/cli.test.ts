@@ -200,7 +200,7 @@ describe('token', () => {
     const env = { JWT_JWKS_URL: 'http://127.0.0.1:1/keys', JWT_ALGORITHMS: 'RS256' };
     const { exitCode, stderr } = await runCli(['token', '--sub', 'a'], { env });
     expect(exitCode).toBe(2);
-    expect(stderr).toContain('private key');
+    expect(stderr).toContain('does not accept HS256');
   });
 });
 

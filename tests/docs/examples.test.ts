@@ -5,7 +5,7 @@ import { noBrowser, startBrowser } from '../harness/browser.ts';
 import { startJwksServer } from '../harness/jwks-server.ts';
 import { missingProxies, startProxy } from '../harness/proxies.ts';
 import { COMMAND, temporaryFolder } from '../harness/target.ts';
-import { type CodeBlock, DOCUMENTS, type Document } from './markdown.ts';
+import { type CodeBlock, DOCUMENTS, type Document, readDocument } from './markdown.ts';
 
 /*
  * Runs every command and example of the documents, page by page and in order, with the program under test in the place of
@@ -17,6 +17,7 @@ import { type CodeBlock, DOCUMENTS, type Document } from './markdown.ts';
  * - `stream`: it never ends; its first event must arrive
  * - `sqlite3`: it needs the command-line shell of SQLite
  * - `root`: it installs the server: it runs in a mount namespace, which leaves the machine as it was
+ * - `installed`: the same, after the README's installation
  * - `response`: the last output of the block before must have this shape
  * - `ci`: it needs a clone: .ci/run runs it (documents.test.ts checks that)
  */
@@ -29,10 +30,13 @@ if (!hasRequests) console.warn('SKIPPED: the Python examples: "apt-get install p
 if (!hasSqlite) console.warn('SKIPPED: the SQLite example: "apt-get install sqlite3"');
 if (!isRoot) console.warn('SKIPPED: the installation: it needs root on Linux');
 
-/** Why a block cannot run on this machine. */
+/** The commands of the README that install the server. */
+const INSTALLATION = readDocument('README.md').blocks.find(({ mode }) => mode === 'root')?.text ?? '';
+
+/** Returns whether this machine lacks what a block needs. */
 function isSkipped({ language, mode }: CodeBlock): boolean {
   if (mode === 'sqlite3') return !hasSqlite;
-  if (mode === 'root') return !isRoot;
+  if (mode === 'root' || mode === 'installed') return !isRoot;
   if (language === 'python') return !hasRequests;
   if (language === 'caddyfile') return missingProxies.includes('caddy');
   if (language === 'nginx') return missingProxies.includes('nginx');
@@ -66,6 +70,7 @@ class Session {
   async run(block: CodeBlock): Promise<void> {
     if (block.mode === 'background') return this.#startServer(block.text);
     if (block.mode === 'root') return this.#install(block.text);
+    if (block.mode === 'installed') return this.#install(INSTALLATION + block.text);
     if (block.mode === 'response') return expectShape(JSON.parse(this.#lastOutput), JSON.parse(block.text));
     if (block.mode === 'stopped') await this.#stopServer();
     else if (this.#server === undefined && !this.#startsOwn) await this.#startServer('dist/rawlog serve');
@@ -216,7 +221,7 @@ class Session {
   /** Installs the server with overlays over the folders that the commands write to, and a minimal service manager. */
   async #install(text: string): Promise<void> {
     const bin = join(this.#folder.path, 'bin');
-    mkdirSync(bin);
+    mkdirSync(bin, { recursive: true });
     const sudo = '#!/bin/sh\nexec "$@"\n';
     const systemctl = `#!/bin/bash
 set -eu

@@ -264,7 +264,7 @@ describe('a live tail', () => {
     const tails = await Promise.all(Array.from({ length: 20 }, () => openTail()));
     const rejected = await send(target.url + EVENTS, { headers: anna });
     expectError(rejected, 503, 'queries_overloaded');
-    expect(rejected.body.message).toContain('20 live tails');
+    expect(rejected.body.message).toContain('20 open live tails');
     tails.push(await openTail(METRICS, berta));
     for (const tail of tails) tail.close();
     await untilOpen(0);
