@@ -25,7 +25,7 @@ const VIEWS = {
   event:
     '/?view=event&name=tutorial_step&range=30d&interval=1d&step=step_1&step=step_2&step=step_3&retention=step_1&tz=Europe/Berlin',
   records: '/?view=records&kind=analytics&range=7d&live=1&tz=Europe/Berlin',
-  forbidden: '/?user=somebody-else&tz=Europe/Berlin',
+  forbidden: '/?user=another-user&tz=Europe/Berlin',
 };
 /** Screenshots of the README, with color scheme and height in pixels. */
 const OF_README = { overview: ['light', 860], event: ['dark', 1240] } as const;

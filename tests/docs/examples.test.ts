@@ -12,7 +12,7 @@ import { type CodeBlock, DOCUMENTS, type Document, readDocument } from './markdo
  * dist/rawlog. The word after a block's language says how:
  *
  * - none: a shell runs it, and every command must succeed
- * - `background`: it starts a server, and the page goes on once it listens
+ * - `background`: it starts a server, and the page continues once it listens
  * - `stopped`: a shell runs it while no server runs
  * - `stream`: it never ends; its first event must arrive
  * - `sqlite3`: it needs the command-line shell of SQLite
