@@ -21,7 +21,7 @@ export function print(line: string): void {
   printText(`${line}\n`);
 }
 
-/** Prints a text to standard output, as {@link print}. */
+/** Prints text to standard output. Like {@link print}, but adds no newline. */
 export function printText(text: string): void {
   const bytes = Buffer.from(text);
   for (let at = 0; at < bytes.length; ) {
@@ -37,7 +37,7 @@ export function report(line: string): void {
   reportText(`${line}\n`);
 }
 
-/** Prints a text to standard error, as {@link report}. */
+/** Prints text to standard error. Like {@link report}, but adds no newline. */
 export function reportText(text: string): void {
   messages ??= openSink(2);
   messages.write(text);

@@ -144,7 +144,7 @@ curl -X POST ${address}/log_raw_metric -H 'Authorization: Bearer ${token}' -H 'C
 }
 
 /** The settings that affect tokens signed with the generated secret. */
-const TOKEN_SETTINGS = ['DATA_DIR', 'JWT_AUDIENCE', 'JWT_ISSUER', 'JWT_ROLE_CLAIM'] as const;
+const TOKEN_SETTINGS = ['DATA_DIR', 'JWT_AUDIENCE', 'JWT_ISSUER', 'JWT_ROLE_CLAIM', 'JWT_ADMIN_ROLES'] as const;
 
 /** Returns a command that prints an admin link. It works when pasted into a shell in the working directory of the server. */
 function adminLinkCommand(address: string, context: CommandContext): string {

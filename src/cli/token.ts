@@ -11,6 +11,8 @@ import { print, report } from './output.ts';
 /** Roles with extra permissions. A token without one is limited to its own user. */
 const ROLES = ['admin', 'viewer'] as const;
 
+/** Default lifetime of a token: one hour. */
+const DEFAULT_LIFETIME_SECONDS = 3_600;
 /** Maximum lifetime of a token: 90 days. */
 const MAX_LIFETIME_SECONDS = 90 * 86_400;
 
@@ -26,8 +28,7 @@ const OPTIONS = {
   },
   expires: {
     value: '<duration>',
-    help: 'lifetime of the token, such as 90s, 15m, 1h or 30d; at most 90d',
-    default: '1h',
+    help: 'lifetime of the token, such as 90s, 15m, 1h or 30d; at most 90d (default 1h, or JWT_MAX_AGE if shorter)',
     parse: parseLifetime,
   },
   link: {
@@ -69,11 +70,13 @@ export const tokenCommand = defineCommand({
   async run({ config }, { sub, role, expires, link }) {
     const { jwt, dataDir, host, port } = config();
     const address = link === LISTEN_ADDRESS ? listenAddress(host, port) : link;
-    if (jwt.maxAgeSeconds !== undefined && expires > jwt.maxAgeSeconds) {
+    const maxAge = jwt.maxAgeSeconds ?? Number.POSITIVE_INFINITY;
+    const lifetime = expires ?? Math.min(DEFAULT_LIFETIME_SECONDS, maxAge);
+    if (lifetime > maxAge) {
       throw new UsageError('--expires is longer than JWT_MAX_AGE: the server would reject the token');
     }
     const secret = signingSecret(jwt, dataDir);
-    const grant = { sub, role: roleClaim(role, jwt), expires };
+    const grant = { sub, role: roleClaim(role, jwt), expires: lifetime };
     const now = Date.now();
     if (address === undefined) print(await mintToken(secret, jwt, { ...grant, now }));
     else print(signInLink(address, await createSignInCode(secret, grant, now)));

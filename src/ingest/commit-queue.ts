@@ -14,8 +14,8 @@ const LOCK_TIMEOUT_MS = 2_000;
  */
 const LOCK_RETRY_MS = { first: 1, longest: 10 };
 /**
- * Maximum rows per transaction. A transaction blocks the event loop for about 4 µs per row. This limit leaves time to
- * reject excess requests and to respond to probes.
+ * Maximum rows per transaction, except for a single request with more rows. A transaction blocks the event loop for
+ * about 4 µs per row. This limit leaves time to reject excess requests and to respond to probes.
  */
 const MAX_COMMIT_ROWS = 2000;
 /**
@@ -25,8 +25,8 @@ const MAX_COMMIT_ROWS = 2000;
 const MAX_TURNS = 16;
 
 /**
- * The limits of the queue. A request with any number of rows is accepted while the queued rows are below the limit, so
- * it can be rejected before its body is read and its rows are counted.
+ * The limits of the queue. The row limit applies to the rows already queued, not to those of a new request, so that the
+ * request can be rejected before its body is read and its rows are counted.
  */
 export interface QueueBounds {
   readonly rows: number;

@@ -39,7 +39,7 @@ export interface Idempotency {
 }
 
 /**
- * Creates idempotency on top of a writer, which stores responses in the same transaction as the records.
+ * Creates an {@link Idempotency} that uses a writer, which stores responses in the same transaction as the records.
  *
  * @param now returns the time in milliseconds since 1970
  */

@@ -17,8 +17,7 @@ export interface LedgerCounts {
  * be counted counts as one item.
  *
  * Stored items are counted in the transaction that stores them. Duplicates and rejections are written with the next
- * commit and at shutdown, so a crash can lose the latest of them; `received` then
- * omits them too.
+ * commit and at shutdown, so a crash can lose the latest of them; `received` then omits them too.
  */
 export interface Ledger {
   stored(items: number): void;

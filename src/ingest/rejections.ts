@@ -10,7 +10,7 @@ export interface Rejection {
   readonly route: string;
   /** The number of items counted in the ledger. */
   readonly items: number;
-  /** The caller; null if unknown, as without a valid token, or if requests of several users are aggregated. */
+  /** The caller; null without a valid token, or if requests of several users are aggregated. */
   readonly userId: string | null;
   readonly requestId: string;
   readonly message: string;

@@ -1,12 +1,12 @@
 import type { CommitQueue, QueueBounds } from './commit-queue.ts';
 
-/** Maximum share of the memory for bodies per user, except for admins, so that bodies of other users still fit. */
+/** Maximum share of the memory per user, so that bodies of other users still fit. Admins are exempt. */
 const USER_SHARE = 1 / 4;
 
 /** Memory reserved for the body of a request, from before it is read until its records are queued. */
 export interface Reservation {
   /**
-   * Enlarges the reservation when a body turns out to be larger than announced.
+   * Enlarges the reservation while a large body arrives, or when a body is decompressed.
    *
    * @returns whether there was room
    */

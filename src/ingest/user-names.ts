@@ -28,7 +28,7 @@ export interface UserNames {
    * @throws {ApiError} `too_many_names` with an issue for each name beyond the limit
    */
   admit(userId: string, uses: readonly NameUse[]): UserName[];
-  /** Evicts a user from the cache, after the user's names in the database have changed. */
+  /** Evicts a user from the cache when it may differ from the database: after an erasure or a failed request. */
   invalidate(userId: string): void;
 }
 

@@ -91,7 +91,7 @@ function rank(all: readonly SeriesExtent[], top: number, scope: Scope): Ranking 
     top,
     (a, b) => (counts.get(b) as number) - (counts.get(a) as number) || (a.series.name < b.series.name ? -1 : 1),
   );
-  // the range as one bucket; an empty range has none
+  // the whole range as one bucket; an empty range has no rows to count
   const { from, to } = scope.range;
   const inRange = { ...scope, edges: Float64Array.of(from, to) };
   const count = new Uint32Array(1);

@@ -25,7 +25,7 @@ const UNITS: ReadonlyMap<string, Interval['unit']> = new Map([
   ['year', 'year'],
 ]);
 
-/** Units per day. The length of a bucket must divide them, so that buckets restart at each local midnight. */
+/** Units per day. The `count` of an interval must divide this, so that buckets restart at each local midnight. */
 const UNITS_PER_DAY: Partial<Record<Interval['unit'], number>> = { minute: 1440, hour: 24 };
 
 const MINUTE_US = 60_000_000;

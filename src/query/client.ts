@@ -86,7 +86,7 @@ export interface QueryClient {
 
 /** Options of {@link createQueryClient}. */
 export interface QueryClientOptions extends Omit<WorkerOptions, 'canceled'> {
-  /** The URL of worker.ts. The binary resolves it relative to the entry file, so a file next to that must create it. */
+  /** The URL of worker.ts. Created in server.ts, because the binary resolves it relative to the entry point. */
   readonly worker: URL;
   /** How long a client may stop reading an export before it is aborted, in milliseconds. */
   readonly idleTimeoutMs: number;

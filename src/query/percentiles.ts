@@ -5,7 +5,7 @@ const INSERTION_SORT_THRESHOLD = 32;
 /** Approximate number of values per bin, and maximum number of bins. */
 const VALUES_PER_BIN = 8;
 const MAX_BINS = 2048;
-/** Up to this many values in the bins that contain a rank are sorted as a whole, which takes about 0.2 ms. */
+/** If the bins that contain a rank have at most this many values, all are sorted, which takes about 0.2 ms. */
 const BIN_SORT_THRESHOLD = 4096;
 
 // reused between calls, since a chart has thousands of buckets

@@ -1,6 +1,6 @@
 /**
- * The first items, in a given order, of many that are added one at a time. Sorts only occasionally, so
- * that adding takes amortized constant time and memory is proportional to the size of the list.
+ * A list that keeps the first few of many added items, in a given order. Sorts only occasionally, so adding an item
+ * takes amortized constant time, and memory is proportional to the size of the list.
  */
 export class TopList<Item> {
   readonly #size: number;

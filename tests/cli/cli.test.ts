@@ -112,6 +112,13 @@ describe('configuration', () => {
 });
 
 describe('token', () => {
+  test('limits the default lifetime to JWT_MAX_AGE', async () => {
+    const env = { JWT_SECRET: SECRET, JWT_MAX_AGE: '10m' };
+    const { stdout } = await runCli(['token', '--sub', 'ada'], { env });
+    expect(Math.abs(Number(decodeJwt(stdout.trim()).exp) - secondsFromNow(600))).toBeLessThan(60);
+    expect((await runCli(['token', '--sub', 'ada', '--expires', '1h'], { env })).exitCode).toBe(2);
+  });
+
   test('prints a token that a server with the same settings accepts', async () => {
     const target = await startTarget({ JWT_SECRET: SECRET, JWT_ISSUER: 'me', JWT_AUDIENCE: 'app' });
     try {

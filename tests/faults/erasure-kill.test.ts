@@ -24,7 +24,7 @@ function countUnfinished({ databasePath }: Pick<Target, 'databasePath'>): number
   }
 }
 
-test('finishes an erasure that kill -9 interrupted at the next start, leaving no row, chart or byte of the user', async () => {
+test('finishes an erasure at the next start after kill -9, leaving no row, chart or byte of the user', async () => {
   const dataDir = join(folder.path, 'data');
   let target = await startTarget(UNLIMITED, { dataDir });
   const record = async (user: string, label: string) =>

@@ -56,8 +56,6 @@ export function docsRoutes() {
               { name: 'Recording', description: 'Store metrics and analytics events' },
               { name: 'Queries', description: 'Read records and aggregates, export them, and stream new ones' },
               { name: 'Administration', description: 'Server status, sign-in and erasure' },
-              { name: 'Queries', description: 'Aggregate, list, export and stream records' },
-              { name: 'Administration', description: 'Status, rejections, erasure and sign-in' },
               { name: 'Operations', description: 'Probes and metrics for operators' },
             ],
             // the plugin's type is narrower than OpenAPI; a test validates the whole document

@@ -46,7 +46,7 @@ export function operationsRoutes({ queue, queries, isOpen }: OperationsParts) {
         detail: documentProbe(
           'Check readiness',
           'Succeeds if the server can store data: it commits an empty transaction through the commit queue, at most once per second. Also fails while the query worker is restarting, and after it has found damage in the database.',
-          ['internal', 'storage_unavailable', 'storage_full', 'overloaded', 'shutting_down'],
+          ['internal', 'storage_unavailable', 'storage_full', 'shutting_down'],
         ),
       },
     );

@@ -24,7 +24,10 @@ import { documentRecording } from '../openapi.ts';
 import { commonHeaders } from '../request-start.ts';
 import { batchSizeIssues, MAX_ISSUES, validate, validateLax } from '../validation.ts';
 
-/** Thrown if there is no room for a body. Created once, because a stack trace takes longer than the whole response. */
+/**
+ * The error for a request without room for its body. Created once, because capturing a stack trace takes longer than
+ * the whole response.
+ */
 const OVERLOADED = new ApiError('overloaded');
 
 /** Dependencies of the recording routes. */
@@ -64,9 +67,10 @@ interface RecordingRoute<Body> {
   readonly createRecords: (userId: string, body: Body, text: string) => { records: LogRecord[]; response: string };
 }
 
-/** The rows of a request for one user, as a name per row. */
+/** The rows of a request that belong to one user. */
 interface Share {
   readonly userId: string;
+  /** The name of each row. */
   readonly names: NameUse[];
 }
 
@@ -79,8 +83,8 @@ interface Share {
  * anonymous caller would get validation issues.
  *
  * The handler also does the work of the other routes' hooks: it assigns the request ID, observes the duration, catches
- * errors, and returns a `Response` with all headers. Otherwise Elysia would merge the headers, which added 4.6 µs to
- * the 17 µs per request of a test server.
+ * errors, and returns a `Response` with all headers. Otherwise Elysia would merge the headers, which took 4.6 µs per
+ * request in a test server that needed 17 µs without it.
  */
 export function recordingRoutes(parts: RecordingParts) {
   const { verify, queue, reservations, idempotency, stamper, userNames, ledger, metrics, respond, nextRequestId } =
@@ -109,7 +113,6 @@ export function recordingRoutes(parts: RecordingParts) {
         const closedReason = queue.closedReason();
         if (closedReason) throw closedReason;
         // reject before reading the body, because reading it takes as long as storing it
-        // (oversized bodies are rejected by the size limit instead)
         reservation = reservations.reserve(caller.userId, expectedBytes(headers), caller.role !== 'admin');
         if (!reservation) return fail(OVERLOADED);
         const { text, value, bytes: size } = await readJson(request, maxBodyBytes, reservation);

@@ -9,7 +9,7 @@ import type { ShownRange } from '../shown-range.ts';
 import { EmptyMessage, QueryResult } from '../states.tsx';
 import { useQuery } from '../use-query.ts';
 
-/** Time limits for completing a funnel, as in the query route. */
+/** Time limits for completing a funnel; each name is a value of the query parameter `within`. */
 const WITHIN = [
   { name: '1h', label: '1 hour' },
   { name: '1d', label: '1 day' },

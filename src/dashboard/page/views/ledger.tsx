@@ -61,7 +61,9 @@ function Reasons({ code }: { code?: string }) {
     <QueryResult query={latest}>
       {({ rejections }) =>
         rejections.length === 0 ? (
-          <EmptyMessage>No rejections since the server started.</EmptyMessage>
+          <EmptyMessage>
+            No rejections{address.user !== undefined && ' of this user'} since the server started.
+          </EmptyMessage>
         ) : (
           // biome-ignore lint/a11y/noNoninteractiveTabindex: scrollable regions must be reachable by keyboard
           <section class="scroll tall" tabIndex={0} aria-label={`Latest rejections${code ? ` with ${code}` : ''}`}>
