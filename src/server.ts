@@ -181,7 +181,11 @@ export async function startServer(
         log.warn({ err: error }, 'expired cached responses could not be deleted; retrying in a minute');
       });
     }, PRUNE_INTERVAL_MS);
-    const catchUpTimer = setInterval(() => void catchUp(), CATCH_UP_INTERVAL_MS);
+    const catchUpTimer = setInterval(() => {
+      void catchUp();
+      // so that "rawlog status", which reads the file, counts rejections of a server that stores nothing
+      if (ledger.hasUnwritten()) queue.store([], 0).catch(() => {}); // the next commit writes them, and reports errors
+    }, CATCH_UP_INTERVAL_MS);
     let isCatchingUp = false;
     /** Restart count of the query worker when it last resumed interrupted maintenance. */
     let resumedAtRestart: number | undefined;

@@ -255,7 +255,8 @@ function logEntryOf(apiError: ApiError, { request, route, requestId }: FailedReq
     code: apiError.code,
     ...(apiError.code === 'unauthorized' && { reason: apiError.message }),
     ...(apiError.issues && { issues: apiError.issues }),
-    ...(apiError.cause !== undefined && { err: apiError.cause }),
+    // the reason says all there is about a token; a stack trace per bad token would only fill the log
+    ...(apiError.cause !== undefined && apiError.code !== 'unauthorized' && { err: apiError.cause }),
   };
 }
 

@@ -1,4 +1,5 @@
-import { statSync } from 'node:fs';
+import { statfsSync, statSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import { version } from '../../package.json' with { type: 'json' };
 import type { CommitQueue } from '../ingest/commit-queue.ts';
@@ -136,6 +137,10 @@ export function observe(
   const size = (path: string) => statSync(path, { throwIfNoEntry: false })?.size ?? 0;
   gauge('rawlog_database_size_bytes', 'Size of the database file', () => size(databasePath));
   gauge('rawlog_wal_size_bytes', 'Size of the write-ahead log', () => size(`${databasePath}-wal`));
+  gauge('rawlog_disk_free_bytes', 'Free space on the disk of the database', () => {
+    const { bavail, bsize } = statfsSync(dirname(databasePath));
+    return bavail * bsize;
+  });
 }
 
 /** Registers the metrics of connections and their limit. */

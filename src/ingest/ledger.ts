@@ -17,7 +17,8 @@ export interface LedgerCounts {
  * be counted counts as one item.
  *
  * Stored items are counted in the transaction that stores them. Duplicates and rejections are written with the next
- * commit and at shutdown, so a crash can lose the latest of them; `received` then omits them too.
+ * commit, which the server makes at least every 5 seconds, so a crash can lose the latest of them; `received` then omits
+ * them too.
  */
 export interface Ledger {
   stored(items: number): void;
@@ -26,6 +27,7 @@ export interface Ledger {
   duplicate(items: number): void;
   reject(code: ErrorCode, items: number): void;
   counts(): LedgerCounts;
+  hasUnwritten(): boolean;
   /** Returns and clears the unwritten counts. If they cannot be written, {@link putBack} restores them. */
   takeUnwritten(): Count[];
   putBack(entries: readonly Count[]): void;
@@ -60,6 +62,7 @@ export function createLedger(written: readonly Count[]): Ledger {
         rejected: Object.fromEntries(rejected.map(([name, items]) => [name.slice(REJECTED.length), items])),
       };
     },
+    hasUnwritten: () => unwritten.size > 0,
     takeUnwritten() {
       const entries = [...unwritten];
       unwritten.clear();

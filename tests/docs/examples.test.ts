@@ -222,17 +222,22 @@ class Session {
   async #install(text: string): Promise<void> {
     const bin = join(this.#folder.path, 'bin');
     mkdirSync(bin, { recursive: true });
-    const sudo = '#!/bin/sh\nexec "$@"\n';
+    const sudo = `#!/bin/bash
+if [ "$1" != -u ]; then exec "$@"; fi
+user=$2
+shift 2
+exec setpriv --reuid "$user" --regid "$user" --clear-groups -- env -i "PATH=$PATH" "$@"
+`;
     const systemctl = `#!/bin/bash
 set -eu
 [ "$*" = 'enable --now rawlog' ]
 unit=/etc/systemd/system/rawlog.service
 if command -v systemd-analyze >/dev/null; then systemd-analyze verify "$unit" 2>&1 | grep -v DynamicUser || true; fi
 value() { sed -n "s/^$1=//p" "$unit"; }
-[ "$(stat -c %a "$(value EnvironmentFile)")" = 600 ]
-mkdir -p "/var/lib/$(value StateDirectory)"
-set -a; . "$(value EnvironmentFile)"; set +a
-exec env "$(value Environment)" PORT=0 timeout --preserve-status -s TERM 3 $(value ExecStart)
+user=$(value User)
+install -d -m 700 -o "$user" "/var/lib/$(value StateDirectory)"
+exec setpriv --reuid "$user" --regid "$user" --clear-groups -- \\
+  env -i "PATH=$PATH" $(value Environment) PORT=0 timeout --preserve-status -s TERM 3 $(value ExecStart)
 `;
     for (const [name, script] of Object.entries({ sudo, systemctl })) {
       writeFileSync(join(bin, name), script);
@@ -251,7 +256,7 @@ done
       JWT_SECRET: 'a-secret-of-the-examples-32-bytes',
     });
     expect(output).toContain('rawlog is listening on');
-    expect(output).not.toContain('jwt-secret');
+    expect(output).not.toContain('generated a secret');
   }
 }
 

@@ -170,3 +170,15 @@ test("removes an erased user's rejections and keeps those of others", async () =
   const { body } = await send(`${target.url}/api/status`, { headers: admin });
   expect(body.ledger.rejected).toEqual({ validation_failed: 2, invalid_json: 1 });
 });
+
+test('writes the counts of rejections to the database while nothing is stored', async () => {
+  target = await startTarget();
+  expectError(await post(target, '/log_raw_metric', { metric_name: '' }, anna), 422, 'validation_failed');
+  const database = new Database(target.databasePath, { readonly: true });
+  const written = database.query<{ items: number }, []>(
+    "SELECT items FROM ledger WHERE name = 'rejected:validation_failed'",
+  );
+  while (written.get() === null) await get(); // up to 5 seconds
+  expect(written.get()?.items).toBe(1);
+  database.close();
+});

@@ -119,7 +119,7 @@ function SignedIn({ session, onSignOut, linkError, onLinkErrorDismissed }: Signe
         </nav>
         <span class="session">
           <span>
-            {session.userId} {session.isAdmin && <small>admin</small>}
+            {session.userId} <ScopeBadge session={session} />
           </span>
           <ThemeControl />
           <button type="button" onClick={() => onSignOut()}>
@@ -143,6 +143,15 @@ function SignedIn({ session, onSignOut, linkError, onLinkErrorDismissed }: Signe
       <Content session={session} />
     </QuerySessionContext.Provider>
   );
+}
+
+/** Shows that the user can see the rows of all users. */
+function ScopeBadge({ session }: { session: Session }) {
+  // paused: a token's role does not change
+  const { value } = useQuery('/api/status', {}, '', true);
+  if (session.isAdmin) return <small>admin</small>;
+  // the claim with the role is configurable, so only the response tells
+  return value?.ledger ? <small>all users</small> : null;
 }
 
 /** Maximum number of names to choose from. Nobody scrolls through a longer list. */
