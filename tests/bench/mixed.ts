@@ -22,7 +22,7 @@ const QUERIES = [
 ];
 
 printHeader('Mixed load: recording while a client queries continuously, against recording without queries', 'load');
-const target = await startTarget({ JWT_SECRET: SECRET, RATE_LIMIT: '1000000000/s' });
+const target = await startTarget({ JWT_SECRET: SECRET, RATE_LIMIT: '1000000000/s', RATE_LIMIT_BYTES: '1000gb/s' });
 const bearer = await token({ role: 'admin', exp: Math.floor(Date.now() / 1000) + 86_400 });
 const service = { url: target.url, pid: target.process.pid };
 const options = { connections: 64, seconds, token: bearer };

@@ -10,14 +10,14 @@ export interface LoadedServer {
 }
 
 /**
- * Starts the service on the server's core with default settings, except for the rate limit: a single user sends the
- * whole load and must not reach it.
+ * Starts the service on the server's core with default settings, except for the rate limits: a single user sends the
+ * whole load and must not reach them.
  *
  * @param dataDir a folder with a database. Default: an empty folder that is removed when the server stops
  */
 export async function startService(dataDir?: string): Promise<LoadedServer & { target: Target }> {
   const target = await startTarget(
-    { JWT_SECRET: SECRET, RATE_LIMIT: '1000000000/s' },
+    { JWT_SECRET: SECRET, RATE_LIMIT: '1000000000/s', RATE_LIMIT_BYTES: '1000gb/s' },
     { prefix: pinToServerCore([]), ...(dataDir !== undefined && { dataDir }) },
   );
   return { url: target.url, pid: target.process.pid, target };
