@@ -190,3 +190,22 @@ export function happenedAt(
   }
   return time;
 }
+
+/** A filter on the label of a record. All conditions must hold; an empty list is no condition. */
+export interface LabelFilter {
+  /** The label is one of these texts. */
+  readonly anyOf: readonly string[];
+  /** The label is none of these texts. */
+  readonly noneOf: readonly string[];
+  /** The label contains at least one of these texts, compared case-sensitively. */
+  readonly containsAny: readonly string[];
+}
+
+/** Returns whether a label matches a filter. */
+export function matchesLabel(label: string, { anyOf, noneOf, containsAny }: LabelFilter): boolean {
+  return (
+    (anyOf.length === 0 || anyOf.includes(label)) &&
+    !noneOf.includes(label) &&
+    (containsAny.length === 0 || containsAny.some((text) => label.includes(text)))
+  );
+}

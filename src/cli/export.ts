@@ -70,7 +70,7 @@ export const exportCommand = defineCommand({
   },
   async run({ config: loadConfig }, { what, format, formulas, from, to, 'user-id': user }, file) {
     const config = loadConfig();
-    const filter: RecordFilter = { user, name: undefined, label: undefined, from, to };
+    const filter: RecordFilter = { user, name: undefined, from, to };
     const client = openDatabase(config.databasePath);
     const bar = new SingleBar({
       format: '{bar} {percentage}% | {value} of {total} rows | {eta_formatted}',

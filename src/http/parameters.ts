@@ -6,8 +6,7 @@ import { parseTimestamp } from '../formats/timestamp.ts';
 import { parseInterval } from '../query/calendar.ts';
 import { MAX_DAYS } from '../query/retention.ts';
 import { zoneNamed } from '../query/zone-database.ts';
-import type { Kind } from '../records.ts';
-import { isUserId } from '../records.ts';
+import { isUserId, type Kind, type LabelFilter } from '../records.ts';
 import { isRecordId } from '../storage/record-id.ts';
 import type { RecordFilter } from '../storage/records.ts';
 import { targetOf } from './request-target.ts';
@@ -229,34 +228,78 @@ export const USER_ID: Parameter<string> = {
   },
 };
 
+/** Maximum values of one filter parameter. */
+const MAX_FILTER_VALUES = 100;
+/** Maximum length of a text to search for, in bytes. */
+const MAX_CONTAINED_BYTES = 256;
+
+const filterValues = (description: string, parse: Parameter<string>['parse']) =>
+  ({
+    description,
+    schema: { type: 'string' },
+    parse,
+    repeated: {
+      min: 0,
+      max: MAX_FILTER_VALUES,
+      msg: (count: number) => `a filter should have at most ${MAX_FILTER_VALUES} values, not ${count}`,
+    },
+  }) satisfies Parameter<string>;
+
+type LabelName = 'data_string' | 'data_index';
+type FilterNames<Name extends LabelName> = Name | `${Name}!` | `${Name}~`;
+
+/** Returns the three parameters that filter by a label. In a URL they read `NAME=`, `NAME!=` and `NAME~=`. */
+function labelFilters<Name extends LabelName>(name: Name) {
+  const parameters = {
+    [name]: filterValues(`Only rows with this \`${name}\`. Repeat it to select several.`, (value) => ({ value })),
+    [`${name}!`]: filterValues(`No rows with this \`${name}\`. Repeat it to exclude several.`, (value) => ({ value })),
+    [`${name}~`]: filterValues(
+      `Only rows whose \`${name}\` contains this text, case-sensitively. Repeat it to allow several texts.`,
+      (value) => {
+        const bytes = Buffer.byteLength(value);
+        if (bytes > 0 && bytes <= MAX_CONTAINED_BYTES) return { value };
+        return valueError(`the text should have 1 to ${MAX_CONTAINED_BYTES} bytes`);
+      },
+    ),
+  };
+  return parameters as Record<FilterNames<Name>, ReturnType<typeof filterValues>>; // the keys are those names
+}
+
 /** Filters by the label of a record. */
-export const LABEL = {
-  data_string: text('Only values with this `data_string`.'),
-  data_index: text('Only events with this `data_index`.'),
-};
+export const LABEL = { metric: labelFilters('data_string'), analytics: labelFilters('data_index') };
+
+/** Returns the label filter for query parameters; undefined if there is none. */
+export function labelFilter(
+  query: {
+    readonly [Name in FilterNames<LabelName>]?: readonly string[];
+  },
+): LabelFilter | undefined {
+  const filter = {
+    anyOf: [...(query.data_string ?? []), ...(query.data_index ?? [])],
+    noneOf: [...(query['data_string!'] ?? []), ...(query['data_index!'] ?? [])],
+    containsAny: [...(query['data_string~'] ?? []), ...(query['data_index~'] ?? [])],
+  };
+  return Object.values(filter).every(({ length }) => length === 0) ? undefined : filter;
+}
 
 /** The parameters that select records, by kind. */
 export const RECORD_FILTERS = {
-  metric: { name: text('Only this metric.'), data_string: LABEL.data_string, user_id: USER_ID },
-  analytics: { type: text('Only this event type.'), data_index: LABEL.data_index, user_id: USER_ID },
+  metric: { name: text('Only this metric.'), ...LABEL.metric, user_id: USER_ID },
+  analytics: { type: text('Only this event type.'), ...LABEL.analytics, user_id: USER_ID },
 };
 
 /** Values of {@link RECORD_FILTERS} and {@link RANGE}, for either kind. */
-interface RecordSelection {
+interface RecordSelection extends Partial<Record<FilterNames<LabelName>, readonly string[]>> {
   readonly from?: number | undefined;
   readonly to?: number | undefined;
   readonly name?: string | undefined;
-  readonly data_string?: string | undefined;
   readonly type?: string | undefined;
-  readonly data_index?: string | undefined;
 }
 
 /** Returns the record filter for query parameters, limited to a user; undefined means all users. */
 export function recordFilter(kind: Kind, query: RecordSelection, user: string | undefined): RecordFilter {
   const { from, to } = query;
-  return kind === 'metric'
-    ? { user, from, to, name: query.name, label: query.data_string }
-    : { user, from, to, name: query.type, label: query.data_index };
+  return { user, from, to, name: kind === 'metric' ? query.name : query.type, labels: labelFilter(query) };
 }
 
 export const STEPS = {

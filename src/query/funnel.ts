@@ -88,11 +88,11 @@ function eventsOf(selection: Selection, path: readonly number[], budget: Budget)
 }
 
 function forEachEvent(
-  { from, to, user, chunks }: Selection,
+  { from, to, user, labelMask, chunks }: Selection,
   path: readonly number[],
   visit: (user: number, time: number, label: number) => void,
 ): void {
-  const wanted = new Set(path);
+  const wanted = new Set(labelMask ? path.filter((label) => labelMask[label] === 1) : path);
   // the low bits rule out most labels, faster than the set
   const mayBeWanted = new Uint8Array(1024);
   for (const label of path) mayBeWanted[label & 1023] = 1;

@@ -31,7 +31,7 @@ const BYTES_PER_USER = 2 * 8 + 4 + 4;
 export function retention(store: ColumnStore, query: RetentionQuery, budget: Budget): RetentionResult {
   const { step, returnStep, zone, days } = query;
   const selection = select(store, 'analytics', query, budget);
-  const { from, to, user, series } = selection;
+  const { from, to, user, series, labelMask } = selection;
   const edges = edgesOf(selection, { interval: { count: 1, unit: 'day' }, zone });
   // 0 if the series has no such label, because label numbers start at 1
   const labelOf = (text: string) => (series && store.label(series, text)) ?? 0;
@@ -43,7 +43,7 @@ export function retention(store: ColumnStore, query: RetentionQuery, budget: Bud
   let firstTimes = new Float64Array(64);
   for (const { times, users, labels } of selection.chunks()) {
     for (let i = 0; i < times.length; i++) {
-      if (labels[i] !== firstLabel) continue;
+      if (labels[i] !== firstLabel || (labelMask && labelMask[firstLabel] === 0)) continue;
       const time = times[i] as number;
       const userOfRow = users[i] as number;
       if (time < from || time >= to || (user >= 0 && userOfRow !== user)) continue;
@@ -63,7 +63,8 @@ export function retention(store: ColumnStore, query: RetentionQuery, budget: Bud
   for (const { times, users, labels } of selection.chunks()) {
     let day = 0;
     for (let i = 0; i < times.length; i++) {
-      if (returnLabel >= 0 && labels[i] !== returnLabel) continue;
+      const label = labels[i] as number;
+      if ((returnLabel >= 0 && label !== returnLabel) || (labelMask && labelMask[label] === 0)) continue;
       const index = cohortUsers.find(users[i] as number);
       const time = times[i] as number;
       if (index < 0 || time < from || time >= to) continue;

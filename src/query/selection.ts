@@ -1,4 +1,4 @@
-import type { Kind } from '../records.ts';
+import { type Kind, type LabelFilter, matchesLabel } from '../records.ts';
 import type { Chunk } from '../storage/columns/chunk.ts';
 import type { ColumnStore, Extent, Series } from '../storage/columns/column-store.ts';
 import { type Budget, QueryTooLargeError } from './budget.ts';
@@ -20,6 +20,8 @@ export interface RangeQuery {
 export interface Query extends RangeQuery {
   /** The metric name or event type. */
   readonly name: string;
+  /** Selects only rows whose label matches; undefined: rows with any label. */
+  readonly labels?: LabelFilter | undefined;
 }
 
 /** Parameters that split a range into buckets. */
@@ -32,8 +34,6 @@ export interface Bucketing {
 
 /** A query over a series with results per bucket. */
 export interface BucketQuery extends Query, Bucketing {
-  /** Selects only rows with this label; undefined: rows with any label. */
-  readonly label: string | undefined;
   /** Number of most frequent labels that get their own group; undefined: the result is not grouped. */
   readonly top: number | undefined;
 }
@@ -53,6 +53,8 @@ export interface Selection extends Range {
   readonly chunks: () => Generator<Chunk>;
   /** The number of the user whose rows are selected; -1: all users. */
   readonly user: number;
+  /** By label number: 1 if rows with the label are selected. undefined: rows with any label. */
+  readonly labelMask: Uint8Array | undefined;
 }
 
 /**
@@ -88,6 +90,7 @@ export function select(store: ColumnStore, kind: Kind, query: Query, budget: Bud
     ...range,
     series,
     user: user ?? -1,
+    labelMask: series && query.labels && labelMaskOf(store, series, query.labels, budget),
     *chunks() {
       if (!series || user === undefined || to <= from) return;
       for (const outline of store.outlines(series, from, to)) {
@@ -96,6 +99,30 @@ export function select(store: ColumnStore, kind: Kind, query: Query, budget: Bud
       }
     },
   };
+}
+
+/** Returns which labels of a series match a filter, by label number. Reads the texts only if it compares parts of them. */
+function labelMaskOf(store: ColumnStore, series: Series, filter: LabelFilter, budget: Budget): Uint8Array {
+  budget.reserve(store.labelLimit);
+  const mask = new Uint8Array(store.labelLimit);
+  const mark = (text: string, value: number) => {
+    const number = store.label(series, text);
+    if (number !== undefined) mask[number] = value;
+  };
+  const { anyOf, noneOf, containsAny } = filter;
+  if (anyOf.length > 0) {
+    for (const text of anyOf) if (matchesLabel(text, filter)) mark(text, 1);
+  } else if (containsAny.length > 0) {
+    let labels = 0;
+    for (const { number, text } of store.labelsOf(series)) {
+      if (labels++ % 1024 === 0) budget.check();
+      if (matchesLabel(text, filter)) mask[number] = 1;
+    }
+  } else {
+    mask.fill(1);
+    for (const text of noneOf) mark(text, 0);
+  }
+  return mask;
 }
 
 const ALL_TIME = { from: Number.NEGATIVE_INFINITY, to: Number.POSITIVE_INFINITY };
@@ -206,19 +233,17 @@ export interface Groups {
 
 /**
  * Finds the most frequent labels of a selection. Equally frequent labels are sorted by their first row in commit order.
- *
- * @param onlyLabel the number of the only label to consider; -1: all labels
  */
-function topLabels(store: ColumnStore, selection: Selection, top: number, onlyLabel: number, budget: Budget): Groups {
+function topLabels(store: ColumnStore, selection: Selection, top: number, budget: Budget): Groups {
   const present = new NumberIndex(store.labelLimit, budget); // in the order of their first rows
   let counts = new Float64Array(64);
-  const { from, to, user } = selection;
+  const { from, to, user, labelMask } = selection;
   for (const { times, users, labels } of selection.chunks()) {
     for (let i = 0; i < times.length; i++) {
       const time = times[i] as number;
       if (time < from || time >= to || (user >= 0 && users[i] !== user)) continue;
       const label = labels[i] as number;
-      if (onlyLabel >= 0 && label !== onlyLabel) continue;
+      if (labelMask && labelMask[label] === 0) continue;
       const index = present.add(label);
       if (index === counts.length) {
         budget.reserve(8 * index);
@@ -288,14 +313,12 @@ export function groupSelection(
   budget: Budget,
 ): GroupedSelection {
   const selection = select(store, kind, query, budget);
-  const { series, from, to, user } = selection;
+  const { from, to, user, labelMask } = selection;
   const edges = edgesOf(selection, query);
   const buckets = Math.max(0, edges.length - 1);
   budget.checkResult(buckets * bucketBytes);
-  // 0 if the series has no such label, because label numbers start at 1
-  const onlyLabel = query.label === undefined ? -1 : ((series && store.label(series, query.label)) ?? 0);
   const isGrouped = query.top !== undefined;
-  const groups = query.top === undefined ? ONE_GROUP : topLabels(store, selection, query.top, onlyLabel, budget);
+  const groups = query.top === undefined ? ONE_GROUP : topLabels(store, selection, query.top, budget);
   const groupCount = groups.labels.length + 1;
   const textBytes = groups.texts.reduce((sum, { length }) => sum + length, 0);
   budget.checkResult((isGrouped ? groupCount + 1 : 1) * buckets * bucketBytes + textBytes);
@@ -311,7 +334,10 @@ export function groupSelection(
       for (let i = 0; i < times.length; i++) {
         const time = times[i] as number;
         const isSelected =
-          time >= from && time < to && (user < 0 || users[i] === user) && (onlyLabel < 0 || labels[i] === onlyLabel);
+          time >= from &&
+          time < to &&
+          (user < 0 || users[i] === user) &&
+          (labelMask === undefined || labelMask[labels[i] as number] === 1);
         if (!isSelected) slots[i] = -1;
         else {
           bucket = bucketOf(edges, time, bucket);

@@ -1,5 +1,5 @@
 import type { Database } from 'bun:sqlite';
-import type { Kind } from '../records.ts';
+import type { Kind, LabelFilter } from '../records.ts';
 
 /**
  * Rows scanned per statement. It keeps read transactions short, and lets a scan with few matches be canceled every few
@@ -13,7 +13,8 @@ const ROW_BYTES = 100;
 export interface RecordFilter {
   readonly user: string | undefined;
   readonly name: string | undefined;
-  readonly label: string | undefined;
+  /** undefined: any label. */
+  readonly labels?: LabelFilter | undefined;
   readonly from: number | undefined;
   readonly to: number | undefined;
 }
@@ -84,19 +85,19 @@ export function readWindow(
     [direction === 'newest' ? 'seq >= ?' : 'seq <= ?', end],
     ['user_id = ?', filter.user],
     [`${name} = ?`, filter.name],
-    [`${label} = ?`, filter.label],
     ['happened_at >= ?', filter.from],
     ['happened_at < ?', filter.to],
   ];
   const active = conditions.filter((condition): condition is [string, string | number] => condition[1] !== undefined);
+  const labels = labelConditions(label, filter.labels);
   const statement = client.query<RecordRow, (string | number)[]>(
     `SELECT seq, id, user_id, happened_at, received_at, ${name} AS name, ${label} AS label, ${value} AS value
-     FROM ${table} WHERE ${IS_PRESENT} AND ${active.map(([condition]) => condition).join(' AND ')}
+     FROM ${table} WHERE ${[IS_PRESENT, ...active.map(([condition]) => condition), ...labels.conditions].join(' AND ')}
      ORDER BY seq ${order} LIMIT ?`,
   );
   const rows: RecordRow[] = [];
   let bytes = 0;
-  for (const row of statement.iterate(...active.map(([, value]) => value), limits.rows)) {
+  for (const row of statement.iterate(...active.map(([, value]) => value), ...labels.values, limits.rows)) {
     rows.push(row);
     bytes += bytesOf(row);
     if (bytes >= limits.bytes) break;
@@ -110,6 +111,19 @@ export function readWindow(
     bytes,
     next: isFull && lastSeq !== undefined && lastSeq !== end ? { after: lastSeq, end } : { after: end },
   };
+}
+
+/** Returns the SQL conditions of a label filter, with their values in order. */
+function labelConditions(column: string, filter: LabelFilter | undefined): { conditions: string[]; values: string[] } {
+  if (filter === undefined) return { conditions: [], values: [] };
+  const { anyOf, noneOf, containsAny } = filter;
+  const marks = (texts: readonly string[]) => texts.map(() => '?').join(', ');
+  const conditions = [
+    ...(anyOf.length > 0 ? [`${column} IN (${marks(anyOf)})`] : []),
+    ...(noneOf.length > 0 ? [`${column} NOT IN (${marks(noneOf)})`] : []),
+    ...(containsAny.length > 0 ? [`(${containsAny.map(() => `instr(${column}, ?) > 0`).join(' OR ')})`] : []),
+  ];
+  return { conditions, values: [...anyOf, ...noneOf, ...containsAny] };
 }
 
 /** Returns the `seq` of the newest row of a kind; 0 if there are no rows. */

@@ -1,6 +1,6 @@
 import { ApiError } from '../errors.ts';
 import { recordJson, rowOf } from '../export/encode.ts';
-import type { Kind, LogRecord, Role } from '../records.ts';
+import { type Kind, type LogRecord, matchesLabel, type Role } from '../records.ts';
 import type { RecordFilter, RecordRow } from '../storage/records.ts';
 
 /** Limits on open live tails, in total and per user, so that one user cannot take all of them. */
@@ -193,11 +193,11 @@ export function createLiveTails(now: () => number, idleTimeoutSeconds: number): 
   };
 }
 
-function matches(row: RecordRow, { user, name, label }: TailFilter): boolean {
+function matches(row: RecordRow, { user, name, labels }: TailFilter): boolean {
   return (
     (user === undefined || row.user_id === user) &&
     (name === undefined || row.name === name) &&
-    (label === undefined || row.label === label)
+    (labels === undefined || matchesLabel(row.label, labels))
   );
 }
 

@@ -108,7 +108,7 @@ describe('the query client', () => {
     user: undefined,
     interval: undefined,
     zone: 'UTC',
-    label: undefined,
+
     top: 900,
   };
 
@@ -146,7 +146,7 @@ describe('the query client', () => {
   test('aborts an export when the worker exits in the middle of it', async () => {
     const client = clientOf('', ENDING_WORKER);
     let broken: unknown;
-    const all = { user: undefined, name: undefined, label: undefined, from: undefined, to: undefined };
+    const all = { user: undefined, name: undefined, from: undefined, to: undefined };
     const stream = await client.export(
       { kind: 'metric', format: 'ndjson', filter: all, after: 0, safe: false },
       { userId: 'a', signal: NEVER },
@@ -163,7 +163,7 @@ describe('the query client', () => {
 
   test('limits open exports per user, and accepts another once one is closed', async () => {
     const client = clientOf(await largeDatabase()); // a small export would complete before it is read
-    const all = { user: undefined, name: undefined, label: undefined, from: undefined, to: undefined };
+    const all = { user: undefined, name: undefined, from: undefined, to: undefined };
     const open = (userId: string) =>
       client.export(
         { kind: 'analytics', format: 'csv', filter: all, after: 0, safe: false },

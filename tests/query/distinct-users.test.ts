@@ -32,6 +32,7 @@ function count(rows: readonly Row[], groupCount: number, buckets: number, counte
       extent: undefined,
       series: undefined,
       user: -1,
+      labelMask: undefined,
       edges: new Float64Array(),
     },
     groups: { labels: [], texts: [], others: 0, groupOf: () => 0 },

@@ -5,7 +5,7 @@ import { type ActivityQuery, activity } from '../../src/query/activity.ts';
 import { createBudget } from '../../src/query/budget.ts';
 import { bucketEdges, formatInZone, type Interval } from '../../src/query/calendar.ts';
 import { serialize } from '../../src/query/serialize.ts';
-import type { Kind } from '../../src/records.ts';
+import type { Kind, LabelFilter } from '../../src/records.ts';
 import { runJob } from '../../src/storage/job.ts';
 import * as reference from './reference-queries.ts';
 import { expectSame, LIMITS, type NewRow, type Query, TestDatabase } from './test-database.ts';
@@ -83,6 +83,18 @@ const interval: fc.Arbitrary<Interval | undefined> = fc.oneof(
 
 const user = fc.option(fc.constantFrom(...USERS, 'nobody'), { nil: undefined, freq: 3 });
 const name = fc.constantFrom(...NAMES, ...NAMES, 'never recorded');
+const text = fc.constantFrom(...LABELS, 'no such label');
+const labels: fc.Arbitrary<LabelFilter | undefined> = fc.option(
+  fc.record({
+    anyOf: fc.array(text, { maxLength: 3 }),
+    noneOf: fc.array(text, { maxLength: 2 }),
+    containsAny: fc.array(
+      fc.oneof(text, fc.constantFrom('a', 'b', ' ', 'ü', 'A')).filter((one) => one !== ''),
+      { maxLength: 2 },
+    ),
+  }),
+  { nil: undefined, freq: 2 },
+);
 const label = fc.option(fc.constantFrom(...LABELS, 'no such label'), { nil: undefined, freq: 2 });
 
 function queryNear({ zone, at }: (typeof SCENES)[number]): fc.Arbitrary<Query> {
@@ -106,7 +118,7 @@ function queryNear({ zone, at }: (typeof SCENES)[number]): fc.Arbitrary<Query> {
       user,
       interval,
       zone: fc.constantFrom(zone, zone, zone, 'UTC'),
-      label: fc.option(label, { nil: undefined, freq: 2 }),
+      labels,
       top: fc.option(fc.integer({ min: 1, max: 8 }), { nil: undefined, freq: 1 }),
     })
     .chain((query) => rangeFor(query.interval).map((ends): Query => ({ ...query, ...ends })));
@@ -128,6 +140,7 @@ function queryNear({ zone, at }: (typeof SCENES)[number]): fc.Arbitrary<Query> {
       returnStep: label,
       zone: fc.constantFrom(zone, zone, zone, 'UTC'),
       days: fc.integer({ min: 1, max: 30 }),
+      labels,
     })
     .chain((query) => rangeFor({ count: 1, unit: 'day' }).map((ends): Query => ({ ...query, ...ends })));
   const funnel = fc.record({
@@ -136,8 +149,9 @@ function queryNear({ zone, at }: (typeof SCENES)[number]): fc.Arbitrary<Query> {
     user,
     steps: fc.array(fc.constantFrom(...LABELS, 'no such label'), { minLength: 2, maxLength: 5 }),
     within: fc.constantFrom(1, 3600, 86_400, 7 * 86_400, 9e8),
+    labels,
   });
-  const filter = fc.record({ user, name: fc.option(name, { nil: undefined }), label });
+  const filter = fc.record({ user, name: fc.option(name, { nil: undefined }), labels });
   const records = fc.record({
     run: fc.constant('records' as const),
     kind: fc.constantFrom<Kind>('metric', 'analytics'),
@@ -258,7 +272,7 @@ const MANY_QUERIES = ([undefined, 'user 12', 'user 0'] as const).flatMap((queryU
     user: queryUser,
     from: undefined,
     to: undefined,
-    label: undefined,
+
     top: undefined,
     zone: 'Europe/Berlin',
   };
@@ -269,7 +283,14 @@ const MANY_QUERIES = ([undefined, 'user 12', 'user 0'] as const).flatMap((queryU
     { run, ...base, name: NAMES[0] as string, interval: day },
     { run, ...base, name: NAMES[1] as string, interval: undefined, top: 5 },
     { run, ...base, name: NAMES[0] as string, interval: hours, from: noon, to: noon + 4 * DAY, top: 3 },
-    { run, ...base, name: NAMES[0] as string, interval: hours, to: noon, label: 'label 30' },
+    {
+      run,
+      ...base,
+      name: NAMES[0] as string,
+      interval: hours,
+      to: noon,
+      labels: { anyOf: ['label 30'], noneOf: [], containsAny: [] },
+    },
     { run: 'names', kind: run === 'series' ? 'metric' : 'analytics', user: queryUser },
     { run: 'funnel', ...base, name: NAMES[0] as string, steps: ['label 20', 'label 21', 'label 20'], within: 86_400 },
     { run: 'activity', ...base, interval: hours, top: run === 'series' ? 10 : 1 },
@@ -547,7 +568,7 @@ describe('a database with one series per case', () => {
     name = `series ${database.rows.length} of ${kind}`;
     return database.record(rows.map((row) => ({ kind, user: 'anna', name, label: 'a', value: 0, ...row })));
   };
-  const all = { user: undefined, from: undefined, to: undefined, label: undefined, top: undefined };
+  const all = { user: undefined, from: undefined, to: undefined, top: undefined };
 
   test('returns finite percentiles between the minimum and maximum for any finite values', () => {
     const extreme = fc.constantFrom(Number.MAX_VALUE, -Number.MAX_VALUE, Number.MIN_VALUE, 0, 1e-300);

@@ -40,7 +40,7 @@ beforeAll(async () => {
 afterAll(() => database.close());
 
 const ends = { from: FROM, to: FROM + SPAN, user: undefined };
-const base = { ...ends, name: 'wide', label: undefined, zone: 'UTC', interval: { count: 1, unit: 'minute' } } as const;
+const base = { ...ends, name: 'wide', zone: 'UTC', interval: { count: 1, unit: 'minute' } } as const;
 const wide = { ...base, top: 1_000 };
 const narrow = { ...base, interval: { count: 1, unit: 'day' }, top: 3 } as const;
 const everything = { ...base, interval: undefined, top: undefined };

@@ -2,7 +2,7 @@ import type { ActivityQuery } from '../../src/query/activity.ts';
 import type { FunnelQuery } from '../../src/query/funnel.ts';
 import type { RetentionQuery } from '../../src/query/retention.ts';
 import type { BucketQuery, Query } from '../../src/query/selection.ts';
-import type { Kind } from '../../src/records.ts';
+import type { Kind, LabelFilter } from '../../src/records.ts';
 import type { RecordFilter } from '../../src/storage/records.ts';
 
 /*
@@ -290,13 +290,24 @@ function bucketed<Statistics>(bounds: readonly number[], zone: string, compute: 
     starts.map((start, i) => ({ start, ...compute(within(rows, bounds[i] as number, bounds[i + 1] as number)) }));
 }
 
+/** Returns a test of whether a row's label matches a filter, written as the documentation states it. */
+function hasLabel(filter: LabelFilter | undefined): (row: Row) => boolean {
+  return ({ label }) => {
+    if (filter === undefined) return true;
+    const isOneOf = filter.anyOf.length === 0 || filter.anyOf.some((text) => text === label);
+    const isNoneOf = filter.noneOf.every((text) => text !== label);
+    const contains = filter.containsAny.length === 0 || filter.containsAny.some((text) => label.indexOf(text) >= 0);
+    return isOneOf && isNoneOf && contains;
+  };
+}
+
 export function series(allRows: readonly Row[], query: BucketQuery) {
-  const { name, zone, label, top } = query;
+  const { name, zone, top } = query;
   const rows = visible(allRows, 'metric', query);
   const { from, to, formatted } = rangeOf(rows, query, zone);
   const bounds = edges(from, to, query);
   if (bounds === TOO_LARGE) return TOO_LARGE;
-  const selected = within(rows, from, to).filter((row) => label === undefined || row.label === label);
+  const selected = within(rows, from, to).filter(hasLabel(query.labels));
   const buckets = bucketed(bounds, zone, statistics);
   const percentiles = { method: 'percentile_cont', error: 0 };
   const result = { name, ...formatted, percentiles, ...statistics(selected), buckets: buckets(selected) };
@@ -310,12 +321,12 @@ export function series(allRows: readonly Row[], query: BucketQuery) {
 }
 
 export function counts(allRows: readonly Row[], query: BucketQuery) {
-  const { name, zone, label, top } = query;
+  const { name, zone, top } = query;
   const rows = visible(allRows, 'analytics', query);
   const { from, to, formatted } = rangeOf(rows, query, zone);
   const bounds = edges(from, to, query);
   if (bounds === TOO_LARGE) return TOO_LARGE;
-  const selected = within(rows, from, to).filter((row) => label === undefined || row.label === label);
+  const selected = within(rows, from, to).filter(hasLabel(query.labels));
   const buckets = bucketed(bounds, zone, countOf);
   const result = { type: name, ...formatted, ...countOf(selected), buckets: buckets(selected) };
   if (top === undefined) return result;
@@ -335,7 +346,7 @@ export function funnel(allRows: readonly Row[], query: FunnelQuery) {
   const { name, steps } = query;
   const all = visible(allRows, 'analytics', query);
   const { from, to, formatted } = rangeOf(all, query, 'UTC');
-  const rows = within(all, from, to);
+  const rows = within(all, from, to).filter(hasLabel(query.labels));
   const attempts = [...Map.groupBy(rows, ({ user }) => user).values()].map((userRows) => {
     userRows.sort((a, b) => a.time - b.time || a.seq - b.seq);
     return longestAttempt(userRows, steps, query.within * 1e6);
@@ -409,7 +420,8 @@ export function retention(allRows: readonly Row[], query: RetentionQuery) {
   if (bounds === TOO_LARGE) return TOO_LARGE;
   const starts = bounds.slice(0, -1);
   const dayOf = ({ time }: Row) => starts.findLast((start) => start <= time) as number;
-  const users = [...Map.groupBy(within(all, from, to), ({ user }) => user).values()].map((userRows) => ({
+  const rows = within(all, from, to).filter(hasLabel(query.labels));
+  const users = [...Map.groupBy(rows, ({ user }) => user).values()].map((userRows) => ({
     cohortDay: Math.min(...userRows.filter(({ label }) => label === step).map(dayOf)),
     returnDays: new Set(userRows.filter(({ label }) => returnStep === undefined || label === returnStep).map(dayOf)),
   }));
@@ -484,14 +496,14 @@ export function names(allRows: readonly Row[], kind: Kind, user: string | undefi
 
 /** Returns the records that match a filter, newest first. */
 export function records(allRows: readonly Row[], kind: Kind, filter: RecordFilter) {
-  const { user, name, label, from, to } = filter;
+  const { user, name, labels, from, to } = filter;
   return allRows
     .filter(
       (row) =>
         row.kind === kind &&
         (user === undefined || row.user === user) &&
         (name === undefined || row.name === name) &&
-        (label === undefined || row.label === label) &&
+        hasLabel(labels)(row) &&
         (from === undefined || row.time >= from) &&
         (to === undefined || row.time < to),
     )

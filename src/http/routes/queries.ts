@@ -22,6 +22,7 @@ import {
   groupBy,
   LABEL,
   LIMIT,
+  labelFilter,
   NAME,
   RANGE,
   RECORD_FILTERS,
@@ -53,7 +54,7 @@ const SERIES = {
   ...RANGE,
   ...BUCKETS,
   group_by: groupBy('data_string'),
-  data_string: LABEL.data_string,
+  ...LABEL.metric,
   user_id: USER_ID,
 };
 const COUNTS = {
@@ -61,11 +62,11 @@ const COUNTS = {
   ...RANGE,
   ...BUCKETS,
   group_by: groupBy('data_index'),
-  data_index: LABEL.data_index,
+  ...LABEL.analytics,
   user_id: USER_ID,
 };
 const ACTIVITY = { ...RANGE, ...BUCKETS, top: TOP_NAMES, user_id: USER_ID };
-const FUNNEL = { type: TYPE, step: STEPS, ...RANGE, within: WITHIN, user_id: USER_ID };
+const FUNNEL = { type: TYPE, step: STEPS, ...RANGE, within: WITHIN, ...LABEL.analytics, user_id: USER_ID };
 const RETENTION = {
   type: TYPE,
   step: STEP,
@@ -73,6 +74,7 @@ const RETENTION = {
   ...RANGE,
   tz: BUCKETS.tz,
   days: DAYS,
+  ...LABEL.analytics,
   user_id: USER_ID,
 };
 const ZONE = { tz: BUCKETS.tz };
@@ -177,8 +179,8 @@ export function queryRoutes({ verify, queries, idleTimeoutSeconds }: QueryParts)
       '/api/metrics/series',
       async ({ request, server, set }) => {
         const principal = await identify(request);
-        const { data_string: label, ...query } = readQuery(request, SERIES);
-        return run('series', bucketQuery(principal, { ...query, label }), principal, { request, server, set });
+        const query = readQuery(request, SERIES);
+        return run('series', bucketQuery(principal, query), principal, { request, server, set });
       },
       {
         detail: documentQuery(
@@ -193,8 +195,8 @@ export function queryRoutes({ verify, queries, idleTimeoutSeconds }: QueryParts)
       '/api/analytics/counts',
       async ({ request, server, set }) => {
         const principal = await identify(request);
-        const { type: name, data_index: label, ...query } = readQuery(request, COUNTS);
-        return run('counts', bucketQuery(principal, { ...query, name, label }), principal, { request, server, set });
+        const { type: name, ...query } = readQuery(request, COUNTS);
+        return run('counts', bucketQuery(principal, { ...query, name }), principal, { request, server, set });
       },
       {
         detail: documentQuery(
@@ -214,9 +216,14 @@ export function queryRoutes({ verify, queries, idleTimeoutSeconds }: QueryParts)
           step: steps,
           within = DEFAULT_WITHIN_SECONDS,
           user_id,
-          ...range
+          from,
+          to,
+          ...filters
         } = readQuery(request, FUNNEL);
-        const argument = { ...range, name, steps, within, user: scopeOf(principal, user_id) };
+        const argument = {
+          ...{ from, to, name, steps, within, labels: labelFilter(filters) },
+          user: scopeOf(principal, user_id),
+        };
         return run('funnel', argument, principal, { request, server, set });
       },
       {
@@ -233,8 +240,11 @@ export function queryRoutes({ verify, queries, idleTimeoutSeconds }: QueryParts)
       async ({ request, server, set }) => {
         const principal = await identify(request);
         const query = readQuery(request, RETENTION);
-        const { type: name, return_step: returnStep, tz: zone = 'UTC', days = DEFAULT_DAYS, user_id, ...rest } = query;
-        const argument = { ...rest, name, returnStep, zone, days, user: scopeOf(principal, user_id) };
+        const { from, to, type: name, step, return_step: returnStep, tz: zone = 'UTC', days = DEFAULT_DAYS } = query;
+        const argument = {
+          ...{ from, to, name, step, returnStep, zone, days, labels: labelFilter(query) },
+          user: scopeOf(principal, query.user_id),
+        };
         return run('retention', argument, principal, { request, server, set });
       },
       {
@@ -292,13 +302,13 @@ function bucketQuery(
     readonly tz: string | undefined;
     readonly top: number | undefined;
     readonly group_by: string | undefined;
-    readonly label: string | undefined;
     readonly user_id: string | undefined;
-  },
+  } & Parameters<typeof labelFilter>[0],
 ): BucketQuery {
-  const { name, from, to, interval, label, tz: zone = 'UTC', top = DEFAULT_TOP } = query;
+  const { name, from, to, interval, tz: zone = 'UTC', top = DEFAULT_TOP } = query;
+  const labels = labelFilter(query);
   const user = scopeOf(principal, query.user_id);
-  return { name, from, to, interval, label, zone, top: query.group_by === undefined ? undefined : top, user };
+  return { name, from, to, interval, labels, zone, top: query.group_by === undefined ? undefined : top, user };
 }
 
 /**

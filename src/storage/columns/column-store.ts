@@ -351,6 +351,11 @@ export class ColumnStore {
     return this.#labels.find(label, id);
   }
 
+  /** Yields the labels of a series with their numbers. Some may have no rows. */
+  labelsOf({ id }: Series): Generator<{ number: number; text: string }> {
+    return this.#labels.textsOf(id);
+  }
+
   /** Returns the text of a label number. */
   labelText(number: number): string {
     return this.#labels.text(number);

@@ -144,6 +144,14 @@ export class Dictionary {
     return this.#statements.ofScope.all(scope).flatMap(({ id }) => (this.#retired.has(id) ? [] : [id]));
   }
 
+  /** Yields the numbers and texts of a scope, except retired ones. */
+  *textsOf(scope: number): Generator<{ number: number; text: string }> {
+    for (const { id, text } of this.#statements.textsOfScope.iterate(scope)) {
+      if (!this.#retired.has(id)) yield { number: id, text };
+    }
+    for (const [text, number] of this.#newNumbers.get(scope) ?? []) yield { number, text };
+  }
+
   /** Returns whether a number's text is in the database. */
   isWritten(number: number): boolean {
     return !this.#new.has(number);
@@ -203,6 +211,9 @@ function prepare(client: Database, table: 'users' | 'labels') {
     text: client.prepare<{ text: string | null }, [number]>(`SELECT ${column} AS text FROM ${table} WHERE id = ?`),
     ofScope: client.prepare<{ id: number }, [number]>(
       `SELECT id FROM ${table} WHERE ${scope} = ? AND ${column} IS NOT NULL`,
+    ),
+    textsOfScope: client.prepare<{ id: number; text: string }, [number]>(
+      `SELECT id, ${column} AS text FROM ${table} WHERE ${scope} = ? AND ${column} IS NOT NULL`,
     ),
     insert(id: number, series: number, text: string, hash: number) {
       if (table === 'users') insertUser.run(id, text, hash);
