@@ -5,7 +5,7 @@ import { bearer } from '../harness/seeded-server.ts';
 import { startTarget, type Target, UNLIMITED } from '../harness/target.ts';
 
 /** Labels of the recorded rows, each of which is recorded once as a metric and once as an event. */
-const LABELS = ['/a', '/A', '/a/b', '/b', 'x=1&y~=2', "o'b%_*", 'ü🦀', '50%', ''];
+const LABELS = ['/a', '/A', '/a/b', '/b', 'x=1&y~=2', "o'b%_*", 'ü🦀', '50%', 'a\u0000z', ''];
 
 /** Filters as query strings after the label's name, and the labels that they select. */
 const FILTERS: [query: (name: string) => string, labels: (label: string) => boolean][] = [
@@ -22,6 +22,9 @@ const FILTERS: [query: (name: string) => string, labels: (label: string) => bool
   [(name) => `${name}~=a&${name}!=/a`, (label) => label.includes('a') && label !== '/a'],
   [(name) => `${name}=/a&${name}!=/a`, () => false],
   [(name) => `${name}=/a&${name}=/b&${name}~=b`, (label) => label === '/b'],
+  [(name) => `${name}~=z`, (label) => label.includes('z')],
+  [(name) => `${name}~=%00`, (label) => label.includes('\0')],
+  [(name) => `${name}=a%00z`, (label) => label === 'a\0z'],
   [(name) => `${name}~=nowhere`, () => false],
 ];
 
