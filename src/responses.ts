@@ -99,13 +99,16 @@ export const Retention = record({
   step: Type.String(),
   return_step: orNull(Type.String({ description: '`null` if any event of the type counts as a return' })),
   ...range,
-  days: count,
+  period: Type.Union([Type.Literal('day'), Type.Literal('week'), Type.Literal('month')]),
+  periods: count,
+  days: Type.Optional({ ...count, description: 'Equal to `periods` if `period` is `day`; for older clients' }),
   cohorts: Type.Array(
     record({
       ...start,
       users: count,
       returned: Type.Array(orNull(count), {
-        description: 'Users who returned 1, 2, … days later; null for days that begin at or after the end of the range',
+        description:
+          'Users who returned 1, 2, … periods later; null for periods that begin at or after the end of the range',
       }),
     }),
   ),

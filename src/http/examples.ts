@@ -107,6 +107,8 @@ export const EXAMPLES: { readonly [Name in Exclude<ResponseName, 'Error'>]: Stat
     from: '2026-03-27T00:00:00+01:00',
     to: '2026-03-30T00:00:00+02:00',
     tz: 'Europe/Berlin',
+    period: 'day',
+    periods: 3,
     days: 3,
     cohorts: [
       { start: '2026-03-27T00:00:00+01:00', users: 10, returned: [8, 5, null] },

@@ -3,8 +3,8 @@ import { ApiError, ERRORS, type ErrorCode, type ValidationIssue } from '../error
 import { EXPORT_FORMATS } from '../export/export.ts';
 import { parseDuration } from '../formats/duration.ts';
 import { parseTimestamp } from '../formats/timestamp.ts';
-import { parseInterval } from '../query/calendar.ts';
-import { MAX_DAYS } from '../query/retention.ts';
+import { parseInterval, WEEK_STARTS } from '../query/calendar.ts';
+import { MAX_PERIODS, PERIODS } from '../query/retention.ts';
 import { zoneNamed } from '../query/zone-database.ts';
 import { isUserId, type Kind, type LabelFilter } from '../records.ts';
 import { isRecordId } from '../storage/record-id.ts';
@@ -195,6 +195,10 @@ export const BUCKETS = {
     parse: (given) =>
       zoneNamed(given) ? { value: given } : valueError('the time zone should be an IANA name, such as Europe/Berlin'),
   } satisfies Parameter<string>,
+  week_start: {
+    ...choice('First day of weeks. Default: `monday`.', WEEK_STARTS),
+    schema: { type: 'string', enum: [...WEEK_STARTS], default: 'monday' },
+  },
   top: integer('Number of groups for `group_by`. The remaining labels are combined in `other`.', 1, 1000, 10),
 };
 
@@ -315,7 +319,15 @@ export const STEP = {
   required: true,
 } as const;
 export const RETURN_STEP = text('`data_index` of the events that count as a return. Default: any event of the type.');
-export const DAYS = integer('Number of days to follow each cohort.', 1, MAX_DAYS, 14);
+/** Periods of cohort retention. */
+export const COHORTS = {
+  period: {
+    ...choice('Period of the cohorts. Default: `day`.', PERIODS),
+    schema: { type: 'string', enum: [...PERIODS], default: 'day' },
+  },
+  periods: integer('Number of periods to follow each cohort.', 1, MAX_PERIODS, 14),
+  days: integer('The same as `periods` with `period=day`.', 1, MAX_PERIODS, 14),
+};
 
 /** The longest duration of a funnel, in seconds. */
 export const WITHIN: Parameter<number> = {

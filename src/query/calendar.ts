@@ -6,7 +6,12 @@ import { zoneNamed } from './zone-database.ts';
 export interface Interval {
   readonly count: number;
   readonly unit: 'minute' | 'hour' | 'day' | 'week' | 'month' | 'year';
+  /** First day of the week. Default: Monday. */
+  readonly weekStart?: WeekStart | undefined;
 }
+
+export const WEEK_STARTS = ['monday', 'sunday'] as const;
+export type WeekStart = (typeof WEEK_STARTS)[number];
 
 const UNITS: ReadonlyMap<string, Interval['unit']> = new Map([
   ['m', 'minute'],
@@ -32,7 +37,8 @@ const MINUTE_US = 60_000_000;
 /** A local day in wall time. */
 const DAY_US = 1440 * MINUTE_US;
 const EPOCH = Temporal.PlainDate.from('1970-01-01');
-const FIRST_MONDAY = Temporal.PlainDate.from('1970-01-05');
+/** The first week that starts in 1970, by its first day. */
+const FIRST_WEEK = { monday: Temporal.PlainDate.from('1970-01-05'), sunday: Temporal.PlainDate.from('1970-01-04') };
 
 /** Maximum number of buckets, more than any chart can show. */
 export const MAX_BUCKETS = 10_000;
@@ -64,7 +70,7 @@ export function formatInZone(microseconds: number, zone: string): string {
 }
 
 /**
- * Splits a time range into buckets that follow the local calendar. Days, weeks (from Monday), months and years start at
+ * Splits a time range into buckets that follow the local calendar. Days, weeks, months and years start at
  * local midnight, regardless of daylight saving time. Minutes and hours are counted from midnight: buckets of up to an
  * hour by elapsed time, longer ones by wall time.
  *
@@ -104,14 +110,15 @@ export function startsOf(edges: Float64Array, zone: string): string[] {
 }
 
 /** Yields ascending bucket starts, in microseconds since 1970. The first one is at or before a time. */
-function* edgesFrom(time: number, { count, unit }: Interval, zone: Zone): Generator<number> {
+function* edgesFrom(time: number, interval: Interval, zone: Zone): Generator<number> {
+  const { count, unit } = interval;
   const day = Math.floor((time + offsetAt(zone, time)) / DAY_US);
   if (unit === 'minute' || unit === 'hour') {
     const minutes = unit === 'hour' ? count * 60 : count;
     for (let i = day; ; i++) yield* withinDay(i, minutes, zone);
   }
   // count in dates, not times, so that a skipped date does not shift later ones
-  const first = startOf(EPOCH.add({ days: day }), count, unit);
+  const first = startOf(EPOCH.add({ days: day }), interval);
   for (let i = 0; ; i++) yield timeOf(zone, wallOf(first.add({ [`${unit}s`]: i * count })));
 }
 
@@ -129,16 +136,16 @@ function* withinDay(day: number, minutes: number, zone: Zone): Generator<number>
 }
 
 /** Returns the start of the bucket that contains a date. Buckets of several units are counted from 1970. */
-function startOf(date: Temporal.PlainDate, count: number, unit: Interval['unit']): Temporal.PlainDate {
+function startOf(date: Temporal.PlainDate, { count, unit, weekStart = 'monday' }: Interval): Temporal.PlainDate {
   const first =
     unit === 'week'
-      ? date.subtract({ days: date.dayOfWeek - 1 })
+      ? date.subtract({ days: weekStart === 'sunday' ? date.dayOfWeek % 7 : date.dayOfWeek - 1 })
       : unit === 'month'
         ? date.with({ day: 1 })
         : unit === 'year'
           ? date.with({ month: 1, day: 1 })
           : date;
-  const origin = unit === 'week' ? FIRST_MONDAY : EPOCH;
+  const origin = unit === 'week' ? FIRST_WEEK[weekStart] : EPOCH;
   const key = `${unit}s` as 'days' | 'weeks' | 'months' | 'years';
   const elapsed = origin.until(first, { largestUnit: key })[key];
   const excess = ((elapsed % count) + count) % count;

@@ -1,7 +1,7 @@
 import type { Retention as RetentionResult } from '../responses.ts';
 import type { ColumnStore } from '../storage/columns/column-store.ts';
 import type { Budget } from './budget.ts';
-import { startsOf } from './calendar.ts';
+import { startsOf, type WeekStart } from './calendar.ts';
 import { growInto, NumberIndex } from './number-index.ts';
 import { bucketOf, edgesOf, type Query, rangeOf, select } from './selection.ts';
 
@@ -11,28 +11,35 @@ export interface RetentionQuery extends Query {
   readonly step: string;
   /** The `data_index` of events that count as a return; undefined: any event. */
   readonly returnStep: string | undefined;
-  /** IANA name of the time zone that defines calendar days. */
+  /** IANA name of the time zone whose calendar defines periods. */
   readonly zone: string;
-  /** Number of days after the first to report, from 1 to {@link MAX_DAYS}. */
-  readonly days: number;
+  readonly period: Period;
+  /** Number of periods after the first to report, from 1 to {@link MAX_PERIODS}. */
+  readonly periods: number;
+  /** First day of the week. Default: Monday. */
+  readonly weekStart?: WeekStart | undefined;
 }
 
-/** Maximum number of days, since the days of a user are bits of one integer. */
-export const MAX_DAYS = 30;
+/** The calendar unit of cohorts. */
+export const PERIODS = ['day', 'week', 'month'] as const;
+export type Period = (typeof PERIODS)[number];
 
-/** Working memory per user of a cohort: the first time, twice while the array grows; the cohort; and the days. */
+/** Maximum number of periods, since the periods of a user are bits of one integer. */
+export const MAX_PERIODS = 30;
+
+/** Working memory per user of a cohort: the first time, twice while the array grows; the cohort; and the periods. */
 const BYTES_PER_USER = 2 * 8 + 4 + 4;
 
 /**
- * Computes cohort retention. A user belongs to the cohort of the local day of their first event with `step` in the range,
- * and returns on day n with a matching event n days later. Days follow the local calendar, including days of 23 or 25
- * hours; a date that clocks skip does not count as a day.
+ * Computes cohort retention. A user belongs to the cohort of the local day, week or month of their first event with `step`
+ * in the range, and returns in period n with a matching event n periods later. Periods follow the local calendar,
+ * including days of 23 or 25 hours; a date that clocks skip does not count as a day.
  */
 export function retention(store: ColumnStore, query: RetentionQuery, budget: Budget): RetentionResult {
-  const { step, returnStep, zone, days } = query;
+  const { step, returnStep, zone, period, periods, weekStart } = query;
   const selection = select(store, 'analytics', query, budget);
   const { from, to, user, series, labelMask } = selection;
-  const edges = edgesOf(selection, { interval: { count: 1, unit: 'day' }, zone });
+  const edges = edgesOf(selection, { interval: { count: 1, unit: period, weekStart }, zone });
   // 0 if the series has no such label, because label numbers start at 1
   const labelOf = (text: string) => (series && store.label(series, text)) ?? 0;
   const firstLabel = labelOf(step);
@@ -58,41 +65,43 @@ export function retention(store: ColumnStore, query: RetentionQuery, budget: Bud
   }
   const cohortOf = Int32Array.from(firstTimes.subarray(0, cohortUsers.size), (time) => bucketOf(edges, time, 0));
 
-  // bit n: returned n days after the first
-  const returnDays = new Uint32Array(cohortUsers.size);
+  // bit n: returned n periods after the first
+  const returnPeriods = new Uint32Array(cohortUsers.size);
   for (const { times, users, labels } of selection.chunks()) {
-    let day = 0;
+    let bucket = 0;
     for (let i = 0; i < times.length; i++) {
       const label = labels[i] as number;
       if ((returnLabel >= 0 && label !== returnLabel) || (labelMask && labelMask[label] === 0)) continue;
       const index = cohortUsers.find(users[i] as number);
       const time = times[i] as number;
       if (index < 0 || time < from || time >= to) continue;
-      day = bucketOf(edges, time, day);
-      const daysLater = day - (cohortOf[index] as number);
-      if (daysLater < 1 || daysLater > days) continue;
-      returnDays[index] = (returnDays[index] as number) | (1 << daysLater);
+      bucket = bucketOf(edges, time, bucket);
+      const periodsLater = bucket - (cohortOf[index] as number);
+      if (periodsLater < 1 || periodsLater > periods) continue;
+      returnPeriods[index] = (returnPeriods[index] as number) | (1 << periodsLater);
     }
   }
 
   const starts = startsOf(edges, zone);
   const sizes = new Uint32Array(starts.length);
-  const returned = new Uint32Array(starts.length * days);
+  const returned = new Uint32Array(starts.length * periods);
   cohortOf.forEach((cohort, index) => {
     (sizes[cohort] as number)++;
-    const bits = returnDays[index] as number;
-    for (let n = 1; n <= days; n++) (returned[cohort * days + n - 1] as number) += (bits >>> n) & 1;
+    const bits = returnPeriods[index] as number;
+    for (let n = 1; n <= periods; n++) (returned[cohort * periods + n - 1] as number) += (bits >>> n) & 1;
   });
   return {
     type: query.name,
     step,
     return_step: returnStep ?? null,
     ...rangeOf(selection, query, zone),
-    days,
+    period,
+    periods,
+    ...(period === 'day' && { days: periods }),
     cohorts: starts.map((start, cohort) => ({
       start,
       users: sizes[cohort] as number,
-      returned: Array.from(returned.subarray(cohort * days, (cohort + 1) * days), (count, i) =>
+      returned: Array.from(returned.subarray(cohort * periods, (cohort + 1) * periods), (count, i) =>
         cohort + i + 1 < starts.length ? count : null,
       ),
     })),

@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'bun:test';
+import { expectError } from '../harness/client.ts';
 import { type Query, setUpSeededServer } from '../harness/seeded-server.ts';
 
-const { get, getAsAdmin } = setUpSeededServer();
+const { get, getAsAdmin, record } = setUpSeededServer();
 
 describe('cohort retention', () => {
   const path = '/api/analytics/retention';
@@ -15,6 +16,8 @@ describe('cohort retention', () => {
       return_step: null,
       ...range,
       tz: 'UTC',
+      period: 'day',
+      periods: 3,
       days: 3,
       cohorts: [
         { start: '2026-03-01T00:00:00Z', users: 2, returned: [1, 0, null] },
@@ -51,6 +54,38 @@ describe('cohort retention', () => {
     // a user who took the step before the range belongs to the cohort of the first time in the range
     const late = await first({ tz: 'Pacific/Auckland', from: '2026-03-01T11:00:00Z' });
     expect(late).toEqual({ start: '2026-03-02T00:00:00+13:00', users: 1, returned: [null] });
+  });
+
+  test('has cohorts of weeks that start on Monday or Sunday, and of months', async () => {
+    const event = (timestamp: string, data_index: string) => ({ type: 'weekly', data: {}, data_index, timestamp });
+    const analytics = [
+      event('2026-02-28T12:00:00Z', 'start'), // a Saturday
+      event('2026-03-01T12:00:00Z', 'any'), // a Sunday
+      event('2026-03-02T12:00:00Z', 'any'), // a Monday
+      event('2026-04-01T12:00:00Z', 'any'),
+    ];
+    expect((await record('weekly', '/log_batch', { analytics })).status).toBe(200);
+    const cohortOf = async (query: Query) => {
+      const range = { from: '2026-02-01T00:00:00Z', to: '2026-05-01T00:00:00Z' };
+      const { body } = await get('weekly', path, { type: 'weekly', step: 'start', periods: '6', ...range, ...query });
+      expect(body).toMatchObject({ period: query['period'] ?? 'day', periods: 6 });
+      expect('days' in body).toBe(query['period'] === undefined);
+      const [cohort] = body.cohorts.filter(({ users }: { users: number }) => users === 1);
+      return [cohort.start, cohort.returned];
+    };
+    expect(await cohortOf({})).toEqual(['2026-02-28T00:00:00Z', [1, 1, 0, 0, 0, 0]]);
+    expect(await cohortOf({ period: 'week' })).toEqual(['2026-02-23T00:00:00Z', [1, 0, 0, 0, 1, 0]]);
+    const sundays = await cohortOf({ period: 'week', week_start: 'sunday' });
+    expect(sundays).toEqual(['2026-02-22T00:00:00Z', [1, 0, 0, 0, 1, 0]]);
+    expect(await cohortOf({ period: 'month' })).toEqual(['2026-02-01T00:00:00Z', [1, 1, null, null, null, null]]);
+  });
+
+  test('rejects days together with period or periods', async () => {
+    for (const query of [{ period: 'week' }, { periods: '3' }]) {
+      const response = await get('anna', path, { type: 'tutorial', step: 'one', days: '3', ...query });
+      expectError(response, 422, 'validation_failed');
+      expect(response.body.detail).toMatchObject([{ loc: ['query', 'days'] }]);
+    }
   });
 
   test('has no cohorts without rows', async () => {

@@ -76,6 +76,7 @@ const interval: fc.Arbitrary<Interval | undefined> = fc.oneof(
     ...[1, 2, 3, 6, 8, 12, 24].map((count) => ({ count, unit: 'hour' as const })),
     ...[1, 2, 3, 10].map((count) => ({ count, unit: 'day' as const })),
     ...[1, 2, 5].map((count) => ({ count, unit: 'week' as const })),
+    ...[1, 2, 5].map((count) => ({ count, unit: 'week' as const, weekStart: 'sunday' as const })),
     ...[1, 3, 5].map((count) => ({ count, unit: 'month' as const })),
     ...[1, 2, 10].map((count) => ({ count, unit: 'year' as const })),
   ),
@@ -139,10 +140,12 @@ function queryNear({ zone, at }: (typeof SCENES)[number]): fc.Arbitrary<Query> {
       step: label.map((text) => text ?? 'a'),
       returnStep: label,
       zone: fc.constantFrom(zone, zone, zone, 'UTC'),
-      days: fc.integer({ min: 1, max: 30 }),
+      period: fc.constantFrom('day' as const, 'day' as const, 'week' as const, 'month' as const),
+      periods: fc.integer({ min: 1, max: 30 }),
+      weekStart: fc.constantFrom('monday' as const, 'sunday' as const, undefined),
       labels,
     })
-    .chain((query) => rangeFor({ count: 1, unit: 'day' }).map((ends): Query => ({ ...query, ...ends })));
+    .chain((query) => rangeFor({ count: 1, unit: query.period }).map((ends): Query => ({ ...query, ...ends })));
   const funnel = fc.record({
     run: fc.constant('funnel' as const),
     name,
@@ -295,14 +298,23 @@ const MANY_QUERIES = ([undefined, 'user 12', 'user 0'] as const).flatMap((queryU
     { run: 'funnel', ...base, name: NAMES[0] as string, steps: ['label 20', 'label 21', 'label 20'], within: 86_400 },
     { run: 'activity', ...base, interval: hours, top: run === 'series' ? 10 : 1 },
     { run: 'activity', ...base, interval: day, from: noon, to: noon + 4 * DAY, top: 1 },
-    { run: 'retention', ...base, name: NAMES[0] as string, step: 'label 20', returnStep: undefined, days: 14 },
+    {
+      run: 'retention',
+      ...base,
+      name: NAMES[0] as string,
+      step: 'label 20',
+      returnStep: undefined,
+      period: 'day',
+      periods: 14,
+    },
     {
       run: 'retention',
       ...base,
       name: NAMES[1] as string,
       step: 'label 30',
       returnStep: 'label 31',
-      days: 3,
+      period: 'day',
+      periods: 3,
       to: noon,
     },
   ]);
@@ -545,7 +557,15 @@ test('reports cohort retention for 30 days, including local days of 23 and 25 ho
       event('zoe', 'step', at(first, '12:00')),
     ]);
     const ends = { from: at(first, '00:00'), to: at(first, '00:00', 40), user: undefined };
-    const query = { ...ends, name: 'x', step: 'step', returnStep: undefined, zone: 'Europe/Berlin', days: 30 };
+    const query = {
+      ...ends,
+      name: 'x',
+      step: 'step',
+      returnStep: undefined,
+      zone: 'Europe/Berlin',
+      period: 'day',
+      periods: 30,
+    } as const;
     database.check({ run: 'retention', ...query });
     const { cohorts } = JSON.parse(database.engine.queries.retention(query));
     expect(cohorts).toHaveLength(40);

@@ -66,7 +66,11 @@ const QUERIES = {
   names: (store, budget) => names(store, 'metric', undefined, budget),
   funnel: (store, budget) => funnel(store, { ...base, steps: ['label 1', 'label 2'], within: 60 }, budget),
   retention: (store, budget) =>
-    retention(store, { ...base, step: database.rows[0]?.label ?? '', returnStep: undefined, days: 30 }, budget),
+    retention(
+      store,
+      { ...base, step: database.rows[0]?.label ?? '', returnStep: undefined, period: 'day', periods: 30 },
+      budget,
+    ),
 } satisfies Record<string, Parameters<typeof run>[0]>;
 
 describe.each(Object.entries(QUERIES))('%s', (_, query) => {

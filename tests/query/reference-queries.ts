@@ -131,7 +131,11 @@ export function formatTime(microseconds: number, zone: string): string {
 /** Calendar units: the number of the unit that contains a wall time, and the wall time at which a unit starts. */
 const UNITS = {
   day: { number: (wallTime: number) => Math.floor(wallTime / DAY), start: (number: number) => number * DAY },
-  // 1970-01-05 was a Monday
+  // 1970-01-04 was a Sunday, 1970-01-05 a Monday
+  sunday: {
+    number: (wallTime: number) => Math.floor((wallTime / DAY - 3) / 7),
+    start: (number: number) => (number * 7 + 3) * DAY,
+  },
   week: {
     number: (wallTime: number) => Math.floor((wallTime / DAY - 4) / 7),
     start: (number: number) => (number * 7 + 4) * DAY,
@@ -158,7 +162,8 @@ export function edges(
 ): number[] | typeof TOO_LARGE {
   if (to <= from) return [];
   if (!interval) return [from, to];
-  const { count, unit } = interval;
+  const { count } = interval;
+  const unit = interval.unit === 'week' && interval.weekStart === 'sunday' ? 'sunday' : interval.unit;
   const found: number[] = [];
   for (const ms of starts(Math.floor(from / 1000), count, unit, clockOf(zone))) {
     const edge = ms * 1000;
@@ -175,7 +180,7 @@ export function edges(
 function* starts(
   ms: number,
   count: number,
-  unit: NonNullable<BucketQuery['interval']>['unit'],
+  unit: NonNullable<BucketQuery['interval']>['unit'] | 'sunday',
   clock: WallClock,
 ): Generator<number> {
   if (unit !== 'minute' && unit !== 'hour') {
@@ -411,31 +416,35 @@ function medianOf(microseconds: readonly number[]): number | null {
   return (low + high) / 2;
 }
 
-/** Computes cohort retention from sets of the days on which each user had events. */
+/** Computes cohort retention from sets of the periods in which each user had events. */
 export function retention(allRows: readonly Row[], query: RetentionQuery) {
-  const { name, step, returnStep, zone, days } = query;
+  const { name, step, returnStep, zone, period, periods, weekStart } = query;
   const all = visible(allRows, 'analytics', query);
   const { from, to, formatted } = rangeOf(all, query, zone);
-  const bounds = edges(from, to, { interval: { count: 1, unit: 'day' }, zone });
+  const bounds = edges(from, to, { interval: { count: 1, unit: period, weekStart }, zone });
   if (bounds === TOO_LARGE) return TOO_LARGE;
   const starts = bounds.slice(0, -1);
-  const dayOf = ({ time }: Row) => starts.findLast((start) => start <= time) as number;
+  const periodOf = ({ time }: Row) => starts.findLast((start) => start <= time) as number;
   const rows = within(all, from, to).filter(hasLabel(query.labels));
   const users = [...Map.groupBy(rows, ({ user }) => user).values()].map((userRows) => ({
-    cohortDay: Math.min(...userRows.filter(({ label }) => label === step).map(dayOf)),
-    returnDays: new Set(userRows.filter(({ label }) => returnStep === undefined || label === returnStep).map(dayOf)),
+    cohortPeriod: Math.min(...userRows.filter(({ label }) => label === step).map(periodOf)),
+    returnPeriods: new Set(
+      userRows.filter(({ label }) => returnStep === undefined || label === returnStep).map(periodOf),
+    ),
   }));
   return {
     type: name,
     step,
     return_step: returnStep ?? null,
     ...formatted,
-    days,
+    period,
+    periods,
+    ...(period === 'day' && { days: periods }),
     cohorts: starts.map((start, i) => {
-      const cohort = users.filter(({ cohortDay }) => cohortDay === start);
-      const returned = Array.from({ length: days }, (_, n) => {
+      const cohort = users.filter(({ cohortPeriod }) => cohortPeriod === start);
+      const returned = Array.from({ length: periods }, (_, n) => {
         const later = starts[i + n + 1];
-        return later === undefined ? null : cohort.filter(({ returnDays }) => returnDays.has(later)).length;
+        return later === undefined ? null : cohort.filter(({ returnPeriods }) => returnPeriods.has(later)).length;
       });
       return { start: formatTime(start, zone), users: cohort.length, returned };
     }),

@@ -4,6 +4,7 @@ import { canReadAll, type Principal } from '../../auth/verifier.ts';
 import { ApiError } from '../../errors.ts';
 import { UTC } from '../../formats/time-zone.ts';
 import { formatTimestamp } from '../../formats/timestamp.ts';
+import type { WeekStart } from '../../query/calendar.ts';
 import type { QueryClient } from '../../query/client.ts';
 import type { Queries } from '../../query/engine.ts';
 import type { BucketQuery } from '../../query/selection.ts';
@@ -15,9 +16,9 @@ import { bunTimeout } from '../idle-timeout.ts';
 import { documentQuery, documentZone } from '../openapi.ts';
 import {
   BUCKETS,
+  COHORTS,
   CURSOR,
   cursorOf,
-  DAYS,
   documentParameters,
   groupBy,
   LABEL,
@@ -47,7 +48,7 @@ export interface QueryParts {
 const DEFAULT_TOP = 10;
 const DEFAULT_LIMIT = 100;
 const DEFAULT_WITHIN_SECONDS = 7 * 86_400;
-const DEFAULT_DAYS = 14;
+const DEFAULT_PERIODS = 14;
 
 const SERIES = {
   name: NAME,
@@ -73,7 +74,8 @@ const RETENTION = {
   return_step: RETURN_STEP,
   ...RANGE,
   tz: BUCKETS.tz,
-  days: DAYS,
+  week_start: BUCKETS.week_start,
+  ...COHORTS,
   ...LABEL.analytics,
   user_id: USER_ID,
 };
@@ -162,8 +164,8 @@ export function queryRoutes({ verify, queries, idleTimeoutSeconds }: QueryParts)
       '/api/activity',
       async ({ request, server, set }) => {
         const principal = await identify(request);
-        const { tz = 'UTC', top = DEFAULT_TOP, user_id, ...query } = readQuery(request, ACTIVITY);
-        const argument = { ...query, zone: tz, top, user: scopeOf(principal, user_id) };
+        const { tz = 'UTC', top = DEFAULT_TOP, user_id, from, to, ...query } = readQuery(request, ACTIVITY);
+        const argument = { from, to, interval: intervalOf(query), zone: tz, top, user: scopeOf(principal, user_id) };
         return run('activity', argument, principal, { request, server, set });
       },
       {
@@ -240,9 +242,16 @@ export function queryRoutes({ verify, queries, idleTimeoutSeconds }: QueryParts)
       async ({ request, server, set }) => {
         const principal = await identify(request);
         const query = readQuery(request, RETENTION);
-        const { from, to, type: name, step, return_step: returnStep, tz: zone = 'UTC', days = DEFAULT_DAYS } = query;
+        const { from, to, type: name, step, return_step: returnStep, tz: zone = 'UTC', period = 'day', days } = query;
+        if (days !== undefined && (query.periods !== undefined || period !== 'day')) {
+          const msg = 'Value error, days cannot be combined with period or periods';
+          const issue = { loc: ['query', 'days'], msg, type: 'value_error' };
+          throw new ApiError('validation_failed', { issues: [issue] });
+        }
+        const periods = query.periods ?? days ?? DEFAULT_PERIODS;
         const argument = {
-          ...{ from, to, name, step, returnStep, zone, days, labels: labelFilter(query) },
+          ...{ from, to, name, step, returnStep, zone, period, periods, labels: labelFilter(query) },
+          weekStart: query.week_start,
           user: scopeOf(principal, query.user_id),
         };
         return run('retention', argument, principal, { request, server, set });
@@ -250,7 +259,7 @@ export function queryRoutes({ verify, queries, idleTimeoutSeconds }: QueryParts)
       {
         detail: documentQuery(
           'Compute cohort retention',
-          'Groups users into cohorts by the local day of their first event with `data_index` = `step` in the range, and returns how many users of each cohort returned 1, 2, … `days` local days later. A user returns on a day by sending an event of the type on that day, with `data_index` = `return_step` if given. Every day in the range is included. `returned` contains null for days that begin at or after the end of the range.',
+          'Groups users into cohorts by the local day, week or month of their first event with `data_index` = `step` in the range, and returns how many users of each cohort returned 1, 2, … `periods` periods later. A user returns in a period by sending an event of the type in it, with `data_index` = `return_step` if given. Every period in the range is included. `returned` contains null for periods that begin at or after the end of the range.',
           documentParameters(RETENTION),
           'Retention',
         ),
@@ -291,6 +300,17 @@ function zoneOffsets(tz: string): ZoneOffsets {
   return { tz, offsets: list };
 }
 
+/** Returns the interval of a query, with the first day of its weeks. */
+function intervalOf({
+  interval,
+  week_start: weekStart,
+}: {
+  readonly interval: BucketQuery['interval'];
+  readonly week_start: WeekStart | undefined;
+}): BucketQuery['interval'] {
+  return interval && { ...interval, weekStart };
+}
+
 /** Returns a bucket query within the caller's scope. */
 function bucketQuery(
   principal: Principal,
@@ -299,13 +319,15 @@ function bucketQuery(
     readonly from: number | undefined;
     readonly to: number | undefined;
     readonly interval: BucketQuery['interval'];
+    readonly week_start: WeekStart | undefined;
     readonly tz: string | undefined;
     readonly top: number | undefined;
     readonly group_by: string | undefined;
     readonly user_id: string | undefined;
   } & Parameters<typeof labelFilter>[0],
 ): BucketQuery {
-  const { name, from, to, interval, tz: zone = 'UTC', top = DEFAULT_TOP } = query;
+  const { name, from, to, tz: zone = 'UTC', top = DEFAULT_TOP } = query;
+  const interval = intervalOf(query);
   const labels = labelFilter(query);
   const user = scopeOf(principal, query.user_id);
   return { name, from, to, interval, labels, zone, top: query.group_by === undefined ? undefined : top, user };
