@@ -16,10 +16,12 @@ export const configCommand = defineCommand({
   ],
   resolvesHost: true,
   async run(context) {
-    const { databasePath } = context.config(); // throws if the configuration is invalid
+    const { databasePath, dataDir, jwt } = context.config(); // throws if the configuration is invalid
     for (const name of SETTING_NAMES) {
       const { text, origin } = settingText(name, context);
-      if (text === undefined) print(`# ${name} is not set`);
+      if (name === 'JWT_SECRET' && jwt.secret === 'generated') {
+        print(`# ${name} is not set: rawlog generates a secret in ${dataDir}/jwt-secret`);
+      } else if (text === undefined) print(`# ${name} is not set`);
       else if (name === 'DATABASE_URL') print(`${name}=file:${databasePath}  # ${origin}`);
       else print(`${name}=${displayText(name, text)}  # ${origin}`);
     }

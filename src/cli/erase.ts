@@ -3,7 +3,7 @@ import { eraseUser } from '../storage/erasure.ts';
 import { runJob } from '../storage/job.ts';
 import { DATABASE_SETTINGS, defineCommand } from './command.ts';
 import { openOffline } from './open-database.ts';
-import { print } from './output.ts';
+import { countOf, print } from './output.ts';
 
 /** The command that erases a user. */
 export const eraseCommand = defineCommand({
@@ -27,7 +27,7 @@ export const eraseCommand = defineCommand({
   async run({ config }, _options, user) {
     using database = openOffline(config().databasePath);
     const { metrics, analytics } = runJob(eraseUser(database.reader, user));
-    print(`Erased ${metrics} metrics and ${analytics} events.`);
+    print(`Erased ${countOf(metrics, 'metric')} and ${countOf(analytics, 'event')}.`);
     return 0;
   },
 });

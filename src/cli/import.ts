@@ -11,7 +11,7 @@ import { runJob } from '../storage/job.ts';
 import { DATABASE_SETTINGS, defineCommand } from './command.ts';
 import { readLines } from './lines.ts';
 import { hasDatabase, openOffline } from './open-database.ts';
-import { print, report } from './output.ts';
+import { countOf, print, report } from './output.ts';
 
 /** Maximum line length: sixteen times the default MAX_BODY_BYTES. */
 const MAX_LINE_BYTES = 16 * 1024 ** 2;
@@ -75,16 +75,16 @@ type Outcomes = Record<ImportOutcome, { count: number; lines: number[] }>;
 
 /** Prints the outcomes. Returns the exit status. */
 function printOutcomes({ stored, identical, erased, different, occupied }: Outcomes): number {
-  const skipped = erased.count > 0 ? `; ${erased.count} belong to erased users and were skipped` : '';
-  print(`Imported ${stored.count} records; ${identical.count} were already stored${skipped}.`);
+  const skipped = erased.count > 0 ? `; skipped ${erased.count} of erased users` : '';
+  print(`Imported ${countOf(stored.count, 'record')}; ${identical.count} already stored${skipped}.`);
   if (different.count > 0) {
     report(
-      `${different.count} records were not stored: different records with the same IDs exist. ${lineList(different)}`,
+      `${countOf(different.count, 'record')} not stored: different records with the same IDs exist. ${lineList(different)}`,
     );
   }
   if (occupied.count > 0) {
     report(
-      `${occupied.count} records were not stored: their IDs share the time part with IDs of other records. ${lineList(occupied)}`,
+      `${countOf(occupied.count, 'record')} not stored: IDs that share the time part with IDs of other records. ${lineList(occupied)}`,
     );
   }
   return different.count + occupied.count > 0 ? 1 : 0;

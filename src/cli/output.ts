@@ -32,6 +32,11 @@ export function printText(text: string): void {
   }
 }
 
+/** Returns a count with its noun, such as "1 record" or "2 records". */
+export function countOf(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? '' : 's'}`;
+}
+
 /** Prints a message for the operator to standard error. Never blocks or throws. */
 export function report(line: string): void {
   reportText(`${line}\n`);

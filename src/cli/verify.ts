@@ -3,7 +3,7 @@ import { countRows } from '../storage/records.ts';
 import { verifyDatabase } from '../storage/verify.ts';
 import { DATABASE_SETTINGS, defineCommand } from './command.ts';
 import { openDatabase } from './open-database.ts';
-import { print, report } from './output.ts';
+import { countOf, print, report } from './output.ts';
 
 /** The command that verifies the database. */
 export const verifyCommand = defineCommand({
@@ -31,7 +31,9 @@ export const verifyCommand = defineCommand({
         report(`Problems found in ${path}: ${problems.length + omitted}.`);
         return 1;
       }
-      print(`${path}: ${rows.metric} metrics, ${rows.analytics} events and ${chunks} chunks verified.`);
+      print(
+        `${path}: ${countOf(rows.metric, 'metric')}, ${countOf(rows.analytics, 'event')} and ${countOf(chunks, 'chunk')} verified.`,
+      );
       return 0;
     } finally {
       bar.stop();

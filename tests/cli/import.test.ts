@@ -167,8 +167,8 @@ describe('a record that is already stored', () => {
     const result = await runCli(['import', fileOf(numbered(1), other, RECORD, other)], { env });
     expect(result).toEqual({
       exitCode: 1,
-      stdout: 'Imported 1 records; 1 were already stored.\n',
-      stderr: '2 records were not stored: different records with the same IDs exist. Lines 2, 4.\n',
+      stdout: 'Imported 1 record; 1 already stored.\n',
+      stderr: '2 records not stored: different records with the same IDs exist. Lines 2, 4.\n',
     });
     expect(stored(env)).toEqual(expect.arrayContaining(before));
     expect(stored(env)).toHaveLength(2);
@@ -181,7 +181,7 @@ describe('a record that is already stored', () => {
   ])('causes a conflict if the event is imported with a different %s', async (_title, other) => {
     const env = newEnv();
     const result = await runCli(['import', fileOf(EVENT, other, EVENT)], { env });
-    expect(result).toMatchObject({ exitCode: 1, stdout: 'Imported 1 records; 1 were already stored.\n' });
+    expect(result).toMatchObject({ exitCode: 1, stdout: 'Imported 1 record; 1 already stored.\n' });
     expect(result.stderr).toContain('Line 2.');
   });
 
@@ -191,8 +191,8 @@ describe('a record that is already stored', () => {
     const result = await runCli(['import', fileOf(RECORD, other)], { env });
     expect(result).toEqual({
       exitCode: 1,
-      stdout: 'Imported 1 records; 0 were already stored.\n',
-      stderr: '1 records were not stored: their IDs share the time part with IDs of other records. Line 2.\n',
+      stdout: 'Imported 1 record; 0 already stored.\n',
+      stderr: '1 record not stored: IDs that share the time part with IDs of other records. Line 2.\n',
     });
   });
 });
@@ -205,14 +205,14 @@ test('an import skips and counts records of an erased user', async () => {
   const later = { ...RECORD, id: idAt(Date.now()), data_string: 'later' };
   expect(await runCli(['import', fileOf(RECORD, numbered(1), later)], { env })).toEqual({
     exitCode: 0,
-    stdout: 'Imported 1 records; 0 were already stored; 2 belong to erased users and were skipped.\n',
+    stdout: 'Imported 1 record; 0 already stored; skipped 2 of erased users.\n',
     stderr: '',
   });
   // only the key of an erased row remains, and another record may use it
   expect(await runCli(['import', fileOf({ ...RECORD, user_id: 'carl', data_string: 'other' })], { env })).toMatchObject(
     {
       exitCode: 0,
-      stdout: 'Imported 1 records; 0 were already stored.\n',
+      stdout: 'Imported 1 record; 0 already stored.\n',
     },
   );
   expect((await runCli(['verify'], { env })).exitCode).toBe(0);
@@ -221,7 +221,7 @@ test('an import skips and counts records of an erased user', async () => {
 
 describe('an import reads', () => {
   const records = Array.from({ length: 2_500 }, (_, i) => numbered(i));
-  const IMPORTED = { exitCode: 0, stdout: 'Imported 2500 records; 0 were already stored.\n', stderr: '' };
+  const IMPORTED = { exitCode: 0, stdout: 'Imported 2500 records; 0 already stored.\n', stderr: '' };
 
   test('standard input, named -', async () => {
     const env = newEnv();

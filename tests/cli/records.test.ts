@@ -53,10 +53,10 @@ describe('export and import', () => {
     const second = { ...env, DATA_DIR: join(folder.path, 'second') };
     const copy = join(folder.path, 'second/rawlog.db');
     const first = await runCli(['import', file], { env: second });
-    expect(first).toMatchObject({ exitCode: 0, stdout: 'Imported 5 records; 0 were already stored.\n' });
+    expect(first).toMatchObject({ exitCode: 0, stdout: 'Imported 5 records; 0 already stored.\n' });
     expect(everything(copy)).toEqual(everything(databasePath));
     const again = await runCli(['import', file], { env: second });
-    expect(again).toMatchObject({ exitCode: 0, stdout: 'Imported 0 records; 5 were already stored.\n' });
+    expect(again).toMatchObject({ exitCode: 0, stdout: 'Imported 0 records; 5 already stored.\n' });
     expect(everything(copy)).toEqual(everything(databasePath));
     expect((await runCli(['export'], { env: second })).stdout).toBe(exported);
     const { ledger } = JSON.parse((await runCli(['status'], { env: second })).stdout);

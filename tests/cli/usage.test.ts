@@ -95,7 +95,7 @@ describe('an argument that is not valid UTF-8', () => {
     // only Linux exposes the bytes of the command line, which distinguish U+FFFD from replaced bytes
     if (process.platform !== 'linux') return;
     const { exitCode, stdout } = await runWith('a\\357\\277\\275', ['erase'], folder.path);
-    expect({ exitCode, stdout }).toEqual({ exitCode: 0, stdout: expect.stringContaining('Erased 1 metrics') });
+    expect({ exitCode, stdout }).toEqual({ exitCode: 0, stdout: expect.stringContaining('Erased 1 metric') });
   });
 });
 

@@ -35,7 +35,7 @@ test.skipIf(noVolumes !== undefined)(
     reader.run('BEGIN');
     expect(reader.query('SELECT count(*) AS n FROM metrics').get()).toEqual({ n: 0 });
     const { exitCode, stdout } = await runCli(['import', '-'], { env, stdin: lines });
-    expect({ exitCode, stdout }).toEqual({ exitCode: 0, stdout: 'Imported 200 records; 0 were already stored.\n' });
+    expect({ exitCode, stdout }).toEqual({ exitCode: 0, stdout: 'Imported 200 records; 0 already stored.\n' });
     volume.cutPower();
     reader.close();
     volume.remount();

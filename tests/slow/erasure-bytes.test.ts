@@ -270,7 +270,7 @@ test('erases users whose imported rows are in random order', async () => {
   const file = join(folder.path, 'shuffled.ndjson');
   writeFileSync(file, shuffled.map(({ line }) => `${line}\n`).join(''));
   const imported = await runCli(['import', file], { env: { JWT_SECRET: SECRET, DATA_DIR: dataDir } });
-  expect(imported).toMatchObject({ exitCode: 0, stdout: 'Imported 20000 records; 0 were already stored.\n' });
+  expect(imported).toMatchObject({ exitCode: 0, stdout: 'Imported 20000 records; 0 already stored.\n' });
   await withServer(dataDir, async (eraseThere) => {
     for (const user of users.slice(0, 8)) {
       expect(findTraces(dataDir, [Buffer.from(user)])).not.toEqual([]);
