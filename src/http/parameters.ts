@@ -196,7 +196,7 @@ export const BUCKETS = {
       zoneNamed(given) ? { value: given } : valueError('the time zone should be an IANA name, such as Europe/Berlin'),
   } satisfies Parameter<string>,
   week_start: {
-    ...choice('First day of weeks. Default: `monday`.', WEEK_STARTS),
+    ...choice('First day of the week. Default: `monday`.', WEEK_STARTS),
     schema: { type: 'string', enum: [...WEEK_STARTS], default: 'monday' },
   },
   top: integer('Number of groups for `group_by`. The remaining labels are combined in `other`.', 1, 1000, 10),
@@ -256,7 +256,7 @@ type FilterNames<Name extends LabelName> = Name | `${Name}!` | `${Name}~`;
 function labelFilters<Name extends LabelName>(name: Name) {
   const parameters = {
     [name]: filterValues(`Only rows with this \`${name}\`. Repeat it to select several.`, (value) => ({ value })),
-    [`${name}!`]: filterValues(`No rows with this \`${name}\`. Repeat it to exclude several.`, (value) => ({ value })),
+    [`${name}!`]: filterValues(`Excludes rows with this \`${name}\`. Repeat it for several.`, (value) => ({ value })),
     [`${name}~`]: filterValues(
       `Only rows whose \`${name}\` contains this text, case-sensitively. Repeat it to allow several texts.`,
       (value) => {
@@ -322,11 +322,14 @@ export const RETURN_STEP = text('`data_index` of the events that count as a retu
 /** Periods of cohort retention. */
 export const COHORTS = {
   period: {
-    ...choice('Period of the cohorts. Default: `day`.', PERIODS),
+    ...choice('Calendar unit of a period. Default: `day`.', PERIODS),
     schema: { type: 'string', enum: [...PERIODS], default: 'day' },
   },
   periods: integer('Number of periods to follow each cohort.', 1, MAX_PERIODS, 14),
-  days: integer('The same as `periods` with `period=day`.', 1, MAX_PERIODS, 14),
+  days: {
+    ...integer('The same as `periods` with `period=day`. Cannot be combined with `periods`.', 1, MAX_PERIODS, 14),
+    schema: { type: 'integer', minimum: 1, maximum: MAX_PERIODS },
+  },
 };
 
 /** The longest duration of a funnel, in seconds. */

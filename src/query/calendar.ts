@@ -37,7 +37,7 @@ const MINUTE_US = 60_000_000;
 /** A local day in wall time. */
 const DAY_US = 1440 * MINUTE_US;
 const EPOCH = Temporal.PlainDate.from('1970-01-01');
-/** The first week that starts in 1970, by its first day. */
+/** The start of the first full week of 1970, by the first day of the week. */
 const FIRST_WEEK = { monday: Temporal.PlainDate.from('1970-01-05'), sunday: Temporal.PlainDate.from('1970-01-04') };
 
 /** Maximum number of buckets, more than any chart can show. */

@@ -27,7 +27,7 @@ export type Period = (typeof PERIODS)[number];
 /** Maximum number of periods, since the periods of a user are bits of one integer. */
 export const MAX_PERIODS = 30;
 
-/** Working memory per user of a cohort: the first time, twice while the array grows; the cohort; and the periods. */
+/** Working memory per cohort user: time of the first event (two copies while the array grows), cohort, and periods. */
 const BYTES_PER_USER = 2 * 8 + 4 + 4;
 
 /**

@@ -101,7 +101,10 @@ export function select(store: ColumnStore, kind: Kind, query: Query, budget: Bud
   };
 }
 
-/** Returns which labels of a series match a filter, by label number. Reads the texts only if it compares parts of them. */
+/**
+ * Returns which labels of a series match a filter, by label number. Reads all label texts only for `containsAny`
+ * without `anyOf`; otherwise, looks up the filter's values.
+ */
 function labelMaskOf(store: ColumnStore, series: Series, filter: LabelFilter, budget: Budget): Uint8Array {
   budget.reserve(store.labelLimit);
   const mask = new Uint8Array(store.labelLimit);

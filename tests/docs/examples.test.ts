@@ -65,6 +65,9 @@ class Session {
     mkdirSync(dirname(program));
     writeFileSync(program, `#!/bin/sh\nexec ${COMMAND.map((word) => `'${word}'`).join(' ')} "$@"\n`);
     chmodSync(program, 0o755);
+    // in a clone, this script runs any command from the sources
+    const manifest = { scripts: { rawlog: 'dist/rawlog' } };
+    writeFileSync(join(this.#folder.path, 'package.json'), JSON.stringify(manifest));
   }
 
   async run(block: CodeBlock): Promise<void> {

@@ -244,7 +244,7 @@ export function queryRoutes({ verify, queries, idleTimeoutSeconds }: QueryParts)
         const query = readQuery(request, RETENTION);
         const { from, to, type: name, step, return_step: returnStep, tz: zone = 'UTC', period = 'day', days } = query;
         if (days !== undefined && (query.periods !== undefined || period !== 'day')) {
-          const msg = 'Value error, days cannot be combined with period or periods';
+          const msg = 'Value error, days cannot be combined with periods, or with a period other than day';
           const issue = { loc: ['query', 'days'], msg, type: 'value_error' };
           throw new ApiError('validation_failed', { issues: [issue] });
         }
@@ -259,7 +259,7 @@ export function queryRoutes({ verify, queries, idleTimeoutSeconds }: QueryParts)
       {
         detail: documentQuery(
           'Compute cohort retention',
-          'Groups users into cohorts by the local day, week or month of their first event with `data_index` = `step` in the range, and returns how many users of each cohort returned 1, 2, … `periods` periods later. A user returns in a period by sending an event of the type in it, with `data_index` = `return_step` if given. Every period in the range is included. `returned` contains null for periods that begin at or after the end of the range.',
+          'Groups users into cohorts by the local day, week or month of their first event with `data_index` = `step` in the range, and returns how many users of each cohort returned 1, 2, … `periods` periods later. A user returns in a period by sending an event of the type in it, with `data_index` = `return_step` if given. There is one cohort per period in the range, even if it is empty. `returned` contains null for periods that begin at or after the end of the range.',
           documentParameters(RETENTION),
           'Retention',
         ),
