@@ -20,7 +20,7 @@ import type { LogRecord } from './records.ts';
 import { openStorage } from './storage/database.ts';
 import type { ErasedRows } from './storage/erasure.ts';
 import { openUserHash } from './storage/erasure-list.ts';
-import { StorageError } from './storage/storage-error.ts';
+import { StorageError, toStorageError } from './storage/storage-error.ts';
 import { createWriter } from './storage/writer.ts';
 import { createLiveTails } from './tail/live-tails.ts';
 
@@ -93,6 +93,11 @@ export async function startServer(
     log.warn({ committed, dropped }, 'invalid frames at the end of the write-ahead log were dropped');
   }
   let openQueue: CommitQueue | undefined;
+  /** Reports that the disk has failed, whether a commit or a query noticed it. */
+  function fail(storageError: StorageError): void {
+    log.fatal({ err: storageError }, 'the storage has failed: the server is stopping');
+    onFailing();
+  }
   const queries = createQueryClient({
     path: config.databasePath,
     worker: QUERY_WORKER,
@@ -100,11 +105,18 @@ export async function startServer(
     maxResultBytes: config.maxResultBytes,
     idleTimeoutMs: config.idleTimeoutSeconds * 1000,
     onDamaged(reason) {
-      log.fatal(
-        { err: reason },
-        'the database is damaged: recording has stopped. Run "rawlog verify" to list the damage, or restore a backup',
-      );
       openQueue?.halt(new StorageError('corrupt', reason));
+      // a disk that has failed can return anything: then the process must exit, as when a commit notices it
+      storage.sync().then(
+        () =>
+          log.fatal(
+            { err: reason },
+            'the database is damaged: recording has stopped. Run "rawlog verify" to list the damage, or restore a backup',
+          ),
+        (error: unknown) => {
+          if (stopping === undefined) fail(toStorageError(error)); // stopping closes the write-ahead log
+        },
+      );
     },
     log,
   });
@@ -117,16 +129,7 @@ export async function startServer(
     const rejections = createRejections(now);
     const userNames = createUserNames(writer, storage.hash, config.maxNamesPerUser);
     const queueBounds = { rows: config.maxQueueRows, bytes: config.maxQueueBytes };
-    const queue = createCommitQueue(
-      writer,
-      ledger,
-      queueBounds,
-      (storageError) => {
-        log.fatal({ err: storageError }, 'the storage has failed: the server is stopping');
-        onFailing();
-      },
-      publish,
-    );
+    const queue = createCommitQueue(writer, ledger, queueBounds, fail, publish);
     openQueue = queue;
     observe(metrics, { ledger, queue, tails, droppedLines, databasePath: config.databasePath });
     const { maxBodyBytes, maxBatchItems, maxResultBytes, maxNamesPerUser, rateLimit, rateLimitBytes } = config;
