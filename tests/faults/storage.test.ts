@@ -107,13 +107,14 @@ test.skipIf(noVolumes !== undefined)(
   },
 );
 
-test.skipIf(noVolumes !== undefined)('returns 503 and exits with status 1 when the disk fails', async () => {
+test.skipIf(noVolumes !== undefined)('acknowledges nothing and exits with status 1 when the disk fails', async () => {
   using volume = loopVolume();
   const target = await startTarget(env, { dataDir: join(volume.path, 'data') });
   const { body: id } = await post(target, '/log_raw_metric', METRIC);
   volume.cutPower();
-  const response = await post(target, '/log_raw_metric', METRIC);
-  expectError(response, 503, 'storage_unavailable');
+  // the query worker may notice it first, and end the server before it accepts the request
+  const response = await post(target, '/log_raw_metric', METRIC).catch(() => undefined);
+  if (response) expectError(response, 503, 'storage_unavailable');
   expect(await target.process.exited).toBe(1);
   expect(target.logLines().find(({ level }) => level === 'fatal')).toMatchObject({
     msg: 'the storage has failed: the server is stopping',
