@@ -69,7 +69,10 @@ const settings = {
     help: 'IP addresses and networks of proxies whose X-Forwarded-For is trusted, comma-separated, such as 10.0.0.0/8',
   },
   MAX_QUEUE_ROWS: { help: 'maximum rows waiting to be committed; further requests are rejected', default: '12000' },
-  MAX_QUEUE_BYTES: { help: 'maximum body bytes received but not yet committed', default: '67108864' },
+  MAX_QUEUE_BYTES: {
+    help: 'maximum memory for bodies being read and records waiting to be committed, in bytes',
+    default: '67108864',
+  },
   MAX_RESULT_BYTES: { help: 'largest query result in bytes', default: '33554432' },
   IDLE_TIMEOUT: { help: 'how long a connection without traffic stays open, 1s to 255s', default: '75s' },
   QUERY_TIMEOUT: { help: 'how long a query may run, such as 10s or 1m', default: '10s' },

@@ -50,9 +50,14 @@ const MAX_NAME_IN_ISSUE = 100;
  * Parses all parameters in a request's query string.
  *
  * @throws {ApiError} `validation_failed` with all issues: parameters that are invalid, missing, unknown or repeated,
- *   and a range that ends before it starts
+ *   a range that ends before it starts, and conflicts
+ * @param conflictsOf returns the issues of parameters that are each valid, but not together. Invalid ones are undefined
  */
-export function readQuery<Known extends Parameters>(request: Request, parameters: Known): Values<Known> {
+export function readQuery<Known extends Parameters>(
+  request: Request,
+  parameters: Known,
+  conflictsOf: (values: Values<Known>) => ValidationIssue[] = () => [],
+): Values<Known> {
   const params = parseSearchParams(targetOf(request).query);
   const issues: ValidationIssue[] = [];
   const read = Object.entries(parameters).map(([name, parameter]) => {
@@ -82,6 +87,7 @@ export function readQuery<Known extends Parameters>(request: Request, parameters
   // sound because each value comes from the parameter with its name
   const values = Object.fromEntries(read) as Values<Known>;
   if (isReversed(values)) issues.push({ loc: ['query', 'to'], ...valueError('the range ends before it starts') });
+  issues.push(...conflictsOf(values));
   if (issues.length > 0) throw new ApiError('validation_failed', { issues: issues.slice(0, MAX_ISSUES) });
   return values;
 }
@@ -331,6 +337,21 @@ export const COHORTS = {
     schema: { type: 'integer', minimum: 1, maximum: MAX_PERIODS },
   },
 };
+
+/** Returns the conflicts between the parameters of {@link COHORTS}. */
+export function cohortConflicts({
+  period,
+  periods,
+  days,
+}: {
+  readonly period: string | undefined;
+  readonly periods: number | undefined;
+  readonly days: number | undefined;
+}): ValidationIssue[] {
+  if (days === undefined || (periods === undefined && (period === undefined || period === 'day'))) return [];
+  const issue = valueError('days cannot be combined with periods, or with a period other than day');
+  return [{ loc: ['query', 'days'], ...issue }];
+}
 
 /** The longest duration of a funnel, in seconds. */
 export const WITHIN: Parameter<number> = {

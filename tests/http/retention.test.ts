@@ -86,6 +86,9 @@ describe('cohort retention', () => {
       expectError(response, 422, 'validation_failed');
       expect(response.body.detail).toMatchObject([{ loc: ['query', 'days'] }]);
     }
+    const several = await get('anna', path, { type: 'tutorial', step: 'one', days: '3', periods: '4', tz: 'nowhere' });
+    const places = several.body.detail.map(({ loc }: { loc: string[] }) => loc[1]);
+    expect(places.sort()).toEqual(['days', 'tz']);
   });
 
   test('has no cohorts without rows', async () => {

@@ -18,6 +18,7 @@ import {
   BUCKETS,
   COHORTS,
   CURSOR,
+  cohortConflicts,
   cursorOf,
   documentParameters,
   groupBy,
@@ -241,13 +242,8 @@ export function queryRoutes({ verify, queries, idleTimeoutSeconds }: QueryParts)
       '/api/analytics/retention',
       async ({ request, server, set }) => {
         const principal = await identify(request);
-        const query = readQuery(request, RETENTION);
+        const query = readQuery(request, RETENTION, cohortConflicts);
         const { from, to, type: name, step, return_step: returnStep, tz: zone = 'UTC', period = 'day', days } = query;
-        if (days !== undefined && (query.periods !== undefined || period !== 'day')) {
-          const msg = 'Value error, days cannot be combined with periods, or with a period other than day';
-          const issue = { loc: ['query', 'days'], msg, type: 'value_error' };
-          throw new ApiError('validation_failed', { issues: [issue] });
-        }
         const periods = query.periods ?? days ?? DEFAULT_PERIODS;
         const argument = {
           ...{ from, to, name, step, returnStep, zone, period, periods, labels: labelFilter(query) },

@@ -9,7 +9,7 @@ import { type QueryState, useQuery } from '../use-query.ts';
 
 type Status = Responses['/api/status'];
 
-/** The ledger of all items. Users who may not see it get the rejections of their own items. */
+/** The ledger of all items, or for users who may not see it, their own rejections. */
 export function Ledger({ status }: { status: QueryState<Status> }) {
   const isHidden = status.value !== undefined && status.value.ledger === undefined;
   return (
