@@ -3,6 +3,14 @@ import { ApiError, ERRORS, type ErrorCode, type ValidationIssue } from '../error
 import { EXPORT_FORMATS } from '../export/export.ts';
 import { parseDuration } from '../formats/duration.ts';
 import { parseTimestamp } from '../formats/timestamp.ts';
+import {
+  DATA_PREFIX,
+  MAX_KEY_BYTES,
+  MAX_PATH_KEYS,
+  type PropertyFilter,
+  type PropertyPath,
+  parsePropertyPath,
+} from '../properties.ts';
 import { parseInterval, WEEK_STARTS } from '../query/calendar.ts';
 import { MAX_PERIODS, PERIODS } from '../query/retention.ts';
 import { zoneNamed } from '../query/zone-database.ts';
@@ -26,22 +34,40 @@ export interface Parameter<Value> {
     readonly msg: (count: number) => string;
   };
   /** Returns the value, or a validation issue in pydantic's wording. */
-  readonly parse: (text: string) => { value: Value } | Pick<ValidationIssue, 'msg' | 'type'>;
+  readonly parse: (text: string) => Parsed<Value>;
 }
 
+/** A parsed value, or a validation issue. */
+type Parsed<Value> = { readonly value: Value } | Pick<ValidationIssue, 'msg' | 'type'>;
+
+/** A family of parameters: all those whose names begin with a prefix. */
+export interface ParameterFamily<Value> {
+  readonly description: string;
+  /** The JSON Schema of one value. */
+  readonly schema: object;
+  readonly prefix: string;
+  /** Returns the value of the family, given the texts of each parameter. */
+  readonly parseAll: (texts: ReadonlyMap<string, readonly string[]>, addIssue: AddIssue) => Value;
+}
+
+/** Reports a validation issue of a parameter. */
+type AddIssue = (name: string, issue: Pick<ValidationIssue, 'msg' | 'type'>) => void;
+
 /** The values of query parameters; undefined for absent ones. */
-type Values<Parameters extends Record<string, Parameter<unknown>>> = {
-  [Name in keyof Parameters]: Parameters[Name] extends Parameter<infer Value>
-    ? Parameters[Name] extends { repeated: object }
-      ? Value[]
-      : Parameters[Name] extends { required: true }
-        ? Value
-        : Value | undefined
-    : never;
+type Values<Known extends Parameters> = {
+  [Name in keyof Known]: Known[Name] extends ParameterFamily<infer Value>
+    ? Value
+    : Known[Name] extends Parameter<infer Value>
+      ? Known[Name] extends { repeated: object }
+        ? Value[]
+        : Known[Name] extends { required: true }
+          ? Value
+          : Value | undefined
+      : never;
 };
 
 /** Query parameters by name. */
-type Parameters = Record<string, Parameter<unknown>>;
+type Parameters = Record<string, Parameter<unknown> | ParameterFamily<unknown>>;
 
 /** Longest parameter name in a validation issue, in UTF-16 code units. Longer names are truncated. */
 const MAX_NAME_IN_ISSUE = 100;
@@ -60,9 +86,15 @@ export function readQuery<Known extends Parameters>(
 ): Values<Known> {
   const params = parseSearchParams(targetOf(request).query);
   const issues: ValidationIssue[] = [];
+  const addIssueOf: AddIssue = (name, issue) =>
+    void issues.push({ loc: ['query', name.slice(0, MAX_NAME_IN_ISSUE)], ...issue });
+  const names = [...new Set(params.keys())];
   const read = Object.entries(parameters).map(([name, parameter]) => {
-    const addIssue = (issue: Pick<ValidationIssue, 'msg' | 'type'>) =>
-      void issues.push({ loc: ['query', name], ...issue });
+    if ('prefix' in parameter) {
+      const found = names.filter((each) => each.startsWith(parameter.prefix));
+      return [name, parameter.parseAll(new Map(found.map((each) => [each, params.getAll(each)])), addIssueOf)];
+    }
+    const addIssue = (issue: Pick<ValidationIssue, 'msg' | 'type'>) => addIssueOf(name, issue);
     const texts = params.getAll(name);
     const { repeated } = parameter;
     if (texts.length === 0 && parameter.required) addIssue({ msg: 'Field required', type: 'missing' });
@@ -76,13 +108,10 @@ export function readQuery<Known extends Parameters>(
     });
     return [name, repeated ? values : values[0]];
   });
-  for (const name of new Set(params.keys())) {
-    if (Object.hasOwn(parameters, name)) continue;
-    issues.push({
-      loc: ['query', name.slice(0, MAX_NAME_IN_ISSUE)],
-      msg: 'Extra inputs are not permitted',
-      type: 'extra_forbidden',
-    });
+  const prefixes = Object.values(parameters).flatMap((parameter) => ('prefix' in parameter ? [parameter.prefix] : []));
+  for (const name of names) {
+    if (Object.hasOwn(parameters, name) || prefixes.some((prefix) => name.startsWith(prefix))) continue;
+    addIssueOf(name, { msg: 'Extra inputs are not permitted', type: 'extra_forbidden' });
   }
   // sound because each value comes from the parameter with its name
   const values = Object.fromEntries(read) as Values<Known>;
@@ -121,17 +150,25 @@ function isReversed({ from, to }: { readonly from?: unknown; readonly to?: unkno
 }
 
 /** Documents query parameters for OpenAPI. */
-export function documentParameters(
-  parameters: Record<string, Parameter<unknown>>,
-): NonNullable<DocumentDecoration['parameters']> {
-  return Object.entries(parameters).map(([name, { description, schema, required, repeated }]) => ({
-    name,
-    in: 'query',
-    required: required ?? (repeated?.min ?? 0) > 0,
-    description,
-    schema: repeated ? { type: 'array', items: schema, minItems: repeated.min, maxItems: repeated.max } : schema,
-    ...(repeated && { style: 'form', explode: true }),
-  }));
+export function documentParameters(parameters: Parameters): NonNullable<DocumentDecoration['parameters']> {
+  return Object.entries(parameters).map(([name, parameter]) => {
+    const { description, schema } = parameter;
+    // OpenAPI has no parameter families; an exploded object sends each of its members as a parameter
+    const exploded = { style: 'form', explode: true } as const;
+    if ('prefix' in parameter) {
+      const object = { type: 'object', additionalProperties: schema } as const;
+      return { name, in: 'query', required: false, description, schema: object, ...exploded };
+    }
+    const { required, repeated } = parameter;
+    return {
+      name,
+      in: 'query',
+      required: required ?? (repeated?.min ?? 0) > 0,
+      description,
+      schema: repeated ? { type: 'array', items: schema, minItems: repeated.min, maxItems: repeated.max } : schema,
+      ...(repeated && exploded),
+    };
+  });
 }
 
 const valueError = (msg: string) => ({ msg: `Value error, ${msg}`, type: 'value_error' });
@@ -243,6 +280,15 @@ const MAX_FILTER_VALUES = 100;
 /** Maximum length of a text to search for, in bytes. */
 const MAX_CONTAINED_BYTES = 256;
 
+/** Parses a text to search for. */
+function parseContained(value: string): Parsed<string> {
+  const bytes = Buffer.byteLength(value);
+  if (bytes > 0 && bytes <= MAX_CONTAINED_BYTES) return { value };
+  return valueError(`the text should have 1 to ${MAX_CONTAINED_BYTES} bytes`);
+}
+
+const tooManyValues = (count: number) => `a filter should have at most ${MAX_FILTER_VALUES} values, not ${count}`;
+
 const filterValues = (description: string, parse: Parameter<string>['parse']) =>
   ({
     description,
@@ -251,7 +297,7 @@ const filterValues = (description: string, parse: Parameter<string>['parse']) =>
     repeated: {
       min: 0,
       max: MAX_FILTER_VALUES,
-      msg: (count: number) => `a filter should have at most ${MAX_FILTER_VALUES} values, not ${count}`,
+      msg: tooManyValues,
     },
   }) satisfies Parameter<string>;
 
@@ -265,11 +311,7 @@ function labelFilters<Name extends LabelName>(name: Name) {
     [`${name}!`]: filterValues(`Excludes rows with this \`${name}\`. Repeat it for several.`, (value) => ({ value })),
     [`${name}~`]: filterValues(
       `Only rows whose \`${name}\` contains this text, case-sensitively. Repeat it to allow several texts.`,
-      (value) => {
-        const bytes = Buffer.byteLength(value);
-        if (bytes > 0 && bytes <= MAX_CONTAINED_BYTES) return { value };
-        return valueError(`the text should have 1 to ${MAX_CONTAINED_BYTES} bytes`);
-      },
+      parseContained,
     ),
   };
   return parameters as Record<FilterNames<Name>, ReturnType<typeof filterValues>>; // the keys are those names
@@ -292,14 +334,88 @@ export function labelFilter(
   return Object.values(filter).every(({ length }) => length === 0) ? undefined : filter;
 }
 
+/** Maximum number of properties that one request filters by. */
+const MAX_FILTERED_PROPERTIES = 10;
+
+const PATH_SYNTAX = `Dots separate keys; write a literal dot as \`\\.\` and a backslash as \`\\\\\`. A path has at most ${MAX_PATH_KEYS} keys of up to ${MAX_KEY_BYTES} bytes.`;
+
+/** Filters by properties of event data. */
+const PROPERTY_FILTERS: ParameterFamily<PropertyFilter[]> = {
+  description: `Filters by properties of \`data\`: \`data.PATH=VALUE\` selects events with this value, \`data.PATH!=VALUE\` excludes them, and \`data.PATH~=TEXT\` selects events whose value is a string that contains the text (up to ${MAX_CONTAINED_BYTES} bytes), case-sensitively. VALUE matches the same string, the number it represents, and \`true\` or \`false\`. Repeat a filter for several values, up to ${MAX_FILTER_VALUES}. A request can filter by up to ${MAX_FILTERED_PROPERTIES} properties. ${PATH_SYNTAX}`,
+  schema: { type: 'string' },
+  prefix: DATA_PREFIX,
+  parseAll(texts, addIssue) {
+    const filters = new Map<string, PropertyFilter & { [Name in keyof LabelFilter]: string[] }>();
+    for (const [name, values] of texts) {
+      const { pathText, condition } = parseFilterName(name);
+      const parsed = parsePropertyPath(pathText);
+      if ('problem' in parsed) {
+        addIssue(name, valueError(parsed.problem));
+        continue;
+      }
+      if (values.length > MAX_FILTER_VALUES) addIssue(name, valueError(tooManyValues(values.length)));
+      const key = JSON.stringify(parsed.path);
+      const filter = filters.get(key) ?? { path: parsed.path, anyOf: [], noneOf: [], containsAny: [] };
+      filters.set(key, filter);
+      for (const value of values.slice(0, MAX_FILTER_VALUES)) {
+        const issue = condition === 'containsAny' ? parseContained(value) : { value };
+        if ('value' in issue) filter[condition].push(value);
+        else addIssue(name, issue);
+      }
+      if (filters.size === MAX_FILTERED_PROPERTIES + 1) {
+        const msg = `a request should filter by at most ${MAX_FILTERED_PROPERTIES} properties`;
+        addIssue(name, valueError(msg));
+        break;
+      }
+    }
+    return [...filters.values()];
+  },
+};
+
+/** Splits the name of a property filter: an operator is a `!` or `~` at its end that no backslash makes literal. */
+function parseFilterName(name: string): { pathText: string; condition: keyof LabelFilter } {
+  const [, pathText, operator] = /^((?:[^\\]|\\.)*?)([!~]?)$/su.exec(name) ?? [name, name, ''];
+  const condition = operator === '!' ? 'noneOf' : operator === '~' ? 'containsAny' : 'anyOf';
+  return { pathText: pathText as string, condition };
+}
+
+/** A property to group by or to sum, with its path as sent. */
+export interface PropertyParameter {
+  readonly name: string;
+  readonly path: PropertyPath;
+}
+
+function parseProperty(name: string): Parsed<PropertyParameter> {
+  const parsed = parsePropertyPath(name);
+  return 'problem' in parsed ? valueError(parsed.problem) : { value: { name, path: parsed.path } };
+}
+
+/** What to group the counts of events by. */
+export const GROUP_BY_EVENT: Parameter<'data_index' | PropertyParameter> = {
+  description: `Groups the result by \`data_index\`, or by a property of \`data\`: \`data.PATH\`. The most frequent values come first. Strings, numbers and booleans are groups by value; \`null\` is the group of events without the property, or where it is null, an object or an array. ${PATH_SYNTAX}`,
+  schema: { type: 'string', example: 'data_index' },
+  parse: (given) => (given === 'data_index' ? { value: given } : parseProperty(given)),
+};
+
+export const SUM: Parameter<PropertyParameter> = {
+  description:
+    'Adds `sum` to each count: the exact sum of a numeric property of `data`, given as `data.PATH`. Values that are not numbers are ignored.',
+  schema: { type: 'string', example: 'data.price' },
+  parse: parseProperty,
+};
+
+/** Filters of events: by their label and by properties of their data. */
+export const EVENT_FILTERS = { ...LABEL.analytics, 'data.PATH': PROPERTY_FILTERS };
+
 /** The parameters that select records, by kind. */
 export const RECORD_FILTERS = {
   metric: { name: text('Only this metric.'), ...LABEL.metric, user_id: USER_ID },
-  analytics: { type: text('Only this event type.'), ...LABEL.analytics, user_id: USER_ID },
+  analytics: { type: text('Only this event type.'), ...EVENT_FILTERS, user_id: USER_ID },
 };
 
 /** Values of {@link RECORD_FILTERS} and {@link RANGE}, for either kind. */
 interface RecordSelection extends Partial<Record<FilterNames<LabelName>, readonly string[]>> {
+  readonly 'data.PATH'?: readonly PropertyFilter[];
   readonly from?: number | undefined;
   readonly to?: number | undefined;
   readonly name?: string | undefined;
@@ -309,7 +425,8 @@ interface RecordSelection extends Partial<Record<FilterNames<LabelName>, readonl
 /** Returns the record filter for query parameters, limited to a user; undefined means all users. */
 export function recordFilter(kind: Kind, query: RecordSelection, user: string | undefined): RecordFilter {
   const { from, to } = query;
-  return { user, from, to, name: kind === 'metric' ? query.name : query.type, labels: labelFilter(query) };
+  const name = kind === 'metric' ? query.name : query.type;
+  return { user, from, to, name, labels: labelFilter(query), properties: query['data.PATH'] ?? [] };
 }
 
 export const STEPS = {

@@ -3,7 +3,7 @@ import type { ColumnStore } from '../storage/columns/column-store.ts';
 import type { Budget } from './budget.ts';
 import { newPairs, type Pairs, sortByUser } from './distinct-users.ts';
 import { nthSmallest } from './percentiles.ts';
-import { type Query, rangeOf, type Selection, select } from './selection.ts';
+import { type Query, rangeOf, type Selection, select, seriesNamed } from './selection.ts';
 
 /** A query for conversion through a sequence of steps. */
 export interface FunnelQuery extends Query {
@@ -20,8 +20,9 @@ export interface FunnelQuery extends Query {
  */
 export function funnel(store: ColumnStore, query: FunnelQuery, budget: Budget): FunnelResult {
   const { steps, within } = query;
-  const selection = select(store, 'analytics', query, budget);
-  const { series } = selection;
+  const seriesList = seriesNamed(store, 'analytics', query.name);
+  const [series] = seriesList;
+  const selection = select(store, seriesList, query, budget);
   // 0 if the series has no such label, because label numbers start at 1
   const path = steps.map((step) => (series && store.label(series, step)) ?? 0);
   const events = eventsOf(selection, path, budget);
@@ -96,10 +97,10 @@ function forEachEvent(
   // the low bits rule out most labels, faster than the set
   const mayBeWanted = new Uint8Array(1024);
   for (const label of path) mayBeWanted[label & 1023] = 1;
-  for (const { times, users, labels } of chunks()) {
+  for (const { times, users, labels, dataMask } of chunks()) {
     for (let i = 0; i < labels.length; i++) {
       const label = labels[i] as number;
-      if (mayBeWanted[label & 1023] === 0 || !wanted.has(label)) continue;
+      if (mayBeWanted[label & 1023] === 0 || !wanted.has(label) || dataMask?.[i] === 0) continue;
       const time = times[i] as number;
       const userOfRow = users[i] as number;
       if (time >= from && time < to && (user < 0 || userOfRow === user)) visit(userOfRow, time, label);

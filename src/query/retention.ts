@@ -3,7 +3,7 @@ import type { ColumnStore } from '../storage/columns/column-store.ts';
 import type { Budget } from './budget.ts';
 import { startsOf, type WeekStart } from './calendar.ts';
 import { growInto, NumberIndex } from './number-index.ts';
-import { bucketOf, edgesOf, type Query, rangeOf, select } from './selection.ts';
+import { bucketOf, edgesOf, type Query, rangeOf, select, seriesNamed } from './selection.ts';
 
 /** A query for cohort retention. */
 export interface RetentionQuery extends Query {
@@ -37,8 +37,10 @@ const BYTES_PER_USER = 2 * 8 + 4 + 4;
  */
 export function retention(store: ColumnStore, query: RetentionQuery, budget: Budget): RetentionResult {
   const { step, returnStep, zone, period, periods, weekStart } = query;
-  const selection = select(store, 'analytics', query, budget);
-  const { from, to, user, series, labelMask } = selection;
+  const seriesList = seriesNamed(store, 'analytics', query.name);
+  const [series] = seriesList;
+  const selection = select(store, seriesList, query, budget);
+  const { from, to, user, labelMask } = selection;
   const edges = edgesOf(selection, { interval: { count: 1, unit: period, weekStart }, zone });
   // 0 if the series has no such label, because label numbers start at 1
   const labelOf = (text: string) => (series && store.label(series, text)) ?? 0;
@@ -48,9 +50,9 @@ export function retention(store: ColumnStore, query: RetentionQuery, budget: Bud
   // rows are only nearly in time order, so cohorts are known only after the first scan
   const cohortUsers = new NumberIndex(store.userLimit, budget);
   let firstTimes = new Float64Array(64);
-  for (const { times, users, labels } of selection.chunks()) {
+  for (const { times, users, labels, dataMask } of selection.chunks()) {
     for (let i = 0; i < times.length; i++) {
-      if (labels[i] !== firstLabel || (labelMask && labelMask[firstLabel] === 0)) continue;
+      if (labels[i] !== firstLabel || (labelMask && labelMask[firstLabel] === 0) || dataMask?.[i] === 0) continue;
       const time = times[i] as number;
       const userOfRow = users[i] as number;
       if (time < from || time >= to || (user >= 0 && userOfRow !== user)) continue;
@@ -67,11 +69,12 @@ export function retention(store: ColumnStore, query: RetentionQuery, budget: Bud
 
   // bit n: returned n periods after the first
   const returnPeriods = new Uint32Array(cohortUsers.size);
-  for (const { times, users, labels } of selection.chunks()) {
+  for (const { times, users, labels, dataMask } of selection.chunks()) {
     let bucket = 0;
     for (let i = 0; i < times.length; i++) {
       const label = labels[i] as number;
-      if ((returnLabel >= 0 && label !== returnLabel) || (labelMask && labelMask[label] === 0)) continue;
+      if ((returnLabel >= 0 && label !== returnLabel) || (labelMask && labelMask[label] === 0) || dataMask?.[i] === 0)
+        continue;
       const index = cohortUsers.find(users[i] as number);
       const time = times[i] as number;
       if (index < 0 || time < from || time >= to) continue;

@@ -1,6 +1,7 @@
+import type { PropertyFilter } from '../properties.ts';
 import { type Kind, type LabelFilter, matchesLabel } from '../records.ts';
 import type { Chunk } from '../storage/columns/chunk.ts';
-import type { ColumnStore, Extent, Series } from '../storage/columns/column-store.ts';
+import { type ColumnStore, type Extent, extentOfAll, type Series } from '../storage/columns/column-store.ts';
 import { type Budget, QueryTooLargeError } from './budget.ts';
 import { bucketEdges, formatInZone, type Interval, MAX_BUCKETS } from './calendar.ts';
 import { growInto, NumberIndex } from './number-index.ts';
@@ -16,12 +17,18 @@ export interface RangeQuery {
   readonly user: string | undefined;
 }
 
-/** Parameters of every query over a series. */
-export interface Query extends RangeQuery {
-  /** The metric name or event type. */
-  readonly name: string;
+/** Parameters of every query that reads rows. */
+export interface RowQuery extends RangeQuery {
   /** Selects only rows whose label matches; undefined: rows with any label. */
   readonly labels?: LabelFilter | undefined;
+  /** Selects only events whose data matches all of these filters. */
+  readonly properties?: readonly PropertyFilter[] | undefined;
+}
+
+/** Parameters of every query over a series. */
+export interface Query extends RowQuery {
+  /** The metric name or event type. */
+  readonly name: string;
 }
 
 /** Parameters that split a range into buckets. */
@@ -46,11 +53,17 @@ export interface Range {
   readonly extent: Extent | undefined;
 }
 
+/** A chunk, or a part of one, that may contain selected rows. */
+export interface SelectedChunk extends Chunk {
+  readonly series: Series;
+  /** By row: 1 if its data matches the property filters. undefined: every row does. */
+  readonly dataMask: Uint8Array | undefined;
+}
+
 /** The rows of a query, ready to be scanned. */
 export interface Selection extends Range {
-  readonly series: Series | undefined;
-  /** Scans the chunks that may contain selected rows. */
-  readonly chunks: () => Generator<Chunk>;
+  /** Scans the chunks that may contain selected rows: series by series, each in commit order. */
+  readonly chunks: () => Generator<SelectedChunk>;
   /** The number of the user whose rows are selected; -1: all users. */
   readonly user: number;
   /** By label number: 1 if rows with the label are selected. undefined: rows with any label. */
@@ -74,13 +87,19 @@ export function userOf(store: ColumnStore, { user }: Pick<RangeQuery, 'user'>): 
   return user === undefined ? -1 : store.user(user);
 }
 
-/** Selects the rows of a query. The selection is empty if the query's user has no rows. */
-export function select(store: ColumnStore, kind: Kind, query: Query, budget: Budget): Selection {
-  const series = store.find(kind, query.name);
+/**
+ * Selects the rows of a query in several series. The selection is empty if the query's user has no rows.
+ *
+ * @param seriesList the series, each once
+ */
+export function select(store: ColumnStore, seriesList: readonly Series[], query: RowQuery, budget: Budget): Selection {
   const user = userOf(store, query);
   const readExtent = () => {
-    if (!series || user === undefined) return undefined;
-    return user < 0 ? store.extent(series) : extentOfUser(store, series, user, ALL_TIME, budget);
+    if (user === undefined) return undefined;
+    const extents = seriesList.map((series) =>
+      user < 0 ? store.extent(series) : extentOfUser(store, series, user, ALL_TIME, budget),
+    );
+    return extentOfAll(extents);
   };
   const range = resolveRange(query, readExtent);
   // if an end was open, the extent is known, and chunks outside it contain no selected rows
@@ -88,42 +107,56 @@ export function select(store: ColumnStore, kind: Kind, query: Query, budget: Bud
   const to = Math.min(range.to, range.extent ? range.extent.maxTime + 1 : range.to);
   return {
     ...range,
-    series,
     user: user ?? -1,
-    labelMask: series && query.labels && labelMaskOf(store, series, query.labels, budget),
+    labelMask: query.labels && labelMaskOf(store, seriesList, query.labels, budget),
     *chunks() {
-      if (!series || user === undefined || to <= from) return;
-      for (const outline of store.outlines(series, from, to)) {
-        budget.check();
-        yield outline.read();
+      if (user === undefined || to <= from) return;
+      for (const series of seriesList) {
+        for (const outline of store.outlines(series, from, to)) {
+          budget.check();
+          yield { ...outline.read(), series, dataMask: undefined };
+        }
       }
     },
   };
 }
 
+/** Returns a series as a list; empty if the name was never recorded. */
+export function seriesNamed(store: ColumnStore, kind: Kind, name: string): Series[] {
+  const series = store.find(kind, name);
+  return series ? [series] : [];
+}
+
 /**
- * Returns which labels of a series match a filter, by label number. Reads all label texts only for `containsAny`
+ * Returns which labels of the series match a filter, by label number. Reads all label texts only for `containsAny`
  * without `anyOf`; otherwise, looks up the filter's values.
  */
-function labelMaskOf(store: ColumnStore, series: Series, filter: LabelFilter, budget: Budget): Uint8Array {
+function labelMaskOf(
+  store: ColumnStore,
+  seriesList: readonly Series[],
+  filter: LabelFilter,
+  budget: Budget,
+): Uint8Array {
   budget.reserve(store.labelLimit);
   const mask = new Uint8Array(store.labelLimit);
-  const mark = (text: string, value: number) => {
-    const number = store.label(series, text);
-    if (number !== undefined) mask[number] = value;
-  };
   const { anyOf, noneOf, containsAny } = filter;
-  if (anyOf.length > 0) {
-    for (const text of anyOf) if (matchesLabel(text, filter)) mark(text, 1);
-  } else if (containsAny.length > 0) {
+  const isExcluding = anyOf.length === 0 && containsAny.length === 0;
+  if (isExcluding) mask.fill(1);
+  const listed = isExcluding ? noneOf : anyOf.filter((text) => matchesLabel(text, filter));
+  for (const series of seriesList) {
+    budget.check();
+    if (isExcluding || anyOf.length > 0) {
+      for (const text of listed) {
+        const number = store.label(series, text);
+        if (number !== undefined) mask[number] = isExcluding ? 0 : 1;
+      }
+      continue;
+    }
     let labels = 0;
     for (const { number, text } of store.labelsOf(series)) {
       if (labels++ % 1024 === 0) budget.check();
       if (matchesLabel(text, filter)) mask[number] = 1;
     }
-  } else {
-    mask.fill(1);
-    for (const text of noneOf) mark(text, 0);
   }
   return mask;
 }
@@ -241,10 +274,10 @@ function topLabels(store: ColumnStore, selection: Selection, top: number, budget
   const present = new NumberIndex(store.labelLimit, budget); // in the order of their first rows
   let counts = new Float64Array(64);
   const { from, to, user, labelMask } = selection;
-  for (const { times, users, labels } of selection.chunks()) {
+  for (const { times, users, labels, dataMask } of selection.chunks()) {
     for (let i = 0; i < times.length; i++) {
       const time = times[i] as number;
-      if (time < from || time >= to || (user >= 0 && users[i] !== user)) continue;
+      if (time < from || time >= to || (user >= 0 && users[i] !== user) || dataMask?.[i] === 0) continue;
       const label = labels[i] as number;
       if (labelMask && labelMask[label] === 0) continue;
       const index = present.add(label);
@@ -299,7 +332,7 @@ export interface GroupedSelection extends Selection {
   /** The number of groups, including the group of other labels. */
   readonly groupCount: number;
   /** Returns the slot of each row of a chunk, which is group × buckets + bucket; -1 for rows that are not selected. */
-  readonly slotsOf: (chunk: Chunk) => Int32Array;
+  readonly slotsOf: (chunk: SelectedChunk) => Int32Array;
 }
 
 /**
@@ -315,7 +348,7 @@ export function groupSelection(
   bucketBytes: number,
   budget: Budget,
 ): GroupedSelection {
-  const selection = select(store, kind, query, budget);
+  const selection = select(store, seriesNamed(store, kind, query.name), query, budget);
   const { from, to, user, labelMask } = selection;
   const edges = edgesOf(selection, query);
   const buckets = Math.max(0, edges.length - 1);
@@ -331,7 +364,7 @@ export function groupSelection(
     buckets,
     groups,
     groupCount,
-    slotsOf({ times, users, labels }) {
+    slotsOf({ times, users, labels, dataMask }) {
       const slots = new Int32Array(times.length);
       let bucket = 0;
       for (let i = 0; i < times.length; i++) {
@@ -340,7 +373,8 @@ export function groupSelection(
           time >= from &&
           time < to &&
           (user < 0 || users[i] === user) &&
-          (labelMask === undefined || labelMask[labels[i] as number] === 1);
+          (labelMask === undefined || labelMask[labels[i] as number] === 1) &&
+          dataMask?.[i] !== 0;
         if (!isSelected) slots[i] = -1;
         else {
           bucket = bucketOf(edges, time, bucket);

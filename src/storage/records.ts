@@ -1,4 +1,5 @@
 import type { Database } from 'bun:sqlite';
+import { createDataTest, type PropertyFilter } from '../properties.ts';
 import type { Kind, LabelFilter } from '../records.ts';
 
 /**
@@ -15,6 +16,8 @@ export interface RecordFilter {
   readonly name: string | undefined;
   /** undefined: any label. */
   readonly labels?: LabelFilter | undefined;
+  /** Filters on the data of events. All must match. */
+  readonly properties?: readonly PropertyFilter[] | undefined;
   readonly from: number | undefined;
   readonly to: number | undefined;
 }
@@ -93,14 +96,16 @@ export function readWindow(
   const statement = client.query<RecordRow, (string | number)[]>(
     `SELECT seq, id, user_id, happened_at, received_at, ${name} AS name, ${label} AS label, ${value} AS value
      FROM ${table} WHERE ${[IS_PRESENT, ...active.map(([condition]) => condition), ...labels.conditions].join(' AND ')}
-     ORDER BY seq ${order} LIMIT ?`,
+     ORDER BY seq ${order}`,
   );
+  const hasData = filter.properties?.length ? createDataTest(filter.properties) : () => true;
   const rows: RecordRow[] = [];
   let bytes = 0;
-  for (const row of statement.iterate(...active.map(([, value]) => value), ...labels.values, limits.rows)) {
+  for (const row of statement.iterate(...active.map(([, value]) => value), ...labels.values)) {
+    if (!hasData(row.value as string)) continue; // only events have property filters
     rows.push(row);
     bytes += bytesOf(row);
-    if (bytes >= limits.bytes) break;
+    if (rows.length === limits.rows || bytes >= limits.bytes) break;
   }
   const lastSeq = rows.at(-1)?.seq;
   const isFull = rows.length === limits.rows || bytes >= limits.bytes;

@@ -193,6 +193,8 @@ export const chunks = sqliteTable(
     labels: blob('labels', { mode: 'buffer' }).notNull(),
     /** `metric_value` as doubles; empty for events. */
     values: blob('values', { mode: 'buffer' }).notNull(),
+    /** `seq` of the rows: see columns/seq-codec.ts. */
+    seqs: blob('seqs', { mode: 'buffer' }).notNull().default(sql`x''`),
   },
   (table) => [index('chunks_series').on(table.seriesId, table.minTime, table.maxTime, table.rows).where(sql`rows > 0`)],
 );
@@ -206,6 +208,51 @@ export const userSeries = sqliteTable(
   { user: integer('user').notNull(), seriesId: integer('series_id').notNull() },
   (table) => [primaryKey({ columns: [table.user, table.seriesId] })],
 );
+
+/**
+ * The properties of event data that queries over all users have asked for, per event type. Their values are in
+ * `property_columns`, and are read from the rows the first time: see columns/property-table.ts.
+ */
+export const properties = sqliteTable('properties', {
+  id: integer('id').primaryKey(),
+  seriesId: integer('series_id').notNull(),
+  /** The keys of the path, as a JSON array. Null once the property was dropped. */
+  path: text('path'),
+  /** When a query last used it, in milliseconds since 1970. */
+  usedAt: integer('used_at').notNull(),
+});
+
+/** The values of a property in the rows of a chunk. A row is blanked together with its chunk or its property. */
+export const propertyColumns = sqliteTable(
+  'property_columns',
+  {
+    id: integer('id').primaryKey(),
+    /** Key of `properties`; 0 once blanked. */
+    propertyId: integer('property_id').notNull(),
+    /** Key of `chunks`; 0 once blanked. */
+    chunkId: integer('chunk_id').notNull(),
+    checksum: integer('checksum').notNull(),
+    /** For each row, the index of its value: 8, 16 or 32 bits. Empty if no row has the property. */
+    codes: blob('codes', { mode: 'buffer' }).notNull(),
+    /** The distinct values as a JSON array, compressed with zstd. */
+    values: blob('values', { mode: 'buffer' }).notNull(),
+  },
+  (table) => [index('property_columns_chunk').on(table.chunkId, table.propertyId).where(sql`chunk_id > 0`)],
+);
+
+/** Deletions of records by name that have begun: see deletion.ts. */
+export const deletions = sqliteTable('deletions', {
+  id: integer('id').primaryKey(),
+  kind: text('kind', { enum: ['metric', 'analytics'] }).notNull(),
+  /** The filter as JSON while the deletion is unfinished, for the next start to finish it; then null. */
+  filter: text('filter'),
+  /** Rows up to this `seq` are deleted. */
+  cutoffSeq: integer('cutoff_seq').notNull(),
+  /** Milliseconds since 1970-01-01T00:00:00Z. */
+  requestedAt: integer('requested_at').notNull(),
+  /** 1 once no database file contains the deleted bytes any more. */
+  isOverwritten: integer('is_overwritten').notNull(),
+});
 
 /** Series that are sealed beyond the watermark of their kind, while a memtable is sealed in several transactions. */
 export const sealedSeries = sqliteTable('sealed_series', {

@@ -1,6 +1,6 @@
 import type { Database } from 'bun:sqlite';
 import { KINDS, type Kind } from '../records.ts';
-import { type ChunkBlobs, checksumOf, decodeChunk } from './columns/chunk.ts';
+import { type ChunkBlobs, checksumOf, decodeChunk, seqsOf } from './columns/chunk.ts';
 import type { Extent } from './columns/chunk-table.ts';
 import { DELETED, readLedger, STORED } from './ledger.ts';
 import { isRecordId, MAX_SEQ, seqOfId } from './record-id.ts';
@@ -43,7 +43,7 @@ interface Digest {
  * against the rows. Everything is read in one snapshot. A server can record meanwhile, but the write-ahead log grows
  * until the verification ends.
  *
- * The comparison covers the fields that the column store contains: user, name, label, time and value. The `data` of
+ * The comparison covers the fields that the column store contains: key, user, name, label, time and value. The `data` of
  * events is only checked to be valid JSON.
  *
  * @param onRows called with the number of rows in each batch that was verified
@@ -184,7 +184,7 @@ function verifyRows(
           report(`The column store does not contain the ${missing} of row ${row.seq}. ${REBUILD_OR_RESTORE}`);
         }
       } else if (row.seq <= columns.sealedTo(kind, series)) {
-        add(digests, series, digestOf(hash, row.userId, row.label, row.time, row.value));
+        add(digests, series, digestOf(hash, row));
       }
     }
     onRows(rows.length);
@@ -205,7 +205,7 @@ function verifyChunks(
   const labels = createTexts(client, 'labels', hash, report);
   const ids = client.query<{ id: number }, []>('SELECT id FROM chunks WHERE rows > 0').all();
   const read = client.prepare<ChunkBlobs & Extent & { series: number; checksum: number }, [number]>(
-    `SELECT series_id AS series, rows, min_time AS minTime, max_time AS maxTime, checksum, times, users, labels, "values"
+    `SELECT series_id AS series, rows, min_time AS minTime, max_time AS maxTime, checksum, times, users, labels, "values", seqs
      FROM chunks WHERE id = ?`,
   );
   const damaged = new Set<number>();
@@ -223,11 +223,13 @@ function verifyChunks(
         `The rows of chunk ${id} of the ${columns.nameOf(row.series)} contradict its row count or time range. ${REBUILD}`,
       );
     }
+    const seqs = seqsOf({ ...chunk, rows: chunk.times.length });
     for (let i = 0; i < chunk.times.length; i++) {
       const user = chunk.users[i] as number;
       if (columns.erasedNumbers.has(user)) continue;
-      const label = labels(chunk.labels[i] as number);
-      add(found, row.series, digestOf(hash, users(user), label, chunk.times[i] as number, chunk.values[i] ?? 0));
+      const [userId, label] = [users(user), labels(chunk.labels[i] as number)];
+      const [seq, time, value] = [seqs[i] as number, chunk.times[i] as number, chunk.values[i] ?? 0];
+      add(found, row.series, digestOf(hash, { seq, userId, label, time, value }));
     }
   }
   for (const series of new Set([...expected.keys(), ...found.keys()])) {
@@ -286,7 +288,10 @@ function add(digests: Map<number, Digest>, series: number, value: number): void 
   digest.sum = (digest.sum + value) % DIGEST_RANGE;
 }
 
-function digestOf(hash: TextHash, userId: string, label: string, time: number, value: number): number {
+function digestOf(
+  hash: TextHash,
+  { seq, userId, label, time, value }: Pick<Row, 'seq' | 'userId' | 'label' | 'time' | 'value'>,
+): number {
   const number = Object.is(value, -0) ? '-0' : value;
-  return hash(JSON.stringify([userId, label, time, number])) % DIGEST_RANGE;
+  return hash(JSON.stringify([seq, userId, label, time, number])) % DIGEST_RANGE;
 }

@@ -1,5 +1,6 @@
 import { ApiError } from '../errors.ts';
 import { recordJson, rowOf } from '../export/encode.ts';
+import { createDataTest } from '../properties.ts';
 import { type Kind, type LogRecord, matchesLabel, type Role } from '../records.ts';
 import type { RecordFilter, RecordRow } from '../storage/records.ts';
 
@@ -57,7 +58,8 @@ interface Subscriber {
 
 interface Tail {
   readonly kind: Kind;
-  readonly filter: TailFilter;
+  /** Returns whether the tail's filter selects a row. */
+  readonly selects: (row: RecordRow) => boolean;
   readonly subscriber: Subscriber;
   readonly controller: ReadableStreamDefaultController<Uint8Array>;
   /** Records that may still be sent before the next tick. */
@@ -154,7 +156,8 @@ export function createLiveTails(now: () => number, idleTimeoutSeconds: number): 
       return new ReadableStream<Uint8Array>(
         {
           start(controller) {
-            tail = { kind, filter, subscriber, controller, remaining: RECORDS_PER_TICK, skipped: 0 };
+            const selects = createTest(filter);
+            tail = { kind, selects, subscriber, controller, remaining: RECORDS_PER_TICK, skipped: 0 };
             add(tail);
           },
           cancel() {
@@ -171,7 +174,7 @@ export function createLiveTails(now: () => number, idleTimeoutSeconds: number): 
         const row = rowOf(record);
         let event: Uint8Array | undefined; // encoded once for all tails, and only if one needs it
         for (const tail of tails) {
-          if (tail.kind !== record.kind || !matches(row, tail.filter)) continue;
+          if (tail.kind !== record.kind || !tail.selects(row)) continue;
           if (tail.remaining === 0 || tail.skipped > 0 || isFull(tail)) {
             tail.skipped++;
             continue;
@@ -193,12 +196,13 @@ export function createLiveTails(now: () => number, idleTimeoutSeconds: number): 
   };
 }
 
-function matches(row: RecordRow, { user, name, labels }: TailFilter): boolean {
-  return (
+function createTest({ user, name, labels, properties }: TailFilter): (row: RecordRow) => boolean {
+  const hasData = properties?.length ? createDataTest(properties) : () => true;
+  return (row) =>
     (user === undefined || row.user_id === user) &&
     (name === undefined || row.name === name) &&
-    (labels === undefined || matchesLabel(row.label, labels))
-  );
+    (labels === undefined || matchesLabel(row.label, labels)) &&
+    hasData(row.value as string); // only events have property filters
 }
 
 function isFull({ controller }: Tail): boolean {

@@ -20,6 +20,9 @@ function count(rows: readonly Row[], groupCount: number, buckets: number, counte
     // slots are passed as labels; rows that are not selected get the largest number
     labels: Uint32Array.from(part, ({ slot }) => (slot < 0 ? 2 ** 32 - 1 : slot)),
     values: new Float64Array(),
+    seqs: new Uint8Array(),
+    series: { id: 1, kind: 'analytics', name: 'e' } as const,
+    dataMask: undefined,
     minTime: 0,
     maxTime: 0,
   }));
@@ -30,7 +33,6 @@ function count(rows: readonly Row[], groupCount: number, buckets: number, counte
       from: 0,
       to: 1,
       extent: undefined,
-      series: undefined,
       user: -1,
       labelMask: undefined,
       edges: new Float64Array(),

@@ -4,6 +4,7 @@ import { canReadAll, type Principal } from '../../auth/verifier.ts';
 import { ApiError } from '../../errors.ts';
 import { UTC } from '../../formats/time-zone.ts';
 import { formatTimestamp } from '../../formats/timestamp.ts';
+import type { PropertyFilter } from '../../properties.ts';
 import type { WeekStart } from '../../query/calendar.ts';
 import type { QueryClient } from '../../query/client.ts';
 import type { Queries } from '../../query/engine.ts';
@@ -21,6 +22,7 @@ import {
   cohortConflicts,
   cursorOf,
   documentParameters,
+  EVENT_FILTERS,
   groupBy,
   LABEL,
   LIMIT,
@@ -64,11 +66,11 @@ const COUNTS = {
   ...RANGE,
   ...BUCKETS,
   group_by: groupBy('data_index'),
-  ...LABEL.analytics,
+  ...EVENT_FILTERS,
   user_id: USER_ID,
 };
 const ACTIVITY = { ...RANGE, ...BUCKETS, top: TOP_NAMES, user_id: USER_ID };
-const FUNNEL = { type: TYPE, step: STEPS, ...RANGE, within: WITHIN, ...LABEL.analytics, user_id: USER_ID };
+const FUNNEL = { type: TYPE, step: STEPS, ...RANGE, within: WITHIN, ...EVENT_FILTERS, user_id: USER_ID };
 const RETENTION = {
   type: TYPE,
   step: STEP,
@@ -77,7 +79,7 @@ const RETENTION = {
   tz: BUCKETS.tz,
   week_start: BUCKETS.week_start,
   ...COHORTS,
-  ...LABEL.analytics,
+  ...EVENT_FILTERS,
   user_id: USER_ID,
 };
 const ZONE = { tz: BUCKETS.tz };
@@ -224,7 +226,7 @@ export function queryRoutes({ verify, queries, idleTimeoutSeconds }: QueryParts)
           ...filters
         } = readQuery(request, FUNNEL);
         const argument = {
-          ...{ from, to, name, steps, within, labels: labelFilter(filters) },
+          ...{ from, to, name, steps, within, labels: labelFilter(filters), properties: filters['data.PATH'] },
           user: scopeOf(principal, user_id),
         };
         return run('funnel', argument, principal, { request, server, set });
@@ -247,6 +249,7 @@ export function queryRoutes({ verify, queries, idleTimeoutSeconds }: QueryParts)
         const periods = query.periods ?? days ?? DEFAULT_PERIODS;
         const argument = {
           ...{ from, to, name, step, returnStep, zone, period, periods, labels: labelFilter(query) },
+          properties: query['data.PATH'],
           weekStart: query.week_start,
           user: scopeOf(principal, query.user_id),
         };
@@ -320,13 +323,16 @@ function bucketQuery(
     readonly top: number | undefined;
     readonly group_by: string | undefined;
     readonly user_id: string | undefined;
+    readonly 'data.PATH'?: readonly PropertyFilter[];
   } & Parameters<typeof labelFilter>[0],
 ): BucketQuery {
   const { name, from, to, tz: zone = 'UTC', top = DEFAULT_TOP } = query;
   const interval = intervalOf(query);
   const labels = labelFilter(query);
   const user = scopeOf(principal, query.user_id);
-  return { name, from, to, interval, labels, zone, top: query.group_by === undefined ? undefined : top, user };
+  const properties = query['data.PATH'];
+  const isGrouped = query.group_by !== undefined;
+  return { name, from, to, interval, labels, properties, zone, top: isGrouped ? top : undefined, user };
 }
 
 /**

@@ -5,6 +5,8 @@ import { type Chunk, type ChunkBlobs, checksumOf, decodeChunk, encodeChunk } fro
 
 /** Size of the cache of decoded chunks, in bytes. */
 const CACHE_BYTES = 96 * 1024 * 1024;
+/** Size of a row in a chunk, in memory and on disk: its time, user, label and value, and the difference of its `seq`. */
+const BYTES_PER_ROW = 28;
 /** Memory of a decoded chunk excluding its rows, in bytes: objects, array headers and the cache entry. */
 const CHUNK_OVERHEAD_BYTES = 1_200;
 
@@ -30,7 +32,7 @@ export class ChunkTable {
   readonly #statements: ReturnType<typeof prepare>;
   readonly #cache = new LRUCache<number, Chunk>({
     maxSize: CACHE_BYTES,
-    sizeCalculation: ({ rows }) => rows * 24 + CHUNK_OVERHEAD_BYTES,
+    sizeCalculation: ({ rows }) => rows * BYTES_PER_ROW + CHUNK_OVERHEAD_BYTES,
   });
 
   constructor(client: Database) {
@@ -93,8 +95,9 @@ export class ChunkTable {
       blobs.users,
       blobs.labels,
       blobs.values,
+      blobs.seqs,
     );
-    return chunk.rows * 24 + 100;
+    return chunk.rows * BYTES_PER_ROW + 100;
   }
 
   /** Overwrites a chunk in place, so it keeps its position in the commit order. The new chunk must not be larger. */
@@ -110,6 +113,7 @@ export class ChunkTable {
       blobs.users,
       blobs.labels,
       blobs.values,
+      blobs.seqs,
       id,
     );
     this.#cache.delete(id);
@@ -145,20 +149,20 @@ function prepare(client: Database) {
        FROM chunks WHERE rows > 0 GROUP BY series_id`,
     ),
     read: client.prepare<ChunkBlobs & Extent & { checksum: number }, [number]>(
-      `SELECT rows, min_time AS minTime, max_time AS maxTime, checksum, times, users, labels, "values"
+      `SELECT rows, min_time AS minTime, max_time AS maxTime, checksum, times, users, labels, "values", seqs
        FROM chunks WHERE id = ?`,
     ),
     insert: client.prepare(
-      `INSERT INTO chunks (series_id, rows, min_time, max_time, checksum, times, users, labels, "values")
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+      `INSERT INTO chunks (series_id, rows, min_time, max_time, checksum, times, users, labels, "values", seqs)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
     ),
     replace: client.prepare(
       `UPDATE chunks SET rows = ?, min_time = ?, max_time = ?, checksum = ?, times = ?, users = ?, labels = ?,
-       "values" = ? WHERE id = ?`,
+       "values" = ?, seqs = ? WHERE id = ?`,
     ),
     blank: client.prepare(
       `UPDATE chunks SET rows = 0, min_time = 0, max_time = 0, checksum = 0, times = x'', users = x'', labels = x'',
-       "values" = x'' WHERE id = ?`,
+       "values" = x'', seqs = x'' WHERE id = ?`,
     ),
     nonBlank: client.prepare<{ id: number }, [number]>('SELECT id FROM chunks WHERE rows > 0 LIMIT ?'),
   };

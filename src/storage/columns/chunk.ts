@@ -1,3 +1,5 @@
+import { decodeSeqs, encodeSeqs } from './seq-codec.ts';
+
 /** Rows of one series, in commit order. Each array has one element per row. */
 export interface Chunk {
   readonly rows: number;
@@ -9,6 +11,8 @@ export interface Chunk {
   readonly labels: Uint32Array;
   /** Values of a metric; empty for events. */
   readonly values: Float64Array;
+  /** `seq` of each row, ascending; encoded, because few queries need them. See {@link seqsOf}. */
+  readonly seqs: Uint8Array;
   /** The earliest of `times`. */
   readonly minTime: number;
   /** The latest of `times`. */
@@ -25,6 +29,11 @@ export function allocateChunk(rows: number, hasValues: boolean) {
   };
 }
 
+/** Returns the `seq` of each row of a chunk, ascending. */
+export function seqsOf({ seqs, rows }: Pick<Chunk, 'seqs' | 'rows'>): Float64Array {
+  return decodeSeqs(seqs, rows);
+}
+
 /** Merges two chunks, keeping the order of their rows. */
 export function mergeChunks(first: Chunk, second: Chunk): Chunk {
   const rows = first.rows + second.rows;
@@ -33,34 +42,45 @@ export function mergeChunks(first: Chunk, second: Chunk): Chunk {
     merged[name].set(first[name]);
     merged[name].set(second[name], first[name].length);
   }
+  const seqs = new Float64Array(rows);
+  seqs.set(seqsOf(first));
+  seqs.set(seqsOf(second), first.rows);
   return {
     rows,
+    seqs: encodeSeqs(seqs),
     minTime: Math.min(first.minTime, second.minTime),
     maxTime: Math.max(first.maxTime, second.maxTime),
     ...merged,
   };
 }
 
-/** Returns the chunk without the rows of a user; undefined if it contains none. */
-export function withoutUser(chunk: Chunk, user: number): Chunk | undefined {
+/**
+ * Returns the chunk without some of its rows; undefined if it keeps all of them.
+ *
+ * @param isRemoved returns whether to remove a row, given its index; called twice per row
+ */
+export function withoutRows(chunk: Chunk, isRemoved: (row: number) => boolean): Chunk | undefined {
   let rows = 0;
-  for (let i = 0; i < chunk.rows; i++) if (chunk.users[i] !== user) rows++;
+  for (let i = 0; i < chunk.rows; i++) if (!isRemoved(i)) rows++;
   if (rows === chunk.rows) return undefined;
   const kept = allocateChunk(rows, chunk.values.length > 0);
+  const seqs = seqsOf(chunk);
+  const keptSeqs = new Float64Array(rows);
   let minTime = Number.POSITIVE_INFINITY;
   let maxTime = Number.NEGATIVE_INFINITY;
   for (let i = 0, at = 0; i < chunk.rows; i++) {
-    if (chunk.users[i] === user) continue;
+    if (isRemoved(i)) continue;
     const time = chunk.times[i] as number;
     kept.times[at] = time;
     kept.users[at] = chunk.users[i] as number;
     kept.labels[at] = chunk.labels[i] as number;
     if (kept.values.length > 0) kept.values[at] = chunk.values[i] as number;
+    keptSeqs[at] = seqs[i] as number;
     if (time < minTime) minTime = time;
     if (time > maxTime) maxTime = time;
     at++;
   }
-  return { rows, minTime, maxTime, ...kept };
+  return { rows, minTime, maxTime, seqs: encodeSeqs(keptSeqs), ...kept };
 }
 
 /** The arrays of a chunk as stored blobs. Little-endian, like every processor that Bun supports. */
@@ -69,17 +89,18 @@ export interface ChunkBlobs {
   readonly users: Uint8Array;
   readonly labels: Uint8Array;
   readonly values: Uint8Array;
+  readonly seqs: Uint8Array;
 }
 
 /** Returns the bytes of a chunk's arrays, without copying them. */
-export function encodeChunk({ times, users, labels, values }: Chunk): ChunkBlobs {
-  return { times: bytesOf(times), users: bytesOf(users), labels: bytesOf(labels), values: bytesOf(values) };
+export function encodeChunk({ times, users, labels, values, seqs }: Chunk): ChunkBlobs {
+  return { times: bytesOf(times), users: bytesOf(users), labels: bytesOf(labels), values: bytesOf(values), seqs };
 }
 
 /** Returns the checksum of a chunk's blobs: XXH3, with each hash as the seed of the next, truncated to 53 bits. */
-export function checksumOf({ times, users, labels, values }: ChunkBlobs): number {
+export function checksumOf({ times, users, labels, values, seqs }: ChunkBlobs): number {
   let hash = 0n;
-  for (const bytes of [times, users, labels, values]) hash = Bun.hash.xxHash3(bytes, hash);
+  for (const bytes of [times, users, labels, values, seqs]) hash = Bun.hash.xxHash3(bytes, hash);
   return Number(hash & ((1n << 53n) - 1n));
 }
 
@@ -91,6 +112,7 @@ export function decodeChunk(blobs: ChunkBlobs, extent: Pick<Chunk, 'rows' | 'min
     users: new Uint32Array(aligned(blobs.users)),
     labels: new Uint32Array(aligned(blobs.labels)),
     values: new Float64Array(aligned(blobs.values)),
+    seqs: blobs.seqs,
   };
 }
 

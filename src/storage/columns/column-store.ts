@@ -3,7 +3,7 @@ import { KINDS, type Kind } from '../../records.ts';
 import { inTransactions, type Job, type Transact } from '../job.ts';
 import type { TextHash } from '../text-hash.ts';
 import { createTransact } from '../transact.ts';
-import { type Chunk, mergeChunks, withoutUser } from './chunk.ts';
+import { type Chunk, mergeChunks, withoutRows } from './chunk.ts';
 import { type ChunkEntry, ChunkTable, type Extent } from './chunk-table.ts';
 import { Dictionary } from './dictionary.ts';
 import { Memtable } from './memtable.ts';
@@ -14,7 +14,7 @@ export type { Extent } from './chunk-table.ts';
 
 /** Size of unwritten texts at which the memtable is sealed even if it is not full, in bytes. */
 const MAX_NEW_TEXT_BYTES = 16 * 1024 * 1024;
-/** Maximum number of rows in a chunk: 3 MB. Writing a larger one would exceed the time allowed for a transaction. */
+/** Maximum number of rows in a chunk: 3.7 MB. Writing a larger one would exceed the time allowed for a transaction. */
 const MAX_CHUNK_ROWS = 131_072;
 
 /** A metric name or an event type, with its number. */
@@ -185,7 +185,7 @@ export class ColumnStore {
     const { id } = this.#seriesFor(kind, row.name);
     if (row.seq <= (this.#sealedBeyond.get(id) ?? 0)) return;
     const user = this.#users.numberFor(row.userId);
-    this.#memtable.push(id, row.happenedAt, user, this.#labels.numberFor(row.label, id), row.value);
+    this.#memtable.push(id, row.seq, row.happenedAt, user, this.#labels.numberFor(row.label, id), row.value);
   }
 
   #seriesFor(kind: Kind, name: string): Series {
@@ -395,7 +395,8 @@ export class ColumnStore {
       for (const { id } of this.#chunks.ofSeries(seriesId)) {
         if (id <= lastId) continue;
         let chunk = this.#chunks.read(id);
-        const kept = withoutUser(chunk, user);
+        const { users } = chunk;
+        const kept = withoutRows(chunk, (row) => users[row] === user);
         if (kept) {
           this.transact(() => this.#chunks.replace(id, kept));
           chunk = kept;

@@ -1,6 +1,7 @@
 import { allocateChunk, type Chunk } from './chunk.ts';
+import { encodeSeqs } from './seq-codec.ts';
 
-/** Maximum number of rows in a memtable: 2 MB of arrays. After a restart, up to this many rows are applied again. */
+/** Maximum number of rows in a memtable: 2.6 MB of arrays. After a restart, up to this many rows are applied again. */
 export const MAX_MEMTABLE_ROWS = 65_536;
 
 /** The rows of one series in the memtable, as a linked list that begins at the last row. */
@@ -21,6 +22,7 @@ export class Memtable {
   readonly #users = new Uint32Array(MAX_MEMTABLE_ROWS);
   readonly #labels = new Uint32Array(MAX_MEMTABLE_ROWS);
   readonly #values = new Float64Array(MAX_MEMTABLE_ROWS);
+  readonly #seqs = new Float64Array(MAX_MEMTABLE_ROWS);
   readonly #series = new Uint32Array(MAX_MEMTABLE_ROWS);
   /** The previous row of the same series; -1 for the first row. */
   readonly #previous = new Int32Array(MAX_MEMTABLE_ROWS);
@@ -35,13 +37,14 @@ export class Memtable {
   }
 
   /** Adds a row. The memtable must not be full. */
-  push(series: number, time: number, user: number, label: number, value: number): void {
+  push(series: number, seq: number, time: number, user: number, label: number, value: number): void {
     const row = this.#rows++;
     const seriesRows = this.#bySeries.get(series);
     this.#times[row] = time;
     this.#users[row] = user;
     this.#labels[row] = label;
     this.#values[row] = value;
+    this.#seqs[row] = seq;
     this.#series[row] = series;
     this.#previous[row] = seriesRows?.last ?? -1;
     if (!seriesRows) {
@@ -70,13 +73,15 @@ export class Memtable {
     if (!found) return undefined;
     const { rows, minTime, maxTime } = found;
     const arrays = allocateChunk(rows, hasValues);
+    const seqs = new Float64Array(rows);
     for (let row = found.last, at = rows - 1; at >= 0; row = this.#previous[row] as number, at--) {
       arrays.times[at] = this.#times[row] as number;
       arrays.users[at] = this.#users[row] as number;
       arrays.labels[at] = this.#labels[row] as number;
       if (hasValues) arrays.values[at] = this.#values[row] as number;
+      seqs[at] = this.#seqs[row] as number;
     }
-    return { rows, minTime, maxTime, ...arrays };
+    return { rows, minTime, maxTime, seqs: encodeSeqs(seqs), ...arrays };
   }
 
   /** Calls `visit` for each row that is not sealed yet, in commit order. */
@@ -102,8 +107,9 @@ export class Memtable {
     for (let row = 0; row < rows; row++) {
       const series = this.#series[row] as number;
       if (this.#users[row] === user || !kept.has(series)) continue;
+      const seq = this.#seqs[row] as number;
       const [time, owner, label, value] = [this.#times[row], this.#users[row], this.#labels[row], this.#values[row]];
-      this.push(series, time as number, owner as number, label as number, value as number);
+      this.push(series, seq, time as number, owner as number, label as number, value as number);
     }
   }
 
