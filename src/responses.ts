@@ -21,12 +21,14 @@ const uuid = Type.String({ format: 'uuid', description: 'UUIDv7' });
 const range = { from: orNull(time), to: orNull(time), tz: Type.String({ description: 'IANA time zone' }) };
 const start = { start: Type.String({ format: 'date-time', description: 'Start of the bucket' }) };
 
+const sum = Type.Number({ description: 'Exact sum, rounded once to a double; limited to ±1.7976931348623157e308' });
+const sum_overflow = Type.Optional(
+  Type.Literal(true, { description: 'Present if the exact sum exceeds the range of a double' }),
+);
 const statistics = {
   count,
-  sum: Type.Number({ description: 'Exact sum, rounded once to a double; limited to ±1.7976931348623157e308' }),
-  sum_overflow: Type.Optional(
-    Type.Literal(true, { description: 'Present if the exact sum exceeds the range of a double' }),
-  ),
+  sum,
+  sum_overflow,
   avg: orNull(Type.Number({ description: 'Average; always between `min` and `max`' })),
   min: orNull(Type.Number()),
   max: orNull(Type.Number()),
@@ -61,7 +63,12 @@ export const Series = record({
 });
 export type Series = Static<typeof Series>;
 
-const users = { count, unique_users: count };
+const users = {
+  count,
+  unique_users: count,
+  sum: Type.Optional({ ...sum, description: `For \`sum\`: ${sum.description}; 0 if there are no numbers` }),
+  sum_overflow,
+};
 const countBuckets = { buckets: Type.Array(record({ ...start, ...users })) };
 
 export const Counts = record({
@@ -70,11 +77,18 @@ export const Counts = record({
   ...users,
   ...countBuckets,
   groups: Type.Optional(
-    Type.Array(record({ data_index: Type.String(), ...users, ...countBuckets }), {
-      description: 'Groups by label, most frequent first',
-    }),
+    Type.Array(
+      Type.Object(
+        { data_index: Type.Optional(Type.String()), ...users, ...countBuckets },
+        {
+          additionalProperties: Type.Union([Type.String(), Type.Number(), Type.Boolean(), Type.Null()]),
+          description: 'A group has `data_index`, or the property it is grouped by, such as `data.plan`',
+        },
+      ),
+      { description: 'Groups by value, most frequent first' },
+    ),
   ),
-  other: Type.Optional(record({ labels: count, ...users, ...countBuckets }, 'All remaining labels combined')),
+  other: Type.Optional(record({ labels: count, ...users, ...countBuckets }, 'All remaining values combined')),
 });
 export type Counts = Static<typeof Counts>;
 

@@ -3,16 +3,10 @@ import { ApiError, ERRORS, type ErrorCode, type ValidationIssue } from '../error
 import { EXPORT_FORMATS } from '../export/export.ts';
 import { parseDuration } from '../formats/duration.ts';
 import { parseTimestamp } from '../formats/timestamp.ts';
-import {
-  DATA_PREFIX,
-  MAX_KEY_BYTES,
-  MAX_PATH_KEYS,
-  type PropertyFilter,
-  type PropertyPath,
-  parsePropertyPath,
-} from '../properties.ts';
+import { DATA_PREFIX, MAX_KEY_BYTES, MAX_PATH_KEYS, type PropertyFilter, parsePropertyPath } from '../properties.ts';
 import { parseInterval, WEEK_STARTS } from '../query/calendar.ts';
 import { MAX_PERIODS, PERIODS } from '../query/retention.ts';
+import type { Property } from '../query/selection.ts';
 import { zoneNamed } from '../query/zone-database.ts';
 import { isUserId, type Kind, type LabelFilter } from '../records.ts';
 import { isRecordId } from '../storage/record-id.ts';
@@ -379,25 +373,19 @@ function parseFilterName(name: string): { pathText: string; condition: keyof Lab
   return { pathText: pathText as string, condition };
 }
 
-/** A property to group by or to sum, with its path as sent. */
-export interface PropertyParameter {
-  readonly name: string;
-  readonly path: PropertyPath;
-}
-
-function parseProperty(name: string): Parsed<PropertyParameter> {
+function parseProperty(name: string): Parsed<Property> {
   const parsed = parsePropertyPath(name);
   return 'problem' in parsed ? valueError(parsed.problem) : { value: { name, path: parsed.path } };
 }
 
 /** What to group the counts of events by. */
-export const GROUP_BY_EVENT: Parameter<'data_index' | PropertyParameter> = {
+export const GROUP_BY_EVENT: Parameter<'data_index' | Property> = {
   description: `Groups the result by \`data_index\`, or by a property of \`data\`: \`data.PATH\`. The most frequent values come first. Strings, numbers and booleans are groups by value; \`null\` is the group of events without the property, or where it is null, an object or an array. ${PATH_SYNTAX}`,
   schema: { type: 'string', example: 'data_index' },
   parse: (given) => (given === 'data_index' ? { value: given } : parseProperty(given)),
 };
 
-export const SUM: Parameter<PropertyParameter> = {
+export const SUM: Parameter<Property> = {
   description:
     'Adds `sum` to each count: the exact sum of a numeric property of `data`, given as `data.PATH`. Values that are not numbers are ignored.',
   schema: { type: 'string', example: 'data.price' },

@@ -21,7 +21,7 @@ export function openReader(path: string, now: () => number = Date.now): ReaderSt
   const client = openForReading(path);
   try {
     const hash = createTextHash(client);
-    const store = new ColumnStore(client, hash);
+    const store = new ColumnStore(client, hash, now);
     return { client, store, hash, list: openErasureList(client, path, now), close: () => client.close() };
   } catch (error) {
     client.close();

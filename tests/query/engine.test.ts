@@ -7,6 +7,7 @@ import { bucketEdges, formatInZone, type Interval } from '../../src/query/calend
 import { serialize } from '../../src/query/serialize.ts';
 import type { Kind, LabelFilter } from '../../src/records.ts';
 import { runJob } from '../../src/storage/job.ts';
+import { eventData, property, propertyFilters } from './random-data.ts';
 import * as reference from './reference-queries.ts';
 import { expectSame, LIMITS, type NewRow, type Query, TestDatabase } from './test-database.ts';
 
@@ -65,6 +66,7 @@ function rowsNear(at: number): fc.Arbitrary<NewRow[]> {
     label: fc.constantFrom(...LABELS),
     time: timeNear(at),
     value: fc.oneof(metricValue, fc.constantFrom(0, 1, 2)),
+    data: eventData,
   });
   return fc.array(row, { maxLength: 60, size: 'max' });
 }
@@ -120,8 +122,14 @@ function queryNear({ zone, at }: (typeof SCENES)[number]): fc.Arbitrary<Query> {
       interval,
       zone: fc.constantFrom(zone, zone, zone, 'UTC'),
       labels,
-      top: fc.option(fc.integer({ min: 1, max: 8 }), { nil: undefined, freq: 1 }),
+      top: fc.option(fc.integer({ min: 1, max: 8 }), { nil: undefined, freq: 2 }),
+      ofData: fc.record({
+        properties: propertyFilters,
+        groupBy: fc.option(property, { nil: undefined }),
+        sum: fc.option(property, { nil: undefined }),
+      }),
     })
+    .map(({ ofData, ...query }) => (query.run === 'counts' ? { ...query, ...ofData } : query))
     .chain((query) => rangeFor(query.interval).map((ends): Query => ({ ...query, ...ends })));
   const activity = fc
     .record({
@@ -144,6 +152,7 @@ function queryNear({ zone, at }: (typeof SCENES)[number]): fc.Arbitrary<Query> {
       periods: fc.integer({ min: 1, max: 30 }),
       weekStart: fc.constantFrom('monday' as const, 'sunday' as const, undefined),
       labels,
+      properties: propertyFilters,
     })
     .chain((query) => rangeFor({ count: 1, unit: query.period }).map((ends): Query => ({ ...query, ...ends })));
   const funnel = fc.record({
@@ -153,8 +162,9 @@ function queryNear({ zone, at }: (typeof SCENES)[number]): fc.Arbitrary<Query> {
     steps: fc.array(fc.constantFrom(...LABELS, 'no such label'), { minLength: 2, maxLength: 5 }),
     within: fc.constantFrom(1, 3600, 86_400, 7 * 86_400, 9e8),
     labels,
+    properties: propertyFilters,
   });
-  const filter = fc.record({ user, name: fc.option(name, { nil: undefined }), labels });
+  const filter = fc.record({ user, name: fc.option(name, { nil: undefined }), labels, properties: propertyFilters });
   const records = fc.record({
     run: fc.constant('records' as const),
     kind: fc.constantFrom<Kind>('metric', 'analytics'),
@@ -175,9 +185,10 @@ function queryNear({ zone, at }: (typeof SCENES)[number]): fc.Arbitrary<Query> {
     },
     {
       weight: 1,
-      arbitrary: fc
-        .tuple(records, filter, range)
-        .map(([query, rows, ends]): Query => ({ ...query, filter: { ...rows, ...ends } })),
+      arbitrary: fc.tuple(records, filter, range).map(([query, { properties: ofData, ...rows }, ends]): Query => {
+        const filtersData = query.kind === 'analytics' && { properties: ofData };
+        return { ...query, filter: { ...rows, ...ends, ...filtersData } };
+      }),
     },
   );
 }

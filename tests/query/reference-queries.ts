@@ -1,3 +1,4 @@
+import type { PropertyFilter } from '../../src/properties.ts';
 import type { ActivityQuery } from '../../src/query/activity.ts';
 import type { FunnelQuery } from '../../src/query/funnel.ts';
 import type { RetentionQuery } from '../../src/query/retention.ts';
@@ -306,13 +307,53 @@ function hasLabel(filter: LabelFilter | undefined): (row: Row) => boolean {
   };
 }
 
+/** Returns the value of a property of a row's data; null for anything but a string, a number or a boolean. */
+function propertyOf({ data }: Row, path: readonly string[]): string | number | boolean | null {
+  let value: unknown = JSON.parse(data);
+  for (const key of path) {
+    const isObject = typeof value === 'object' && value !== null && !Array.isArray(value);
+    const entry = isObject ? Object.entries(value as object).find(([name]) => name === key) : undefined;
+    value = entry?.[1];
+  }
+  if (typeof value === 'number')
+    return value === 0 ? 0 : Math.max(-Number.MAX_VALUE, Math.min(value, Number.MAX_VALUE));
+  return typeof value === 'string' || typeof value === 'boolean' ? value : null;
+}
+
+/** Returns a test of whether a row's data matches all property filters, written as the documentation states it. */
+function hasProperties(filters: readonly PropertyFilter[] = []): (row: Row) => boolean {
+  const isValue = (value: unknown, text: string) => {
+    if (typeof value === 'string') return value === text;
+    if (typeof value === 'boolean') return String(value) === text;
+    if (typeof value !== 'number') return false;
+    try {
+      return typeof JSON.parse(text) === 'number' && text.trim() === text && Number(text) === value;
+    } catch {
+      return false;
+    }
+  };
+  return (row) =>
+    filters.every(({ path, anyOf, noneOf, containsAny }) => {
+      const value = propertyOf(row, path);
+      if (anyOf.length > 0 && !anyOf.some((text) => isValue(value, text))) return false;
+      if (noneOf.some((text) => isValue(value, text))) return false;
+      return containsAny.length === 0 || containsAny.some((text) => typeof value === 'string' && value.includes(text));
+    });
+}
+
+/** Returns a test of whether the filters of a query select a row. */
+function isSelectedBy({ labels, properties }: Pick<Query, 'labels' | 'properties'>): (row: Row) => boolean {
+  const [hasMatchingLabel, hasMatchingData] = [hasLabel(labels), hasProperties(properties)];
+  return (row) => hasMatchingLabel(row) && hasMatchingData(row);
+}
+
 export function series(allRows: readonly Row[], query: BucketQuery) {
   const { name, zone, top } = query;
   const rows = visible(allRows, 'metric', query);
   const { from, to, formatted } = rangeOf(rows, query, zone);
   const bounds = edges(from, to, query);
   if (bounds === TOO_LARGE) return TOO_LARGE;
-  const selected = within(rows, from, to).filter(hasLabel(query.labels));
+  const selected = within(rows, from, to).filter(isSelectedBy(query));
   const buckets = bucketed(bounds, zone, statistics);
   const percentiles = { method: 'percentile_cont', error: 0 };
   const result = { name, ...formatted, percentiles, ...statistics(selected), buckets: buckets(selected) };
@@ -326,21 +367,35 @@ export function series(allRows: readonly Row[], query: BucketQuery) {
 }
 
 export function counts(allRows: readonly Row[], query: BucketQuery) {
-  const { name, zone, top } = query;
+  const { name, zone, top, groupBy, sum } = query;
   const rows = visible(allRows, 'analytics', query);
   const { from, to, formatted } = rangeOf(rows, query, zone);
   const bounds = edges(from, to, query);
   if (bounds === TOO_LARGE) return TOO_LARGE;
-  const selected = within(rows, from, to).filter(hasLabel(query.labels));
-  const buckets = bucketed(bounds, zone, countOf);
-  const result = { type: name, ...formatted, ...countOf(selected), buckets: buckets(selected) };
+  const selected = within(rows, from, to).filter(isSelectedBy(query));
+  const totals = (some: readonly Row[]) => ({ ...countOf(some), ...(sum && sumOf(some, sum.path)) });
+  const buckets = bucketed(bounds, zone, totals);
+  const result = { type: name, ...formatted, ...totals(selected), buckets: buckets(selected) };
   if (top === undefined) return result;
-  const { named, others } = byLabel(selected, top);
+  const groupOf = (row: Row) => (groupBy ? propertyOf(row, groupBy.path) : row.label);
+  const sorted = [...Map.groupBy(selected, groupOf)].sort(([, a], [, b]) => b.length - a.length);
+  const others = sorted.slice(top);
+  const rowsOfOthers = others.flatMap(([, group]) => group);
   return {
     ...result,
-    groups: named.map(([data_index, group]) => ({ data_index, ...countOf(group), buckets: buckets(group) })),
-    other: { labels: labelsOf(others), ...countOf(others), buckets: buckets(others) },
+    groups: sorted
+      .slice(0, top)
+      .map(([value, group]) => ({ [groupBy?.name ?? 'data_index']: value, ...totals(group), buckets: buckets(group) })),
+    other: { labels: others.length, ...totals(rowsOfOthers), buckets: buckets(rowsOfOthers) },
   };
+}
+
+/** Returns the sum of a property as it stands in a result. */
+function sumOf(rows: readonly Row[], path: readonly string[]) {
+  const numbers = rows.map((row) => propertyOf(row, path)).filter((value) => typeof value === 'number');
+  const sum = nearest(exactSum(numbers), 1n);
+  if (Math.abs(sum) < Number.POSITIVE_INFINITY) return { sum };
+  return { sum: Math.sign(sum) * Number.MAX_VALUE, sum_overflow: true };
 }
 
 function labelsOf(rows: readonly Row[]): number {
@@ -351,7 +406,7 @@ export function funnel(allRows: readonly Row[], query: FunnelQuery) {
   const { name, steps } = query;
   const all = visible(allRows, 'analytics', query);
   const { from, to, formatted } = rangeOf(all, query, 'UTC');
-  const rows = within(all, from, to).filter(hasLabel(query.labels));
+  const rows = within(all, from, to).filter(isSelectedBy(query));
   const attempts = [...Map.groupBy(rows, ({ user }) => user).values()].map((userRows) => {
     userRows.sort((a, b) => a.time - b.time || a.seq - b.seq);
     return longestAttempt(userRows, steps, query.within * 1e6);
@@ -425,7 +480,7 @@ export function retention(allRows: readonly Row[], query: RetentionQuery) {
   if (bounds === TOO_LARGE) return TOO_LARGE;
   const starts = bounds.slice(0, -1);
   const periodOf = ({ time }: Row) => starts.findLast((start) => start <= time) as number;
-  const rows = within(all, from, to).filter(hasLabel(query.labels));
+  const rows = within(all, from, to).filter(isSelectedBy(query));
   const users = [...Map.groupBy(rows, ({ user }) => user).values()].map((userRows) => ({
     cohortPeriod: Math.min(...userRows.filter(({ label }) => label === step).map(periodOf)),
     returnPeriods: new Set(
@@ -505,14 +560,15 @@ export function names(allRows: readonly Row[], kind: Kind, user: string | undefi
 
 /** Returns the records that match a filter, newest first. */
 export function records(allRows: readonly Row[], kind: Kind, filter: RecordFilter) {
-  const { user, name, labels, from, to } = filter;
+  const { user, name, from, to } = filter;
+  const isSelected = isSelectedBy(filter);
   return allRows
     .filter(
       (row) =>
         row.kind === kind &&
         (user === undefined || row.user === user) &&
         (name === undefined || row.name === name) &&
-        hasLabel(labels)(row) &&
+        isSelected(row) &&
         (from === undefined || row.time >= from) &&
         (to === undefined || row.time < to),
     )

@@ -19,7 +19,7 @@ import type { Row } from './reference-queries.ts';
 import * as reference from './reference-queries.ts';
 
 /** A row to be recorded. */
-export type NewRow = Pick<Row, 'kind' | 'user' | 'name' | 'label' | 'time' | 'value'>;
+export type NewRow = Pick<Row, 'kind' | 'user' | 'name' | 'label' | 'time' | 'value'> & Partial<Pick<Row, 'data'>>;
 
 /** A column store that counts the rows of the chunks it reads. */
 export class CountingStore extends ColumnStore {
@@ -55,7 +55,7 @@ export class TestDatabase {
   async record(rows: readonly NewRow[]): Promise<void> {
     const added = rows.map((row, i): Row => {
       const seq = this.#seq + i;
-      return { ...row, seq, id: `id-${seq}`, received: 1.7e15 + i, data: `{"value":${row.value}}` };
+      return { data: `{"value":${row.value}}`, ...row, seq, id: `id-${seq}`, received: 1.7e15 + i };
     });
     this.#seq += rows.length;
     await this.#writer.commit({ ...NOTHING, records: added.map(recordOf) });

@@ -8,7 +8,7 @@ import type { PropertyFilter } from '../../properties.ts';
 import type { WeekStart } from '../../query/calendar.ts';
 import type { QueryClient } from '../../query/client.ts';
 import type { Queries } from '../../query/engine.ts';
-import type { BucketQuery } from '../../query/selection.ts';
+import type { BucketQuery, Property } from '../../query/selection.ts';
 import { zoneNamed } from '../../query/zone-database.ts';
 import type { Kind } from '../../records.ts';
 import type { ZoneOffsets } from '../../responses.ts';
@@ -23,6 +23,7 @@ import {
   cursorOf,
   documentParameters,
   EVENT_FILTERS,
+  GROUP_BY_EVENT,
   groupBy,
   LABEL,
   LIMIT,
@@ -35,6 +36,7 @@ import {
   recordFilter,
   STEP,
   STEPS,
+  SUM,
   TOP_NAMES,
   TYPE,
   USER_ID,
@@ -65,7 +67,8 @@ const COUNTS = {
   type: TYPE,
   ...RANGE,
   ...BUCKETS,
-  group_by: groupBy('data_index'),
+  group_by: GROUP_BY_EVENT,
+  sum: SUM,
   ...EVENT_FILTERS,
   user_id: USER_ID,
 };
@@ -206,7 +209,7 @@ export function queryRoutes({ verify, queries, idleTimeoutSeconds }: QueryParts)
       {
         detail: documentQuery(
           'Count events over time',
-          'Returns the exact number of events and unique users per bucket, optionally grouped by `data_index`.',
+          'Returns the exact number of events and unique users per bucket, optionally grouped by `data_index` or by a property of `data`, and optionally with the sum of a property.',
           documentParameters(COUNTS),
           'Counts',
         ),
@@ -321,7 +324,8 @@ function bucketQuery(
     readonly week_start: WeekStart | undefined;
     readonly tz: string | undefined;
     readonly top: number | undefined;
-    readonly group_by: string | undefined;
+    readonly group_by: 'data_string' | 'data_index' | Property | undefined;
+    readonly sum?: Property | undefined;
     readonly user_id: string | undefined;
     readonly 'data.PATH'?: readonly PropertyFilter[];
   } & Parameters<typeof labelFilter>[0],
@@ -331,8 +335,12 @@ function bucketQuery(
   const labels = labelFilter(query);
   const user = scopeOf(principal, query.user_id);
   const properties = query['data.PATH'];
-  const isGrouped = query.group_by !== undefined;
-  return { name, from, to, interval, labels, properties, zone, top: isGrouped ? top : undefined, user };
+  const { group_by: groupBy, sum } = query;
+  return {
+    ...{ name, from, to, interval, labels, properties, zone, user, sum },
+    top: groupBy === undefined ? undefined : top,
+    groupBy: typeof groupBy === 'object' ? groupBy : undefined,
+  };
 }
 
 /**
