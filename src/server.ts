@@ -228,7 +228,7 @@ export async function startServer(
       ledger.deleted(metrics + analytics);
     }
 
-    /** Applies new rows to the column store in batches. Never runs twice at once. */
+    /** Applies new rows to the column store in batches, until no work is left. Never runs twice at once. */
     async function catchUp(): Promise<void> {
       if (isCatchingUp) return;
       isCatchingUp = true;
@@ -236,8 +236,11 @@ export async function startServer(
         const { restarts } = queries.health();
         if (resumedAtRestart !== restarts) countErased(await queries.maintain('resume', undefined));
         resumedAtRestart = restarts;
-        await queries.maintain('catchUp', undefined);
-        storage.stampWal();
+        let hasMore: boolean;
+        do {
+          hasMore = await queries.maintain('catchUp', undefined);
+          storage.stampWal();
+        } while (hasMore && stopping === undefined);
       } catch (error) {
         if (stopping === undefined) {
           log.warn({ err: error }, 'the column store could not catch up; retrying in 5 seconds');

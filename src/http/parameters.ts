@@ -382,7 +382,11 @@ function parseProperty(name: string): Parsed<Property> {
 export const GROUP_BY_EVENT: Parameter<'data_index' | Property> = {
   description: `Groups the result by \`data_index\`, or by a property of \`data\`: \`data.PATH\`. The most frequent values come first. Strings, numbers and booleans are groups by value; \`null\` is the group of events without the property, or where it is null, an object or an array. ${PATH_SYNTAX}`,
   schema: { type: 'string', example: 'data_index' },
-  parse: (given) => (given === 'data_index' ? { value: given } : parseProperty(given)),
+  parse(given) {
+    if (given === 'data_index') return { value: given };
+    if (given.startsWith(DATA_PREFIX)) return parseProperty(given);
+    return { msg: "Input should be 'data_index' or a property, such as data.plan", type: 'enum' };
+  },
 };
 
 export const SUM: Parameter<Property> = {

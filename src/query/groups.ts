@@ -32,11 +32,29 @@ interface Keys {
   /** Returns the key of each row of a chunk. */
   readonly keysOf: (chunk: SelectedChunk) => Uint32Array;
   readonly valueAt: (key: number) => PropertyValue;
+  /** Creates {@link Groups.groupsOf} for these groups, given their keys. */
+  readonly createGroupsOf: (named: readonly number[]) => Groups['groupsOf'];
 }
 
 /** Returns label numbers as keys. */
-function labelKeys(store: ColumnStore): Keys {
-  return { limit: store.labelLimit, keysOf: ({ labels }) => labels, valueAt: (label) => store.labelText(label) };
+function labelKeys(store: ColumnStore, budget: Budget): Keys {
+  return {
+    limit: store.labelLimit,
+    keysOf: ({ labels }) => labels,
+    valueAt: (label) => store.labelText(label),
+    createGroupsOf(named) {
+      const groups = new NumberIndex(store.labelLimit, budget);
+      for (const label of named) groups.add(label);
+      return ({ labels }) => {
+        const groupsOfRows = new Uint32Array(labels.length);
+        for (let i = 0; i < labels.length; i++) {
+          const group = groups.find(labels[i] as number);
+          groupsOfRows[i] = group < 0 ? named.length : group;
+        }
+        return groupsOfRows;
+      };
+    },
+  };
 }
 
 /** Estimated memory of a value in the index of values, excluding its text, in bytes. */
@@ -46,50 +64,56 @@ const VALUE_BYTES = 96;
 function valueKeys(budget: Budget): Keys {
   const values: PropertyValue[] = [];
   const keyOf = new Map<PropertyValue, number>();
-  const translations = new WeakMap<readonly PropertyValue[], Uint32Array>();
-  const keyFor = (value: PropertyValue): number => {
-    const found = keyOf.get(value);
-    if (found !== undefined) return found;
-    budget.reserve(VALUE_BYTES + (typeof value === 'string' ? 2 * value.length : 0));
-    keyOf.set(value, values.length);
-    return values.push(value) - 1;
-  };
-  const translationOf = (distinct: readonly PropertyValue[]): Uint32Array => {
-    const known = translations.get(distinct);
-    // a column of the memtable may have got more values since
-    if (known?.length === distinct.length) return known;
-    const translation = Uint32Array.from(distinct, keyFor);
-    translations.set(distinct, translation);
-    return translation;
-  };
   return {
     limit: undefined,
-    keysOf({ columns: [column] }) {
-      const { codes, values: distinct } = column as PropertyColumn; // requested by groupSelection
-      const translation = translationOf(distinct);
-      const keys = new Uint32Array(codes.length);
-      for (let row = 0; row < codes.length; row++) keys[row] = translation[codes[row] as number] as number;
-      return keys;
-    },
+    keysOf: createTranslation((value) => {
+      const found = keyOf.get(value);
+      if (found !== undefined) return found;
+      budget.reserve(VALUE_BYTES + (typeof value === 'string' ? 2 * value.length : 0));
+      keyOf.set(value, values.length);
+      return values.push(value) - 1;
+    }),
     valueAt: (key) => values[key] as PropertyValue,
+    createGroupsOf(named) {
+      const groups = new Map(named.map((key, group) => [values[key] as PropertyValue, group]));
+      return createTranslation((value) => groups.get(value) ?? named.length);
+    },
+  };
+}
+
+/** Creates a function that maps the first requested property of each row to a number. */
+function createTranslation(numberOf: (value: PropertyValue) => number): (chunk: SelectedChunk) => Uint32Array {
+  // the parts of a chunk share their values, and cached columns are read several times
+  const translations = new WeakMap<readonly PropertyValue[], Uint32Array>();
+  return ({ columns: [column] }) => {
+    const { codes, values } = column as PropertyColumn; // requested by groupSelection
+    let translation = translations.get(values);
+    if (translation?.length !== values.length) {
+      translation = Uint32Array.from(values, numberOf);
+      translations.set(values, translation);
+    }
+    const numbers = new Uint32Array(codes.length);
+    for (let row = 0; row < codes.length; row++) numbers[row] = translation[codes[row] as number] as number;
+    return numbers;
   };
 }
 
 /**
  * Finds the most frequent values of a selection. Equally frequent values are sorted by their first row in commit order.
  */
-function topValues(selection: Selection, { limit, keysOf, valueAt }: Keys, top: number, budget: Budget): Groups {
+function topValues(selection: Selection, keys: Keys, top: number, budget: Budget): Groups {
+  const { limit, keysOf, valueAt, createGroupsOf } = keys;
   const present = new NumberIndex(limit, budget); // in the order of their first rows
   let counts = new Float64Array(64);
   const { from, to, user, labelMask } = selection;
   for (const chunk of selection.chunks()) {
     const { times, users, labels, dataMask } = chunk;
-    const keys = keysOf(chunk);
+    const keysOfRows = keysOf(chunk);
     for (let i = 0; i < times.length; i++) {
       const time = times[i] as number;
       if (time < from || time >= to || (user >= 0 && users[i] !== user) || dataMask?.[i] === 0) continue;
       if (labelMask && labelMask[labels[i] as number] === 0) continue;
-      const index = present.add(keys[i] as number);
+      const index = present.add(keysOfRows[i] as number);
       if (index === counts.length) {
         budget.reserve(8 * index);
         counts = growInto(counts, new Float64Array(2 * index));
@@ -105,20 +129,10 @@ function topValues(selection: Selection, { limit, keysOf, valueAt }: Keys, top: 
   }
   const named = best.sorted().map((index) => present.at(index));
   budget.reserve(-8 * counts.length);
-  const groups = new NumberIndex(limit, budget);
-  for (const key of named) groups.add(key);
   return {
     values: valuesOf(named, valueAt, budget),
     others: present.size - named.length,
-    groupsOf(chunk) {
-      const keys = keysOf(chunk);
-      const groupsOfRows = new Uint32Array(keys.length);
-      for (let i = 0; i < keys.length; i++) {
-        const group = groups.find(keys[i] as number);
-        groupsOfRows[i] = group < 0 ? named.length : group;
-      }
-      return groupsOfRows;
-    },
+    groupsOf: createGroupsOf(named),
   };
 }
 
@@ -169,7 +183,7 @@ export function groupSelection(
   const buckets = Math.max(0, edges.length - 1);
   budget.checkResult(buckets * bucketBytes);
   const isGrouped = top !== undefined;
-  const keys = groupBy ? valueKeys(budget) : labelKeys(store);
+  const keys = groupBy ? valueKeys(budget) : labelKeys(store, budget);
   const groups = isGrouped ? topValues(selection, keys, top, budget) : ONE_GROUP;
   const groupCount = groups.values.length + 1;
   const textBytes = groups.values.reduce<number>((bytes, value) => bytes + String(value).length, 0);

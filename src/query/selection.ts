@@ -160,6 +160,15 @@ function createDataReader(
   const tests = filters.map((filter) => ({ key: JSON.stringify(filter.path), matches: createPropertyTest(filter) }));
   const allPaths = new Map([...filters.map(({ path }) => path), ...paths].map((path) => [JSON.stringify(path), path]));
   const keys = [...allPaths.keys()];
+  const check = () => {
+    try {
+      budget.check();
+    } catch (error) {
+      if (user >= 0 || !(error instanceof QueryTooLargeError)) throw error;
+      // the maintenance of the column store builds the remaining columns
+      throw new QueryTooLargeError(`${error.message}: reading a property for the first time continues, retry later`);
+    }
+  };
   return function* (series: Series, outline: ChunkOutline, from: number, to: number): Generator<SelectedChunk> {
     const chunk = outline.read();
     if (keys.length === 0) {
@@ -169,7 +178,7 @@ function createDataReader(
     const { users, times } = chunk;
     const isWanted = (row: number) =>
       users[row] === user && (times[row] as number) >= from && (times[row] as number) < to;
-    const request = { paths: [...allPaths.values()], isWanted: user < 0 ? undefined : isWanted, check: budget.check };
+    const request = { paths: [...allPaths.values()], isWanted: user < 0 ? undefined : isWanted, check };
     const parts = store.readProperties({ series, chunkId: outline.chunkId, chunk }, request);
     for (const { chunk: part, columns } of parts) {
       const columnOf = (key: string) => columns[keys.indexOf(key)] as PropertyColumn; // one per path

@@ -51,5 +51,5 @@ const propertyFilter = fc.record({
 });
 export const propertyFilters = fc.option(fc.array(propertyFilter, { minLength: 1, maxLength: 2 }), {
   nil: undefined,
-  freq: 1,
+  freq: 2,
 });

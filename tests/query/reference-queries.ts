@@ -307,6 +307,11 @@ function hasLabel(filter: LabelFilter | undefined): (row: Row) => boolean {
   };
 }
 
+/** Returns the nearest finite double of a number in JSON, without a negative zero. */
+function finite(value: number): number {
+  return value === 0 ? 0 : Math.max(-Number.MAX_VALUE, Math.min(value, Number.MAX_VALUE));
+}
+
 /** Returns the value of a property of a row's data; null for anything but a string, a number or a boolean. */
 function propertyOf({ data }: Row, path: readonly string[]): string | number | boolean | null {
   let value: unknown = JSON.parse(data);
@@ -327,7 +332,7 @@ function hasProperties(filters: readonly PropertyFilter[] = []): (row: Row) => b
     if (typeof value === 'boolean') return String(value) === text;
     if (typeof value !== 'number') return false;
     try {
-      return typeof JSON.parse(text) === 'number' && text.trim() === text && Number(text) === value;
+      return typeof JSON.parse(text) === 'number' && text.trim() === text && finite(Number(text)) === value;
     } catch {
       return false;
     }

@@ -324,9 +324,13 @@ export class ColumnStore {
     return this.#properties.read(source, request);
   }
 
-  /** Stores the columns of properties that queries have asked for, for about half a second. */
-  *buildProperties(): Job<void> {
-    if (!this.#isRebuilding) yield* this.#properties.build((id) => this.#seriesById.get(id));
+  /**
+   * Builds columns of properties that queries have asked for, for about half a second.
+   *
+   * @returns whether columns are still missing
+   */
+  *buildProperties(): Job<boolean> {
+    return !this.#isRebuilding && (yield* this.#properties.build((id) => this.#seriesById.get(id)));
   }
 
   /** Returns the extent of a series without reading its rows; undefined if it has none. */

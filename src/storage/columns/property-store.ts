@@ -40,6 +40,8 @@ const PART_ROWS = 8_192;
 const CACHE_BYTES = 64 * 1024 * 1024;
 /** Limits of the columns of memtable rows, each up to 256 KB plus its values. */
 const MEMTABLE_COLUMNS = { count: 16, valueBytes: 4 * 1024 * 1024 };
+/** How long {@link PropertyStore.build} runs, so that other maintenance gets its turn, in milliseconds. */
+const BUILD_MS = 500;
 /** How precisely the time of the last use is stored, in milliseconds. */
 const USED_AT_PRECISION_MS = 3_600_000;
 /** Checksum that marks a column that is too large to be stored. Checksums are never negative. */
@@ -159,10 +161,12 @@ export class PropertyStore {
   /**
    * Builds missing columns of properties that have been asked for, for about half a second, and blanks those of dropped
    * properties.
+   *
+   * @returns whether columns are still missing
    */
-  *build(seriesNamed: (id: number) => PropertySource['series'] | undefined): Job<void> {
-    if (!this.#hasGaps) return;
-    const deadline = performance.now() + 500;
+  *build(seriesNamed: (id: number) => PropertySource['series'] | undefined): Job<boolean> {
+    if (!this.#hasGaps) return false;
+    const deadline = performance.now() + BUILD_MS;
     yield* this.#blankDropped();
     this.#hasGaps = false;
     for (const { seriesId } of [...this.#properties.values()]) {
@@ -170,11 +174,12 @@ export class PropertyStore {
       for (const { chunkId } of series ? this.#statements.gaps.all({ seriesId }) : []) {
         if (performance.now() > deadline) {
           this.#hasGaps = true;
-          return;
+          return true;
         }
         yield* this.#buildChunk(series as PropertySource['series'], chunkId);
       }
     }
+    return false;
   }
 
   *#buildChunk(series: PropertySource['series'], chunkId: number): Job<void> {
