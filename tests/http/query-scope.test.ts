@@ -32,7 +32,7 @@ beforeAll(async () => {
       [mark, SHARED].map((label) => ({ metric_name: name, metric_value: value, data_string: label })),
     ),
     analytics: [mark, SHARED].flatMap((type) =>
-      [mark, SHARED].map((data_index) => ({ type, data_index, data: { [mark]: mark } })),
+      [mark, SHARED].map((data_index) => ({ type, data_index, data: { [mark]: mark, secret: mark, number: value } })),
     ),
   });
   const { body } = await post(target, '/log_batch', rowsOf(MARK, 987_654.321), other);
@@ -77,7 +77,11 @@ const parameters = fc.record(
     to: times,
     interval: fc.constantFrom('day', 'year', '15m', 'fortnight'),
     tz: fc.constantFrom('UTC', 'Asia/Kathmandu', 'Nowhere/Here'),
-    group_by: fc.constantFrom('data_string', 'data_index', 'user_id'),
+    group_by: fc.constantFrom('data_string', 'data_index', 'user_id', 'data.secret', `data.${MARK}`),
+    sum: fc.constantFrom('data.secret', 'data.number', 'number'),
+    'data.secret': texts,
+    'data.secret!': texts,
+    'data.secret~': texts,
     top: fc.constantFrom('1', '1000', '0'),
     limit: fc.constantFrom('1', '1000', '-1'),
     cursor: fc.constantFrom('zzzzzzzzz', '1', '8rute0esjk', '-'),
@@ -104,7 +108,8 @@ test("returns no byte of another user's records to a non-admin", async () => {
       ),
       async (route, given, steps) => {
         // unknown parameters would be rejected
-        const known = (name: string) => documented.get(route)?.has(name) ?? false;
+        const known = (name: string) =>
+          documented.get(route)?.has(name.startsWith('data.') ? 'data.PATH' : name) ?? false;
         const query = new URLSearchParams(Object.entries<string>(given).filter(([name]) => known(name)));
         if (known('step')) for (const step of steps) query.append('step', step);
         const { status, text } = await send(`${target.url}${route}?${query}`, { headers: reader });
@@ -118,7 +123,7 @@ test("returns no byte of another user's records to a non-admin", async () => {
           ...fields
         } = JSON.parse(text.startsWith('{') && !text.includes('\n') ? text : '{}');
         const shown = text.startsWith('{') && !text.includes('\n') ? JSON.stringify(fields) : text;
-        expect(shown.replaceAll(/"(return_)?step":"[^"]*"/g, '')).not.toContain(MARK);
+        expect(shown.replaceAll(/"(return_)?step":"[^"]*"|"data\.[^"]*":/g, '')).not.toContain(MARK);
         expect(shown).not.toContain('987654');
         for (const id of foreignIds) expect(shown).not.toContain(id);
       },
