@@ -8,7 +8,7 @@ import { retention } from '../../src/query/retention.ts';
 import { serialize } from '../../src/query/serialize.ts';
 import { series } from '../../src/query/series.ts';
 import * as reference from './reference-queries.ts';
-import { type CountingStore, expectSame, LIMITS, type NewRow, TestDatabase } from './test-database.ts';
+import { type CountingStore, expectSame, LIMITS, type NewRow, stepsOf, TestDatabase } from './test-database.ts';
 
 const FROM = Date.parse('2026-03-02T00:00:00Z') * 1000;
 const MINUTE = 60e6;
@@ -64,11 +64,19 @@ const QUERIES = {
   counts: (store, budget) => counts(store, { ...narrow }, budget),
   activity: (store, budget) => activity(store, { ...narrow }, budget),
   names: (store, budget) => names(store, 'metric', undefined, budget),
-  funnel: (store, budget) => funnel(store, { ...base, steps: ['label 1', 'label 2'], within: 60 }, budget),
+  funnel: (store, budget) =>
+    funnel(store, { ...base, type: 'wide', steps: stepsOf('wide', 'label 1', 'label 2'), within: 60 }, budget),
   retention: (store, budget) =>
     retention(
       store,
-      { ...base, step: database.rows[0]?.label ?? '', returnStep: undefined, period: 'day', periods: 30 },
+      {
+        ...base,
+        type: 'wide',
+        step: stepsOf('wide', database.rows[0]?.label ?? '')[0],
+        returnStep: undefined,
+        period: 'day',
+        periods: 30,
+      },
       budget,
     ),
 } satisfies Record<string, Parameters<typeof run>[0]>;
