@@ -2,7 +2,6 @@ import type { Funnel as FunnelResult } from '../responses.ts';
 import { seqsOf } from '../storage/columns/chunk.ts';
 import type { ColumnStore } from '../storage/columns/column-store.ts';
 import type { Budget } from './budget.ts';
-import { newPairs, type Pairs, sortByUser } from './distinct-users.ts';
 import { type EventStep, labelOfStep, seriesOfSteps } from './event-step.ts';
 import { growInto } from './number-index.ts';
 import { nthSmallest } from './percentiles.ts';
@@ -23,15 +22,14 @@ export const MAX_STEPS = 20;
 
 /** Memory for the events of one part of the users: 144 MB. The rest is for the times between steps. */
 const MAX_PART_BYTES = 144 * 1024 * 1024;
-/** Maximum number of parts; a power of two. */
-const MAX_PARTS = 1024;
 
 /**
  * Counts the users who reach each step of a funnel. An attempt starts with an event of the first step and continues
  * with the earliest later event of each next step, up to `within` after the start. Of a user's attempts, the longest
  * counts; among equally long ones, the first. Events in the same microsecond are in commit order, also across types.
  *
- * Users are processed in parts whose events fit in memory, with one scan of the chunks per part.
+ * Users are processed in parts whose events fit in memory: one scan of the chunks counts the events per user, and another
+ * one per part reads them.
  *
  * @param maxPartBytes memory for the events of one part
  * @throws {QueryTooLargeError} if the events of a single user, or the times between steps, do not fit in memory
@@ -46,16 +44,19 @@ export function funnel(
   const seriesList = seriesOfSteps(store, steps);
   const selection = select(store, seriesList, query, budget);
   const matching = matchingOf(store, steps);
+  const counts = countByUser(selection, matching, store.userLimit, budget);
   const hasSeqs = seriesList.length > 1; // the rows of one series are read in commit order
-  const { parts, largest } = choosePart(selection, matching, Math.floor(maxPartBytes / bytesPerEvent(hasSeqs)));
-  const events = new Events(largest, hasSeqs, budget);
+  const parts = splitUsers(counts, Math.floor(maxPartBytes / bytesPerEvent(steps.length, hasSeqs)));
+  const largestPart = parts.reduce((most, { size }) => Math.max(most, size), 0);
+  const mostOfUser = counts.reduce((most, count) => Math.max(most, count), 0);
+  const events = new Events(largestPart, mostOfUser, steps.length, hasSeqs, budget);
 
   const reached = new Array<number>(steps.length).fill(0);
   const gaps = steps.map(() => new NumberList(budget));
-  for (let part = 0; part < parts; part++) {
-    readPart(selection, matching, { part, parts }, events);
-    for (const userEvents of byUser(events, budget)) {
-      const attempt = longestAttempt(userEvents, events, steps.length, within * 1e6, budget);
+  for (const part of parts) {
+    readPart(selection, matching, part, counts, events);
+    for (const order of ordersByUser(part, counts, events, budget)) {
+      const attempt = longestAttempt(order, events, steps.length, within * 1e6, budget);
       attempt.forEach((time, step) => {
         (reached[step] as number)++;
         if (step > 0) gaps[step]?.push((time - (attempt[step - 1] as number)) / 1e6);
@@ -103,73 +104,104 @@ function matchingOf(store: ColumnStore, steps: readonly EventStep[]): Matching {
   return { bySeries, byLabel };
 }
 
-/** One of several parts of the users: those whose number modulo `parts` is `part`. `parts` is a power of two. */
-interface Part {
-  readonly part: number;
-  readonly parts: number;
+/** Returns the number of matching events by user number. */
+function countByUser(selection: Selection, matching: Matching, userLimit: number, budget: Budget): Uint32Array {
+  budget.reserve(4 * userLimit);
+  const counts = new Uint32Array(userLimit);
+  forEachEvent(selection, matching, { firstUser: 0, endUser: userLimit }, false, (user) => {
+    (counts[user] as number)++;
+  });
+  return counts;
+}
+
+/** A range of user numbers. */
+interface UserRange {
+  readonly firstUser: number;
+  /** Exclusive. */
+  readonly endUser: number;
+}
+
+/** A part of the users. */
+interface Part extends UserRange {
+  /** The number of their events. */
+  readonly size: number;
 }
 
 /**
- * Chooses the number of parts.
+ * Splits the users into parts.
  *
- * @param maxEvents number of events that a part may have, unless a single user has more
- * @returns the number of parts, and the number of events of the largest
+ * @param counts the number of events by user number
+ * @param maxSize the most events in a part, unless a single user has more
  */
-function choosePart(selection: Selection, matching: Matching, maxEvents: number): { parts: number; largest: number } {
-  const counts = new Float64Array(MAX_PARTS);
-  forEachEvent(selection, matching, { part: 0, parts: 1 }, false, (user) => {
-    (counts[user & (MAX_PARTS - 1)] as number)++;
+function splitUsers(counts: Uint32Array, maxSize: number): Part[] {
+  const parts: Part[] = [];
+  let firstUser = 0;
+  let size = 0;
+  counts.forEach((count, user) => {
+    if (size > 0 && size + count > maxSize) {
+      parts.push({ firstUser, endUser: user, size });
+      firstUser = user;
+      size = 0;
+    }
+    size += count;
   });
-  // more parts than this would not get much smaller
-  const most = Math.max(maxEvents, 1.25 * Math.max(...counts));
-  for (let parts = 1; ; parts *= 2) {
-    const sizes = new Float64Array(parts);
-    counts.forEach((count, i) => {
-      (sizes[i & (parts - 1)] as number) += count;
-    });
-    const largest = Math.max(...sizes);
-    if (largest <= most) return { parts, largest };
-  }
+  if (size > 0) parts.push({ firstUser, endUser: counts.length, size });
+  return parts;
 }
 
-/** The working memory of an event in {@link Events}: its user and index, twice for sorting; time, steps and `seq`. */
-const bytesPerEvent = (hasSeqs: boolean) => 2 * 8 + 8 + 4 + (hasSeqs ? 8 : 0);
+/** The working memory of an event in {@link Events}: its time, steps and `seq`. */
+function bytesPerEvent(stepCount: number, hasSeqs: boolean): number {
+  return 8 + (stepCount <= 8 ? 1 : 4) + (hasSeqs ? 8 : 0);
+}
 
-/** The events of a part of the users, series by series, each in commit order. */
+/** The events of a part of the users, user by user. */
 class Events {
-  size = 0;
-  /** The users, each with the index of the event in the other arrays. */
-  pairs: Pairs;
-  spare: Pairs;
   readonly times: Float64Array;
   /** The steps that each event matches, as bits. */
-  readonly steps: Uint32Array;
-  /** undefined: the indices are in commit order. */
+  readonly steps: Uint8Array | Uint32Array;
+  /** undefined: the events of each user are in commit order. */
   readonly seqs: Float64Array | undefined;
+  /** Buffers for the indices of one user's events. */
+  readonly order: Uint32Array;
+  readonly spare: Uint32Array;
 
-  constructor(capacity: number, hasSeqs: boolean, budget: Budget) {
-    budget.reserve(bytesPerEvent(hasSeqs) * capacity);
-    this.pairs = newPairs(capacity);
-    this.spare = newPairs(capacity);
+  /**
+   * @param capacity number of events in the largest part
+   * @param mostOfUser number of events of the most active user
+   */
+  constructor(capacity: number, mostOfUser: number, stepCount: number, hasSeqs: boolean, budget: Budget) {
+    budget.reserve(bytesPerEvent(stepCount, hasSeqs) * capacity + 2 * 4 * mostOfUser);
     this.times = new Float64Array(capacity);
-    this.steps = new Uint32Array(capacity);
+    this.steps = stepCount <= 8 ? new Uint8Array(capacity) : new Uint32Array(capacity);
     this.seqs = hasSeqs ? new Float64Array(capacity) : undefined;
+    this.order = new Uint32Array(mostOfUser);
+    this.spare = new Uint32Array(mostOfUser);
   }
 }
 
-/** Reads the events of a part of the users, in place of the previous part's. */
-function readPart(selection: Selection, matching: Matching, part: Part, events: Events): void {
-  const { pairs, times, steps, seqs } = events;
-  let size = 0;
+/**
+ * Reads the events of a part of the users, in place of the previous part's.
+ *
+ * @param ends the number of events by user number; for the users of this part, replaced by the end of their events
+ */
+function readPart(
+  selection: Selection,
+  matching: Matching,
+  part: Part,
+  ends: Uint32Array,
+  { times, steps, seqs }: Events,
+): void {
+  for (let user = part.firstUser, start = 0; user < part.endUser; user++) {
+    const count = ends[user] as number;
+    ends[user] = start;
+    start += count;
+  }
   forEachEvent(selection, matching, part, seqs !== undefined, (user, time, matched, seq) => {
-    pairs.users[size] = user;
-    pairs.values[size] = size;
-    times[size] = time;
-    steps[size] = matched;
-    if (seqs) seqs[size] = seq;
-    size++;
+    const index = (ends[user] as number)++;
+    times[index] = time;
+    steps[index] = matched;
+    if (seqs) seqs[index] = seq;
   });
-  events.size = size;
 }
 
 /**
@@ -180,7 +212,7 @@ function readPart(selection: Selection, matching: Matching, part: Part, events: 
 function forEachEvent(
   { from, to, user, labelMask, chunks }: Selection,
   { bySeries, byLabel }: Matching,
-  { part, parts }: Part,
+  { firstUser, endUser }: UserRange,
   hasSeqs: boolean,
   visit: (user: number, time: number, steps: number, seq: number) => void,
 ): void {
@@ -198,24 +230,32 @@ function forEachEvent(
       const time = times[i] as number;
       const userOfRow = users[i] as number;
       if (time < from || time >= to || (user >= 0 && userOfRow !== user)) continue;
-      if ((userOfRow & (parts - 1)) !== part) continue;
+      if (userOfRow < firstUser || userOfRow >= endUser) continue;
       if (hasSeqs) seqs ??= seqsOf(chunk);
       visit(userOfRow, time, steps, seqs ? (seqs[i] as number) : 0);
     }
   }
 }
 
-/** Yields the indices of each user's events, sorted by time. */
-function* byUser(events: Events, budget: Budget): Generator<Uint32Array> {
-  const { size } = events;
-  [events.pairs, events.spare] = sortByUser(events.pairs, events.spare, size, budget);
-  const { users, values: indices } = events.pairs;
-  for (let start = 0, end = 0, usersDone = 0; start < size; start = end) {
-    while (end < size && users[end] === users[start]) end++;
-    if (usersDone++ % 1024 === 0) budget.check();
-    const userEvents = indices.subarray(start, end);
-    sortByTime(userEvents, events.spare.values.subarray(0, end - start), events, budget);
-    yield userEvents;
+/**
+ * Yields the indices of each user's events, sorted by time. The same buffer is used for all users.
+ *
+ * @param ends the end of each user's events, by user number
+ */
+function* ordersByUser(
+  { firstUser, endUser }: Part,
+  ends: Uint32Array,
+  events: Events,
+  budget: Budget,
+): Generator<Uint32Array> {
+  for (let user = firstUser, start = 0; user < endUser; user++) {
+    if (user % 1024 === 0) budget.check();
+    const end = ends[user] as number;
+    if (end === start) continue;
+    const order = events.order.subarray(0, end - start);
+    for (let i = 0; start < end; i++, start++) order[i] = start;
+    sortByTime(order, events.spare.subarray(0, order.length), events, budget);
+    yield order;
   }
 }
 
@@ -228,7 +268,8 @@ function* byUser(events: Events, budget: Budget): Generator<Uint32Array> {
 function sortByTime(indices: Uint32Array, spare: Uint32Array, { times, seqs }: Events, budget: Budget): void {
   /** Returns whether an event precedes another that follows it in the array. */
   const precedes = (first: number, second: number): boolean => {
-    const [time, later] = [times[first] as number, times[second] as number];
+    const time = times[first] as number;
+    const later = times[second] as number;
     return time < later || (time === later && (!seqs || (seqs[first] as number) < (seqs[second] as number)));
   };
   const endOfRun = (array: Uint32Array, start: number): number => {
@@ -255,31 +296,35 @@ function sortByTime(indices: Uint32Array, spare: Uint32Array, { times, seqs }: E
   if (from !== indices) indices.set(from);
 }
 
-/** Returns the times of the steps in a user's longest attempt. */
+/**
+ * Returns the times of the steps in a user's longest attempt.
+ *
+ * @param order the indices of the user's events, sorted by time
+ */
 function longestAttempt(
-  userEvents: Uint32Array,
+  order: Uint32Array,
   { times, steps }: Events,
   stepCount: number,
   within: number,
   budget: Budget,
 ): number[] {
-  const timeAt = (position: number) => times[userEvents[position] as number] as number;
+  const timeAt = (position: number) => times[order[position] as number] as number;
   const matches = (position: number, step: number) =>
-    ((steps[userEvents[position] as number] as number) & (1 << step)) !== 0;
+    ((steps[order[position] as number] as number) & (1 << step)) !== 0;
   // where to resume the search for each step: attempts that start later cannot use earlier events
   const resumeAt = new Array<number>(stepCount).fill(0);
   let best: number[] = [];
   let attempt: number[] = [];
-  for (let start = 0; start < userEvents.length && best.length < stepCount; start++) {
+  for (let start = 0; start < order.length && best.length < stepCount; start++) {
     if (start % 4096 === 4095) budget.check();
     if (!matches(start, 0)) continue;
     attempt.length = 0;
     attempt.push(timeAt(start));
     for (let step = 1, last = start; step < stepCount; step++) {
       let next = Math.max(resumeAt[step] as number, last + 1);
-      while (next < userEvents.length && !matches(next, step)) next++;
+      while (next < order.length && !matches(next, step)) next++;
       resumeAt[step] = next;
-      if (next === userEvents.length || timeAt(next) - timeAt(start) > within) break;
+      if (next === order.length || timeAt(next) - timeAt(start) > within) break;
       last = next;
       attempt.push(timeAt(last));
     }
