@@ -163,6 +163,28 @@ describe('an overview', () => {
   });
 });
 
+test('cohort retention of a user across event types reads only the types of that user', async () => {
+  const other = new TestDatabase();
+  const event = (user: string, name: string, days: number): NewRow => ({
+    ...{ kind: 'analytics', user, name, label: 'a', time: FROM + days * 1_440 * MINUTE, value: 0 },
+  });
+  await other.record([
+    ...[0, 1, 2].map((days) => event('few', `type ${days}`, days)),
+    ...Array.from({ length: 500 }, (_, i) => event('many', `type ${i + 2}`, i % 7)),
+  ]);
+  const store = other.openStore();
+  const query = {
+    ...{ from: undefined, to: undefined, user: 'few', zone: 'UTC', period: 'day', periods: 3 },
+    ...{ type: undefined, step: { step: 'type 0', type: 'type 0', dataIndex: undefined }, returnStep: undefined },
+  } as const;
+  const result = retention(store, query, createBudget(LIMITS));
+  expectSame(result, reference.retention(other.rows, query));
+  expect(result.cohorts[0]?.returned).toEqual([1, 1, null]);
+  // four rows of three types, for the range and for returns, and one for the cohort
+  expect(store.rowsRead).toBe(4 + 4 + 1);
+  other.close();
+});
+
 describe('the totals of a range', () => {
   const statistics = ({ count, sum, avg, min, max, p50, p95, p99 }: Record<string, unknown>) => ({
     ...{ count, sum, avg, min, max, p50, p95, p99 },
