@@ -92,13 +92,17 @@ export const Counts = record({
 });
 export type Counts = Static<typeof Counts>;
 
+const typeOfSteps = { type: orNull(Type.String({ description: '`null` if the request sets no `type`' })) };
+
 export const Funnel = record({
-  type: Type.String(),
+  ...typeOfSteps,
   ...range,
   within_seconds: Type.Number(),
   steps: Type.Array(
     record({
-      step: Type.String(),
+      step: Type.String({ description: 'The step as sent' }),
+      type: Type.String(),
+      data_index: orNull(Type.String({ description: '`null` if the step has events with any `data_index`' })),
       users: count,
       conversion: orNull(Type.Number({ description: 'Fraction of the users of the first step' })),
       conversion_from_previous: orNull(Type.Number()),
@@ -109,9 +113,11 @@ export const Funnel = record({
 export type Funnel = Static<typeof Funnel>;
 
 export const Retention = record({
-  type: Type.String(),
-  step: Type.String(),
-  return_step: orNull(Type.String({ description: '`null` if any event of the type counts as a return' })),
+  ...typeOfSteps,
+  step: Type.String({ description: 'The step as sent' }),
+  return_step: orNull(
+    Type.String({ description: '`null` if any event of the type, or without a type any event, counts as a return' }),
+  ),
   ...range,
   period: Type.Union([Type.Literal('day'), Type.Literal('week'), Type.Literal('month')]),
   periods: count,

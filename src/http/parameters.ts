@@ -5,12 +5,14 @@ import { parseDuration } from '../formats/duration.ts';
 import { parseTimestamp } from '../formats/timestamp.ts';
 import { DATA_PREFIX, MAX_KEY_BYTES, MAX_PATH_KEYS, type PropertyFilter, parsePropertyPath } from '../properties.ts';
 import { parseInterval, WEEK_STARTS } from '../query/calendar.ts';
+import { MAX_STEPS } from '../query/funnel.ts';
 import { MAX_PERIODS, PERIODS } from '../query/retention.ts';
 import type { Property } from '../query/selection.ts';
 import { zoneNamed } from '../query/zone-database.ts';
 import { isUserId, type Kind, type LabelFilter } from '../records.ts';
 import { isRecordId } from '../storage/record-id.ts';
 import type { RecordFilter } from '../storage/records.ts';
+import { STEP_SYNTAX } from './event-step.ts';
 import { targetOf } from './request-target.ts';
 import { MAX_ISSUES, USER_ID_ISSUE } from './validation.ts';
 
@@ -421,19 +423,31 @@ export function recordFilter(kind: Kind, query: RecordSelection, user: string | 
   return { user, from, to, name, labels: labelFilter(query), properties: query['data.PATH'] ?? [] };
 }
 
+/** The event type of all steps of a funnel or of cohort retention. */
+export const TYPE_OF_STEPS = {
+  ...text('Event type of all steps, which are then values of `data_index`. Default: each step names its type.'),
+  schema: { type: 'string', example: 'tutorial_step' },
+};
+
 export const STEPS = {
-  ...text('`data_index` of a step. Repeat the parameter for each step, in order: 2 to 20 steps.'),
+  ...text(`A step: ${STEP_SYNTAX}. Repeat the parameter for each step, in order: 2 to ${MAX_STEPS} steps.`),
   schema: { type: 'string', example: 'step_3' },
-  repeated: { min: 2, max: 20, msg: (count: number) => `a funnel should have 2 to 20 steps, not ${count}` },
+  repeated: {
+    min: 2,
+    max: MAX_STEPS,
+    msg: (count: number) => `a funnel should have 2 to ${MAX_STEPS} steps, not ${count}`,
+  },
 } as const;
 
 /** The event that starts a cohort, for cohort retention. */
 export const STEP = {
-  ...text('`data_index` of the event that adds a user to a cohort.'),
+  ...text(`The event that adds a user to a cohort: ${STEP_SYNTAX}.`),
   schema: { type: 'string', example: 'step_1' },
   required: true,
 } as const;
-export const RETURN_STEP = text('`data_index` of the events that count as a return. Default: any event of the type.');
+export const RETURN_STEP = text(
+  'The events that count as a return, in the syntax of `step`. Default: any event of the `type`; without it, any event.',
+);
 /** Periods of cohort retention. */
 export const COHORTS = {
   period: {

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import fc from 'fast-check';
 import type { Interval } from '../../src/query/calendar.ts';
+import type { EventStep } from '../../src/query/event-step.ts';
 import { runJob } from '../../src/storage/job.ts';
 import { eventData, property, propertyFilters } from './random-data.ts';
 import { type NewRow, type Query, TestDatabase } from './test-database.ts';
@@ -33,6 +34,11 @@ function sampleRows(count: number, seed: number): NewRow[] {
   return fc.sample(row, { numRuns: count, seed });
 }
 
+const eventStep: fc.Arbitrary<EventStep> = fc.record({
+  step: fc.constant('as sent'),
+  type: fc.constantFrom(...TYPES),
+  dataIndex: fc.constantFrom(...STEPS, undefined),
+});
 const time = fc.option(
   fc.integer({ min: 0, max: 6 }).map((days) => START + days * DAY),
   { nil: undefined, freq: 2 },
@@ -59,7 +65,8 @@ const queries: fc.Arbitrary<Query> = fc
     groupBy: fc.option(property, { nil: undefined, freq: 4 }),
     sum: fc.option(property, { nil: undefined }),
     properties: propertyFilters,
-    steps: fc.array(fc.constantFrom(...STEPS), { minLength: 2, maxLength: 3 }),
+    steps: fc.array(eventStep, { minLength: 2, maxLength: 3 }),
+    isOfOneType: fc.boolean(),
     labels: fc.option(
       fc.record({
         anyOf: fc.subarray(STEPS),
@@ -69,13 +76,17 @@ const queries: fc.Arbitrary<Query> = fc
       { nil: undefined, freq: 2 },
     ),
   })
-  .map(({ run, ends: [first, second], steps, interval, top, groupBy, sum, ...query }): Query => {
+  .map(({ run, ends: [first, second], steps: anySteps, isOfOneType, interval, top, groupBy, sum, ...query }): Query => {
     const [from, to] =
       first !== undefined && second !== undefined && first > second ? [second, first] : [first, second];
     const base = { ...query, from, to };
     if (run === 'counts') return { ...base, run, interval, top, groupBy: top === undefined ? undefined : groupBy, sum };
-    if (run === 'funnel') return { ...base, run, steps, within: 3 * 86_400 };
-    return { ...base, run, step: steps[0] as string, returnStep: steps[1], period: 'day', periods: 3 };
+    const type = isOfOneType ? query.name : undefined;
+    const steps = anySteps.map((step) =>
+      type === undefined ? step : { ...step, type, dataIndex: step.dataIndex ?? 'a' },
+    );
+    if (run === 'funnel') return { ...base, run, type, steps, within: 3 * 86_400 };
+    return { ...base, run, type, step: steps[0] as EventStep, returnStep: steps[2], period: 'day', periods: 3 };
   });
 
 describe('queries about properties match the reference', () => {

@@ -1,5 +1,6 @@
 import type { PropertyFilter } from '../../src/properties.ts';
 import type { ActivityQuery } from '../../src/query/activity.ts';
+import type { EventStep } from '../../src/query/event-step.ts';
 import type { FunnelQuery } from '../../src/query/funnel.ts';
 import type { RetentionQuery } from '../../src/query/retention.ts';
 import type { BucketQuery, Query } from '../../src/query/selection.ts';
@@ -407,9 +408,21 @@ function labelsOf(rows: readonly Row[]): number {
   return new Set(rows.map(({ label }) => label)).size;
 }
 
+/** Returns the events visible to a query; with types, only events of these. */
+function visibleEvents(allRows: readonly Row[], user: string | undefined, types: readonly string[] | undefined): Row[] {
+  const events = allRows.filter((row) => row.kind === 'analytics' && (user === undefined || row.user === user));
+  return types ? events.filter(({ name }) => types.includes(name)) : events;
+}
+
+/** Returns whether an event matches a step. */
+function isEventOf({ type, dataIndex }: EventStep, { name, label }: Row): boolean {
+  return name === type && (dataIndex === undefined || label === dataIndex);
+}
+
 export function funnel(allRows: readonly Row[], query: FunnelQuery) {
-  const { name, steps } = query;
-  const all = visible(allRows, 'analytics', query);
+  const { steps, user } = query;
+  const types = steps.map(({ type }) => type);
+  const all = visibleEvents(allRows, user, types);
   const { from, to, formatted } = rangeOf(all, query, 'UTC');
   const rows = within(all, from, to).filter(isSelectedBy(query));
   const attempts = [...Map.groupBy(rows, ({ user }) => user).values()].map((userRows) => {
@@ -418,10 +431,10 @@ export function funnel(allRows: readonly Row[], query: FunnelQuery) {
   });
   const reached = steps.map((_, step) => attempts.filter((attempt) => attempt.length > step).length);
   return {
-    type: name,
+    type: query.type ?? null,
     ...formatted,
     within_seconds: query.within,
-    steps: steps.map((step, i) => {
+    steps: steps.map(({ step, type, dataIndex }, i) => {
       const users = reached[i] as number;
       const previous = reached[Math.max(0, i - 1)] as number;
       const gaps = attempts.flatMap((attempt) =>
@@ -429,6 +442,8 @@ export function funnel(allRows: readonly Row[], query: FunnelQuery) {
       );
       return {
         step,
+        type,
+        data_index: dataIndex ?? null,
         users,
         conversion: reached[0] ? users / reached[0] : null,
         conversion_from_previous: previous ? users / previous : null,
@@ -439,14 +454,14 @@ export function funnel(allRows: readonly Row[], query: FunnelQuery) {
 }
 
 /** Returns the times of the steps in a user's longest attempt. */
-function longestAttempt(userRows: readonly Row[], steps: readonly string[], limit: number): number[] {
+function longestAttempt(userRows: readonly Row[], steps: readonly EventStep[], limit: number): number[] {
   let best: number[] = [];
   userRows.forEach((first, start) => {
-    if (first.label !== steps[0]) return;
+    if (!isEventOf(steps[0] as EventStep, first)) return;
     const attempt = [first.time];
     let index = start;
     for (const step of steps.slice(1)) {
-      index = userRows.findIndex(({ label, time }, i) => i > index && label === step && time - first.time <= limit);
+      index = userRows.findIndex((row, i) => i > index && isEventOf(step, row) && row.time - first.time <= limit);
       if (index < 0) break;
       attempt.push((userRows[index] as Row).time);
     }
@@ -456,11 +471,12 @@ function longestAttempt(userRows: readonly Row[], steps: readonly string[], limi
 }
 
 /** Returns how many steps a user's events can reach, by trying every choice of events. Exponential; for few events. */
-export function reachableSteps(userRows: readonly Row[], steps: readonly string[], limit: number): number {
+export function reachableSteps(userRows: readonly Row[], steps: readonly EventStep[], limit: number): number {
   const search = (step: number, index: number, start: number): number => {
     let most = step;
-    userRows.forEach(({ label, time }, i) => {
-      if (i < index || step === steps.length || label !== steps[step]) return;
+    userRows.forEach((row, i) => {
+      if (i < index || step === steps.length || !isEventOf(steps[step] as EventStep, row)) return;
+      const { time } = row;
       const attemptStart = step === 0 ? time : start;
       if (time - attemptStart <= limit) most = Math.max(most, search(step + 1, i + 1, attemptStart));
     });
@@ -478,8 +494,10 @@ function medianOf(microseconds: readonly number[]): number | null {
 
 /** Computes cohort retention from sets of the periods in which each user had events. */
 export function retention(allRows: readonly Row[], query: RetentionQuery) {
-  const { name, step, returnStep, zone, period, periods, weekStart } = query;
-  const all = visible(allRows, 'analytics', query);
+  const { type, step, returnStep, zone, period, periods, weekStart } = query;
+  const isReturn = (row: Row) => (returnStep ? isEventOf(returnStep, row) : type === undefined || row.name === type);
+  const returnTypes = returnStep ? [returnStep.type] : type === undefined ? undefined : [type];
+  const all = visibleEvents(allRows, query.user, returnTypes && [step.type, ...returnTypes]);
   const { from, to, formatted } = rangeOf(all, query, zone);
   const bounds = edges(from, to, { interval: { count: 1, unit: period, weekStart }, zone });
   if (bounds === TOO_LARGE) return TOO_LARGE;
@@ -487,15 +505,13 @@ export function retention(allRows: readonly Row[], query: RetentionQuery) {
   const periodOf = ({ time }: Row) => starts.findLast((start) => start <= time) as number;
   const rows = within(all, from, to).filter(isSelectedBy(query));
   const users = [...Map.groupBy(rows, ({ user }) => user).values()].map((userRows) => ({
-    cohortPeriod: Math.min(...userRows.filter(({ label }) => label === step).map(periodOf)),
-    returnPeriods: new Set(
-      userRows.filter(({ label }) => returnStep === undefined || label === returnStep).map(periodOf),
-    ),
+    cohortPeriod: Math.min(...userRows.filter((row) => isEventOf(step, row)).map(periodOf)),
+    returnPeriods: new Set(userRows.filter(isReturn).map(periodOf)),
   }));
   return {
-    type: name,
-    step,
-    return_step: returnStep ?? null,
+    type: type ?? null,
+    step: step.step,
+    return_step: returnStep?.step ?? null,
     ...formatted,
     period,
     periods,

@@ -13,6 +13,7 @@ import { zoneNamed } from '../../query/zone-database.ts';
 import type { Kind } from '../../records.ts';
 import type { ZoneOffsets } from '../../responses.ts';
 import { authenticate } from '../auth.ts';
+import { eventStep, stepConflicts } from '../event-step.ts';
 import { bunTimeout } from '../idle-timeout.ts';
 import { documentQuery, documentZone } from '../openapi.ts';
 import {
@@ -39,6 +40,7 @@ import {
   SUM,
   TOP_NAMES,
   TYPE,
+  TYPE_OF_STEPS,
   USER_ID,
   WITHIN,
 } from '../parameters.ts';
@@ -73,9 +75,9 @@ const COUNTS = {
   user_id: USER_ID,
 };
 const ACTIVITY = { ...RANGE, ...BUCKETS, top: TOP_NAMES, user_id: USER_ID };
-const FUNNEL = { type: TYPE, step: STEPS, ...RANGE, within: WITHIN, ...EVENT_FILTERS, user_id: USER_ID };
+const FUNNEL = { type: TYPE_OF_STEPS, step: STEPS, ...RANGE, within: WITHIN, ...EVENT_FILTERS, user_id: USER_ID };
 const RETENTION = {
-  type: TYPE,
+  type: TYPE_OF_STEPS,
   step: STEP,
   return_step: RETURN_STEP,
   ...RANGE,
@@ -220,16 +222,17 @@ export function queryRoutes({ verify, queries, idleTimeoutSeconds }: QueryParts)
       async ({ request, server, set }) => {
         const principal = await identify(request);
         const {
-          type: name,
-          step: steps,
+          type,
+          step,
           within = DEFAULT_WITHIN_SECONDS,
           user_id,
           from,
           to,
           ...filters
-        } = readQuery(request, FUNNEL);
+        } = readQuery(request, FUNNEL, stepConflicts);
+        const steps = step.map((each) => eventStep(each, type));
         const argument = {
-          ...{ from, to, name, steps, within, labels: labelFilter(filters), properties: filters['data.PATH'] },
+          ...{ from, to, type, steps, within, labels: labelFilter(filters), properties: filters['data.PATH'] },
           user: scopeOf(principal, user_id),
         };
         return run('funnel', argument, principal, { request, server, set });
@@ -237,7 +240,7 @@ export function queryRoutes({ verify, queries, idleTimeoutSeconds }: QueryParts)
       {
         detail: documentQuery(
           'Compute a funnel',
-          'Returns how many users reach each step, in order. An attempt begins with an event of the first step. Each further step is the earliest later event of that step, at most `within` after the attempt began. If a user makes several attempts, only the one that gets furthest counts.',
+          'Returns how many users reach each step, in order. Steps can be events of different types. An attempt begins with an event of the first step. Each further step is the earliest later event of that step, at most `within` after the attempt began. If a user makes several attempts, only the one that gets furthest counts.',
           documentParameters(FUNNEL),
           'Funnel',
         ),
@@ -247,11 +250,13 @@ export function queryRoutes({ verify, queries, idleTimeoutSeconds }: QueryParts)
       '/api/analytics/retention',
       async ({ request, server, set }) => {
         const principal = await identify(request);
-        const query = readQuery(request, RETENTION, cohortConflicts);
-        const { from, to, type: name, step, return_step: returnStep, tz: zone = 'UTC', period = 'day', days } = query;
+        const query = readQuery(request, RETENTION, (values) => [...stepConflicts(values), ...cohortConflicts(values)]);
+        const { from, to, type, tz: zone = 'UTC', period = 'day', days } = query;
+        const step = eventStep(query.step, type);
+        const returnStep = query.return_step === undefined ? undefined : eventStep(query.return_step, type);
         const periods = query.periods ?? days ?? DEFAULT_PERIODS;
         const argument = {
-          ...{ from, to, name, step, returnStep, zone, period, periods, labels: labelFilter(query) },
+          ...{ from, to, type, step, returnStep, zone, period, periods, labels: labelFilter(query) },
           properties: query['data.PATH'],
           weekStart: query.week_start,
           user: scopeOf(principal, query.user_id),
@@ -261,7 +266,7 @@ export function queryRoutes({ verify, queries, idleTimeoutSeconds }: QueryParts)
       {
         detail: documentQuery(
           'Compute cohort retention',
-          'Groups users into cohorts by the local day, week or month of their first event with `data_index` = `step` in the range, and returns how many users of each cohort returned 1, 2, … `periods` periods later. A user returns in a period by sending an event of the type in it, with `data_index` = `return_step` if given. There is one cohort per period in the range, even if it is empty. `returned` contains null for periods that begin at or after the end of the range.',
+          'Groups users into cohorts by the local day, week or month of their first event of `step` in the range, and returns how many users of each cohort returned 1, 2, … `periods` periods later. A user returns in a period with an event of `return_step` in it; by default, with any event of the `type`, or of any type if `type` is not given. There is one cohort per period in the range, even if it is empty. `returned` contains null for periods that begin at or after the end of the range.',
           documentParameters(RETENTION),
           'Retention',
         ),
