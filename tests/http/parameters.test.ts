@@ -209,7 +209,12 @@ describe('validation of parameters', () => {
       [route, 'top', ['1001', '999999999999999'], ['less_than_equal', 'Input should be less than or equal to 1000']],
     ]),
     [SERIES, 'group_by', ['', 'data_index', 'user_id'], ['enum', "Input should be 'data_string'"]],
-    [COUNTS, 'group_by', ['', 'data_string', 'toString'], ['enum', "Input should be 'data_index'"]],
+    [
+      COUNTS,
+      'group_by',
+      ['', 'data_string', 'toString'],
+      ['enum', "Input should be 'data_index' or a property, such as data.plan"],
+    ],
     [RETENTION, 'tz', ['', 'Mars/Olympus', '+02:00'], ZONE],
     [RETENTION, 'days', ['', 'all', '1.5', '7d'], INTEGER],
     [RETENTION, 'days', ['0', '-1'], ['greater_than_equal', 'Input should be greater than or equal to 1']],
