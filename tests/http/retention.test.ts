@@ -136,21 +136,6 @@ describe('cohort retention', () => {
     expect(all.body.cohorts.map(({ users }: { users: number }) => users).filter(Boolean)).toEqual([1, 1]);
   });
 
-  test('reports invalid steps together with other issues', async () => {
-    const response = await get('anna', path, { step: 'a\\b', return_step: '\\', days: '3', periods: '3' });
-    expectError(response, 422, 'validation_failed');
-    expect(response.body.detail).toMatchObject([
-      { loc: ['query', 'step'], type: 'value_error' },
-      { loc: ['query', 'return_step'], type: 'value_error' },
-      { loc: ['query', 'days'] },
-    ]);
-    const missing = await get('anna', path, { return_step: '\\' });
-    expect(missing.body.detail).toMatchObject([
-      { loc: ['query', 'step'], type: 'missing' },
-      { loc: ['query', 'return_step'], type: 'value_error' },
-    ]);
-  });
-
   test('rejects days together with period or periods', async () => {
     for (const query of [{ period: 'week' }, { periods: '3' }]) {
       const response = await get('anna', path, { type: 'tutorial', step: 'one', days: '3', ...query });

@@ -13,7 +13,7 @@ import { zoneNamed } from '../../query/zone-database.ts';
 import type { Kind } from '../../records.ts';
 import type { ZoneOffsets } from '../../responses.ts';
 import { authenticate } from '../auth.ts';
-import { eventStep, stepConflicts } from '../event-step.ts';
+import { parseStep } from '../event-step.ts';
 import { bunTimeout } from '../idle-timeout.ts';
 import { documentQuery, documentZone } from '../openapi.ts';
 import {
@@ -229,8 +229,8 @@ export function queryRoutes({ verify, queries, idleTimeoutSeconds }: QueryParts)
           from,
           to,
           ...filters
-        } = readQuery(request, FUNNEL, stepConflicts);
-        const steps = step.map((each) => eventStep(each, type));
+        } = readQuery(request, FUNNEL);
+        const steps = step.map((each) => parseStep(each, type));
         const argument = {
           ...{ from, to, type, steps, within, labels: labelFilter(filters), properties: filters['data.PATH'] },
           user: scopeOf(principal, user_id),
@@ -250,10 +250,10 @@ export function queryRoutes({ verify, queries, idleTimeoutSeconds }: QueryParts)
       '/api/analytics/retention',
       async ({ request, server, set }) => {
         const principal = await identify(request);
-        const query = readQuery(request, RETENTION, (values) => [...stepConflicts(values), ...cohortConflicts(values)]);
+        const query = readQuery(request, RETENTION, cohortConflicts);
         const { from, to, type, tz: zone = 'UTC', period = 'day', days } = query;
-        const step = eventStep(query.step, type);
-        const returnStep = query.return_step === undefined ? undefined : eventStep(query.return_step, type);
+        const step = parseStep(query.step, type);
+        const returnStep = query.return_step === undefined ? undefined : parseStep(query.return_step, type);
         const periods = query.periods ?? days ?? DEFAULT_PERIODS;
         const argument = {
           ...{ from, to, type, step, returnStep, zone, period, periods, labels: labelFilter(query) },
