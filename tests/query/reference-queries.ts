@@ -1,3 +1,4 @@
+import type { PropertyFilter } from '../../src/properties.ts';
 import type { ActivityQuery } from '../../src/query/activity.ts';
 import type { FunnelQuery } from '../../src/query/funnel.ts';
 import type { RetentionQuery } from '../../src/query/retention.ts';
@@ -503,19 +504,28 @@ export function names(allRows: readonly Row[], kind: Kind, user: string | undefi
   return found.sort((a, b) => b.count - a.count || (nameOf(a) < nameOf(b) ? -1 : 1));
 }
 
+/** Returns the rows that match a filter. Supports filters on properties that are numbers at the top level. */
+export function matching(allRows: readonly Row[], kind: Kind, filter: RecordFilter): Row[] {
+  const { user, name, labels, properties = [], from, to } = filter;
+  const hasProperty = ({ data }: Row, { path: [key], anyOf, noneOf }: PropertyFilter) => {
+    const value = String(JSON.parse(data)[key ?? '']);
+    return (anyOf.length === 0 || anyOf.includes(value)) && !noneOf.includes(value);
+  };
+  return allRows.filter(
+    (row) =>
+      row.kind === kind &&
+      (user === undefined || row.user === user) &&
+      (name === undefined || row.name === name) &&
+      hasLabel(labels)(row) &&
+      properties.every((property) => hasProperty(row, property)) &&
+      (from === undefined || row.time >= from) &&
+      (to === undefined || row.time < to),
+  );
+}
+
 /** Returns the records that match a filter, newest first. */
 export function records(allRows: readonly Row[], kind: Kind, filter: RecordFilter) {
-  const { user, name, labels, from, to } = filter;
-  return allRows
-    .filter(
-      (row) =>
-        row.kind === kind &&
-        (user === undefined || row.user === user) &&
-        (name === undefined || row.name === name) &&
-        hasLabel(labels)(row) &&
-        (from === undefined || row.time >= from) &&
-        (to === undefined || row.time < to),
-    )
+  return matching(allRows, kind, filter)
     .sort((a, b) => b.seq - a.seq)
     .map((row) => ({
       id: row.id,
