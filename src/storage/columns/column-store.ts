@@ -31,10 +31,7 @@ export interface ChunkOutline extends Extent {
   readonly readTimes: () => Float64Array;
 }
 
-/**
- * Returns the test of which rows of a chunk to remove. Yields at least once, since each chunk is then rewritten in its own
- * step. Rows up to `checkedTo` were kept by earlier tests.
- */
+/** Returns the test of which rows of a chunk to remove. Rows up to the `seq` `checkedTo` were kept by earlier tests. */
 export type RowSelector = (chunk: Chunk, checkedTo: number) => Job<(row: number) => boolean>;
 
 /** A user whose rows are being erased. The column store ignores the user's rows up to the cutoff. */
@@ -427,21 +424,21 @@ export class ColumnStore {
         const entry = this.#chunks.next(seriesId, lastId);
         if (!entry) return;
         let chunk = this.#chunks.read(entry.id);
-        const isRemoved = yield* select(chunk, checkedTo);
+        const kept = withoutRows(chunk, yield* select(chunk, checkedTo));
+        yield;
         // If the chunk was merged meanwhile, its rows are in a later one.
         if (this.#chunks.next(seriesId, lastId)?.id !== entry.id) continue;
         checkedTo = seqsOf(chunk).at(-1) ?? checkedTo;
-        const kept = withoutRows(chunk, isRemoved);
         if (kept) {
           this.transact(() => this.#chunks.replace(entry.id, kept));
           chunk = kept;
         }
         for (const label of chunk.labels) usedLabels.add(label);
         lastId = entry.id;
+        yield;
       }
     }.bind(this);
     yield* processNewChunks();
-    yield;
     // Do not yield before retire(): a new row could use a label that is about to be blanked.
     runJob(processNewChunks());
     this.#memtable.forEach((series, _user, label) => {
