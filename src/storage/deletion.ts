@@ -25,7 +25,6 @@ export function* deleteRecords(context: RemovalContext, kind: Kind, filter: Dele
   const { client, store, deletions } = context;
   yield* finishDeletions(context); // their rows are not this deletion's
   yield* store.catchUp();
-  yield* store.seal();
   const cutoffSeq = store.position(kind);
   durably(client, () => store.transact(() => deletions.begin({ kind, filter, cutoffSeq })));
   yield;
@@ -52,7 +51,7 @@ export function* finishDeletions(context: RemovalContext): Job<number> {
   let deleted = 0;
   for (const deletion of deletions.unfinished()) {
     const { id, kind, filter, cutoffSeq } = deletion;
-    // If a rebuild was interrupted after the deletion had begun, its rows can still be in the memtable.
+    // The rows must be in chunks, because those in the memtable are not removed.
     if (store.sealedTo(kind) < cutoffSeq) {
       yield* store.catchUp();
       yield* store.seal();

@@ -239,12 +239,8 @@ function verifyChunks(
   }
   for (const series of new Set([...expected.keys(), ...found.keys()])) {
     const [rows, chunks] = [expected.get(series), found.get(series)];
-    if (
-      damaged.has(series) ||
-      columns.hasDeletion(series) ||
-      (rows?.rows === chunks?.rows && rows?.sum === chunks?.sum)
-    )
-      continue;
+    const isEqual = rows?.rows === chunks?.rows && rows?.sum === chunks?.sum;
+    if (isEqual || damaged.has(series) || columns.hasDeletion(series)) continue;
     report(
       `The rows and the column store differ for the ${columns.nameOf(series)}: ${rows?.rows ?? 0} rows, ${chunks?.rows ?? 0} in chunks. ${REBUILD_OR_RESTORE}`,
     );
