@@ -17,7 +17,7 @@ export interface ErasedRows {
  *
  * The intent is durable before anything is erased, so the next start can finish an interrupted erasure: see
  * {@link finishErasures}. After the job returns, no query returns the rows. Bytes that an older snapshot still
- * needs are overwritten once it ends: see {@link RemovalContext.list}.
+ * needs are overwritten once it ends: see {@link overwrite}.
  *
  * @throws SQLite's errors; the erasure then remains unfinished
  */
