@@ -21,12 +21,14 @@ const uuid = Type.String({ format: 'uuid', description: 'UUIDv7' });
 const range = { from: orNull(time), to: orNull(time), tz: Type.String({ description: 'IANA time zone' }) };
 const start = { start: Type.String({ format: 'date-time', description: 'Start of the bucket' }) };
 
+const sum = Type.Number({ description: 'Exact sum, rounded once to a double; limited to ±1.7976931348623157e308' });
+const sum_overflow = Type.Optional(
+  Type.Literal(true, { description: 'Present if the exact sum exceeds the range of a double' }),
+);
 const statistics = {
   count,
-  sum: Type.Number({ description: 'Exact sum, rounded once to a double; limited to ±1.7976931348623157e308' }),
-  sum_overflow: Type.Optional(
-    Type.Literal(true, { description: 'Present if the exact sum exceeds the range of a double' }),
-  ),
+  sum,
+  sum_overflow,
   avg: orNull(Type.Number({ description: 'Average; always between `min` and `max`' })),
   min: orNull(Type.Number()),
   max: orNull(Type.Number()),
@@ -61,7 +63,12 @@ export const Series = record({
 });
 export type Series = Static<typeof Series>;
 
-const users = { count, unique_users: count };
+const users = {
+  count,
+  unique_users: count,
+  sum: Type.Optional({ ...sum, description: `For \`sum\`: ${sum.description}; 0 if there are no numbers` }),
+  sum_overflow,
+};
 const countBuckets = { buckets: Type.Array(record({ ...start, ...users })) };
 
 export const Counts = record({
@@ -70,21 +77,32 @@ export const Counts = record({
   ...users,
   ...countBuckets,
   groups: Type.Optional(
-    Type.Array(record({ data_index: Type.String(), ...users, ...countBuckets }), {
-      description: 'Groups by label, most frequent first',
-    }),
+    Type.Array(
+      Type.Object(
+        { data_index: Type.Optional(Type.String()), ...users, ...countBuckets },
+        {
+          additionalProperties: Type.Union([Type.String(), Type.Number(), Type.Boolean(), Type.Null()]),
+          description: 'A group has `data_index`, or the property it is grouped by, such as `data.plan`',
+        },
+      ),
+      { description: 'Groups by value, most frequent first' },
+    ),
   ),
-  other: Type.Optional(record({ labels: count, ...users, ...countBuckets }, 'All remaining labels combined')),
+  other: Type.Optional(record({ labels: count, ...users, ...countBuckets }, 'All remaining values combined')),
 });
 export type Counts = Static<typeof Counts>;
 
+const typeOfSteps = { type: orNull(Type.String({ description: '`null` if the request sets no `type`' })) };
+
 export const Funnel = record({
-  type: Type.String(),
+  ...typeOfSteps,
   ...range,
   within_seconds: Type.Number(),
   steps: Type.Array(
     record({
-      step: Type.String(),
+      step: Type.String({ description: 'The step as sent' }),
+      type: Type.String(),
+      data_index: orNull(Type.String({ description: '`null` if the step has events with any `data_index`' })),
       users: count,
       conversion: orNull(Type.Number({ description: 'Fraction of the users of the first step' })),
       conversion_from_previous: orNull(Type.Number()),
@@ -95,9 +113,11 @@ export const Funnel = record({
 export type Funnel = Static<typeof Funnel>;
 
 export const Retention = record({
-  type: Type.String(),
-  step: Type.String(),
-  return_step: orNull(Type.String({ description: '`null` if any event of the type counts as a return' })),
+  ...typeOfSteps,
+  step: Type.String({ description: 'The step as sent' }),
+  return_step: orNull(
+    Type.String({ description: '`null` if any event of the type, or without a type any event, counts as a return' }),
+  ),
   ...range,
   period: Type.Union([Type.Literal('day'), Type.Literal('week'), Type.Literal('month')]),
   periods: count,

@@ -250,7 +250,7 @@ export async function startServer(
       storage.stampWal(); // the write-ahead log may have been restarted
     }
 
-    /** Applies new rows to the column store in batches. Never runs twice at once. */
+    /** Applies new rows to the column store in batches, until no work is left. Never runs twice at once. */
     async function catchUp(): Promise<void> {
       if (isCatchingUp) return;
       isCatchingUp = true;
@@ -261,8 +261,11 @@ export async function startServer(
           resumedAtRestart = restarts;
           recordRemoval();
         }
-        await queries.maintain('catchUp', undefined);
-        storage.stampWal();
+        let hasMore: boolean;
+        do {
+          hasMore = await queries.maintain('catchUp', undefined);
+          storage.stampWal();
+        } while (hasMore && stopping === undefined);
       } catch (error) {
         if (stopping === undefined) {
           log.warn({ err: error }, 'the column store could not catch up; retrying in 5 seconds');

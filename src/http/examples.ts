@@ -90,14 +90,30 @@ export const EXAMPLES: { readonly [Name in Exclude<ResponseName, 'Error'>]: Stat
     },
   },
   Funnel: {
-    type: 'tutorial_step',
+    type: null,
     from: '2026-03-01T00:00:00Z',
     to: '2026-03-02T00:00:00Z',
     tz: 'UTC',
     within_seconds: 604800,
     steps: [
-      { step: 'step_1', users: 4, conversion: 1, conversion_from_previous: 1, median_seconds: null },
-      { step: 'step_2', users: 2, conversion: 0.5, conversion_from_previous: 0.5, median_seconds: 31.5 },
+      {
+        step: 'signup',
+        type: 'signup',
+        data_index: null,
+        users: 4,
+        conversion: 1,
+        conversion_from_previous: 1,
+        median_seconds: null,
+      },
+      {
+        step: 'purchase:pro',
+        type: 'purchase',
+        data_index: 'pro',
+        users: 2,
+        conversion: 0.5,
+        conversion_from_previous: 0.5,
+        median_seconds: 31.5,
+      },
     ],
   },
   Retention: {

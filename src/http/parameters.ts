@@ -3,20 +3,16 @@ import { ApiError, ERRORS, type ErrorCode, type ValidationIssue } from '../error
 import { EXPORT_FORMATS } from '../export/export.ts';
 import { parseDuration } from '../formats/duration.ts';
 import { parseTimestamp } from '../formats/timestamp.ts';
-import {
-  DATA_PREFIX,
-  MAX_KEY_BYTES,
-  MAX_PATH_KEYS,
-  type PropertyFilter,
-  type PropertyPath,
-  parsePropertyPath,
-} from '../properties.ts';
+import { DATA_PREFIX, MAX_KEY_BYTES, MAX_PATH_KEYS, type PropertyFilter, parsePropertyPath } from '../properties.ts';
 import { parseInterval, WEEK_STARTS } from '../query/calendar.ts';
+import { MAX_STEPS } from '../query/funnel.ts';
 import { MAX_PERIODS, PERIODS } from '../query/retention.ts';
+import type { Property } from '../query/selection.ts';
 import { zoneNamed } from '../query/zone-database.ts';
 import { isUserId, type Kind, type LabelFilter } from '../records.ts';
 import { isRecordId } from '../storage/record-id.ts';
 import type { RecordFilter } from '../storage/records.ts';
+import { STEP_SYNTAX } from './event-step.ts';
 import { targetOf } from './request-target.ts';
 import { MAX_ISSUES, USER_ID_ISSUE } from './validation.ts';
 
@@ -388,25 +384,23 @@ function parseFilterName(name: string): { pathText: string; condition: keyof Lab
   return { pathText: pathText as string, condition };
 }
 
-/** A property to group by or to sum, with its path as sent. */
-export interface PropertyParameter {
-  readonly name: string;
-  readonly path: PropertyPath;
-}
-
-function parseProperty(name: string): Parsed<PropertyParameter> {
+function parseProperty(name: string): Parsed<Property> {
   const parsed = parsePropertyPath(name);
   return 'problem' in parsed ? valueError(parsed.problem) : { value: { name, path: parsed.path } };
 }
 
 /** What to group the counts of events by. */
-export const GROUP_BY_EVENT: Parameter<'data_index' | PropertyParameter> = {
+export const GROUP_BY_EVENT: Parameter<'data_index' | Property> = {
   description: `Groups the result by \`data_index\`, or by a property of \`data\`: \`data.PATH\`. The most frequent values come first. Strings, numbers and booleans are groups by value; \`null\` is the group of events without the property, or where it is null, an object or an array. ${PATH_SYNTAX}`,
   schema: { type: 'string', example: 'data_index' },
-  parse: (given) => (given === 'data_index' ? { value: given } : parseProperty(given)),
+  parse(given) {
+    if (given === 'data_index') return { value: given };
+    if (given.startsWith(DATA_PREFIX)) return parseProperty(given);
+    return { msg: "Input should be 'data_index' or a property, such as data.plan", type: 'enum' };
+  },
 };
 
-export const SUM: Parameter<PropertyParameter> = {
+export const SUM: Parameter<Property> = {
   description:
     'Adds `sum` to each count: the exact sum of a numeric property of `data`, given as `data.PATH`. Values that are not numbers are ignored.',
   schema: { type: 'string', example: 'data.price' },
@@ -446,19 +440,31 @@ export function recordFilter(kind: Kind, query: RecordSelection, user: string | 
   return { user, from, to, name, labels: labelFilter(query), properties: query['data.PATH'] ?? [] };
 }
 
+/** The event type of all steps of a funnel or of cohort retention. */
+export const TYPE_OF_STEPS = {
+  ...text('Event type of all steps, which are then values of `data_index`. Default: each step names its type.'),
+  schema: { type: 'string', example: 'tutorial_step' },
+};
+
 export const STEPS = {
-  ...text('`data_index` of a step. Repeat the parameter for each step, in order: 2 to 20 steps.'),
+  ...text(`A step: ${STEP_SYNTAX}. Repeat the parameter for each step, in order: 2 to ${MAX_STEPS} steps.`),
   schema: { type: 'string', example: 'step_3' },
-  repeated: { min: 2, max: 20, msg: (count: number) => `a funnel should have 2 to 20 steps, not ${count}` },
+  repeated: {
+    min: 2,
+    max: MAX_STEPS,
+    msg: (count: number) => `a funnel should have 2 to ${MAX_STEPS} steps, not ${count}`,
+  },
 } as const;
 
 /** The event that starts a cohort, for cohort retention. */
 export const STEP = {
-  ...text('`data_index` of the event that adds a user to a cohort.'),
+  ...text(`The event that adds a user to a cohort: ${STEP_SYNTAX}.`),
   schema: { type: 'string', example: 'step_1' },
   required: true,
 } as const;
-export const RETURN_STEP = text('`data_index` of the events that count as a return. Default: any event of the type.');
+export const RETURN_STEP = text(
+  'The events that count as a return, in the syntax of `step`. Default: any event of the `type`; without it, any event.',
+);
 /** Periods of cohort retention. */
 export const COHORTS = {
   period: {

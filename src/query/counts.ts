@@ -1,23 +1,28 @@
 import type { Counts as CountsResult } from '../responses.ts';
 import type { ColumnStore } from '../storage/columns/column-store.ts';
+import type { PropertyColumn } from '../storage/columns/property-column.ts';
 import type { Budget } from './budget.ts';
 import { startsOf } from './calendar.ts';
 import { createUserCounter, type UniqueUsers, type UserCounter } from './distinct-users.ts';
-import { type BucketQuery, type GroupedSelection, groupSelection, rangeOf } from './selection.ts';
+import { exactSum } from './exact-sum.ts';
+import { type GroupedSelection, groupSelection } from './groups.ts';
+import { type BucketQuery, rangeOf, type SelectedChunk } from './selection.ts';
 import type { Streamed } from './serialize.ts';
+import { Scratch, valuesBySlot } from './values-by-slot.ts';
 
 /** Minimum length of a bucket in the result. */
 const BUCKET_BYTES = JSON.stringify({ start: '2026-01-01T00:00:00Z', count: 1, unique_users: 1 }).length;
 
-/** Counts the events of a type and their unique users over time. */
+/** Counts the events of a type and their unique users over time, and optionally sums a property of their data. */
 export function counts(store: ColumnStore, query: BucketQuery, budget: Budget): Streamed<CountsResult> {
   const grouped = groupSelection(store, 'analytics', query, BUCKET_BYTES, budget);
   const { buckets, groups, groupCount } = grouped;
   const counter = createUserCounter(groupCount, buckets, store.userLimit, budget);
   const { rows, unique } = countRows(grouped, counter, budget);
+  const sums = query.sum && computeSums(grouped, query.groupBy ? 1 : 0, budget);
 
-  /** Sums the rows of `slots` slots, starting at `first`, `step` apart. */
-  const sum = (first: number, step: number, slots: number) => {
+  /** Adds up the rows of `slots` slots, starting at `first`, `step` apart. */
+  const rowsOf = (first: number, step: number, slots: number) => {
     let total = 0;
     for (let i = 0, slot = first; i < slots; i++, slot += step) total += rows[slot] as number;
     return total;
@@ -27,34 +32,85 @@ export function counts(store: ColumnStore, query: BucketQuery, budget: Budget): 
     for (let bucket = 0; bucket < buckets; bucket++) {
       const slot = group * buckets + bucket;
       const unique_users = unique.bySlot[slot] as number;
-      yield { start: starts[bucket] as string, count: rows[slot] as number, unique_users };
+      yield { start: starts[bucket] as string, count: rows[slot] as number, ...sums?.bySlot(slot), unique_users };
     }
   }
   function* allBuckets() {
     for (let bucket = 0; bucket < buckets; bucket++) {
       const unique_users = unique.byBucket[bucket] as number;
-      yield { start: starts[bucket] as string, count: sum(bucket, buckets, groupCount), unique_users };
+      const count = rowsOf(bucket, buckets, groupCount);
+      yield { start: starts[bucket] as string, count, ...sums?.byBucket(bucket), unique_users };
     }
   }
   const totalOf = (group: number) => ({
-    count: sum(group * buckets, 1, buckets),
+    count: rowsOf(group * buckets, 1, buckets),
+    ...sums?.byGroup(group),
     unique_users: unique.byGroup[group] as number,
   });
   const result = {
     type: query.name,
     ...rangeOf(grouped, query, query.zone),
-    count: sum(0, 1, groupCount * buckets),
+    count: rowsOf(0, 1, groupCount * buckets),
+    ...sums?.all(),
     unique_users: unique.all,
     buckets: allBuckets(),
   };
   if (query.top === undefined) return result;
+  const name = query.groupBy?.name ?? 'data_index';
   function* groupsOf() {
-    for (const [group, data_index] of groups.texts.entries()) {
-      yield { data_index, ...totalOf(group), buckets: bucketsOf(group) };
+    for (const [group, value] of groups.values.entries()) {
+      yield { [name]: value, ...totalOf(group), buckets: bucketsOf(group) };
     }
   }
   const other = { labels: groups.others, ...totalOf(groupCount - 1), buckets: bucketsOf(groupCount - 1) };
   return { ...result, groups: groupsOf(), other };
+}
+
+/** An exact sum, as it stands in a result. */
+type Sum = Pick<CountsResult, 'sum' | 'sum_overflow'>;
+
+/** Exact sums of a property. */
+interface Sums {
+  readonly bySlot: (slot: number) => Sum;
+  readonly byBucket: (bucket: number) => Sum;
+  readonly byGroup: (group: number) => Sum;
+  readonly all: () => Sum;
+}
+
+/**
+ * Sums the numbers of a property.
+ *
+ * @param columnIndex which of the requested columns contains the property
+ */
+function computeSums(grouped: GroupedSelection, columnIndex: number, budget: Budget): Sums {
+  const { buckets, groupCount } = grouped;
+  const { values, starts } = valuesBySlot(grouped, (chunk) => numbersOf(chunk, columnIndex), budget);
+  const scratch = new Scratch(budget);
+  const slot = (index: number) => values.subarray(starts[index], starts[index + 1]);
+  const sumOf = (numbers: Float64Array): Sum => {
+    budget.check();
+    if (numbers.length === 0) return { sum: 0 };
+    const { sum, overflow } = exactSum(numbers, budget.check);
+    return { sum, ...(overflow && { sum_overflow: true }) };
+  };
+  return {
+    bySlot: (index) => sumOf(slot(index)),
+    byBucket(bucket) {
+      const slots = Array.from({ length: groupCount }, (_, group) => slot(group * buckets + bucket));
+      return sumOf(scratch.concat(slots));
+    },
+    byGroup: (group) => sumOf(values.subarray(starts[group * buckets], starts[(group + 1) * buckets])),
+    all: () => sumOf(values),
+  };
+}
+
+/** Returns the numbers in a column of a chunk; NaN for other values. */
+function numbersOf({ columns }: SelectedChunk, columnIndex: number): Float64Array {
+  const { codes, values } = columns[columnIndex] as PropertyColumn; // requested by groupSelection
+  const numbers = Float64Array.from(values, (value) => (typeof value === 'number' ? value : Number.NaN));
+  const numbersOfRows = new Float64Array(codes.length);
+  for (let row = 0; row < codes.length; row++) numbersOfRows[row] = numbers[codes[row] as number] as number;
+  return numbersOfRows;
 }
 
 /** The number of rows per slot, and the unique users. */

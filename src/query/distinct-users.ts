@@ -256,12 +256,12 @@ export class UserPairs implements UserCounter {
 }
 
 /** Users, each with an associated number, as parallel arrays. */
-export interface Pairs {
+interface Pairs {
   readonly users: Uint32Array;
   readonly values: Uint32Array;
 }
 
-export function newPairs(length: number): Pairs {
+function newPairs(length: number): Pairs {
   return { users: new Uint32Array(length), values: new Uint32Array(length) };
 }
 
@@ -271,7 +271,7 @@ export function newPairs(length: number): Pairs {
  * @param spare a buffer as long as the pairs
  * @returns the sorted pairs and the other buffer; each is one of the arguments
  */
-export function sortByUser(pairs: Pairs, spare: Pairs, size: number, budget: Budget): [sorted: Pairs, spare: Pairs] {
+function sortByUser(pairs: Pairs, spare: Pairs, size: number, budget: Budget): [sorted: Pairs, spare: Pairs] {
   let largest = 1;
   for (let i = 0; i < size; i++) if ((pairs.users[i] as number) > largest) largest = pairs.users[i] as number;
   const bits = 32 - Math.clz32(largest);

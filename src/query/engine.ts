@@ -151,12 +151,16 @@ export function createQueryEngine(storage: ReaderStorage, limits: QueryLimits) {
       /** Rebuilds the column store from the stored rows. */
       rebuild: (): Job<void> => store.rebuild(),
       /**
-       * Applies all committed rows, finishes overwriting erased and deleted data, and shrinks the write-ahead log.
+       * Applies all committed rows, finishes overwriting erased and deleted data, shrinks the write-ahead log, and builds columns of
+       * properties for about half a second.
+       *
+       * @returns whether columns are still missing
        */
-      *catchUp(): Job<void> {
+      *catchUp(): Job<boolean> {
         yield* store.catchUp();
         finishOverwriting(storage);
         shrinkWal(client, READER_BUSY_TIMEOUT_MS);
+        return yield* store.buildProperties();
       },
     },
 

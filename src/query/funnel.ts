@@ -1,144 +1,285 @@
 import type { Funnel as FunnelResult } from '../responses.ts';
+import { seqsOf } from '../storage/columns/chunk.ts';
 import type { ColumnStore } from '../storage/columns/column-store.ts';
 import type { Budget } from './budget.ts';
-import { newPairs, type Pairs, sortByUser } from './distinct-users.ts';
+import { type EventStep, labelOfStep, seriesOfSteps } from './event-step.ts';
+import { growInto } from './number-index.ts';
 import { nthSmallest } from './percentiles.ts';
-import { type Query, rangeOf, type Selection, select, seriesNamed } from './selection.ts';
+import { type RowQuery, rangeOf, type Selection, select } from './selection.ts';
 
 /** A query for conversion through a sequence of steps. */
-export interface FunnelQuery extends Query {
-  /** The `data_index` of each step, in order. */
-  readonly steps: readonly string[];
+export interface FunnelQuery extends RowQuery {
+  /** The event type of all steps as sent; undefined: each step names its type. */
+  readonly type: string | undefined;
+  /** The steps in order, at most {@link MAX_STEPS}. */
+  readonly steps: readonly EventStep[];
   /** The conversion window: the longest time from the first step to the last, in seconds. */
   readonly within: number;
 }
 
+/** Maximum number of steps, since the steps that an event matches are bits of one integer. */
+export const MAX_STEPS = 20;
+
+/** Memory for the events of one part of the users: 144 MB. The rest is for the times between steps. */
+const MAX_PART_BYTES = 144 * 1024 * 1024;
+
 /**
  * Counts the users who reach each step of a funnel. An attempt starts with an event of the first step and continues
  * with the earliest later event of each next step, up to `within` after the start. Of a user's attempts, the longest
- * counts; among equally long ones, the first. Events in the same microsecond are in commit order.
+ * counts; among equally long ones, the first. Events in the same microsecond are in commit order, also across types.
+ *
+ * Users are processed in parts whose events fit in memory: one scan of the chunks counts the events per user, and another
+ * one per part reads them.
+ *
+ * @param maxPartBytes memory for the events of one part
+ * @throws {QueryTooLargeError} if the events of a single user, or the times between steps, do not fit in memory
  */
-export function funnel(store: ColumnStore, query: FunnelQuery, budget: Budget): FunnelResult {
-  const { steps, within } = query;
-  const seriesList = seriesNamed(store, 'analytics', query.name);
-  const [series] = seriesList;
+export function funnel(
+  store: ColumnStore,
+  query: FunnelQuery,
+  budget: Budget,
+  maxPartBytes = MAX_PART_BYTES,
+): FunnelResult {
+  const { type, steps, within } = query;
+  const seriesList = seriesOfSteps(store, steps);
   const selection = select(store, seriesList, query, budget);
-  // 0 if the series has no such label, because label numbers start at 1
-  const path = steps.map((step) => (series && store.label(series, step)) ?? 0);
-  const events = eventsOf(selection, path, budget);
+  const matching = matchingOf(store, steps);
+  const counts = countByUser(selection, matching, store.userLimit, budget);
+  const hasSeqs = seriesList.length > 1; // the rows of one series are read in commit order
+  const parts = splitUsers(counts, Math.floor(maxPartBytes / bytesPerEvent(steps.length, hasSeqs)));
+  const largestPart = parts.reduce((most, { size }) => Math.max(most, size), 0);
+  const mostOfUser = counts.reduce((most, count) => Math.max(most, count), 0);
+  const events = new Events(largestPart, mostOfUser, steps.length, hasSeqs, budget);
 
   const reached = new Array<number>(steps.length).fill(0);
-  const gaps: number[][] = steps.map(() => []);
-  for (const userEvents of byUser(events, budget)) {
-    const attempt = longestAttempt(userEvents, events, path, within * 1e6, budget);
-    attempt.forEach((time, step) => {
-      (reached[step] as number)++;
-      if (step > 0) gaps[step]?.push((time - (attempt[step - 1] as number)) / 1e6);
-    });
+  const gaps = steps.map(() => new NumberList(budget));
+  for (const part of parts) {
+    readPart(selection, matching, part, counts, events);
+    for (const order of ordersByUser(part, counts, events, budget)) {
+      const attempt = longestAttempt(order, events, steps.length, within * 1e6, budget);
+      attempt.forEach((time, step) => {
+        (reached[step] as number)++;
+        if (step > 0) gaps[step]?.push((time - (attempt[step - 1] as number)) / 1e6);
+      });
+    }
   }
 
   const first = reached[0] ?? 0;
   return {
-    type: query.name,
+    type: type ?? null,
     ...rangeOf(selection, query, 'UTC'),
     within_seconds: within,
-    steps: steps.map((step, i) => {
+    steps: steps.map(({ step, type: typeOfStep, dataIndex }, i) => {
       const users = reached[i] as number;
       const previous = i === 0 ? users : (reached[i - 1] as number);
       return {
         step,
+        type: typeOfStep,
+        data_index: dataIndex ?? null,
         users,
         conversion: first === 0 ? null : users / first,
         conversion_from_previous: previous === 0 ? null : users / previous,
-        median_seconds: median(gaps[i] as number[], budget),
+        median_seconds: median((gaps[i] as NumberList).values(), budget),
       };
     }),
   };
 }
 
-/** The events of a funnel's steps, in commit order. */
-interface Events {
-  /** The users, each with the index of the event in the other arrays. */
-  readonly pairs: Pairs;
-  readonly times: Float64Array;
-  readonly labels: Uint32Array;
+/** Which steps a row matches, as bits: bit n for step n. */
+interface Matching {
+  /** The steps that match any row of a series, by series ID. */
+  readonly bySeries: ReadonlyMap<number, number>;
+  /** The steps that match rows with a label, by label number. Different series have different label numbers. */
+  readonly byLabel: ReadonlyMap<number, number>;
+}
+
+function matchingOf(store: ColumnStore, steps: readonly EventStep[]): Matching {
+  const bySeries = new Map<number, number>();
+  const byLabel = new Map<number, number>();
+  steps.forEach((step, i) => {
+    const label = labelOfStep(store, step);
+    const [map, key] = label < 0 ? [bySeries, store.find('analytics', step.type)?.id ?? 0] : [byLabel, label];
+    map.set(key, (map.get(key) ?? 0) | (1 << i));
+  });
+  return { bySeries, byLabel };
+}
+
+/** Returns the number of matching events by user number. */
+function countByUser(selection: Selection, matching: Matching, userLimit: number, budget: Budget): Uint32Array {
+  budget.reserve(4 * userLimit);
+  const counts = new Uint32Array(userLimit);
+  forEachEvent(selection, matching, { firstUser: 0, endUser: userLimit }, false, (user) => {
+    (counts[user] as number)++;
+  });
+  return counts;
+}
+
+/** A range of user numbers. */
+interface UserRange {
+  readonly firstUser: number;
+  /** Exclusive. */
+  readonly endUser: number;
+}
+
+/** A part of the users. */
+interface Part extends UserRange {
+  /** The number of their events. */
+  readonly size: number;
 }
 
 /**
- * Working memory per event: user and index, twice for sorting; time and label; its position among the user's events of
- * that label; and the time since the previous step.
+ * Splits the users into parts.
+ *
+ * @param counts the number of events by user number
+ * @param maxSize the most events in a part, unless a single user has more
  */
-const BYTES_PER_EVENT = 2 * 8 + 8 + 4 + 8 + 8;
-
-/** Reads the events with the labels of the steps. Counts them first, so that no array has to grow. */
-function eventsOf(selection: Selection, path: readonly number[], budget: Budget): Events {
-  let count = 0;
-  forEachEvent(selection, path, () => {
-    count++;
+function splitUsers(counts: Uint32Array, maxSize: number): Part[] {
+  const parts: Part[] = [];
+  let firstUser = 0;
+  let size = 0;
+  counts.forEach((count, user) => {
+    if (size > 0 && size + count > maxSize) {
+      parts.push({ firstUser, endUser: user, size });
+      firstUser = user;
+      size = 0;
+    }
+    size += count;
   });
-  budget.reserve(BYTES_PER_EVENT * count);
-  const events = { pairs: newPairs(count), times: new Float64Array(count), labels: new Uint32Array(count) };
-  let index = 0;
-  forEachEvent(selection, path, (user, time, label) => {
-    events.pairs.users[index] = user;
-    events.pairs.values[index] = index;
-    events.times[index] = time;
-    events.labels[index++] = label;
-  });
-  return events;
+  if (size > 0) parts.push({ firstUser, endUser: counts.length, size });
+  return parts;
 }
 
+/** The working memory of an event in {@link Events}: its time, steps and `seq`. */
+function bytesPerEvent(stepCount: number, hasSeqs: boolean): number {
+  return 8 + (stepCount <= 8 ? 1 : 4) + (hasSeqs ? 8 : 0);
+}
+
+/** The events of a part of the users, user by user. */
+class Events {
+  readonly times: Float64Array;
+  /** The steps that each event matches, as bits. */
+  readonly steps: Uint8Array | Uint32Array;
+  /** undefined: the events of each user are in commit order. */
+  readonly seqs: Float64Array | undefined;
+  /** Buffers for the indices of one user's events. */
+  readonly order: Uint32Array;
+  readonly spare: Uint32Array;
+
+  /**
+   * @param capacity number of events in the largest part
+   * @param mostOfUser number of events of the most active user
+   */
+  constructor(capacity: number, mostOfUser: number, stepCount: number, hasSeqs: boolean, budget: Budget) {
+    budget.reserve(bytesPerEvent(stepCount, hasSeqs) * capacity + 2 * 4 * mostOfUser);
+    this.times = new Float64Array(capacity);
+    this.steps = stepCount <= 8 ? new Uint8Array(capacity) : new Uint32Array(capacity);
+    this.seqs = hasSeqs ? new Float64Array(capacity) : undefined;
+    this.order = new Uint32Array(mostOfUser);
+    this.spare = new Uint32Array(mostOfUser);
+  }
+}
+
+/**
+ * Reads the events of a part of the users, in place of the previous part's.
+ *
+ * @param ends the number of events by user number; for the users of this part, replaced by the end of their events
+ */
+function readPart(
+  selection: Selection,
+  matching: Matching,
+  part: Part,
+  ends: Uint32Array,
+  { times, steps, seqs }: Events,
+): void {
+  for (let user = part.firstUser, start = 0; user < part.endUser; user++) {
+    const count = ends[user] as number;
+    ends[user] = start;
+    start += count;
+  }
+  forEachEvent(selection, matching, part, seqs !== undefined, (user, time, matched, seq) => {
+    const index = (ends[user] as number)++;
+    times[index] = time;
+    steps[index] = matched;
+    if (seqs) seqs[index] = seq;
+  });
+}
+
+/**
+ * Calls `visit` for each selected event of some users that matches a step.
+ *
+ * @param hasSeqs whether `visit` needs the `seq`, which takes time to decode; otherwise it is 0
+ */
 function forEachEvent(
   { from, to, user, labelMask, chunks }: Selection,
-  path: readonly number[],
-  visit: (user: number, time: number, label: number) => void,
+  { bySeries, byLabel }: Matching,
+  { firstUser, endUser }: UserRange,
+  hasSeqs: boolean,
+  visit: (user: number, time: number, steps: number, seq: number) => void,
 ): void {
-  const wanted = new Set(labelMask ? path.filter((label) => labelMask[label] === 1) : path);
-  // the low bits rule out most labels, faster than the set
-  const mayBeWanted = new Uint8Array(1024);
-  for (const label of path) mayBeWanted[label & 1023] = 1;
-  for (const { times, users, labels, dataMask } of chunks()) {
+  // the low bits rule out most labels, faster than the map
+  const mayMatch = new Uint8Array(1024);
+  for (const label of byLabel.keys()) mayMatch[label & 1023] = 1;
+  for (const chunk of chunks()) {
+    const { times, users, labels, dataMask } = chunk;
+    const ofSeries = bySeries.get(chunk.series.id) ?? 0;
+    let seqs: Float64Array | undefined;
     for (let i = 0; i < labels.length; i++) {
       const label = labels[i] as number;
-      if (mayBeWanted[label & 1023] === 0 || !wanted.has(label) || dataMask?.[i] === 0) continue;
+      const steps = mayMatch[label & 1023] === 0 ? ofSeries : ofSeries | (byLabel.get(label) ?? 0);
+      if (steps === 0 || (labelMask && labelMask[label] === 0) || dataMask?.[i] === 0) continue;
       const time = times[i] as number;
       const userOfRow = users[i] as number;
-      if (time >= from && time < to && (user < 0 || userOfRow === user)) visit(userOfRow, time, label);
+      if (time < from || time >= to || (user >= 0 && userOfRow !== user)) continue;
+      if (userOfRow < firstUser || userOfRow >= endUser) continue;
+      if (hasSeqs) seqs ??= seqsOf(chunk);
+      visit(userOfRow, time, steps, seqs ? (seqs[i] as number) : 0);
     }
-  }
-}
-
-/** Yields the indices of each user's events, sorted by time. */
-function* byUser({ pairs, times }: Events, budget: Budget): Generator<Uint32Array> {
-  const size = times.length;
-  const [{ users, values: indices }] = sortByUser(pairs, newPairs(size), size, budget);
-  for (let start = 0, end = 0, usersDone = 0; start < size; start = end) {
-    while (end < size && users[end] === users[start]) end++;
-    if (usersDone++ % 1024 === 0) budget.check();
-    const userEvents = indices.subarray(start, end);
-    sortByTime(userEvents, times, budget);
-    yield userEvents;
   }
 }
 
 /**
- * Sorts the indices of events by time. Stable, so events at the same time stay in commit order. A natural merge sort,
- * since events arrive nearly in time order.
+ * Yields the indices of each user's events, sorted by time. The same buffer is used for all users.
+ *
+ * @param ends the end of each user's events, by user number
  */
-function sortByTime(indices: Uint32Array, times: Float64Array, budget: Budget): void {
+function* ordersByUser(
+  { firstUser, endUser }: Part,
+  ends: Uint32Array,
+  events: Events,
+  budget: Budget,
+): Generator<Uint32Array> {
+  for (let user = firstUser, start = 0; user < endUser; user++) {
+    if (user % 1024 === 0) budget.check();
+    const end = ends[user] as number;
+    if (end === start) continue;
+    const order = events.order.subarray(0, end - start);
+    for (let i = 0; start < end; i++, start++) order[i] = start;
+    sortByTime(order, events.spare.subarray(0, order.length), events, budget);
+    yield order;
+  }
+}
+
+/**
+ * Sorts the indices of events by time, and events at the same time by commit order. A natural merge sort, since the
+ * events of a series arrive nearly in time order.
+ *
+ * @param spare a buffer as long as the indices
+ */
+function sortByTime(indices: Uint32Array, spare: Uint32Array, { times, seqs }: Events, budget: Budget): void {
+  /** Returns whether an event precedes another that follows it in the array. */
+  const precedes = (first: number, second: number): boolean => {
+    const time = times[first] as number;
+    const later = times[second] as number;
+    return time < later || (time === later && (!seqs || (seqs[first] as number) < (seqs[second] as number)));
+  };
   const endOfRun = (array: Uint32Array, start: number): number => {
     let end = start + 1;
-    while (
-      end < array.length &&
-      (times[array[end - 1] as number] as number) <= (times[array[end] as number] as number)
-    ) {
-      end++;
-    }
+    while (end < array.length && precedes(array[end - 1] as number, array[end] as number)) end++;
     return end;
   };
   if (endOfRun(indices, 0) >= indices.length) return;
   let from = indices;
-  let to: Uint32Array = new Uint32Array(indices.length);
+  let to = spare;
   for (let runs = 2; runs > 1; ) {
     budget.check();
     runs = 0;
@@ -146,9 +287,7 @@ function sortByTime(indices: Uint32Array, times: Float64Array, budget: Budget): 
       const middle = endOfRun(from, start);
       end = middle < from.length ? endOfRun(from, middle) : middle;
       for (let at = start, left = start, right = middle; at < end; at++) {
-        const takesLeft =
-          right === end ||
-          (left < middle && (times[from[left] as number] as number) <= (times[from[right] as number] as number));
+        const takesLeft = right === end || (left < middle && precedes(from[left] as number, from[right] as number));
         to[at] = from[takesLeft ? left++ : right++] as number;
       }
     }
@@ -157,45 +296,71 @@ function sortByTime(indices: Uint32Array, times: Float64Array, budget: Budget): 
   if (from !== indices) indices.set(from);
 }
 
-/** Returns the times of the steps in a user's longest attempt. */
+/**
+ * Returns the times of the steps in a user's longest attempt.
+ *
+ * @param order the indices of the user's events, sorted by time
+ */
 function longestAttempt(
-  userEvents: Uint32Array,
-  { times, labels }: Events,
-  path: readonly number[],
+  order: Uint32Array,
+  { times, steps }: Events,
+  stepCount: number,
   within: number,
   budget: Budget,
 ): number[] {
-  // positions of each label among the user's events
-  const byLabel = new Map<number, number[]>(path.map((label) => [label, []]));
-  for (let i = 0; i < userEvents.length; i++) byLabel.get(labels[userEvents[i] as number] as number)?.push(i);
-  const positionsOfStep = path.map((label) => byLabel.get(label) as number[]);
-  const timeAt = (position: number) => times[userEvents[position] as number] as number;
+  const timeAt = (position: number) => times[order[position] as number] as number;
+  const matches = (position: number, step: number) =>
+    ((steps[order[position] as number] as number) & (1 << step)) !== 0;
   // where to resume the search for each step: attempts that start later cannot use earlier events
-  const resumeAt = new Array<number>(path.length).fill(0);
+  const resumeAt = new Array<number>(stepCount).fill(0);
   let best: number[] = [];
-  let tried = 0;
-  for (const start of positionsOfStep[0] ?? []) {
-    if (++tried % 4096 === 0) budget.check();
-    const attempt = [timeAt(start)];
-    let last = start;
-    for (let step = 1; step < path.length; step++) {
-      const positions = positionsOfStep[step] as number[];
-      let i = resumeAt[step] as number;
-      while (i < positions.length && (positions[i] as number) <= last) i++;
-      resumeAt[step] = i;
-      if (i === positions.length || timeAt(positions[i] as number) - timeAt(start) > within) break;
-      last = positions[i] as number;
+  let attempt: number[] = [];
+  for (let start = 0; start < order.length && best.length < stepCount; start++) {
+    if (start % 4096 === 4095) budget.check();
+    if (!matches(start, 0)) continue;
+    attempt.length = 0;
+    attempt.push(timeAt(start));
+    for (let step = 1, last = start; step < stepCount; step++) {
+      let next = Math.max(resumeAt[step] as number, last + 1);
+      while (next < order.length && !matches(next, step)) next++;
+      resumeAt[step] = next;
+      if (next === order.length || timeAt(next) - timeAt(start) > within) break;
+      last = next;
       attempt.push(timeAt(last));
     }
-    if (attempt.length > best.length) best = attempt;
-    if (best.length === path.length) break;
+    if (attempt.length > best.length) [best, attempt] = [attempt, best];
   }
   return best;
 }
 
-function median(values: readonly number[], { check }: Budget): number | null {
-  if (values.length === 0) return null;
-  const sorted = Float64Array.from(values);
+/** A list of numbers that grows within the budget. */
+class NumberList {
+  readonly #budget: Budget;
+  #values = new Float64Array(16);
+  #size = 0;
+
+  constructor(budget: Budget) {
+    this.#budget = budget;
+  }
+
+  push(value: number): void {
+    if (this.#size === this.#values.length) {
+      this.#budget.reserve(8 * 2 * this.#size);
+      this.#values = growInto(this.#values, new Float64Array(2 * this.#size));
+      this.#budget.reserve(-8 * this.#size);
+    }
+    this.#values[this.#size++] = value;
+  }
+
+  /** Returns the numbers, without copying them. */
+  values(): Float64Array {
+    return this.#values.subarray(0, this.#size);
+  }
+}
+
+/** Returns the median of values, and reorders them; null if there are none. */
+function median(sorted: Float64Array, { check }: Budget): number | null {
+  if (sorted.length === 0) return null;
   const middle = sorted.length >> 1;
   const high = nthSmallest(sorted, middle, check);
   if (sorted.length % 2 === 1) return high;

@@ -1,16 +1,19 @@
 import type { Retention as RetentionResult } from '../responses.ts';
-import type { ColumnStore } from '../storage/columns/column-store.ts';
+import type { ColumnStore, Series } from '../storage/columns/column-store.ts';
 import type { Budget } from './budget.ts';
 import { startsOf, type WeekStart } from './calendar.ts';
+import { type EventStep, labelOfStep, seriesOfSteps } from './event-step.ts';
 import { growInto, NumberIndex } from './number-index.ts';
-import { bucketOf, edgesOf, type Query, rangeOf, select, seriesNamed } from './selection.ts';
+import { bucketOf, edgesOf, type RowQuery, rangeOf, select, seriesNamed, userOf } from './selection.ts';
 
 /** A query for cohort retention. */
-export interface RetentionQuery extends Query {
-  /** The `data_index` of the event that adds a user to a cohort. */
-  readonly step: string;
-  /** The `data_index` of events that count as a return; undefined: any event. */
-  readonly returnStep: string | undefined;
+export interface RetentionQuery extends RowQuery {
+  /** The event type of both steps as sent; undefined: each step names its type. */
+  readonly type: string | undefined;
+  /** The event that adds a user to a cohort. */
+  readonly step: EventStep;
+  /** The events that count as a return; undefined: any event of the type, or without one, any event. */
+  readonly returnStep: EventStep | undefined;
   /** IANA name of the time zone whose calendar defines periods. */
   readonly zone: string;
   readonly period: Period;
@@ -36,23 +39,26 @@ const BYTES_PER_USER = 2 * 8 + 4 + 4;
  * including days of 23 or 25 hours; a date that clocks skip does not count as a day.
  */
 export function retention(store: ColumnStore, query: RetentionQuery, budget: Budget): RetentionResult {
-  const { step, returnStep, zone, period, periods, weekStart } = query;
-  const seriesList = seriesNamed(store, 'analytics', query.name);
-  const [series] = seriesList;
-  const selection = select(store, seriesList, query, budget);
-  const { from, to, user, labelMask } = selection;
-  const edges = edgesOf(selection, { interval: { count: 1, unit: period, weekStart }, zone });
-  // 0 if the series has no such label, because label numbers start at 1
-  const labelOf = (text: string) => (series && store.label(series, text)) ?? 0;
-  const firstLabel = labelOf(step);
-  const returnLabel = returnStep === undefined ? -1 : labelOf(returnStep);
+  const { type, step, returnStep, zone, period, periods, weekStart } = query;
+  const firstSeries = seriesOfSteps(store, [step]);
+  const returnSeries = seriesOfReturns(store, query);
+  const seriesList = [...new Set([...firstSeries, ...returnSeries])];
+  const whole = select(store, seriesList, query, budget);
+  const { from, to, user } = whole;
+  const edges = edgesOf(whole, { interval: { count: 1, unit: period, weekStart }, zone });
+  const firstLabel = labelOfStep(store, step);
+  const returnLabel = returnStep ? labelOfStep(store, returnStep) : -1;
+  /** Selects the rows of some of the series. */
+  const part = (series: readonly Series[]) =>
+    series.length === seriesList.length ? whole : select(store, series, { ...query, from, to }, budget);
 
   // rows are only nearly in time order, so cohorts are known only after the first scan
   const cohortUsers = new NumberIndex(store.userLimit, budget);
   let firstTimes = new Float64Array(64);
-  for (const { times, users, labels, dataMask } of selection.chunks()) {
+  const firsts = part(firstSeries);
+  for (const { times, users, labels, dataMask } of firsts.chunks()) {
     for (let i = 0; i < times.length; i++) {
-      if (labels[i] !== firstLabel || (labelMask && labelMask[firstLabel] === 0) || dataMask?.[i] === 0) continue;
+      if (!isSelected(labels[i] as number, firstLabel, firsts.labelMask) || dataMask?.[i] === 0) continue;
       const time = times[i] as number;
       const userOfRow = users[i] as number;
       if (time < from || time >= to || (user >= 0 && userOfRow !== user)) continue;
@@ -69,12 +75,11 @@ export function retention(store: ColumnStore, query: RetentionQuery, budget: Bud
 
   // bit n: returned n periods after the first
   const returnPeriods = new Uint32Array(cohortUsers.size);
-  for (const { times, users, labels, dataMask } of selection.chunks()) {
+  const returns = part(returnSeries);
+  for (const { times, users, labels, dataMask } of returns.chunks()) {
     let bucket = 0;
     for (let i = 0; i < times.length; i++) {
-      const label = labels[i] as number;
-      if ((returnLabel >= 0 && label !== returnLabel) || (labelMask && labelMask[label] === 0) || dataMask?.[i] === 0)
-        continue;
+      if (!isSelected(labels[i] as number, returnLabel, returns.labelMask) || dataMask?.[i] === 0) continue;
       const index = cohortUsers.find(users[i] as number);
       const time = times[i] as number;
       if (index < 0 || time < from || time >= to) continue;
@@ -94,10 +99,10 @@ export function retention(store: ColumnStore, query: RetentionQuery, budget: Bud
     for (let n = 1; n <= periods; n++) (returned[cohort * periods + n - 1] as number) += (bits >>> n) & 1;
   });
   return {
-    type: query.name,
-    step,
-    return_step: returnStep ?? null,
-    ...rangeOf(selection, query, zone),
+    type: type ?? null,
+    step: step.step,
+    return_step: returnStep?.step ?? null,
+    ...rangeOf(whole, query, zone),
     period,
     periods,
     ...(period === 'day' && { days: periods }),
@@ -109,4 +114,19 @@ export function retention(store: ColumnStore, query: RetentionQuery, budget: Bud
       ),
     })),
   };
+}
+
+/** Returns the series whose events can count as a return. For a single user, only those in which the user may have rows. */
+function seriesOfReturns(store: ColumnStore, query: RetentionQuery): Series[] {
+  const { type, returnStep } = query;
+  if (returnStep) return seriesOfSteps(store, [returnStep]);
+  if (type !== undefined) return seriesNamed(store, 'analytics', type);
+  const user = userOf(store, query);
+  if (user === undefined) return [];
+  return user < 0 ? store.seriesOf('analytics') : store.seriesWith('analytics', user);
+}
+
+/** Returns whether a row's label is the wanted one (-1: any), and passes the label filter. */
+function isSelected(label: number, wanted: number, labelMask: Uint8Array | undefined): boolean {
+  return (wanted < 0 || label === wanted) && (labelMask === undefined || labelMask[label] === 1);
 }

@@ -1,11 +1,16 @@
-import type { PropertyFilter } from '../properties.ts';
+import { createPropertyTest, type PropertyFilter, type PropertyPath, type PropertyValue } from '../properties.ts';
 import { type Kind, type LabelFilter, matchesLabel } from '../records.ts';
 import type { Chunk } from '../storage/columns/chunk.ts';
-import { type ColumnStore, type Extent, extentOfAll, type Series } from '../storage/columns/column-store.ts';
+import {
+  type ChunkOutline,
+  type ColumnStore,
+  type Extent,
+  extentOfAll,
+  type Series,
+} from '../storage/columns/column-store.ts';
+import type { PropertyColumn } from '../storage/columns/property-column.ts';
 import { type Budget, QueryTooLargeError } from './budget.ts';
 import { bucketEdges, formatInZone, type Interval, MAX_BUCKETS } from './calendar.ts';
-import { growInto, NumberIndex } from './number-index.ts';
-import { TopList } from './top-list.ts';
 
 /** Parameters of every query over a time range. Times are in microseconds since 1970. */
 export interface RangeQuery {
@@ -41,8 +46,19 @@ export interface Bucketing {
 
 /** A query over a series with results per bucket. */
 export interface BucketQuery extends Query, Bucketing {
-  /** Number of most frequent labels that get their own group; undefined: the result is not grouped. */
+  /** Number of most frequent values that get their own group; undefined: the result is not grouped. */
   readonly top: number | undefined;
+  /** For events: the property whose values are the groups. undefined: the labels are. */
+  readonly groupBy?: Property | undefined;
+  /** For events: the property to sum. */
+  readonly sum?: Property | undefined;
+}
+
+/** A property of event data, as a query names it. */
+export interface Property {
+  /** The path as sent: the name of the groups in the result. */
+  readonly name: string;
+  readonly path: PropertyPath;
 }
 
 /** The resolved range of a query. */
@@ -58,6 +74,8 @@ export interface SelectedChunk extends Chunk {
   readonly series: Series;
   /** By row: 1 if its data matches the property filters. undefined: every row does. */
   readonly dataMask: Uint8Array | undefined;
+  /** The columns of the properties that the query reads, in the order requested from {@link select}. */
+  readonly columns: readonly PropertyColumn[];
 }
 
 /** The rows of a query, ready to be scanned. */
@@ -92,8 +110,15 @@ export function userOf(store: ColumnStore, { user }: Pick<RangeQuery, 'user'>): 
  *
  * @param seriesList the series, each once
  */
-export function select(store: ColumnStore, seriesList: readonly Series[], query: RowQuery, budget: Budget): Selection {
+export function select(
+  store: ColumnStore,
+  seriesList: readonly Series[],
+  query: RowQuery,
+  budget: Budget,
+  paths: readonly PropertyPath[] = [],
+): Selection {
   const user = userOf(store, query);
+  const readData = createDataReader(store, query.properties ?? [], paths, user ?? -1, budget);
   const readExtent = () => {
     if (user === undefined) return undefined;
     const extents = seriesList.map((series) =>
@@ -114,11 +139,64 @@ export function select(store: ColumnStore, seriesList: readonly Series[], query:
       for (const series of seriesList) {
         for (const outline of store.outlines(series, from, to)) {
           budget.check();
-          yield { ...outline.read(), series, dataMask: undefined };
+          yield* readData(series, outline, from, to);
         }
       }
     },
   };
+}
+
+/**
+ * Creates the function that reads a chunk with the properties that a query filters by or returns. For one user's rows, only
+ * their data is read, and no columns are stored.
+ */
+function createDataReader(
+  store: ColumnStore,
+  filters: readonly PropertyFilter[],
+  paths: readonly PropertyPath[],
+  user: number,
+  budget: Budget,
+) {
+  const tests = filters.map((filter) => ({ key: JSON.stringify(filter.path), matches: createPropertyTest(filter) }));
+  const allPaths = new Map([...filters.map(({ path }) => path), ...paths].map((path) => [JSON.stringify(path), path]));
+  const keys = [...allPaths.keys()];
+  const check = () => {
+    try {
+      budget.check();
+    } catch (error) {
+      if (user >= 0 || !(error instanceof QueryTooLargeError)) throw error;
+      // the maintenance of the column store builds the remaining columns
+      throw new QueryTooLargeError(`${error.message}: reading a property for the first time continues, retry later`);
+    }
+  };
+  return function* (series: Series, outline: ChunkOutline, from: number, to: number): Generator<SelectedChunk> {
+    const chunk = outline.read();
+    if (keys.length === 0) {
+      yield { ...chunk, series, dataMask: undefined, columns: [] };
+      return;
+    }
+    const { users, times } = chunk;
+    const isWanted = (row: number) =>
+      users[row] === user && (times[row] as number) >= from && (times[row] as number) < to;
+    const request = { paths: [...allPaths.values()], isWanted: user < 0 ? undefined : isWanted, check };
+    const parts = store.readProperties({ series, chunkId: outline.chunkId, chunk }, request);
+    for (const { chunk: part, columns } of parts) {
+      const columnOf = (key: string) => columns[keys.indexOf(key)] as PropertyColumn; // one per path
+      const dataMask = tests.length === 0 ? undefined : new Uint8Array(part.rows).fill(1);
+      for (const { key, matches } of tests) applyFilter(columnOf(key), matches, dataMask as Uint8Array);
+      yield { ...part, series, dataMask, columns: paths.map((path) => columnOf(JSON.stringify(path))) };
+    }
+  };
+}
+
+/** Clears the mask of the rows whose value does not match. */
+function applyFilter(
+  { codes, values }: PropertyColumn,
+  matches: (value: PropertyValue) => boolean,
+  mask: Uint8Array,
+): void {
+  const isMatch = Uint8Array.from(values, (value) => (matches(value) ? 1 : 0));
+  for (let row = 0; row < mask.length; row++) (mask[row] as number) &= isMatch[codes[row] as number] as number;
 }
 
 /** Returns a series as a list; empty if the name was never recorded. */
@@ -253,135 +331,4 @@ export function bucketOf(edges: Float64Array, time: number, near: number): numbe
     else high = middle - 1;
   }
   return low;
-}
-
-/** The labels that have their own group; all other labels share one. */
-export interface Groups {
-  /** The numbers of the labels with their own group, the most frequent first. */
-  readonly labels: readonly number[];
-  /** Their texts. */
-  readonly texts: readonly string[];
-  /** The number of other labels. */
-  readonly others: number;
-  /** Returns the group of a label number; `labels.length` for other labels. */
-  readonly groupOf: (label: number) => number;
-}
-
-/**
- * Finds the most frequent labels of a selection. Equally frequent labels are sorted by their first row in commit order.
- */
-function topLabels(store: ColumnStore, selection: Selection, top: number, budget: Budget): Groups {
-  const present = new NumberIndex(store.labelLimit, budget); // in the order of their first rows
-  let counts = new Float64Array(64);
-  const { from, to, user, labelMask } = selection;
-  for (const { times, users, labels, dataMask } of selection.chunks()) {
-    for (let i = 0; i < times.length; i++) {
-      const time = times[i] as number;
-      if (time < from || time >= to || (user >= 0 && users[i] !== user) || dataMask?.[i] === 0) continue;
-      const label = labels[i] as number;
-      if (labelMask && labelMask[label] === 0) continue;
-      const index = present.add(label);
-      if (index === counts.length) {
-        budget.reserve(8 * index);
-        counts = growInto(counts, new Float64Array(2 * index));
-      }
-      (counts[index] as number)++;
-    }
-  }
-  // break ties by index, since a rebuild changes label numbers
-  const best = new TopList<number>(top, (a, b) => (counts[b] as number) - (counts[a] as number) || a - b);
-  for (let index = 0; index < present.size; index++) {
-    if (index % 4096 === 0) budget.check();
-    best.add(index);
-  }
-  const labels = best.sorted().map((index) => present.at(index));
-  budget.reserve(-8 * counts.length);
-  const groups = new NumberIndex(store.labelLimit, budget);
-  for (const label of labels) groups.add(label);
-  return {
-    labels,
-    texts: textsOf(store, labels, budget),
-    others: present.size - labels.length,
-    groupOf(label) {
-      const group = groups.find(label);
-      return group < 0 ? labels.length : group;
-    },
-  };
-}
-
-/** Returns the texts of labels. Labels may be kilobytes long, so they count toward the result limit. */
-function textsOf(store: ColumnStore, labels: readonly number[], budget: Budget): string[] {
-  let bytes = 0;
-  return labels.map((label) => {
-    const text = store.labelText(label);
-    bytes += text.length;
-    budget.checkResult(bytes);
-    return text;
-  });
-}
-
-/** The only group of a result that is not grouped. */
-const ONE_GROUP: Groups = { labels: [], texts: [], others: 0, groupOf: () => 0 };
-
-/** A selection whose rows are assigned to slots. A slot is a bucket of a group. */
-export interface GroupedSelection extends Selection {
-  /** The starts of the buckets, followed by the end of the last bucket. */
-  readonly edges: Float64Array;
-  readonly buckets: number;
-  readonly groups: Groups;
-  /** The number of groups, including the group of other labels. */
-  readonly groupCount: number;
-  /** Returns the slot of each row of a chunk, which is group × buckets + bucket; -1 for rows that are not selected. */
-  readonly slotsOf: (chunk: SelectedChunk) => Int32Array;
-}
-
-/**
- * Selects the rows of a query, and assigns them to buckets and groups.
- *
- * @param bucketBytes minimum length of a bucket in the result
- * @throws {QueryTooLargeError} if the buckets and groups alone exceed the result limit
- */
-export function groupSelection(
-  store: ColumnStore,
-  kind: Kind,
-  query: BucketQuery,
-  bucketBytes: number,
-  budget: Budget,
-): GroupedSelection {
-  const selection = select(store, seriesNamed(store, kind, query.name), query, budget);
-  const { from, to, user, labelMask } = selection;
-  const edges = edgesOf(selection, query);
-  const buckets = Math.max(0, edges.length - 1);
-  budget.checkResult(buckets * bucketBytes);
-  const isGrouped = query.top !== undefined;
-  const groups = query.top === undefined ? ONE_GROUP : topLabels(store, selection, query.top, budget);
-  const groupCount = groups.labels.length + 1;
-  const textBytes = groups.texts.reduce((sum, { length }) => sum + length, 0);
-  budget.checkResult((isGrouped ? groupCount + 1 : 1) * buckets * bucketBytes + textBytes);
-  return {
-    ...selection,
-    edges,
-    buckets,
-    groups,
-    groupCount,
-    slotsOf({ times, users, labels, dataMask }) {
-      const slots = new Int32Array(times.length);
-      let bucket = 0;
-      for (let i = 0; i < times.length; i++) {
-        const time = times[i] as number;
-        const isSelected =
-          time >= from &&
-          time < to &&
-          (user < 0 || users[i] === user) &&
-          (labelMask === undefined || labelMask[labels[i] as number] === 1) &&
-          dataMask?.[i] !== 0;
-        if (!isSelected) slots[i] = -1;
-        else {
-          bucket = bucketOf(edges, time, bucket);
-          slots[i] = isGrouped ? groups.groupOf(labels[i] as number) * buckets + bucket : bucket;
-        }
-      }
-      return slots;
-    },
-  };
 }

@@ -3,9 +3,11 @@ import type { ColumnStore } from '../storage/columns/column-store.ts';
 import type { Budget } from './budget.ts';
 import { startsOf } from './calendar.ts';
 import { exactSum } from './exact-sum.ts';
+import { type GroupedSelection, groupSelection } from './groups.ts';
 import { valuesAt } from './percentiles.ts';
-import { type BucketQuery, type GroupedSelection, groupSelection, rangeOf } from './selection.ts';
+import { type BucketQuery, rangeOf } from './selection.ts';
 import type { Streamed } from './serialize.ts';
+import { Scratch, valuesBySlot } from './values-by-slot.ts';
 
 /** Statistics of the values in a bucket or in the whole range. Without values, all but `count` and `sum` are null. */
 type Statistics = Omit<SeriesResult['buckets'][number], 'start'>;
@@ -37,8 +39,8 @@ export function series(store: ColumnStore, query: BucketQuery, budget: Budget): 
   } as const;
   if (query.top === undefined) return result;
   function* groupsOf() {
-    for (const [group, data_string] of groups.texts.entries()) {
-      yield { data_string, ...totalOf(group), buckets: bucketsOf(group) };
+    for (const [group, label] of groups.values.entries()) {
+      yield { data_string: String(label), ...totalOf(group), buckets: bucketsOf(group) };
     }
   }
   const other = { labels: groups.others, ...totalOf(groupCount - 1), buckets: bucketsOf(groupCount - 1) };
@@ -54,7 +56,7 @@ interface GroupStatistics {
 
 function computeStatistics(grouped: GroupedSelection, budget: Budget): GroupStatistics {
   const { buckets, groupCount } = grouped;
-  const { values, starts } = valuesBySlot(grouped, budget);
+  const { values, starts } = valuesBySlot(grouped, ({ values }) => values, budget);
   const all = groupCount === 1 ? 0 : groupCount;
   const table = new StatisticsTable((all + 1) * (buckets + 1), budget);
   const add = (group: number, bucket: number, part: Float64Array) =>
@@ -74,66 +76,6 @@ function computeStatistics(grouped: GroupedSelection, budget: Budget): GroupStat
   }
   add(all, buckets, values);
   return { all, at: (index) => table.at(index) };
-}
-
-/**
- * Sorts the selected values by slot with a counting sort. Scans the chunks twice, so that memory holds 12 bytes per row
- * instead of the chunks.
- *
- * @returns the values, and the start of each slot's values followed by the end of the last
- */
-function valuesBySlot({ chunks, slotsOf, buckets, groupCount }: GroupedSelection, budget: Budget) {
-  const slots = groupCount * buckets;
-  budget.reserve(8 * (slots + 1));
-  const starts = new Uint32Array(slots + 1);
-  const slotsOfChunks: Int32Array[] = [];
-  for (const chunk of chunks()) {
-    budget.reserve(4 * chunk.rows);
-    const slotsOfRows = slotsOf(chunk);
-    for (let i = 0; i < slotsOfRows.length; i++) {
-      const slot = slotsOfRows[i] as number;
-      if (slot >= 0) (starts[slot + 1] as number)++;
-    }
-    slotsOfChunks.push(slotsOfRows);
-  }
-  for (let slot = 0; slot < slots; slot++) (starts[slot + 1] as number) += starts[slot] as number;
-  budget.reserve(8 * (starts[slots] as number));
-  const values = new Float64Array(starts[slots] as number);
-  const next = starts.slice();
-  let chunkIndex = 0;
-  for (const chunk of chunks()) {
-    const slotsOfRows = slotsOfChunks[chunkIndex++] as Int32Array;
-    for (let i = 0; i < slotsOfRows.length; i++) {
-      const slot = slotsOfRows[i] as number;
-      if (slot >= 0) values[(next[slot] as number)++] = chunk.values[i] as number;
-    }
-    budget.reserve(-4 * chunk.rows);
-  }
-  return { values, starts };
-}
-
-/** A reusable array for the values of several slots. */
-class Scratch {
-  readonly #budget: Budget;
-  #array = new Float64Array(1024);
-
-  constructor(budget: Budget) {
-    this.#budget = budget;
-  }
-
-  concat(parts: readonly Float64Array[]): Float64Array {
-    const length = parts.reduce((sum, part) => sum + part.length, 0);
-    if (length > this.#array.length) {
-      this.#budget.reserve(8 * (length - this.#array.length));
-      this.#array = new Float64Array(length);
-    }
-    let at = 0;
-    for (const part of parts) {
-      this.#array.set(part, at);
-      at += part.length;
-    }
-    return this.#array.subarray(0, length);
-  }
 }
 
 const NO_VALUES: Statistics = { count: 0, sum: 0, avg: null, min: null, max: null, p50: null, p95: null, p99: null };

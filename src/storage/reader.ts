@@ -22,7 +22,7 @@ export function openReader(path: string, now: () => number = Date.now): ReaderSt
   const client = openForReading(path);
   try {
     const hash = createTextHash(client);
-    const store = new ColumnStore(client, hash);
+    const store = new ColumnStore(client, hash, now);
     const list = openErasureList(client, path, now);
     return { client, store, hash, list, deletions: openDeletionList(client, now), close: () => client.close() };
   } catch (error) {

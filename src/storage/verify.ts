@@ -1,7 +1,10 @@
 import type { Database } from 'bun:sqlite';
+import { propertyOf } from '../properties.ts';
 import { KINDS, type Kind } from '../records.ts';
 import { type ChunkBlobs, checksumOf, decodeChunk, seqsOf } from './columns/chunk.ts';
 import type { Extent } from './columns/chunk-table.ts';
+import { createEventDataReader } from './columns/event-data.ts';
+import { type ColumnBlobs, ColumnBuilder, columnChecksum, decodeColumn } from './columns/property-column.ts';
 import { readUnfinished } from './deletion-list.ts';
 import { DELETED, readLedger, STORED } from './ledger.ts';
 import { isRecordId, MAX_SEQ, seqOfId } from './record-id.ts';
@@ -44,8 +47,8 @@ interface Digest {
  * against the rows. Everything is read in one snapshot. A server can record meanwhile, but the write-ahead log grows
  * until the verification ends.
  *
- * The comparison covers the fields that the column store contains: key, user, name, label, time and value. The `data` of
- * events is only checked to be valid JSON.
+ * The comparison covers the fields that the column store contains: key, user, name, label, time and value, and the
+ * properties that have columns. The rest of the `data` of events is only checked to be valid JSON.
  *
  * @param onRows called with the number of rows in each batch that was verified
  */
@@ -67,6 +70,7 @@ export function verifyDatabase(client: Database, onRows: (rows: number) => void 
       counts[kind] = verifyRows(client, kind, hash, columns, expected, report, onRows);
     }
     const chunks = columns.isRebuilding ? 0 : verifyChunks(client, hash, columns, expected, report);
+    if (!columns.isRebuilding) verifyProperties(client, columns, report);
     verifyLedger(client, counts.metric + counts.analytics, report);
     return { problems, omitted, rows: counts, chunks };
   } finally {
@@ -89,7 +93,12 @@ interface ColumnState {
   /** Returns the `seq` up to which the rows of a series are in chunks. */
   readonly sealedTo: (kind: Kind, series: number) => number;
   readonly seriesOf: (kind: Kind, name: string) => number | undefined;
+  /** Returns the description of a series, for messages. */
   readonly nameOf: (series: number) => string;
+  /** Returns the metric name or event type of a series. */
+  readonly textOf: (series: number) => string;
+  /** Returns whether rows of a series are being removed, so that its chunks may contain more rows than the tables. */
+  readonly isChanging: (series: number) => boolean;
   /** Returns whether an unfinished erasure covers a row. */
   readonly isBeingErased: (userId: string, seq: number) => boolean;
   readonly erasedNumbers: ReadonlySet<number>;
@@ -112,11 +121,13 @@ function readColumnState(client: Database): ColumnState {
   );
   const series: Record<Kind, Map<string, number>> = { metric: new Map(), analytics: new Map() };
   const names = new Map<number, string>();
+  const texts = new Map<number, string>();
   for (const { id, kind, name } of client
     .query<{ id: number; kind: Kind; name: string }, []>('SELECT id, kind, name FROM series WHERE name IS NOT NULL')
     .all()) {
     series[kind].set(name, id);
     names.set(id, describeSeries(kind, name));
+    texts.set(id, name);
   }
   const erasures = client
     .query<{ userId: string; cutoff: number; number: number | null }, []>(
@@ -130,6 +141,8 @@ function readColumnState(client: Database): ColumnState {
     sealedTo: (kind, id) => Math.max(state.get(kind) ?? 0, beyond.get(id) ?? 0),
     seriesOf: (kind, name) => series[kind].get(name),
     nameOf: (id) => names.get(id) ?? `series ${id}`,
+    textOf: (id) => texts.get(id) ?? '',
+    isChanging: (id) => erasures.length > 0 || deletions.has(names.get(id) ?? ''),
     isBeingErased: (userId, seq) => erasures.some((erasure) => erasure.userId === userId && seq <= erasure.cutoff),
     erasedNumbers: new Set(erasures.flatMap(({ number }) => number ?? [])),
     hasDeletion: (id) => deletions.has(names.get(id) ?? ''),
@@ -246,6 +259,48 @@ function verifyChunks(
     );
   }
   return ids.length;
+}
+
+/** Verifies the stored columns of properties against the data of the rows. */
+function verifyProperties(client: Database, columns: ColumnState, report: (problem: string) => void): void {
+  const list = client
+    .query<{ id: number; chunk: number; series: number; path: string }, []>(
+      `SELECT property_columns.id, chunk_id AS chunk, chunks.series_id AS series, path FROM property_columns
+       JOIN properties ON properties.id = property_id JOIN chunks ON chunks.id = chunk_id
+       WHERE chunk_id > 0 AND path IS NOT NULL AND property_columns.checksum >= 0`,
+    )
+    .all();
+  const readColumn = client.prepare<ColumnBlobs & { checksum: number }, [number]>(
+    'SELECT checksum, codes, "values" FROM property_columns WHERE id = ?',
+  );
+  const readChunk = client.prepare<{ rows: number; seqs: Uint8Array }, [number]>(
+    'SELECT rows, seqs FROM chunks WHERE id = ?',
+  );
+  const readData = createEventDataReader(client);
+  for (const { id, chunk, series, path } of list) {
+    const blobs = readColumn.get(id);
+    const source = readChunk.get(chunk);
+    if (!blobs || !source || columns.isChanging(series)) continue;
+    const where = `of the property ${path} of the ${columns.nameOf(series)} in chunk ${chunk}`;
+    if (columnChecksum(blobs) !== blobs.checksum) {
+      report(`The checksum ${where} does not match its data. ${REBUILD}`);
+      continue;
+    }
+    const { codes, values } = decodeColumn(blobs, source.rows);
+    const keys = JSON.parse(path) as string[];
+    const seqs = seqsOf(source);
+    const expected = new ColumnBuilder(source.rows);
+    for (let at = 0; at < seqs.length; ) {
+      const start = at;
+      at += readData(columns.textOf(series), seqs.subarray(start), (index, data) =>
+        expected.set(start + index, propertyOf(JSON.parse(data), keys)),
+      );
+    }
+    const { codes: found, values: foundValues } = expected.column();
+    if (codes.some((code, row) => values[code] !== foundValues[found[row] as number])) {
+      report(`The values ${where} differ from those in the rows. ${REBUILD}`);
+    }
+  }
 }
 
 /** Creates the function that returns the text of a number. It verifies each text when it first reads it. */

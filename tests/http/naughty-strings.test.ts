@@ -502,4 +502,17 @@ describe('every string in queries', () => {
       expect(steps).toMatchObject(step.map((label) => ({ step: label, users: 1 })));
     }
   });
+
+  test('is found as the type and label of a step, with colons and backslashes of the type escaped', () =>
+    forEachConcurrently(places, async (i) => {
+      const type = NAMES[i] as string;
+      const step = `${type.replaceAll(/[\\:]/g, '\\$&')}:${labelOf(i)}`;
+      if (encodeURIComponent(step).length > 6_000) return;
+      const { steps } = await get('/api/analytics/funnel', { step: [step, step] });
+      const events = [...sent.analytics.values()].filter(
+        (row) => row['type'] === type && row['data_index'] === labelOf(i),
+      );
+      const users = new Set(events.map((row) => row['user_id'])).size;
+      expect(steps[0]).toMatchObject({ step, type, data_index: labelOf(i), users });
+    }));
 });

@@ -32,7 +32,7 @@ beforeAll(async () => {
       [mark, SHARED].map((label) => ({ metric_name: name, metric_value: value, data_string: label })),
     ),
     analytics: [mark, SHARED].flatMap((type) =>
-      [mark, SHARED].map((data_index) => ({ type, data_index, data: { [mark]: mark } })),
+      [mark, SHARED].map((data_index) => ({ type, data_index, data: { [mark]: mark, secret: mark, number: value } })),
     ),
   });
   const { body } = await post(target, '/log_batch', rowsOf(MARK, 987_654.321), other);
@@ -59,6 +59,7 @@ const ROUTES = [
   '/api/status',
 ];
 const texts = fc.constantFrom(MARK, SHARED, 'mine', `${MARK}-user`, 'reader', '', '%', "' OR 1=1 --");
+const stepTexts = fc.oneof(texts, fc.constantFrom(`${SHARED}:${MARK}`, `${MARK}:${SHARED}`, `${MARK}:`));
 const times = fc.constantFrom(
   '1970-01-01T00:00:00Z',
   '2020-01-01T00:00:00Z',
@@ -77,7 +78,11 @@ const parameters = fc.record(
     to: times,
     interval: fc.constantFrom('day', 'year', '15m', 'fortnight'),
     tz: fc.constantFrom('UTC', 'Asia/Kathmandu', 'Nowhere/Here'),
-    group_by: fc.constantFrom('data_string', 'data_index', 'user_id'),
+    group_by: fc.constantFrom('data_string', 'data_index', 'user_id', 'data.secret', `data.${MARK}`),
+    sum: fc.constantFrom('data.secret', 'data.number', 'number'),
+    'data.secret': texts,
+    'data.secret!': texts,
+    'data.secret~': texts,
     top: fc.constantFrom('1', '1000', '0'),
     limit: fc.constantFrom('1', '1000', '-1'),
     cursor: fc.constantFrom('zzzzzzzzz', '1', '8rute0esjk', '-'),
@@ -87,7 +92,7 @@ const parameters = fc.record(
     code: fc.constantFrom('validation_failed', 'unauthorized', 'none'),
     within: fc.constantFrom('7d', '1s', 'long'),
     days: fc.constantFrom('1', '30', '31'),
-    return_step: texts,
+    return_step: stepTexts,
   },
   { requiredKeys: [] },
 );
@@ -99,12 +104,13 @@ test("returns no byte of another user's records to a non-admin", async () => {
       fc.constantFrom(...ROUTES),
       parameters,
       fc.oneof(
-        fc.array(texts, { maxLength: 3 }),
-        texts.map((step) => [step]),
+        fc.array(stepTexts, { maxLength: 3 }),
+        stepTexts.map((step) => [step]),
       ),
       async (route, given, steps) => {
         // unknown parameters would be rejected
-        const known = (name: string) => documented.get(route)?.has(name) ?? false;
+        const known = (name: string) =>
+          documented.get(route)?.has(name.startsWith('data.') ? 'data.PATH' : name) ?? false;
         const query = new URLSearchParams(Object.entries<string>(given).filter(([name]) => known(name)));
         if (known('step')) for (const step of steps) query.append('step', step);
         const { status, text } = await send(`${target.url}${route}?${query}`, { headers: reader });
@@ -118,7 +124,10 @@ test("returns no byte of another user's records to a non-admin", async () => {
           ...fields
         } = JSON.parse(text.startsWith('{') && !text.includes('\n') ? text : '{}');
         const shown = text.startsWith('{') && !text.includes('\n') ? JSON.stringify(fields) : text;
-        expect(shown.replaceAll(/"(return_)?step":"[^"]*"/g, '')).not.toContain(MARK);
+        const withoutSteps = shown
+          .replaceAll(/"step":"[^"]*","type":"[^"]*","data_index":("[^"]*"|null),/g, '')
+          .replaceAll(/"(return_)?step":"[^"]*"|"data\.[^"]*":/g, '');
+        expect(withoutSteps).not.toContain(MARK);
         expect(shown).not.toContain('987654');
         for (const id of foreignIds) expect(shown).not.toContain(id);
       },
@@ -137,6 +146,8 @@ test("counts only the caller's rows, users and steps under a shared name", async
   expect(counts).toMatchObject({ count: 2, unique_users: 1, other: { labels: 0 } });
   const funnel = await get(`/api/analytics/funnel?type=${SHARED}&step=${SHARED}&step=${MARK}`);
   expect(funnel.steps.map(({ users }: { users: number }) => users)).toEqual([1, 0]);
+  const acrossTypes = await get(`/api/analytics/funnel?step=${SHARED}&step=mine&step=${MARK}`);
+  expect(acrossTypes.steps.map(({ users }: { users: number }) => users)).toEqual([1, 0, 0]);
   const retention = await get(`/api/analytics/retention?type=${SHARED}&step=${SHARED}`);
   expect(retention.cohorts).toMatchObject([{ users: 1 }]);
   const foreign = await get(`/api/analytics/retention?type=${SHARED}&step=${MARK}`);

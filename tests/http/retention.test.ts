@@ -80,6 +80,77 @@ describe('cohort retention', () => {
     expect(await cohortOf({ period: 'month' })).toEqual(['2026-02-01T00:00:00Z', [1, 1, null, null, null, null]]);
   });
 
+  test('counts returns with any event of the type, or without a type, with any event', async () => {
+    const event = (type: string, timestamp: string) => ({ type, data: {}, data_index: 'x', timestamp });
+    const analytics = [
+      event('join', '2026-02-01T12:00:00Z'),
+      event('visit', '2026-02-02T12:00:00Z'),
+      event('join', '2026-02-03T12:00:00Z'),
+      event('buy:now', '2026-02-04T12:00:00Z'),
+    ];
+    expect((await record('types', '/log_batch', { analytics })).status).toBe(200);
+    await record('types', '/log_batch', { metrics: [{ metric_name: 'm', metric_value: 1 }] });
+    // events of others, which are outside the caller's scope and range
+    const others = [event('join', '2026-01-01T12:00:00Z'), event('visit', '2026-02-09T12:00:00Z')];
+    expect((await record('others', '/log_batch', { analytics: others })).status).toBe(200);
+    const retention = async (query: Query) => {
+      const { status, body } = await get('types', path, { periods: '3', ...query });
+      expect(status).toBe(200);
+      const { from, to, cohorts } = body;
+      return {
+        from: from?.slice(5, 10),
+        to: to?.slice(5, 10),
+        first: cohorts[0] && [cohorts[0].users, ...cohorts[0].returned],
+      };
+    };
+    const whole = { from: '02-01', to: '02-04' };
+    expect(await retention({ step: 'join' })).toEqual({ ...whole, first: [1, 1, 1, 1] });
+    expect(await retention({ step: 'join:x' })).toEqual({ ...whole, first: [1, 1, 1, 1] });
+    expect(await retention({ step: 'join:y' })).toEqual({ ...whole, first: [0, 0, 0, 0] });
+    expect(await retention({ step: 'join', return_step: 'visit' })).toEqual({
+      from: '02-01',
+      to: '02-03',
+      first: [1, 1, 0, null],
+    });
+    expect(await retention({ step: 'join', return_step: 'join:x' })).toEqual({
+      from: '02-01',
+      to: '02-03',
+      first: [1, 0, 1, null],
+    });
+    expect(await retention({ step: 'join', return_step: 'buy\\:now:x' })).toEqual({ ...whole, first: [1, 0, 0, 1] });
+    expect(await retention({ step: 'join', return_step: 'buy:now' })).toEqual({
+      from: '02-01',
+      to: '02-03',
+      first: [1, 0, 0, null],
+    });
+    expect(await retention({ type: 'join', step: 'x' })).toEqual({
+      from: '02-01',
+      to: '02-03',
+      first: [1, 0, 1, null],
+    });
+    expect(await retention({ step: 'join', data_index: 'y' })).toEqual({ ...whole, first: [0, 0, 0, 0] });
+    expect(await retention({ step: 'never' })).toEqual({ ...whole, first: [0, 0, 0, 0] });
+    const { body } = await getAsAdmin(path, { step: 'join', user_id: 'types' });
+    expect(body).toMatchObject({ type: null, step: 'join', return_step: null, cohorts: [{ users: 1 }, {}, {}, {}] });
+    const all = await getAsAdmin(path, { step: 'join', from: '2026-01-01T00:00:00Z', to: '2026-03-01T00:00:00Z' });
+    expect(all.body.cohorts.map(({ users }: { users: number }) => users).filter(Boolean)).toEqual([1, 1]);
+  });
+
+  test('reports invalid steps together with other issues', async () => {
+    const response = await get('anna', path, { step: 'a\\b', return_step: '\\', days: '3', periods: '3' });
+    expectError(response, 422, 'validation_failed');
+    expect(response.body.detail).toMatchObject([
+      { loc: ['query', 'step'], type: 'value_error' },
+      { loc: ['query', 'return_step'], type: 'value_error' },
+      { loc: ['query', 'days'] },
+    ]);
+    const missing = await get('anna', path, { return_step: '\\' });
+    expect(missing.body.detail).toMatchObject([
+      { loc: ['query', 'step'], type: 'missing' },
+      { loc: ['query', 'return_step'], type: 'value_error' },
+    ]);
+  });
+
   test('rejects days together with period or periods', async () => {
     for (const query of [{ period: 'week' }, { periods: '3' }]) {
       const response = await get('anna', path, { type: 'tutorial', step: 'one', days: '3', ...query });

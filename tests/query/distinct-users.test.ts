@@ -23,6 +23,7 @@ function count(rows: readonly Row[], groupCount: number, buckets: number, counte
     seqs: new Uint8Array(),
     series: { id: 1, kind: 'analytics', name: 'e' } as const,
     dataMask: undefined,
+    columns: [],
     minTime: 0,
     maxTime: 0,
   }));
@@ -37,7 +38,7 @@ function count(rows: readonly Row[], groupCount: number, buckets: number, counte
       labelMask: undefined,
       edges: new Float64Array(),
     },
-    groups: { labels: [], texts: [], others: 0, groupOf: () => 0 },
+    groups: { values: [], others: 0, groupsOf: () => new Uint32Array() },
     chunks: function* () {
       yield* chunks;
     },

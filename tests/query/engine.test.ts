@@ -5,12 +5,15 @@ import type { PropertyFilter } from '../../src/properties.ts';
 import { type ActivityQuery, activity } from '../../src/query/activity.ts';
 import { createBudget } from '../../src/query/budget.ts';
 import { bucketEdges, formatInZone, type Interval } from '../../src/query/calendar.ts';
+import type { EventStep } from '../../src/query/event-step.ts';
+import { funnel } from '../../src/query/funnel.ts';
 import { serialize } from '../../src/query/serialize.ts';
 import type { Kind, LabelFilter } from '../../src/records.ts';
 import type { DeletionFilter } from '../../src/storage/deletion-list.ts';
 import { runJob } from '../../src/storage/job.ts';
+import { eventData, property, propertyFilters } from './random-data.ts';
 import * as reference from './reference-queries.ts';
-import { expectSame, LIMITS, type NewRow, type Query, TestDatabase } from './test-database.ts';
+import { expectSame, LIMITS, type NewRow, type Query, stepsOf, TestDatabase } from './test-database.ts';
 
 /*
  * Compares the query engine with the reference implementation on a real database file. Queries run between batches, so
@@ -67,8 +70,19 @@ function rowsNear(at: number): fc.Arbitrary<NewRow[]> {
     label: fc.constantFrom(...LABELS),
     time: timeNear(at),
     value: fc.oneof(metricValue, fc.constantFrom(0, 1, 2)),
+    data: eventData,
   });
-  return fc.array(row, { maxLength: 60, size: 'max' });
+  // some rows share the user and the time of the previous row, under any name
+  return fc.array(fc.tuple(row, fc.nat(3)), { maxLength: 60, size: 'max' }).map((rows) => {
+    let previous: NewRow | undefined;
+    return rows.map(([each, tie]) => {
+      if (tie === 0 && previous) {
+        const { kind, user, time } = previous;
+        previous = { ...each, kind, user, time };
+      } else previous = each;
+      return previous;
+    });
+  });
 }
 
 const interval: fc.Arbitrary<Interval | undefined> = fc.oneof(
@@ -98,7 +112,18 @@ const labels: fc.Arbitrary<LabelFilter | undefined> = fc.option(
   }),
   { nil: undefined, freq: 2 },
 );
-const label = fc.option(fc.constantFrom(...LABELS, 'no such label'), { nil: undefined, freq: 2 });
+/** A step that names its type, with a label or without. */
+const typedStep: fc.Arbitrary<EventStep> = fc
+  .tuple(name, fc.option(text, { nil: undefined, freq: 1 }))
+  .map(([type, dataIndex]) => ({ step: `${type}:${dataIndex}`, type, dataIndex }));
+/** The type of a query and its steps: labels of the type, or steps of any types. */
+const typeAndSteps = fc.oneof(
+  fc.tuple(name, fc.array(text, { minLength: 2, maxLength: 5 })).map(([type, list]) => ({
+    type: type as string | undefined,
+    steps: stepsOf(type, ...list),
+  })),
+  fc.record({ type: fc.constant(undefined), steps: fc.array(typedStep, { minLength: 2, maxLength: 5 }) }),
+);
 
 /** Ranges near a time, often open at one end or both. */
 function rangeNear(at: number): fc.Arbitrary<{ from: number | undefined; to: number | undefined }> {
@@ -127,8 +152,14 @@ function queryNear({ zone, at }: (typeof SCENES)[number]): fc.Arbitrary<Query> {
       interval,
       zone: fc.constantFrom(zone, zone, zone, 'UTC'),
       labels,
-      top: fc.option(fc.integer({ min: 1, max: 8 }), { nil: undefined, freq: 1 }),
+      top: fc.option(fc.integer({ min: 1, max: 8 }), { nil: undefined, freq: 2 }),
+      ofData: fc.record({
+        properties: propertyFilters,
+        groupBy: fc.option(property, { nil: undefined }),
+        sum: fc.option(property, { nil: undefined }),
+      }),
     })
+    .map(({ ofData, ...query }) => (query.run === 'counts' ? { ...query, ...ofData } : query))
     .chain((query) => rangeFor(query.interval).map((ends): Query => ({ ...query, ...ends })));
   const activity = fc
     .record({
@@ -142,26 +173,33 @@ function queryNear({ zone, at }: (typeof SCENES)[number]): fc.Arbitrary<Query> {
   const retention = fc
     .record({
       run: fc.constant('retention' as const),
-      name,
+      typeAndSteps,
+      hasReturnStep: fc.boolean(),
       user,
-      step: label.map((text) => text ?? 'a'),
-      returnStep: label,
       zone: fc.constantFrom(zone, zone, zone, 'UTC'),
       period: fc.constantFrom('day' as const, 'day' as const, 'week' as const, 'month' as const),
       periods: fc.integer({ min: 1, max: 30 }),
       weekStart: fc.constantFrom('monday' as const, 'sunday' as const, undefined),
       labels,
+      properties: propertyFilters,
     })
-    .chain((query) => rangeFor({ count: 1, unit: query.period }).map((ends): Query => ({ ...query, ...ends })));
-  const funnel = fc.record({
-    run: fc.constant('funnel' as const),
-    name,
-    user,
-    steps: fc.array(fc.constantFrom(...LABELS, 'no such label'), { minLength: 2, maxLength: 5 }),
-    within: fc.constantFrom(1, 3600, 86_400, 7 * 86_400, 9e8),
-    labels,
-  });
-  const filter = fc.record({ user, name: fc.option(name, { nil: undefined }), labels });
+    .chain(({ typeAndSteps: { type, steps }, hasReturnStep, ...query }) => {
+      const [step, other] = steps as [EventStep, EventStep];
+      const returnStep = hasReturnStep ? other : undefined;
+      const unit = query.period;
+      return rangeFor({ count: 1, unit }).map((ends): Query => ({ ...query, type, step, returnStep, ...ends }));
+    });
+  const funnel = fc
+    .record({
+      run: fc.constant('funnel' as const),
+      typeAndSteps,
+      user,
+      within: fc.constantFrom(1, 3600, 86_400, 7 * 86_400, 9e8),
+      labels,
+      properties: propertyFilters,
+    })
+    .map(({ typeAndSteps: { type, steps }, ...query }) => ({ ...query, type, steps }));
+  const filter = fc.record({ user, name: fc.option(name, { nil: undefined }), labels, properties: propertyFilters });
   const records = fc.record({
     run: fc.constant('records' as const),
     kind: fc.constantFrom<Kind>('metric', 'analytics'),
@@ -182,9 +220,10 @@ function queryNear({ zone, at }: (typeof SCENES)[number]): fc.Arbitrary<Query> {
     },
     {
       weight: 1,
-      arbitrary: fc
-        .tuple(records, filter, range)
-        .map(([query, rows, ends]): Query => ({ ...query, filter: { ...rows, ...ends } })),
+      arbitrary: fc.tuple(records, filter, range).map(([query, { properties: ofData, ...rows }, ends]): Query => {
+        const filtersData = query.kind === 'analytics' && { properties: ofData };
+        return { ...query, filter: { ...rows, ...ends, ...filtersData } };
+      }),
     },
   );
 }
@@ -321,14 +360,30 @@ const MANY_QUERIES = ([undefined, 'user 12', 'user 0'] as const).flatMap((queryU
       labels: { anyOf: ['label 30'], noneOf: [], containsAny: [] },
     },
     { run: 'names', kind: run === 'series' ? 'metric' : 'analytics', user: queryUser },
-    { run: 'funnel', ...base, name: NAMES[0] as string, steps: ['label 20', 'label 21', 'label 20'], within: 86_400 },
+    {
+      run: 'funnel',
+      ...base,
+      type: NAMES[0],
+      steps: stepsOf(NAMES[0] as string, 'label 20', 'label 21', 'label 20'),
+      within: 86_400,
+    },
+    {
+      run: 'funnel',
+      ...base,
+      type: undefined,
+      steps: [
+        { step: 'any', type: NAMES[0] as string, dataIndex: undefined },
+        ...stepsOf(NAMES[1] as string, 'label 20', 'label 21'),
+      ],
+      within: 3600,
+    },
     { run: 'activity', ...base, interval: hours, top: run === 'series' ? 10 : 1 },
     { run: 'activity', ...base, interval: day, from: noon, to: noon + 4 * DAY, top: 1 },
     {
       run: 'retention',
       ...base,
-      name: NAMES[0] as string,
-      step: 'label 20',
+      type: run === 'series' ? NAMES[0] : undefined,
+      step: stepsOf(NAMES[0] as string, 'label 20')[0],
       returnStep: undefined,
       period: 'day',
       periods: 14,
@@ -336,9 +391,9 @@ const MANY_QUERIES = ([undefined, 'user 12', 'user 0'] as const).flatMap((queryU
     {
       run: 'retention',
       ...base,
-      name: NAMES[1] as string,
-      step: 'label 30',
-      returnStep: 'label 31',
+      type: undefined,
+      step: stepsOf(NAMES[1] as string, 'label 30')[0],
+      returnStep: stepsOf(NAMES[0] as string, 'label 31')[0],
       period: 'day',
       periods: 3,
       to: noon,
@@ -481,7 +536,8 @@ test('preserves commit order across chunks after an erasure', async () => {
   database.restart({ flushed: true });
   await database.record([event('anna', 'third')]);
   const ends = { from: undefined, to: undefined, user: undefined };
-  const query = { run: 'funnel', ...ends, name: 'x', steps: ['first', 'second', 'third'], within: 1 } as const;
+  const steps = stepsOf('x', 'first', 'second', 'third');
+  const query = { run: 'funnel', ...ends, type: 'x', steps, within: 1 } as const;
   database.check(query);
   database.erase('zoe');
   database.check(query);
@@ -628,8 +684,8 @@ test('reports cohort retention for 30 days, including local days of 23 and 25 ho
     const ends = { from: at(first, '00:00'), to: at(first, '00:00', 40), user: undefined };
     const query = {
       ...ends,
-      name: 'x',
-      step: 'step',
+      type: 'x',
+      step: stepsOf('x', 'step')[0],
       returnStep: undefined,
       zone: 'Europe/Berlin',
       period: 'day',
@@ -653,9 +709,19 @@ describe('a database with one series per case', () => {
     database = new TestDatabase();
   });
   afterAll(() => database.close());
-  const record = (kind: Kind, rows: readonly { label?: string; time: number; value?: number }[]) => {
+  /** Records rows under a new name, to which `suffix` is added. */
+  const record = (kind: Kind, rows: readonly { suffix?: string; label?: string; time: number; value?: number }[]) => {
     name = `series ${database.rows.length} of ${kind}`;
-    return database.record(rows.map((row) => ({ kind, user: 'anna', name, label: 'a', value: 0, ...row })));
+    return database.record(
+      rows.map(({ suffix = '', ...row }) => ({
+        kind,
+        user: 'anna',
+        name: name + suffix,
+        label: 'a',
+        value: 0,
+        ...row,
+      })),
+    );
   };
   const all = { user: undefined, from: undefined, to: undefined, top: undefined };
 
@@ -682,26 +748,80 @@ describe('a database with one series per case', () => {
   });
 
   test('counts every funnel step that some choice of events reaches', () => {
+    const suffix = fc.constantFrom('', ' 2');
     const event = fc.record({
+      suffix,
       label: fc.constantFrom('a', 'b', 'c'),
-      time: fc.nat(12).map((seconds) => seconds * SECOND),
+      time: fc.nat(8).map((seconds) => seconds * SECOND),
     });
-    const steps = fc.array(fc.constantFrom('a', 'b', 'c'), { minLength: 2, maxLength: 4 });
-    const within = fc.integer({ min: 1, max: 12 });
+    const step = fc.tuple(suffix, fc.constantFrom('a', 'b', 'c', undefined));
+    const steps = fc.array(step, { minLength: 2, maxLength: 4 });
+    const within = fc.integer({ min: 1, max: 8 });
     return fc.assert(
-      fc.asyncProperty(fc.array(event, { minLength: 1, maxLength: 9 }), steps, within, async (events, path, limit) => {
+      fc.asyncProperty(fc.array(event, { minLength: 1, maxLength: 9 }), steps, within, async (events, given, limit) => {
         await record('analytics', events);
-        const response = JSON.parse(database.engine.queries.funnel({ ...all, name, steps: path, within: limit }));
+        const path = given.map(([end, dataIndex]): EventStep => ({ step: 'x', type: name + end, dataIndex }));
+        const query = { ...all, type: undefined, steps: path, within: limit };
+        const response = JSON.parse(database.engine.queries.funnel(query));
         const userRows = database.rows
-          .filter((row) => row.name === name)
+          .filter((row) => row.name.startsWith(name))
           .sort((a, b) => a.time - b.time || a.seq - b.seq);
         const reached = reference.reachableSteps(userRows, path, limit * SECOND);
-        const users = response.steps.map((step: { users: number }) => step.users);
+        const users = response.steps.map(({ users }: { users: number }) => users);
         expect(users).toEqual(path.map((_, i) => (i < reached ? 1 : 0)));
       }),
       { numRuns: 200 },
     );
   });
+});
+
+test('computes the same funnel in any number of parts of the users', async () => {
+  const database = new TestDatabase();
+  const random = generator(7);
+  const event = (): NewRow => ({
+    kind: 'analytics',
+    user: `user ${random(200) * random(20)}`,
+    name: NAMES[random(3)] as string,
+    label: `label ${random(4)}`,
+    time: MANY_FROM + random(100) * HOUR,
+    value: 0,
+  });
+  await database.record(Array.from({ length: 20_000 }, event));
+  const [first, second] = NAMES as [string, string];
+  const query = {
+    ...{ user: undefined, from: undefined, to: undefined, within: 48 * 3600 },
+    type: undefined,
+    steps: [
+      { step: '1', type: first, dataIndex: undefined },
+      { step: '2', type: second, dataIndex: undefined },
+      ...stepsOf(first, 'label 1', 'label 2'),
+      { step: '5', type: second, dataIndex: undefined },
+    ],
+  };
+  const expected = reference.funnel(database.rows, query);
+  expect(expected.steps.at(-1)?.users).toBeGreaterThan(100);
+  const matching = database.rows.filter(({ name: type }) => type === first || type === second).length;
+  const scans: number[] = [];
+  for (const maxPartBytes of [1e9, 150_000, 50_000, 10_000, 5_000]) {
+    const store = database.openStore();
+    let reserved = 0;
+    let peak = 0;
+    const budget = createBudget(LIMITS);
+    const reserve = (bytes: number) => {
+      reserved += bytes;
+      peak = Math.max(peak, reserved);
+    };
+    expectSame(funnel(store, query, { ...budget, reserve }, maxPartBytes), expected);
+    scans.push(store.rowsRead / matching);
+    expect(peak).toBeLessThan(maxPartBytes + 100_000);
+  }
+  // one scan to count the events, and one per part
+  const [once, ...several] = scans;
+  expect(once).toBe(2);
+  expect(several).toEqual(several.toSorted((a, b) => a - b));
+  expect(several[0]).toBeGreaterThan(2);
+  expect(several.at(-1)).toBeGreaterThan(16);
+  database.close();
 });
 
 describe('daily buckets', () => {

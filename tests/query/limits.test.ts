@@ -4,11 +4,11 @@ import { createBudget, QueryCanceledError, type QueryLimits, QueryTooLargeError 
 import { counts } from '../../src/query/counts.ts';
 import { funnel } from '../../src/query/funnel.ts';
 import { names } from '../../src/query/names.ts';
-import { retention } from '../../src/query/retention.ts';
+import { type RetentionQuery, retention } from '../../src/query/retention.ts';
 import { serialize } from '../../src/query/serialize.ts';
 import { series } from '../../src/query/series.ts';
 import * as reference from './reference-queries.ts';
-import { type CountingStore, expectSame, LIMITS, type NewRow, TestDatabase } from './test-database.ts';
+import { type CountingStore, expectSame, LIMITS, type NewRow, stepsOf, TestDatabase } from './test-database.ts';
 
 const FROM = Date.parse('2026-03-02T00:00:00Z') * 1000;
 const MINUTE = 60e6;
@@ -64,11 +64,19 @@ const QUERIES = {
   counts: (store, budget) => counts(store, { ...narrow }, budget),
   activity: (store, budget) => activity(store, { ...narrow }, budget),
   names: (store, budget) => names(store, 'metric', undefined, budget),
-  funnel: (store, budget) => funnel(store, { ...base, steps: ['label 1', 'label 2'], within: 60 }, budget),
+  funnel: (store, budget) =>
+    funnel(store, { ...base, type: 'wide', steps: stepsOf('wide', 'label 1', 'label 2'), within: 60 }, budget),
   retention: (store, budget) =>
     retention(
       store,
-      { ...base, step: database.rows[0]?.label ?? '', returnStep: undefined, period: 'day', periods: 30 },
+      {
+        ...base,
+        type: 'wide',
+        step: stepsOf('wide', database.rows[0]?.label ?? '')[0],
+        returnStep: undefined,
+        period: 'day',
+        periods: 30,
+      },
       budget,
     ),
 } satisfies Record<string, Parameters<typeof run>[0]>;
@@ -153,6 +161,28 @@ describe('an overview', () => {
     expect(JSON.parse(text).metrics.other.names).toBe(NAMES + 1 - 2);
     expect(reserved).toBeLessThan(1e6); // 2,000 arrays would need 80 MB
   });
+});
+
+test('cohort retention of a user across event types reads only the types of that user', async () => {
+  const other = new TestDatabase();
+  const event = (user: string, name: string, days: number): NewRow => ({
+    ...{ kind: 'analytics', user, name, label: 'a', time: FROM + days * 1_440 * MINUTE, value: 0 },
+  });
+  await other.record([
+    ...[0, 1, 2].map((days) => event('few', `type ${days}`, days)),
+    ...Array.from({ length: 500 }, (_, i) => event('many', `type ${i + 2}`, i % 7)),
+  ]);
+  const store = other.openStore();
+  const query: RetentionQuery = {
+    ...{ from: undefined, to: undefined, user: 'few', zone: 'UTC', period: 'day', periods: 3 },
+    ...{ type: undefined, step: { step: 'type 0', type: 'type 0', dataIndex: undefined }, returnStep: undefined },
+  };
+  const result = retention(store, query, createBudget(LIMITS));
+  expectSame(result, reference.retention(other.rows, query));
+  expect(result.cohorts[0]?.returned).toEqual([1, 1, null]);
+  // four rows of three types, for the range and for returns, and one for the cohort
+  expect(store.rowsRead).toBe(4 + 4 + 1);
+  other.close();
 });
 
 describe('the totals of a range', () => {

@@ -1,5 +1,6 @@
 import type { PropertyFilter } from '../../src/properties.ts';
 import type { ActivityQuery } from '../../src/query/activity.ts';
+import type { EventStep } from '../../src/query/event-step.ts';
 import type { FunnelQuery } from '../../src/query/funnel.ts';
 import type { RetentionQuery } from '../../src/query/retention.ts';
 import type { BucketQuery, Query } from '../../src/query/selection.ts';
@@ -307,13 +308,58 @@ function hasLabel(filter: LabelFilter | undefined): (row: Row) => boolean {
   };
 }
 
+/** Returns the nearest finite double of a number in JSON, without a negative zero. */
+function finite(value: number): number {
+  return value === 0 ? 0 : Math.max(-Number.MAX_VALUE, Math.min(value, Number.MAX_VALUE));
+}
+
+/** Returns the value of a property of a row's data; null for anything but a string, a number or a boolean. */
+function propertyOf({ data }: Row, path: readonly string[]): string | number | boolean | null {
+  let value: unknown = JSON.parse(data);
+  for (const key of path) {
+    const isObject = typeof value === 'object' && value !== null && !Array.isArray(value);
+    const entry = isObject ? Object.entries(value as object).find(([name]) => name === key) : undefined;
+    value = entry?.[1];
+  }
+  if (typeof value === 'number')
+    return value === 0 ? 0 : Math.max(-Number.MAX_VALUE, Math.min(value, Number.MAX_VALUE));
+  return typeof value === 'string' || typeof value === 'boolean' ? value : null;
+}
+
+/** Returns a test of whether a row's data matches all property filters, written as the documentation states it. */
+function hasProperties(filters: readonly PropertyFilter[] = []): (row: Row) => boolean {
+  const isValue = (value: unknown, text: string) => {
+    if (typeof value === 'string') return value === text;
+    if (typeof value === 'boolean') return String(value) === text;
+    if (typeof value !== 'number') return false;
+    try {
+      return typeof JSON.parse(text) === 'number' && text.trim() === text && finite(Number(text)) === value;
+    } catch {
+      return false;
+    }
+  };
+  return (row) =>
+    filters.every(({ path, anyOf, noneOf, containsAny }) => {
+      const value = propertyOf(row, path);
+      if (anyOf.length > 0 && !anyOf.some((text) => isValue(value, text))) return false;
+      if (noneOf.some((text) => isValue(value, text))) return false;
+      return containsAny.length === 0 || containsAny.some((text) => typeof value === 'string' && value.includes(text));
+    });
+}
+
+/** Returns a test of whether the filters of a query select a row. */
+function isSelectedBy({ labels, properties }: Pick<Query, 'labels' | 'properties'>): (row: Row) => boolean {
+  const [hasMatchingLabel, hasMatchingData] = [hasLabel(labels), hasProperties(properties)];
+  return (row) => hasMatchingLabel(row) && hasMatchingData(row);
+}
+
 export function series(allRows: readonly Row[], query: BucketQuery) {
   const { name, zone, top } = query;
   const rows = visible(allRows, 'metric', query);
   const { from, to, formatted } = rangeOf(rows, query, zone);
   const bounds = edges(from, to, query);
   if (bounds === TOO_LARGE) return TOO_LARGE;
-  const selected = within(rows, from, to).filter(hasLabel(query.labels));
+  const selected = within(rows, from, to).filter(isSelectedBy(query));
   const buckets = bucketed(bounds, zone, statistics);
   const percentiles = { method: 'percentile_cont', error: 0 };
   const result = { name, ...formatted, percentiles, ...statistics(selected), buckets: buckets(selected) };
@@ -327,42 +373,68 @@ export function series(allRows: readonly Row[], query: BucketQuery) {
 }
 
 export function counts(allRows: readonly Row[], query: BucketQuery) {
-  const { name, zone, top } = query;
+  const { name, zone, top, groupBy, sum } = query;
   const rows = visible(allRows, 'analytics', query);
   const { from, to, formatted } = rangeOf(rows, query, zone);
   const bounds = edges(from, to, query);
   if (bounds === TOO_LARGE) return TOO_LARGE;
-  const selected = within(rows, from, to).filter(hasLabel(query.labels));
-  const buckets = bucketed(bounds, zone, countOf);
-  const result = { type: name, ...formatted, ...countOf(selected), buckets: buckets(selected) };
+  const selected = within(rows, from, to).filter(isSelectedBy(query));
+  const totals = (some: readonly Row[]) => ({ ...countOf(some), ...(sum && sumOf(some, sum.path)) });
+  const buckets = bucketed(bounds, zone, totals);
+  const result = { type: name, ...formatted, ...totals(selected), buckets: buckets(selected) };
   if (top === undefined) return result;
-  const { named, others } = byLabel(selected, top);
+  const groupOf = (row: Row) => (groupBy ? propertyOf(row, groupBy.path) : row.label);
+  const sorted = [...Map.groupBy(selected, groupOf)].sort(([, a], [, b]) => b.length - a.length);
+  const others = sorted.slice(top);
+  const rowsOfOthers = others.flatMap(([, group]) => group);
   return {
     ...result,
-    groups: named.map(([data_index, group]) => ({ data_index, ...countOf(group), buckets: buckets(group) })),
-    other: { labels: labelsOf(others), ...countOf(others), buckets: buckets(others) },
+    groups: sorted
+      .slice(0, top)
+      .map(([value, group]) => ({ [groupBy?.name ?? 'data_index']: value, ...totals(group), buckets: buckets(group) })),
+    other: { labels: others.length, ...totals(rowsOfOthers), buckets: buckets(rowsOfOthers) },
   };
+}
+
+/** Returns the sum of a property as it stands in a result. */
+function sumOf(rows: readonly Row[], path: readonly string[]) {
+  const numbers = rows.map((row) => propertyOf(row, path)).filter((value) => typeof value === 'number');
+  const sum = nearest(exactSum(numbers), 1n);
+  if (Math.abs(sum) < Number.POSITIVE_INFINITY) return { sum };
+  return { sum: Math.sign(sum) * Number.MAX_VALUE, sum_overflow: true };
 }
 
 function labelsOf(rows: readonly Row[]): number {
   return new Set(rows.map(({ label }) => label)).size;
 }
 
+/** Returns the events visible to a query; with types, only events of these. */
+function visibleEvents(allRows: readonly Row[], user: string | undefined, types: readonly string[] | undefined): Row[] {
+  const events = allRows.filter((row) => row.kind === 'analytics' && (user === undefined || row.user === user));
+  return types ? events.filter(({ name }) => types.includes(name)) : events;
+}
+
+/** Returns whether an event matches a step. */
+function isEventOf({ type, dataIndex }: EventStep, { name, label }: Row): boolean {
+  return name === type && (dataIndex === undefined || label === dataIndex);
+}
+
 export function funnel(allRows: readonly Row[], query: FunnelQuery) {
-  const { name, steps } = query;
-  const all = visible(allRows, 'analytics', query);
+  const { steps, user } = query;
+  const types = steps.map(({ type }) => type);
+  const all = visibleEvents(allRows, user, types);
   const { from, to, formatted } = rangeOf(all, query, 'UTC');
-  const rows = within(all, from, to).filter(hasLabel(query.labels));
+  const rows = within(all, from, to).filter(isSelectedBy(query));
   const attempts = [...Map.groupBy(rows, ({ user }) => user).values()].map((userRows) => {
     userRows.sort((a, b) => a.time - b.time || a.seq - b.seq);
     return longestAttempt(userRows, steps, query.within * 1e6);
   });
   const reached = steps.map((_, step) => attempts.filter((attempt) => attempt.length > step).length);
   return {
-    type: name,
+    type: query.type ?? null,
     ...formatted,
     within_seconds: query.within,
-    steps: steps.map((step, i) => {
+    steps: steps.map(({ step, type, dataIndex }, i) => {
       const users = reached[i] as number;
       const previous = reached[Math.max(0, i - 1)] as number;
       const gaps = attempts.flatMap((attempt) =>
@@ -370,6 +442,8 @@ export function funnel(allRows: readonly Row[], query: FunnelQuery) {
       );
       return {
         step,
+        type,
+        data_index: dataIndex ?? null,
         users,
         conversion: reached[0] ? users / reached[0] : null,
         conversion_from_previous: previous ? users / previous : null,
@@ -380,14 +454,14 @@ export function funnel(allRows: readonly Row[], query: FunnelQuery) {
 }
 
 /** Returns the times of the steps in a user's longest attempt. */
-function longestAttempt(userRows: readonly Row[], steps: readonly string[], limit: number): number[] {
+function longestAttempt(userRows: readonly Row[], steps: readonly EventStep[], limit: number): number[] {
   let best: number[] = [];
   userRows.forEach((first, start) => {
-    if (first.label !== steps[0]) return;
+    if (!isEventOf(steps[0] as EventStep, first)) return;
     const attempt = [first.time];
     let index = start;
     for (const step of steps.slice(1)) {
-      index = userRows.findIndex(({ label, time }, i) => i > index && label === step && time - first.time <= limit);
+      index = userRows.findIndex((row, i) => i > index && isEventOf(step, row) && row.time - first.time <= limit);
       if (index < 0) break;
       attempt.push((userRows[index] as Row).time);
     }
@@ -397,11 +471,12 @@ function longestAttempt(userRows: readonly Row[], steps: readonly string[], limi
 }
 
 /** Returns how many steps a user's events can reach, by trying every choice of events. Exponential; for few events. */
-export function reachableSteps(userRows: readonly Row[], steps: readonly string[], limit: number): number {
+export function reachableSteps(userRows: readonly Row[], steps: readonly EventStep[], limit: number): number {
   const search = (step: number, index: number, start: number): number => {
     let most = step;
-    userRows.forEach(({ label, time }, i) => {
-      if (i < index || step === steps.length || label !== steps[step]) return;
+    userRows.forEach((row, i) => {
+      if (i < index || step === steps.length || !isEventOf(steps[step] as EventStep, row)) return;
+      const { time } = row;
       const attemptStart = step === 0 ? time : start;
       if (time - attemptStart <= limit) most = Math.max(most, search(step + 1, i + 1, attemptStart));
     });
@@ -419,24 +494,24 @@ function medianOf(microseconds: readonly number[]): number | null {
 
 /** Computes cohort retention from sets of the periods in which each user had events. */
 export function retention(allRows: readonly Row[], query: RetentionQuery) {
-  const { name, step, returnStep, zone, period, periods, weekStart } = query;
-  const all = visible(allRows, 'analytics', query);
+  const { type, step, returnStep, zone, period, periods, weekStart } = query;
+  const isReturn = (row: Row) => (returnStep ? isEventOf(returnStep, row) : type === undefined || row.name === type);
+  const returnTypes = returnStep ? [returnStep.type] : type === undefined ? undefined : [type];
+  const all = visibleEvents(allRows, query.user, returnTypes && [step.type, ...returnTypes]);
   const { from, to, formatted } = rangeOf(all, query, zone);
   const bounds = edges(from, to, { interval: { count: 1, unit: period, weekStart }, zone });
   if (bounds === TOO_LARGE) return TOO_LARGE;
   const starts = bounds.slice(0, -1);
   const periodOf = ({ time }: Row) => starts.findLast((start) => start <= time) as number;
-  const rows = within(all, from, to).filter(hasLabel(query.labels));
+  const rows = within(all, from, to).filter(isSelectedBy(query));
   const users = [...Map.groupBy(rows, ({ user }) => user).values()].map((userRows) => ({
-    cohortPeriod: Math.min(...userRows.filter(({ label }) => label === step).map(periodOf)),
-    returnPeriods: new Set(
-      userRows.filter(({ label }) => returnStep === undefined || label === returnStep).map(periodOf),
-    ),
+    cohortPeriod: Math.min(...userRows.filter((row) => isEventOf(step, row)).map(periodOf)),
+    returnPeriods: new Set(userRows.filter(isReturn).map(periodOf)),
   }));
   return {
-    type: name,
-    step,
-    return_step: returnStep ?? null,
+    type: type ?? null,
+    step: step.step,
+    return_step: returnStep?.step ?? null,
     ...formatted,
     period,
     periods,
@@ -504,20 +579,16 @@ export function names(allRows: readonly Row[], kind: Kind, user: string | undefi
   return found.sort((a, b) => b.count - a.count || (nameOf(a) < nameOf(b) ? -1 : 1));
 }
 
-/** Returns the rows that match a filter. Supports filters on properties that are numbers at the top level. */
+/** Returns the rows that match a filter. */
 export function matching(allRows: readonly Row[], kind: Kind, filter: RecordFilter): Row[] {
-  const { user, name, labels, properties = [], from, to } = filter;
-  const hasProperty = ({ data }: Row, { path: [key], anyOf, noneOf }: PropertyFilter) => {
-    const value = String(JSON.parse(data)[key ?? '']);
-    return (anyOf.length === 0 || anyOf.includes(value)) && !noneOf.includes(value);
-  };
+  const { user, name, from, to } = filter;
+  const isSelected = isSelectedBy(filter);
   return allRows.filter(
     (row) =>
       row.kind === kind &&
       (user === undefined || row.user === user) &&
       (name === undefined || row.name === name) &&
-      hasLabel(labels)(row) &&
-      properties.every((property) => hasProperty(row, property)) &&
+      isSelected(row) &&
       (from === undefined || row.time >= from) &&
       (to === undefined || row.time < to),
   );

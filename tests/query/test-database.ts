@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { ActivityQuery } from '../../src/query/activity.ts';
 import { type QueryLimits, QueryTooLargeError } from '../../src/query/budget.ts';
 import { createQueryEngine, type QueryEngine } from '../../src/query/engine.ts';
+import type { EventStep } from '../../src/query/event-step.ts';
 import type { FunnelQuery } from '../../src/query/funnel.ts';
 import type { RetentionQuery } from '../../src/query/retention.ts';
 import type { BucketQuery } from '../../src/query/selection.ts';
@@ -20,7 +21,7 @@ import type { Row } from './reference-queries.ts';
 import * as reference from './reference-queries.ts';
 
 /** A row to be recorded. */
-export type NewRow = Pick<Row, 'kind' | 'user' | 'name' | 'label' | 'time' | 'value'>;
+export type NewRow = Pick<Row, 'kind' | 'user' | 'name' | 'label' | 'time' | 'value'> & Partial<Pick<Row, 'data'>>;
 
 /** A column store that counts the rows of the chunks it reads. */
 export class CountingStore extends ColumnStore {
@@ -56,7 +57,7 @@ export class TestDatabase {
   async record(rows: readonly NewRow[]): Promise<void> {
     const added = rows.map((row, i): Row => {
       const seq = this.#seq + i;
-      return { ...row, seq, id: `id-${seq}`, received: 1.7e15 + i, data: `{"value":${row.value}}` };
+      return { data: `{"value":${row.value}}`, ...row, seq, id: `id-${seq}`, received: 1.7e15 + i };
     });
     this.#seq += rows.length;
     await this.#writer.commit({ ...NOTHING, records: added.map(recordOf) });
@@ -189,6 +190,12 @@ function alignPercentiles(value: unknown, expected: unknown, key = ''): unknown 
   const at = (name: string) => (expected as Record<string, unknown> | null | undefined)?.[name];
   const entries = Object.entries(value).map(([name, member]) => [name, alignPercentiles(member, at(name), name)]);
   return Array.isArray(value) ? entries.map(([, member]) => member) : Object.fromEntries(entries);
+}
+
+/** Returns the steps of a query with a `type`, which are labels. */
+export function stepsOf<Labels extends readonly string[]>(type: string, ...labels: Labels) {
+  const steps = labels.map((label): EventStep => ({ step: label, type, dataIndex: label }));
+  return steps as { [Index in keyof Labels]: EventStep }; // one step per label
 }
 
 /** A query, and the name of the query engine's function that runs it. */

@@ -8,11 +8,12 @@ import type { PropertyFilter } from '../../properties.ts';
 import type { WeekStart } from '../../query/calendar.ts';
 import type { QueryClient } from '../../query/client.ts';
 import type { Queries } from '../../query/engine.ts';
-import type { BucketQuery } from '../../query/selection.ts';
+import type { BucketQuery, Property } from '../../query/selection.ts';
 import { zoneNamed } from '../../query/zone-database.ts';
 import type { Kind } from '../../records.ts';
 import type { ZoneOffsets } from '../../responses.ts';
 import { authenticate } from '../auth.ts';
+import { eventStep, stepConflicts } from '../event-step.ts';
 import { bunTimeout } from '../idle-timeout.ts';
 import { documentQuery, documentZone } from '../openapi.ts';
 import {
@@ -23,6 +24,7 @@ import {
   cursorOf,
   documentParameters,
   EVENT_FILTERS,
+  GROUP_BY_EVENT,
   groupBy,
   LABEL,
   LIMIT,
@@ -35,8 +37,10 @@ import {
   recordFilter,
   STEP,
   STEPS,
+  SUM,
   TOP_NAMES,
   TYPE,
+  TYPE_OF_STEPS,
   USER_ID,
   WITHIN,
 } from '../parameters.ts';
@@ -65,14 +69,15 @@ const COUNTS = {
   type: TYPE,
   ...RANGE,
   ...BUCKETS,
-  group_by: groupBy('data_index'),
+  group_by: GROUP_BY_EVENT,
+  sum: SUM,
   ...EVENT_FILTERS,
   user_id: USER_ID,
 };
 const ACTIVITY = { ...RANGE, ...BUCKETS, top: TOP_NAMES, user_id: USER_ID };
-const FUNNEL = { type: TYPE, step: STEPS, ...RANGE, within: WITHIN, ...EVENT_FILTERS, user_id: USER_ID };
+const FUNNEL = { type: TYPE_OF_STEPS, step: STEPS, ...RANGE, within: WITHIN, ...EVENT_FILTERS, user_id: USER_ID };
 const RETENTION = {
-  type: TYPE,
+  type: TYPE_OF_STEPS,
   step: STEP,
   return_step: RETURN_STEP,
   ...RANGE,
@@ -206,7 +211,7 @@ export function queryRoutes({ verify, queries, idleTimeoutSeconds }: QueryParts)
       {
         detail: documentQuery(
           'Count events over time',
-          'Returns the exact number of events and unique users per bucket, optionally grouped by `data_index`.',
+          'Returns the exact number of events and unique users per bucket, optionally grouped by `data_index` or by a property of `data`, and optionally with the sum of a property.',
           documentParameters(COUNTS),
           'Counts',
         ),
@@ -217,16 +222,17 @@ export function queryRoutes({ verify, queries, idleTimeoutSeconds }: QueryParts)
       async ({ request, server, set }) => {
         const principal = await identify(request);
         const {
-          type: name,
-          step: steps,
+          type,
+          step,
           within = DEFAULT_WITHIN_SECONDS,
           user_id,
           from,
           to,
           ...filters
-        } = readQuery(request, FUNNEL);
+        } = readQuery(request, FUNNEL, stepConflicts);
+        const steps = step.map((each) => eventStep(each, type));
         const argument = {
-          ...{ from, to, name, steps, within, labels: labelFilter(filters), properties: filters['data.PATH'] },
+          ...{ from, to, type, steps, within, labels: labelFilter(filters), properties: filters['data.PATH'] },
           user: scopeOf(principal, user_id),
         };
         return run('funnel', argument, principal, { request, server, set });
@@ -234,7 +240,7 @@ export function queryRoutes({ verify, queries, idleTimeoutSeconds }: QueryParts)
       {
         detail: documentQuery(
           'Compute a funnel',
-          'Returns how many users reach each step, in order. An attempt begins with an event of the first step. Each further step is the earliest later event of that step, at most `within` after the attempt began. If a user makes several attempts, only the one that gets furthest counts.',
+          'Returns how many users reach each step, in order. Steps can be events of different types. An attempt begins with an event of the first step. Each further step is the earliest later event of that step, at most `within` after the attempt began. If a user makes several attempts, only the one that gets furthest counts.',
           documentParameters(FUNNEL),
           'Funnel',
         ),
@@ -244,11 +250,13 @@ export function queryRoutes({ verify, queries, idleTimeoutSeconds }: QueryParts)
       '/api/analytics/retention',
       async ({ request, server, set }) => {
         const principal = await identify(request);
-        const query = readQuery(request, RETENTION, cohortConflicts);
-        const { from, to, type: name, step, return_step: returnStep, tz: zone = 'UTC', period = 'day', days } = query;
+        const query = readQuery(request, RETENTION, (values) => [...stepConflicts(values), ...cohortConflicts(values)]);
+        const { from, to, type, tz: zone = 'UTC', period = 'day', days } = query;
+        const step = eventStep(query.step, type);
+        const returnStep = query.return_step === undefined ? undefined : eventStep(query.return_step, type);
         const periods = query.periods ?? days ?? DEFAULT_PERIODS;
         const argument = {
-          ...{ from, to, name, step, returnStep, zone, period, periods, labels: labelFilter(query) },
+          ...{ from, to, type, step, returnStep, zone, period, periods, labels: labelFilter(query) },
           properties: query['data.PATH'],
           weekStart: query.week_start,
           user: scopeOf(principal, query.user_id),
@@ -258,7 +266,7 @@ export function queryRoutes({ verify, queries, idleTimeoutSeconds }: QueryParts)
       {
         detail: documentQuery(
           'Compute cohort retention',
-          'Groups users into cohorts by the local day, week or month of their first event with `data_index` = `step` in the range, and returns how many users of each cohort returned 1, 2, … `periods` periods later. A user returns in a period by sending an event of the type in it, with `data_index` = `return_step` if given. There is one cohort per period in the range, even if it is empty. `returned` contains null for periods that begin at or after the end of the range.',
+          'Groups users into cohorts by the local day, week or month of their first event of `step` in the range, and returns how many users of each cohort returned 1, 2, … `periods` periods later. A user returns in a period with an event of `return_step` in it; by default, with any event of the `type`, or of any type if `type` is not given. There is one cohort per period in the range, even if it is empty. `returned` contains null for periods that begin at or after the end of the range.',
           documentParameters(RETENTION),
           'Retention',
         ),
@@ -321,7 +329,8 @@ function bucketQuery(
     readonly week_start: WeekStart | undefined;
     readonly tz: string | undefined;
     readonly top: number | undefined;
-    readonly group_by: string | undefined;
+    readonly group_by: 'data_string' | 'data_index' | Property | undefined;
+    readonly sum?: Property | undefined;
     readonly user_id: string | undefined;
     readonly 'data.PATH'?: readonly PropertyFilter[];
   } & Parameters<typeof labelFilter>[0],
@@ -331,8 +340,12 @@ function bucketQuery(
   const labels = labelFilter(query);
   const user = scopeOf(principal, query.user_id);
   const properties = query['data.PATH'];
-  const isGrouped = query.group_by !== undefined;
-  return { name, from, to, interval, labels, properties, zone, top: isGrouped ? top : undefined, user };
+  const { group_by: groupBy, sum } = query;
+  return {
+    ...{ name, from, to, interval, labels, properties, zone, user, sum },
+    top: groupBy === undefined ? undefined : top,
+    groupBy: typeof groupBy === 'object' ? groupBy : undefined,
+  };
 }
 
 /**

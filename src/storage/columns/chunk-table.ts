@@ -22,6 +22,13 @@ export interface ChunkEntry extends Extent {
   readonly id: number;
 }
 
+/** Receives changes to chunks, in the transaction that makes them. */
+export interface ChunkListener {
+  chunkAdded(): void;
+  /** A chunk is being replaced or blanked. */
+  chunkRewritten(id: number): void;
+}
+
 /**
  * The sealed chunks in the database. Merging chunks inserts a new one and blanks the old ones in place; erasures
  * and deletions rewrite a chunk in place. Checksums are verified whenever a chunk is read from the database.
@@ -35,8 +42,11 @@ export class ChunkTable {
     sizeCalculation: ({ rows }) => rows * BYTES_PER_ROW + CHUNK_OVERHEAD_BYTES,
   });
 
-  constructor(client: Database) {
+  readonly #listener: ChunkListener;
+
+  constructor(client: Database, listener: ChunkListener) {
     this.#statements = prepare(client);
+    this.#listener = listener;
   }
 
   clearCache(): void {
@@ -102,6 +112,7 @@ export class ChunkTable {
       blobs.values,
       blobs.seqs,
     );
+    this.#listener.chunkAdded();
     return chunk.rows * BYTES_PER_ROW + 100;
   }
 
@@ -122,12 +133,14 @@ export class ChunkTable {
       id,
     );
     this.#cache.delete(id);
+    this.#listener.chunkRewritten(id);
   }
 
   /** Overwrites a chunk in place with an empty one. */
   blank(id: number): void {
     this.#statements.blank.run(id);
     this.#cache.delete(id);
+    this.#listener.chunkRewritten(id);
   }
 
   /** Returns the keys of up to `limit` chunks that are not blank. */

@@ -55,6 +55,25 @@ export function mergeChunks(first: Chunk, second: Chunk): Chunk {
 }
 
 /**
+ * Returns some consecutive rows of a chunk as a chunk that shares its arrays. Its extent is that of the whole chunk.
+ *
+ * @param seqs the chunk's {@link seqsOf}
+ */
+export function sliceChunk(chunk: Chunk, seqs: Float64Array, start: number, end: number): Chunk {
+  const { times, users, labels, values, minTime, maxTime } = chunk;
+  return {
+    rows: end - start,
+    minTime,
+    maxTime,
+    times: times.subarray(start, end),
+    users: users.subarray(start, end),
+    labels: labels.subarray(start, end),
+    values: values.subarray(start, end),
+    seqs: encodeSeqs(seqs.subarray(start, end)),
+  };
+}
+
+/**
  * Returns the chunk without some of its rows; undefined if it keeps all of them.
  *
  * @param isRemoved returns whether to remove a row, given its index; called twice per row

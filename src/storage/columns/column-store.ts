@@ -7,6 +7,7 @@ import { type Chunk, mergeChunks, seqsOf, withoutRows } from './chunk.ts';
 import { type ChunkEntry, ChunkTable, type Extent } from './chunk-table.ts';
 import { Dictionary } from './dictionary.ts';
 import { Memtable } from './memtable.ts';
+import { type PropertyPart, type PropertyRequest, type PropertySource, PropertyStore } from './property-store.ts';
 import { type SourceRow, sourceRows } from './source-rows.ts';
 import { UserSeries } from './user-series.ts';
 
@@ -26,6 +27,8 @@ export interface Series {
 
 /** A chunk whose extent is known and whose rows are read on demand. */
 export interface ChunkOutline extends Extent {
+  /** The key of a sealed chunk; undefined for rows of the memtable. */
+  readonly chunkId: number | undefined;
   readonly read: () => Chunk;
   /** Reads only the times. */
   readonly readTimes: () => Float64Array;
@@ -62,6 +65,7 @@ export class ColumnStore {
   readonly #users: Dictionary;
   readonly #labels: Dictionary;
   readonly #chunks: ChunkTable;
+  readonly #properties: PropertyStore;
   readonly #userSeries: UserSeries;
   readonly #memtable = new Memtable();
   readonly #statements: ReturnType<typeof prepare>;
@@ -79,12 +83,17 @@ export class ColumnStore {
   #isRebuilding = false;
   #sealing: Job<void> | undefined;
 
-  constructor(client: Database, hash: TextHash) {
+  /** @param now the clock, in milliseconds since 1970 */
+  constructor(client: Database, hash: TextHash, now: () => number = Date.now) {
     this.#client = client;
     this.transact = createTransact(client);
     this.#users = new Dictionary(client, 'users', this.transact, hash);
     this.#labels = new Dictionary(client, 'labels', this.transact, hash);
-    this.#chunks = new ChunkTable(client);
+    this.#chunks = new ChunkTable(client, {
+      chunkAdded: () => this.#properties.chunkAdded(),
+      chunkRewritten: (id) => this.#properties.chunkRewritten(id),
+    });
+    this.#properties = new PropertyStore(client, this.transact, this.#chunks, now);
     this.#userSeries = new UserSeries(client, this.transact);
     this.#statements = prepare(client);
     this.reload();
@@ -95,6 +104,7 @@ export class ColumnStore {
     this.#sealing = undefined;
     this.#memtable.clear();
     this.#chunks.clearCache();
+    this.#properties.reload();
     this.#userSeries.reload();
     this.#users.reload();
     this.#labels.reload();
@@ -243,6 +253,7 @@ export class ColumnStore {
         else for (const id of done) setSealed.run(id, this.#position[(this.#seriesById.get(id) as Series).kind]);
       },
       (done) => {
+        this.#properties.memtableChanged();
         for (const id of done) {
           memtable.dropSeries(id);
           this.#newSeries.delete(id);
@@ -300,13 +311,13 @@ export class ColumnStore {
     for (const { id: chunkId, ...extent } of this.#sealedChunks(id)) {
       if (!overlaps(extent)) continue;
       const read = () => this.#chunks.read(chunkId);
-      yield { ...extent, read, readTimes: () => read().times };
+      yield { ...extent, chunkId, read, readTimes: () => read().times };
     }
     const extent = this.#memtable.extent(id);
     if (!extent || !overlaps(extent)) return;
     const { rows, minTime, maxTime } = extent;
     const read = () => this.#memtable.chunk(id, kind === 'metric') as Chunk; // the extent exists, so there are rows
-    yield { rows, minTime, maxTime, read, readTimes: () => read().times };
+    yield { rows, minTime, maxTime, chunkId: undefined, read, readTimes: () => read().times };
   }
 
   #sealedChunks(seriesId: number): ChunkEntry[] {
@@ -316,6 +327,23 @@ export class ColumnStore {
   /** Yields the chunks of a series that may contain rows in [from, to), in commit order. */
   *chunks(series: Series, from?: number, to?: number): Generator<Chunk> {
     for (const { read } of this.outlines(series, from, to)) yield read();
+  }
+
+  /**
+   * Reads properties of the data of events: of a chunk, in one or several parts. If the values of all rows are requested,
+   * they are stored as columns.
+   */
+  readProperties(source: PropertySource, request: PropertyRequest): Generator<PropertyPart> {
+    return this.#properties.read(source, request);
+  }
+
+  /**
+   * Builds columns of properties that queries have asked for, for about half a second.
+   *
+   * @returns whether columns are still missing
+   */
+  *buildProperties(): Job<boolean> {
+    return !this.#isRebuilding && (yield* this.#properties.build((id) => this.#seriesById.get(id)));
   }
 
   /** Returns the extent of a series without reading its rows; undefined if it has none. */
@@ -389,6 +417,7 @@ export class ColumnStore {
     this.#erased = [...this.#erased, { userId, cutoffSeq: retired.cutoffSeq }];
     if (found !== undefined) {
       this.#memtable.dropUser(found);
+      this.#properties.memtableChanged();
       this.#users.retire([found]);
     }
     return retired;
@@ -451,7 +480,10 @@ export class ColumnStore {
     if (series && isEmpty) this.#removeSeries(series);
     yield* this.#labels.blank(unusedLabels);
     this.transact(() => {
-      if (isEmpty) this.#statements.blankSeries.run(seriesId);
+      if (isEmpty) {
+        this.#statements.blankSeries.run(seriesId);
+        this.#properties.dropSeries(seriesId);
+      }
       beforeCommit();
     });
     yield;

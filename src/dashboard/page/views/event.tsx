@@ -49,7 +49,7 @@ export function EventView() {
     type === undefined ? undefined : { type, user_id: user, from, to, tz, group_by: 'data_index', top: OFFERED },
     JSON.stringify([type, user]),
   );
-  const steps = offered.value?.groups?.map(({ data_index }) => data_index) ?? [];
+  const steps = offered.value?.groups?.map(({ data_index = '' }) => data_index) ?? [];
 
   if (type === undefined) return <Unnamed choices={types} />;
   return (
@@ -159,7 +159,7 @@ function ByIndex({ counts }: { counts: Counts }) {
         columns={['Events', 'Users']}
         rows={[
           ...groups.map((group) => ({
-            ...row(group.data_index, group),
+            ...row(group.data_index ?? '', group),
             onSelect: () => go({ label: group.data_index }),
           })),
           ...(others ? [row(othersLabel(others.labels), others)] : []),

@@ -1,0 +1,219 @@
+import type { PropertyValue } from '../properties.ts';
+import type { Kind } from '../records.ts';
+import type { ColumnStore } from '../storage/columns/column-store.ts';
+import type { PropertyColumn } from '../storage/columns/property-column.ts';
+import type { Budget } from './budget.ts';
+import { growInto, NumberIndex } from './number-index.ts';
+import {
+  type BucketQuery,
+  bucketOf,
+  edgesOf,
+  type SelectedChunk,
+  type Selection,
+  select,
+  seriesNamed,
+} from './selection.ts';
+import { TopList } from './top-list.ts';
+
+/** The values that have their own group; all other values share one. */
+export interface Groups {
+  /** The values with their own group, the most frequent first. */
+  readonly values: readonly PropertyValue[];
+  /** The number of other values. */
+  readonly others: number;
+  /** Returns the group of each row of a chunk; `values.length` for other values. Meaningless for rows not selected. */
+  readonly groupsOf: (chunk: SelectedChunk) => Uint32Array;
+}
+
+/** Numbers that stand for the values that rows are grouped by. */
+interface Keys {
+  /** One more than the largest key; undefined if it is not known in advance. */
+  readonly limit: number | undefined;
+  /** Returns the key of each row of a chunk. */
+  readonly keysOf: (chunk: SelectedChunk) => Uint32Array;
+  readonly valueAt: (key: number) => PropertyValue;
+  /** Creates {@link Groups.groupsOf} for these groups, given their keys. */
+  readonly createGroupsOf: (named: readonly number[]) => Groups['groupsOf'];
+}
+
+/** Returns label numbers as keys. */
+function labelKeys(store: ColumnStore, budget: Budget): Keys {
+  return {
+    limit: store.labelLimit,
+    keysOf: ({ labels }) => labels,
+    valueAt: (label) => store.labelText(label),
+    createGroupsOf(named) {
+      const groups = new NumberIndex(store.labelLimit, budget);
+      for (const label of named) groups.add(label);
+      return ({ labels }) => {
+        const groupsOfRows = new Uint32Array(labels.length);
+        for (let i = 0; i < labels.length; i++) {
+          const group = groups.find(labels[i] as number);
+          groupsOfRows[i] = group < 0 ? named.length : group;
+        }
+        return groupsOfRows;
+      };
+    },
+  };
+}
+
+/** Estimated memory of a value in the index of values, excluding its text, in bytes. */
+const VALUE_BYTES = 96;
+
+/** Numbers the values of the first requested property, in the order in which they are found. */
+function valueKeys(budget: Budget): Keys {
+  const values: PropertyValue[] = [];
+  const keyOf = new Map<PropertyValue, number>();
+  return {
+    limit: undefined,
+    keysOf: createTranslation((value) => {
+      const found = keyOf.get(value);
+      if (found !== undefined) return found;
+      budget.reserve(VALUE_BYTES + (typeof value === 'string' ? 2 * value.length : 0));
+      keyOf.set(value, values.length);
+      return values.push(value) - 1;
+    }),
+    valueAt: (key) => values[key] as PropertyValue,
+    createGroupsOf(named) {
+      const groups = new Map(named.map((key, group) => [values[key] as PropertyValue, group]));
+      return createTranslation((value) => groups.get(value) ?? named.length);
+    },
+  };
+}
+
+/** Creates a function that maps the first requested property of each row to a number. */
+function createTranslation(numberOf: (value: PropertyValue) => number): (chunk: SelectedChunk) => Uint32Array {
+  // the parts of a chunk share their values, and cached columns are read several times
+  const translations = new WeakMap<readonly PropertyValue[], Uint32Array>();
+  return ({ columns: [column] }) => {
+    const { codes, values } = column as PropertyColumn; // requested by groupSelection
+    let translation = translations.get(values);
+    if (translation?.length !== values.length) {
+      translation = Uint32Array.from(values, numberOf);
+      translations.set(values, translation);
+    }
+    const numbers = new Uint32Array(codes.length);
+    for (let row = 0; row < codes.length; row++) numbers[row] = translation[codes[row] as number] as number;
+    return numbers;
+  };
+}
+
+/**
+ * Finds the most frequent values of a selection. Equally frequent values are sorted by their first row in commit order.
+ */
+function topValues(selection: Selection, keys: Keys, top: number, budget: Budget): Groups {
+  const { limit, keysOf, valueAt, createGroupsOf } = keys;
+  const present = new NumberIndex(limit, budget); // in the order of their first rows
+  let counts = new Float64Array(64);
+  const { from, to, user, labelMask } = selection;
+  for (const chunk of selection.chunks()) {
+    const { times, users, labels, dataMask } = chunk;
+    const keysOfRows = keysOf(chunk);
+    for (let i = 0; i < times.length; i++) {
+      const time = times[i] as number;
+      if (time < from || time >= to || (user >= 0 && users[i] !== user) || dataMask?.[i] === 0) continue;
+      if (labelMask && labelMask[labels[i] as number] === 0) continue;
+      const index = present.add(keysOfRows[i] as number);
+      if (index === counts.length) {
+        budget.reserve(8 * index);
+        counts = growInto(counts, new Float64Array(2 * index));
+      }
+      (counts[index] as number)++;
+    }
+  }
+  // break ties by index, since a rebuild changes label numbers
+  const best = new TopList<number>(top, (a, b) => (counts[b] as number) - (counts[a] as number) || a - b);
+  for (let index = 0; index < present.size; index++) {
+    if (index % 4096 === 0) budget.check();
+    best.add(index);
+  }
+  const named = best.sorted().map((index) => present.at(index));
+  budget.reserve(-8 * counts.length);
+  return {
+    values: valuesOf(named, valueAt, budget),
+    others: present.size - named.length,
+    groupsOf: createGroupsOf(named),
+  };
+}
+
+/** Returns the values of keys. Texts may be kilobytes long, so they count toward the result limit. */
+function valuesOf(keys: readonly number[], valueAt: Keys['valueAt'], budget: Budget): PropertyValue[] {
+  let bytes = 0;
+  return keys.map((key) => {
+    const value = valueAt(key);
+    if (typeof value === 'string') bytes += value.length;
+    budget.checkResult(bytes);
+    return value;
+  });
+}
+
+/** The only group of a result that is not grouped. */
+const ONE_GROUP: Groups = { values: [], others: 0, groupsOf: ({ rows }) => new Uint32Array(rows) };
+
+/** A selection whose rows are assigned to slots. A slot is a bucket of a group. */
+export interface GroupedSelection extends Selection {
+  /** The starts of the buckets, followed by the end of the last bucket. */
+  readonly edges: Float64Array;
+  readonly buckets: number;
+  readonly groups: Groups;
+  /** The number of groups, including the group of other values. */
+  readonly groupCount: number;
+  /** Returns the slot of each row of a chunk, which is group × buckets + bucket; -1 for rows that are not selected. */
+  readonly slotsOf: (chunk: SelectedChunk) => Int32Array;
+}
+
+/**
+ * Selects the rows of a query, and assigns them to buckets and groups.
+ *
+ * @param bucketBytes minimum length of a bucket in the result
+ * @throws {QueryTooLargeError} if the buckets and groups alone exceed the result limit
+ */
+export function groupSelection(
+  store: ColumnStore,
+  kind: Kind,
+  query: BucketQuery,
+  bucketBytes: number,
+  budget: Budget,
+): GroupedSelection {
+  const { groupBy, sum, top } = query;
+  const paths = [...(groupBy ? [groupBy.path] : []), ...(sum ? [sum.path] : [])];
+  const selection = select(store, seriesNamed(store, kind, query.name), query, budget, paths);
+  const { from, to, user, labelMask } = selection;
+  const edges = edgesOf(selection, query);
+  const buckets = Math.max(0, edges.length - 1);
+  budget.checkResult(buckets * bucketBytes);
+  const isGrouped = top !== undefined;
+  const keys = groupBy ? valueKeys(budget) : labelKeys(store, budget);
+  const groups = isGrouped ? topValues(selection, keys, top, budget) : ONE_GROUP;
+  const groupCount = groups.values.length + 1;
+  const textBytes = groups.values.reduce<number>((bytes, value) => bytes + String(value).length, 0);
+  budget.checkResult((isGrouped ? groupCount + 1 : 1) * buckets * bucketBytes + textBytes);
+  return {
+    ...selection,
+    edges,
+    buckets,
+    groups,
+    groupCount,
+    slotsOf(chunk) {
+      const { times, users, labels, dataMask } = chunk;
+      const slots = new Int32Array(times.length);
+      const groupsOfRows = isGrouped ? groups.groupsOf(chunk) : undefined;
+      let bucket = 0;
+      for (let i = 0; i < times.length; i++) {
+        const time = times[i] as number;
+        const isSelected =
+          time >= from &&
+          time < to &&
+          (user < 0 || users[i] === user) &&
+          (labelMask === undefined || labelMask[labels[i] as number] === 1) &&
+          dataMask?.[i] !== 0;
+        if (!isSelected) slots[i] = -1;
+        else {
+          bucket = bucketOf(edges, time, bucket);
+          slots[i] = groupsOfRows ? (groupsOfRows[i] as number) * buckets + bucket : bucket;
+        }
+      }
+      return slots;
+    },
+  };
+}

@@ -1,0 +1,81 @@
+import type { Budget } from './budget.ts';
+import type { GroupedSelection } from './groups.ts';
+import type { SelectedChunk } from './selection.ts';
+
+/** The values of a selection by slot. */
+export interface ValuesBySlot {
+  /** The values, slot by slot. */
+  readonly values: Float64Array;
+  /** The start of each slot's values, followed by the end of the last. */
+  readonly starts: Uint32Array;
+}
+
+/**
+ * Sorts the selected values by slot with a counting sort. Scans the chunks twice, so that memory holds 12 bytes per row
+ * instead of the chunks.
+ *
+ * @param valuesOf returns the value of each row of a chunk; NaN for rows without one
+ */
+export function valuesBySlot(
+  { chunks, slotsOf, buckets, groupCount }: GroupedSelection,
+  valuesOf: (chunk: SelectedChunk) => Float64Array,
+  budget: Budget,
+): ValuesBySlot {
+  const slots = groupCount * buckets;
+  budget.reserve(8 * (slots + 1));
+  const starts = new Uint32Array(slots + 1);
+  let slotsOfChunks: Int32Array[] = [];
+  for (const chunk of chunks()) {
+    budget.reserve(4 * chunk.rows);
+    const slotsOfRows = slotsOf(chunk);
+    const values = valuesOf(chunk);
+    for (let i = 0; i < slotsOfRows.length; i++) {
+      if (Number.isNaN(values[i])) slotsOfRows[i] = -1;
+      const slot = slotsOfRows[i] as number;
+      if (slot >= 0) (starts[slot + 1] as number)++;
+    }
+    slotsOfChunks.push(slotsOfRows);
+  }
+  for (let slot = 0; slot < slots; slot++) (starts[slot + 1] as number) += starts[slot] as number;
+  budget.reserve(8 * (starts[slots] as number));
+  const values = new Float64Array(starts[slots] as number);
+  const next = starts.slice();
+  let chunkIndex = 0;
+  for (const chunk of chunks()) {
+    // the first scan may have read a chunk in other parts, if its properties had no columns yet
+    if (slotsOfChunks[chunkIndex]?.length !== chunk.rows) slotsOfChunks = [];
+    const slotsOfRows = slotsOfChunks[chunkIndex++] ?? slotsOf(chunk);
+    const valuesOfRows = valuesOf(chunk);
+    for (let i = 0; i < slotsOfRows.length; i++) {
+      const slot = slotsOfRows[i] as number;
+      const value = valuesOfRows[i] as number;
+      if (slot >= 0 && !Number.isNaN(value)) values[(next[slot] as number)++] = value;
+    }
+    budget.reserve(-4 * chunk.rows);
+  }
+  return { values, starts };
+}
+
+/** A reusable array for the values of several slots. */
+export class Scratch {
+  readonly #budget: Budget;
+  #array = new Float64Array(1024);
+
+  constructor(budget: Budget) {
+    this.#budget = budget;
+  }
+
+  concat(parts: readonly Float64Array[]): Float64Array {
+    const length = parts.reduce((sum, part) => sum + part.length, 0);
+    if (length > this.#array.length) {
+      this.#budget.reserve(8 * (length - this.#array.length));
+      this.#array = new Float64Array(length);
+    }
+    let at = 0;
+    for (const part of parts) {
+      this.#array.set(part, at);
+      at += part.length;
+    }
+    return this.#array.subarray(0, length);
+  }
+}

@@ -1,0 +1,55 @@
+import type { Database } from 'bun:sqlite';
+
+/** Bytes of data after which a read ends, so that the next check of the caller's limits is never far. */
+const MAX_READ_BYTES = 4 * 1024 * 1024;
+/**
+ * Rows in a range of keys, per requested row, up to which the range is scanned. Beyond that, each row is looked up, which
+ * takes 3 µs instead of 0.2 µs per row in the range (1 M events, default page cache).
+ */
+const MAX_SCANNED_PER_ROW = 8;
+
+/** Creates the function that reads the data of events by their keys. */
+export function createEventDataReader(client: Database): EventDataReader {
+  const count = client.prepare<{ n: number }, [number, number, number]>(
+    'SELECT count(*) AS n FROM (SELECT 1 FROM analytics WHERE seq BETWEEN ? AND ? LIMIT ?)',
+  );
+  const scan = client.prepare<{ seq: number; data: string }, [number, number, string]>(
+    'SELECT seq, data FROM analytics WHERE seq BETWEEN ? AND ? AND type = ? ORDER BY seq',
+  );
+  // CROSS JOIN keeps the order of the keys, and looks each one up
+  const lookUp = client.prepare<{ seq: number; data: string }, [string]>(
+    'SELECT seq, data FROM json_each(?) AS keys CROSS JOIN analytics ON seq = keys.value',
+  );
+  return (type, seqs, visit) => {
+    const [first, last] = [seqs[0], seqs[seqs.length - 1]];
+    if (first === undefined || last === undefined) return 0;
+    const most = MAX_SCANNED_PER_ROW * seqs.length;
+    const isDense = (count.get(first, last, most + 1)?.n ?? 0) <= most;
+    const rows = isDense ? scan.iterate(first, last, type) : lookUp.iterate(JSON.stringify(Array.from(seqs)));
+    let index = 0;
+    let bytes = 0;
+    for (const { seq, data } of rows) {
+      while (index < seqs.length && (seqs[index] as number) < seq) index++;
+      if (seqs[index] !== seq) continue; // a row of the same type that was not requested
+      if (data !== '') visit(index, data); // a blank row has no data
+      index++;
+      bytes += data.length;
+      if (bytes >= MAX_READ_BYTES) return index;
+    }
+    return seqs.length;
+  };
+}
+
+/**
+ * Reads the data of events.
+ *
+ * @param type the type of all requested events
+ * @param seqs the keys of the events, ascending
+ * @param visit called with the index of a key and the event's data as JSON text; not called for rows that were erased
+ * @returns how many of the events were read: all, unless their data is larger than a few megabytes
+ */
+export type EventDataReader = (
+  type: string,
+  seqs: Float64Array,
+  visit: (index: number, data: string) => void,
+) => number;

@@ -1,0 +1,248 @@
+import { Database } from 'bun:sqlite';
+import { afterAll, describe, expect, test } from 'bun:test';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { createQueryEngine, type QueryEngine } from '../../src/query/engine.ts';
+import type { BucketQuery } from '../../src/query/selection.ts';
+import type { Counts } from '../../src/responses.ts';
+import { MAX_PROPERTIES } from '../../src/storage/columns/property-store.ts';
+import { openStorage, type Storage } from '../../src/storage/database.ts';
+import { runJob } from '../../src/storage/job.ts';
+import { openReader, type ReaderStorage } from '../../src/storage/reader.ts';
+import { verifyDatabase } from '../../src/storage/verify.ts';
+import { createWriter } from '../../src/storage/writer.ts';
+import { NOTHING } from '../harness/commit.ts';
+import { temporaryFolder } from '../harness/target.ts';
+import { event, records } from './log.ts';
+
+const folder = temporaryFolder();
+afterAll(() => folder[Symbol.dispose]());
+let databases = 0;
+
+/** A database with events of the type `e`. */
+class EventDatabase {
+  readonly path = join(folder.path, `properties-${++databases}.db`);
+  readonly #storage: Storage = openStorage(this.path);
+  readonly #reader: ReaderStorage;
+  readonly engine: QueryEngine;
+  /** The clock of the column store, in milliseconds since 1970. */
+  now = 1.7e12;
+  #rows = 0;
+
+  private constructor() {
+    this.#reader = openReader(this.path, () => this.now);
+    this.engine = createQueryEngine(this.#reader, { timeoutMs: 30_000, maxResultBytes: 32e6, isCanceled: () => false });
+  }
+
+  /** Creates a database with events of the users `u 0`, `u 1` and `u 2`. */
+  static async create(count: number, dataOf: (i: number) => object): Promise<EventDatabase> {
+    const database = new EventDatabase();
+    await database.record(count, dataOf);
+    return database;
+  }
+
+  async record(count: number, dataOf: (i: number) => object): Promise<void> {
+    const writer = createWriter(this.#storage);
+    const skipped = this.#rows;
+    const rows = records(skipped + count, (seq, i) =>
+      event(seq, { type: 'e', userId: `u ${i % 3}`, data: JSON.stringify(dataOf(i)) }),
+    ).slice(skipped);
+    this.#rows += count;
+    for (let i = 0; i < rows.length; i += 2_000) {
+      const batch = rows.slice(i, i + 2_000);
+      await writer.commit({ ...NOTHING, records: batch, counts: [['stored', batch.length]] });
+    }
+  }
+
+  seal(): void {
+    runJob(this.#reader.store.catchUp());
+    runJob(this.#reader.store.seal());
+  }
+
+  counts(query: Partial<BucketQuery>): Counts {
+    runJob(this.#reader.store.catchUp());
+    const all = { from: undefined, to: undefined, user: undefined, interval: undefined, zone: 'UTC', top: undefined };
+    return JSON.parse(this.engine.queries.counts({ name: 'e', ...all, ...query }));
+  }
+
+  /** Returns the count per value of a property. */
+  groups(path: readonly string[], query: Partial<BucketQuery> = {}): [value: unknown, count: number][] {
+    const { groups = [] } = this.counts({ groupBy: { name: 'value', path }, top: 1000, ...query });
+    return groups.map((group) => [(group as Record<string, unknown>)['value'], group.count]);
+  }
+
+  /** Returns the paths of the stored columns, with the rows that each covers. */
+  columns(): Record<string, number> {
+    const client = new Database(this.path, { readonly: true });
+    const found = client
+      .query<{ path: string; rows: number }, []>(
+        `SELECT path, sum(rows) AS rows FROM property_columns JOIN properties ON properties.id = property_id
+         JOIN chunks ON chunks.id = chunk_id WHERE chunk_id > 0 AND path IS NOT NULL AND property_columns.checksum >= 0
+         GROUP BY path ORDER BY path`,
+      )
+      .all();
+    client.close();
+    return Object.fromEntries(found.map(({ path, rows }) => [JSON.parse(path).join('.'), rows]));
+  }
+
+  run(sql: string): void {
+    this.#reader.client.run(sql);
+  }
+
+  verify(): readonly string[] {
+    return verifyDatabase(this.#reader.client).problems;
+  }
+
+  close(): void {
+    this.#reader.close();
+    this.#storage.close();
+  }
+}
+
+test('columns are stored when a query over all users first asks for a property, and not for one user', async () => {
+  const database = await EventDatabase.create(3_000, (i) => ({ plan: `p ${i % 3}`, n: i }));
+  database.seal();
+  const expected = [0, 1, 2].map((i) => [`p ${i}`, 1_000]);
+  expect(database.groups(['plan'], { user: 'u 0' })).toEqual([['p 0', 1_000]]);
+  expect(database.columns()).toEqual({});
+  expect(database.groups(['plan'])).toEqual(expected as never);
+  expect(database.columns()).toEqual({ plan: 3_000 });
+  expect(database.groups(['plan'], { user: 'u 0' })).toEqual([['p 0', 1_000]]);
+  expect(database.verify()).toEqual([]);
+  database.close();
+});
+
+test('columns of new chunks are built in the background', async () => {
+  const database = await EventDatabase.create(3_000, (i) => ({ plan: `p ${i % 3}`, n: i }));
+  database.seal();
+  database.groups(['plan']);
+  database.counts({ sum: { name: 'data.n', path: ['n'] } });
+  await database.record(2_000, (i) => ({ plan: 'new', n: i }));
+  database.seal(); // merges the chunks
+  expect(database.columns()).toEqual({});
+  expect(runJob(database.engine.maintenance.catchUp())).toBe(false);
+  expect(database.columns()).toEqual({ n: 5_000, plan: 5_000 });
+  expect(database.groups(['plan'])).toEqual([['new', 2_000], ...[0, 1, 2].map((i) => [`p ${i}`, 1_000])] as never);
+  expect(database.counts({ sum: { name: 'data.n', path: ['n'] } }).sum).toBe((5_000 * 4_999) / 2);
+  expect(database.verify()).toEqual([]);
+  database.close();
+});
+
+test.each([1_000, 40_000])('counts %d distinct values of every length, sealed or not', async (count) => {
+  const idOf = (i: number) => `${i} ${'x'.repeat(i % 50 === 0 ? 2_000 : 40)}`;
+  const database = await EventDatabase.create(2 * count, (i) => ({ id: idOf(i % count) }));
+  const check = () => {
+    const top = database.counts({ groupBy: { name: 'value', path: ['id'] }, top: 2 });
+    expect(top.groups?.map((group) => [(group as Record<string, unknown>)['value'], group.count])).toEqual([
+      [idOf(0), 2],
+      [idOf(1), 2],
+    ]);
+    expect(top.other).toMatchObject({ labels: count - 2, count: 2 * count - 4, unique_users: 3 });
+    const one = { path: ['id'], anyOf: [idOf(count - 1)], noneOf: [], containsAny: [] };
+    expect(database.counts({ properties: [one] })).toMatchObject({ count: 2 });
+  };
+  check();
+  database.seal();
+  check();
+  check();
+  expect(database.verify()).toEqual([]);
+  database.close();
+});
+
+test('does not store columns with too many long values, and counts them anyway', async () => {
+  const texts = Array.from({ length: 3_000 }, (_, i) => `${i} ${Bun.hash(`${i}`).toString(36).repeat(400)}`);
+  const database = await EventDatabase.create(3_000, (i) => ({ text: texts[i], plan: i % 2 === 0 ? 'a' : 'b' }));
+  const check = () => {
+    const filter = { path: ['text'], anyOf: [], noneOf: [], containsAny: [` ${texts[7]?.slice(2, 30)}`] };
+    expect(database.groups(['plan'], { properties: [filter] })).toEqual([['b', 1]]);
+    expect(database.groups(['text'], { properties: [filter] })).toEqual([[texts[7], 1]]);
+  };
+  check();
+  database.seal();
+  check();
+  check();
+  expect(database.columns()).toEqual({ plan: 3_000 });
+  runJob(database.engine.maintenance.catchUp());
+  expect(database.columns()).toEqual({ plan: 3_000 });
+  check();
+  expect(database.verify()).toEqual([]);
+  database.close();
+});
+
+test('drops the least recently used property beyond the maximum, and blanks its columns', async () => {
+  const database = await EventDatabase.create(300, (i) => ({ [`p${i % 70}`]: `secret-${i % 70}` }));
+  database.seal();
+  for (let i = 0; i < MAX_PROPERTIES; i++) {
+    database.now += 1_000;
+    database.groups([`p${i}`]);
+  }
+  database.now += 1_000;
+  database.groups(['p0']); // now p1 is the least recently used
+  database.now += 1_000;
+  database.groups(['p69']);
+  expect(Object.keys(database.columns())).toHaveLength(MAX_PROPERTIES);
+  expect(database.columns()).toHaveProperty('p0');
+  expect(database.columns()).not.toHaveProperty('p1');
+  runJob(database.engine.maintenance.catchUp());
+  const client = new Database(database.path, { readonly: true });
+  const kept = client.query<{ n: number }, []>('SELECT count(*) AS n FROM property_columns WHERE length(codes) > 0');
+  expect(kept.get()?.n).toBe(MAX_PROPERTIES);
+  client.close();
+  expect(database.groups(['p1'])).toContainEqual(['secret-1', 5]);
+  database.close();
+});
+
+describe('an erasure', () => {
+  test('removes the values of the user from the columns, the results and the file', async () => {
+    const database = await EventDatabase.create(30_000, (i) => ({
+      plan: i % 3 === 1 ? `secret-${i}-value` : 'shared',
+    }));
+    database.seal();
+    database.groups(['plan']);
+    expect(database.columns()).toEqual({ plan: 30_000 });
+    runJob(database.engine.maintenance.erase('u 1'));
+    expect(database.groups(['plan'])).toEqual([['shared', 20_000]]);
+    runJob(database.engine.maintenance.catchUp());
+    expect(database.columns()).toEqual({ plan: 20_000 });
+    expect(database.verify()).toEqual([]);
+    expect(readFileSync(database.path).includes('secret-1-value')).toBe(false);
+    database.close();
+  });
+
+  test('removes values that are only in the memtable', async () => {
+    const database = await EventDatabase.create(300, (i) => ({ plan: `plan of ${i % 3}` }));
+    expect(database.groups(['plan'])).toHaveLength(3);
+    runJob(database.engine.maintenance.erase('u 1'));
+    expect(database.groups(['plan'])).toEqual([
+      ['plan of 0', 100],
+      ['plan of 2', 100],
+    ]);
+    database.close();
+  });
+});
+
+test('a rebuild builds the columns again', async () => {
+  const database = await EventDatabase.create(3_000, (i) => ({ plan: `p ${i % 3}` }));
+  database.seal();
+  const before = database.groups(['plan']);
+  runJob(database.engine.maintenance.rebuild());
+  expect(database.columns()).toEqual({});
+  expect(database.groups(['plan'])).toEqual(before);
+  expect(database.columns()).toEqual({ plan: 3_000 });
+  database.close();
+});
+
+test('verification finds a column that was changed, and one that differs from the rows', async () => {
+  const database = await EventDatabase.create(300, (i) => ({ plan: `p ${i % 3}` }));
+  database.seal();
+  database.groups(['plan']);
+  database.run(`UPDATE analytics SET data = '{"plan":"other"}' WHERE seq = (SELECT min(seq) FROM analytics)`);
+  expect(database.verify()).toEqual([
+    'The values of the property ["plan"] of the event type "e" in chunk 1 differ from those in the rows. Run "rawlog rebuild".',
+  ]);
+  database.run(`UPDATE property_columns SET codes = zeroblob(300)`);
+  expect(database.verify()).toEqual([
+    'The checksum of the property ["plan"] of the event type "e" in chunk 1 does not match its data. Run "rawlog rebuild".',
+  ]);
+  database.close();
+});
