@@ -9,6 +9,7 @@ import type { Metrics } from './http/metrics.ts';
 import { createRequestIds, requestStart } from './http/request-start.ts';
 import { type AdministrationParts, administrationRoutes } from './http/routes/administration.ts';
 import { dashboardRoutes } from './http/routes/dashboard.ts';
+import { type DeletionParts, deletionRoutes } from './http/routes/deletion.ts';
 import { docsRoutes } from './http/routes/docs.ts';
 import { exportRoutes } from './http/routes/exports.ts';
 import { type TailParts, tailRoutes } from './http/routes/live-tails.ts';
@@ -36,8 +37,8 @@ export interface AppParts {
     Pick<RejectionsParts, 'rejections'>;
   /** The read path. */
   readonly reading: Pick<AdministrationParts, 'queries'> & Pick<TailParts, 'tails'>;
-  /** Erases a user. Resolves once queries no longer return the user's rows. */
-  readonly erase: AdministrationParts['erase'];
+  /** Erases users and deletes records. */
+  readonly removal: Pick<AdministrationParts, 'erase'> & Pick<DeletionParts, 'deleteRecords'>;
   readonly metrics: Metrics;
   readonly settings: Pick<AdministrationParts, 'limits' | 'queueBounds' | 'databasePath'> & {
     readonly idleTimeoutSeconds: number;
@@ -53,8 +54,8 @@ export interface AppParts {
  * A request that matches a route is assigned an ID and a start time, then the route's handler runs, then the duration
  * is observed. The recording routes do all of this in their handler. Anything thrown becomes an error response.
  */
-export function createApp({ access, ingest, reading, settings, ...rest }: AppParts) {
-  const parts = { ...access, ...ingest, ...reading, ...settings, ...rest };
+export function createApp({ access, ingest, reading, removal, settings, ...rest }: AppParts) {
+  const parts = { ...access, ...ingest, ...reading, ...removal, ...settings, ...rest };
   const app = new Elysia({
     // by default, Elysia rewrites values before validation, so a list would pass as an empty object
     normalize: false,
@@ -86,6 +87,7 @@ export function createApp({ access, ingest, reading, settings, ...rest }: AppPar
     .use(tailRoutes(parts))
     .use(rejectionRoutes(parts))
     .use(administrationRoutes(parts))
+    .use(deletionRoutes(parts))
     .use(sessionRoutes(parts))
     .use(operationsRoutes(parts))
     .use(docsRoutes())

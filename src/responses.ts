@@ -219,7 +219,7 @@ export const OperatorStatus = record({
     received: count,
     stored: count,
     duplicates: count,
-    deleted: Type.Integer({ minimum: 0, description: 'Stored rows that have since been erased' }),
+    deleted: Type.Integer({ minimum: 0, description: 'Stored rows that have since been erased or deleted' }),
     rejected: Type.Record(Type.String(), count, { description: 'Rejected items by error code' }),
   }),
   storage: record({ database_bytes: count, wal_bytes: count, free_bytes: count }),
@@ -237,7 +237,7 @@ export const OperatorStatus = record({
     pending: orNull(
       Type.Integer({
         minimum: 0,
-        description: 'Erasures that are unfinished or whose data is not yet overwritten in every file',
+        description: 'Erasures and deletions that are unfinished or whose data is not yet overwritten in every file',
       }),
     ),
   }),
@@ -282,6 +282,15 @@ export const Erasure = record({
   deleted: record({ metrics: count, analytics: count }),
 });
 
+export const Deletion = record({
+  dry_run: Type.Boolean(),
+  deleted: record(
+    { metrics: Type.Optional(count), analytics: Type.Optional(count) },
+    'The number of deleted records, by their kind; in a dry run, of those that match',
+  ),
+});
+export type Deletion = Static<typeof Deletion>;
+
 export const Session = record({
   token: Type.String({ description: 'A bearer token for this API' }),
   user_id: Type.String(),
@@ -323,6 +332,7 @@ export const RESPONSES = {
   OperatorStatus,
   Rejections,
   Erasure,
+  Deletion,
   Session,
   RecordId,
   BatchIds,

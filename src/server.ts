@@ -15,11 +15,13 @@ import { createReservations } from './ingest/reservations.ts';
 import { createStamper } from './ingest/stamper.ts';
 import { createUsedCodes, deleteExpiredCodes } from './ingest/used-codes.ts';
 import { createUserNames } from './ingest/user-names.ts';
-import { createQueryClient } from './query/client.ts';
+import { createQueryClient, type MaintenanceResult } from './query/client.ts';
+import type { DeletionQuery, Maintenance } from './query/engine.ts';
 import type { LogRecord } from './records.ts';
 import { openStorage } from './storage/database.ts';
 import type { ErasedRows } from './storage/erasure.ts';
 import { openUserHash } from './storage/erasure-list.ts';
+import { DELETED } from './storage/ledger.ts';
 import { StorageError, toStorageError } from './storage/storage-error.ts';
 import { createWriter } from './storage/writer.ts';
 import { createLiveTails } from './tail/live-tails.ts';
@@ -160,7 +162,7 @@ export async function startServer(
         actAs: createActAsLog(log, shortHash, metrics.actAs, monotonic),
       },
       reading: { queries, tails },
-      erase,
+      removal: { erase, deleteRecords },
       metrics,
       settings: {
         limits: { maxBodyBytes, maxBatchItems, maxResultBytes, maxNamesPerUser, rateLimit, rateLimitBytes },
@@ -214,18 +216,38 @@ export async function startServer(
 
     /** Erases all rows of a user that were received before the call, and everything derived from them. */
     async function erase(userId: string): Promise<ErasedRows> {
-      // requests commit in the order of their IDs: once this resolves, all earlier ones are committed
-      await queue.store([], 0);
-      const erased = await queries.maintain('erase', userId);
-      countErased(erased);
-      storage.stampWal(); // the erasure may have restarted the write-ahead log
+      const erased = await removeRows('erase', userId);
       rejections.removeUser(userId);
       userNames.invalidate(userId);
       return erased;
     }
 
-    function countErased({ metrics, analytics }: ErasedRows): void {
-      ledger.deleted(metrics + analytics);
+    /** Deletes, or only counts, all records that match a filter and were received before the call. */
+    async function deleteRecords(query: DeletionQuery, isDryRun: boolean): Promise<number> {
+      return removeRows(isDryRun ? 'countMatching' : 'delete', query);
+    }
+
+    /** Runs maintenance that deletes rows received before the call. If it fails, the next catch-up finishes it. */
+    async function removeRows<Name extends 'erase' | 'delete' | 'countMatching'>(
+      name: Name,
+      argument: Parameters<Maintenance[Name]>[0],
+    ): Promise<MaintenanceResult<Name>> {
+      // requests commit in the order of their IDs: once this resolves, all earlier ones are committed
+      await queue.store([], 0);
+      try {
+        const result = await queries.maintain(name, argument);
+        recordRemoval();
+        return result;
+      } catch (error) {
+        resumedAtRestart = undefined;
+        throw error;
+      }
+    }
+
+    /** Updates the state that erasures and deletions have changed. */
+    function recordRemoval(): void {
+      ledger.setDeleted(new Map(writer.counts()).get(DELETED) ?? 0);
+      storage.stampWal(); // the write-ahead log may have been restarted
     }
 
     /** Applies new rows to the column store in batches, until no work is left. Never runs twice at once. */
@@ -234,8 +256,11 @@ export async function startServer(
       isCatchingUp = true;
       try {
         const { restarts } = queries.health();
-        if (resumedAtRestart !== restarts) countErased(await queries.maintain('resume', undefined));
-        resumedAtRestart = restarts;
+        if (resumedAtRestart !== restarts) {
+          await queries.maintain('resume', undefined);
+          resumedAtRestart = restarts;
+          recordRemoval();
+        }
         let hasMore: boolean;
         do {
           hasMore = await queries.maintain('catchUp', undefined);

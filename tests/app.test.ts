@@ -65,7 +65,7 @@ test('Elysia parses no cookies, query or headers for the recording routes', asyn
       actAs: { report() {} },
     },
     reading: { queries, tails: createLiveTails(Date.now, 30) },
-    erase: async () => ({ metrics: 0, analytics: 0 }),
+    removal: { erase: async () => ({ metrics: 0, analytics: 0 }), deleteRecords: async () => 0 },
     metrics: createMetrics(),
     settings: {
       limits: {

@@ -6,6 +6,7 @@ import type { Config } from '../config.ts';
 import { makeDurableFolder } from '../durable-folder.ts';
 import { parseExported } from '../export/encode.ts';
 import type { LogRecord } from '../records.ts';
+import { finishDeletions } from '../storage/deletion.ts';
 import { createImporter, type ImportOutcome } from '../storage/import.ts';
 import { runJob } from '../storage/job.ts';
 import { DATABASE_SETTINGS, defineCommand } from './command.ts';
@@ -56,6 +57,7 @@ async function importFile(file: string, { databasePath, maxClockSkewUs }: Config
     using created = existing ? undefined : openOffline(databasePath, { create: true });
     const database = existing ?? created;
     if (!database) throw new Error('the database is not open'); // unreachable: one of the two is open
+    runJob(finishDeletions(database.reader)); // or the next start would delete imported records too
     const importer = createImporter(database.storage, database.reader.list.isErased);
     const outcomes = storeLines(input, size, latest, importer.store);
     await importer.finish();

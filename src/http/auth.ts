@@ -29,6 +29,17 @@ export function bearerToken(headers: Headers): string {
   return token;
 }
 
+/**
+ * Returns the authenticated caller of a route for admins.
+ *
+ * @throws {ApiError} `forbidden` for other roles; otherwise as {@link authenticate}
+ */
+export async function authenticateAdmin(headers: Headers, verify: CachedVerifier): Promise<Principal> {
+  const principal = await authenticate(headers, verify);
+  if (principal.role !== 'admin') throw new ApiError('forbidden');
+  return principal;
+}
+
 /** Error message for callers who are not admins, as in the original service. */
 export const ONLY_ADMINS_ACT = 'Only admin users can impersonate other users';
 

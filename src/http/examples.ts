@@ -222,6 +222,7 @@ export const EXAMPLES: { readonly [Name in Exclude<ResponseName, 'Error'>]: Stat
     jwt_secrets: [{ accepted: 7 }],
   },
   Erasure: { user_id: 'user-42', deleted: { metrics: 12, analytics: 3 } },
+  Deletion: { dry_run: false, deleted: { metrics: 12 } },
   Session: {
     token: 'eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJtZSJ9.c2lnbmF0dXJl',
     user_id: 'me',

@@ -247,7 +247,7 @@ export function documentStatus(): DocumentDecoration {
     tags: ['Administration'],
     summary: 'Get the server status',
     description:
-      'Returns the version, the durability guarantee and the limits on requests. Admins and viewers also get the ledger (counts of all items received since the database was created), storage sizes, the commit queue, the ingest lag, the query worker, pending erasures and token counts per JWT secret.',
+      'Returns the version, the durability guarantee and the limits on requests. Admins and viewers also get the ledger (counts of all items received since the database was created), storage sizes, the commit queue, the ingest lag, the query worker, pending erasures and deletions, and token counts per JWT secret.',
     security: [{ bearer: [] }],
     responses: {
       '200': {
@@ -312,6 +312,28 @@ export function documentErasure(
       '200': {
         description: 'The user was erased; queries no longer return the rows',
         content: { 'application/json': { schema: ref('Erasure'), example: EXAMPLES.Erasure } },
+      },
+      ...errorResponses([...QUERY_ERRORS, 'storage_full']),
+    },
+  };
+}
+
+/** Documents a route that deletes records. */
+export function documentDeletion(
+  summary: string,
+  parameters: NonNullable<DocumentDecoration['parameters']>,
+): DocumentDecoration {
+  return {
+    tags: ['Administration'],
+    summary,
+    description:
+      'Requires the role `admin`. Deletes the matching records received before the request, and their share of all aggregates. Records received later are kept. The data is overwritten in every file. With `dry_run=true`, nothing is deleted, and `deleted` is the number of records that match.',
+    security: [{ bearer: [] }],
+    parameters,
+    responses: {
+      '200': {
+        description: 'The records were deleted; queries no longer return them',
+        content: { 'application/json': { schema: ref('Deletion'), example: EXAMPLES.Deletion } },
       },
       ...errorResponses([...QUERY_ERRORS, 'storage_full']),
     },

@@ -211,6 +211,15 @@ const choice = <Value extends string>(description: string, values: readonly Valu
   },
 });
 
+const flag = (description: string): Parameter<boolean> => ({
+  description,
+  schema: { type: 'boolean', default: false },
+  parse(given) {
+    if (given === 'true' || given === 'false') return { value: given === 'true' };
+    return { msg: "Input should be 'true' or 'false'", type: 'bool_parsing' };
+  },
+});
+
 /** The bounds of a half-open range. */
 export const RANGE = {
   from: instant('Start of the range, inclusive. Default: the time of the first row.'),
@@ -405,6 +414,14 @@ export const EVENT_FILTERS = { ...LABEL.analytics, 'data.PATH': PROPERTY_FILTERS
 export const RECORD_FILTERS = {
   metric: { name: text('Only this metric.'), ...LABEL.metric, user_id: USER_ID },
   analytics: { type: text('Only this event type.'), ...EVENT_FILTERS, user_id: USER_ID },
+};
+
+const DRY_RUN = flag('Only counts the records that would be deleted. Default: `false`.');
+
+/** The parameters of a deletion, by kind. */
+export const DELETION = {
+  metric: { ...RECORD_FILTERS.metric, name: NAME, ...RANGE, dry_run: DRY_RUN },
+  analytics: { ...RECORD_FILTERS.analytics, type: TYPE, ...RANGE, dry_run: DRY_RUN },
 };
 
 /** Values of {@link RECORD_FILTERS} and {@link RANGE}, for either kind. */

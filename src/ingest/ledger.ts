@@ -6,7 +6,7 @@ export interface LedgerCounts {
   readonly received: number;
   readonly stored: number;
   readonly duplicates: number;
-  /** Stored rows that have since been erased: rows present = stored − deleted. */
+  /** Stored rows that have since been erased or deleted: rows present = stored − deleted. */
   readonly deleted: number;
   readonly rejected: Readonly<Record<string, number>>;
 }
@@ -22,8 +22,8 @@ export interface LedgerCounts {
  */
 export interface Ledger {
   stored(items: number): void;
-  /** Counts deleted rows. The transaction that deleted them has already written the count. */
-  deleted(items: number): void;
+  /** Sets the number of deleted rows to the one in the database, where the transactions that delete rows count them. */
+  setDeleted(items: number): void;
   duplicate(items: number): void;
   reject(code: ErrorCode, items: number): void;
   counts(): LedgerCounts;
@@ -49,7 +49,7 @@ export function createLedger(written: readonly Count[]): Ledger {
 
   return {
     stored: (items) => void add(counts, STORED, items),
-    deleted: (items) => void add(counts, DELETED, items),
+    setDeleted: (items) => void counts.set(DELETED, items),
     duplicate: (items) => count(DUPLICATE, items),
     reject: (code, items) => count(REJECTED + code, items),
     counts() {

@@ -38,6 +38,9 @@ export interface WorkerHealth {
 /** The value that a job returns. */
 type JobResult<AnyJob> = AnyJob extends Job<infer Value> ? Value : never;
 
+/** The value that maintenance of this name returns. */
+export type MaintenanceResult<Name extends keyof Maintenance> = JobResult<ReturnType<Maintenance[Name]>>;
+
 /** The client of the query worker. */
 export interface QueryClient {
   /**
@@ -71,12 +74,12 @@ export interface QueryClient {
   maintain<Name extends keyof Maintenance>(
     name: Name,
     argument: Parameters<Maintenance[Name]>[0],
-  ): Promise<JobResult<ReturnType<Maintenance[Name]>>>;
+  ): Promise<MaintenanceResult<Name>>;
   /** Returns the ingest lag; undefined if the worker does not respond within 250 ms. */
   lag(): Promise<IngestLag | undefined>;
   /**
-   * Returns the number of erasures that are unfinished or not yet overwritten in every file; undefined if the worker does
-   * not respond within 250 ms.
+   * Returns the number of erasures and deletions that are unfinished or not yet overwritten in every file; undefined if
+   * the worker does not respond within 250 ms.
    */
   pendingErasures(): Promise<number | undefined>;
   health(): WorkerHealth;
@@ -248,7 +251,7 @@ export function createQueryClient({
     export: exports.open,
     async maintain(name, argument) {
       const { value } = await post({ do: 'maintain', name, argument });
-      return value as JobResult<ReturnType<Maintenance[typeof name]>>; // as in run
+      return value as MaintenanceResult<typeof name>; // as in run
     },
     lag: () => runWithTimeout<IngestLag>({ do: 'lag' }),
     pendingErasures: () => runWithTimeout<number>({ do: 'pending-erasures' }),

@@ -1,8 +1,11 @@
 import { recordJson } from '../export/encode.ts';
 import { type ExportQuery, exportRecords } from '../export/export.ts';
 import type { Kind } from '../records.ts';
+import { finishOverwriting } from '../storage/blanking.ts';
 import { READER_BUSY_TIMEOUT_MS } from '../storage/database.ts';
-import { type ErasedRows, eraseUser, finishErasures, finishOverwriting } from '../storage/erasure.ts';
+import { countMatching, deleteRecords, finishDeletions } from '../storage/deletion.ts';
+import type { DeletionFilter } from '../storage/deletion-list.ts';
+import { type ErasedRows, eraseUser, finishErasures } from '../storage/erasure.ts';
 import type { Job } from '../storage/job.ts';
 import type { ReaderStorage } from '../storage/reader.ts';
 import { countRowsAfter, type RecordFilter, readWindow, type ScanPosition } from '../storage/records.ts';
@@ -35,6 +38,12 @@ export interface PageQuery {
   readonly limit: number;
 }
 
+/** The records to delete. */
+export interface DeletionQuery {
+  readonly kind: Kind;
+  readonly filter: DeletionFilter;
+}
+
 /** A page of records. */
 export interface Page {
   /** The records as JSON. */
@@ -60,7 +69,7 @@ export interface IngestLag {
  * @param limits the limits of each query
  */
 export function createQueryEngine(storage: ReaderStorage, limits: QueryLimits) {
-  const { client, store, list } = storage;
+  const { client, store, list, deletions } = storage;
   const exports = new Map<number, Generator<Uint8Array>>();
 
   function run(query: (budget: Budget) => unknown): string {
@@ -129,22 +138,27 @@ export function createQueryEngine(storage: ReaderStorage, limits: QueryLimits) {
     maintenance: {
       /** Erases a user's data. */
       erase: (userId: string): Job<ErasedRows> => eraseUser(storage, userId),
-      /** Finishes the rebuild and the erasures that the last shutdown interrupted. */
-      *resume(): Job<ErasedRows> {
+      /** Deletes the records that match a filter. Returns their number. */
+      delete: ({ kind, filter }: DeletionQuery): Job<number> => deleteRecords(storage, kind, filter),
+      /** Returns the number of records that match a filter. */
+      countMatching: ({ kind, filter }: DeletionQuery): Job<number> => countMatching(client, kind, filter),
+      /** Finishes the rebuild, the erasures and the deletions that were interrupted. */
+      *resume(): Job<void> {
         yield* store.finishRebuild();
-        return yield* finishErasures(storage);
+        yield* finishErasures(storage);
+        yield* finishDeletions(storage);
       },
       /** Rebuilds the column store from the stored rows. */
       rebuild: (): Job<void> => store.rebuild(),
       /**
-       * Applies all committed rows, finishes overwriting erased data, shrinks the write-ahead log, and builds columns of
+       * Applies all committed rows, finishes overwriting erased and deleted data, shrinks the write-ahead log, and builds columns of
        * properties for about half a second.
        *
        * @returns whether columns are still missing
        */
       *catchUp(): Job<boolean> {
         yield* store.catchUp();
-        finishOverwriting(client, store, list);
+        finishOverwriting(storage);
         shrinkWal(client, READER_BUSY_TIMEOUT_MS);
         return yield* store.buildProperties();
       },
@@ -159,8 +173,8 @@ export function createQueryEngine(storage: ReaderStorage, limits: QueryLimits) {
       const seconds = Number.isFinite(oldest) ? Math.max(0, Date.now() - oldest / 1000) / 1000 : 0;
       return { rows: unapplied.reduce((sum, { rows }) => sum + rows, 0), seconds };
     },
-    /** Returns the number of erasures that are unfinished or not yet overwritten in every file. */
-    pendingErasures: () => list.pending(),
+    /** Returns the number of erasures and deletions that are unfinished or not yet overwritten in every file. */
+    pendingErasures: () => list.pending() + deletions.pending(),
   };
 }
 

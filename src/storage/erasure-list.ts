@@ -2,6 +2,7 @@ import type { Database } from 'bun:sqlite';
 import { createHmac, randomBytes } from 'node:crypto';
 import { dirname, join } from 'node:path';
 import { readOrCreateSecretFile } from '../secret-file.ts';
+import { createOverwriting, type Overwriting } from './overwriting.ts';
 
 const KEY_BYTES = 32;
 
@@ -19,17 +20,13 @@ export interface UnfinishedErasure {
  * The erased users, each with the last row that was erased. Users are stored as keyed hashes. The key is in a file next
  * to the database, so a copy of only the database does not reveal who was erased.
  */
-export interface ErasureList {
+export interface ErasureList extends Overwriting {
   /** Adds an erasure, in the caller's transaction. */
   begin(erasure: Omit<UnfinishedErasure, 'id'>): void;
   /** Returns the erasures that have begun and are not finished, oldest first. */
   unfinished(): UnfinishedErasure[];
   /** Marks an erasure as finished in all tables and deletes its user ID, in the caller's transaction. */
   finish(id: number): void;
-  /** Records, in the caller's transaction, that no database file contains erased bytes any more. */
-  markOverwritten(): void;
-  /** Returns the number of erasures that are unfinished, or finished but not yet overwritten in every file. */
-  pending(): number;
   /** Returns whether a row of this user was erased. Rows that a returning user recorded after the cutoff were not. */
   isErased(userId: string, seq: number): boolean;
 }
@@ -73,10 +70,6 @@ export function openErasureList(client: Database, databasePath: string, now: () 
        FROM erasures WHERE pending_user_id IS NOT NULL ORDER BY id`,
     ),
     finish: client.prepare('UPDATE erasures SET pending_user_id = NULL, user_number = NULL WHERE id = ?'),
-    markOverwritten: client.prepare(
-      'UPDATE erasures SET is_overwritten = 1 WHERE is_overwritten = 0 AND pending_user_id IS NULL',
-    ),
-    pending: client.prepare<{ n: number }, []>('SELECT count(*) AS n FROM erasures WHERE is_overwritten = 0'),
     cutoff: client.prepare<{ cutoff: number | null }, [Uint8Array]>(
       'SELECT max(cutoff_seq) AS cutoff FROM erasures WHERE user_hash = ?',
     ),
@@ -87,8 +80,7 @@ export function openErasureList(client: Database, databasePath: string, now: () 
     },
     unfinished: () => statements.unfinished.all(),
     finish: (id) => void statements.finish.run(id),
-    markOverwritten: () => void statements.markOverwritten.run(),
-    pending: () => statements.pending.get()?.n ?? 0,
     isErased: (userId, seq) => seq <= (statements.cutoff.get(hash(userId))?.cutoff ?? -1),
+    ...createOverwriting(client, 'erasures', 'pending_user_id'),
   };
 }

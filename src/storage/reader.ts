@@ -1,12 +1,13 @@
 import type { Database } from 'bun:sqlite';
+import type { RemovalContext } from './blanking.ts';
 import { ColumnStore } from './columns/column-store.ts';
 import { openForReading } from './database.ts';
-import type { ErasureContext } from './erasure.ts';
+import { openDeletionList } from './deletion-list.ts';
 import { openErasureList } from './erasure-list.ts';
 import { createTextHash } from './text-hash.ts';
 
 /** The query worker's storage: its own connection, the column store, and everything needed to maintain them. */
-export interface ReaderStorage extends ErasureContext {
+export interface ReaderStorage extends RemovalContext {
   readonly client: Database;
   close(): void;
 }
@@ -22,7 +23,8 @@ export function openReader(path: string, now: () => number = Date.now): ReaderSt
   try {
     const hash = createTextHash(client);
     const store = new ColumnStore(client, hash, now);
-    return { client, store, hash, list: openErasureList(client, path, now), close: () => client.close() };
+    const list = openErasureList(client, path, now);
+    return { client, store, hash, list, deletions: openDeletionList(client, now), close: () => client.close() };
   } catch (error) {
     client.close();
     throw error;

@@ -83,26 +83,17 @@ export function readWindow(
       .get(after)?.seq ??
     undefined;
   if (end === undefined) return { rows: [], bytes: 0, next: undefined };
-  const conditions: [condition: string, value: string | number | undefined][] = [
-    [`seq ${beyond} ?`, after],
-    [direction === 'newest' ? 'seq >= ?' : 'seq <= ?', end],
-    ['user_id = ?', filter.user],
-    [`${name} = ?`, filter.name],
-    ['happened_at >= ?', filter.from],
-    ['happened_at < ?', filter.to],
-  ];
-  const active = conditions.filter((condition): condition is [string, string | number] => condition[1] !== undefined);
-  const labels = labelConditions(label, filter.labels);
+  const { sql, values } = conditionOf(kind, filter);
   const statement = client.query<RecordRow, (string | number)[]>(
     `SELECT seq, id, user_id, happened_at, received_at, ${name} AS name, ${label} AS label, ${value} AS value
-     FROM ${table} WHERE ${[IS_PRESENT, ...active.map(([condition]) => condition), ...labels.conditions].join(' AND ')}
+     FROM ${table} WHERE seq ${beyond} ? AND ${direction === 'newest' ? 'seq >= ?' : 'seq <= ?'} AND ${sql}
      ORDER BY seq ${order}`,
   );
-  const hasData = filter.properties?.length ? createDataTest(filter.properties) : () => true;
+  const hasData = dataTestOf(filter);
   const rows: RecordRow[] = [];
   let bytes = 0;
-  for (const row of statement.iterate(...active.map(([, value]) => value), ...labels.values)) {
-    if (!hasData(row.value as string)) continue; // only events have property filters
+  for (const row of statement.iterate(after, end, ...values)) {
+    if (!hasData(row.value)) continue;
     rows.push(row);
     bytes += bytesOf(row);
     if (rows.length === limits.rows || bytes >= limits.bytes) break;
@@ -116,6 +107,101 @@ export function readWindow(
     bytes,
     next: isFull && lastSeq !== undefined && lastSeq !== end ? { after: lastSeq, end } : { after: end },
   };
+}
+
+/** A row that matches a filter: its key, and the size of its texts in bytes. */
+export interface MatchingRow {
+  readonly seq: number;
+  readonly bytes: number;
+}
+
+/** Time after which a scan for keys returns the rows found so far, in milliseconds. */
+const SCAN_MS = 10;
+/** Smallest and largest number of rows scanned by one statement of a scan for keys. */
+const SCAN_ROWS = { min: 100, max: 20_000 };
+
+/** SQL for the size of a row's texts in bytes, which SQLite computes without reading the texts. */
+const SIZES = {
+  metric: 'octet_length(metric_name) + octet_length(data_string)',
+  analytics: 'octet_length(type) + octet_length(data_index) + octet_length(data)',
+} as const;
+
+/**
+ * Creates a scan for the rows that match a filter, oldest first. Each call scans a window of rows, whose size it adapts
+ * so that the call takes about 10 ms.
+ *
+ * @param cutoffSeq the scan ends after this `seq`
+ * @returns a function that scans the rows after a `seq`, and returns where to continue; undefined at the end
+ */
+export function createKeyScan(
+  client: Database,
+  kind: Kind,
+  filter: RecordFilter,
+  cutoffSeq: number,
+): (after: number) => { rows: MatchingRow[]; next: number | undefined } {
+  const { table, value } = SOURCES[kind];
+  const windowEnd = client.prepare<{ seq: number }, [number, number]>(
+    `SELECT seq FROM ${table} WHERE seq > ? ORDER BY seq LIMIT 1 OFFSET ?`,
+  );
+  const { sql, values } = conditionOf(kind, filter);
+  const needsData = Boolean(filter.properties?.length);
+  const inWindow = client.prepare<MatchingRow & { data: string }, (string | number)[]>(
+    `SELECT seq, ${SIZES[kind]} AS bytes, ${needsData ? value : "''"} AS data
+     FROM ${table} WHERE seq > ? AND seq <= ? AND ${sql} ORDER BY seq`,
+  );
+  const hasData = dataTestOf(filter);
+  let windowRows = SCAN_ROWS.min;
+  return (after) => {
+    const startedAt = performance.now();
+    const end = Math.min(windowEnd.get(after, windowRows - 1)?.seq ?? cutoffSeq, cutoffSeq);
+    const rows: MatchingRow[] = [];
+    let scannedTo = end;
+    for (const { seq, bytes, data } of inWindow.iterate(after, end, ...values)) {
+      if (hasData(data)) rows.push({ seq, bytes });
+      if (!needsData || performance.now() - startedAt < SCAN_MS) continue;
+      scannedTo = seq;
+      break;
+    }
+    const growth = Math.min(2, SCAN_MS / (performance.now() - startedAt));
+    windowRows = Math.round(Math.min(SCAN_ROWS.max, Math.max(SCAN_ROWS.min, windowRows * growth)));
+    return { rows, next: scannedTo < cutoffSeq ? scannedTo : undefined };
+  };
+}
+
+/**
+ * Creates the test of which rows are blank, or were blank and are deleted.
+ *
+ * @returns a function that returns the indexes of these rows, given keys
+ */
+export function createBlankTest(client: Database, kind: Kind): (seqs: readonly number[]) => number[] {
+  const statement = client.prepare<{ at: number }, [string]>(
+    `SELECT key AS at FROM json_each(?) AS searched LEFT JOIN ${SOURCES[kind].table} AS stored ON stored.seq = searched.value
+     WHERE coalesce(stored.user_id, '') = ''`,
+  );
+  return (seqs) => statement.all(JSON.stringify(seqs)).map(({ at }) => at);
+}
+
+/** Returns the SQL condition of a filter, except on properties, with its values in order. Blank rows do not match. */
+function conditionOf(kind: Kind, filter: RecordFilter): { sql: string; values: (string | number)[] } {
+  const { name, label } = SOURCES[kind];
+  const conditions: [condition: string, value: string | number | undefined][] = [
+    ['user_id = ?', filter.user],
+    [`${name} = ?`, filter.name],
+    ['happened_at >= ?', filter.from],
+    ['happened_at < ?', filter.to],
+  ];
+  const active = conditions.filter((condition): condition is [string, string | number] => condition[1] !== undefined);
+  const labels = labelConditions(label, filter.labels);
+  return {
+    sql: [IS_PRESENT, ...active.map(([condition]) => condition), ...labels.conditions].join(' AND '),
+    values: [...active.map(([, value]) => value), ...labels.values],
+  };
+}
+
+/** Creates the test of whether a row's data matches a filter's properties. Only events have data. */
+function dataTestOf({ properties = [] }: RecordFilter): (data: unknown) => boolean {
+  const test = createDataTest(properties);
+  return properties.length > 0 ? (data) => test(data as string) : () => true;
 }
 
 /** Returns the SQL conditions of a label filter, with their values in order. */

@@ -136,7 +136,7 @@ export const erasures = sqliteTable(
  * user IDs by keys of `users`, names by keys of `series`, `data_string` and `data_index` by keys of `labels`.
  *
  * Tables with texts or values only grow at their end, and their rows are blanked in place instead of deleted. SQLite
- * then never moves rows between pages, so an erasure reaches every copy: see erasure.ts. The other tables contain only
+ * then never moves rows between pages, so an erasure reaches every copy: see blanking.ts. The other tables contain only
  * numbers, which are meaningless on their own.
  */
 

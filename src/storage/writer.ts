@@ -1,7 +1,7 @@
 import { and, eq, sql } from 'drizzle-orm';
 import type { Kind, LogRecord } from '../records.ts';
+import { BLANK_RESPONSE } from './blanking.ts';
 import { cachedResponseKey, type Storage } from './database.ts';
-import { BLANK_RESPONSE } from './erasure.ts';
 import { addToLedger, type Count, readLedger } from './ledger.ts';
 import { MAX_SEQ } from './record-id.ts';
 import { analytics, cachedResponses, metrics } from './schema.ts';
@@ -94,7 +94,8 @@ export interface Writer {
    * recorded before names were counted.
    */
   hasRecorded(userId: string, kind: Kind, name: string): boolean;
-  /** Returns the highest `seq` in the rows, the column store's watermarks and the erasure list; 0 if there is none. */
+  /** Returns the highest `seq` in the rows, the column store's watermarks, the erasure list and the deletions; 0
+   * if there is none. */
   lastSeq(): number;
 }
 
@@ -310,7 +311,8 @@ export function createWriter(
           coalesce((SELECT max(seq) FROM analytics WHERE seq <= ${MAX_SEQ}), 0),
           coalesce((SELECT max(value) FROM column_state WHERE name IN ('metric', 'analytics')), 0),
           coalesce((SELECT max(seq) FROM sealed_series), 0),
-          coalesce((SELECT max(cutoff_seq) FROM erasures), 0)
+          coalesce((SELECT max(cutoff_seq) FROM erasures), 0),
+          coalesce((SELECT max(cutoff_seq) FROM deletions), 0)
         ) AS last`,
         );
       return read(query)[0]?.last ?? 0;

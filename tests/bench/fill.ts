@@ -13,7 +13,7 @@ const BATCH = 20_000;
  *
  * @returns the insert rate in rows per second, and the size of the synced file in megabytes
  */
-export function fillDatabase(dataDir: string, rows: number): { rate: number; megabytes: number } {
+export function fillDatabase(dataDir: string, rows: number, names = NAMES): { rate: number; megabytes: number } {
   const path = join(dataDir, 'rawlog.db');
   const storage = openStorage(path);
   // losing this database does no harm, so it is synced only once, at the end
@@ -29,7 +29,7 @@ export function fillDatabase(dataDir: string, rows: number): { rate: number; meg
       const { id, seq } = nextId();
       const time = clock * 1000;
       // the factors are coprime to the list lengths, so that users, names and labels mix
-      insert.run(seq, id, pick(USERS, row * 7), time, time, pick(NAMES, row * 3), row * 1.5, pick(LABELS, row * 11));
+      insert.run(seq, id, pick(USERS, row * 7), time, time, pick(names, row * 3), row * 1.5, pick(LABELS, row * 11));
     }
     storage.client.run('COMMIT');
   }

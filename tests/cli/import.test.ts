@@ -1,6 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { deleteRecords, finishDeletions } from '../../src/storage/deletion.ts';
+import { runJob } from '../../src/storage/job.ts';
+import { openReader } from '../../src/storage/reader.ts';
 import { rows } from '../harness/client.ts';
 import { COMMAND, runCli, SECRET, temporaryFolder } from '../harness/target.ts';
 
@@ -287,4 +290,24 @@ describe('an import reads', () => {
     const { exitCode, stderr } = await runCli(['import', make(dir)], { env: newEnv() });
     expect({ exitCode, stderr }).toEqual({ exitCode: 1, stderr: expect.stringContaining(words) });
   });
+});
+
+test('an import finishes an interrupted deletion first, so that imported records are not deleted', async () => {
+  const env = newEnv();
+  const restored = fileOf(numbered(0), numbered(1), numbered(2));
+  expect(await runCli(['import', restored], { env })).toMatchObject({ exitCode: 0 });
+  const reader = openReader(join(env.DATA_DIR, 'rawlog.db'));
+  const filter = { user: undefined, name: RECORD.metric_name, from: undefined, to: undefined };
+  const job = deleteRecords(reader, 'metric', filter);
+  while (reader.deletions.unfinished().length === 0) job.next();
+  reader.close();
+  expect(await runCli(['import', restored], { env })).toMatchObject({
+    exitCode: 0,
+    stdout: 'Imported 3 records; 0 already stored.\n',
+  });
+  const next = openReader(join(env.DATA_DIR, 'rawlog.db'));
+  expect(runJob(finishDeletions(next))).toBe(0);
+  next.close();
+  expect(stored(env).map((row) => row['data_string'])).toEqual(['n0', 'n1', 'n2']);
+  expect(await runCli(['verify'], { env })).toMatchObject({ exitCode: 0 });
 });

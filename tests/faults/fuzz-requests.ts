@@ -289,10 +289,10 @@ export function fuzzRequest(n: number, seed: number, routes: readonly Route[], t
   const headers: string[] = [];
   if (!isOldHttp || random.chance(0.5)) headers.push(`Host: ${random.chance(0.85) ? '127.0.0.1' : random.pick(HOSTS)}`);
 
-  // erasures affect all other requests, so fewer of them carry an admin token
-  const isErasure = route.path.startsWith('/api/users') && method === 'DELETE';
+  // erasures and deletions affect all other requests, so fewer of them carry an admin token
+  const isRemoval = method === 'DELETE';
   const tokenKind = random.next();
-  if (tokenKind < (isErasure ? 0.1 : 0.25)) headers.push(`Authorization: Bearer ${tokens.admin}`);
+  if (tokenKind < (isRemoval ? 0.1 : 0.25)) headers.push(`Authorization: Bearer ${tokens.admin}`);
   else if (tokenKind < 0.85) headers.push(`Authorization: Bearer ${random.pick(tokens.good)}`);
   else if (tokenKind < 0.95) headers.push(`Authorization: ${random.pick(tokens.bad)}`);
   if (random.chance(0.05))

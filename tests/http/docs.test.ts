@@ -41,6 +41,8 @@ test('detects an invalid document', async () => {
 
 test('lists exactly the existing routes', () => {
   expect(operations.map(([method, path]) => `${method} ${path}`).sort()).toEqual([
+    'delete /api/records/analytics',
+    'delete /api/records/metrics',
     'delete /api/users',
     'delete /api/users/{user_id}',
     'get /api/activity',

@@ -132,7 +132,8 @@ describe.each(ROUTES)('%s', (path, query) => {
   });
 
   test('rejects other methods', async () => {
-    for (const method of ['POST', 'PUT', 'DELETE', 'PATCH']) {
+    const isDeletable = path === '/api/records/metrics' || path === '/api/records/analytics';
+    for (const method of ['POST', 'PUT', 'PATCH', ...(isDeletable ? [] : ['DELETE'])]) {
       const response = await send(urlOf(path, query), { method, headers: await bearer({ sub: 'anna' }) });
       expectError(response, 405, 'method_not_allowed');
     }

@@ -52,6 +52,8 @@ const ROUTES: [method: string, target: string, status: number][] = [
   ['GET', '/api/nothing', 404],
   ['DELETE', '/api/users/nobody', 200],
   ['DELETE', '/api/users?user_id=nobody', 200],
+  ['DELETE', '/api/records/metrics?name=none', 200],
+  ['DELETE', '/api/records/analytics?type=none', 200],
   ['PUT', '/api/metrics', 405],
   ['POST', '/log_raw_metric', 200],
 ];

@@ -83,6 +83,10 @@ describe('response schemas', () => {
     const headers = await bearer('admin');
     const erased = await send(`${target.url}/api/users/nobody`, { method: 'DELETE', headers });
     expect(violations('Erasure', erased.body)).toEqual([]);
+    for (const path of ['metrics?name=none', 'analytics?type=none&dry_run=true']) {
+      const deleted = await send(`${target.url}/api/records/${path}`, { method: 'DELETE', headers });
+      expect(violations('Deletion', deleted.body)).toEqual([]);
+    }
     for (const [path, init] of [
       ['/nowhere', {}],
       ['/api/metrics', {}],
@@ -122,13 +126,15 @@ test('every JSON response of the document refers to a schema with fields', async
 });
 
 describe('roles', () => {
-  test('a viewer reads every row, and never records or erases', async () => {
+  test('a viewer reads every row, and never records, erases or deletes', async () => {
     const headers = { ...(await bearer('analyst')), 'content-type': 'application/json' };
     expect((await send(`${target.url}/api/metrics?user_id=user-1`, { headers })).body.metrics.length).toBe(1);
     for (const path of ['/log_raw_metric', '/log_raw_analytics', '/log_batch']) {
       expect((await send(target.url + path, { method: 'POST', headers, body: '{' })).status).toBe(403);
     }
-    expect((await send(`${target.url}/api/users/user-1`, { method: 'DELETE', headers })).status).toBe(403);
+    for (const path of ['users/user-1', 'records/metrics?name=a', 'records/analytics?type=a&user_id=user-1']) {
+      expect((await send(`${target.url}/api/${path}`, { method: 'DELETE', headers })).status).toBe(403);
+    }
     expect((await send(`${target.url}/metrics`, { headers })).status).toBe(200);
   });
 

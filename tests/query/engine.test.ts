@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import fc from 'fast-check';
 import { parseTimestamp } from '../../src/formats/timestamp.ts';
+import type { PropertyFilter } from '../../src/properties.ts';
 import { type ActivityQuery, activity } from '../../src/query/activity.ts';
 import { createBudget } from '../../src/query/budget.ts';
 import { bucketEdges, formatInZone, type Interval } from '../../src/query/calendar.ts';
@@ -8,6 +9,7 @@ import type { EventStep } from '../../src/query/event-step.ts';
 import { funnel } from '../../src/query/funnel.ts';
 import { serialize } from '../../src/query/serialize.ts';
 import type { Kind, LabelFilter } from '../../src/records.ts';
+import type { DeletionFilter } from '../../src/storage/deletion-list.ts';
 import { runJob } from '../../src/storage/job.ts';
 import { eventData, property, propertyFilters } from './random-data.ts';
 import * as reference from './reference-queries.ts';
@@ -123,12 +125,17 @@ const typeAndSteps = fc.oneof(
   fc.record({ type: fc.constant(undefined), steps: fc.array(typedStep, { minLength: 2, maxLength: 5 }) }),
 );
 
-function queryNear({ zone, at }: (typeof SCENES)[number]): fc.Arbitrary<Query> {
+/** Ranges near a time, often open at one end or both. */
+function rangeNear(at: number): fc.Arbitrary<{ from: number | undefined; to: number | undefined }> {
   const end = fc.option(timeNear(at), { nil: undefined, freq: 4 });
-  const range = fc.tuple(end, end).map(([from, to]) => {
+  return fc.tuple(end, end).map(([from, to]) => {
     const isReversed = from !== undefined && to !== undefined && from > to;
     return isReversed ? { from: to, to: from } : { from, to };
   });
+}
+
+function queryNear({ zone, at }: (typeof SCENES)[number]): fc.Arbitrary<Query> {
+  const range = rangeNear(at);
   /** Mostly short ranges with few buckets, since hundreds of buckets cover no additional cases. */
   const rangeFor = (bucketLength: Interval | undefined) =>
     fc.tuple(range, fc.nat(15), timeNear(at)).map(([ends, open, fallback]) => {
@@ -221,6 +228,21 @@ function queryNear({ zone, at }: (typeof SCENES)[number]): fc.Arbitrary<Query> {
   );
 }
 
+/** Filters on the property `value` of events, which is a number. */
+const properties: fc.Arbitrary<PropertyFilter[]> = fc
+  .tuple(fc.subarray(['0', '1', '2']), fc.subarray(['1', '2']), fc.boolean())
+  .map(([anyOf, noneOf, isFiltered]) => (isFiltered ? [{ path: ['value'], anyOf, noneOf, containsAny: [] }] : []));
+
+function deletionNear(at: number): fc.Arbitrary<Step> {
+  const filter = fc.record({ user, name, labels });
+  return fc
+    .tuple(fc.constantFrom<Kind>('metric', 'analytics'), filter, rangeNear(at), properties, fc.nat(3))
+    .map(([kind, rows, ends, data, n]) => {
+      const deleted = { ...rows, ...ends, properties: kind === 'metric' ? [] : data };
+      return { do: 'delete', kind, filter: deleted, isDryRun: n === 0 };
+    });
+}
+
 /** Returns the approximate length of a bucket, in microseconds. */
 function lengthOf(bucketLength: Interval | undefined): number {
   if (!bucketLength) return Number.POSITIVE_INFINITY;
@@ -233,7 +255,8 @@ type Step =
   | { do: 'query'; query: Query }
   | { do: 'restart'; flushed: boolean }
   | { do: 'rebuild' }
-  | { do: 'erase'; user: string };
+  | { do: 'erase'; user: string }
+  | { do: 'delete'; kind: Kind; filter: DeletionFilter; isDryRun: boolean };
 
 const history = fc.constantFrom(...SCENES).chain((scene) => {
   const query = queryNear(scene).map((value): Step => ({ do: 'query', query: value }));
@@ -241,12 +264,13 @@ const history = fc.constantFrom(...SCENES).chain((scene) => {
   const other = fc.oneof(
     { weight: 6, arbitrary: fc.boolean().map((flushed): Step => ({ do: 'restart', flushed })) },
     { weight: 1, arbitrary: fc.constant<Step>({ do: 'rebuild' }) },
+    { weight: 6, arbitrary: deletionNear(scene.at) },
     { weight: 2, arbitrary: fc.constantFrom(...USERS, 'nobody').map((value): Step => ({ do: 'erase', user: value })) },
   );
   return fc
     .tuple(
       fc.array(
-        fc.oneof({ weight: 4, arbitrary: record }, { weight: 4, arbitrary: query }, { weight: 2, arbitrary: other }),
+        fc.oneof({ weight: 4, arbitrary: record }, { weight: 4, arbitrary: query }, { weight: 3, arbitrary: other }),
         {
           maxLength: 14,
           size: 'max',
@@ -269,10 +293,12 @@ async function runStep(database: TestDatabase, step: Step): Promise<void> {
       return runJob(database.engine.maintenance.rebuild());
     case 'erase':
       return database.erase(step.user);
+    case 'delete':
+      return database.delete(step.kind, step.filter, step.isDryRun);
   }
 }
 
-test('matches the reference after any sequence of recording, queries, restarts, rebuilds and erasures', () =>
+test('matches the reference after any sequence of recording, queries, restarts, rebuilds, erasures and deletions', () =>
   fc.assert(
     fc.asyncProperty(history, async (steps) => {
       const database = new TestDatabase();
@@ -418,6 +444,49 @@ test('returns the same bytes after an erasure as a log that never contained the 
   expect(resultsOf(database)).toEqual(expected);
   database.close();
   databaseWithoutUser.close();
+});
+
+test('returns the same bytes after a deletion as a log that never contained the rows', async () => {
+  const [database, databaseWithout] = [new TestDatabase(), new TestDatabase()];
+  const rows = manyRows(300_000, 4).map((row, i) => (i % 8 === 0 ? row : { ...row, name: NAMES[0] as string }));
+  const noon = MANY_FROM + 3.5 * DAY;
+  const everyone = { user: undefined, name: NAMES[0] as string, from: undefined, to: undefined };
+  const range = { ...everyone, from: noon, to: noon + 5 * DAY };
+  const labels = { ...everyone, labels: { anyOf: ['label 20', 'label 31'], noneOf: [], containsAny: [] } };
+  const ofUser = { ...everyone, user: 'user 12', name: NAMES[1] as string };
+  for (let i = 0; i < rows.length; i += 25_000) {
+    const part = rows.slice(i, i + 25_000);
+    await database.record(part);
+    const kept = part.filter(({ kind, user: recordedBy, name: rowName, label: rowLabel, time }) => {
+      if (rowName === NAMES[1]) return recordedBy !== 'user 12';
+      if (kind === 'analytics') return !labels.labels.anyOf.includes(rowLabel);
+      return time < range.from || time >= range.to;
+    });
+    await databaseWithout.record(kept);
+    if (i === 0) resultsOf(database);
+  }
+  const expected = resultsOf(databaseWithout);
+  expect(resultsOf(database)).not.toEqual(expected);
+  const maintain = (run: 'delete' | 'countMatching', kind: Kind, filter: DeletionFilter): number =>
+    runJob(database.engine.maintenance[run]({ kind, filter }));
+  for (const [kind, filter] of [
+    ['metric', range],
+    ['analytics', labels],
+    ['metric', ofUser],
+    ['analytics', ofUser],
+  ] as const) {
+    const count = maintain('countMatching', kind, filter);
+    expect(count).toBe(reference.matching(database.rows, kind, filter).length);
+    expect(maintain('delete', kind, filter)).toBe(count);
+    expect(maintain('delete', kind, filter)).toBe(0);
+  }
+  expect(resultsOf(database)).toEqual(expected);
+  database.restart({ flushed: false });
+  expect(resultsOf(database)).toEqual(expected);
+  runJob(database.engine.maintenance.rebuild());
+  expect(resultsOf(database)).toEqual(expected);
+  database.close();
+  databaseWithout.close();
 });
 
 test('resumes from the chunks that a previous reader flushed', async () => {

@@ -579,20 +579,24 @@ export function names(allRows: readonly Row[], kind: Kind, user: string | undefi
   return found.sort((a, b) => b.count - a.count || (nameOf(a) < nameOf(b) ? -1 : 1));
 }
 
-/** Returns the records that match a filter, newest first. */
-export function records(allRows: readonly Row[], kind: Kind, filter: RecordFilter) {
+/** Returns the rows that match a filter. */
+export function matching(allRows: readonly Row[], kind: Kind, filter: RecordFilter): Row[] {
   const { user, name, from, to } = filter;
   const isSelected = isSelectedBy(filter);
-  return allRows
-    .filter(
-      (row) =>
-        row.kind === kind &&
-        (user === undefined || row.user === user) &&
-        (name === undefined || row.name === name) &&
-        isSelected(row) &&
-        (from === undefined || row.time >= from) &&
-        (to === undefined || row.time < to),
-    )
+  return allRows.filter(
+    (row) =>
+      row.kind === kind &&
+      (user === undefined || row.user === user) &&
+      (name === undefined || row.name === name) &&
+      isSelected(row) &&
+      (from === undefined || row.time >= from) &&
+      (to === undefined || row.time < to),
+  );
+}
+
+/** Returns the records that match a filter, newest first. */
+export function records(allRows: readonly Row[], kind: Kind, filter: RecordFilter) {
+  return matching(allRows, kind, filter)
     .sort((a, b) => b.seq - a.seq)
     .map((row) => ({
       id: row.id,

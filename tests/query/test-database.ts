@@ -10,6 +10,7 @@ import type { BucketQuery } from '../../src/query/selection.ts';
 import type { Kind } from '../../src/records.ts';
 import { type ChunkOutline, ColumnStore } from '../../src/storage/columns/column-store.ts';
 import { openStorage } from '../../src/storage/database.ts';
+import type { DeletionFilter } from '../../src/storage/deletion-list.ts';
 import { runJob } from '../../src/storage/job.ts';
 import { openReader } from '../../src/storage/reader.ts';
 import type { RecordFilter } from '../../src/storage/records.ts';
@@ -81,6 +82,14 @@ export class TestDatabase {
       analytics: count('analytics'),
     });
     this.rows = this.rows.filter((row) => row.user !== user);
+  }
+
+  /** Deletes the records that match a filter, or only counts them. */
+  delete(kind: Kind, filter: DeletionFilter, isDryRun = false): void {
+    const matching = reference.matching(this.rows, kind, filter);
+    const { countMatching, delete: deleteRecords } = this.engine.maintenance;
+    expect(runJob((isDryRun ? countMatching : deleteRecords)({ kind, filter }))).toBe(matching.length);
+    if (!isDryRun) this.rows = this.rows.filter((row) => !matching.includes(row));
   }
 
   /** Returns a column store as a newly started reader would open it. */

@@ -182,6 +182,52 @@ test("erases every byte of a user's data from the files and leaves other users' 
   expect(await resultsOf(others)).toEqual(before);
 });
 
+test('deletes every byte of records by name and by label, and leaves other records unchanged', async () => {
+  const random = generator(8);
+  const value = Buffer.from('c1fa57e9d3b7a9c6', 'hex').readDoubleBE();
+  const mark = 'qZdEl9';
+  const ids: string[] = [];
+  const user = 'of deleted records';
+  let names = 0;
+  for (let i = 0; i < 30; i++) {
+    const { metrics, analytics } = batchOf('someone', 10 + random(120), random);
+    const padding = () => '.'.repeat(random(10) === 0 ? random(6000) : random(200));
+    const marked = {
+      // a name of its own, and labels of a shared name
+      metrics: metrics.map((metric, k) =>
+        k % 2 === 0
+          ? { ...metric, metric_value: value, metric_name: `${mark} metric` }
+          : { ...metric, metric_value: value, data_string: `${mark} ${random(1e6)}${padding()}` },
+      ),
+      analytics: analytics.map((event, k) => ({
+        ...event,
+        data_index: k % 2 === 0 ? event.data_index : `${mark} ${random(100)}`,
+        data: { [`${mark}${padding()}`]: mark, plan: mark, value },
+      })),
+    };
+    names += marked.metrics.filter(({ metric_name }) => metric_name.startsWith(mark)).length;
+    const response = await recordFor(user, '/log_batch', marked);
+    expect(response.status).toBe(200);
+    ids.push(...response.body.metrics, ...response.body.analytics);
+    expect((await recordFor('other 0', '/log_batch', { metrics, analytics })).status).toBe(200);
+    if (i % 10 === 5) await resultsOf(['other 0']);
+  }
+  const wanted = [Buffer.from(mark), ...bytesOf(value)];
+  for (const pattern of wanted.slice(0, 2)) expect(findTraces(target.dataDir, [pattern])).not.toEqual([]);
+  const before = await resultsOf(['other 0', 'other 1']);
+  const remove = async (path: string) =>
+    (await send(`${target.url}/api/records/${path}`, { method: 'DELETE', headers: admin })).body.deleted;
+  expect(await remove(`metrics?name=${mark}%20metric`)).toEqual({ metrics: names });
+  const { body } = await get(`/api/metrics?user_id=${encodeURIComponent(user)}`);
+  const others = body.metrics.map(({ name }: { name: string }) => name);
+  for (const name of others) await remove(`metrics?name=${encodeURIComponent(name)}&data_string~=${mark}`);
+  const types = (await get(`/api/analytics?user_id=${encodeURIComponent(user)}`)).body.types;
+  for (const { type } of types) await remove(`analytics?type=${encodeURIComponent(type)}&data.plan=${mark}`);
+  expect(findTraces(target.dataDir, wanted)).toEqual([]);
+  expect(findIds(target.dataDir).isDisjointFrom(new Set(ids))).toBe(true);
+  expect(await resultsOf(['other 0', 'other 1'])).toEqual(before);
+});
+
 test.each([
   ['none', 0],
   ['most', 20],

@@ -1,42 +1,16 @@
-import { afterAll, describe, expect, test } from 'bun:test';
+import { describe, expect, test } from 'bun:test';
 import { statSync } from 'node:fs';
-import { join } from 'node:path';
-import type { LogRecord } from '../../src/records.ts';
-import { openStorage, type Storage } from '../../src/storage/database.ts';
-import { eraseUser, finishErasures, finishOverwriting } from '../../src/storage/erasure.ts';
+import { finishOverwriting } from '../../src/storage/blanking.ts';
+import { eraseUser, finishErasures } from '../../src/storage/erasure.ts';
 import { runJob } from '../../src/storage/job.ts';
 import { openReader, type ReaderStorage } from '../../src/storage/reader.ts';
 import { StorageError } from '../../src/storage/storage-error.ts';
 import { createWriter } from '../../src/storage/writer.ts';
 import { NOTHING } from '../harness/commit.ts';
-import { temporaryFolder } from '../harness/target.ts';
+import { close, filledDatabases } from './filled.ts';
 import { event, FIRST_SEQ, metric, records } from './log.ts';
 
-const folder = temporaryFolder();
-afterAll(() => folder[Symbol.dispose]());
-let databases = 0;
-
-/** Creates a database with rows, and opens a reader of it. */
-async function openFilled(
-  rows: readonly LogRecord[],
-): Promise<{ path: string; storage: Storage; reader: ReaderStorage }> {
-  const path = join(folder.path, `${++databases}.db`);
-  const storage = openStorage(path);
-  const writer = createWriter(storage);
-  for (let i = 0; i < rows.length; i += 2_000) {
-    await writer.commit({
-      ...NOTHING,
-      records: rows.slice(i, i + 2_000),
-      counts: [['stored', Math.min(2_000, rows.length - i)]],
-    });
-  }
-  return { path, storage, reader: openReader(path) };
-}
-
-function close({ storage, reader }: { storage: Storage; reader: ReaderStorage }): void {
-  reader.close();
-  storage.close();
-}
+const openFilled = filledDatabases();
 
 const rowsOf = ({ store }: ReaderStorage, name = 'load'): number => {
   const series = store.find('metric', name);
@@ -248,7 +222,7 @@ describe('erasure', () => {
     expect(reader.list.pending()).toBe(1);
     expect(reader.client.query("SELECT 1 FROM metrics WHERE user_id = 'bob'").get()).toBeNull();
     snapshot.client.run('COMMIT');
-    finishOverwriting(reader.client, reader.store, reader.list);
+    finishOverwriting(reader);
     expect(reader.list.pending()).toBe(0);
     snapshot.close();
     close(opened);
@@ -274,7 +248,7 @@ test('the next start finishes an interrupted rebuild', async () => {
   }
 });
 
-test('lastSeq covers the rows, the watermarks and the erasure list', async () => {
+test('lastSeq covers the rows, the watermarks, the erasure list and the deletions', async () => {
   const opened = await openFilled(records(10, (seq) => metric(seq)));
   const { storage, reader } = opened;
   const last = FIRST_SEQ + 9;
@@ -286,5 +260,11 @@ test('lastSeq covers the rows, the watermarks and the erasure list', async () =>
   storage.client.run('DELETE FROM erasures');
   runJob(reader.store.catchUp());
   expect(writer.lastSeq()).toBe(last); // the watermark
+  storage.client.run("UPDATE column_state SET value = 0 WHERE name IN ('metric', 'analytics')");
+  expect(writer.lastSeq()).toBe(0);
+  storage.client.run(
+    `INSERT INTO deletions (kind, cutoff_seq, requested_at, is_overwritten) VALUES ('metric', ${last}, 0, 1)`,
+  );
+  expect(writer.lastSeq()).toBe(last);
   close(opened);
 });

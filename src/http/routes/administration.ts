@@ -12,7 +12,7 @@ import { zoneDatabase } from '../../query/zone-database.ts';
 import { isUserId, MAX_USER_ID_LENGTH } from '../../records.ts';
 import type { OperatorStatus, UserStatus } from '../../responses.ts';
 import type { ErasedRows } from '../../storage/erasure.ts';
-import { authenticate } from '../auth.ts';
+import { authenticate, authenticateAdmin } from '../auth.ts';
 import { documentErasure, documentStatus } from '../openapi.ts';
 import { documentParameters, readQuery, USER_ID } from '../parameters.ts';
 import { targetOf } from '../request-target.ts';
@@ -53,12 +53,6 @@ const ERASED_USER_ID = { ...USER_ID, description: 'The user ID, percent-encoded 
 export function administrationRoutes(parts: AdministrationParts) {
   const { verify, erase, log } = parts;
 
-  async function authenticateAdmin(request: Request): Promise<Principal> {
-    const principal = await authenticate(request.headers, verify);
-    if (principal.role !== 'admin') throw new ApiError('forbidden');
-    return principal;
-  }
-
   async function eraseUser(user_id: string, { principal, request, server, requestId }: ErasureContext) {
     // an erasure may take longer than the idle timeout
     server?.timeout(request, 0);
@@ -83,7 +77,7 @@ export function administrationRoutes(parts: AdministrationParts) {
     .delete(
       '/api/users/:user_id',
       async ({ request, server, requestId }) => {
-        const principal = await authenticateAdmin(request);
+        const principal = await authenticateAdmin(request.headers, verify);
         readQuery(request, {}); // an ID in both the path and the query is ambiguous
         return eraseUser(userIdInPath(request), { principal, request, server, requestId });
       },
@@ -102,7 +96,7 @@ export function administrationRoutes(parts: AdministrationParts) {
     .delete(
       '/api/users',
       async ({ request, server, requestId }) => {
-        const principal = await authenticateAdmin(request);
+        const principal = await authenticateAdmin(request.headers, verify);
         return eraseUser(userIdInQuery(request), { principal, request, server, requestId });
       },
       {

@@ -30,8 +30,8 @@ export interface ChunkListener {
 }
 
 /**
- * The sealed chunks in the database. Merging chunks inserts a new one and blanks the old ones in place; an erasure
- * rewrites a chunk in place. Checksums are verified whenever a chunk is read from the database.
+ * The sealed chunks in the database. Merging chunks inserts a new one and blanks the old ones in place; erasures
+ * and deletions rewrite a chunk in place. Checksums are verified whenever a chunk is read from the database.
  *
  * Methods that write must be called in a transaction.
  */
@@ -61,6 +61,11 @@ export class ChunkTable {
   /** Returns the last chunk of a series; undefined if it has none. */
   lastOf(seriesId: number): ChunkEntry | undefined {
     return this.#statements.lastOf.get(seriesId) ?? undefined;
+  }
+
+  /** Returns the first chunk of a series after another; undefined if there is none. */
+  next(seriesId: number, afterId: number): ChunkEntry | undefined {
+    return this.#statements.next.get(seriesId, afterId) ?? undefined;
   }
 
   /** Returns the extent of a series' chunks; undefined if it has none. */
@@ -152,6 +157,9 @@ function prepare(client: Database) {
     ),
     lastOf: client.prepare<ChunkEntry, [number]>(
       `SELECT ${entry} FROM chunks WHERE series_id = ? AND rows > 0 ORDER BY id DESC LIMIT 1`,
+    ),
+    next: client.prepare<ChunkEntry, [number, number]>(
+      `SELECT ${entry} FROM chunks WHERE series_id = ? AND id > ? AND rows > 0 ORDER BY id LIMIT 1`,
     ),
     extent: client.prepare<{ rows: number | null; minTime: number; maxTime: number }, [number]>(
       `SELECT sum(rows) AS rows, min(min_time) AS minTime, max(max_time) AS maxTime

@@ -1,9 +1,9 @@
 import type { Database } from 'bun:sqlite';
 import { KINDS, type Kind } from '../../records.ts';
-import { inTransactions, type Job, type Transact } from '../job.ts';
+import { inTransactions, type Job, runJob, type Transact } from '../job.ts';
 import type { TextHash } from '../text-hash.ts';
 import { createTransact } from '../transact.ts';
-import { type Chunk, mergeChunks, withoutRows } from './chunk.ts';
+import { type Chunk, mergeChunks, seqsOf, withoutRows } from './chunk.ts';
 import { type ChunkEntry, ChunkTable, type Extent } from './chunk-table.ts';
 import { Dictionary } from './dictionary.ts';
 import { Memtable } from './memtable.ts';
@@ -33,6 +33,9 @@ export interface ChunkOutline extends Extent {
   /** Reads only the times. */
   readonly readTimes: () => Float64Array;
 }
+
+/** Returns the test of which rows of a chunk to remove. Rows up to the `seq` `checkedTo` were kept by earlier tests. */
+export type RowSelector = (chunk: Chunk, checkedTo: number) => Job<(row: number) => boolean>;
 
 /** A user whose rows are being erased. The column store ignores the user's rows up to the cutoff. */
 export interface ErasedUser {
@@ -128,6 +131,11 @@ export class ColumnStore {
   /** Returns the `seq` up to which the rows of a kind are applied. */
   position(kind: Kind): number {
     return this.#position[kind];
+  }
+
+  /** Returns the `seq` up to which all rows of a kind are in sealed chunks. */
+  sealedTo(kind: Kind): number {
+    return this.#statements.state.all().find(({ name }) => name === kind)?.value ?? 0;
   }
 
   /**
@@ -288,6 +296,11 @@ export class ColumnStore {
     return this.#series[kind].get(name);
   }
 
+  /** Returns the numbers of the sealed series with a name. There is more than one only after an interrupted removal. */
+  seriesNamed(kind: Kind, name: string): number[] {
+    return this.#statements.seriesNamed.all(kind, name).map(({ id }) => id);
+  }
+
   /** Yields the outlines of the chunks of a series whose extent overlaps [from, to), in commit order. */
   *outlines(
     { id, kind }: Series,
@@ -417,39 +430,46 @@ export class ColumnStore {
 
   /** Removes a retired user's rows from a series, and every label that only those rows had. */
   *removeUserFrom(seriesId: number, user: number): Job<void> {
+    const select: RowSelector = function* ({ users }) {
+      yield;
+      return (row) => users[row] === user;
+    };
+    yield* this.removeRows(seriesId, select, () => this.#userSeries.remove(user, seriesId));
+  }
+
+  /**
+   * Removes rows from the sealed chunks of a series, every label that only those rows had, and the series itself if it
+   * has no rows left.
+   *
+   * @param beforeCommit called in the last transaction
+   */
+  *removeRows(seriesId: number, select: RowSelector, beforeCommit: () => void = () => {}): Job<void> {
     const usedLabels = new Set<number>();
     let lastId = 0;
+    let checkedTo = 0;
     /** Processes the chunks that were added since the previous pass. */
-    const processNewChunks = function* (this: ColumnStore, isFinal: boolean): Job<void> {
-      for (const { id } of this.#chunks.ofSeries(seriesId)) {
-        if (id <= lastId) continue;
-        let chunk = this.#chunks.read(id);
-        const { users } = chunk;
-        const kept = withoutRows(chunk, (row) => users[row] === user);
+    const processNewChunks = function* (this: ColumnStore): Job<void> {
+      for (;;) {
+        const entry = this.#chunks.next(seriesId, lastId);
+        if (!entry) return;
+        let chunk = this.#chunks.read(entry.id);
+        const kept = withoutRows(chunk, yield* select(chunk, checkedTo));
+        yield;
+        // If the chunk was merged meanwhile, its rows are in a later one.
+        if (this.#chunks.next(seriesId, lastId)?.id !== entry.id) continue;
+        checkedTo = seqsOf(chunk).at(-1) ?? checkedTo;
         if (kept) {
-          this.transact(() => this.#chunks.replace(id, kept));
+          this.transact(() => this.#chunks.replace(entry.id, kept));
           chunk = kept;
         }
         for (const label of chunk.labels) usedLabels.add(label);
-        lastId = id;
-        if (!isFinal) yield;
+        lastId = entry.id;
+        yield;
       }
     }.bind(this);
-    yield* processNewChunks(false);
-    yield* this.#finishRemoval(seriesId, user, usedLabels, () => processNewChunks(true));
-  }
-
-  /** Blanks the labels that no row of a series has any more, and the series if it has no rows. */
-  *#finishRemoval(
-    seriesId: number,
-    user: number,
-    usedLabels: Set<number>,
-    processNewChunks: () => Job<void>,
-  ): Job<void> {
+    yield* processNewChunks();
     // Do not yield before retire(): a new row could use a label that is about to be blanked.
-    for (const _ of processNewChunks()) {
-      // the final pass does not yield
-    }
+    runJob(processNewChunks());
     this.#memtable.forEach((series, _user, label) => {
       if (series === seriesId) usedLabels.add(label);
     });
@@ -464,7 +484,7 @@ export class ColumnStore {
         this.#statements.blankSeries.run(seriesId);
         this.#properties.dropSeries(seriesId);
       }
-      this.#userSeries.remove(user, seriesId);
+      beforeCommit();
     });
     yield;
   }
@@ -543,6 +563,7 @@ function prepare(client: Database) {
     setSealed: client.prepare('INSERT OR REPLACE INTO sealed_series (series_id, seq) VALUES (?, ?)'),
     clearSealed: client.prepare('DELETE FROM sealed_series'),
     series: client.prepare<Series, []>('SELECT id, kind, name FROM series WHERE name IS NOT NULL'),
+    seriesNamed: client.prepare<{ id: number }, [string, string]>('SELECT id FROM series WHERE kind = ? AND name = ?'),
     lastSeries: client.prepare<{ last: number | null }, []>('SELECT max(id) AS last FROM series'),
     insertSeries: client.prepare('INSERT INTO series (id, kind, name) VALUES (?, ?, ?)'),
     blankSeries: client.prepare('UPDATE series SET name = NULL WHERE id = ?'),

@@ -1,0 +1,136 @@
+import type { Database } from 'bun:sqlite';
+import type { Kind } from '../records.ts';
+import type { ColumnStore } from './columns/column-store.ts';
+import { READER_BUSY_TIMEOUT_MS } from './database.ts';
+import type { DeletionList } from './deletion-list.ts';
+import type { ErasureList } from './erasure-list.ts';
+import { inTransactions, type Job } from './job.ts';
+import { addToLedger, DELETED } from './ledger.ts';
+import { createKeyScan, type RecordFilter } from './records.ts';
+import type { TextHash } from './text-hash.ts';
+import { checkpoint, truncateWal } from './wal.ts';
+
+/*
+ * Erasures and deletions never delete rows that contain texts or values; they blank them in place. When SQLite deletes a
+ * row, it may move other rows to neighboring pages. The old copies stay in the unused parts of pages, where not even
+ * `secure_delete` overwrites them and a later erasure could not find them. Overwriting a row with a blank one moves
+ * nothing: SQLite zeroes the freed bytes (`secure_delete`) and reuses the row's overflow pages. Tables with texts or
+ * values only grow at their end, where SQLite does not move rows either.
+ */
+
+/** Largest database that VACUUM rewrites within the 50 ms allowed for a transaction, in bytes. */
+const SMALL_DATABASE_BYTES = 2 * 1024 * 1024;
+/** Attempts to truncate the write-ahead log while another process reads it. If all fail, the next catch-up retries. */
+const TRUNCATE_ATTEMPTS = 50;
+/** Estimated bytes written to blank a row, excluding its texts: part of a page. */
+export const BLANK_ROW_BYTES = 400;
+
+/** The parts of an open database that erasures and deletions need. */
+export interface RemovalContext {
+  readonly client: Database;
+  readonly store: ColumnStore;
+  readonly list: ErasureList;
+  readonly deletions: DeletionList;
+  readonly hash: TextHash;
+}
+
+/** SQL that blanks a row by its `seq`. */
+const BLANKS = {
+  metric: `UPDATE metrics SET id = '', user_id = '', happened_at = 0, received_at = 0, metric_name = '',
+           metric_value = 0, data_string = '' WHERE seq = ?`,
+  analytics: `UPDATE analytics SET id = '', user_id = '', happened_at = 0, received_at = 0, type = '',
+              data_index = '', data = '' WHERE seq = ?`,
+} as const;
+
+/** SQL that blanks a cached response by its `id`. */
+export const BLANK_RESPONSE = `UPDATE cached_responses SET key_hash = 0, user_id = NULL, route = NULL, key = NULL,
+  fingerprint = NULL, response = NULL, seq = 0, created_at = 0 WHERE id = ?`;
+
+/**
+ * Blanks the rows up to the cutoff that match a filter. Each transaction also counts its rows in the ledger.
+ *
+ * @returns the number of rows
+ */
+export function* blankRows(
+  { client, store }: RemovalContext,
+  kind: Kind,
+  filter: RecordFilter,
+  cutoffSeq: number,
+): Job<number> {
+  const scan = createKeyScan(client, kind, filter, cutoffSeq);
+  const blank = client.prepare(BLANKS[kind]);
+  let blanked = 0;
+  for (let after: number | undefined = 0; after !== undefined; ) {
+    const window: ReturnType<typeof scan> = scan(after);
+    yield* inTransactions(
+      store.transact,
+      window.rows,
+      ({ seq, bytes }) => {
+        blank.run(seq);
+        return bytes + BLANK_ROW_BYTES;
+      },
+      (done) => {
+        addToLedger(client, DELETED, done.length);
+        blanked += done.length;
+      },
+    );
+    after = window.next;
+    yield;
+  }
+  return blanked;
+}
+
+/** Runs a transaction's work so that it survives a power cut once it is committed. */
+export function durably<Result>(client: Database, work: () => Result): Result {
+  client.run('PRAGMA synchronous = FULL');
+  try {
+    return work();
+  } finally {
+    client.run('PRAGMA synchronous = NORMAL');
+  }
+}
+
+/** Overwrites the blanked data in every file, unless another process reads an older snapshot for too long. */
+export function* overwrite(context: RemovalContext): Job<void> {
+  for (let attempt = 0; attempt < TRUNCATE_ATTEMPTS && isOverwritingDue(context); attempt++) {
+    finishOverwriting(context);
+    yield;
+  }
+}
+
+function isOverwritingDue({ list, deletions }: RemovalContext): boolean {
+  return list.isOverwritingDue() || deletions.isOverwritingDue();
+}
+
+/**
+ * Truncates the write-ahead log if a finished erasure or deletion is waiting for that, since the log still contains the
+ * rows. It remains pending while another connection reads an older snapshot.
+ */
+export function finishOverwriting(context: RemovalContext): void {
+  if (!isOverwritingDue(context)) return;
+  const { client, store, list, deletions } = context;
+  compactSmall(client, store);
+  checkpoint(client);
+  if (!truncateWal(client, READER_BUSY_TIMEOUT_MS)) return;
+  store.transact(() => {
+    list.markOverwritten();
+    deletions.markOverwritten();
+  });
+}
+
+/**
+ * Deletes the blank rows of a small database. Deleting moves rows, so VACUUM then rewrites the whole file, which leaves
+ * no old copies and takes a few milliseconds at this size. A larger database keeps its blank rows until it is compacted.
+ */
+function compactSmall(client: Database, store: ColumnStore): void {
+  const { bytes } = client
+    .query<{ bytes: number }, []>('SELECT page_count * page_size AS bytes FROM pragma_page_count, pragma_page_size')
+    .get() ?? { bytes: 0 };
+  if (bytes > SMALL_DATABASE_BYTES) return;
+  store.transact(() => {
+    for (const table of ['metrics', 'analytics']) client.run(`DELETE FROM ${table} WHERE user_id = ''`);
+    client.run('DELETE FROM cached_responses WHERE key IS NULL');
+    client.run('DELETE FROM chunks WHERE rows = 0');
+  });
+  client.run('VACUUM');
+}

@@ -1,0 +1,32 @@
+import type { Database } from 'bun:sqlite';
+
+/** What the erasures and the deletions in a database have in common: they are pending until every file is overwritten. */
+export interface Overwriting {
+  /** Returns the number of entries that are unfinished, or finished but not yet overwritten in every file. */
+  pending(): number;
+  /** Returns whether an entry is finished but not yet overwritten in every file. */
+  isOverwritingDue(): boolean;
+  /** Records, in the caller's transaction, that no database file contains the bytes of finished entries any more. */
+  markOverwritten(): void;
+}
+
+/**
+ * Creates the part of a list that concerns overwriting.
+ *
+ * @param unfinished the column that is null once an entry is finished
+ */
+export function createOverwriting(
+  client: Database,
+  table: 'erasures' | 'deletions',
+  unfinished: 'pending_user_id' | 'filter',
+): Overwriting {
+  const pending = client.prepare<{ n: number }, []>(`SELECT count(*) AS n FROM ${table} WHERE is_overwritten = 0`);
+  const due = `is_overwritten = 0 AND ${unfinished} IS NULL`;
+  const findDue = client.prepare(`SELECT 1 FROM ${table} WHERE ${due} LIMIT 1`);
+  const mark = client.prepare(`UPDATE ${table} SET is_overwritten = 1 WHERE ${due}`);
+  return {
+    pending: () => pending.get()?.n ?? 0,
+    isOverwritingDue: () => findDue.get() !== null,
+    markOverwritten: () => void mark.run(),
+  };
+}
