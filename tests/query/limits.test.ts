@@ -4,7 +4,7 @@ import { createBudget, QueryCanceledError, type QueryLimits, QueryTooLargeError 
 import { counts } from '../../src/query/counts.ts';
 import { funnel } from '../../src/query/funnel.ts';
 import { names } from '../../src/query/names.ts';
-import { retention } from '../../src/query/retention.ts';
+import { type RetentionQuery, retention } from '../../src/query/retention.ts';
 import { serialize } from '../../src/query/serialize.ts';
 import { series } from '../../src/query/series.ts';
 import * as reference from './reference-queries.ts';
@@ -173,10 +173,12 @@ test('cohort retention of a user across event types reads only the types of that
     ...Array.from({ length: 500 }, (_, i) => event('many', `type ${i + 2}`, i % 7)),
   ]);
   const store = other.openStore();
-  const query = {
-    ...{ from: undefined, to: undefined, user: 'few', zone: 'UTC', period: 'day', periods: 3 },
-    ...{ type: undefined, step: { step: 'type 0', type: 'type 0', dataIndex: undefined }, returnStep: undefined },
-  } as const;
+  const query: RetentionQuery = {
+    ...{ from: undefined, to: undefined, user: 'few', zone: 'UTC', type: undefined, returnStep: undefined },
+    step: { step: 'type 0', type: 'type 0', dataIndex: undefined },
+    period: 'day',
+    periods: 3,
+  };
   const result = retention(store, query, createBudget(LIMITS));
   expectSame(result, reference.retention(other.rows, query));
   expect(result.cohorts[0]?.returned).toEqual([1, 1, null]);
