@@ -20,33 +20,41 @@ export interface FunnelQuery extends RowQuery {
 /** Maximum number of steps, since the steps that an event matches are bits of one integer. */
 export const MAX_STEPS = 20;
 
-/** Memory for the events of one part of the users: 144 MB. The rest is for the times between steps. */
-const MAX_PART_BYTES = 144 * 1024 * 1024;
+/** How much memory a funnel uses for events. */
+export interface FunnelMemory {
+  /** Memory for the events of one part of the users, unless a single user has more. */
+  readonly partBytes: number;
+  /** The most events that are kept while they are counted, so that the chunks are scanned only once. */
+  readonly keptEvents: number;
+}
+
+/** 144 MB per part, and 6 MB of kept events. The rest is for the times between steps. */
+const MEMORY: FunnelMemory = { partBytes: 144 * 1024 * 1024, keptEvents: 2 ** 18 };
 
 /**
  * Counts the users who reach each step of a funnel. An attempt starts with an event of the first step and continues
  * with the earliest later event of each next step, up to `within` after the start. Of a user's attempts, the longest
  * counts; among equally long ones, the first. Events in the same microsecond are in commit order, also across types.
  *
- * Users are processed in parts whose events fit in memory: one scan of the chunks counts the events per user, and another
- * one per part reads them.
+ * One scan of the chunks counts the events per user. If there are too many to keep, users are processed in parts whose
+ * events fit in memory, with another scan per part.
  *
- * @param maxPartBytes memory for the events of one part
  * @throws {QueryTooLargeError} if the events of a single user, or the times between steps, do not fit in memory
  */
 export function funnel(
   store: ColumnStore,
   query: FunnelQuery,
   budget: Budget,
-  maxPartBytes = MAX_PART_BYTES,
+  { partBytes, keptEvents } = MEMORY,
 ): FunnelResult {
   const { type, steps, within } = query;
   const seriesList = seriesOfSteps(store, steps);
   const selection = select(store, seriesList, query, budget);
   const matching = matchingOf(store, steps);
-  const counts = countByUser(selection, matching, store.userLimit, budget);
   const hasSeqs = seriesList.length > 1; // the rows of one series are read in commit order
-  const parts = splitUsers(counts, Math.floor(maxPartBytes / bytesPerEvent(steps.length, hasSeqs)));
+  const kept = new KeptEvents(keptEvents, hasSeqs, budget);
+  const counts = countByUser(selection, matching, kept, store.userLimit, budget);
+  const parts = splitUsers(counts, Math.floor(partBytes / bytesPerEvent(steps.length, hasSeqs)));
   const largestPart = parts.reduce((most, { size }) => Math.max(most, size), 0);
   const mostOfUser = counts.reduce((most, count) => Math.max(most, count), 0);
   const events = new Events(largestPart, mostOfUser, steps.length, hasSeqs, budget);
@@ -54,7 +62,11 @@ export function funnel(
   const reached = new Array<number>(steps.length).fill(0);
   const gaps = steps.map(() => new NumberList(budget));
   for (const part of parts) {
-    readPart(selection, matching, part, counts, events);
+    beginPart(part, counts);
+    const add = (user: number, time: number, matched: number, seq: number) =>
+      events.add((counts[user] as number)++, time, matched, seq);
+    if (kept.isComplete) kept.forEach(part, add);
+    else forEachEvent(selection, matching, part, () => hasSeqs, add);
     for (const order of ordersByUser(part, counts, events, budget)) {
       const attempt = longestAttempt(order, events, steps.length, within * 1e6, budget);
       attempt.forEach((time, step) => {
@@ -104,14 +116,81 @@ function matchingOf(store: ColumnStore, steps: readonly EventStep[]): Matching {
   return { bySeries, byLabel };
 }
 
-/** Returns the number of matching events by user number. */
-function countByUser(selection: Selection, matching: Matching, userLimit: number, budget: Budget): Uint32Array {
+/** Called for each event that matches a step. `steps` are bits; `seq` is 0 if it is not needed. */
+type VisitEvent = (user: number, time: number, steps: number, seq: number) => void;
+
+/** Returns the number of matching events by user number, and keeps the events. */
+function countByUser(
+  selection: Selection,
+  matching: Matching,
+  kept: KeptEvents,
+  userLimit: number,
+  budget: Budget,
+): Uint32Array {
   budget.reserve(4 * userLimit);
   const counts = new Uint32Array(userLimit);
-  forEachEvent(selection, matching, { firstUser: 0, endUser: userLimit }, false, (user) => {
-    (counts[user] as number)++;
-  });
+  const everyone = { firstUser: 0, endUser: userLimit };
+  forEachEvent(
+    selection,
+    matching,
+    everyone,
+    () => kept.hasSeqs && kept.isComplete,
+    (user, time, steps, seq) => {
+      (counts[user] as number)++;
+      kept.add(user, time, steps, seq);
+    },
+  );
   return counts;
+}
+
+/** A copy of the matching events, in the order in which they are read. Empty if there are too many. */
+class KeptEvents {
+  readonly hasSeqs: boolean;
+  /** Whether all events are kept. */
+  isComplete = true;
+  readonly #budget: Budget;
+  #size = 0;
+  #users = new Uint32Array();
+  #times = new Float64Array();
+  #steps = new Uint32Array();
+  #seqs = new Float64Array();
+
+  constructor(capacity: number, hasSeqs: boolean, budget: Budget) {
+    this.hasSeqs = hasSeqs;
+    this.#budget = budget;
+    this.#allocate(capacity);
+  }
+
+  #allocate(capacity: number): void {
+    this.#budget.reserve((4 + 8 + 4 + 8) * (capacity - this.#users.length));
+    this.#users = new Uint32Array(capacity);
+    this.#times = new Float64Array(capacity);
+    this.#steps = new Uint32Array(capacity);
+    this.#seqs = new Float64Array(capacity);
+  }
+
+  add(user: number, time: number, steps: number, seq: number): void {
+    if (!this.isComplete) return;
+    const index = this.#size++;
+    if (index === this.#users.length) {
+      this.isComplete = false;
+      this.#allocate(0);
+      return;
+    }
+    this.#users[index] = user;
+    this.#times[index] = time;
+    this.#steps[index] = steps;
+    this.#seqs[index] = seq;
+  }
+
+  /** Calls `visit` for each event of some users. All events must have been kept. */
+  forEach({ firstUser, endUser }: UserRange, visit: VisitEvent): void {
+    for (let i = 0; i < this.#size; i++) {
+      const user = this.#users[i] as number;
+      if (user < firstUser || user >= endUser) continue;
+      visit(user, this.#times[i] as number, this.#steps[i] as number, this.#seqs[i] as number);
+    }
+  }
 }
 
 /** A range of user numbers. */
@@ -177,44 +256,38 @@ class Events {
     this.order = new Uint32Array(mostOfUser);
     this.spare = new Uint32Array(mostOfUser);
   }
+
+  add(index: number, time: number, steps: number, seq: number): void {
+    this.times[index] = time;
+    this.steps[index] = steps;
+    if (this.seqs) this.seqs[index] = seq;
+  }
 }
 
 /**
- * Reads the events of a part of the users, in place of the previous part's.
+ * Prepares the place of each user's events in a part.
  *
- * @param ends the number of events by user number; for the users of this part, replaced by the end of their events
+ * @param counts the number of events by user number; for the users of the part, replaced by the start of their events
  */
-function readPart(
-  selection: Selection,
-  matching: Matching,
-  part: Part,
-  ends: Uint32Array,
-  { times, steps, seqs }: Events,
-): void {
-  for (let user = part.firstUser, start = 0; user < part.endUser; user++) {
-    const count = ends[user] as number;
-    ends[user] = start;
+function beginPart({ firstUser, endUser }: Part, counts: Uint32Array): void {
+  for (let user = firstUser, start = 0; user < endUser; user++) {
+    const count = counts[user] as number;
+    counts[user] = start;
     start += count;
   }
-  forEachEvent(selection, matching, part, seqs !== undefined, (user, time, matched, seq) => {
-    const index = (ends[user] as number)++;
-    times[index] = time;
-    steps[index] = matched;
-    if (seqs) seqs[index] = seq;
-  });
 }
 
 /**
  * Calls `visit` for each selected event of some users that matches a step.
  *
- * @param hasSeqs whether `visit` needs the `seq`, which takes time to decode; otherwise it is 0
+ * @param needsSeqs returns whether `visit` needs the `seq`, which takes time to decode; called once per chunk
  */
 function forEachEvent(
   { from, to, user, labelMask, chunks }: Selection,
   { bySeries, byLabel }: Matching,
   { firstUser, endUser }: UserRange,
-  hasSeqs: boolean,
-  visit: (user: number, time: number, steps: number, seq: number) => void,
+  needsSeqs: () => boolean,
+  visit: VisitEvent,
 ): void {
   // the low bits rule out most labels, faster than the map
   const mayMatch = new Uint8Array(1024);
@@ -222,6 +295,7 @@ function forEachEvent(
   for (const chunk of chunks()) {
     const { times, users, labels, dataMask } = chunk;
     const ofSeries = bySeries.get(chunk.series.id) ?? 0;
+    const hasSeqs = needsSeqs();
     let seqs: Float64Array | undefined;
     for (let i = 0; i < labels.length; i++) {
       const label = labels[i] as number;
