@@ -109,11 +109,8 @@ function valuesOf(texts: readonly string[]): Set<PropertyValue> {
   return values;
 }
 
-/** Creates the test of whether event data, as JSON text, matches all filters. */
-export function createDataTest(filters: readonly PropertyFilter[]): (json: string) => boolean {
+/** Creates the test of whether parsed event data matches all filters. */
+export function createDataTest(filters: readonly PropertyFilter[]): (data: unknown) => boolean {
   const tests = filters.map((filter) => ({ path: filter.path, matches: createPropertyTest(filter) }));
-  return (json) => {
-    const data: unknown = JSON.parse(json);
-    return tests.every(({ path, matches }) => matches(propertyOf(data, path)));
-  };
+  return (data) => tests.every(({ path, matches }) => matches(propertyOf(data, path)));
 }

@@ -1,6 +1,7 @@
 import { ByteWriter, ParquetWriter } from 'hyparquet-writer';
 import type { Kind } from '../records.ts';
 import type { Database } from '../storage/database.ts';
+import { countGarbage } from '../storage/garbage.ts';
 import { newestSeq, type RecordFilter, type RecordRow, readWindow, type ScanPosition } from '../storage/records.ts';
 import { recordJson, recordsCsv } from './encode.ts';
 
@@ -25,11 +26,6 @@ const MAX_PART_BYTES = 1024 * 1024;
 const READ_LIMITS = { rows: 10_000, bytes: MAX_PART_BYTES / 2 };
 /** Largest Parquet row group. Its columns are in memory both as values and as encoded bytes. */
 const ROW_GROUP_LIMITS = { rows: 50_000, bytes: 4 * 1024 * 1024 };
-/**
- * Approximate number of bytes of rows between runs of the garbage collector. Without them, 60 to 120 MB of rows and
- * encoded text accumulate. A run takes a few milliseconds.
- */
-const GC_INTERVAL_BYTES = 8 * 1024 * 1024;
 /** Longest text, in characters, for which a column chunk has min/max statistics in the Parquet footer. */
 const MAX_STATISTICS_LENGTH = 256;
 
@@ -97,16 +93,11 @@ function* readRows(
   onRows: (rows: number) => void,
 ): Generator<{ rows: RecordRow[]; bytes: number }> {
   const until = newestSeq(client, kind);
-  let garbageBytes = 0;
   for (let place: ScanPosition | undefined = { after }; place !== undefined && place.after < until; ) {
     const window: ReturnType<typeof readWindow> = readWindow(client, kind, filter, place, 'oldest', READ_LIMITS);
     onRows(window.rows.length);
     yield window;
-    garbageBytes += window.bytes;
-    if (garbageBytes >= GC_INTERVAL_BYTES) {
-      Bun.gc(true);
-      garbageBytes = 0;
-    }
+    countGarbage(window.bytes);
     place = window.next;
   }
 }

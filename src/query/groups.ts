@@ -4,6 +4,7 @@ import type { ColumnStore } from '../storage/columns/column-store.ts';
 import type { PropertyColumn } from '../storage/columns/property-column.ts';
 import type { Budget } from './budget.ts';
 import { growInto, NumberIndex } from './number-index.ts';
+import { perColumn } from './per-column.ts';
 import {
   type BucketQuery,
   bucketOf,
@@ -64,34 +65,43 @@ const VALUE_BYTES = 96;
 function valueKeys(budget: Budget): Keys {
   const values: PropertyValue[] = [];
   const keyOf = new Map<PropertyValue, number>();
+  const keysOf = createTranslation((value) => {
+    const found = keyOf.get(value);
+    if (found !== undefined) return found;
+    budget.reserve(VALUE_BYTES + (typeof value === 'string' ? 2 * value.length : 0));
+    keyOf.set(value, values.length);
+    return values.push(value) - 1;
+  }, budget);
   return {
     limit: undefined,
-    keysOf: createTranslation((value) => {
-      const found = keyOf.get(value);
-      if (found !== undefined) return found;
-      budget.reserve(VALUE_BYTES + (typeof value === 'string' ? 2 * value.length : 0));
-      keyOf.set(value, values.length);
-      return values.push(value) - 1;
-    }),
+    keysOf,
     valueAt: (key) => values[key] as PropertyValue,
     createGroupsOf(named) {
-      const groups = new Map(named.map((key, group) => [values[key] as PropertyValue, group]));
-      return createTranslation((value) => groups.get(value) ?? named.length);
+      const groups = new Uint32Array(values.length).fill(named.length);
+      named.forEach((key, group) => {
+        groups[key] = group;
+      });
+      return (chunk) => {
+        const groupsOfRows = keysOf(chunk);
+        for (let row = 0; row < groupsOfRows.length; row++) {
+          groupsOfRows[row] = groups[groupsOfRows[row] as number] ?? named.length;
+        }
+        return groupsOfRows;
+      };
     },
   };
 }
 
 /** Creates a function that maps the first requested property of each row to a number. */
-function createTranslation(numberOf: (value: PropertyValue) => number): (chunk: SelectedChunk) => Uint32Array {
-  // the parts of a chunk share their values, and cached columns are read several times
-  const translations = new WeakMap<readonly PropertyValue[], Uint32Array>();
-  return ({ columns: [column] }) => {
-    const { codes, values } = column as PropertyColumn; // requested by groupSelection
-    let translation = translations.get(values);
-    if (translation?.length !== values.length) {
-      translation = Uint32Array.from(values, numberOf);
-      translations.set(values, translation);
-    }
+function createTranslation(
+  numberOf: (value: PropertyValue) => number,
+  budget: Budget,
+): (chunk: SelectedChunk) => Uint32Array {
+  const translate = perColumn((values) => Uint32Array.from(values, numberOf), budget);
+  return ({ columns: [first] }) => {
+    const column = first as PropertyColumn; // requested by groupSelection
+    const translation = translate(column);
+    const { codes } = column;
     const numbers = new Uint32Array(codes.length);
     for (let row = 0; row < codes.length; row++) numbers[row] = translation[codes[row] as number] as number;
     return numbers;

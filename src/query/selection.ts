@@ -1,4 +1,4 @@
-import { createPropertyTest, type PropertyFilter, type PropertyPath, type PropertyValue } from '../properties.ts';
+import { createPropertyTest, type PropertyFilter, type PropertyPath } from '../properties.ts';
 import { type Kind, type LabelFilter, matchesLabel } from '../records.ts';
 import type { Chunk } from '../storage/columns/chunk.ts';
 import {
@@ -11,6 +11,7 @@ import {
 import type { PropertyColumn } from '../storage/columns/property-column.ts';
 import { type Budget, QueryTooLargeError } from './budget.ts';
 import { bucketEdges, formatInZone, type Interval, MAX_BUCKETS } from './calendar.ts';
+import { perColumn } from './per-column.ts';
 
 /** Parameters of every query over a time range. Times are in microseconds since 1970. */
 export interface RangeQuery {
@@ -157,7 +158,11 @@ function createDataReader(
   user: number,
   budget: Budget,
 ) {
-  const tests = filters.map((filter) => ({ key: JSON.stringify(filter.path), matches: createPropertyTest(filter) }));
+  const tests = filters.map((filter) => {
+    const matches = createPropertyTest(filter);
+    const areMatches = perColumn((values) => Uint8Array.from(values, (value) => (matches(value) ? 1 : 0)), budget);
+    return { key: JSON.stringify(filter.path), areMatches };
+  });
   const allPaths = new Map([...filters.map(({ path }) => path), ...paths].map((path) => [JSON.stringify(path), path]));
   const keys = [...allPaths.keys()];
   const check = () => {
@@ -183,20 +188,18 @@ function createDataReader(
     for (const { chunk: part, columns } of parts) {
       const columnOf = (key: string) => columns[keys.indexOf(key)] as PropertyColumn; // one per path
       const dataMask = tests.length === 0 ? undefined : new Uint8Array(part.rows).fill(1);
-      for (const { key, matches } of tests) applyFilter(columnOf(key), matches, dataMask as Uint8Array);
+      for (const { key, areMatches } of tests) {
+        const column = columnOf(key);
+        applyFilter(column.codes, areMatches(column), dataMask as Uint8Array);
+      }
       yield { ...part, series, dataMask, columns: paths.map((path) => columnOf(JSON.stringify(path))) };
     }
   };
 }
 
 /** Clears the mask of the rows whose value does not match. */
-function applyFilter(
-  { codes, values }: PropertyColumn,
-  matches: (value: PropertyValue) => boolean,
-  mask: Uint8Array,
-): void {
-  const isMatch = Uint8Array.from(values, (value) => (matches(value) ? 1 : 0));
-  for (let row = 0; row < mask.length; row++) (mask[row] as number) &= isMatch[codes[row] as number] as number;
+function applyFilter(codes: PropertyColumn['codes'], areMatches: Uint8Array, mask: Uint8Array): void {
+  for (let row = 0; row < mask.length; row++) (mask[row] as number) &= areMatches[codes[row] as number] as number;
 }
 
 /** Returns a series as a list; empty if the name was never recorded. */

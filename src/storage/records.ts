@@ -199,9 +199,9 @@ function conditionOf(kind: Kind, filter: RecordFilter): { sql: string; values: (
 }
 
 /** Creates the test of whether a row's data matches a filter's properties. Only events have data. */
-function dataTestOf({ properties = [] }: RecordFilter): (data: unknown) => boolean {
-  const test = createDataTest(properties);
-  return properties.length > 0 ? (data) => test(data as string) : () => true;
+function dataTestOf({ properties = [] }: RecordFilter): (json: unknown) => boolean {
+  const hasData = createDataTest(properties);
+  return properties.length > 0 ? (json) => hasData(JSON.parse(json as string)) : () => true;
 }
 
 /** Returns the SQL conditions of a label filter, with their values in order. */

@@ -4,7 +4,7 @@ import { KINDS, type Kind } from '../records.ts';
 import { type ChunkBlobs, checksumOf, decodeChunk, seqsOf } from './columns/chunk.ts';
 import type { Extent } from './columns/chunk-table.ts';
 import { createEventDataReader } from './columns/event-data.ts';
-import { type ColumnBlobs, ColumnBuilder, columnChecksum, decodeColumn } from './columns/property-column.ts';
+import { type ColumnBlobs, ColumnBuilder, columnChecksum, StoredColumn } from './columns/property-column.ts';
 import { readUnfinished } from './deletion-list.ts';
 import { DELETED, readLedger, STORED } from './ledger.ts';
 import { isRecordId, MAX_SEQ, seqOfId } from './record-id.ts';
@@ -286,7 +286,7 @@ function verifyProperties(client: Database, columns: ColumnState, report: (probl
       report(`The checksum ${where} does not match its data. ${REBUILD}`);
       continue;
     }
-    const { codes, values } = decodeColumn(blobs, source.rows);
+    const { codes, values } = new StoredColumn(blobs, source.rows);
     const keys = JSON.parse(path) as string[];
     const seqs = seqsOf(source);
     const expected = new ColumnBuilder(source.rows);

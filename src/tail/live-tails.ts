@@ -58,8 +58,8 @@ interface Subscriber {
 
 interface Tail {
   readonly kind: Kind;
-  /** Returns whether the tail's filter selects a row. */
-  readonly selects: (row: RecordRow) => boolean;
+  /** Returns whether the tail's filter selects a row, given its parsed data. */
+  readonly selects: (row: RecordRow, data: () => unknown) => boolean;
   readonly subscriber: Subscriber;
   readonly controller: ReadableStreamDefaultController<Uint8Array>;
   /** Records that may still be sent before the next tick. */
@@ -172,9 +172,14 @@ export function createLiveTails(now: () => number, idleTimeoutSeconds: number): 
       endExpired();
       for (const record of records) {
         const row = rowOf(record);
+        let parsed: { readonly data: unknown } | undefined; // parsed once for all tails, and only if one needs it
+        const data = () => {
+          parsed ??= { data: JSON.parse(row.value as string) }; // only events have property filters
+          return parsed.data;
+        };
         let event: Uint8Array | undefined; // encoded once for all tails, and only if one needs it
         for (const tail of tails) {
-          if (tail.kind !== record.kind || !tail.selects(row)) continue;
+          if (tail.kind !== record.kind || !tail.selects(row, data)) continue;
           if (tail.remaining === 0 || tail.skipped > 0 || isFull(tail)) {
             tail.skipped++;
             continue;
@@ -196,13 +201,13 @@ export function createLiveTails(now: () => number, idleTimeoutSeconds: number): 
   };
 }
 
-function createTest({ user, name, labels, properties }: TailFilter): (row: RecordRow) => boolean {
-  const hasData = properties?.length ? createDataTest(properties) : () => true;
-  return (row) =>
+function createTest({ user, name, labels, properties }: TailFilter): Tail['selects'] {
+  const hasData = properties?.length ? createDataTest(properties) : undefined;
+  return (row, data) =>
     (user === undefined || row.user_id === user) &&
     (name === undefined || row.name === name) &&
     (labels === undefined || matchesLabel(row.label, labels)) &&
-    hasData(row.value as string); // only events have property filters
+    (hasData === undefined || hasData(data()));
 }
 
 function isFull({ controller }: Tail): boolean {

@@ -1,4 +1,5 @@
 import type { Database } from 'bun:sqlite';
+import { countGarbage } from '../garbage.ts';
 
 /** Bytes of data after which a read ends, so that the next check of the caller's limits is never far. */
 const MAX_READ_BYTES = 4 * 1024 * 1024;
@@ -34,9 +35,10 @@ export function createEventDataReader(client: Database): EventDataReader {
       if (data !== '') visit(index, data); // a blank row has no data
       index++;
       bytes += data.length;
-      if (bytes >= MAX_READ_BYTES) return index;
+      if (bytes >= MAX_READ_BYTES) break;
     }
-    return seqs.length;
+    countGarbage(bytes);
+    return bytes >= MAX_READ_BYTES ? index : seqs.length;
   };
 }
 

@@ -1,12 +1,17 @@
 import type { PropertyValue } from '../../properties.ts';
+import { countGarbage } from '../garbage.ts';
 
-/** The values of a property in the rows of a chunk. */
+/** The values of a property in the rows of a chunk, or of a part of one. */
 export interface PropertyColumn {
   /** For each row, the index of its value in `values`. */
-  readonly codes: Uint8Array | Uint16Array | Uint32Array;
-  /** The distinct values. The first is null. */
+  readonly codes: Codes;
+  /** The distinct values. The first is null. Of a stored column with many values, they are decoded on each access. */
   readonly values: readonly PropertyValue[];
+  /** Identifies the distinct values of a stored column for as long as it is not rewritten. */
+  readonly id?: string | undefined;
 }
+
+type Codes = Uint8Array | Uint16Array | Uint32Array;
 
 /** The blobs of a stored column. */
 export interface ColumnBlobs {
@@ -16,6 +21,10 @@ export interface ColumnBlobs {
   readonly values: Uint8Array;
 }
 
+/** Size of compressed values up to which they are decoded only once, in bytes. */
+const KEPT_VALUE_BYTES = 32 * 1024;
+/** Estimated memory of a decoded value relative to its compressed size. */
+const DECODED_FACTOR = 16;
 /** Estimated memory of a distinct value, excluding its text, in bytes. */
 const VALUE_BYTES = 48;
 /** zstd level: about 400 MB/s. */
@@ -84,19 +93,59 @@ function arrayFor(values: number): typeof Uint8Array | typeof Uint16Array | type
   return values <= 2 ** 16 ? Uint16Array : Uint32Array;
 }
 
-/**
- * Decodes a column.
- *
- * @param rows the number of rows in the chunk
- * @throws if the blobs are not those of a column with this number of rows
- */
-export function decodeColumn(blobs: ColumnBlobs, rows: number): PropertyColumn {
-  if (blobs.codes.length === 0) return { codes: new Uint8Array(rows), values: [null] };
-  const values = [null, ...(JSON.parse(new TextDecoder().decode(Bun.zstdDecompressSync(blobs.values))) as [])];
+/** A column that was read from the database. Its values are decoded when they are needed. */
+export class StoredColumn implements PropertyColumn {
+  readonly id: string | undefined;
+  readonly codes: Codes;
+  readonly #blob: Uint8Array;
+  #values: readonly PropertyValue[] | undefined;
+
+  /**
+   * @param rows the number of rows in the chunk
+   * @throws if the blobs are not those of a column with this number of rows
+   */
+  constructor(blobs: ColumnBlobs, rows: number, id?: string) {
+    this.id = id;
+    this.codes = decodeCodes(blobs.codes, rows);
+    this.#blob = blobs.values;
+  }
+
+  get values(): readonly PropertyValue[] {
+    if (this.#values) return this.#values;
+    const values = decodeValues(this.#blob);
+    if (this.#blob.byteLength <= KEPT_VALUE_BYTES) this.#values = values;
+    else countGarbage(VALUE_BYTES * values.length);
+    return values;
+  }
+
+  /** The estimated memory of the column, in bytes. */
+  get bytes(): number {
+    const { byteLength } = this.#blob;
+    return this.codes.byteLength + byteLength * (byteLength <= KEPT_VALUE_BYTES ? DECODED_FACTOR : 1) + VALUE_BYTES;
+  }
+}
+
+function decodeCodes(bytes: Uint8Array, rows: number): Codes {
+  if (bytes.length === 0) return new Uint8Array(rows);
   // copied, because wider integers must be aligned
-  const codes = new (arrayFor(values.length))(blobs.codes.slice().buffer);
-  if (codes.length !== rows) throw new Error(`a property column has ${codes.length} rows instead of ${rows}`);
-  return { codes, values };
+  const { buffer } = bytes.slice();
+  switch (bytes.length / rows) {
+    case 1:
+      return new Uint8Array(buffer);
+    case 2:
+      return new Uint16Array(buffer);
+    case 4:
+      return new Uint32Array(buffer);
+    default:
+      throw new Error(`a property column of ${rows} rows has ${bytes.length} bytes of codes`);
+  }
+}
+
+function decodeValues(bytes: Uint8Array): readonly PropertyValue[] {
+  if (bytes.length === 0) return [null];
+  const values = JSON.parse(new TextDecoder().decode(Bun.zstdDecompressSync(bytes))) as PropertyValue[];
+  values.unshift(null);
+  return values;
 }
 
 /** Returns the checksum of a column's blobs: XXH3, chained through its seed, truncated to 53 bits. */
@@ -104,10 +153,4 @@ export function columnChecksum({ codes, values }: ColumnBlobs): number {
   let hash = 0n;
   for (const bytes of [codes, values]) hash = Bun.hash.xxHash3(bytes, hash);
   return Number(hash & ((1n << 53n) - 1n));
-}
-
-/** Returns the estimated memory of a column, in bytes. */
-export function columnBytes({ codes, values }: PropertyColumn): number {
-  const texts = values.reduce<number>((sum, value) => sum + (typeof value === 'string' ? 2 * value.length : 0), 0);
-  return codes.byteLength + VALUE_BYTES * values.length + texts;
 }

@@ -10,11 +10,10 @@ import { MAX_MEMTABLE_ROWS } from './memtable.ts';
 import {
   type ColumnBlobs,
   ColumnBuilder,
-  columnBytes,
   columnChecksum,
-  decodeColumn,
   encodeColumn,
   type PropertyColumn,
+  StoredColumn,
 } from './property-column.ts';
 
 /*
@@ -94,7 +93,7 @@ export class PropertyStore {
   /** The properties by key: see {@link keyOf}. */
   readonly #properties = new Map<string, Property>();
   #storedBytes = 0;
-  readonly #cache = new LRUCache<string, PropertyColumn>({ maxSize: CACHE_BYTES, sizeCalculation: columnBytes });
+  readonly #cache = new LRUCache<string, StoredColumn>({ maxSize: CACHE_BYTES, sizeCalculation: ({ bytes }) => bytes });
   /** Columns of memtable rows, by key. Rows are only added until the memtable changes otherwise. */
   readonly #memtableColumns = new Map<string, { rows: number; readonly builder: ColumnBuilder }>();
   /** Whether a sealed chunk may lack a column, or a dropped property may still have some. */
@@ -245,7 +244,7 @@ export class PropertyStore {
     if (columnChecksum(stored) !== stored.checksum) {
       throw new StorageError('corrupt', new Error(`the checksum of property column ${stored.id} does not match`));
     }
-    const column = decodeColumn(stored, rows);
+    const column = new StoredColumn(stored, rows, key);
     this.#cache.set(key, column);
     return column;
   }
@@ -436,8 +435,14 @@ function sizeOf({ codes, values }: ColumnBlobs): number {
   return codes.byteLength + values.byteLength;
 }
 
-function sliceColumn({ codes, values }: PropertyColumn, start: number, rows: number): PropertyColumn {
-  return { codes: codes.subarray(start, start + rows), values };
+function sliceColumn(column: PropertyColumn, start: number, rows: number): PropertyColumn {
+  return {
+    id: column.id,
+    codes: column.codes.subarray(start, start + rows),
+    get values() {
+      return column.values;
+    },
+  };
 }
 
 function wantedRows(rows: number, isWanted: (row: number) => boolean): Uint32Array {
