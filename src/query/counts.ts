@@ -6,6 +6,7 @@ import { startsOf } from './calendar.ts';
 import { createUserCounter, type UniqueUsers, type UserCounter } from './distinct-users.ts';
 import { exactSum } from './exact-sum.ts';
 import { type GroupedSelection, groupSelection } from './groups.ts';
+import { perColumn } from './per-column.ts';
 import { type BucketQuery, rangeOf, type SelectedChunk } from './selection.ts';
 import type { Streamed } from './serialize.ts';
 import { Scratch, valuesBySlot } from './values-by-slot.ts';
@@ -84,7 +85,21 @@ interface Sums {
  */
 function computeSums(grouped: GroupedSelection, columnIndex: number, budget: Budget): Sums {
   const { buckets, groupCount } = grouped;
-  const { values, starts } = valuesBySlot(grouped, (chunk) => numbersOf(chunk, columnIndex), budget);
+  const numbers = perColumn(
+    (size) => new Float64Array(size),
+    (value) => (typeof value === 'number' ? value : Number.NaN),
+    budget,
+  );
+  /** Returns the number of each row of a chunk; NaN for other values. */
+  const numbersOf = ({ columns }: SelectedChunk) => {
+    const column = columns[columnIndex] as PropertyColumn; // requested by groupSelection
+    const byCode = numbers(column);
+    const { codes } = column;
+    const numbersOfRows = new Float64Array(codes.length);
+    for (let row = 0; row < codes.length; row++) numbersOfRows[row] = byCode[codes[row] as number] as number;
+    return numbersOfRows;
+  };
+  const { values, starts } = valuesBySlot(grouped, numbersOf, budget);
   const scratch = new Scratch(budget);
   const slot = (index: number) => values.subarray(starts[index], starts[index + 1]);
   const sumOf = (numbers: Float64Array): Sum => {
@@ -102,15 +117,6 @@ function computeSums(grouped: GroupedSelection, columnIndex: number, budget: Bud
     byGroup: (group) => sumOf(values.subarray(starts[group * buckets], starts[(group + 1) * buckets])),
     all: () => sumOf(values),
   };
-}
-
-/** Returns the numbers in a column of a chunk; NaN for other values. */
-function numbersOf({ columns }: SelectedChunk, columnIndex: number): Float64Array {
-  const { codes, values } = columns[columnIndex] as PropertyColumn; // requested by groupSelection
-  const numbers = Float64Array.from(values, (value) => (typeof value === 'number' ? value : Number.NaN));
-  const numbersOfRows = new Float64Array(codes.length);
-  for (let row = 0; row < codes.length; row++) numbersOfRows[row] = numbers[codes[row] as number] as number;
-  return numbersOfRows;
 }
 
 /** The number of rows per slot, and the unique users. */

@@ -4,7 +4,7 @@ import type { ColumnStore } from '../storage/columns/column-store.ts';
 import type { PropertyColumn } from '../storage/columns/property-column.ts';
 import type { Budget } from './budget.ts';
 import { growInto, NumberIndex } from './number-index.ts';
-import { perColumn } from './per-column.ts';
+import { createNumbersByColumn } from './per-column.ts';
 import {
   type BucketQuery,
   bucketOf,
@@ -16,95 +16,101 @@ import {
 } from './selection.ts';
 import { TopList } from './top-list.ts';
 
+/** Returns a number for a row of a chunk, given its index. */
+type RowNumber = (row: number) => number;
+
 /** The values that have their own group; all other values share one. */
 export interface Groups {
   /** The values with their own group, the most frequent first. */
   readonly values: readonly PropertyValue[];
   /** The number of other values. */
   readonly others: number;
-  /** Returns the group of each row of a chunk; `values.length` for other values. Meaningless for rows not selected. */
-  readonly groupsOf: (chunk: SelectedChunk) => Uint32Array;
+  /** Returns the group of each selected row of a chunk; `values.length` for other values. */
+  readonly groupOf: (chunk: SelectedChunk) => RowNumber;
 }
 
 /** Numbers that stand for the values that rows are grouped by. */
 interface Keys {
   /** One more than the largest key; undefined if it is not known in advance. */
   readonly limit: number | undefined;
-  /** Returns the key of each row of a chunk. */
-  readonly keysOf: (chunk: SelectedChunk) => Uint32Array;
+  /** Returns the key of each selected row of a chunk. */
+  readonly keyOf: (chunk: SelectedChunk) => RowNumber;
   readonly valueAt: (key: number) => PropertyValue;
-  /** Creates {@link Groups.groupsOf} for these groups, given their keys. */
-  readonly createGroupsOf: (named: readonly number[]) => Groups['groupsOf'];
+  /** Creates {@link Groups.groupOf} for these groups, given their keys. */
+  readonly createGroupOf: (named: readonly number[]) => Groups['groupOf'];
 }
 
 /** Returns label numbers as keys. */
 function labelKeys(store: ColumnStore, budget: Budget): Keys {
   return {
     limit: store.labelLimit,
-    keysOf: ({ labels }) => labels,
+    keyOf:
+      ({ labels }) =>
+      (row) =>
+        labels[row] as number,
     valueAt: (label) => store.labelText(label),
-    createGroupsOf(named) {
+    createGroupOf(named) {
       const groups = new NumberIndex(store.labelLimit, budget);
       for (const label of named) groups.add(label);
-      return ({ labels }) => {
-        const groupsOfRows = new Uint32Array(labels.length);
-        for (let i = 0; i < labels.length; i++) {
-          const group = groups.find(labels[i] as number);
-          groupsOfRows[i] = group < 0 ? named.length : group;
-        }
-        return groupsOfRows;
-      };
+      return ({ labels }) =>
+        (row) => {
+          const group = groups.find(labels[row] as number);
+          return group < 0 ? named.length : group;
+        };
     },
   };
 }
 
 /** Estimated memory of a value in the index of values, excluding its text, in bytes. */
 const VALUE_BYTES = 96;
+/** Values between budget checks: about a millisecond. */
+const CHECK_INTERVAL = 4096;
 
-/** Numbers the values of the first requested property, in the order in which they are found. */
+/**
+ * Numbers the values of the first requested property, in the order in which they are found in selected rows. Only these
+ * values take memory, although a column also contains the values of other rows.
+ */
 function valueKeys(budget: Budget): Keys {
   const values: PropertyValue[] = [];
-  const keyOf = new Map<PropertyValue, number>();
-  const keysOf = createTranslation((value) => {
-    const found = keyOf.get(value);
+  const keys = new Map<PropertyValue, number>();
+  const keyFor = (value: PropertyValue): number => {
+    const found = keys.get(value);
     if (found !== undefined) return found;
+    if (values.length % CHECK_INTERVAL === 0) budget.check();
     budget.reserve(VALUE_BYTES + (typeof value === 'string' ? 2 * value.length : 0));
-    keyOf.set(value, values.length);
+    keys.set(value, values.length);
     return values.push(value) - 1;
-  }, budget);
+  };
+  // the key plus one by code; 0: not looked up yet
+  const keysByCode = createNumbersByColumn((size) => new Uint32Array(size), budget);
+  const keyOf: Keys['keyOf'] = ({ columns: [first] }) => {
+    const column = first as PropertyColumn; // requested by groupSelection
+    const { codes } = column;
+    const { of: known } = keysByCode(column);
+    let distinct: readonly PropertyValue[] | undefined;
+    return (row) => {
+      const code = codes[row] as number;
+      if (known[code] === 0) {
+        distinct ??= column.values;
+        known[code] = keyFor(distinct[code] as PropertyValue) + 1;
+      }
+      return (known[code] as number) - 1;
+    };
+  };
   return {
     limit: undefined,
-    keysOf,
+    keyOf,
     valueAt: (key) => values[key] as PropertyValue,
-    createGroupsOf(named) {
+    createGroupOf(named) {
       const groups = new Uint32Array(values.length).fill(named.length);
       named.forEach((key, group) => {
         groups[key] = group;
       });
       return (chunk) => {
-        const groupsOfRows = keysOf(chunk);
-        for (let row = 0; row < groupsOfRows.length; row++) {
-          groupsOfRows[row] = groups[groupsOfRows[row] as number] ?? named.length;
-        }
-        return groupsOfRows;
+        const keyOfRow = keyOf(chunk);
+        return (row) => groups[keyOfRow(row)] ?? named.length;
       };
     },
-  };
-}
-
-/** Creates a function that maps the first requested property of each row to a number. */
-function createTranslation(
-  numberOf: (value: PropertyValue) => number,
-  budget: Budget,
-): (chunk: SelectedChunk) => Uint32Array {
-  const translate = perColumn((values) => Uint32Array.from(values, numberOf), budget);
-  return ({ columns: [first] }) => {
-    const column = first as PropertyColumn; // requested by groupSelection
-    const translation = translate(column);
-    const { codes } = column;
-    const numbers = new Uint32Array(codes.length);
-    for (let row = 0; row < codes.length; row++) numbers[row] = translation[codes[row] as number] as number;
-    return numbers;
   };
 }
 
@@ -112,18 +118,18 @@ function createTranslation(
  * Finds the most frequent values of a selection. Equally frequent values are sorted by their first row in commit order.
  */
 function topValues(selection: Selection, keys: Keys, top: number, budget: Budget): Groups {
-  const { limit, keysOf, valueAt, createGroupsOf } = keys;
+  const { limit, keyOf, valueAt, createGroupOf } = keys;
   const present = new NumberIndex(limit, budget); // in the order of their first rows
   let counts = new Float64Array(64);
   const { from, to, user, labelMask } = selection;
   for (const chunk of selection.chunks()) {
     const { times, users, labels, dataMask } = chunk;
-    const keysOfRows = keysOf(chunk);
+    const keyOfRow = keyOf(chunk);
     for (let i = 0; i < times.length; i++) {
       const time = times[i] as number;
       if (time < from || time >= to || (user >= 0 && users[i] !== user) || dataMask?.[i] === 0) continue;
       if (labelMask && labelMask[labels[i] as number] === 0) continue;
-      const index = present.add(keysOfRows[i] as number);
+      const index = present.add(keyOfRow(i));
       if (index === counts.length) {
         budget.reserve(8 * index);
         counts = growInto(counts, new Float64Array(2 * index));
@@ -142,7 +148,7 @@ function topValues(selection: Selection, keys: Keys, top: number, budget: Budget
   return {
     values: valuesOf(named, valueAt, budget),
     others: present.size - named.length,
-    groupsOf: createGroupsOf(named),
+    groupOf: createGroupOf(named),
   };
 }
 
@@ -158,7 +164,7 @@ function valuesOf(keys: readonly number[], valueAt: Keys['valueAt'], budget: Bud
 }
 
 /** The only group of a result that is not grouped. */
-const ONE_GROUP: Groups = { values: [], others: 0, groupsOf: ({ rows }) => new Uint32Array(rows) };
+const ONE_GROUP: Groups = { values: [], others: 0, groupOf: () => () => 0 };
 
 /** A selection whose rows are assigned to slots. A slot is a bucket of a group. */
 export interface GroupedSelection extends Selection {
@@ -207,7 +213,7 @@ export function groupSelection(
     slotsOf(chunk) {
       const { times, users, labels, dataMask } = chunk;
       const slots = new Int32Array(times.length);
-      const groupsOfRows = isGrouped ? groups.groupsOf(chunk) : undefined;
+      const groupOfRow = isGrouped ? groups.groupOf(chunk) : undefined;
       let bucket = 0;
       for (let i = 0; i < times.length; i++) {
         const time = times[i] as number;
@@ -220,7 +226,7 @@ export function groupSelection(
         if (!isSelected) slots[i] = -1;
         else {
           bucket = bucketOf(edges, time, bucket);
-          slots[i] = groupsOfRows ? (groupsOfRows[i] as number) * buckets + bucket : bucket;
+          slots[i] = groupOfRow ? groupOfRow(i) * buckets + bucket : bucket;
         }
       }
       return slots;

@@ -119,12 +119,13 @@ export function select(
   paths: readonly PropertyPath[] = [],
 ): Selection {
   const user = userOf(store, query);
-  const readData = createDataReader(store, query.properties ?? [], paths, user ?? -1, budget);
+  const readData = createDataReader(store, query.properties ?? [], paths, user ?? -1, seriesList.length, budget);
   const readExtent = () => {
     if (user === undefined) return undefined;
-    const extents = seriesList.map((series) =>
-      user < 0 ? store.extent(series) : extentOfUser(store, series, user, ALL_TIME, budget),
-    );
+    const extents = seriesList.map((series) => {
+      budget.check();
+      return user < 0 ? store.extent(series) : extentOfUser(store, series, user, ALL_TIME, budget);
+    });
     return extentOfAll(extents);
   };
   const range = resolveRange(query, readExtent);
@@ -147,31 +148,37 @@ export function select(
   };
 }
 
-/**
- * Creates the function that reads a chunk with the properties that a query filters by or returns. For one user's rows, only
- * their data is read, and no columns are stored.
- */
+/** Maximum number of series times properties of a query that stores columns: the others would be dropped for them. */
+const MAX_STORED_PROPERTIES = 16;
+
+/** Creates the function that reads a chunk with the properties that a query filters by or returns. */
 function createDataReader(
   store: ColumnStore,
   filters: readonly PropertyFilter[],
   paths: readonly PropertyPath[],
   user: number,
+  seriesCount: number,
   budget: Budget,
 ) {
   const tests = filters.map((filter) => {
     const matches = createPropertyTest(filter);
-    const areMatches = perColumn((values) => Uint8Array.from(values, (value) => (matches(value) ? 1 : 0)), budget);
+    const areMatches = perColumn(
+      (size) => new Uint8Array(size),
+      (value) => (matches(value) ? 1 : 0),
+      budget,
+    );
     return { key: JSON.stringify(filter.path), areMatches };
   });
   const allPaths = new Map([...filters.map(({ path }) => path), ...paths].map((path) => [JSON.stringify(path), path]));
   const keys = [...allPaths.keys()];
+  const isStored = seriesCount * keys.length <= MAX_STORED_PROPERTIES;
   const check = () => {
     try {
       budget.check();
     } catch (error) {
       if (user >= 0 || !(error instanceof QueryTooLargeError)) throw error;
-      // the maintenance of the column store builds the remaining columns
-      throw new QueryTooLargeError(`${error.message}: reading a property for the first time continues, retry later`);
+      const hint = isStored ? 'its columns are built in the background, so retry later' : 'narrow the range';
+      throw new QueryTooLargeError(`${error.message} while a property was read from the rows: ${hint}`);
     }
   };
   return function* (series: Series, outline: ChunkOutline, from: number, to: number): Generator<SelectedChunk> {
@@ -183,7 +190,7 @@ function createDataReader(
     const { users, times } = chunk;
     const isWanted = (row: number) =>
       users[row] === user && (times[row] as number) >= from && (times[row] as number) < to;
-    const request = { paths: [...allPaths.values()], isWanted: user < 0 ? undefined : isWanted, check };
+    const request = { paths: [...allPaths.values()], isWanted: user < 0 ? undefined : isWanted, isStored, check };
     const parts = store.readProperties({ series, chunkId: outline.chunkId, chunk }, request);
     for (const { chunk: part, columns } of parts) {
       const columnOf = (key: string) => columns[keys.indexOf(key)] as PropertyColumn; // one per path

@@ -60,6 +60,7 @@ export function* finishDeletions(context: RemovalContext): Job<number> {
     for (const series of store.seriesNamed(kind, filter.name)) {
       yield* store.removeRows(series, selectBlankRows(context, deletion));
     }
+    yield* store.blankStaleColumns();
     store.transact(() => deletions.finish(id));
     yield;
   }

@@ -51,6 +51,7 @@ export function* finishErasures(context: RemovalContext): Job<ErasedRows> {
         yield* store.removeUserFrom(series, erasure.userNumber);
       }
     }
+    yield* store.blankStaleColumns();
     yield* store.removeUser(erasure, erasure.userNumber);
     store.transact(() => list.finish(erasure.id));
     yield;

@@ -222,7 +222,7 @@ export const properties = sqliteTable('properties', {
   usedAt: integer('used_at').notNull(),
 });
 
-/** The values of a property in the rows of a chunk. A row is blanked together with its chunk or its property. */
+/** The values of a property in the rows of a chunk. A row is blanked after its chunk was rewritten or its property dropped. */
 export const propertyColumns = sqliteTable(
   'property_columns',
   {
@@ -231,6 +231,8 @@ export const propertyColumns = sqliteTable(
     propertyId: integer('property_id').notNull(),
     /** Key of `chunks`; 0 once blanked. */
     chunkId: integer('chunk_id').notNull(),
+    /** The chunk's checksum when the column was built. The column is stale if the chunk has another one now. */
+    chunkChecksum: integer('chunk_checksum').notNull(),
     checksum: integer('checksum').notNull(),
     /** For each row, the index of its value: 8, 16 or 32 bits. Empty if no row has the property. */
     codes: blob('codes', { mode: 'buffer' }).notNull(),

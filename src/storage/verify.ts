@@ -69,8 +69,9 @@ export function verifyDatabase(client: Database, onRows: (rows: number) => void 
     for (const kind of KINDS) {
       counts[kind] = verifyRows(client, kind, hash, columns, expected, report, onRows);
     }
-    const chunks = columns.isRebuilding ? 0 : verifyChunks(client, hash, columns, expected, report);
-    if (!columns.isRebuilding) verifyProperties(client, columns, report);
+    const damagedChunks = new Set<number>();
+    const chunks = columns.isRebuilding ? 0 : verifyChunks(client, hash, columns, expected, damagedChunks, report);
+    if (!columns.isRebuilding) verifyProperties(client, columns, damagedChunks, report);
     verifyLedger(client, counts.metric + counts.analytics, report);
     return { problems, omitted, rows: counts, chunks };
   } finally {
@@ -210,12 +211,13 @@ function verifyRows(
   return count;
 }
 
-/** Verifies the chunks, and compares their rows with the digests. Returns the number of chunks. */
+/** Verifies the chunks, and compares their rows with the digests. Returns the number of chunks, and adds the damaged ones. */
 function verifyChunks(
   client: Database,
   hash: TextHash,
   columns: ColumnState,
   expected: ReadonlyMap<number, Digest>,
+  damagedChunks: Set<number>,
   report: (problem: string) => void,
 ): number {
   const found = new Map<number, Digest>();
@@ -232,11 +234,13 @@ function verifyChunks(
     if (!row) continue;
     if (checksumOf(row) !== row.checksum) {
       damaged.add(row.series);
+      damagedChunks.add(id);
       report(`The checksum of chunk ${id} of the ${columns.nameOf(row.series)} does not match its data. ${REBUILD}`);
       continue;
     }
     const chunk = decodeChunk(row, row);
     if (chunk.times.length !== row.rows || chunk.times.some((time) => time < row.minTime || time > row.maxTime)) {
+      damagedChunks.add(id);
       report(
         `The rows of chunk ${id} of the ${columns.nameOf(row.series)} contradict its row count or time range. ${REBUILD}`,
       );
@@ -262,12 +266,18 @@ function verifyChunks(
 }
 
 /** Verifies the stored columns of properties against the data of the rows. */
-function verifyProperties(client: Database, columns: ColumnState, report: (problem: string) => void): void {
+function verifyProperties(
+  client: Database,
+  columns: ColumnState,
+  damagedChunks: ReadonlySet<number>,
+  report: (problem: string) => void,
+): void {
   const list = client
     .query<{ id: number; chunk: number; series: number; path: string }, []>(
       `SELECT property_columns.id, chunk_id AS chunk, chunks.series_id AS series, path FROM property_columns
        JOIN properties ON properties.id = property_id JOIN chunks ON chunks.id = chunk_id
-       WHERE chunk_id > 0 AND path IS NOT NULL AND property_columns.checksum >= 0`,
+       WHERE chunk_id > 0 AND path IS NOT NULL AND property_columns.checksum >= 0
+       AND chunk_checksum = chunks.checksum`,
     )
     .all();
   const readColumn = client.prepare<ColumnBlobs & { checksum: number }, [number]>(
@@ -280,13 +290,13 @@ function verifyProperties(client: Database, columns: ColumnState, report: (probl
   for (const { id, chunk, series, path } of list) {
     const blobs = readColumn.get(id);
     const source = readChunk.get(chunk);
-    if (!blobs || !source || columns.isChanging(series)) continue;
+    if (!blobs || !source || damagedChunks.has(chunk) || columns.isChanging(series)) continue;
     const where = `of the property ${path} of the ${columns.nameOf(series)} in chunk ${chunk}`;
     if (columnChecksum(blobs) !== blobs.checksum) {
       report(`The checksum ${where} does not match its data. ${REBUILD}`);
       continue;
     }
-    const { codes, values } = new StoredColumn(blobs, source.rows);
+    const { codes, values } = new StoredColumn(blobs, source.rows, String(id));
     const keys = JSON.parse(path) as string[];
     const seqs = seqsOf(source);
     const expected = new ColumnBuilder(source.rows);
@@ -296,7 +306,7 @@ function verifyProperties(client: Database, columns: ColumnState, report: (probl
         expected.set(start + index, propertyOf(JSON.parse(data), keys)),
       );
     }
-    const { codes: found, values: foundValues } = expected.column();
+    const { codes: found, values: foundValues } = expected.column(0, source.rows);
     if (codes.some((code, row) => values[code] !== foundValues[found[row] as number])) {
       report(`The values ${where} differ from those in the rows. ${REBUILD}`);
     }

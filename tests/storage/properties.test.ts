@@ -2,9 +2,13 @@ import { Database } from 'bun:sqlite';
 import { afterAll, describe, expect, test } from 'bun:test';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { createBudget } from '../../src/query/budget.ts';
+import { counts } from '../../src/query/counts.ts';
 import { createQueryEngine, type QueryEngine } from '../../src/query/engine.ts';
 import type { BucketQuery } from '../../src/query/selection.ts';
+import type { LogRecord } from '../../src/records.ts';
 import type { Counts } from '../../src/responses.ts';
+import type { ColumnStore } from '../../src/storage/columns/column-store.ts';
 import { MAX_PROPERTIES } from '../../src/storage/columns/property-store.ts';
 import { openStorage, type Storage } from '../../src/storage/database.ts';
 import { runJob } from '../../src/storage/job.ts';
@@ -13,6 +17,7 @@ import { verifyDatabase } from '../../src/storage/verify.ts';
 import { createWriter } from '../../src/storage/writer.ts';
 import { NOTHING } from '../harness/commit.ts';
 import { temporaryFolder } from '../harness/target.ts';
+import { LIMITS } from '../query/test-database.ts';
 import { event, records } from './log.ts';
 
 const folder = temporaryFolder();
@@ -31,7 +36,7 @@ class EventDatabase {
 
   private constructor() {
     this.#reader = openReader(this.path, () => this.now);
-    this.engine = createQueryEngine(this.#reader, { timeoutMs: 30_000, maxResultBytes: 32e6, isCanceled: () => false });
+    this.engine = createQueryEngine(this.#reader, LIMITS);
   }
 
   /** Creates a database with events of the users `u 0`, `u 1` and `u 2`. */
@@ -52,6 +57,14 @@ class EventDatabase {
       const batch = rows.slice(i, i + 2_000);
       await writer.commit({ ...NOTHING, records: batch, counts: [['stored', batch.length]] });
     }
+  }
+
+  async commit(rows: readonly LogRecord[]): Promise<void> {
+    await createWriter(this.#storage).commit({ ...NOTHING, records: rows, counts: [['stored', rows.length]] });
+  }
+
+  get store(): ColumnStore {
+    return this.#reader.store;
   }
 
   seal(): void {
@@ -77,7 +90,7 @@ class EventDatabase {
     const found = client
       .query<{ path: string; rows: number }, []>(
         `SELECT path, sum(rows) AS rows FROM property_columns JOIN properties ON properties.id = property_id
-         JOIN chunks ON chunks.id = chunk_id WHERE chunk_id > 0 AND path IS NOT NULL AND property_columns.checksum >= 0
+         JOIN chunks ON chunks.id = chunk_id WHERE chunk_id > 0 AND path IS NOT NULL AND property_columns.checksum >= 0 AND chunk_checksum = chunks.checksum
          GROUP BY path ORDER BY path`,
       )
       .all();
@@ -125,6 +138,68 @@ test('columns of new chunks are built in the background', async () => {
   expect(database.groups(['plan'])).toEqual([['new', 2_000], ...[0, 1, 2].map((i) => [`p ${i}`, 1_000])] as never);
   expect(database.counts({ sum: { name: 'data.n', path: ['n'] } }).sum).toBe((5_000 * 4_999) / 2);
   expect(database.verify()).toEqual([]);
+  database.close();
+});
+
+test('columns are built while queries seal and merge chunks and build columns themselves', async () => {
+  const database = await EventDatabase.create(20_000, (i) => ({ plan: `p ${i % 3}` }));
+  database.seal();
+  await database.record(5_000, (i) => ({ plan: `p ${i % 3}` }));
+  database.seal();
+  database.groups(['plan'], { from: 0, to: 1 }); // no chunk is read
+  database.groups(['other']);
+  await database.record(100, (i) => ({ plan: `p ${i % 3}` }));
+  const job = database.engine.maintenance.catchUp();
+  for (let step = 0; step < 4; step++) {
+    job.next();
+    await database.record(3_000, (i) => ({ plan: `p ${i % 3}` }));
+    database.seal(); // merges a chunk whose column is being built
+    database.groups(['other']);
+  }
+  runJob(job);
+  while (runJob(database.engine.maintenance.catchUp())) {
+    // more columns to build
+  }
+  expect(database.columns()).toEqual({ other: 37_100 });
+  expect(database.groups(['plan']).reduce((sum, [, count]) => sum + count, 0)).toBe(37_100);
+  expect(database.verify()).toEqual([]);
+  database.close();
+});
+
+test('a query over many event types reads properties without storing columns', async () => {
+  const database = await EventDatabase.create(300, () => ({ plan: 'pro' }));
+  database.seal();
+  database.groups(['plan']);
+  const writer = records(50, (seq, i) => event(seq + 10_000, { type: `type ${i}`, data: '{"plan":"pro"}' }));
+  await database.commit(writer);
+  database.seal();
+  const step = { step: 'e', type: 'e', dataIndex: undefined };
+  const filter = { path: ['plan'], anyOf: ['pro'], noneOf: [], containsAny: [] };
+  const range = { from: undefined, to: undefined, user: undefined, zone: 'UTC' };
+  const query = { ...range, type: undefined, step, returnStep: undefined, period: 'day', periods: 1 } as const;
+  const result = JSON.parse(database.engine.queries.retention({ ...query, properties: [filter] }));
+  expect(result.cohorts).toMatchObject([{ users: 3 }]);
+  expect(database.columns()).toEqual({ plan: 300 });
+  database.close();
+});
+
+test('a query over one user takes no memory for the values of others', async () => {
+  const database = await EventDatabase.create(30_000, (i) => ({ id: i % 3 === 0 ? 'mine' : `${i}` }));
+  database.seal();
+  database.groups(['id']); // builds the column
+  let reserved = 0;
+  const budget = createBudget(LIMITS);
+  const counting = {
+    ...budget,
+    reserve(bytes: number) {
+      reserved += bytes;
+      budget.reserve(bytes);
+    },
+  };
+  const all = { from: undefined, to: undefined, interval: undefined, zone: 'UTC', top: 10 };
+  const query = { ...all, name: 'e', user: 'u 0', groupBy: { name: 'id', path: ['id'] } };
+  expect(counts(database.store, query, counting)).toMatchObject({ count: 10_000, other: { labels: 0 } });
+  expect(reserved).toBeLessThan(100_000);
   database.close();
 });
 
@@ -240,7 +315,12 @@ test('verification finds a column that was changed, and one that differs from th
   expect(database.verify()).toEqual([
     'The values of the property ["plan"] of the event type "e" in chunk 1 differ from those in the rows. Run "rawlog rebuild".',
   ]);
-  database.run(`UPDATE property_columns SET codes = zeroblob(300)`);
+  const client = new Database(database.path);
+  client.run('UPDATE chunks SET rows = rows + 1');
+  client.close();
+  expect(database.verify()).toEqual([expect.stringContaining('contradict its row count')]);
+  database.run('UPDATE chunks SET rows = rows - 1');
+  database.run('UPDATE property_columns SET codes = zeroblob(300)');
   expect(database.verify()).toEqual([
     'The checksum of the property ["plan"] of the event type "e" in chunk 1 does not match its data. Run "rawlog rebuild".',
   ]);

@@ -25,7 +25,7 @@ export interface ChunkEntry extends Extent {
 /** Receives changes to chunks, in the transaction that makes them. */
 export interface ChunkListener {
   chunkAdded(): void;
-  /** A chunk is being replaced or blanked. */
+  /** A chunk was replaced or blanked. */
   chunkRewritten(id: number): void;
 }
 
@@ -95,6 +95,11 @@ export class ChunkTable {
     const chunk = decodeChunk(row, row);
     this.#cache.set(id, chunk);
     return chunk;
+  }
+
+  /** Returns the checksum of a chunk; 0 if it is blank. It changes whenever the chunk is rewritten. */
+  checksum(id: number): number {
+    return this.#statements.checksum.get(id)?.checksum ?? 0;
   }
 
   /** Adds a chunk after all others. Returns the approximate number of bytes written. */
@@ -173,6 +178,7 @@ function prepare(client: Database) {
       `SELECT rows, min_time AS minTime, max_time AS maxTime, checksum, times, users, labels, "values", seqs
        FROM chunks WHERE id = ?`,
     ),
+    checksum: client.prepare<{ checksum: number }, [number]>('SELECT checksum FROM chunks WHERE id = ?'),
     insert: client.prepare(
       `INSERT INTO chunks (series_id, rows, min_time, max_time, checksum, times, users, labels, "values", seqs)
        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,

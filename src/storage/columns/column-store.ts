@@ -329,18 +329,20 @@ export class ColumnStore {
     for (const { read } of this.outlines(series, from, to)) yield read();
   }
 
-  /**
-   * Reads properties of the data of events: of a chunk, in one or several parts. If the values of all rows are requested,
-   * they are stored as columns.
-   */
+  /** Reads properties of the data of events: of a chunk, in one or several parts. */
   readProperties(source: PropertySource, request: PropertyRequest): Generator<PropertyPart> {
     return this.#properties.read(source, request);
+  }
+
+  /** Overwrites the columns of properties in chunks that were rewritten. Erasures and deletions end with it. */
+  *blankStaleColumns(): Job<void> {
+    yield* this.#properties.blankStale();
   }
 
   /**
    * Builds columns of properties that queries have asked for, for about half a second.
    *
-   * @returns whether columns are still missing
+   * @returns whether columns are still missing and can be built now
    */
   *buildProperties(): Job<boolean> {
     return !this.#isRebuilding && (yield* this.#properties.build((id) => this.#seriesById.get(id)));

@@ -9,6 +9,11 @@ const MAX_READ_BYTES = 4 * 1024 * 1024;
  */
 const MAX_SCANNED_PER_ROW = 8;
 
+/** Requested rows from which it is estimated how densely they lie among the others. */
+const SAMPLE_ROWS = 256;
+/** The garbage collector runs less often than during exports, because parsed data is dropped at once. */
+const GARBAGE_FACTOR = 0.25;
+
 /** Creates the function that reads the data of events by their keys. */
 export function createEventDataReader(client: Database): EventDataReader {
   const count = client.prepare<{ n: number }, [number, number, number]>(
@@ -24,21 +29,28 @@ export function createEventDataReader(client: Database): EventDataReader {
   return (type, seqs, visit) => {
     const [first, last] = [seqs[0], seqs[seqs.length - 1]];
     if (first === undefined || last === undefined) return 0;
-    const most = MAX_SCANNED_PER_ROW * seqs.length;
-    const isDense = (count.get(first, last, most + 1)?.n ?? 0) <= most;
+    const sample = Math.min(seqs.length, SAMPLE_ROWS);
+    const most = MAX_SCANNED_PER_ROW * sample;
+    const isDense = (count.get(first, seqs[sample - 1] as number, most + 1)?.n ?? 0) <= most;
     const rows = isDense ? scan.iterate(first, last, type) : lookUp.iterate(JSON.stringify(Array.from(seqs)));
     let index = 0;
     let bytes = 0;
+    let isComplete = true;
     for (const { seq, data } of rows) {
-      while (index < seqs.length && (seqs[index] as number) < seq) index++;
-      if (seqs[index] !== seq) continue; // a row of the same type that was not requested
-      if (data !== '') visit(index, data); // a blank row has no data
-      index++;
       bytes += data.length;
-      if (bytes >= MAX_READ_BYTES) break;
+      while (index < seqs.length && (seqs[index] as number) < seq) index++;
+      // other rows of the same type are between the requested ones; a blank row has no data
+      if (seqs[index] === seq) {
+        if (data !== '') visit(index, data);
+        index++;
+      }
+      if (bytes >= MAX_READ_BYTES && index > 0) {
+        isComplete = false;
+        break;
+      }
     }
-    countGarbage(bytes);
-    return bytes >= MAX_READ_BYTES ? index : seqs.length;
+    countGarbage(bytes * GARBAGE_FACTOR);
+    return isComplete ? seqs.length : index;
   };
 }
 
@@ -47,7 +59,7 @@ export function createEventDataReader(client: Database): EventDataReader {
  *
  * @param type the type of all requested events
  * @param seqs the keys of the events, ascending
- * @param visit called with the index of a key and the event's data as JSON text; not called for rows that were erased
+ * @param visit called with the index of a key and the event's data as JSON text; not called for rows that were erased or deleted
  * @returns how many of the events were read: all, unless their data is larger than a few megabytes
  */
 export type EventDataReader = (

@@ -5,10 +5,12 @@ import { countGarbage } from '../garbage.ts';
 export interface PropertyColumn {
   /** For each row, the index of its value in `values`. */
   readonly codes: Codes;
+  /** The number of distinct values. It grows while the column is being built. */
+  readonly size: number;
   /** The distinct values. The first is null. Of a stored column with many values, they are decoded on each access. */
   readonly values: readonly PropertyValue[];
-  /** Identifies the distinct values of a stored column for as long as it is not rewritten. */
-  readonly id?: string | undefined;
+  /** Identifies the distinct values: parts of a column have the same, and so have reads of a stored column in one query. */
+  readonly id: string | object;
 }
 
 type Codes = Uint8Array | Uint16Array | Uint32Array;
@@ -17,14 +19,12 @@ type Codes = Uint8Array | Uint16Array | Uint32Array;
 export interface ColumnBlobs {
   /** Empty if all values are null. */
   readonly codes: Uint8Array;
-  /** The values without the first, as a JSON array compressed with zstd. */
+  /** The length of the following JSON in bytes (32 bits), and the values without the first as a JSON array in zstd. */
   readonly values: Uint8Array;
 }
 
-/** Size of compressed values up to which they are decoded only once, in bytes. */
-const KEPT_VALUE_BYTES = 32 * 1024;
-/** Estimated memory of a decoded value relative to its compressed size. */
-const DECODED_FACTOR = 16;
+/** Size of the JSON of values up to which they are decoded only once, in bytes. */
+const KEPT_JSON_BYTES = 256 * 1024;
 /** Estimated memory of a distinct value, excluding its text, in bytes. */
 const VALUE_BYTES = 48;
 /** zstd level: about 400 MB/s. */
@@ -32,12 +32,12 @@ const COMPRESSION_LEVEL = 1;
 
 /** Collects the values of rows into a column. */
 export class ColumnBuilder {
-  readonly #codes: Uint32Array;
+  #codes: Uint32Array;
   readonly #values: PropertyValue[] = [null];
   readonly #codeOf = new Map<PropertyValue, number>([[null, 0]]);
   #bytes = 0;
 
-  /** @param capacity the largest number of rows */
+  /** @param capacity the expected number of rows */
   constructor(capacity: number) {
     this.#codes = new Uint32Array(capacity);
   }
@@ -56,25 +56,29 @@ export class ColumnBuilder {
       this.#values.push(value);
       this.#bytes += VALUE_BYTES + (typeof value === 'string' ? 2 * value.length : 0);
     }
+    this.#makeRoom(row + 1);
     this.#codes[row] = code;
   }
 
-  /** Returns the column of the first `rows` rows. It shares the builder's memory, and stays valid while rows are added. */
-  column(rows = this.#codes.length): PropertyColumn {
-    return { codes: this.#codes.subarray(0, rows), values: this.#values };
+  #makeRoom(rows: number): void {
+    if (rows <= this.#codes.length) return;
+    const longer = new Uint32Array(Math.max(rows, 2 * this.#codes.length));
+    longer.set(this.#codes);
+    this.#codes = longer;
   }
 
-  /** Sets the values of rows from `start` on from another column. */
-  append(start: number, { codes, values }: PropertyColumn): void {
-    const translated = new Uint32Array(values.length);
-    for (let row = 0; row < codes.length; row++) {
-      const code = codes[row] as number;
-      if (code === 0) continue;
-      if (translated[code] === 0) {
-        this.set(start + row, values[code] as PropertyValue);
-        translated[code] = this.#codes[start + row] as number;
-      } else this.#codes[start + row] = translated[code] as number;
-    }
+  /** Returns the column of the rows from `start` to `end`, exclusive. It shares the builder's memory. */
+  column(start: number, end: number): PropertyColumn {
+    this.#makeRoom(end);
+    const values = this.#values;
+    return {
+      id: this,
+      codes: this.#codes.subarray(start, end),
+      values,
+      get size() {
+        return values.length;
+      },
+    };
   }
 }
 
@@ -82,10 +86,12 @@ export class ColumnBuilder {
 export function encodeColumn({ codes, values }: PropertyColumn): ColumnBlobs {
   if (values.length === 1) return { codes: new Uint8Array(0), values: new Uint8Array(0) };
   const narrow = new (arrayFor(values.length))(codes);
-  return {
-    codes: new Uint8Array(narrow.buffer, narrow.byteOffset, narrow.byteLength),
-    values: Bun.zstdCompressSync(JSON.stringify(values.slice(1)), { level: COMPRESSION_LEVEL }),
-  };
+  const json = new TextEncoder().encode(JSON.stringify(values.slice(1)));
+  const compressed = Bun.zstdCompressSync(json, { level: COMPRESSION_LEVEL });
+  const blob = new Uint8Array(4 + compressed.byteLength);
+  new DataView(blob.buffer).setUint32(0, json.byteLength, true);
+  blob.set(compressed, 4);
+  return { codes: new Uint8Array(narrow.buffer, narrow.byteOffset, narrow.byteLength), values: blob };
 }
 
 function arrayFor(values: number): typeof Uint8Array | typeof Uint16Array | typeof Uint32Array {
@@ -95,34 +101,52 @@ function arrayFor(values: number): typeof Uint8Array | typeof Uint16Array | type
 
 /** A column that was read from the database. Its values are decoded when they are needed. */
 export class StoredColumn implements PropertyColumn {
-  readonly id: string | undefined;
+  readonly id: string;
   readonly codes: Codes;
+  readonly size: number;
   readonly #blob: Uint8Array;
   #values: readonly PropertyValue[] | undefined;
 
   /**
    * @param rows the number of rows in the chunk
+   * @param id see {@link PropertyColumn.id}
    * @throws if the blobs are not those of a column with this number of rows
    */
-  constructor(blobs: ColumnBlobs, rows: number, id?: string) {
+  constructor(blobs: ColumnBlobs, rows: number, id: string) {
     this.id = id;
     this.codes = decodeCodes(blobs.codes, rows);
+    this.size = largest(this.codes) + 1;
     this.#blob = blobs.values;
   }
 
   get values(): readonly PropertyValue[] {
     if (this.#values) return this.#values;
     const values = decodeValues(this.#blob);
-    if (this.#blob.byteLength <= KEPT_VALUE_BYTES) this.#values = values;
-    else countGarbage(VALUE_BYTES * values.length);
+    if (this.#isKept) this.#values = values;
+    else countGarbage(this.#jsonBytes);
     return values;
   }
 
   /** The estimated memory of the column, in bytes. */
   get bytes(): number {
-    const { byteLength } = this.#blob;
-    return this.codes.byteLength + byteLength * (byteLength <= KEPT_VALUE_BYTES ? DECODED_FACTOR : 1) + VALUE_BYTES;
+    const values = this.#isKept ? VALUE_BYTES * this.size + 2 * this.#jsonBytes : 0;
+    return this.codes.byteLength + this.#blob.byteLength + VALUE_BYTES + values;
   }
+
+  get #isKept(): boolean {
+    return this.#jsonBytes <= KEPT_JSON_BYTES;
+  }
+
+  get #jsonBytes(): number {
+    const { buffer, byteOffset, byteLength } = this.#blob;
+    return byteLength === 0 ? 0 : new DataView(buffer, byteOffset).getUint32(0, true);
+  }
+}
+
+function largest(codes: Codes): number {
+  let most = 0;
+  for (let row = 0; row < codes.length; row++) if ((codes[row] as number) > most) most = codes[row] as number;
+  return most;
 }
 
 function decodeCodes(bytes: Uint8Array, rows: number): Codes {
@@ -141,9 +165,10 @@ function decodeCodes(bytes: Uint8Array, rows: number): Codes {
   }
 }
 
-function decodeValues(bytes: Uint8Array): readonly PropertyValue[] {
-  if (bytes.length === 0) return [null];
-  const values = JSON.parse(new TextDecoder().decode(Bun.zstdDecompressSync(bytes))) as PropertyValue[];
+function decodeValues(blob: Uint8Array): readonly PropertyValue[] {
+  if (blob.length === 0) return [null];
+  const json = new TextDecoder().decode(Bun.zstdDecompressSync(blob.slice(4)));
+  const values = JSON.parse(json) as PropertyValue[];
   values.unshift(null);
   return values;
 }

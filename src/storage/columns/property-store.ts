@@ -4,9 +4,8 @@ import { type PropertyPath, propertyOf } from '../../properties.ts';
 import type { Job, Transact } from '../job.ts';
 import { StorageError, toStorageError } from '../storage-error.ts';
 import { type Chunk, seqsOf, sliceChunk } from './chunk.ts';
-import type { ChunkTable } from './chunk-table.ts';
+import type { ChunkListener, ChunkTable } from './chunk-table.ts';
 import { createEventDataReader, type EventDataReader } from './event-data.ts';
-import { MAX_MEMTABLE_ROWS } from './memtable.ts';
 import {
   type ColumnBlobs,
   ColumnBuilder,
@@ -17,36 +16,31 @@ import {
 } from './property-column.ts';
 
 /*
- * Properties of event data, for queries.
- *
- * `npm run bench:properties` compares the ways to read a property: from the rows, 0.6 to 3 µs per row and query; from a
- * column, a few nanoseconds per row and query, after 1 to 4 µs per row once and 1 to 4 bytes per row. An index would have to
- * be written when a row is recorded. So a property gets columns when a query over all users first asks for it. Queries over
- * one user read only that user's rows, so ordinary users cannot make the database grow.
+ * Properties of event data, for queries. A property gets columns when a query over all users first asks for it. Queries
+ * over one user read only that user's rows, so ordinary users can neither make the database grow nor observe columns. The
+ * alternatives, and what each costs, are in docs/architecture.md.
  */
 
 /** Maximum number of properties with columns. Beyond it, the least recently used one is dropped. */
 export const MAX_PROPERTIES = 64;
 /** Maximum size of all stored columns, in bytes. Beyond it, the least recently used properties are dropped. */
-export const MAX_STORED_BYTES = 1024 ** 3;
+const MAX_STORED_BYTES = 1024 ** 3;
 /** Maximum size of a stored column: more could not be written in the time allowed for a transaction. */
 const MAX_COLUMN_BYTES = 4 * 1024 * 1024;
-/** Maximum memory of a column's distinct values while it is built. Columns with more are not stored. */
+/** Memory of a column's distinct values beyond which it is not stored, and its values are passed on part by part. */
 const MAX_VALUE_BYTES = 16 * 1024 * 1024;
 /** Rows whose data is read at once, about 20 ms. */
 const PART_ROWS = 8_192;
-/** Size of the cache of decoded columns, in bytes. */
+/** Size of the cache of stored columns, in bytes. */
 const CACHE_BYTES = 64 * 1024 * 1024;
-/** Limits of the columns of memtable rows, each up to 256 KB plus its values. */
+/** Limits of the columns of memtable rows that are kept. */
 const MEMTABLE_COLUMNS = { count: 16, valueBytes: 4 * 1024 * 1024 };
 /** How long {@link PropertyStore.build} runs, so that other maintenance gets its turn, in milliseconds. */
 const BUILD_MS = 500;
 /** How precisely the time of the last use is stored, in milliseconds. */
 const USED_AT_PRECISION_MS = 3_600_000;
-/** Checksum that marks a column that is too large to be stored. Checksums are never negative. */
+/** Marks a column that is too large to be stored, in place of its checksum. Checksums are never negative. */
 const TOO_LARGE = -1;
-/** `used_at` of a dropped property whose columns are not blanked yet. */
-const DROPPED = -1;
 
 /** A property of an event type that has columns. */
 interface Property {
@@ -67,12 +61,15 @@ export interface PropertySource {
 
 /** What to read of a chunk. */
 export interface PropertyRequest {
+  /** The properties, each once. */
   readonly paths: readonly PropertyPath[];
   /**
-   * Returns whether the value of a row is needed; undefined: all are. If given, no columns are stored, and the values of
-   * other rows are undefined.
+   * Returns whether the value of a row is needed; undefined: all are. If given, the values are read from the rows, and those
+   * of other rows are unspecified.
    */
   readonly isWanted?: ((row: number) => boolean) | undefined;
+  /** Whether to store missing columns, if all values are read. */
+  readonly isStored: boolean;
   /** Called every few thousand rows; may throw. */
   readonly check: () => void;
 }
@@ -84,7 +81,7 @@ export interface PropertyPart {
 }
 
 /** The columns of properties, and the values of rows that have none yet. */
-export class PropertyStore {
+export class PropertyStore implements ChunkListener {
   readonly #transact: Transact;
   readonly #chunks: ChunkTable;
   readonly #readData: EventDataReader;
@@ -92,14 +89,11 @@ export class PropertyStore {
   readonly #statements: ReturnType<typeof prepare>;
   /** The properties by key: see {@link keyOf}. */
   readonly #properties = new Map<string, Property>();
-  #storedBytes = 0;
   readonly #cache = new LRUCache<string, StoredColumn>({ maxSize: CACHE_BYTES, sizeCalculation: ({ bytes }) => bytes });
   /** Columns of memtable rows, by key. Rows are only added until the memtable changes otherwise. */
-  readonly #memtableColumns = new Map<string, { rows: number; readonly builder: ColumnBuilder }>();
-  /** Whether a sealed chunk may lack a column, or a dropped property may still have some. */
-  #hasGaps = true;
-  /** The chunk whose columns are being built by {@link build}; undefined if it was rewritten meanwhile. */
-  #building: number | undefined;
+  readonly #memtableColumns = new Map<string, { readonly rows: number; readonly builder: ColumnBuilder }>();
+  /** Whether a sealed chunk may lack a column, or a column may be stale. */
+  #hasWork = true;
 
   /** @param now the clock, in milliseconds since 1970 */
   constructor(client: Database, transact: Transact, chunks: ChunkTable, now: () => number) {
@@ -117,103 +111,19 @@ export class PropertyStore {
       const keys = JSON.parse(path) as string[];
       this.#properties.set(keyOf(property.seriesId, keys), { ...property, path: keys });
     }
-    this.#storedBytes = this.#statements.storedBytes.get()?.bytes ?? 0;
     this.#cache.clear();
     this.#memtableColumns.clear();
-    this.#hasGaps = true;
-    this.#building = undefined;
+    this.#hasWork = true;
   }
 
-  /** Reads properties of a chunk, in one or several parts that cover all its rows, or all wanted ones. */
-  *read(source: PropertySource, request: PropertyRequest): Generator<PropertyPart> {
-    const { series, chunkId, chunk } = source;
-    const { paths, isWanted, check } = request;
-    const columns = paths.map((path) => chunkId !== undefined && this.#column(series.id, path, chunkId, chunk.rows));
-    if (columns.every((column) => typeof column === 'object')) {
-      yield { chunk, columns };
-      return;
-    }
-    const missing = paths.filter((_, i) => typeof columns[i] !== 'object');
-    const withFound = ({ start, chunk: part, columns: read }: ReadPart): PropertyPart => {
-      let next = 0;
-      const all = columns.map((column) =>
-        typeof column === 'object' ? sliceColumn(column, start, part.rows) : (read[next++] as PropertyColumn),
-      );
-      return { chunk: part, columns: all };
-    };
-    if (isWanted) {
-      for (const part of this.#readParts(source, missing, check, isWanted)) yield withFound(part);
-    } else if (chunkId === undefined) {
-      yield* this.#readMemtable(source, missing, check);
-    } else {
-      // columns that were found to be too large are read from the rows each time
-      const isStored = missing.map((path) => columns[paths.indexOf(path)] !== 'too large');
-      const build = new ColumnBuild(missing, chunk.rows);
-      for (const part of this.#readParts(source, missing, check)) {
-        build.add(part);
-        yield withFound(part);
-      }
-      this.#store(series.id, chunkId, build, isStored);
-    }
-  }
-
-  /**
-   * Builds missing columns of properties that have been asked for, for about half a second, and blanks those of dropped
-   * properties.
-   *
-   * @returns whether columns are still missing
-   */
-  *build(seriesNamed: (id: number) => PropertySource['series'] | undefined): Job<boolean> {
-    if (!this.#hasGaps) return false;
-    const deadline = performance.now() + BUILD_MS;
-    yield* this.#blankDropped();
-    this.#hasGaps = false;
-    for (const { seriesId } of [...this.#properties.values()]) {
-      const series = seriesNamed(seriesId);
-      for (const { chunkId } of series ? this.#statements.gaps.all({ seriesId }) : []) {
-        if (performance.now() > deadline) {
-          this.#hasGaps = true;
-          return true;
-        }
-        yield* this.#buildChunk(series as PropertySource['series'], chunkId);
-      }
-    }
-    return false;
-  }
-
-  *#buildChunk(series: PropertySource['series'], chunkId: number): Job<void> {
-    this.#building = chunkId;
-    const chunk = this.#chunks.read(chunkId);
-    const properties = [...this.#properties.values()].filter(({ seriesId }) => seriesId === series.id);
-    const paths = properties.filter(({ id }) => !this.#statements.has.get(id, chunkId)).map(({ path }) => path);
-    const build = new ColumnBuild(paths, chunk.rows);
-    for (const part of this.#readParts({ series, chunkId, chunk }, paths, () => {})) {
-      build.add(part);
-      yield;
-      if (this.#building !== chunkId) return; // rewritten by a merge, an erasure or a deletion: built again later
-    }
-    this.#building = undefined;
-    const stillThere = paths.map((path) => this.#properties.has(keyOf(series.id, path)));
-    this.#store(series.id, chunkId, build, stillThere);
-    yield;
-  }
-
-  /** Called after a chunk was added. */
   chunkAdded(): void {
-    if (this.#properties.size > 0) this.#hasGaps = true;
+    if (this.#properties.size > 0) this.#hasWork = true;
   }
 
-  /** Blanks the columns of a chunk that is being replaced or blanked, in the caller's transaction. */
+  /** The columns of the chunk are now stale, because its checksum differs from theirs. */
   chunkRewritten(chunkId: number): void {
-    const stored = this.#statements.ofChunk.all(chunkId);
-    if (this.#building === chunkId) this.#building = undefined;
-    const current = new Set(Array.from(this.#properties.values(), ({ id }) => id));
-    for (const { id, propertyId, bytes } of stored) {
-      this.#statements.blank.run(id);
-      this.#cache.delete(`${propertyId}/${chunkId}`);
-      if (current.has(propertyId)) this.#storedBytes -= bytes;
-    }
-    if (this.#properties.size > 0) this.#hasGaps = true;
+    for (const { id } of this.#properties.values()) this.#cache.delete(cacheKey(id, chunkId));
+    this.#hasWork = true;
   }
 
   /** Called when the rows of the memtable change otherwise than by adding rows. */
@@ -223,19 +133,101 @@ export class PropertyStore {
 
   /** Drops the properties of a series, in the caller's transaction. The series must have no chunks. */
   dropSeries(seriesId: number): void {
-    for (const [key, property] of this.#properties) {
-      if (property.seriesId !== seriesId) continue;
-      this.#statements.drop.run(0, property.id);
-      this.#properties.delete(key);
+    for (const property of this.#properties.values()) if (property.seriesId === seriesId) this.#drop(property);
+  }
+
+  /** Reads properties of a chunk, in one or several parts that cover all its rows, or all wanted ones. */
+  *read(source: PropertySource, request: PropertyRequest): Generator<PropertyPart> {
+    const { series, chunkId, chunk } = source;
+    const { paths, isWanted, isStored, check } = request;
+    if (isWanted) {
+      yield* this.#readParts(source, new ColumnBuild(paths), check, isWanted);
+      return;
     }
+    if (chunkId === undefined) {
+      yield* this.#readMemtable(source, paths, check);
+      return;
+    }
+    const columns = paths.map((path) => this.#column(series.id, path, chunkId, chunk.rows));
+    const missing = paths.filter((_, i) => typeof columns[i] !== 'object');
+    if (missing.length === 0) {
+      yield { chunk, columns: columns as PropertyColumn[] }; // none is missing
+      return;
+    }
+    // columns that were too large before are read from the rows again, but not stored
+    const toStore = paths.filter((_, i) => columns[i] === undefined);
+    // first, so that the remaining columns are built in the background even if this query is canceled
+    if (isStored) ignoringFull(() => toStore.map((path) => this.#propertyFor(series.id, path)));
+    const checksum = this.#chunks.checksum(chunkId);
+    const build = new ColumnBuild(missing);
+    for (const { start, chunk: part, columns: read } of this.#readParts(source, build, check)) {
+      let next = 0;
+      const all = columns.map((column) =>
+        typeof column === 'object' ? sliceColumn(column, start, part.rows) : (read[next++] as PropertyColumn),
+      );
+      yield { chunk: part, columns: all };
+    }
+    if (isStored) this.#store(source, chunkId, checksum, build, toStore);
+  }
+
+  /**
+   * Builds missing columns of properties that have been asked for, for about half a second, and blanks stale ones.
+   *
+   * @param seriesById returns a series; undefined if it was removed
+   * @returns whether columns are still missing and can be built now
+   */
+  *build(seriesById: (id: number) => PropertySource['series'] | undefined): Job<boolean> {
+    if (!this.#hasWork) return false;
+    const deadline = performance.now() + BUILD_MS;
+    yield* this.blankStale();
+    this.#hasWork = false;
+    for (const seriesId of new Set(Array.from(this.#properties.values(), (property) => property.seriesId))) {
+      // searched again after each chunk, because queries seal, merge and build chunks between the steps
+      for (;;) {
+        const series = seriesById(seriesId);
+        const gap = this.#statements.gap.get({ seriesId });
+        if (!series || !gap) break;
+        if (performance.now() > deadline) {
+          this.#hasWork = true;
+          return true;
+        }
+        if (!(yield* this.#buildChunk(series, gap.chunkId))) return false; // tried again after the next change
+      }
+    }
+    return false;
+  }
+
+  /** Builds the missing columns of a chunk. Returns whether they are stored. */
+  *#buildChunk(series: PropertySource['series'], chunkId: number): Job<boolean> {
+    const source = { series, chunkId, chunk: this.#chunks.read(chunkId) };
+    const checksum = this.#chunks.checksum(chunkId);
+    const paths = [...this.#properties.values()]
+      .filter(({ id, seriesId }) => seriesId === series.id && !this.#statements.has.get(id, chunkId))
+      .map(({ path }) => path);
+    const build = new ColumnBuild(paths);
+    for (const _ of this.#readParts(source, build, () => {})) yield;
+    if (this.#chunks.checksum(chunkId) !== checksum) return true; // rewritten meanwhile; its rows are in another chunk
+    const toStore = paths.filter((path) => this.#properties.has(keyOf(series.id, path)));
+    const isStored = toStore.length > 0 && this.#store(source, chunkId, checksum, build, toStore);
+    yield;
+    return isStored;
+  }
+
+  /** Blanks the columns of chunks that were rewritten and of properties that were dropped, one per transaction. */
+  *blankStale(): Job<void> {
+    for (const { id } of this.#statements.stale.all()) {
+      this.#transact(() => this.#statements.blank.run(id));
+      yield;
+    }
+    this.#transact(() => this.#statements.freeDropped.run());
   }
 
   /** Returns the column of a property in a chunk: `too large` if it is not stored for that reason, undefined if it is missing. */
-  #column(seriesId: number, path: PropertyPath, chunkId: number, rows: number) {
+  #column(seriesId: number, path: PropertyPath, chunkId: number, rows: number): StoredColumn | 'too large' | undefined {
     const property = this.#properties.get(keyOf(seriesId, path));
     if (!property) return undefined;
     this.#markUsed(property);
-    const key = `${property.id}/${chunkId}`;
+    const key = cacheKey(property.id, chunkId);
     const cached = this.#cache.get(key);
     if (cached) return cached;
     const stored = this.#statements.find.get(property.id, chunkId);
@@ -249,39 +241,34 @@ export class PropertyStore {
     return column;
   }
 
-  /** Reads properties from the rows. */
+  /** Reads properties from the rows, from the row `first` on. */
   *#readParts(
     { series, chunk }: PropertySource,
-    paths: readonly PropertyPath[],
+    build: ColumnBuild,
     check: () => void,
     isWanted?: (row: number) => boolean,
     first = 0,
-  ): Generator<ReadPart> {
+  ): Generator<PropertyPart & { readonly start: number }> {
     const seqs = seqsOf(chunk);
     const wanted = isWanted && wantedRows(chunk.rows, isWanted);
     const total = wanted ? wanted.length : chunk.rows;
     const rowAt = (i: number) => (wanted ? (wanted[i] as number) : i);
     for (let i = first, start = first; i < total; ) {
       check();
+      build.beginPart(start);
       const end = Math.min(i + PART_ROWS, total);
       const keys = wanted
         ? Float64Array.from(wanted.subarray(i, end), (row) => seqs[row] as number)
         : seqs.subarray(i, end);
-      const partRows = rowAt(end - 1) + 1 - start;
-      const builders = paths.map(() => new ColumnBuilder(partRows));
-      const read = this.#readData(series.name, keys, (index, json) => {
-        const data: unknown = JSON.parse(json);
-        const row = rowAt(i + index) - start;
-        for (const [p, path] of paths.entries()) (builders[p] as ColumnBuilder).set(row, propertyOf(data, path));
-      });
-      i += read;
-      const rows = rowAt(i - 1) + 1 - start;
+      i += this.#readData(series.name, keys, (index, json) => build.set(rowAt(i + index), JSON.parse(json)));
+      const stop = rowAt(i - 1) + 1;
+      const isWhole = start === 0 && stop === chunk.rows;
       yield {
         start,
-        chunk: start === 0 && rows === chunk.rows ? chunk : sliceChunk(chunk, seqs, start, start + rows),
-        columns: builders.map((builder) => builder.column(rows)),
+        chunk: isWhole ? chunk : sliceChunk(chunk, seqs, start, stop),
+        columns: build.columns(start, stop),
       };
-      start += rows;
+      start = stop;
     }
   }
 
@@ -291,46 +278,54 @@ export class PropertyStore {
     const keys = paths.map((path) => keyOf(series.id, path));
     const kept = keys.map((key) => this.#memtableColumns.get(key));
     const rows = Math.min(...kept.map((column) => column?.rows ?? 0));
-    const builders = kept.map((column) => column?.builder ?? new ColumnBuilder(MAX_MEMTABLE_ROWS));
-    const parts = this.#readParts(source, paths, check, undefined, rows);
-    for (const { start, columns, chunk: part } of parts) {
-      for (const [p, builder] of builders.entries()) builder.append(start, columns[p] as PropertyColumn);
-      if (builders.every(({ bytes }) => bytes <= MEMTABLE_COLUMNS.valueBytes)) continue;
-      // too many distinct values to keep: pass on what was read so far, then part by part
-      for (const key of keys) this.#memtableColumns.delete(key);
-      const end = start + part.rows;
-      const soFar = builders.map((builder) => builder.column(end));
-      yield { chunk: sliceChunk(chunk, seqsOf(chunk), 0, end), columns: soFar };
-      yield* parts;
-      return;
-    }
+    const build = new ColumnBuild(
+      paths,
+      kept.map((column) => column?.builder),
+    );
+    if (rows > 0) yield { chunk: sliceChunk(chunk, seqsOf(chunk), 0, rows), columns: build.columns(0, rows) };
+    yield* this.#readParts(source, build, check, undefined, rows);
     if (this.#memtableColumns.size + keys.length > MEMTABLE_COLUMNS.count) this.#memtableColumns.clear();
     for (const [p, key] of keys.entries()) {
-      this.#memtableColumns.set(key, { rows: chunk.rows, builder: builders[p] as ColumnBuilder });
+      const builder = build.complete(p);
+      if (builder && builder.bytes <= MEMTABLE_COLUMNS.valueBytes) {
+        this.#memtableColumns.set(key, { rows: chunk.rows, builder });
+      } else this.#memtableColumns.delete(key);
     }
-    yield { chunk, columns: builders.map((builder) => builder.column(chunk.rows)) };
   }
 
-  /** Stores columns that were built for a chunk. If the disk is full or the database is busy, they are built again later. */
-  #store(seriesId: number, chunkId: number, { paths, builders }: ColumnBuild, isStored: readonly boolean[]): void {
+  /**
+   * Stores columns that were built for a chunk.
+   *
+   * @param checksum the checksum of the chunk that they were built for
+   * @returns whether all are stored; not if there is no room, or the database is locked
+   */
+  #store(
+    { series, chunk }: PropertySource,
+    chunkId: number,
+    checksum: number,
+    build: ColumnBuild,
+    paths: readonly PropertyPath[],
+  ): boolean {
+    let isStored = false;
     ignoringFull(() => {
-      for (const [p, path] of paths.entries()) {
-        if (isStored[p]) this.#storeColumn(this.#propertyFor(seriesId, path), chunkId, builders[p]);
-      }
+      isStored = paths.every((path) => {
+        const property = this.#propertyFor(series.id, path);
+        if (this.#statements.has.get(property.id, chunkId)) return true;
+        const builder = build.complete(build.paths.indexOf(path));
+        const blobs = builder && encodeColumn(builder.column(0, chunk.rows));
+        const bytes = blobs ? blobs.codes.byteLength + blobs.values.byteLength : 0;
+        const { insert } = this.#statements;
+        if (!blobs || bytes > MAX_COLUMN_BYTES) {
+          this.#transact(() => insert.run(property.id, chunkId, checksum, TOO_LARGE, NO_BYTES, NO_BYTES));
+          return true;
+        }
+        if (!this.#makeRoom(bytes, property)) return false;
+        const { codes, values } = blobs;
+        this.#transact(() => insert.run(property.id, chunkId, checksum, columnChecksum(blobs), codes, values));
+        return true;
+      });
     });
-  }
-
-  #storeColumn(property: Property, chunkId: number, builder: ColumnBuilder | undefined): void {
-    const blobs = builder && encodeColumn(builder.column());
-    const bytes = blobs ? sizeOf(blobs) : 0;
-    if (!blobs || bytes > MAX_COLUMN_BYTES) {
-      this.#transact(() => this.#statements.insert.run(property.id, chunkId, TOO_LARGE, NO_BYTES, NO_BYTES));
-      return;
-    }
-    if (!this.#makeRoom(bytes, property)) return;
-    const { codes, values } = blobs;
-    this.#transact(() => this.#statements.insert.run(property.id, chunkId, columnChecksum(blobs), codes, values));
-    this.#storedBytes += bytes;
+    return isStored;
   }
 
   /** Returns a property, which is added if it is new. */
@@ -338,12 +333,19 @@ export class PropertyStore {
     const key = keyOf(seriesId, path);
     const found = this.#properties.get(key);
     if (found) return found;
-    if (this.#properties.size >= MAX_PROPERTIES) this.#drop(this.#leastRecentlyUsed());
+    const oldest = this.#leastRecentlyUsed();
+    if (oldest && this.#properties.size >= MAX_PROPERTIES) this.#transact(() => this.#drop(oldest));
     const usedAt = this.#now();
-    const id = this.#transact(() => this.#statements.add.run(seriesId, JSON.stringify(path), usedAt).lastInsertRowid);
-    const added = { id: Number(id), seriesId, path, usedAt };
+    const text = JSON.stringify(path);
+    const id = this.#transact(() => {
+      const free = this.#statements.free.get()?.id;
+      if (free === undefined) return Number(this.#statements.add.run(seriesId, text, usedAt).lastInsertRowid);
+      this.#statements.reuse.run(seriesId, text, usedAt, free);
+      return free;
+    });
+    const added = { id, seriesId, path, usedAt };
     this.#properties.set(key, added);
-    this.#hasGaps = true;
+    this.#hasWork = true;
     return added;
   }
 
@@ -359,33 +361,22 @@ export class PropertyStore {
     return rest.reduce((oldest, property) => (oldest && property.usedAt < oldest.usedAt ? property : oldest), first);
   }
 
-  /** Drops properties until there is room for a column. Returns false if only the given property is left. */
+  /** Drops properties until there is room for a column. Returns false if the column's property would have to be dropped. */
   #makeRoom(bytes: number, keep: Property): boolean {
-    while (this.#storedBytes + bytes > MAX_STORED_BYTES) {
+    while ((this.#statements.storedBytes.get()?.bytes ?? 0) + bytes > MAX_STORED_BYTES) {
       const oldest = this.#leastRecentlyUsed();
       if (!oldest || oldest === keep) return false;
-      this.#drop(oldest);
+      this.#transact(() => this.#drop(oldest));
     }
     return true;
   }
 
-  /** Drops a property. {@link build} blanks its columns. */
-  #drop(property: Property | undefined): void {
-    if (!property) return;
-    this.#transact(() => this.#statements.drop.run(DROPPED, property.id));
+  /** Drops a property, in the caller's transaction. {@link blankStale} blanks its columns. */
+  #drop(property: Property): void {
+    this.#statements.drop.run(property.id);
     this.#properties.delete(keyOf(property.seriesId, property.path));
-    this.#storedBytes -= this.#statements.bytesOfProperty.get(property.id)?.bytes ?? 0;
-    this.#hasGaps = true;
-  }
-
-  *#blankDropped(): Job<void> {
-    for (const { id } of this.#statements.dropped.all()) {
-      for (const column of this.#statements.ofProperty.all(id)) {
-        this.#transact(() => this.#statements.blank.run(column.id));
-        yield;
-      }
-      this.#transact(() => this.#statements.drop.run(0, id));
-    }
+    for (const key of this.#cache.keys()) if (key.startsWith(cacheKey(property.id, ''))) this.#cache.delete(key);
+    this.#hasWork = true;
   }
 }
 
@@ -401,28 +392,49 @@ function ignoringFull(write: () => void): void {
   }
 }
 
-/** A part of a chunk whose properties were read from the rows. */
-interface ReadPart extends PropertyPart {
-  /** The first row of the part in the chunk. */
-  readonly start: number;
-}
-
-/** Columns that are built from parts. */
+/** Columns that are built from the rows of a chunk. */
 class ColumnBuild {
   readonly paths: readonly PropertyPath[];
-  /** The columns by path; undefined for those with too many distinct values to be stored. */
-  readonly builders: (ColumnBuilder | undefined)[];
+  readonly #builders: ColumnBuilder[];
+  /** The first row of each builder. It is greater than 0 if the values of earlier rows took too much memory. */
+  readonly #firstRows: number[];
 
-  constructor(paths: readonly PropertyPath[], rows: number) {
+  /** @param builders columns to continue, by path */
+  constructor(paths: readonly PropertyPath[], builders: readonly (ColumnBuilder | undefined)[] = []) {
     this.paths = paths;
-    this.builders = paths.map(() => new ColumnBuilder(rows));
+    this.#builders = paths.map((_, p) => builders[p] ?? new ColumnBuilder(PART_ROWS));
+    this.#firstRows = paths.map(() => 0);
   }
 
-  add({ start, columns }: ReadPart): void {
-    for (const [p, builder] of this.builders.entries()) {
-      builder?.append(start, columns[p] as PropertyColumn);
-      if (builder && builder.bytes > MAX_VALUE_BYTES) this.builders[p] = undefined;
+  /** Call before the rows of a part are set. Forgets the values of earlier parts if they take too much memory. */
+  beginPart(start: number): void {
+    for (const [p, { bytes }] of this.#builders.entries()) {
+      if (bytes <= MAX_VALUE_BYTES) continue;
+      this.#builders[p] = new ColumnBuilder(PART_ROWS);
+      this.#firstRows[p] = start;
     }
+  }
+
+  /** Sets the values of a row, given its parsed data. */
+  set(row: number, data: unknown): void {
+    for (let p = 0; p < this.paths.length; p++) {
+      const value = propertyOf(data, this.paths[p] as PropertyPath);
+      (this.#builders[p] as ColumnBuilder).set(row - (this.#firstRows[p] as number), value);
+    }
+  }
+
+  /** Returns the columns of the rows of a part. */
+  columns(start: number, stop: number): PropertyColumn[] {
+    return this.#builders.map((builder, p) => {
+      const first = this.#firstRows[p] as number;
+      return builder.column(start - first, stop - first);
+    });
+  }
+
+  /** Returns the builder of a path if it has the values of all rows and is small enough to be kept. */
+  complete(p: number): ColumnBuilder | undefined {
+    const builder = this.#builders[p];
+    return builder && this.#firstRows[p] === 0 && builder.bytes <= MAX_VALUE_BYTES ? builder : undefined;
   }
 }
 
@@ -431,13 +443,14 @@ function keyOf(seriesId: number, path: PropertyPath): string {
   return `${seriesId} ${JSON.stringify(path)}`;
 }
 
-function sizeOf({ codes, values }: ColumnBlobs): number {
-  return codes.byteLength + values.byteLength;
+function cacheKey(propertyId: number, chunkId: number | ''): string {
+  return `${propertyId}/${chunkId}`;
 }
 
 function sliceColumn(column: PropertyColumn, start: number, rows: number): PropertyColumn {
   return {
     id: column.id,
+    size: column.size,
     codes: column.codes.subarray(start, start + rows),
     get values() {
       return column.values;
@@ -453,46 +466,46 @@ function wantedRows(rows: number, isWanted: (row: number) => boolean): Uint32Arr
 }
 
 function prepare(client: Database) {
-  const bytes = 'length(codes) + length("values")';
+  const isCurrent = 'chunk_id > 0 AND chunk_checksum = (SELECT chunks.checksum FROM chunks WHERE chunks.id = chunk_id)';
   return {
     properties: client.prepare<{ id: number; seriesId: number; path: string; usedAt: number }, []>(
       'SELECT id, series_id AS seriesId, path, used_at AS usedAt FROM properties WHERE path IS NOT NULL',
     ),
-    dropped: client.prepare<{ id: number }, []>(
-      `SELECT id FROM properties WHERE path IS NULL AND used_at = ${DROPPED}`,
-    ),
+    // a dropped property has no path; its row is free once no column refers to it
+    drop: client.prepare('UPDATE properties SET path = NULL, used_at = -1 WHERE id = ?'),
+    freeDropped: client.prepare('UPDATE properties SET used_at = 0 WHERE path IS NULL AND used_at = -1'),
+    free: client.prepare<{ id: number }, []>('SELECT id FROM properties WHERE path IS NULL AND used_at = 0 LIMIT 1'),
     add: client.prepare('INSERT INTO properties (series_id, path, used_at) VALUES (?, ?, ?)'),
+    reuse: client.prepare('UPDATE properties SET series_id = ?, path = ?, used_at = ? WHERE id = ?'),
     use: client.prepare('UPDATE properties SET used_at = ? WHERE id = ?'),
-    drop: client.prepare('UPDATE properties SET path = NULL, used_at = ? WHERE id = ?'),
     storedBytes: client.prepare<{ bytes: number | null }, []>(
-      `SELECT sum(${bytes}) AS bytes FROM property_columns WHERE chunk_id > 0
-       AND property_id IN (SELECT id FROM properties WHERE path IS NOT NULL)`,
-    ),
-    bytesOfProperty: client.prepare<{ bytes: number | null }, [number]>(
-      `SELECT sum(${bytes}) AS bytes FROM property_columns WHERE property_id = ?`,
-    ),
-    find: client.prepare<ColumnBlobs & { id: number; checksum: number }, [number, number]>(
-      `SELECT id, checksum, codes, "values" FROM property_columns
-       WHERE property_id = ? AND chunk_id = ? AND chunk_id > 0`,
+      'SELECT sum(length(codes) + length("values")) AS bytes FROM property_columns',
     ),
     has: client.prepare<{ id: number }, [number, number]>(
-      'SELECT id FROM property_columns WHERE property_id = ? AND chunk_id = ? AND chunk_id > 0',
+      `SELECT id FROM property_columns WHERE property_id = ? AND chunk_id = ? AND ${isCurrent}`,
+    ),
+    find: client.prepare<ColumnBlobs & { id: number; checksum: number }, [number, number]>(
+      `SELECT id, checksum, codes, "values" FROM property_columns WHERE property_id = ? AND chunk_id = ? AND ${isCurrent}`,
     ),
     insert: client.prepare(
-      'INSERT INTO property_columns (property_id, chunk_id, checksum, codes, "values") VALUES (?, ?, ?, ?, ?)',
+      `INSERT INTO property_columns (property_id, chunk_id, chunk_checksum, checksum, codes, "values")
+       VALUES (?, ?, ?, ?, ?, ?)`,
     ),
-    ofChunk: client.prepare<{ id: number; propertyId: number; bytes: number }, [number]>(
-      `SELECT id, property_id AS propertyId, ${bytes} AS bytes FROM property_columns WHERE chunk_id = ? AND chunk_id > 0`,
+    stale: client.prepare<{ id: number }, []>(
+      `SELECT property_columns.id FROM property_columns
+       LEFT JOIN chunks ON chunks.id = chunk_id LEFT JOIN properties ON properties.id = property_id
+       WHERE chunk_id > 0 AND (chunks.checksum IS NOT chunk_checksum OR path IS NULL)`,
     ),
-    ofProperty: client.prepare<{ id: number }, [number]>('SELECT id FROM property_columns WHERE property_id = ?'),
     blank: client.prepare(
-      `UPDATE property_columns SET property_id = 0, chunk_id = 0, checksum = 0, codes = x'', "values" = x'' WHERE id = ?`,
+      `UPDATE property_columns SET property_id = 0, chunk_id = 0, chunk_checksum = 0, checksum = 0, codes = x'',
+       "values" = x'' WHERE id = ?`,
     ),
-    gaps: client.prepare<{ chunkId: number }, { seriesId: number }>(
+    gap: client.prepare<{ chunkId: number }, { seriesId: number }>(
       `SELECT chunks.id AS chunkId FROM chunks WHERE series_id = $seriesId AND rows > 0
-       AND (SELECT count(*) FROM property_columns JOIN properties ON properties.id = property_id
-            WHERE chunk_id = chunks.id AND chunk_id > 0 AND path IS NOT NULL)
-         < (SELECT count(*) FROM properties WHERE series_id = $seriesId AND path IS NOT NULL)`,
+       AND (SELECT count(DISTINCT property_id) FROM property_columns JOIN properties ON properties.id = property_id
+            WHERE chunk_id = chunks.id AND chunk_id > 0 AND chunk_checksum = chunks.checksum AND path IS NOT NULL)
+         < (SELECT count(*) FROM properties WHERE series_id = $seriesId AND path IS NOT NULL)
+       ORDER BY chunks.id LIMIT 1`,
     ),
   };
 }

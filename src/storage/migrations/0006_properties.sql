@@ -18,6 +18,7 @@ CREATE TABLE `property_columns` (
 	`id` integer PRIMARY KEY NOT NULL,
 	`property_id` integer NOT NULL,
 	`chunk_id` integer NOT NULL,
+	`chunk_checksum` integer NOT NULL,
 	`checksum` integer NOT NULL,
 	`codes` blob NOT NULL,
 	`values` blob NOT NULL
