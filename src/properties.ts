@@ -35,7 +35,8 @@ export function parsePropertyPath(text: string): { readonly path: PropertyPath }
     }
     if (character === '\\') {
       character = text.charAt(++at);
-      if (!/^[.\\!~]$/.test(character)) return invalid('contains a backslash: write a literal one as \\\\');
+      if (!/^[.\\!~]$/.test(character))
+        return invalid('contains a backslash that is not followed by a dot, a backslash, ! or ~');
     }
     path[path.length - 1] += character;
   }

@@ -247,7 +247,7 @@ export const BUCKETS = {
     ...choice('First day of the week. Default: `monday`.', WEEK_STARTS),
     schema: { type: 'string', enum: [...WEEK_STARTS], default: 'monday' },
   },
-  top: integer('Number of groups for `group_by`. The remaining labels are combined in `other`.', 1, 1000, 10),
+  top: integer('Number of groups for `group_by`. The remaining values are combined in `other`.', 1, 1000, 10),
 };
 
 /** `top` for results by name. */
@@ -351,6 +351,7 @@ const PROPERTY_FILTERS: ParameterFamily<PropertyFilter[]> = {
   prefix: DATA_PREFIX,
   parseAll(texts, addIssue) {
     const filters = new Map<string, PropertyFilter & { [Name in keyof LabelFilter]: string[] }>();
+    let hasTooMany = false;
     for (const [name, values] of texts) {
       const { pathText, condition } = parseFilterName(name);
       const parsed = parsePropertyPath(pathText);
@@ -367,11 +368,11 @@ const PROPERTY_FILTERS: ParameterFamily<PropertyFilter[]> = {
         if ('value' in issue) filter[condition].push(value);
         else addIssue(name, issue);
       }
-      if (filters.size === MAX_FILTERED_PROPERTIES + 1) {
-        const msg = `a request should filter by at most ${MAX_FILTERED_PROPERTIES} properties`;
-        addIssue(name, valueError(msg));
-        break;
-      }
+      if (filters.size <= MAX_FILTERED_PROPERTIES) continue;
+      filters.delete(key);
+      if (hasTooMany) continue;
+      hasTooMany = true;
+      addIssue(name, valueError(`a request should filter by at most ${MAX_FILTERED_PROPERTIES} properties`));
     }
     return [...filters.values()];
   },

@@ -81,7 +81,7 @@ export interface QueryClient {
    * Returns the number of erasures and deletions that are unfinished or not yet overwritten in every file; undefined if
    * the worker does not respond within 250 ms.
    */
-  pendingErasures(): Promise<number | undefined>;
+  pendingRemovals(): Promise<number | undefined>;
   health(): WorkerHealth;
   /** Stops the worker. Running and queued queries fail with `shutting_down`. Takes a few seconds at most. */
   close(): Promise<void>;
@@ -254,7 +254,7 @@ export function createQueryClient({
       return value as MaintenanceResult<typeof name>; // as in run
     },
     lag: () => runWithTimeout<IngestLag>({ do: 'lag' }),
-    pendingErasures: () => runWithTimeout<number>({ do: 'pending-erasures' }),
+    pendingRemovals: () => runWithTimeout<number>({ do: 'pending-removals' }),
     health: () => ({
       state: isClosed ? 'stopped' : failures > 0 && !isReady ? 'restarting' : 'running',
       restarts,

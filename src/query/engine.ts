@@ -151,10 +151,10 @@ export function createQueryEngine(storage: ReaderStorage, limits: QueryLimits) {
       /** Rebuilds the column store from the stored rows. */
       rebuild: (): Job<void> => store.rebuild(),
       /**
-       * Applies all committed rows, finishes overwriting erased and deleted data, shrinks the write-ahead log, and builds columns of
-       * properties for about half a second.
+       * Applies all committed rows, finishes overwriting erased and deleted data, shrinks the write-ahead log, and builds
+       * columns of properties for about half a second.
        *
-       * @returns whether columns are still missing
+       * @returns whether columns are still missing and can be built now
        */
       *catchUp(): Job<boolean> {
         yield* store.catchUp();
@@ -174,7 +174,7 @@ export function createQueryEngine(storage: ReaderStorage, limits: QueryLimits) {
       return { rows: unapplied.reduce((sum, { rows }) => sum + rows, 0), seconds };
     },
     /** Returns the number of erasures and deletions that are unfinished or not yet overwritten in every file. */
-    pendingErasures: () => list.pending() + deletions.pending(),
+    pendingRemovals: () => list.pending() + deletions.pending(),
   };
 }
 

@@ -27,7 +27,7 @@ export type Task =
   | { readonly do: 'query'; readonly name: keyof Queries; readonly argument: unknown }
   | { readonly do: 'maintain'; readonly name: keyof Maintenance; readonly argument: unknown }
   | { readonly do: 'lag' }
-  | { readonly do: 'pending-erasures' }
+  | { readonly do: 'pending-removals' }
   | { readonly do: 'open-export'; readonly export: number; readonly query: ExportQuery }
   | { readonly do: 'next-part' | 'close-export'; readonly export: number };
 
@@ -93,8 +93,8 @@ function run(port: NonNullable<typeof parentPort>, options: WorkerOptions): void
         }
         case 'lag':
           return send({ id, value: engine.lag() });
-        case 'pending-erasures':
-          return send({ id, value: engine.pendingErasures() });
+        case 'pending-removals':
+          return send({ id, value: engine.pendingRemovals() });
         case 'open-export':
           return send({ id, value: engine.exports.open(message.export, message.query) });
         case 'next-part': {

@@ -1,12 +1,15 @@
 import type { Database } from 'bun:sqlite';
 import { createDataTest, type PropertyFilter } from '../properties.ts';
 import type { Kind, LabelFilter } from '../records.ts';
+import { countGarbage } from './garbage.ts';
 
 /**
  * Rows scanned per statement. It keeps read transactions short, and lets a scan with few matches be canceled every few
  * milliseconds.
  */
 const WINDOW_ROWS = 10_000;
+/** Bytes of rows whose data does not match after which a read ends, so that it can be canceled every few milliseconds. */
+const MAX_SKIPPED_BYTES = 4 * 1024 * 1024;
 /** Estimated size of a row in bytes, excluding its texts. */
 const ROW_BYTES = 100;
 
@@ -45,12 +48,12 @@ const SOURCES = {
   analytics: { table: 'analytics', name: 'type', label: 'data_index', value: 'data' },
 } as const;
 
-/** SQL condition that skips blank (erased) rows. */
+/** SQL condition that skips blank (erased or deleted) rows. */
 const IS_PRESENT = "user_id <> ''";
 
 /** A position in a scan. */
 export interface ScanPosition {
-  /** The `seq` of the last row that was read. */
+  /** The `seq` of the last row that was read, whether or not it matched. */
   readonly after: number;
   /** The `seq` of the last row of the current window, if it is known. */
   readonly end?: number;
@@ -92,21 +95,21 @@ export function readWindow(
   const hasData = dataTestOf(filter);
   const rows: RecordRow[] = [];
   let bytes = 0;
+  let skippedBytes = 0;
+  let lastSeq = end;
   for (const row of statement.iterate(after, end, ...values)) {
-    if (!hasData(row.value)) continue;
-    rows.push(row);
-    bytes += bytesOf(row);
-    if (rows.length === limits.rows || bytes >= limits.bytes) break;
+    if (hasData(row.value)) {
+      rows.push(row);
+      bytes += bytesOf(row);
+    } else skippedBytes += bytesOf(row);
+    if (rows.length < limits.rows && bytes < limits.bytes && skippedBytes < MAX_SKIPPED_BYTES) continue;
+    lastSeq = row.seq;
+    break;
   }
-  const lastSeq = rows.at(-1)?.seq;
-  const isFull = rows.length === limits.rows || bytes >= limits.bytes;
-  // If the limit was reached before the end of the window, the next call continues inside it. Otherwise it starts a new
+  countGarbage(skippedBytes);
+  // If a limit was reached before the end of the window, the next call continues inside it. Otherwise it starts a new
   // window, which is empty at the end of the table.
-  return {
-    rows,
-    bytes,
-    next: isFull && lastSeq !== undefined && lastSeq !== end ? { after: lastSeq, end } : { after: end },
-  };
+  return { rows, bytes, next: lastSeq === end ? { after: end } : { after: lastSeq, end } };
 }
 
 /** A row that matches a filter: its key, and the size of its texts in bytes. */

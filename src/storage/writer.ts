@@ -94,8 +94,10 @@ export interface Writer {
    * recorded before names were counted.
    */
   hasRecorded(userId: string, kind: Kind, name: string): boolean;
-  /** Returns the highest `seq` in the rows, the column store's watermarks, the erasure list and the deletions; 0
-   * if there is none. */
+  /**
+   * Returns the highest `seq` in the rows, the column store's watermarks, the erasure list and the deletions; 0 if there is
+   * none.
+   */
   lastSeq(): number;
 }
 

@@ -21,6 +21,12 @@ const MAX_HEARTBEAT_INTERVAL_MS = 10_000;
  */
 const BUFFER_BYTES = 256 * 1024;
 
+/**
+ * Longest data that a tail's property filters examine, in characters. Longer records are counted as skipped: searching
+ * megabytes for many texts would delay recording, which shares the thread.
+ */
+const MAX_EXAMINED_LENGTH = 65_536;
+
 /** Filter for the records of a tail. */
 export type TailFilter = Omit<RecordFilter, 'from' | 'to'>;
 
@@ -58,8 +64,10 @@ interface Subscriber {
 
 interface Tail {
   readonly kind: Kind;
-  /** Returns whether the tail's filter selects a row, given its parsed data. */
-  readonly selects: (row: RecordRow, data: () => unknown) => boolean;
+  /** Returns whether the tail's filter selects a row, apart from its data. */
+  readonly selects: (row: RecordRow) => boolean;
+  /** Returns whether the tail's filter selects parsed data; undefined: any data. */
+  readonly selectsData: ((data: unknown) => boolean) | undefined;
   readonly subscriber: Subscriber;
   readonly controller: ReadableStreamDefaultController<Uint8Array>;
   /** Records that may still be sent before the next tick. */
@@ -156,8 +164,9 @@ export function createLiveTails(now: () => number, idleTimeoutSeconds: number): 
       return new ReadableStream<Uint8Array>(
         {
           start(controller) {
-            const selects = createTest(filter);
-            tail = { kind, selects, subscriber, controller, remaining: RECORDS_PER_TICK, skipped: 0 };
+            const selectsData = filter.properties?.length ? createDataTest(filter.properties) : undefined;
+            const selects = (row: RecordRow) => matches(row, filter);
+            tail = { kind, selects, selectsData, subscriber, controller, remaining: RECORDS_PER_TICK, skipped: 0 };
             add(tail);
           },
           cancel() {
@@ -179,12 +188,19 @@ export function createLiveTails(now: () => number, idleTimeoutSeconds: number): 
         };
         let event: Uint8Array | undefined; // encoded once for all tails, and only if one needs it
         for (const tail of tails) {
-          if (tail.kind !== record.kind || !tail.selects(row, data)) continue;
+          if (tail.kind !== record.kind || !tail.selects(row)) continue;
+          const isTooLong = tail.selectsData && String(row.value).length > MAX_EXAMINED_LENGTH;
+          if (tail.selectsData && !isTooLong && !tail.selectsData(data())) continue;
           if (tail.remaining === 0 || tail.skipped > 0 || isFull(tail)) {
             tail.skipped++;
             continue;
           }
           tail.remaining--;
+          if (isTooLong) {
+            tail.skipped++;
+            sendSkipped(tail);
+            continue;
+          }
           event ??= eventOf('record', recordJson(record.kind, row), row.id);
           send(tail, event);
         }
@@ -201,13 +217,12 @@ export function createLiveTails(now: () => number, idleTimeoutSeconds: number): 
   };
 }
 
-function createTest({ user, name, labels, properties }: TailFilter): Tail['selects'] {
-  const hasData = properties?.length ? createDataTest(properties) : undefined;
-  return (row, data) =>
+function matches(row: RecordRow, { user, name, labels }: TailFilter): boolean {
+  return (
     (user === undefined || row.user_id === user) &&
     (name === undefined || row.name === name) &&
-    (labels === undefined || matchesLabel(row.label, labels)) &&
-    (hasData === undefined || hasData(data()));
+    (labels === undefined || matchesLabel(row.label, labels))
+  );
 }
 
 function isFull({ controller }: Tail): boolean {

@@ -141,6 +141,20 @@ describe.each(FILTERS)('%s', (query, selected) => {
   });
 });
 
+test('a tail with a property filter counts events with more than 64 KB of data as skipped', async () => {
+  const tail = await openEvents(`${target.url}/api/records/analytics/tail?type=long&data.plan=pro`, anna);
+  expect(await tail.next()).toMatchObject({ event: 'open' });
+  const event = (text: string) => ({ type: 'long', data: { plan: 'pro', text }, data_index: String(text.length) });
+  const analytics = [event('x'.repeat(70_000)), event('x'.repeat(60_000))];
+  expect((await post(target, '/log_batch', { analytics }, anna)).status).toBe(200);
+  const events = [await tail.next(), await tail.next()];
+  expect(events.map((each) => each?.event).sort()).toEqual(['record', 'skipped']);
+  expect(JSON.parse(events.find((each) => each?.event === 'record')?.data ?? '')).toMatchObject({
+    data_index: '60000',
+  });
+  tail.close();
+});
+
 test('pages through filtered records without losing or repeating any', async () => {
   const found: string[] = [];
   for (let cursor = ''; ; ) {
@@ -255,8 +269,8 @@ describe('invalid properties', () => {
     ['data.', 'contains an empty key'],
     ['data.a..b', 'contains an empty key'],
     ['data.a.', 'contains an empty key'],
-    ['data.a\\b', 'contains a backslash: write a literal one as \\\\'],
-    ['data.a\\', 'contains a backslash: write a literal one as \\\\'],
+    ['data.a\\b', 'contains a backslash that is not followed by a dot, a backslash, ! or ~'],
+    ['data.a\\', 'contains a backslash that is not followed by a dot, a backslash, ! or ~'],
   ])('%s is rejected as a group, a sum and a filter', async (name, problem) => {
     const query = new URLSearchParams({ type: 'e', group_by: name, sum: name, [name]: 'x', [`${name}~`]: 'x' });
     const response = await send(`${target.url}/api/analytics/counts?${query}`, { headers: anna });

@@ -180,7 +180,7 @@ async function operatorStatus(parts: AdministrationParts): Promise<OperatorStatu
   const { bavail, bsize } = statfsSync(dirname(databasePath));
   const { rows, bytes }: QueueBounds = queue.depth();
   const { state, restarts } = queries.health();
-  const [lag, pending] = await Promise.all([queries.lag(), queries.pendingErasures()]);
+  const [lag, pending] = await Promise.all([queries.lag(), queries.pendingRemovals()]);
   return {
     ...userStatus(parts),
     uptime_seconds: Math.floor(process.uptime()),

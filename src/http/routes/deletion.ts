@@ -37,7 +37,9 @@ export function deletionRoutes({ verify, deleteRecords, log }: DeletionParts) {
     const filter = { ...recordFilter(kind, query, query.user_id), name };
     const rows = await deleteRecords({ kind, filter }, dry_run);
     const deleted = kind === 'metric' ? { metrics: rows } : { analytics: rows };
-    log[dry_run ? 'info' : 'warn']({ request_id: requestId, admin, ...deleted, dry_run }, 'records deleted');
+    const entry = { request_id: requestId, admin, ...deleted };
+    if (dry_run) log.info(entry, 'records counted for a deletion');
+    else log.warn(entry, 'records deleted');
     return { dry_run, deleted };
   }
 

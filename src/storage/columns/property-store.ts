@@ -406,7 +406,7 @@ class ColumnBuild {
     this.#firstRows = paths.map(() => 0);
   }
 
-  /** Call before the rows of a part are set. Forgets the values of earlier parts if they take too much memory. */
+  /** Call before the rows of a part are set. Drops the values of earlier parts if they take too much memory. */
   beginPart(start: number): void {
     for (const [p, { bytes }] of this.#builders.entries()) {
       if (bytes <= MAX_VALUE_BYTES) continue;
