@@ -4,6 +4,7 @@ import type { ColumnStore } from '../storage/columns/column-store.ts';
 import type { PropertyColumn } from '../storage/columns/property-column.ts';
 import type { Budget } from './budget.ts';
 import { growInto, NumberIndex } from './number-index.ts';
+import { PairIndex } from './pair-index.ts';
 import { createNumbersByColumn } from './per-column.ts';
 import {
   type BucketQuery,
@@ -31,11 +32,11 @@ export interface Groups {
 
 /** Numbers that stand for the values that rows are grouped by. */
 interface Keys {
-  /** One more than the largest key; undefined if it is not known in advance. */
+  /** One more than the largest key; undefined if the keys are consecutive, in the order of their first selected rows. */
   readonly limit: number | undefined;
   /** Returns the key of each selected row of a chunk. */
   readonly keyOf: (chunk: SelectedChunk) => RowNumber;
-  readonly valueAt: (key: number) => PropertyValue;
+  readonly valuesOf: (keys: readonly number[]) => PropertyValue[];
   /** Creates {@link Groups.groupOf} for these groups, given their keys. */
   readonly createGroupOf: (named: readonly number[]) => Groups['groupOf'];
 }
@@ -48,7 +49,7 @@ function labelKeys(store: ColumnStore, budget: Budget): Keys {
       ({ labels }) =>
       (row) =>
         labels[row] as number,
-    valueAt: (label) => store.labelText(label),
+    valuesOf: (labels) => labels.map((label) => store.labelText(label)),
     createGroupOf(named) {
       const groups = new NumberIndex(store.labelLimit, budget);
       for (const label of named) groups.add(label);
@@ -61,48 +62,78 @@ function labelKeys(store: ColumnStore, budget: Budget): Keys {
   };
 }
 
-/** Estimated memory of a value in the index of values, excluding its text, in bytes. */
-const VALUE_BYTES = 96;
-/** Values between budget checks: about a millisecond. */
-const CHECK_INTERVAL = 4096;
+/** Estimated memory of a value that is kept, excluding its text, in bytes. */
+const VALUE_BYTES = 64;
 
 /**
- * Numbers the values of the first requested property, in the order in which they are found in selected rows. Only these
- * values take memory, although a column also contains the values of other rows.
+ * Numbers the values of the first requested property, in the order in which they are found in selected rows. Values are
+ * compared by their hashes. Those of columns with many values are decoded only if they are needed in the result.
  */
-function valueKeys(budget: Budget): Keys {
-  const values: PropertyValue[] = [];
-  const keys = new Map<PropertyValue, number>();
-  const keyFor = (value: PropertyValue): number => {
-    const found = keys.get(value);
-    if (found !== undefined) return found;
-    if (values.length % CHECK_INTERVAL === 0) budget.check();
-    budget.reserve(VALUE_BYTES + (typeof value === 'string' ? 2 * value.length : 0));
-    keys.set(value, values.length);
-    return values.push(value) - 1;
-  };
+function valueKeys(store: ColumnStore, budget: Budget): Keys {
+  const index = new PairIndex(budget);
+  /** The values by key, or the place from which they can be decoded. */
+  const places: (PropertyValue | { readonly source: number; readonly code: number })[] = [];
+  const sources: (() => readonly PropertyValue[])[] = [];
   // the key plus one by code; 0: not looked up yet
   const keysByCode = createNumbersByColumn((size) => new Uint32Array(size), budget);
+
   const keyOf: Keys['keyOf'] = ({ columns: [first] }) => {
     const column = first as PropertyColumn; // requested by groupSelection
-    const { codes } = column;
+    const { codes, hashes } = column;
     const { of: known } = keysByCode(column);
     let distinct: readonly PropertyValue[] | undefined;
+    let source: number | undefined;
+    /** Returns the key of a code with hashes. */
+    const keyOfHashes = (code: number): number => {
+      const key = index.add(hashes?.[2 * code] as number, hashes?.[2 * code + 1] as number);
+      if (key < places.length) return key;
+      if (source === undefined) {
+        budget.reserve(column.compressedBytes ?? 0);
+        source = sources.push(column.detachValues?.() ?? (() => column.values)) - 1;
+      }
+      budget.reserve(VALUE_BYTES);
+      places.push({ source, code });
+      return key;
+    };
+    const keyOfValue = (code: number): number => {
+      distinct ??= column.values;
+      const value = distinct[code] as PropertyValue;
+      const key = index.add(...store.valueHashes(value));
+      if (key < places.length) return key;
+      budget.reserve(VALUE_BYTES + (typeof value === 'string' ? 2 * value.length : 0));
+      places.push(value);
+      return key;
+    };
     return (row) => {
       const code = codes[row] as number;
-      if (known[code] === 0) {
-        distinct ??= column.values;
-        known[code] = keyFor(distinct[code] as PropertyValue) + 1;
-      }
+      if (known[code] === 0) known[code] = 1 + (hashes ? keyOfHashes(code) : keyOfValue(code));
       return (known[code] as number) - 1;
     };
   };
+
   return {
     limit: undefined,
     keyOf,
-    valueAt: (key) => values[key] as PropertyValue,
+    valuesOf(keys) {
+      const values = new Map<number, PropertyValue>();
+      const bySource = new Map<number, number[]>();
+      for (const key of keys) {
+        const place = places[key];
+        if (typeof place !== 'object' || place === null) values.set(key, place as PropertyValue);
+        else bySource.set(place.source, [...(bySource.get(place.source) ?? []), key]);
+      }
+      for (const [source, keysOfSource] of bySource) {
+        budget.check();
+        const decoded = sources[source]?.() ?? [];
+        for (const key of keysOfSource) {
+          const { code } = places[key] as { readonly code: number };
+          values.set(key, decoded[code] as PropertyValue);
+        }
+      }
+      return keys.map((key) => values.get(key) as PropertyValue);
+    },
     createGroupOf(named) {
-      const groups = new Uint32Array(values.length).fill(named.length);
+      const groups = new Uint32Array(places.length).fill(named.length);
       named.forEach((key, group) => {
         groups[key] = group;
       });
@@ -118,8 +149,10 @@ function valueKeys(budget: Budget): Keys {
  * Finds the most frequent values of a selection. Equally frequent values are sorted by their first row in commit order.
  */
 function topValues(selection: Selection, keys: Keys, top: number, budget: Budget): Groups {
-  const { limit, keyOf, valueAt, createGroupOf } = keys;
-  const present = new NumberIndex(limit, budget); // in the order of their first rows
+  const { limit, keyOf, valuesOf, createGroupOf } = keys;
+  // indices in the order of their first rows
+  const present = limit === undefined ? undefined : new NumberIndex(limit, budget);
+  let size = 0;
   let counts = new Float64Array(64);
   const { from, to, user, labelMask } = selection;
   for (const chunk of selection.chunks()) {
@@ -129,7 +162,9 @@ function topValues(selection: Selection, keys: Keys, top: number, budget: Budget
       const time = times[i] as number;
       if (time < from || time >= to || (user >= 0 && users[i] !== user) || dataMask?.[i] === 0) continue;
       if (labelMask && labelMask[labels[i] as number] === 0) continue;
-      const index = present.add(keyOfRow(i));
+      const key = keyOfRow(i);
+      const index = present ? present.add(key) : key;
+      if (index >= size) size = index + 1;
       if (index === counts.length) {
         budget.reserve(8 * index);
         counts = growInto(counts, new Float64Array(2 * index));
@@ -139,28 +174,17 @@ function topValues(selection: Selection, keys: Keys, top: number, budget: Budget
   }
   // break ties by index, since a rebuild changes label numbers
   const best = new TopList<number>(top, (a, b) => (counts[b] as number) - (counts[a] as number) || a - b);
-  for (let index = 0; index < present.size; index++) {
+  for (let index = 0; index < size; index++) {
     if (index % 4096 === 0) budget.check();
     best.add(index);
   }
-  const named = best.sorted().map((index) => present.at(index));
+  const named = best.sorted().map((index) => present?.at(index) ?? index);
   budget.reserve(-8 * counts.length);
   return {
-    values: valuesOf(named, valueAt, budget),
-    others: present.size - named.length,
+    values: valuesOf(named),
+    others: size - named.length,
     groupOf: createGroupOf(named),
   };
-}
-
-/** Returns the values of keys. Texts may be kilobytes long, so they count toward the result limit. */
-function valuesOf(keys: readonly number[], valueAt: Keys['valueAt'], budget: Budget): PropertyValue[] {
-  let bytes = 0;
-  return keys.map((key) => {
-    const value = valueAt(key);
-    if (typeof value === 'string') bytes += value.length;
-    budget.checkResult(bytes);
-    return value;
-  });
 }
 
 /** The only group of a result that is not grouped. */
@@ -199,7 +223,7 @@ export function groupSelection(
   const buckets = Math.max(0, edges.length - 1);
   budget.checkResult(buckets * bucketBytes);
   const isGrouped = top !== undefined;
-  const keys = groupBy ? valueKeys(budget) : labelKeys(store, budget);
+  const keys = groupBy ? valueKeys(store, budget) : labelKeys(store, budget);
   const groups = isGrouped ? topValues(selection, keys, top, budget) : ONE_GROUP;
   const groupCount = groups.values.length + 1;
   const textBytes = groups.values.reduce<number>((bytes, value) => bytes + String(value).length, 0);

@@ -12,19 +12,18 @@ export class NumberIndex {
   readonly #budget: Budget;
   /** The numbers by index. */
   #numbers = new Uint32Array(2 ** 6);
-  /** The lookup array: index plus one by number; 0: not added. undefined once a number is too large for it. */
-  #direct: Uint32Array | undefined;
+  /** The lookup array: index plus one by number; 0: not added. */
+  readonly #direct: Uint32Array | undefined;
   /** The hash table: index plus one; 0: free. */
   #table = new Uint32Array(2 ** 7);
   /** 32 minus log2 of the table length. */
   #shift = 32 - 7;
   #size = 0;
 
-  /** @param limit one more than the largest number to be added or looked up; undefined if it is not known */
-  constructor(limit: number | undefined, budget: Budget) {
+  /** @param limit one more than the largest number to be added or looked up */
+  constructor(limit: number, budget: Budget) {
     this.#budget = budget;
-    const length = limit ?? DIRECT_LIMIT;
-    if (length <= DIRECT_LIMIT) this.#direct = new Uint32Array(length);
+    if (limit <= DIRECT_LIMIT) this.#direct = new Uint32Array(limit);
   }
 
   /** The number of entries. */
@@ -39,7 +38,7 @@ export class NumberIndex {
 
   /** Returns the index of a number; -1 if it was not added. */
   find(number: number): number {
-    if (this.#direct) return (this.#direct[number] ?? 0) - 1;
+    if (this.#direct) return (this.#direct[number] as number) - 1;
     const table = this.#table;
     // Fibonacci hashing spreads neighboring numbers
     for (let place = Math.imul(number, 0x9e3779b1) >>> this.#shift; ; place = (place + 1) & (table.length - 1)) {
@@ -56,10 +55,7 @@ export class NumberIndex {
     if (this.#size === this.#numbers.length) this.#grow();
     this.#numbers[this.#size] = number;
     this.#size++;
-    if (this.#direct && number >= this.#direct.length) {
-      this.#direct = undefined;
-      this.#resizeTable();
-    } else if (this.#direct) this.#direct[number] = this.#size;
+    if (this.#direct) this.#direct[number] = this.#size;
     else this.#insert(number, this.#size);
     return this.#size - 1;
   }
@@ -75,14 +71,9 @@ export class NumberIndex {
     this.#budget.reserve(6 * capacity);
     this.#budget.check();
     this.#numbers = growInto(this.#numbers, new Uint32Array(capacity));
-    if (!this.#direct) this.#resizeTable();
-  }
-
-  /** Makes the hash table twice as long as the array of numbers, and adds all entries. */
-  #resizeTable(): void {
-    const length = 2 * this.#numbers.length;
-    this.#table = new Uint32Array(length);
-    this.#shift = 32 - Math.log2(length);
+    if (this.#direct) return;
+    this.#table = new Uint32Array(2 * capacity);
+    this.#shift--;
     for (let i = 0; i < this.#size; i++) this.#insert(this.#numbers[i] as number, i + 1);
   }
 }

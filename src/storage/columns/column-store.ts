@@ -1,4 +1,5 @@
 import type { Database } from 'bun:sqlite';
+import type { PropertyValue } from '../../properties.ts';
 import { KINDS, type Kind } from '../../records.ts';
 import { inTransactions, type Job, runJob, type Transact } from '../job.ts';
 import type { TextHash } from '../text-hash.ts';
@@ -7,6 +8,7 @@ import { type Chunk, mergeChunks, seqsOf, withoutRows } from './chunk.ts';
 import { type ChunkEntry, ChunkTable, type Extent } from './chunk-table.ts';
 import { Dictionary } from './dictionary.ts';
 import { Memtable } from './memtable.ts';
+import { valueHashes } from './property-column.ts';
 import { type PropertyPart, type PropertyRequest, type PropertySource, PropertyStore } from './property-store.ts';
 import { type SourceRow, sourceRows } from './source-rows.ts';
 import { UserSeries } from './user-series.ts';
@@ -62,6 +64,7 @@ export interface RetiredUser {
 export class ColumnStore {
   readonly transact: Transact;
   readonly #client: Database;
+  readonly #hash: TextHash;
   readonly #users: Dictionary;
   readonly #labels: Dictionary;
   readonly #chunks: ChunkTable;
@@ -86,6 +89,7 @@ export class ColumnStore {
   /** @param now the clock, in milliseconds since 1970 */
   constructor(client: Database, hash: TextHash, now: () => number = Date.now) {
     this.#client = client;
+    this.#hash = hash;
     this.transact = createTransact(client);
     this.#users = new Dictionary(client, 'users', this.transact, hash);
     this.#labels = new Dictionary(client, 'labels', this.transact, hash);
@@ -93,7 +97,7 @@ export class ColumnStore {
       chunkAdded: () => this.#properties.chunkAdded(),
       chunkRewritten: (id) => this.#properties.chunkRewritten(id),
     });
-    this.#properties = new PropertyStore(client, this.transact, this.#chunks, now);
+    this.#properties = new PropertyStore(client, this.transact, this.#chunks, hash, now);
     this.#userSeries = new UserSeries(client, this.transact);
     this.#statements = prepare(client);
     this.reload();
@@ -332,6 +336,11 @@ export class ColumnStore {
   /** Reads properties of the data of events: of a chunk, in one or several parts. */
   readProperties(source: PropertySource, request: PropertyRequest): Generator<PropertyPart> {
     return this.#properties.read(source, request);
+  }
+
+  /** Returns two hashes of a property value, as in {@link PropertyColumn.hashes}. */
+  valueHashes(value: PropertyValue): readonly [number, number] {
+    return valueHashes(value, this.#hash);
   }
 
   /** Overwrites the columns of properties in chunks that were rewritten. Erasures and deletions end with it. */

@@ -3,6 +3,7 @@ import { LRUCache } from 'lru-cache';
 import { type PropertyPath, propertyOf } from '../../properties.ts';
 import type { Job, Transact } from '../job.ts';
 import { StorageError, toStorageError } from '../storage-error.ts';
+import type { TextHash } from '../text-hash.ts';
 import { type Chunk, seqsOf, sliceChunk } from './chunk.ts';
 import type { ChunkListener, ChunkTable } from './chunk-table.ts';
 import { createEventDataReader, type EventDataReader } from './event-data.ts';
@@ -95,8 +96,11 @@ export class PropertyStore implements ChunkListener {
   /** Whether a sealed chunk may lack a column, or a column may be stale. */
   #hasWork = true;
 
+  readonly #hash: TextHash;
+
   /** @param now the clock, in milliseconds since 1970 */
-  constructor(client: Database, transact: Transact, chunks: ChunkTable, now: () => number) {
+  constructor(client: Database, transact: Transact, chunks: ChunkTable, hash: TextHash, now: () => number) {
+    this.#hash = hash;
     this.#transact = transact;
     this.#chunks = chunks;
     this.#now = now;
@@ -312,7 +316,7 @@ export class PropertyStore implements ChunkListener {
         const property = this.#propertyFor(series.id, path);
         if (this.#statements.has.get(property.id, chunkId)) return true;
         const builder = build.complete(build.paths.indexOf(path));
-        const blobs = builder && encodeColumn(builder.column(0, chunk.rows));
+        const blobs = builder && encodeColumn(builder.column(0, chunk.rows), this.#hash);
         const bytes = blobs ? blobs.codes.byteLength + blobs.values.byteLength : 0;
         const { insert } = this.#statements;
         if (!blobs || bytes > MAX_COLUMN_BYTES) {
@@ -447,14 +451,17 @@ function cacheKey(propertyId: number, chunkId: number | ''): string {
   return `${propertyId}/${chunkId}`;
 }
 
-function sliceColumn(column: PropertyColumn, start: number, rows: number): PropertyColumn {
+function sliceColumn(column: StoredColumn, start: number, rows: number): PropertyColumn {
   return {
     id: column.id,
+    hashes: column.hashes,
     size: column.size,
     codes: column.codes.subarray(start, start + rows),
     get values() {
       return column.values;
     },
+    detachValues: () => column.detachValues(),
+    compressedBytes: column.compressedBytes,
   };
 }
 
