@@ -225,8 +225,8 @@ test.each([1_000, 40_000])('counts %d distinct values of every length, sealed or
 });
 
 test('does not store columns with too many long values, and counts them anyway', async () => {
-  const texts = Array.from({ length: 3_000 }, (_, i) => `${i} ${Bun.hash(`${i}`).toString(36).repeat(400)}`);
-  const database = await EventDatabase.create(3_000, (i) => ({ text: texts[i], plan: i % 2 === 0 ? 'a' : 'b' }));
+  const texts = Array.from({ length: 1_800 }, (_, i) => `${i} ${Bun.hash(`${i}`).toString(36).repeat(400)}`);
+  const database = await EventDatabase.create(1_800, (i) => ({ text: texts[i], plan: i % 2 === 0 ? 'a' : 'b' }));
   const check = () => {
     const filter = { path: ['text'], anyOf: [], noneOf: [], containsAny: [` ${texts[7]?.slice(2, 30)}`] };
     expect(database.groups(['plan'], { properties: [filter] })).toEqual([['b', 1]]);
@@ -236,9 +236,9 @@ test('does not store columns with too many long values, and counts them anyway',
   database.seal();
   check();
   check();
-  expect(database.columns()).toEqual({ plan: 3_000 });
+  expect(database.columns()).toEqual({ plan: 1_800 });
   runJob(database.engine.maintenance.catchUp());
-  expect(database.columns()).toEqual({ plan: 3_000 });
+  expect(database.columns()).toEqual({ plan: 1_800 });
   check();
   expect(database.verify()).toEqual([]);
   database.close();

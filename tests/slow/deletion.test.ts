@@ -8,8 +8,8 @@ import { eraseUser, finishErasures } from '../../src/storage/erasure.ts';
 import { type Job, runJob } from '../../src/storage/job.ts';
 import { openReader, type ReaderStorage } from '../../src/storage/reader.ts';
 import { verifyDatabase } from '../../src/storage/verify.ts';
-import { close, filledDatabases, storeRows } from './filled.ts';
-import { event, FIRST_SEQ, metric, records } from './log.ts';
+import { close, filledDatabases, storeRows } from '../storage/filled.ts';
+import { event, FIRST_SEQ, metric, records } from '../storage/log.ts';
 
 const openFilled = filledDatabases();
 
