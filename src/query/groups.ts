@@ -74,6 +74,7 @@ function valueKeys(store: ColumnStore, budget: Budget): Keys {
   /** The values by key, or the place from which they can be decoded. */
   const places: (PropertyValue | { readonly source: number; readonly code: number })[] = [];
   const sources: (() => readonly PropertyValue[])[] = [];
+  const sourceOf = new Map<PropertyColumn['id'], number>();
   // the key plus one by code; 0: not looked up yet
   const keysByCode = createNumbersByColumn((size) => new Uint32Array(size), budget);
 
@@ -82,14 +83,15 @@ function valueKeys(store: ColumnStore, budget: Budget): Keys {
     const { codes, hashes } = column;
     const { of: known } = keysByCode(column);
     let distinct: readonly PropertyValue[] | undefined;
-    let source: number | undefined;
     /** Returns the key of a code with hashes. */
     const keyOfHashes = (code: number): number => {
       const key = index.add(hashes?.[2 * code] as number, hashes?.[2 * code + 1] as number);
       if (key < places.length) return key;
+      let source = sourceOf.get(column.id);
       if (source === undefined) {
         budget.reserve(column.compressedBytes ?? 0);
         source = sources.push(column.detachValues?.() ?? (() => column.values)) - 1;
+        sourceOf.set(column.id, source);
       }
       budget.reserve(VALUE_BYTES);
       places.push({ source, code });

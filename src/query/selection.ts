@@ -177,7 +177,7 @@ function createDataReader(
       budget.check();
     } catch (error) {
       if (user >= 0 || !(error instanceof QueryTooLargeError)) throw error;
-      const hint = isStored ? 'its columns are built in the background, so retry later' : 'narrow the range';
+      const hint = isStored ? 'retry later, when it may have columns, or narrow the range' : 'narrow the range';
       throw new QueryTooLargeError(`${error.message} while a property was read from the rows: ${hint}`);
     }
   };

@@ -161,6 +161,7 @@ export function createKeyScan(
     let scannedTo = end;
     for (const { seq, bytes, data } of inWindow.iterate(after, end, ...values)) {
       if (hasData(data)) rows.push({ seq, bytes });
+      countGarbage(data.length);
       if (!needsData || performance.now() - startedAt < SCAN_MS) continue;
       scannedTo = seq;
       break;

@@ -1,7 +1,7 @@
 import type { Database } from 'bun:sqlite';
-import { propertyOf } from '../properties.ts';
+import { type PropertyPath, propertyOf } from '../properties.ts';
 import { KINDS, type Kind } from '../records.ts';
-import { type ChunkBlobs, checksumOf, decodeChunk, seqsOf } from './columns/chunk.ts';
+import { type Chunk, type ChunkBlobs, checksumOf, decodeChunk, seqsOf } from './columns/chunk.ts';
 import type { Extent } from './columns/chunk-table.ts';
 import { createEventDataReader } from './columns/event-data.ts';
 import { type ColumnBlobs, ColumnBuilder, columnChecksum, StoredColumn } from './columns/property-column.ts';
@@ -296,21 +296,41 @@ function verifyProperties(
       report(`The checksum ${where} does not match its data. ${REBUILD}`);
       continue;
     }
-    const { codes, values } = new StoredColumn(blobs, source.rows, String(id));
-    const keys = JSON.parse(path) as string[];
-    const seqs = seqsOf(source);
-    const expected = new ColumnBuilder(source.rows);
-    for (let at = 0; at < seqs.length; ) {
-      const start = at;
-      at += readData(columns.textOf(series), seqs.subarray(start), (index, data) =>
-        expected.set(start + index, propertyOf(JSON.parse(data), keys)),
-      );
-    }
-    const { codes: found, values: foundValues } = expected.column(0, source.rows);
-    if (codes.some((code, row) => values[code] !== foundValues[found[row] as number])) {
+    try {
+      if (
+        matchesRows(blobs, source, JSON.parse(path), (seqs, visit) => readData(columns.textOf(series), seqs, visit))
+      ) {
+        continue;
+      }
       report(`The values ${where} differ from those in the rows. ${REBUILD}`);
+    } catch (error) {
+      report(`The values ${where} cannot be compared with the rows: ${(error as Error).message}. ${REBUILD}`);
     }
   }
+}
+
+/**
+ * Returns whether a column has the values of the rows of its chunk.
+ *
+ * @throws if the column cannot be decoded, or the data of a row is not JSON
+ */
+function matchesRows(
+  blobs: ColumnBlobs,
+  chunk: Pick<Chunk, 'rows' | 'seqs'>,
+  path: PropertyPath,
+  readData: (seqs: Float64Array, visit: (index: number, data: string) => void) => number,
+): boolean {
+  const { codes, values } = new StoredColumn(blobs, chunk.rows, 'verified');
+  const seqs = seqsOf(chunk);
+  const expected = new ColumnBuilder(chunk.rows);
+  for (let at = 0; at < seqs.length; ) {
+    const start = at;
+    at += readData(seqs.subarray(start), (index, data) =>
+      expected.set(start + index, propertyOf(JSON.parse(data), path)),
+    );
+  }
+  const { codes: found, values: foundValues } = expected.column(0, chunk.rows);
+  return codes.every((code: number, row: number) => values[code] === foundValues[found[row] as number]);
 }
 
 /** Creates the function that returns the text of a number. It verifies each text when it first reads it. */

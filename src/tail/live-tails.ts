@@ -22,10 +22,11 @@ const MAX_HEARTBEAT_INTERVAL_MS = 10_000;
 const BUFFER_BYTES = 256 * 1024;
 
 /**
- * Longest data that a tail's property filters examine, in characters. Longer records are counted as skipped: searching
- * megabytes for many texts would delay recording, which shares the thread.
+ * Longest data that property filters examine, in characters, and time per tick in which they examine the records for the
+ * tails of one user, in milliseconds. Other records are counted as skipped: recording shares the thread.
  */
 const MAX_EXAMINED_LENGTH = 65_536;
+const EXAMINING_MS_PER_TICK = 10;
 
 /** Filter for the records of a tail. */
 export type TailFilter = Omit<RecordFilter, 'from' | 'to'>;
@@ -74,6 +75,8 @@ interface Tail {
   remaining: number;
   /** Records dropped since the last one that was sent. */
   skipped: number;
+  /** Records whose data was not examined since the last tick. */
+  unexamined: number;
 }
 
 /** Creates the live tails. `now` returns milliseconds since 1970. */
@@ -84,6 +87,8 @@ export function createLiveTails(now: () => number, idleTimeoutSeconds: number): 
   const tails = new Set<Tail>();
   let timer: ReturnType<typeof setInterval> | undefined;
   let ticks = 0;
+  /** Time spent on property filters since the last tick, by user, in milliseconds. */
+  const examiningMs = new Map<string, number>();
   let isClosed = false;
 
   function add(tail: Tail): void {
@@ -123,6 +128,20 @@ export function createLiveTails(now: () => number, idleTimeoutSeconds: number): 
     }
   }
 
+  /** Returns whether a test selects a record. If its data is too long or time is up, counts it as unexamined instead. */
+  function examine(tail: Tail, length: number, test: () => boolean | undefined): boolean {
+    const { userId } = tail.subscriber;
+    const spent = examiningMs.get(userId) ?? 0;
+    if (length > MAX_EXAMINED_LENGTH || spent > EXAMINING_MS_PER_TICK) {
+      tail.unexamined++;
+      return false;
+    }
+    const startedAt = performance.now();
+    const isSelected = test() === true;
+    examiningMs.set(userId, spent + performance.now() - startedAt);
+    return isSelected;
+  }
+
   function endExpired(): void {
     const time = now();
     for (const tail of tails) {
@@ -136,8 +155,11 @@ export function createLiveTails(now: () => number, idleTimeoutSeconds: number): 
   function tick(): void {
     endExpired();
     const isHeartbeat = ++ticks % ticksPerHeartbeat === 0;
+    examiningMs.clear();
     for (const tail of tails) {
       tail.remaining = RECORDS_PER_TICK;
+      tail.skipped += tail.unexamined;
+      tail.unexamined = 0;
       // send nothing to a full tail: if it stays full, Bun's idle timeout closes the connection
       if (isFull(tail)) continue;
       sendSkipped(tail);
@@ -166,7 +188,16 @@ export function createLiveTails(now: () => number, idleTimeoutSeconds: number): 
           start(controller) {
             const selectsData = filter.properties?.length ? createDataTest(filter.properties) : undefined;
             const selects = (row: RecordRow) => matches(row, filter);
-            tail = { kind, selects, selectsData, subscriber, controller, remaining: RECORDS_PER_TICK, skipped: 0 };
+            tail = {
+              kind,
+              selects,
+              selectsData,
+              subscriber,
+              controller,
+              remaining: RECORDS_PER_TICK,
+              skipped: 0,
+              unexamined: 0,
+            };
             add(tail);
           },
           cancel() {
@@ -189,18 +220,12 @@ export function createLiveTails(now: () => number, idleTimeoutSeconds: number): 
         let event: Uint8Array | undefined; // encoded once for all tails, and only if one needs it
         for (const tail of tails) {
           if (tail.kind !== record.kind || !tail.selects(row)) continue;
-          const isTooLong = tail.selectsData && String(row.value).length > MAX_EXAMINED_LENGTH;
-          if (tail.selectsData && !isTooLong && !tail.selectsData(data())) continue;
+          if (tail.selectsData && !examine(tail, String(row.value).length, () => tail.selectsData?.(data()))) continue;
           if (tail.remaining === 0 || tail.skipped > 0 || isFull(tail)) {
             tail.skipped++;
             continue;
           }
           tail.remaining--;
-          if (isTooLong) {
-            tail.skipped++;
-            sendSkipped(tail);
-            continue;
-          }
           event ??= eventOf('record', recordJson(record.kind, row), row.id);
           send(tail, event);
         }

@@ -8,8 +8,8 @@ import { createQueryEngine, type QueryEngine } from '../../src/query/engine.ts';
 import type { BucketQuery } from '../../src/query/selection.ts';
 import type { LogRecord } from '../../src/records.ts';
 import type { Counts } from '../../src/responses.ts';
-import type { ColumnStore } from '../../src/storage/columns/column-store.ts';
-import { MAX_PROPERTIES } from '../../src/storage/columns/property-store.ts';
+import { ColumnStore } from '../../src/storage/columns/column-store.ts';
+import { PROPERTY_LIMITS, type PropertyLimits } from '../../src/storage/columns/property-store.ts';
 import { openStorage, type Storage } from '../../src/storage/database.ts';
 import { runJob } from '../../src/storage/job.ts';
 import { openReader, type ReaderStorage } from '../../src/storage/reader.ts';
@@ -28,8 +28,8 @@ let databases = 0;
 class EventDatabase {
   readonly path = join(folder.path, `properties-${++databases}.db`);
   readonly #storage: Storage = openStorage(this.path);
-  readonly #reader: ReaderStorage;
-  readonly engine: QueryEngine;
+  #reader: ReaderStorage;
+  engine: QueryEngine;
   /** The clock of the column store, in milliseconds since 1970. */
   now = 1.7e12;
   #rows = 0;
@@ -65,6 +65,14 @@ class EventDatabase {
 
   get store(): ColumnStore {
     return this.#reader.store;
+  }
+
+  /** Replaces the column store by one with other limits. */
+  useLimits(limits: PropertyLimits): void {
+    const { client, hash } = this.#reader;
+    const store = new ColumnStore(client, hash, () => this.now, limits);
+    this.#reader = { ...this.#reader, store };
+    this.engine = createQueryEngine(this.#reader, LIMITS);
   }
 
   seal(): void {
@@ -247,7 +255,7 @@ test('does not store columns with too many long values, and counts them anyway',
 test('drops the least recently used property beyond the maximum, and blanks its columns', async () => {
   const database = await EventDatabase.create(300, (i) => ({ [`p${i % 70}`]: `secret-${i % 70}` }));
   database.seal();
-  for (let i = 0; i < MAX_PROPERTIES; i++) {
+  for (let i = 0; i < PROPERTY_LIMITS.properties; i++) {
     database.now += 1_000;
     database.groups([`p${i}`]);
   }
@@ -255,15 +263,57 @@ test('drops the least recently used property beyond the maximum, and blanks its 
   database.groups(['p0']); // now p1 is the least recently used
   database.now += 1_000;
   database.groups(['p69']);
-  expect(Object.keys(database.columns())).toHaveLength(MAX_PROPERTIES);
+  expect(Object.keys(database.columns())).toHaveLength(PROPERTY_LIMITS.properties);
   expect(database.columns()).toHaveProperty('p0');
   expect(database.columns()).not.toHaveProperty('p1');
   runJob(database.engine.maintenance.catchUp());
   const client = new Database(database.path, { readonly: true });
   const kept = client.query<{ n: number }, []>('SELECT count(*) AS n FROM property_columns WHERE length(codes) > 0');
-  expect(kept.get()?.n).toBe(MAX_PROPERTIES);
+  expect(kept.get()?.n).toBe(PROPERTY_LIMITS.properties);
   client.close();
   expect(database.groups(['p1'])).toContainEqual(['secret-1', 5]);
+  database.close();
+});
+
+test('drops properties while columns of others are being blanked, and never returns their values', async () => {
+  const names = Array.from({ length: PROPERTY_LIMITS.properties + 4 }, (_, i) => `p${i}`);
+  const database = await EventDatabase.create(300, () => Object.fromEntries(names.map((name, i) => [name, `v${i}`])));
+  database.seal();
+  const use = (i: number) => {
+    database.now += 1_000;
+    expect(database.groups([`p${i}`])).toEqual([[`v${i}`, 300]]);
+  };
+  for (let i = 0; i <= PROPERTY_LIMITS.properties; i++) use(i); // drops p0
+  const job = database.store.buildProperties();
+  job.next();
+  use(PROPERTY_LIMITS.properties + 1); // drops p1 while the columns of p0 are being blanked
+  runJob(job);
+  use(PROPERTY_LIMITS.properties + 2);
+  use(PROPERTY_LIMITS.properties + 3);
+  runJob(database.engine.maintenance.catchUp());
+  for (const i of names.keys()) use(i);
+  expect(database.verify()).toEqual([]);
+  database.close();
+});
+
+test('drops the least recently used property when columns take too much space, and only as many as needed', async () => {
+  const database = await EventDatabase.create(3_000, (i) => ({ a: i, b: -i, c: i + 0.5, d: i }));
+  database.seal();
+  database.useLimits({ properties: 64, bytes: 40_000 });
+  for (const name of ['a', 'b', 'c', 'a', 'd']) {
+    database.now += 1_000;
+    expect(database.groups([name])).toHaveLength(1_000);
+  }
+  const kept = Object.keys(database.columns());
+  expect(kept).toContain('a');
+  expect(kept).toContain('d');
+  expect(kept).not.toContain('b');
+  runJob(database.engine.maintenance.catchUp());
+  expect(Object.keys(database.columns())).toEqual(kept);
+  database.useLimits({ properties: 64, bytes: 1 });
+  expect(database.groups(['b'])).toHaveLength(1_000);
+  expect(runJob(database.engine.maintenance.catchUp())).toBe(false);
+  expect(database.groups(['c'])).toHaveLength(1_000);
   database.close();
 });
 

@@ -9,7 +9,13 @@ import { type ChunkEntry, ChunkTable, type Extent } from './chunk-table.ts';
 import { Dictionary } from './dictionary.ts';
 import { Memtable } from './memtable.ts';
 import { valueHashes } from './property-column.ts';
-import { type PropertyPart, type PropertyRequest, type PropertySource, PropertyStore } from './property-store.ts';
+import {
+  PROPERTY_LIMITS,
+  type PropertyPart,
+  type PropertyRequest,
+  type PropertySource,
+  PropertyStore,
+} from './property-store.ts';
 import { type SourceRow, sourceRows } from './source-rows.ts';
 import { UserSeries } from './user-series.ts';
 
@@ -87,7 +93,7 @@ export class ColumnStore {
   #sealing: Job<void> | undefined;
 
   /** @param now the clock, in milliseconds since 1970 */
-  constructor(client: Database, hash: TextHash, now: () => number = Date.now) {
+  constructor(client: Database, hash: TextHash, now: () => number = Date.now, propertyLimits = PROPERTY_LIMITS) {
     this.#client = client;
     this.#hash = hash;
     this.transact = createTransact(client);
@@ -97,7 +103,7 @@ export class ColumnStore {
       chunkAdded: () => this.#properties.chunkAdded(),
       chunkRewritten: (id) => this.#properties.chunkRewritten(id),
     });
-    this.#properties = new PropertyStore(client, this.transact, this.#chunks, hash, now);
+    this.#properties = new PropertyStore(client, this.transact, this.#chunks, hash, now, propertyLimits);
     this.#userSeries = new UserSeries(client, this.transact);
     this.#statements = prepare(client);
     this.reload();
@@ -491,12 +497,10 @@ export class ColumnStore {
     if (series && isEmpty) this.#removeSeries(series);
     yield* this.#labels.blank(unusedLabels);
     this.transact(() => {
-      if (isEmpty) {
-        this.#statements.blankSeries.run(seriesId);
-        this.#properties.dropSeries(seriesId);
-      }
+      if (isEmpty) this.#statements.blankSeries.run(seriesId);
       beforeCommit();
     });
+    if (isEmpty) this.#properties.dropSeries(seriesId);
     yield;
   }
 

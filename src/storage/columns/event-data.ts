@@ -9,8 +9,6 @@ const MAX_READ_BYTES = 4 * 1024 * 1024;
  */
 const MAX_SCANNED_PER_ROW = 8;
 
-/** Requested rows from which it is estimated how densely they lie among the others. */
-const SAMPLE_ROWS = 256;
 /** The garbage collector runs less often than during exports, because parsed data is dropped at once. */
 const GARBAGE_FACTOR = 0.25;
 
@@ -29,9 +27,8 @@ export function createEventDataReader(client: Database): EventDataReader {
   return (type, seqs, visit) => {
     const [first, last] = [seqs[0], seqs[seqs.length - 1]];
     if (first === undefined || last === undefined) return 0;
-    const sample = Math.min(seqs.length, SAMPLE_ROWS);
-    const most = MAX_SCANNED_PER_ROW * sample;
-    const isDense = (count.get(first, seqs[sample - 1] as number, most + 1)?.n ?? 0) <= most;
+    const most = MAX_SCANNED_PER_ROW * seqs.length;
+    const isDense = (count.get(first, last, most + 1)?.n ?? 0) <= most;
     const rows = isDense ? scan.iterate(first, last, type) : lookUp.iterate(JSON.stringify(Array.from(seqs)));
     let index = 0;
     let bytes = 0;

@@ -161,7 +161,8 @@ export class StoredColumn implements PropertyColumn {
     const header = blob.byteLength === 0 ? undefined : new DataView(blob.buffer);
     this.#jsonBytes = header?.getUint32(0, true) ?? 0;
     const hashBytes = header?.getUint32(4, true) ?? 0;
-    this.hashes = hashBytes > 0 ? new Float64Array(blob.buffer, HEADER_BYTES, hashBytes / 8) : undefined;
+    this.hashes =
+      hashBytes > 0 ? new Float64Array(blob.buffer.slice(HEADER_BYTES, HEADER_BYTES + hashBytes)) : undefined;
     this.#compressed = blob.slice(HEADER_BYTES + hashBytes);
   }
 

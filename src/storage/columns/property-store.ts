@@ -22,14 +22,21 @@ import {
  * alternatives, and what each costs, are in docs/architecture.md.
  */
 
-/** Maximum number of properties with columns. Beyond it, the least recently used one is dropped. */
-export const MAX_PROPERTIES = 64;
-/** Maximum size of all stored columns, in bytes. Beyond it, the least recently used properties are dropped. */
-const MAX_STORED_BYTES = 1024 ** 3;
+/** The most that is stored. Beyond it, the least recently used properties are dropped. */
+export interface PropertyLimits {
+  /** Number of properties with columns. */
+  readonly properties: number;
+  /** Size of all columns, in bytes. */
+  readonly bytes: number;
+}
+
+export const PROPERTY_LIMITS: PropertyLimits = { properties: 64, bytes: 1024 ** 3 };
 /** Maximum size of a stored column: more could not be written in the time allowed for a transaction. */
 const MAX_COLUMN_BYTES = 4 * 1024 * 1024;
 /** Memory of a column's distinct values beyond which it is not stored, and its values are passed on part by part. */
 const MAX_VALUE_BYTES = 16 * 1024 * 1024;
+/** Columns of a chunk that are built at once in the background, so that they fit in memory. */
+const MAX_BUILT_COLUMNS = 4;
 /** Rows whose data is read at once, about 20 ms. */
 const PART_ROWS = 8_192;
 /** Size of the cache of stored columns, in bytes. */
@@ -97,10 +104,19 @@ export class PropertyStore implements ChunkListener {
   #hasWork = true;
 
   readonly #hash: TextHash;
+  readonly #limits: PropertyLimits;
 
   /** @param now the clock, in milliseconds since 1970 */
-  constructor(client: Database, transact: Transact, chunks: ChunkTable, hash: TextHash, now: () => number) {
+  constructor(
+    client: Database,
+    transact: Transact,
+    chunks: ChunkTable,
+    hash: TextHash,
+    now: () => number,
+    limits: PropertyLimits,
+  ) {
     this.#hash = hash;
+    this.#limits = limits;
     this.#transact = transact;
     this.#chunks = chunks;
     this.#now = now;
@@ -135,7 +151,7 @@ export class PropertyStore implements ChunkListener {
     this.#memtableColumns.clear();
   }
 
-  /** Drops the properties of a series, in the caller's transaction. The series must have no chunks. */
+  /** Drops the properties of a series that has no chunks. */
   dropSeries(seriesId: number): void {
     for (const property of this.#properties.values()) if (property.seriesId === seriesId) this.#drop(property);
   }
@@ -171,7 +187,7 @@ export class PropertyStore implements ChunkListener {
       );
       yield { chunk: part, columns: all };
     }
-    if (isStored) this.#store(source, chunkId, checksum, build, toStore);
+    if (isStored) ignoringFull(() => toStore.every((path) => this.#store(source, chunkId, checksum, build, path)));
   }
 
   /**
@@ -183,8 +199,17 @@ export class PropertyStore implements ChunkListener {
   *build(seriesById: (id: number) => PropertySource['series'] | undefined): Job<boolean> {
     if (!this.#hasWork) return false;
     const deadline = performance.now() + BUILD_MS;
-    yield* this.blankStale();
     this.#hasWork = false;
+    try {
+      return yield* this.#work(seriesById, deadline);
+    } catch (error) {
+      this.#hasWork = true;
+      throw error;
+    }
+  }
+
+  *#work(seriesById: (id: number) => PropertySource['series'] | undefined, deadline: number): Job<boolean> {
+    yield* this.blankStale();
     for (const seriesId of new Set(Array.from(this.#properties.values(), (property) => property.seriesId))) {
       // searched again after each chunk, because queries seal, merge and build chunks between the steps
       for (;;) {
@@ -195,7 +220,7 @@ export class PropertyStore implements ChunkListener {
           this.#hasWork = true;
           return true;
         }
-        if (!(yield* this.#buildChunk(series, gap.chunkId))) return false; // tried again after the next change
+        if (!(yield* this.#buildChunk(series, gap.chunkId))) break; // tried again after the next change
       }
     }
     return false;
@@ -207,21 +232,26 @@ export class PropertyStore implements ChunkListener {
     const checksum = this.#chunks.checksum(chunkId);
     const paths = [...this.#properties.values()]
       .filter(({ id, seriesId }) => seriesId === series.id && !this.#statements.has.get(id, chunkId))
-      .map(({ path }) => path);
+      .map(({ path }) => path)
+      .slice(0, MAX_BUILT_COLUMNS);
     const build = new ColumnBuild(paths);
     for (const _ of this.#readParts(source, build, () => {})) yield;
     if (this.#chunks.checksum(chunkId) !== checksum) return true; // rewritten meanwhile; its rows are in another chunk
-    const toStore = paths.filter((path) => this.#properties.has(keyOf(series.id, path)));
-    const isStored = toStore.length > 0 && this.#store(source, chunkId, checksum, build, toStore);
-    yield;
+    let isStored = paths.length > 0;
+    for (const path of paths) {
+      isStored &&= ignoringFull(() => this.#store(source, chunkId, checksum, build, path)) ?? false;
+      yield;
+    }
     return isStored;
   }
 
   /** Blanks the columns of chunks that were rewritten and of properties that were dropped, one per transaction. */
   *blankStale(): Job<void> {
-    for (const { id } of this.#statements.stale.all()) {
-      this.#transact(() => this.#statements.blank.run(id));
-      yield;
+    for (let stale = this.#statements.stale.all(); stale.length > 0; stale = this.#statements.stale.all()) {
+      for (const { id } of stale) {
+        this.#transact(() => this.#statements.blank.run(id));
+        yield;
+      }
     }
     this.#transact(() => this.#statements.freeDropped.run());
   }
@@ -298,38 +328,32 @@ export class PropertyStore implements ChunkListener {
   }
 
   /**
-   * Stores columns that were built for a chunk.
+   * Stores a column that was built for a chunk, unless its property was dropped meanwhile.
    *
-   * @param checksum the checksum of the chunk that they were built for
-   * @returns whether all are stored; not if there is no room, or the database is locked
+   * @param checksum the checksum of the chunk that it was built for
+   * @returns false if there is no room
    */
   #store(
     { series, chunk }: PropertySource,
     chunkId: number,
     checksum: number,
     build: ColumnBuild,
-    paths: readonly PropertyPath[],
+    path: PropertyPath,
   ): boolean {
-    let isStored = false;
-    ignoringFull(() => {
-      isStored = paths.every((path) => {
-        const property = this.#propertyFor(series.id, path);
-        if (this.#statements.has.get(property.id, chunkId)) return true;
-        const builder = build.complete(build.paths.indexOf(path));
-        const blobs = builder && encodeColumn(builder.column(0, chunk.rows), this.#hash);
-        const bytes = blobs ? blobs.codes.byteLength + blobs.values.byteLength : 0;
-        const { insert } = this.#statements;
-        if (!blobs || bytes > MAX_COLUMN_BYTES) {
-          this.#transact(() => insert.run(property.id, chunkId, checksum, TOO_LARGE, NO_BYTES, NO_BYTES));
-          return true;
-        }
-        if (!this.#makeRoom(bytes, property)) return false;
-        const { codes, values } = blobs;
-        this.#transact(() => insert.run(property.id, chunkId, checksum, columnChecksum(blobs), codes, values));
-        return true;
-      });
-    });
-    return isStored;
+    const property = this.#properties.get(keyOf(series.id, path));
+    if (!property || this.#statements.has.get(property.id, chunkId)) return true;
+    const builder = build.complete(build.paths.indexOf(path));
+    const blobs = builder && encodeColumn(builder.column(0, chunk.rows), this.#hash);
+    const bytes = blobs ? blobs.codes.byteLength + blobs.values.byteLength : 0;
+    const { insert } = this.#statements;
+    if (!blobs || bytes > MAX_COLUMN_BYTES) {
+      this.#transact(() => insert.run(property.id, chunkId, checksum, TOO_LARGE, NO_BYTES, NO_BYTES));
+      return true;
+    }
+    if (!this.#makeRoom(bytes, property)) return false;
+    const { codes, values } = blobs;
+    this.#transact(() => insert.run(property.id, chunkId, checksum, columnChecksum(blobs), codes, values));
+    return true;
   }
 
   /** Returns a property, which is added if it is new. */
@@ -338,7 +362,7 @@ export class PropertyStore implements ChunkListener {
     const found = this.#properties.get(key);
     if (found) return found;
     const oldest = this.#leastRecentlyUsed();
-    if (oldest && this.#properties.size >= MAX_PROPERTIES) this.#transact(() => this.#drop(oldest));
+    if (oldest && this.#properties.size >= this.#limits.properties) this.#drop(oldest);
     const usedAt = this.#now();
     const text = JSON.stringify(path);
     const id = this.#transact(() => {
@@ -367,17 +391,17 @@ export class PropertyStore implements ChunkListener {
 
   /** Drops properties until there is room for a column. Returns false if the column's property would have to be dropped. */
   #makeRoom(bytes: number, keep: Property): boolean {
-    while ((this.#statements.storedBytes.get()?.bytes ?? 0) + bytes > MAX_STORED_BYTES) {
+    while ((this.#statements.storedBytes.get()?.bytes ?? 0) + bytes > this.#limits.bytes) {
       const oldest = this.#leastRecentlyUsed();
       if (!oldest || oldest === keep) return false;
-      this.#transact(() => this.#drop(oldest));
+      this.#drop(oldest);
     }
     return true;
   }
 
-  /** Drops a property, in the caller's transaction. {@link blankStale} blanks its columns. */
+  /** Drops a property. {@link blankStale} blanks its columns. */
   #drop(property: Property): void {
-    this.#statements.drop.run(property.id);
+    this.#transact(() => this.#statements.drop.run(property.id));
     this.#properties.delete(keyOf(property.seriesId, property.path));
     for (const key of this.#cache.keys()) if (key.startsWith(cacheKey(property.id, ''))) this.#cache.delete(key);
     this.#hasWork = true;
@@ -386,13 +410,14 @@ export class PropertyStore implements ChunkListener {
 
 const NO_BYTES = new Uint8Array(0);
 
-/** Runs a write that can be omitted if the disk is full or the database is locked for too long. */
-function ignoringFull(write: () => void): void {
+/** Runs a write that can be omitted if the disk is full or the database is locked for too long; it then returns undefined. */
+function ignoringFull<Result>(write: () => Result): Result | undefined {
   try {
-    write();
+    return write();
   } catch (error) {
     const { kind } = toStorageError(error);
     if (kind !== 'full' && kind !== 'locked') throw error;
+    return undefined;
   }
 }
 
@@ -480,13 +505,17 @@ function prepare(client: Database) {
     ),
     // a dropped property has no path; its row is free once no column refers to it
     drop: client.prepare('UPDATE properties SET path = NULL, used_at = -1 WHERE id = ?'),
-    freeDropped: client.prepare('UPDATE properties SET used_at = 0 WHERE path IS NULL AND used_at = -1'),
+    freeDropped: client.prepare(
+      `UPDATE properties SET used_at = 0 WHERE path IS NULL AND used_at = -1
+       AND NOT EXISTS (SELECT 1 FROM property_columns WHERE chunk_id > 0 AND property_id = properties.id)`,
+    ),
     free: client.prepare<{ id: number }, []>('SELECT id FROM properties WHERE path IS NULL AND used_at = 0 LIMIT 1'),
     add: client.prepare('INSERT INTO properties (series_id, path, used_at) VALUES (?, ?, ?)'),
     reuse: client.prepare('UPDATE properties SET series_id = ?, path = ?, used_at = ? WHERE id = ?'),
     use: client.prepare('UPDATE properties SET used_at = ? WHERE id = ?'),
     storedBytes: client.prepare<{ bytes: number | null }, []>(
-      'SELECT sum(length(codes) + length("values")) AS bytes FROM property_columns',
+      `SELECT sum(length(codes) + length("values")) AS bytes FROM property_columns
+       WHERE property_id IN (SELECT id FROM properties WHERE path IS NOT NULL) AND ${isCurrent}`,
     ),
     has: client.prepare<{ id: number }, [number, number]>(
       `SELECT id FROM property_columns WHERE property_id = ? AND chunk_id = ? AND ${isCurrent}`,
@@ -509,9 +538,9 @@ function prepare(client: Database) {
     ),
     gap: client.prepare<{ chunkId: number }, { seriesId: number }>(
       `SELECT chunks.id AS chunkId FROM chunks WHERE series_id = $seriesId AND rows > 0
-       AND (SELECT count(DISTINCT property_id) FROM property_columns JOIN properties ON properties.id = property_id
+       AND (SELECT count(DISTINCT path) FROM property_columns JOIN properties ON properties.id = property_id
             WHERE chunk_id = chunks.id AND chunk_id > 0 AND chunk_checksum = chunks.checksum AND path IS NOT NULL)
-         < (SELECT count(*) FROM properties WHERE series_id = $seriesId AND path IS NOT NULL)
+         < (SELECT count(DISTINCT path) FROM properties WHERE series_id = $seriesId AND path IS NOT NULL)
        ORDER BY chunks.id LIMIT 1`,
     ),
   };
