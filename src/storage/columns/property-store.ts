@@ -94,6 +94,8 @@ export class PropertyStore implements ChunkListener {
   readonly #chunks: ChunkTable;
   readonly #readData: EventDataReader;
   readonly #now: () => number;
+  readonly #hash: TextHash;
+  readonly #limits: PropertyLimits;
   readonly #statements: ReturnType<typeof prepare>;
   /** The properties by key: see {@link keyOf}. */
   readonly #properties = new Map<string, Property>();
@@ -102,9 +104,6 @@ export class PropertyStore implements ChunkListener {
   readonly #memtableColumns = new Map<string, { readonly rows: number; readonly builder: ColumnBuilder }>();
   /** Whether a sealed chunk may lack a column, or a column may be stale. */
   #hasWork = true;
-
-  readonly #hash: TextHash;
-  readonly #limits: PropertyLimits;
 
   /** @param now the clock, in milliseconds since 1970 */
   constructor(
@@ -115,11 +114,11 @@ export class PropertyStore implements ChunkListener {
     now: () => number,
     limits: PropertyLimits,
   ) {
-    this.#hash = hash;
-    this.#limits = limits;
     this.#transact = transact;
     this.#chunks = chunks;
+    this.#hash = hash;
     this.#now = now;
+    this.#limits = limits;
     this.#readData = createEventDataReader(client);
     this.#statements = prepare(client);
   }
