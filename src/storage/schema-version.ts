@@ -70,6 +70,11 @@ export function compareSchema(client: Database): SchemaVersion {
   return summarize(differences(found, schemaOf(version)));
 }
 
+/** Returns whether a database was written by an earlier version, so that migrations are pending. */
+export function isOutdated(client: Database): boolean {
+  return versionOf(client, entriesOf(client)) < (migrations().at(-1)?.folderMillis ?? 0);
+}
+
 /** Applies pending migrations in one transaction. drizzle's migrator would hide why a statement fails, as on a full disk. */
 export function migrate(client: Database): void {
   const version = versionOf(client, entriesOf(client));

@@ -8,6 +8,8 @@ import { type ColumnBlobs, ColumnBuilder, columnChecksum, StoredColumn } from '.
 import { readUnfinished } from './deletion-list.ts';
 import { DELETED, readLedger, STORED } from './ledger.ts';
 import { isRecordId, MAX_SEQ, seqOfId } from './record-id.ts';
+import { isOutdated } from './schema-version.ts';
+import { UnusableDatabaseError } from './storage-error.ts';
 import { createTextHash, type TextHash } from './text-hash.ts';
 
 /** Maximum number of problems listed; further ones are only counted. */
@@ -51,8 +53,14 @@ interface Digest {
  * properties that have columns. The rest of the `data` of events is only checked to be valid JSON.
  *
  * @param onRows called with the number of rows in each batch that was verified
+ * @throws {UnusableDatabaseError} if migrations are pending
  */
 export function verifyDatabase(client: Database, onRows: (rows: number) => void = () => {}): Verification {
+  if (isOutdated(client)) {
+    throw new UnusableDatabaseError(
+      'It was written by an older version of rawlog. Start the server once to upgrade it.',
+    );
+  }
   const problems: string[] = [];
   let omitted = 0;
   const report = (problem: string) => {

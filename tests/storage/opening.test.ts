@@ -5,12 +5,17 @@ import { join } from 'node:path';
 import { drizzle } from 'drizzle-orm/bun-sqlite';
 import { migrate } from 'drizzle-orm/bun-sqlite/migrator';
 import fc from 'fast-check';
+import { createQueryEngine } from '../../src/query/engine.ts';
 import { openForReading, openStorage, type Storage } from '../../src/storage/database.ts';
+import { runJob } from '../../src/storage/job.ts';
 import journal from '../../src/storage/migrations/meta/_journal.json' with { type: 'json' };
+import { openReader } from '../../src/storage/reader.ts';
+import { verifyDatabase } from '../../src/storage/verify.ts';
 import { createWriter, type Writer } from '../../src/storage/writer.ts';
 import { NOTHING } from '../harness/commit.ts';
 import { temporaryFolder } from '../harness/target.ts';
-import { event, metric, records } from './log.ts';
+import { LIMITS } from '../query/test-database.ts';
+import { event, FIRST_SEQ, metric, records } from './log.ts';
 
 /*
  * Checks made while opening a database: its write-ahead log belongs to it, and its schema is unmodified.
@@ -259,21 +264,56 @@ describe('schema protection', () => {
   });
 });
 
-test('opening migrates databases of every earlier version, as created by drizzle', () => {
+/** Creates a database of an earlier version, with the first `count` migrations. Returns its path. */
+function createOlder(count: number, fill: (client: Database) => void = () => {}): string {
   const source = join(import.meta.dir, '../../src/storage/migrations');
+  const migrationsFolder = newFolder();
+  mkdirSync(join(migrationsFolder, 'meta'));
+  const entries = journal.entries.slice(0, count);
+  writeFileSync(join(migrationsFolder, 'meta/_journal.json'), JSON.stringify({ ...journal, entries }));
+  for (const { tag } of entries) copyFileSync(join(source, `${tag}.sql`), join(migrationsFolder, `${tag}.sql`));
+  const path = join(newFolder(), 'rawlog.db');
+  const older = new Database(path, { create: true });
+  older.run('PRAGMA journal_mode = WAL');
+  older.run(`PRAGMA application_id = ${0x7261776c}`);
+  migrate(drizzle(older), { migrationsFolder });
+  fill(older);
+  older.close();
+  return path;
+}
+
+test('opening migrates databases of every earlier version, as created by drizzle', () => {
   for (let count = 1; count < journal.entries.length; count++) {
-    const migrationsFolder = newFolder();
-    mkdirSync(join(migrationsFolder, 'meta'));
-    const entries = journal.entries.slice(0, count);
-    writeFileSync(join(migrationsFolder, 'meta/_journal.json'), JSON.stringify({ ...journal, entries }));
-    for (const { tag } of entries) copyFileSync(join(source, `${tag}.sql`), join(migrationsFolder, `${tag}.sql`));
-    const path = join(newFolder(), 'rawlog.db');
-    const older = new Database(path, { create: true });
-    older.run('PRAGMA journal_mode = WAL');
-    older.run(`PRAGMA application_id = ${0x7261776c}`);
-    migrate(drizzle(older), { migrationsFolder });
-    older.close();
+    const path = createOlder(count);
     openStorage(path).close();
     openForReading(path).close();
   }
+});
+
+test('a database whose chunks lack keys is rebuilt after its migration', () => {
+  const path = createOlder(6, (client) => {
+    for (let seq = FIRST_SEQ; seq < FIRST_SEQ + 10; seq++) {
+      const { id, userId, happenedAt, receivedAt, type, dataIndex } = event(seq);
+      const values = [seq, id, userId, happenedAt, receivedAt, type, dataIndex, '{"plan":"pro"}'];
+      client.run('INSERT INTO analytics VALUES (?, ?, ?, ?, ?, ?, ?, ?)', values);
+    }
+    client.run("INSERT INTO series VALUES (1, 'analytics', 'click')");
+    client.run("INSERT INTO chunks VALUES (1, 1, 10, 0, 1, 5, x'00', x'00', x'00', x'00')");
+    client.run(`INSERT INTO column_state VALUES ('analytics', ${FIRST_SEQ + 9}), ('metric', 0)`);
+    client.run("INSERT INTO ledger VALUES ('stored', 10)");
+  });
+  const outdated = openForReading(path);
+  expect(() => verifyDatabase(outdated)).toThrow('Start the server once to upgrade it');
+  outdated.close();
+  const storage = openStorage(path);
+  const reader = openReader(path);
+  const engine = createQueryEngine(reader, LIMITS);
+  runJob(engine.maintenance.resume());
+  const query = { name: 'click', user: undefined, from: undefined, to: undefined, interval: undefined, zone: 'UTC' };
+  const groupBy = { name: 'data.plan', path: ['plan'] };
+  const result = JSON.parse(engine.queries.counts({ ...query, top: 1, groupBy }));
+  expect(result.groups).toMatchObject([{ 'data.plan': 'pro', count: 10 }]);
+  expect(verifyDatabase(reader.client).problems).toEqual([]);
+  reader.close();
+  storage.close();
 });
