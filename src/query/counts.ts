@@ -99,7 +99,14 @@ function computeSums(grouped: GroupedSelection, columnIndex: number, budget: Bud
     for (let row = 0; row < codes.length; row++) numbersOfRows[row] = byCode[codes[row] as number] as number;
     return numbersOfRows;
   };
-  const { values, starts } = valuesBySlot(grouped, numbersOf, budget);
+  /** Returns the slots of the rows that have a number. */
+  const slotsOf = (chunk: SelectedChunk) => {
+    const slots = grouped.slotsOf(chunk);
+    const numbersOfRows = numbersOf(chunk);
+    for (let row = 0; row < slots.length; row++) if (Number.isNaN(numbersOfRows[row])) slots[row] = -1;
+    return slots;
+  };
+  const { values, starts } = valuesBySlot({ ...grouped, slotsOf }, numbersOf, budget);
   const scratch = new Scratch(budget);
   const slot = (index: number) => values.subarray(starts[index], starts[index + 1]);
   const sumOf = (numbers: Float64Array): Sum => {

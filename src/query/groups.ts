@@ -17,47 +17,53 @@ import {
 } from './selection.ts';
 import { TopList } from './top-list.ts';
 
-/** Returns a number for a row of a chunk, given its index. */
-type RowNumber = (row: number) => number;
-
 /** The values that have their own group; all other values share one. */
 export interface Groups {
   /** The values with their own group, the most frequent first. */
   readonly values: readonly PropertyValue[];
   /** The number of other values. */
   readonly others: number;
-  /** Returns the group of each selected row of a chunk; `values.length` for other values. */
-  readonly groupOf: (chunk: SelectedChunk) => RowNumber;
+  readonly addGroups: AddGroups;
 }
+
+/**
+ * Adds the group of each selected row of a chunk, times `buckets`, to its slot. The group of other values is
+ * `values.length`; the slots of rows that are not selected are negative.
+ */
+type AddGroups = (chunk: SelectedChunk, slots: Int32Array, buckets: number) => void;
 
 /** Numbers that stand for the values that rows are grouped by. */
 interface Keys {
   /** One more than the largest key; undefined if the keys are consecutive, in the order of their first selected rows. */
   readonly limit: number | undefined;
-  /** Returns the key of each selected row of a chunk. */
-  readonly keyOf: (chunk: SelectedChunk) => RowNumber;
+  /** Returns the key of each selected row of a chunk. The slots of the other rows are negative. */
+  readonly keysOf: (chunk: SelectedChunk, slots: Int32Array) => Uint32Array;
   readonly valuesOf: (keys: readonly number[]) => PropertyValue[];
-  /** Creates {@link Groups.groupOf} for these groups, given their keys. */
-  readonly createGroupOf: (named: readonly number[]) => Groups['groupOf'];
+  /** Creates {@link Groups.addGroups} for these groups, given their keys. */
+  readonly createAddGroups: (named: readonly number[]) => AddGroups;
 }
+
+/*
+ * Loops over rows read arrays and call no function that is created per chunk: that would take twice as long.
+ */
 
 /** Returns label numbers as keys. */
 function labelKeys(store: ColumnStore, budget: Budget): Keys {
   return {
     limit: store.labelLimit,
-    keyOf:
-      ({ labels }) =>
-      (row) =>
-        labels[row] as number,
+    keysOf: ({ labels }) => labels,
     valuesOf: (labels) => labels.map((label) => store.labelText(label)),
-    createGroupOf(named) {
+    createAddGroups(named) {
       const groups = new NumberIndex(store.labelLimit, budget);
       for (const label of named) groups.add(label);
-      return ({ labels }) =>
-        (row) => {
-          const group = groups.find(labels[row] as number);
-          return group < 0 ? named.length : group;
-        };
+      return ({ labels }, slots, buckets) => {
+        for (let i = 0; i < slots.length; i++) {
+          const slot = slots[i] as number;
+          if (slot < 0) continue;
+          const group = groups.find(labels[i] as number);
+          slots[i] = slot + (group < 0 ? named.length : group) * buckets;
+        }
+      };
     },
   };
 }
@@ -78,44 +84,49 @@ function valueKeys(store: ColumnStore, budget: Budget): Keys {
   // the key plus one by code; 0: not looked up yet
   const keysByCode = createNumbersByColumn((size) => new Uint32Array(size), budget);
 
-  const keyOf: Keys['keyOf'] = ({ columns: [first] }) => {
+  /** Returns the key of a value that is only known by its hashes. */
+  const keyOfHashes = (column: PropertyColumn, hashes: Float64Array, code: number): number => {
+    const key = index.add(hashes[2 * code] as number, hashes[2 * code + 1] as number);
+    if (key < places.length) return key;
+    let source = sourceOf.get(column.id);
+    if (source === undefined) {
+      budget.reserve(column.compressedBytes ?? 0);
+      source = sources.push(column.detachValues?.() ?? (() => column.values)) - 1;
+      sourceOf.set(column.id, source);
+    }
+    budget.reserve(VALUE_BYTES);
+    places.push({ source, code });
+    return key;
+  };
+  const keyOfValue = (value: PropertyValue): number => {
+    const key = index.add(...store.valueHashes(value));
+    if (key < places.length) return key;
+    budget.reserve(VALUE_BYTES + (typeof value === 'string' ? 2 * value.length : 0));
+    places.push(value);
+    return key;
+  };
+  const keysOf: Keys['keysOf'] = ({ columns: [first] }, slots) => {
     const column = first as PropertyColumn; // requested by groupSelection
     const { codes, hashes } = column;
     const { of: known } = keysByCode(column);
+    const keys = new Uint32Array(slots.length);
     let distinct: readonly PropertyValue[] | undefined;
-    /** Returns the key of a code with hashes. */
-    const keyOfHashes = (code: number): number => {
-      const key = index.add(hashes?.[2 * code] as number, hashes?.[2 * code + 1] as number);
-      if (key < places.length) return key;
-      let source = sourceOf.get(column.id);
-      if (source === undefined) {
-        budget.reserve(column.compressedBytes ?? 0);
-        source = sources.push(column.detachValues?.() ?? (() => column.values)) - 1;
-        sourceOf.set(column.id, source);
-      }
-      budget.reserve(VALUE_BYTES);
-      places.push({ source, code });
-      return key;
-    };
-    const keyOfValue = (code: number): number => {
-      distinct ??= column.values;
-      const value = distinct[code] as PropertyValue;
-      const key = index.add(...store.valueHashes(value));
-      if (key < places.length) return key;
-      budget.reserve(VALUE_BYTES + (typeof value === 'string' ? 2 * value.length : 0));
-      places.push(value);
-      return key;
-    };
-    return (row) => {
+    for (let row = 0; row < slots.length; row++) {
+      if ((slots[row] as number) < 0) continue;
       const code = codes[row] as number;
-      if (known[code] === 0) known[code] = 1 + (hashes ? keyOfHashes(code) : keyOfValue(code));
-      return (known[code] as number) - 1;
-    };
+      if (known[code] === 0) {
+        if (!hashes) distinct ??= column.values;
+        known[code] =
+          1 + (hashes ? keyOfHashes(column, hashes, code) : keyOfValue((distinct as PropertyValue[])[code] ?? null));
+      }
+      keys[row] = (known[code] as number) - 1;
+    }
+    return keys;
   };
 
   return {
     limit: undefined,
-    keyOf,
+    keysOf,
     valuesOf(keys) {
       const values = new Map<number, PropertyValue>();
       const bySource = new Map<number, number[]>();
@@ -134,14 +145,17 @@ function valueKeys(store: ColumnStore, budget: Budget): Keys {
       }
       return keys.map((key) => values.get(key) as PropertyValue);
     },
-    createGroupOf(named) {
+    createAddGroups(named) {
       const groups = new Uint32Array(places.length).fill(named.length);
       named.forEach((key, group) => {
         groups[key] = group;
       });
-      return (chunk) => {
-        const keyOfRow = keyOf(chunk);
-        return (row) => groups[keyOfRow(row)] ?? named.length;
+      return (chunk, slots, buckets) => {
+        const keys = keysOf(chunk, slots);
+        for (let i = 0; i < slots.length; i++) {
+          const slot = slots[i] as number;
+          if (slot >= 0) slots[i] = slot + (groups[keys[i] as number] as number) * buckets;
+        }
       };
     },
   };
@@ -150,21 +164,18 @@ function valueKeys(store: ColumnStore, budget: Budget): Keys {
 /**
  * Finds the most frequent values of a selection. Equally frequent values are sorted by their first row in commit order.
  */
-function topValues(selection: Selection, keys: Keys, top: number, budget: Budget): Groups {
-  const { limit, keyOf, valuesOf, createGroupOf } = keys;
+function topValues(selection: Selection, edges: Float64Array, keys: Keys, top: number, budget: Budget): Groups {
+  const { limit, keysOf, valuesOf, createAddGroups } = keys;
   // indices in the order of their first rows
   const present = limit === undefined ? undefined : new NumberIndex(limit, budget);
   let size = 0;
   let counts = new Float64Array(64);
-  const { from, to, user, labelMask } = selection;
   for (const chunk of selection.chunks()) {
-    const { times, users, labels, dataMask } = chunk;
-    const keyOfRow = keyOf(chunk);
-    for (let i = 0; i < times.length; i++) {
-      const time = times[i] as number;
-      if (time < from || time >= to || (user >= 0 && users[i] !== user) || dataMask?.[i] === 0) continue;
-      if (labelMask && labelMask[labels[i] as number] === 0) continue;
-      const key = keyOfRow(i);
+    const slots = bucketsOf(selection, edges, chunk);
+    const keysOfRows = keysOf(chunk, slots);
+    for (let i = 0; i < slots.length; i++) {
+      if ((slots[i] as number) < 0) continue;
+      const key = keysOfRows[i] as number;
       const index = present ? present.add(key) : key;
       if (index >= size) size = index + 1;
       if (index === counts.length) {
@@ -185,12 +196,12 @@ function topValues(selection: Selection, keys: Keys, top: number, budget: Budget
   return {
     values: valuesOf(named),
     others: size - named.length,
-    groupOf: createGroupOf(named),
+    addGroups: createAddGroups(named),
   };
 }
 
 /** The only group of a result that is not grouped. */
-const ONE_GROUP: Groups = { values: [], others: 0, groupOf: () => () => 0 };
+const ONE_GROUP: Groups = { values: [], others: 0, addGroups: () => {} };
 
 /** A selection whose rows are assigned to slots. A slot is a bucket of a group. */
 export interface GroupedSelection extends Selection {
@@ -220,13 +231,12 @@ export function groupSelection(
   const { groupBy, sum, top } = query;
   const paths = [...(groupBy ? [groupBy.path] : []), ...(sum ? [sum.path] : [])];
   const selection = select(store, seriesNamed(store, kind, query.name), query, budget, paths);
-  const { from, to, user, labelMask } = selection;
   const edges = edgesOf(selection, query);
   const buckets = Math.max(0, edges.length - 1);
   budget.checkResult(buckets * bucketBytes);
   const isGrouped = top !== undefined;
   const keys = groupBy ? valueKeys(store, budget) : labelKeys(store, budget);
-  const groups = isGrouped ? topValues(selection, keys, top, budget) : ONE_GROUP;
+  const groups = isGrouped ? topValues(selection, edges, keys, top, budget) : ONE_GROUP;
   const groupCount = groups.values.length + 1;
   const textBytes = groups.values.reduce<number>((bytes, value) => bytes + String(value).length, 0);
   budget.checkResult((isGrouped ? groupCount + 1 : 1) * buckets * bucketBytes + textBytes);
@@ -237,25 +247,28 @@ export function groupSelection(
     groups,
     groupCount,
     slotsOf(chunk) {
-      const { times, users, labels, dataMask } = chunk;
-      const slots = new Int32Array(times.length);
-      const groupOfRow = isGrouped ? groups.groupOf(chunk) : undefined;
-      let bucket = 0;
-      for (let i = 0; i < times.length; i++) {
-        const time = times[i] as number;
-        const isSelected =
-          time >= from &&
-          time < to &&
-          (user < 0 || users[i] === user) &&
-          (labelMask === undefined || labelMask[labels[i] as number] === 1) &&
-          dataMask?.[i] !== 0;
-        if (!isSelected) slots[i] = -1;
-        else {
-          bucket = bucketOf(edges, time, bucket);
-          slots[i] = groupOfRow ? groupOfRow(i) * buckets + bucket : bucket;
-        }
-      }
+      const slots = bucketsOf(selection, edges, chunk);
+      groups.addGroups(chunk, slots, buckets);
       return slots;
     },
   };
+}
+
+/** Returns the bucket of each row of a chunk; -1 for rows that are not selected. */
+function bucketsOf({ from, to, user, labelMask }: Selection, edges: Float64Array, chunk: SelectedChunk): Int32Array {
+  const { times, users, labels, dataMask } = chunk;
+  const buckets = new Int32Array(times.length);
+  let bucket = 0;
+  for (let i = 0; i < times.length; i++) {
+    const time = times[i] as number;
+    const isSelected =
+      time >= from &&
+      time < to &&
+      (user < 0 || users[i] === user) &&
+      (labelMask === undefined || labelMask[labels[i] as number] === 1) &&
+      (dataMask === undefined || dataMask[i] === 1);
+    if (isSelected) bucket = bucketOf(edges, time, bucket);
+    buckets[i] = isSelected ? bucket : -1;
+  }
+  return buckets;
 }

@@ -18,11 +18,6 @@ export class PairIndex {
     this.#budget = budget;
   }
 
-  /** The number of entries. */
-  get size(): number {
-    return this.#size;
-  }
-
   /** Returns the index of a pair, and adds the pair if it is new. */
   add(first: number, second: number): number {
     const mask = this.#table.length - 1;

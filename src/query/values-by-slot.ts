@@ -14,7 +14,7 @@ export interface ValuesBySlot {
  * Sorts the selected values by slot with a counting sort. Scans the chunks twice, so that memory holds 12 bytes per row
  * instead of the chunks.
  *
- * @param valuesOf returns the value of each row of a chunk; NaN for rows without one
+ * @param valuesOf returns the value of each row of a chunk; those of rows that are not selected do not matter
  */
 export function valuesBySlot(
   { chunks, slotsOf, buckets, groupCount }: GroupedSelection,
@@ -28,9 +28,7 @@ export function valuesBySlot(
   for (const chunk of chunks()) {
     budget.reserve(4 * chunk.rows);
     const slotsOfRows = slotsOf(chunk);
-    const values = valuesOf(chunk);
     for (let i = 0; i < slotsOfRows.length; i++) {
-      if (Number.isNaN(values[i])) slotsOfRows[i] = -1;
       const slot = slotsOfRows[i] as number;
       if (slot >= 0) (starts[slot + 1] as number)++;
     }
@@ -48,8 +46,7 @@ export function valuesBySlot(
     const valuesOfRows = valuesOf(chunk);
     for (let i = 0; i < slotsOfRows.length; i++) {
       const slot = slotsOfRows[i] as number;
-      const value = valuesOfRows[i] as number;
-      if (slot >= 0 && !Number.isNaN(value)) values[(next[slot] as number)++] = value;
+      if (slot >= 0) values[(next[slot] as number)++] = valuesOfRows[i] as number;
     }
     budget.reserve(-4 * chunk.rows);
   }

@@ -38,7 +38,7 @@ function count(rows: readonly Row[], groupCount: number, buckets: number, counte
       labelMask: undefined,
       edges: new Float64Array(),
     },
-    groups: { values: [], others: 0, groupOf: () => () => 0 },
+    groups: { values: [], others: 0, addGroups: () => {} },
     chunks: function* () {
       yield* chunks;
     },
