@@ -39,8 +39,8 @@ export type TailFilter = Omit<RecordFilter, 'from' | 'to'>;
  * (https://html.spec.whatwg.org/multipage/server-sent-events.html).
  *
  * A stream begins with `open`. Each `record` event contains the record's ID, and its JSON as data. `skipped` reports how
- * many records were dropped at this point because they arrived too fast or the client reads too slowly. `expired` is the
- * last event, sent when the subscriber's token expires.
+ * many records were dropped because they arrived too fast, or because the client reads too slowly, and how many could not
+ * be examined by a property filter. `expired` is the last event, sent when the subscriber's token expires.
  */
 export interface LiveTails {
   /**
@@ -72,15 +72,15 @@ interface Tail {
   readonly selects: (row: RecordRow) => boolean;
   /** Returns whether the tail's filter selects parsed data; undefined: any data. */
   readonly selectsData: ((data: unknown) => boolean) | undefined;
+  /** Number of texts that the data is searched for. */
+  readonly searchedTexts: number;
   readonly subscriber: Subscriber;
   readonly controller: ReadableStreamDefaultController<Uint8Array>;
   /** Records that may still be sent before the next tick. */
   remaining: number;
   /** Records dropped since the last one that was sent. */
   skipped: number;
-  /** Number of texts that the data is searched for. */
-  readonly searchedTexts: number;
-  /** Records whose data was not examined since the last tick. */
+  /** Records whose data was not examined since the last `skipped` event. They do not hold up the records that follow. */
   unexamined: number;
 }
 
@@ -119,9 +119,11 @@ export function createLiveTails(now: () => number, idleTimeoutSeconds: number): 
 
   /** Reports skipped records before the next record is sent, so that the event marks the gap. */
   function sendSkipped(tail: Tail): void {
-    if (tail.skipped === 0) return;
-    send(tail, eventOf('skipped', `{"records":${tail.skipped}}`));
+    const records = tail.skipped + tail.unexamined;
+    if (records === 0) return;
+    send(tail, eventOf('skipped', `{"records":${records}}`));
     tail.skipped = 0;
+    tail.unexamined = 0;
   }
 
   function end(tail: Tail): void {
@@ -161,8 +163,6 @@ export function createLiveTails(now: () => number, idleTimeoutSeconds: number): 
     examined.clear();
     for (const tail of tails) {
       tail.remaining = RECORDS_PER_TICK;
-      tail.skipped += tail.unexamined;
-      tail.unexamined = 0;
       // send nothing to a full tail: if it stays full, Bun's idle timeout closes the connection
       if (isFull(tail)) continue;
       sendSkipped(tail);

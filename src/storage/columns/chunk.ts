@@ -1,3 +1,4 @@
+import { checksumOfBlobs } from './checksum.ts';
 import { decodeSeqs, encodeSeqs } from './seq-codec.ts';
 
 /** Rows of one series, in commit order. Each array has one element per row. */
@@ -116,11 +117,9 @@ export function encodeChunk({ times, users, labels, values, seqs }: Chunk): Chun
   return { times: bytesOf(times), users: bytesOf(users), labels: bytesOf(labels), values: bytesOf(values), seqs };
 }
 
-/** Returns the checksum of a chunk's blobs: XXH3, with each hash as the seed of the next, truncated to 53 bits. */
+/** Returns the checksum of a chunk's blobs. */
 export function checksumOf({ times, users, labels, values, seqs }: ChunkBlobs): number {
-  let hash = 0n;
-  for (const bytes of [times, users, labels, values, seqs]) hash = Bun.hash.xxHash3(bytes, hash);
-  return Number(hash & ((1n << 53n) - 1n));
+  return checksumOfBlobs([times, users, labels, values, seqs]);
 }
 
 /** Decodes a chunk from its blobs. */

@@ -1,6 +1,7 @@
 import type { PropertyValue } from '../../properties.ts';
 import { countGarbage } from '../garbage.ts';
 import type { TextHash } from '../text-hash.ts';
+import { checksumOfBlobs } from './checksum.ts';
 
 /** The values of a property in the rows of a chunk, or of a part of one. */
 export interface PropertyColumn {
@@ -224,9 +225,7 @@ function decodeValues(compressed: Uint8Array): readonly PropertyValue[] {
   return values;
 }
 
-/** Returns the checksum of a column's blobs: XXH3, chained through its seed, truncated to 53 bits. */
+/** Returns the checksum of a column's blobs. */
 export function columnChecksum({ codes, values }: ColumnBlobs): number {
-  let hash = 0n;
-  for (const bytes of [codes, values]) hash = Bun.hash.xxHash3(bytes, hash);
-  return Number(hash & ((1n << 53n) - 1n));
+  return checksumOfBlobs([codes, values]);
 }

@@ -1,15 +1,16 @@
 import type { Database } from 'bun:sqlite';
 import { LRUCache } from 'lru-cache';
-import { type PropertyPath, propertyOf } from '../../properties.ts';
+import type { PropertyPath } from '../../properties.ts';
 import type { Job, Transact } from '../job.ts';
 import { StorageError, toStorageError } from '../storage-error.ts';
 import type { TextHash } from '../text-hash.ts';
 import { type Chunk, seqsOf, sliceChunk } from './chunk.ts';
 import type { ChunkListener, ChunkTable } from './chunk-table.ts';
+import { ColumnBuild } from './column-build.ts';
 import { createEventDataReader, type EventDataReader } from './event-data.ts';
 import {
   type ColumnBlobs,
-  ColumnBuilder,
+  type ColumnBuilder,
   columnChecksum,
   encodeColumn,
   type PropertyColumn,
@@ -33,8 +34,6 @@ export interface PropertyLimits {
 export const PROPERTY_LIMITS: PropertyLimits = { properties: 64, bytes: 1024 ** 3 };
 /** Maximum size of a stored column: more could not be written in the time allowed for a transaction. */
 const MAX_COLUMN_BYTES = 4 * 1024 * 1024;
-/** Memory of a column's distinct values beyond which it is not stored, and its values are passed on part by part. */
-const MAX_VALUE_BYTES = 16 * 1024 * 1024;
 /** Columns of a chunk that are built at once in the background, so that they fit in memory. */
 const MAX_BUILT_COLUMNS = 4;
 /** Rows whose data is read at once, about 20 ms. */
@@ -200,14 +199,14 @@ export class PropertyStore implements ChunkListener {
     const deadline = performance.now() + BUILD_MS;
     this.#hasWork = false;
     try {
-      return yield* this.#work(seriesById, deadline);
+      return yield* this.#fillGaps(seriesById, deadline);
     } catch (error) {
       this.#hasWork = true;
       throw error;
     }
   }
 
-  *#work(seriesById: (id: number) => PropertySource['series'] | undefined, deadline: number): Job<boolean> {
+  *#fillGaps(seriesById: (id: number) => PropertySource['series'] | undefined, deadline: number): Job<boolean> {
     yield* this.blankStale();
     for (const seriesId of new Set(Array.from(this.#properties.values(), (property) => property.seriesId))) {
       // searched again after each chunk, because queries seal, merge and build chunks between the steps
@@ -417,52 +416,6 @@ function ignoringFull<Result>(write: () => Result): Result | undefined {
     const { kind } = toStorageError(error);
     if (kind !== 'full' && kind !== 'locked') throw error;
     return undefined;
-  }
-}
-
-/** Columns that are built from the rows of a chunk. */
-class ColumnBuild {
-  readonly paths: readonly PropertyPath[];
-  readonly #builders: ColumnBuilder[];
-  /** The first row of each builder. It is greater than 0 if the values of earlier rows took too much memory. */
-  readonly #firstRows: number[];
-
-  /** @param builders columns to continue, by path */
-  constructor(paths: readonly PropertyPath[], builders: readonly (ColumnBuilder | undefined)[] = []) {
-    this.paths = paths;
-    this.#builders = paths.map((_, p) => builders[p] ?? new ColumnBuilder(PART_ROWS));
-    this.#firstRows = paths.map(() => 0);
-  }
-
-  /** Call before the rows of a part are set. Drops the values of earlier parts if they take too much memory. */
-  beginPart(start: number): void {
-    for (const [p, { bytes }] of this.#builders.entries()) {
-      if (bytes <= MAX_VALUE_BYTES) continue;
-      this.#builders[p] = new ColumnBuilder(PART_ROWS);
-      this.#firstRows[p] = start;
-    }
-  }
-
-  /** Sets the values of a row, given its parsed data. */
-  set(row: number, data: unknown): void {
-    for (let p = 0; p < this.paths.length; p++) {
-      const value = propertyOf(data, this.paths[p] as PropertyPath);
-      (this.#builders[p] as ColumnBuilder).set(row - (this.#firstRows[p] as number), value);
-    }
-  }
-
-  /** Returns the columns of the rows of a part. */
-  columns(start: number, stop: number): PropertyColumn[] {
-    return this.#builders.map((builder, p) => {
-      const first = this.#firstRows[p] as number;
-      return builder.column(start - first, stop - first);
-    });
-  }
-
-  /** Returns the builder of a path if it has the values of all rows and is small enough to be kept. */
-  complete(p: number): ColumnBuilder | undefined {
-    const builder = this.#builders[p];
-    return builder && this.#firstRows[p] === 0 && builder.bytes <= MAX_VALUE_BYTES ? builder : undefined;
   }
 }
 
