@@ -8,7 +8,15 @@ import { type RetentionQuery, retention } from '../../src/query/retention.ts';
 import { serialize } from '../../src/query/serialize.ts';
 import { series } from '../../src/query/series.ts';
 import * as reference from './reference-queries.ts';
-import { type CountingStore, expectSame, LIMITS, type NewRow, stepsOf, TestDatabase } from './test-database.ts';
+import {
+  type CountingStore,
+  countingBudget,
+  expectSame,
+  LIMITS,
+  type NewRow,
+  stepsOf,
+  TestDatabase,
+} from './test-database.ts';
 
 const FROM = Date.parse('2026-03-02T00:00:00Z') * 1000;
 const MINUTE = 60e6;
@@ -148,18 +156,11 @@ describe('an overview', () => {
   });
 
   test('of all users allocates buckets only for the most frequent names', () => {
-    let reserved = 0;
-    const budget = createBudget(LIMITS);
-    const counting = {
-      ...budget,
-      reserve(bytes: number) {
-        reserved += bytes;
-      },
-    };
+    const budget = countingBudget();
     const query = { ...narrow, interval: base.interval, top: 2 };
-    const text = serialize(activity(database.openStore(), query, counting), counting);
+    const text = serialize(activity(database.openStore(), query, budget), budget);
     expect(JSON.parse(text).metrics.other.names).toBe(NAMES + 1 - 2);
-    expect(reserved).toBeLessThan(1e6); // 2,000 arrays would need 80 MB
+    expect(budget.reserved()).toBeLessThan(1e6); // 2,000 arrays would need 80 MB
   });
 });
 

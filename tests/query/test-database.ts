@@ -1,7 +1,7 @@
 import { expect } from 'bun:test';
 import { join } from 'node:path';
 import type { ActivityQuery } from '../../src/query/activity.ts';
-import { type QueryLimits, QueryTooLargeError } from '../../src/query/budget.ts';
+import { type Budget, createBudget, type QueryLimits, QueryTooLargeError } from '../../src/query/budget.ts';
 import { createQueryEngine, type QueryEngine } from '../../src/query/engine.ts';
 import type { EventStep } from '../../src/query/event-step.ts';
 import type { FunnelQuery } from '../../src/query/funnel.ts';
@@ -38,6 +38,20 @@ export class CountingStore extends ColumnStore {
       yield { ...outline, read: counted(outline.read), readTimes: counted(outline.readTimes) };
     }
   }
+}
+
+/** Creates a budget that also adds up the reserved memory, in bytes. */
+export function countingBudget(): Budget & { readonly reserved: () => number } {
+  const budget = createBudget(LIMITS);
+  let reserved = 0;
+  return {
+    ...budget,
+    reserve(bytes) {
+      reserved += bytes;
+      budget.reserve(bytes);
+    },
+    reserved: () => reserved,
+  };
 }
 
 export const LIMITS: QueryLimits = { timeoutMs: 10_000, maxResultBytes: 32_000_000, isCanceled: () => false };

@@ -2,7 +2,6 @@ import { Database } from 'bun:sqlite';
 import { afterAll, describe, expect, test } from 'bun:test';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { createBudget } from '../../src/query/budget.ts';
 import { counts } from '../../src/query/counts.ts';
 import { createQueryEngine, type QueryEngine } from '../../src/query/engine.ts';
 import type { BucketQuery } from '../../src/query/selection.ts';
@@ -17,7 +16,7 @@ import { verifyDatabase } from '../../src/storage/verify.ts';
 import { createWriter } from '../../src/storage/writer.ts';
 import { NOTHING } from '../harness/commit.ts';
 import { temporaryFolder } from '../harness/target.ts';
-import { LIMITS } from '../query/test-database.ts';
+import { countingBudget, LIMITS } from '../query/test-database.ts';
 import { event, records } from './log.ts';
 
 const folder = temporaryFolder();
@@ -195,19 +194,11 @@ test('a query over one user takes no memory for the values of others', async () 
   const database = await EventDatabase.create(30_000, (i) => ({ id: i % 3 === 0 ? 'mine' : `${i}` }));
   database.seal();
   database.groups(['id']); // builds the column
-  let reserved = 0;
-  const budget = createBudget(LIMITS);
-  const counting = {
-    ...budget,
-    reserve(bytes: number) {
-      reserved += bytes;
-      budget.reserve(bytes);
-    },
-  };
+  const budget = countingBudget();
   const all = { from: undefined, to: undefined, interval: undefined, zone: 'UTC', top: 10 };
   const query = { ...all, name: 'e', user: 'u 0', groupBy: { name: 'id', path: ['id'] } };
-  expect(counts(database.store, query, counting)).toMatchObject({ count: 10_000, other: { labels: 0 } });
-  expect(reserved).toBeLessThan(100_000);
+  expect(counts(database.store, query, budget)).toMatchObject({ count: 10_000, other: { labels: 0 } });
+  expect(budget.reserved()).toBeLessThan(100_000);
   database.close();
 });
 

@@ -6,7 +6,8 @@ import type { Kind } from '../../records.ts';
 import type { Deletion } from '../../responses.ts';
 import { authenticateAdmin } from '../auth.ts';
 import { documentDeletion } from '../openapi.ts';
-import { DELETION, documentParameters, readQuery, recordFilter } from '../parameters.ts';
+import { documentParameters, readQuery } from '../parameters.ts';
+import { DELETION, recordFilter } from '../query-parameters.ts';
 
 /** Dependencies of the deletion routes. */
 export interface DeletionParts {

@@ -5,7 +5,8 @@ import type { Kind } from '../../records.ts';
 import { seqOfId } from '../../storage/record-id.ts';
 import { authenticate } from '../auth.ts';
 import { documentExport } from '../openapi.ts';
-import { documentParameters, EXPORT, RANGE, RECORD_FILTERS, readQuery, recordFilter } from '../parameters.ts';
+import { documentParameters, readQuery } from '../parameters.ts';
+import { EXPORT, RANGE, RECORD_FILTERS, recordFilter } from '../query-parameters.ts';
 import { type QueryParts, scopeOf } from './queries.ts';
 
 const MEDIA_TYPES: Readonly<Record<ExportFormat, string>> = {

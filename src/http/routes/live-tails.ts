@@ -4,7 +4,8 @@ import type { Kind } from '../../records.ts';
 import type { LiveTails } from '../../tail/live-tails.ts';
 import { authenticate } from '../auth.ts';
 import { documentTail } from '../openapi.ts';
-import { documentParameters, RECORD_FILTERS, readQuery, recordFilter } from '../parameters.ts';
+import { documentParameters, readQuery } from '../parameters.ts';
+import { RECORD_FILTERS, recordFilter } from '../query-parameters.ts';
 import { scopeOf } from './queries.ts';
 
 /** Dependencies of the live tail routes. */

@@ -16,13 +16,13 @@ import { authenticate } from '../auth.ts';
 import { parseStep } from '../event-step.ts';
 import { bunTimeout } from '../idle-timeout.ts';
 import { documentQuery, documentZone } from '../openapi.ts';
+import { documentParameters, readQuery } from '../parameters.ts';
 import {
   BUCKETS,
   COHORTS,
   CURSOR,
   cohortConflicts,
   cursorOf,
-  documentParameters,
   EVENT_FILTERS,
   GROUP_BY_EVENT,
   groupBy,
@@ -33,7 +33,6 @@ import {
   RANGE,
   RECORD_FILTERS,
   RETURN_STEP,
-  readQuery,
   recordFilter,
   STEP,
   STEPS,
@@ -43,7 +42,7 @@ import {
   TYPE_OF_STEPS,
   USER_ID,
   WITHIN,
-} from '../parameters.ts';
+} from '../query-parameters.ts';
 
 /** Dependencies of the query routes. */
 export interface QueryParts {

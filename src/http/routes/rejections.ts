@@ -6,7 +6,8 @@ import type { RecentRejection, Rejections as RecentRejections } from '../../inge
 import type { Rejections } from '../../responses.ts';
 import { authenticate } from '../auth.ts';
 import { documentQuery } from '../openapi.ts';
-import { documentParameters, REJECTIONS, readQuery, USER_ID } from '../parameters.ts';
+import { documentParameters, readQuery } from '../parameters.ts';
+import { REJECTIONS, USER_ID } from '../query-parameters.ts';
 import { scopeOf } from './queries.ts';
 
 /** Dependencies of the rejections route. */
