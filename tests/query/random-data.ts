@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 
-/* Random data of events, and random queries about its properties. */
+/* Random numbers, random data of events, and random filters on its properties. */
 
 /** Values of properties as JSON: equal ones of different types, numbers in several notations, and values that are null. */
 const VALUES = [
@@ -53,3 +53,12 @@ export const propertyFilters = fc.option(fc.array(propertyFilter, { minLength: 1
   nil: undefined,
   freq: 2,
 });
+
+/** Creates a random number generator with a fixed seed. */
+export function generator(seed: number): (below: number) => number {
+  let state = BigInt(seed);
+  return (below) => {
+    state = (state * 6364136223846793005n + 1442695040888963407n) % 2n ** 64n;
+    return Number(((state >> 33n) * BigInt(below)) >> 31n);
+  };
+}
