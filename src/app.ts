@@ -40,7 +40,7 @@ export interface AppParts {
   /** Erases users and deletes records. */
   readonly removal: Pick<AdministrationParts, 'erase'> & Pick<DeletionParts, 'deleteRecords'>;
   readonly metrics: Metrics;
-  readonly settings: Pick<AdministrationParts, 'limits' | 'queueBounds' | 'databasePath'> & {
+  readonly settings: Pick<AdministrationParts, 'limits' | 'queueBounds' | 'databasePath' | 'syncStatus'> & {
     readonly idleTimeoutSeconds: number;
   };
   /** Whether the server accepts new records. */

@@ -222,7 +222,17 @@ export const OperatorStatus = record({
     deleted: Type.Integer({ minimum: 0, description: 'Stored rows that have since been erased or deleted' }),
     rejected: Type.Record(Type.String(), count, { description: 'Rejected items by error code' }),
   }),
-  storage: record({ database_bytes: count, wal_bytes: count, free_bytes: count }),
+  storage: record({
+    database_bytes: count,
+    wal_bytes: count,
+    free_bytes: count,
+    fsync: record({
+      mode: Type.Union([Type.Literal('inline'), Type.Literal('thread')], {
+        description: 'Where fsyncs run: on the main thread, on fast disks, or in a thread',
+      }),
+      median_ms: Type.Number({ minimum: 0, description: 'Median time of the last fsyncs measured on the main thread' }),
+    }),
+  }),
   queue: record({ rows: count, bytes: count, max_rows: count, max_bytes: count }),
   columns: record(
     { lag_rows: orNull(count), lag_seconds: orNull(Type.Number({ minimum: 0 })) },

@@ -109,7 +109,7 @@ export async function startServer(
     onDamaged(reason) {
       openQueue?.halt(new StorageError('corrupt', reason));
       // a disk that has failed can return anything: then the process must exit, as when a commit notices it
-      storage.sync().then(
+      Promise.try(storage.sync).then(
         () =>
           log.fatal(
             { err: reason },
@@ -168,6 +168,7 @@ export async function startServer(
         limits: { maxBodyBytes, maxBatchItems, maxResultBytes, maxNamesPerUser, rateLimit, rateLimitBytes },
         queueBounds,
         databasePath: config.databasePath,
+        syncStatus: storage.syncStatus,
         idleTimeoutSeconds: config.idleTimeoutSeconds,
       },
       isOpen: () => stopping === undefined,

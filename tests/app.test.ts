@@ -78,6 +78,7 @@ test('Elysia parses no cookies, query or headers for the recording routes', asyn
       },
       queueBounds: { rows: 1, bytes: 1 },
       databasePath: '',
+      syncStatus: () => ({ mode: 'inline', medianMs: 0 }),
       idleTimeoutSeconds: 30,
     },
     isOpen: () => true,

@@ -213,7 +213,12 @@ export const EXAMPLES: { readonly [Name in Exclude<ResponseName, 'Error'>]: Stat
     limits: LIMITS,
     uptime_seconds: 86400,
     ledger: { received: 12, stored: 10, duplicates: 1, deleted: 0, rejected: { validation_failed: 1 } },
-    storage: { database_bytes: 16384, wal_bytes: 4152, free_bytes: 50000000000 },
+    storage: {
+      database_bytes: 16384,
+      wal_bytes: 4152,
+      free_bytes: 50000000000,
+      fsync: { mode: 'inline', median_ms: 0.2 },
+    },
     queue: { rows: 0, bytes: 0, max_rows: 12000, max_bytes: 67108864 },
     columns: { lag_rows: 0, lag_seconds: 0 },
     tz: { version: '2026f', source: 'bundled' },

@@ -79,8 +79,12 @@ interface QueuedRequest {
 }
 
 /** The requests that share a transaction. */
-interface Group {
+interface Group extends Contents {
   readonly requests: QueuedRequest[];
+}
+
+/** What a group stores. */
+interface Contents {
   readonly records: LogRecord[];
   readonly responses: CachedResponse[];
   readonly names: UserName[];
@@ -107,31 +111,34 @@ export function createCommitQueue(
   let rows = 0;
   let bytes = 0;
   let lockedSince: number | undefined;
-  let draining: Promise<void> | undefined;
+  /** Whether a group is being gathered or committed. */
+  let isDraining = false;
+  /** Resolves {@link CommitQueue.close} once all requests are done. */
+  let onDrained: (() => void) | undefined;
   let isClosed = false;
   /** The error that halted the queue. */
   let haltError: StorageError | undefined;
 
-  async function drain(): Promise<void> {
-    while (queued.length > 0) {
-      await gather();
-      await commit(takeGroup());
-    }
-    draining = undefined;
+  /** Starts to gather the next group, if there is work. */
+  function drain(): void {
+    isDraining = queued.length > 0;
+    if (isDraining) gather(0, 0);
+    else onDrained?.();
   }
 
   /**
-   * Resolves after the first event-loop turn that adds no request. It always waits for one turn, because the event loop
-   * polls no sockets between the end of an fsync and the next commit: under full load, several commits would pass
-   * before any request is read or rejected.
+   * Commits a group after the first event-loop turn that adds no request. It always waits for one turn, because the
+   * event loop polls no sockets between the end of an fsync and the next commit: under full load, several commits would
+   * pass before any request is read or rejected.
    */
-  async function gather(): Promise<void> {
-    let lengthBefore: number;
-    let turn = 0;
-    do {
-      lengthBefore = queued.length;
-      await nextTurn();
-    } while (++turn < MAX_TURNS && queued.length > lengthBefore && rows < MAX_COMMIT_ROWS);
+  function gather(turn: number, lengthBefore: number): void {
+    if (turn > 0 && (turn >= MAX_TURNS || queued.length === lengthBefore || rows >= MAX_COMMIT_ROWS)) {
+      const committed = commit(takeGroup());
+      if (committed) void committed.then(drain);
+      else drain();
+    } else {
+      setImmediate(gather, turn + 1, queued.length);
+    }
   }
 
   function takeGroup(): Group {
@@ -147,50 +154,82 @@ export function createCommitQueue(
     return createGroup(requests);
   }
 
-  async function commit(group: Group): Promise<void> {
+  /** Commits a group. Returns undefined once it has been committed or rejected, or a promise that resolves then. */
+  function commit(group: Group): Promise<void> | undefined {
+    const outcome = attempt(group);
+    if (outcome instanceof Promise) return outcome.then((storageError) => settle(group, storageError));
+    return settle(group, outcome);
+  }
+
+  function settle(group: Group, storageError: StorageError | undefined): Promise<void> | undefined {
     const { requests, records } = group;
-    const storageError = await attempt(group);
     if (storageError === undefined) {
       for (const request of requests) dequeue(request).resolve();
       onCommitted(records);
     } else if (storageError.kind === 'bug' && requests.length > 1) {
       // the database rejects a record of one request: commit the requests one by one, so that the others succeed
-      for (const request of requests) await commit(createGroup([request]));
+      return commitEach(requests);
     } else {
       if (storageError.kind === 'failing') onFailing(storageError);
       for (const request of requests) dequeue(request).reject(toApiError(storageError));
     }
+    return undefined;
+  }
+
+  async function commitEach(requests: readonly QueuedRequest[]): Promise<void> {
+    for (const request of requests) await commit(createGroup([request]));
   }
 
   /**
-   * Commits a group, with retries while the database is locked. The timeout starts with the first attempt that found
-   * the database locked, so later groups wait less, and after the timeout each group is tried only once.
+   * Commits a group, with retries while the database is locked. Not async, because a group that is synced on the main
+   * thread is done when this returns.
    *
    * @returns the error if the group was not committed
    */
-  async function attempt({
-    records,
-    responses,
-    names,
-    codes,
-  }: Omit<Group, 'requests'>): Promise<StorageError | undefined> {
+  function attempt(group: Contents): StorageError | undefined | Promise<StorageError | undefined> {
     if (haltError) return haltError;
-    const counts: Count[] = ledger.takeUnwritten();
+    const counts = ledger.takeUnwritten();
+    try {
+      const synced = write(group, counts);
+      if (synced === undefined) return succeed(group);
+      return synced.then(
+        () => succeed(group),
+        (error) => retry(group, counts, error),
+      );
+    } catch (error) {
+      return retry(group, counts, error);
+    }
+  }
+
+  function write({ records, responses, names, codes }: Contents, counts: Count[]): Promise<void> | undefined {
     const countsToWrite: Count[] = records.length > 0 ? [...counts, [STORED, records.length]] : counts;
+    return writer.commit({ records, responses, names, codes, counts: countsToWrite });
+  }
+
+  function succeed({ records }: Contents): undefined {
+    ledger.stored(records.length);
+    lockedSince = undefined;
+  }
+
+  /**
+   * Handles a failed attempt, and retries while the database is locked. The timeout starts with the first attempt that
+   * found the database locked, so later groups wait less, and after the timeout each group is tried only once.
+   */
+  async function retry(group: Contents, counts: Count[], error: unknown): Promise<StorageError | undefined> {
+    let latest = error;
     for (let delay = LOCK_RETRY_MS.first; ; delay = Math.min(delay * 2, LOCK_RETRY_MS.longest)) {
+      const storageError = toStorageError(latest);
+      lockedSince = storageError.kind === 'locked' ? (lockedSince ?? performance.now()) : undefined;
+      if (lockedSince === undefined || performance.now() - lockedSince >= LOCK_TIMEOUT_MS) {
+        ledger.putBack(counts);
+        return storageError;
+      }
+      await Bun.sleep(delay);
       try {
-        await writer.commit({ records, responses, names, codes, counts: countsToWrite });
-        ledger.stored(records.length);
-        lockedSince = undefined;
-        return undefined;
-      } catch (error) {
-        const storageError = toStorageError(error);
-        lockedSince = storageError.kind === 'locked' ? (lockedSince ?? performance.now()) : undefined;
-        if (lockedSince === undefined || performance.now() - lockedSince >= LOCK_TIMEOUT_MS) {
-          ledger.putBack(counts);
-          return storageError;
-        }
-        await Bun.sleep(delay);
+        await write(group, counts);
+        return succeed(group);
+      } catch (retryError) {
+        latest = retryError;
       }
     }
   }
@@ -220,7 +259,7 @@ export function createCommitQueue(
       bytes += size;
       return new Promise((resolve, reject) => {
         queued.push({ records, bytes: size, extras, resolve, reject });
-        draining ??= drain();
+        if (!isDraining) drain();
       });
     },
     hasRoom,
@@ -231,15 +270,11 @@ export function createCommitQueue(
     depth: () => ({ rows, bytes }),
     async close() {
       isClosed = true;
-      await draining;
+      if (isDraining) await new Promise<void>((resolve) => (onDrained = resolve));
       // write the counts since the last commit
       await attempt({ records: [], responses: [], names: [], codes: [] });
     },
   };
-}
-
-function nextTurn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
 }
 
 function createGroup(requests: QueuedRequest[]): Group {

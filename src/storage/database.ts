@@ -1,23 +1,21 @@
 import { Database } from 'bun:sqlite';
 import fs from 'node:fs';
 import { dirname } from 'node:path';
-import { promisify } from 'node:util';
 import { type BunSQLiteDatabase, drizzle } from 'drizzle-orm/bun-sqlite';
 import { makeDurableFolder, syncFolder } from '../durable-folder.ts';
 import { createOwnedFile } from '../file-owner.ts';
 import { openingErrorMessage } from './opening-error.ts';
 import * as schema from './schema.ts';
 import { compareSchema, migrate } from './schema-version.ts';
-import { StorageError, toStorageError, UnusableDatabaseError } from './storage-error.ts';
+import { toStorageError, UnusableDatabaseError } from './storage-error.ts';
 import { createTextHash, type TextHash } from './text-hash.ts';
 import { createTransact } from './transact.ts';
 import { inspectWal, truncateWal, WAL_SIZE_LIMIT_BYTES, type WalReport, walPath } from './wal.ts';
 import { createWalStamp, describeWalMismatch, ensureStamp } from './wal-stamp.ts';
+import { createWalSync, type SyncStatus } from './wal-sync.ts';
 
 /** A connection to a database. Only `src/storage` opens one, so only `src/storage` imports the driver. */
 export type { Database } from 'bun:sqlite';
-
-const syncFile = promisify(fs.fsync);
 
 /** SQLite application ID in the file header that marks the file as rawlog's: "rawl" in ASCII. */
 const APPLICATION_ID = 0x7261776c;
@@ -44,12 +42,13 @@ export interface Storage {
    */
   stampWal(): void;
   /**
-   * Syncs to disk every transaction that was committed before the call.
+   * Syncs to disk every transaction that was committed before the call: see {@link WalSync}.
    *
-   * @throws {StorageError} `failing` if the disk reports an error or the file was removed. The state
-   *   on disk is then unknown
+   * @throws {StorageError} `failing`, also as a rejection. The state on disk is then unknown
    */
-  sync(): Promise<void>;
+  sync(): Promise<void> | undefined;
+  /** Returns how {@link sync} works on this disk. */
+  syncStatus(): SyncStatus;
   /** Checkpoints the write-ahead log into the database file and closes the database. */
   close(): void;
 }
@@ -96,41 +95,33 @@ function openExclusively(path: string, create: boolean): Storage {
     client.run(`PRAGMA application_id = ${APPLICATION_ID}`);
     migrate(client);
     const orm = drizzle(client, { schema });
-    // Until now, SQLite has synced each commit (FULL, its default). From now on, sync() does that in a thread, so that
-    // the event loop keeps reading requests while the disk works. With NORMAL, SQLite still makes the two syncs
-    // that a checkpoint needs: the WAL before it, and the database file after it.
+    // Until now, SQLite has synced each commit (FULL, its default). From now on, sync() does that. With NORMAL, SQLite
+    // still makes the two syncs that a checkpoint needs: the WAL before it, and the database file after it.
     client.run('PRAGMA synchronous = NORMAL');
     const hash = createTextHash(client);
     hashMigratedKeys(client, hash);
     const isTruncated = truncateWal(client, OPEN_BUSY_TIMEOUT_MS);
     const wal = openWal(path);
     const autoCheckpoint = createAutoCheckpoint(client);
-    const stamp = createWalStamp(client, wal, createTransact(client), isTruncated);
+    const transact = createTransact(client);
+    const { update: stampWal } = createWalStamp(client, wal, transact, isTruncated);
+    // This handle stays open until SQLite closes the file: closing it earlier would drop SQLite's POSIX locks.
+    const handle = fs.openSync(path, 'r');
+    const walSync = createWalSync({
+      ...{ client, transact, path, database: handle, wal, stampWal },
+      onSize: autoCheckpoint.update,
+    });
     syncFolder(dirname(path));
     // From now on the commit queue retries when the database is locked, without blocking the event loop.
     client.run('PRAGMA busy_timeout = 0');
-    // This handle stays open until SQLite closes the file: closing it earlier would drop SQLite's POSIX locks.
-    const handle = fs.openSync(path, 'r');
-    const byte = new Uint8Array(1);
     return {
       orm,
       client,
       hash,
       walReport,
-      stampWal: stamp.update,
-      async sync() {
-        try {
-          stamp.update();
-          await syncFile(wal);
-          assertInPlace(path, handle);
-          autoCheckpoint.update(assertInPlace(walPath(path), wal).size);
-          // On ext4, an fsync in progress while the journal is aborted can return success because it finds no
-          // transaction to wait for. A read from a file system that has been shut down does fail.
-          fs.readSync(handle, byte, 0, 1, 0);
-        } catch (error) {
-          throw new StorageError('failing', error);
-        }
-      },
+      stampWal,
+      sync: walSync.sync,
+      syncStatus: walSync.status,
       close() {
         try {
           // Leaving WAL mode checkpoints the log and deletes it, so a closed database is a single file.
@@ -256,20 +247,6 @@ function createAutoCheckpoint(client: Database): { update(walBytes: number): voi
       client.run(`PRAGMA wal_autocheckpoint = ${turnOff ? 0 : AUTO_CHECKPOINT_PAGES}`);
     },
   };
-}
-
-/**
- * Returns the status of an open file.
- *
- * @throws {Error} if its path no longer leads to it, because the file was removed or replaced
- */
-function assertInPlace(path: string, handle: number): fs.Stats {
-  const opened = fs.fstatSync(handle);
-  const found = fs.statSync(path, { throwIfNoEntry: false });
-  if (found?.ino !== opened.ino || found.dev !== opened.dev) {
-    throw new Error(`${path} was removed or replaced while rawlog had it open`);
-  }
-  return opened;
 }
 
 /**

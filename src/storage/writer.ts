@@ -59,12 +59,14 @@ export interface Commit {
 /** The only writer of records, except for imports. */
 export interface Writer {
   /**
-   * Commits everything in one transaction, which is complete when the call returns. The promise resolves once it is
-   * fsynced. A commit without records still writes a page, to check that the disk accepts writes.
+   * Commits everything in one transaction, which is complete when the call returns. Returns undefined if it is already
+   * fsynced, otherwise a promise that resolves then. A commit without records still writes a page, to check that the
+   * disk accepts writes.
    *
-   * @throws {StorageError} if the transaction was not committed. With the kind `failing`, it may have been
+   * @throws {StorageError} if the transaction was not committed. With the kind `failing`, it may have been, and the
+   *   error can also be a rejection
    */
-  commit(commit: Commit): Promise<void>;
+  commit(commit: Commit): Promise<void> | undefined;
   /** Returns the counts of the ledger. */
   counts(): Count[];
   /** Returns the response cached under a key, if any. */
@@ -220,7 +222,7 @@ export function createWriter(
   }
 
   return {
-    async commit({ records, responses, names, codes = [], counts }) {
+    commit({ records, responses, names, codes = [], counts }) {
       const startedAt = performance.now();
       transact(() => {
         const before = changesSoFar();
@@ -260,11 +262,20 @@ export function createWriter(
         assertChanges(changesSoFar() - before, expected);
       });
       const committedAt = performance.now();
-      await sync().catch((error: unknown) => {
+      const finish = () => {
+        const syncedAt = performance.now();
+        onCommit(records.length, (syncedAt - startedAt) / 1000, (syncedAt - committedAt) / 1000);
+      };
+      let synced: Promise<void> | undefined;
+      try {
+        synced = sync();
+      } catch (error) {
+        throw latchFailing(error);
+      }
+      if (synced === undefined) return void finish();
+      return synced.then(finish, (error: unknown) => {
         throw latchFailing(error);
       });
-      const syncedAt = performance.now();
-      onCommit(records.length, (syncedAt - startedAt) / 1000, (syncedAt - committedAt) / 1000);
     },
     counts: () => read(() => readLedger(client)),
     responseOf(key) {

@@ -54,7 +54,7 @@ test('sync fails after the write-ahead log was removed', async () => {
   using folder = temporaryFolder();
   const storage = openStorage(join(folder.path, 'rawlog.db'));
   rmSync(join(folder.path, 'rawlog.db-wal'));
-  await expect(storage.sync()).rejects.toMatchObject({ kind: 'failing' });
+  await expect(Promise.try(storage.sync)).rejects.toMatchObject({ kind: 'failing' });
   storage.close();
 });
 

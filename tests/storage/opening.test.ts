@@ -257,7 +257,7 @@ describe('schema protection', () => {
     const names = [{ userHash: 3, nameHash: 4 }];
     await writer.commit({ ...commit, names, records: [metric(1), event(2)] });
     storage.client.run(`CREATE TRIGGER t ${trigger}`);
-    const secondCommit = writer.commit({ ...commit, names, records: [metric(3), event(4)] });
+    const secondCommit = Promise.try(writer.commit, { ...commit, names, records: [metric(3), event(4)] });
     await expect(secondCommit).rejects.toMatchObject({ kind: 'failing' });
     expect(storage.client.query('SELECT count(*) AS n FROM metrics').get()).toEqual({ n: 1 });
     storage.close();

@@ -71,7 +71,7 @@ export function describeStore(name: string, open: () => Promise<Store>): void {
     test('stores a commit completely or not at all', () =>
       withStore(async (store) => {
         await store.writer.commit({ ...NOTHING, records: [metric(FIRST_SEQ)], counts: [['stored', 1]] });
-        const failedCommit = store.writer.commit({
+        const failedCommit = Promise.try(store.writer.commit, {
           records: [metric(FIRST_SEQ + 1), metric(FIRST_SEQ)], // the second key is already taken
           responses: [
             { userId: 'ada', route: '/r', key: 'k', fingerprint: 'f', response: '"x"', seq: FIRST_SEQ, createdAt: 1 },
@@ -118,7 +118,7 @@ export function describeStore(name: string, open: () => Promise<Store>): void {
           { jti: 'b', expiresAt: 200 },
         ];
         await store.writer.commit({ ...NOTHING, codes });
-        await expect(store.writer.commit({ ...NOTHING, codes: codes.slice(1) })).rejects.toThrow();
+        await expect(Promise.try(store.writer.commit, { ...NOTHING, codes: codes.slice(1) })).rejects.toThrow();
         const next = await store.crash();
         next.writer.deleteUsedCodes(101);
         expect(['a', 'b', 'c'].map((jti) => next.writer.isUsed(jti))).toEqual([false, true, false]);

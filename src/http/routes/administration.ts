@@ -12,6 +12,7 @@ import { zoneDatabase } from '../../query/zone-database.ts';
 import { isUserId, MAX_USER_ID_LENGTH } from '../../records.ts';
 import type { OperatorStatus, UserStatus } from '../../responses.ts';
 import type { ErasedRows } from '../../storage/erasure.ts';
+import type { SyncStatus } from '../../storage/wal-sync.ts';
 import { authenticate, authenticateAdmin } from '../auth.ts';
 import { documentErasure, documentStatus } from '../openapi.ts';
 import { documentParameters, readQuery } from '../parameters.ts';
@@ -37,6 +38,8 @@ export interface AdministrationParts extends QueryParts {
   readonly queueBounds: QueueBounds;
   readonly limits: Limits;
   readonly databasePath: string;
+  /** Returns how the write-ahead log is synced. */
+  readonly syncStatus: () => SyncStatus;
   readonly log: Logger;
 }
 
@@ -179,6 +182,7 @@ async function operatorStatus(parts: AdministrationParts): Promise<OperatorStatu
   const { ledger, queue, queueBounds, databasePath, queries } = parts;
   const size = (path: string) => statSync(path, { throwIfNoEntry: false })?.size ?? 0;
   const { bavail, bsize } = statfsSync(dirname(databasePath));
+  const { mode, medianMs } = parts.syncStatus();
   const { rows, bytes }: QueueBounds = queue.depth();
   const { state, restarts } = queries.health();
   const [lag, pending] = await Promise.all([queries.lag(), queries.pendingRemovals()]);
@@ -187,7 +191,12 @@ async function operatorStatus(parts: AdministrationParts): Promise<OperatorStatu
     uptime_seconds: Math.floor(process.uptime()),
     ledger: ledger.counts(),
     // uses stat, because opening and closing the file would drop SQLite's locks
-    storage: { database_bytes: size(databasePath), wal_bytes: size(`${databasePath}-wal`), free_bytes: bavail * bsize },
+    storage: {
+      database_bytes: size(databasePath),
+      wal_bytes: size(`${databasePath}-wal`),
+      free_bytes: bavail * bsize,
+      fsync: { mode, median_ms: medianMs },
+    },
     queue: { rows, bytes, max_rows: queueBounds.rows, max_bytes: queueBounds.bytes },
     columns: { lag_rows: lag?.rows ?? null, lag_seconds: lag?.seconds ?? null },
     tz: zoneDatabase(),
