@@ -101,6 +101,28 @@ describe('a verified token', () => {
   });
 });
 
+describe('the memory of the cache', () => {
+  test('contains a token only until its exp, or for a minute', async () => {
+    await verify(await token({ sub: 'anna', exp: inSeconds(30) }));
+    await verify(await token({ sub: 'berta', exp: inSeconds(600) }));
+    expect(verify.size()).toBe(2);
+    clock = inSeconds(30) * 1000;
+    while (verify.size() > 1) await new Promise(setImmediate);
+    clock += 60_000;
+    while (verify.size() > 0) await new Promise(setImmediate);
+  });
+
+  test('is bounded in bytes: long tokens evict the least recently used ones', async () => {
+    // as long as the verifier accepts
+    const long = (sub: string) => token({ sub, exp: inSeconds(50), filler: 'x'.repeat(11_000) });
+    const first = await long('first');
+    await verify(first);
+    for (let i = 0; i < 1_200; i++) await verify(await long(String(i)));
+    expect(verify.size() * first.length).toBeWithin(15 * 1024 ** 2, 16 * 1024 ** 2);
+    expect(verify.find(first)).toBeUndefined();
+  }, 60_000);
+});
+
 test('a forged token is never cached', async () => {
   const forged = await token({}, 'x'.repeat(32));
   for (let i = 0; i < 3; i++) await expect(Promise.resolve(verify(forged))).rejects.toThrow('signature');
