@@ -48,7 +48,7 @@ export function expectedBytes(headers: Headers): number {
  * @throws {ApiError} `overloaded` if the reservation cannot grow; `unsupported_media_type`, `payload_too_large`,
  *   `invalid_json`, or `validation_failed` for JSON that is nested too deeply
  */
-export async function readJson(request: Request, maxBytes: number, memory: Memory): Promise<JsonBody> {
+export function readJson(request: Request, maxBytes: number, memory: Memory): Promise<JsonBody> {
   const type = request.headers.get('content-type');
   // skips the parser for the most common value
   if (type !== null && type !== '' && type !== 'application/json' && !JSON_MEDIA_TYPE.test(parseItem(type).value)) {
@@ -56,14 +56,15 @@ export async function readJson(request: Request, maxBytes: number, memory: Memor
   }
   const isGzip = isGzipped(request.headers);
 
-  let bytes: Uint8Array;
-  try {
-    bytes = await readAtMost(request, maxBytes, memory);
-  } catch (error) {
-    // the client disconnected or sent invalid HTTP, which is not an internal error
-    throw error instanceof ApiError ? error : new ApiError('invalid_json', { cause: error });
-  }
-  return parse(isGzip ? await decompress(bytes, maxBytes, memory) : bytes);
+  const sent = readAtMost(request, maxBytes, memory);
+  // chained, because an async function would allocate as much again for every request
+  if (!isGzip) return sent.then(parse, failReading);
+  return sent.then((bytes) => decompress(bytes, maxBytes, memory), failReading).then(parse);
+}
+
+/** Handles an error while a body is read: the client disconnected or sent invalid HTTP, which is not an internal error. */
+function failReading(error: unknown): never {
+  throw error instanceof ApiError ? error : new ApiError('invalid_json', { cause: error });
 }
 
 /**

@@ -3,9 +3,6 @@ import { Elysia } from 'elysia';
 import { ApiError } from '../errors.ts';
 import { targetOf } from './request-target.ts';
 
-/** The response header with the request ID, which is logged as `request_id`. */
-const REQUEST_ID_HEADER = 'x-request-id';
-
 /** Creates a generator of request IDs: a random prefix per process and a counter. */
 export function createRequestIds(): () => string {
   const start = randomBytes(6).toString('hex');
@@ -43,7 +40,12 @@ function isMisrouted(request: Request, path: string): boolean {
 /** Returns the headers that all responses share. */
 export function commonHeaders(requestId: string) {
   return {
-    [REQUEST_ID_HEADER]: requestId,
+    'x-request-id': requestId, // logged as `request_id`
     'x-content-type-options': 'nosniff', // prevents content sniffing in browsers
   };
+}
+
+/** Returns {@link commonHeaders} of a JSON response as one literal, which is faster to create than by spreading. */
+export function jsonHeaders(requestId: string) {
+  return { 'x-request-id': requestId, 'x-content-type-options': 'nosniff', 'content-type': 'application/json' };
 }

@@ -21,23 +21,6 @@ export interface RateLimit {
   take(key: string, amount: number): void;
 }
 
-/** An amount to take from a bucket. */
-export interface Withdrawal {
-  readonly limit: RateLimit;
-  readonly key: string;
-  readonly amount: number;
-}
-
-/**
- * Takes amounts from several buckets, all or none.
- *
- * @throws {ApiError} `rate_limited` if any bucket contains less than its amount
- */
-export function takeAll(withdrawals: readonly Withdrawal[]): void {
-  for (const { limit, key, amount } of withdrawals) limit.check(key, amount);
-  for (const { limit, key, amount } of withdrawals) limit.take(key, amount);
-}
-
 /**
  * Creates a rate limit with token buckets. A bucket starts full and refills at the given rate up to its capacity.
  * Rate-limit libraries for HTTP count requests; this limit counts rows, of which a batch contains many.

@@ -58,21 +58,34 @@ export function createReservations(
     else byUser.delete(userId);
   }
 
+  // a class, because two closures per request would take twice the memory
+  class BodyReservation implements Reservation {
+    readonly #userId: string;
+    readonly #isLimited: boolean;
+    #reserved: number;
+    #isReleased = false;
+
+    constructor(userId: string, bytes: number, isLimited: boolean) {
+      this.#userId = userId;
+      this.#reserved = bytes;
+      this.#isLimited = isLimited;
+    }
+
+    grow(bytes: number): boolean {
+      if (!take(this.#userId, bytes, this.#isLimited)) return false;
+      this.#reserved += bytes;
+      return true;
+    }
+
+    release(): void {
+      if (this.#isReleased) return;
+      this.#isReleased = true;
+      release(this.#userId, this.#reserved);
+    }
+  }
+
   return {
-    reserve(userId, bytes, isLimited) {
-      if (!take(userId, bytes, isLimited)) return undefined;
-      let reserved = bytes;
-      return {
-        grow(more) {
-          if (!take(userId, more, isLimited)) return false;
-          reserved += more;
-          return true;
-        },
-        release() {
-          release(userId, reserved);
-          reserved = 0;
-        },
-      };
-    },
+    reserve: (userId, bytes, isLimited) =>
+      take(userId, bytes, isLimited) ? new BodyReservation(userId, bytes, isLimited) : undefined,
   };
 }

@@ -12,6 +12,9 @@ const USER_WEIGHT = 4;
 /** Maximum number of cached name hashes. Products record the same few names repeatedly. */
 const CACHED_HASHES = 10_000;
 
+/** The result for a request without new names: most requests. */
+const NONE: readonly UserName[] = [];
+
 /** A metric name or event type in a request, with its position in the body. */
 export interface NameUse {
   readonly kind: Kind;
@@ -27,7 +30,7 @@ export interface UserNames {
    * @returns the names that the user records for the first time, to be stored with the records
    * @throws {ApiError} `too_many_names` with an issue for each name beyond the limit
    */
-  admit(userId: string, uses: readonly NameUse[]): UserName[];
+  admit(userId: string, uses: readonly NameUse[]): readonly UserName[];
   /** Evicts a user from the cache when it may differ from the database: after an erasure or a failed request. */
   invalidate(userId: string): void;
 }
@@ -78,12 +81,14 @@ export function createUserNames(
         known = new Set(readDatabase(() => writer.namesOf(userHash ?? 0)));
         users.set(userId, known);
       }
-      const added = new Map<number, NameUse>();
+      let added: Map<number, NameUse> | undefined;
       for (const use of uses) {
         const nameHash = hashOf(use.kind, use.name);
-        if (!known.has(nameHash) && !added.has(nameHash)) added.set(nameHash, use);
+        if (known.has(nameHash) || added?.has(nameHash)) continue;
+        added ??= new Map();
+        added.set(nameHash, use);
       }
-      if (added.size === 0) return [];
+      if (!added) return NONE;
       const room = max - known.size;
       if (added.size > room) {
         for (const [nameHash, { kind, name }] of added) {

@@ -8,7 +8,7 @@ import { laxNumber } from '../../formats/lax-number.ts';
 import type { CommitQueue } from '../../ingest/commit-queue.ts';
 import type { Idempotency } from '../../ingest/idempotency.ts';
 import type { Ledger } from '../../ingest/ledger.ts';
-import { type RateLimit, takeAll } from '../../ingest/rate-limit.ts';
+import type { RateLimit } from '../../ingest/rate-limit.ts';
 import type { Reservation, Reservations } from '../../ingest/reservations.ts';
 import type { Stamper } from '../../ingest/stamper.ts';
 import type { NameUse, UserNames } from '../../ingest/user-names.ts';
@@ -21,7 +21,7 @@ import { expectedBytes, readJson } from '../body.ts';
 import type { ErrorResponder } from '../error-response.ts';
 import type { Metrics } from '../metrics.ts';
 import { documentRecording } from '../openapi.ts';
-import { commonHeaders } from '../request-start.ts';
+import { jsonHeaders } from '../request-start.ts';
 import { batchSizeIssues, MAX_ISSUES, validate, validateLax } from '../validation.ts';
 
 /**
@@ -29,6 +29,11 @@ import { batchSizeIssues, MAX_ISSUES, validate, validateLax } from '../validatio
  * the whole response.
  */
 const OVERLOADED = new ApiError('overloaded');
+
+// paths in the bodies of the single routes, created once
+const BODY: ValidationIssue['loc'] = ['body'];
+const METRIC_NAME: ValidationIssue['loc'] = ['body', 'metric_name'];
+const EVENT_TYPE: ValidationIssue['loc'] = ['body', 'type'];
 
 /** Dependencies of the recording routes. */
 export interface RecordingParts {
@@ -67,6 +72,17 @@ interface RecordingRoute<Body> {
   readonly createRecords: (userId: string, body: Body, text: string) => { records: LogRecord[]; response: string };
 }
 
+/** A request that may be stored. */
+interface Validated<Body> {
+  /** The user that it records for. */
+  readonly userId: string;
+  readonly body: Body;
+  /** The body as sent. */
+  readonly text: string;
+  readonly shares: readonly Share[];
+  readonly reservation: Reservation;
+}
+
 /** The rows of a request that belong to one user. */
 interface Share {
   readonly userId: string;
@@ -95,14 +111,30 @@ export function recordingRoutes(parts: RecordingParts) {
   function createHandler<Body>({ path, countItems, check, sharesOf, createRecords }: RecordingRoute<Body>) {
     const observe = metrics.requests('POST', path, 200);
 
+    /** Stores a validated request. Resolves with the response body once its records are on disk. */
+    async function store(
+      { userId, body, text, shares, reservation }: Validated<Body>,
+      cache?: (response: string, seq: number) => CachedResponse,
+    ): Promise<string> {
+      const names = admit(shares);
+      const { records, response } = createRecords(userId, body, text);
+      reservation.release(); // from here on, the commit queue counts these bytes
+      const cached = cache?.(response, records.at(-1)?.seq ?? 0);
+      try {
+        await queue.store(records, text.length, cached || names.length > 0 ? { response: cached, names } : undefined);
+      } catch (error) {
+        if (names.length > 0) for (const share of shares) userNames.invalidate(share.userId);
+        throw error;
+      }
+      return response;
+    }
+
     return async function record({ request }: { request: Request }): Promise<Response> {
       const startedAt = performance.now();
       const requestId = nextRequestId();
       let items = 1;
       let caller: Principal | undefined;
       let reservation: Reservation | undefined;
-      const fail = (error: unknown) =>
-        respond(error, { request, route: path, requestId, startedAt, recording: { items, userId: caller?.userId } });
       try {
         const { headers } = request;
         const isAccepting = isOpen();
@@ -114,7 +146,7 @@ export function recordingRoutes(parts: RecordingParts) {
         if (closedReason) throw closedReason;
         // reject before reading the body, because reading it takes as long as storing it
         reservation = reservations.reserve(caller.userId, expectedBytes(headers), caller.role !== 'admin');
-        if (!reservation) return fail(OVERLOADED);
+        if (!reservation) throw OVERLOADED;
         const { text, value, bytes: size } = await readJson(request, maxBodyBytes, reservation);
         items = countItems(value);
         const body = check(value);
@@ -123,35 +155,24 @@ export function recordingRoutes(parts: RecordingParts) {
         const key = idempotencyKey(headers);
         limit(caller, shares, size);
 
-        const store = async (cache?: (response: string, seq: number) => CachedResponse) => {
-          const names = admit(shares);
-          const { records, response } = createRecords(userId, body, text);
-          reservation?.release(); // from here on, the commit queue counts these bytes
-          try {
-            await queue.store(records, text.length, { response: cache?.(response, records.at(-1)?.seq ?? 0), names });
-          } catch (error) {
-            if (names.length > 0) for (const share of shares) userNames.invalidate(share.userId);
-            throw error;
-          }
-          return response;
-        };
+        const validated = { userId, body, text, shares, reservation };
         let response: string;
         let isReplayed = false;
         if (key === undefined) {
-          response = await store();
+          response = await store(validated);
         } else {
-          const fingerprint = Bun.SHA256.hash(JSON.stringify([caller.userId, text]), 'base64');
-          ({ response, replayed: isReplayed } = await idempotency.once(
-            { userId, route: path, key },
-            fingerprint,
-            store,
-          ));
+          const scope = { userId, route: path, key };
+          const result = await idempotency.once(scope, fingerprintOf(caller, text), (cache) => store(validated, cache));
+          ({ response, replayed: isReplayed } = result);
         }
         if (isReplayed) ledger.duplicate(items);
         observe((performance.now() - startedAt) / 1000);
         return new Response(response, { headers: headersOf(requestId, isReplayed) });
       } catch (error) {
-        return fail(error);
+        return respond(error, {
+          ...{ request, route: path, requestId, startedAt },
+          recording: { items, userId: caller?.userId },
+        });
       } finally {
         reservation?.release();
       }
@@ -177,12 +198,10 @@ export function recordingRoutes(parts: RecordingParts) {
    * @throws {ApiError} `rate_limited`
    */
   function limit(caller: Principal, shares: readonly Share[], size: number): void {
-    // rows that an admin records for other users must not count against those users' limits;
-    // the separator is safe because user IDs contain no control characters
-    const keyOf = (userId: string) => (userId === caller.userId ? userId : `${caller.userId}\n${userId}`);
-    const withdrawals = shares.map(({ userId, names }) => ({ limit: rows, key: keyOf(userId), amount: names.length }));
-    if (caller.role !== 'admin') withdrawals.push({ limit: bytes, key: caller.userId, amount: size });
-    takeAll(withdrawals);
+    // all or none: nothing is taken before everything is checked
+    for (const { userId, names } of shares) rows.check(bucketOf(caller, userId), names.length);
+    if (caller.role !== 'admin') bytes.take(caller.userId, size);
+    for (const { userId, names } of shares) rows.take(bucketOf(caller, userId), names.length);
   }
 
   /**
@@ -190,12 +209,13 @@ export function recordingRoutes(parts: RecordingParts) {
    *
    * @throws {ApiError} `too_many_names`
    */
-  function admit(shares: readonly Share[]): UserName[] {
-    const admitted: UserName[] = [];
+  function admit(shares: readonly Share[]): readonly UserName[] {
+    let admitted: readonly UserName[] = [];
     const issues: ValidationIssue[] = [];
     for (const { userId, names } of shares) {
       try {
-        admitted.push(...userNames.admit(userId, names));
+        const added = userNames.admit(userId, names);
+        admitted = admitted.length === 0 ? added : [...admitted, ...added];
       } catch (error) {
         if (!(error instanceof ApiError && error.issues)) throw error;
         issues.push(...error.issues);
@@ -210,11 +230,9 @@ export function recordingRoutes(parts: RecordingParts) {
     path: '/log_raw_metric',
     countItems: () => 1,
     check: (value) => validateLax(metricCheck, withLaxValue(value)),
-    sharesOf: (userId, body) => [
-      { userId, names: [{ kind: 'metric', name: body.metric_name, loc: ['body', 'metric_name'] }] },
-    ],
+    sharesOf: (userId, body) => [{ userId, names: [{ kind: 'metric', name: body.metric_name, loc: METRIC_NAME }] }],
     createRecords(userId, body) {
-      const record = stamper.metric(userId, body, ['body']);
+      const record = stamper.metric(userId, body, BODY);
       return { records: [record], response: `"${record.id}"` };
     },
   });
@@ -222,10 +240,10 @@ export function recordingRoutes(parts: RecordingParts) {
     path: '/log_raw_analytics',
     countItems: () => 1,
     check: (value) => validate('body', analyticsCheck, value),
-    sharesOf: (userId, body) => [{ userId, names: [{ kind: 'analytics', name: body.type, loc: ['body', 'type'] }] }],
+    sharesOf: (userId, body) => [{ userId, names: [{ kind: 'analytics', name: body.type, loc: EVENT_TYPE }] }],
     createRecords(userId, body, text) {
       const data = parseExact(text)?.at('data') ?? JSON.stringify(body.data);
-      const record = stamper.analytics(userId, body, String(data), ['body']);
+      const record = stamper.analytics(userId, body, String(data), BODY);
       return { records: [record], response: `"${record.id}"` };
     },
   });
@@ -291,10 +309,23 @@ function countBatchItems(body: unknown): number {
   );
 }
 
-function headersOf(requestId: string, isReplayed: boolean): Record<string, string> {
-  const headers: Record<string, string> = { 'content-type': 'application/json', ...commonHeaders(requestId) };
-  if (isReplayed) headers['idempotent-replayed'] = 'true';
-  return headers;
+/**
+ * Returns the key of the row limit's bucket. Rows that an admin records for other users must not count against those
+ * users' limits.
+ */
+function bucketOf({ userId: callerId }: Principal, userId: string): string {
+  // the separator is safe because user IDs contain no control characters
+  return userId === callerId ? userId : `${callerId}\n${userId}`;
+}
+
+/** Returns the fingerprint that identifies the payload of a caller's request. */
+function fingerprintOf({ userId }: Principal, text: string): string {
+  return Bun.SHA256.hash(JSON.stringify([userId, text]), 'base64');
+}
+
+function headersOf(requestId: string, isReplayed: boolean): HeadersInit {
+  const headers = jsonHeaders(requestId);
+  return isReplayed ? { ...headers, 'idempotent-replayed': 'true' } : headers;
 }
 
 /** Returns a body with its value converted to a number wherever the original service converts it. */
