@@ -45,6 +45,6 @@ export async function measureLatency(
   ]);
   console.log(`  p99 of rawlog minus twice the p99 of the bare route: ${spread(excess)} ms`);
   console.log(
-    `  one 4 KB write and fsync on the same disk: p50 ${fsync.p50.toFixed(2)} ms, p99 ${fsync.p99.toFixed(2)} ms`,
+    `  one 4 KB write and fdatasync on the same disk: p50 ${fsync.p50.toFixed(2)} ms, p99 ${fsync.p99.toFixed(2)} ms`,
   );
 }

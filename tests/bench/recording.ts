@@ -29,7 +29,7 @@ using bare = await startBareRoute();
 const service = await startService();
 try {
   for (const connections of values.connections.split(',').map(Number)) {
-    await measureRequests(service, bare, { ...options, connections });
+    await measureRequests(service, bare, service.target.dataDir, { ...options, connections });
   }
   await measureBatches(service, options);
   await measureLatency(service, bare, service.target.dataDir, options);
