@@ -1,3 +1,4 @@
+import { edenGC } from 'bun:jsc';
 import { ApiError } from '../errors.ts';
 import type { LogRecord } from '../records.ts';
 import { type Count, STORED } from '../storage/ledger.ts';
@@ -23,6 +24,13 @@ const MAX_COMMIT_ROWS = 2000;
  * uses as much CPU as ten requests, so larger groups leave more CPU for requests.
  */
 const MAX_TURNS = 16;
+
+/**
+ * Number of requests after which the memory of completed ones is collected: about 3 MB. JavaScriptCore waits until the
+ * heap has doubled, which is ten times as much, and meanwhile the allocator returns free memory to the kernel and gets it
+ * back page by page. That took a fifth of the CPU time of recording.
+ */
+const REQUESTS_PER_COLLECTION = 1_000;
 
 /**
  * The limits of the queue. The row limit applies to the rows already queued, not to those of a new request, so that the
@@ -111,6 +119,8 @@ export function createCommitQueue(
   let rows = 0;
   let bytes = 0;
   let lockedSince: number | undefined;
+  /** Requests since the last collection. */
+  let uncollected = 0;
   /** Whether a group is being gathered or committed. */
   let isDraining = false;
   /** Resolves {@link CommitQueue.close} once all requests are done. */
@@ -121,6 +131,10 @@ export function createCommitQueue(
 
   /** Starts to gather the next group, if there is work. */
   function drain(): void {
+    if (uncollected >= REQUESTS_PER_COLLECTION) {
+      uncollected = 0;
+      setImmediate(edenGC); // in the next turn, when the responses have been sent
+    }
     isDraining = queued.length > 0;
     if (isDraining) gather(0, 0);
     else onDrained?.();
@@ -163,6 +177,7 @@ export function createCommitQueue(
 
   function settle(group: Group, storageError: StorageError | undefined): Promise<void> | undefined {
     const { requests, records } = group;
+    uncollected += requests.length;
     if (storageError === undefined) {
       for (const request of requests) dequeue(request).resolve();
       onCommitted(records);
