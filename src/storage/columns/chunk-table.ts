@@ -75,9 +75,9 @@ export class ChunkTable {
     this.#summaries.clear();
   }
 
-  /** Returns the chunks of a series, in commit order. */
-  ofSeries(seriesId: number): ChunkEntry[] {
-    return this.#statements.ofSeries.all(seriesId);
+  /** Returns the chunks of a series whose extent overlaps [from, to), in commit order. */
+  ofSeries(seriesId: number, from: number, to: number): ChunkEntry[] {
+    return this.#statements.ofSeries.all(seriesId, from, to);
   }
 
   /** Returns the last chunk of a series; undefined if it has none. */
@@ -237,8 +237,8 @@ function damagedSummary(id: number): StorageError {
 function prepare(client: Database) {
   const entry = 'id, rows, min_time AS minTime, max_time AS maxTime';
   return {
-    ofSeries: client.prepare<ChunkEntry, [number]>(
-      `SELECT ${entry} FROM chunks WHERE series_id = ? AND rows > 0 ORDER BY id`,
+    ofSeries: client.prepare<ChunkEntry, [number, number, number]>(
+      `SELECT ${entry} FROM chunks WHERE series_id = ? AND max_time >= ? AND min_time < ? AND rows > 0 ORDER BY id`,
     ),
     lastOf: client.prepare<ChunkEntry, [number]>(
       `SELECT ${entry} FROM chunks WHERE series_id = ? AND rows > 0 ORDER BY id DESC LIMIT 1`,

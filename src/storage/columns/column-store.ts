@@ -5,7 +5,7 @@ import { inTransactions, type Job, runJob, type Transact } from '../job.ts';
 import type { TextHash } from '../text-hash.ts';
 import { createTransact } from '../transact.ts';
 import { type Chunk, mergeChunks, seqsOf, splitChunk, withoutRows } from './chunk.ts';
-import { type ChunkEntry, ChunkTable, type Extent } from './chunk-table.ts';
+import { ChunkTable, type Extent } from './chunk-table.ts';
 import { Dictionary } from './dictionary.ts';
 import { Memtable } from './memtable.ts';
 import { valueHashes } from './property-column.ts';
@@ -325,22 +325,16 @@ export class ColumnStore {
     from = Number.NEGATIVE_INFINITY,
     to = Number.POSITIVE_INFINITY,
   ): Generator<ChunkOutline> {
-    const overlaps = ({ minTime, maxTime }: Omit<Extent, 'rows'>) => maxTime >= from && minTime < to;
-    for (const { id: chunkId, ...extent } of this.#sealedChunks(id)) {
-      if (!overlaps(extent)) continue;
+    for (const { id: chunkId, ...extent } of this.#isRebuilding ? [] : this.#chunks.ofSeries(id, from, to)) {
       const read = () => this.#chunks.read(chunkId);
       const [quarters, hours] = [() => this.#chunks.quarters(chunkId), () => this.#chunks.hours(chunkId)];
       yield { ...extent, chunkId, read, quarters, hours };
     }
     const extent = this.#memtable.extent(id);
-    if (!extent || !overlaps(extent)) return;
+    if (!extent || extent.maxTime < from || extent.minTime >= to) return;
     const { rows, minTime, maxTime } = extent;
     const read = () => this.#memtable.chunk(id, kind === 'metric') as Chunk; // the extent exists, so there are rows
     yield { rows, minTime, maxTime, chunkId: undefined, read, quarters: () => undefined, hours: () => undefined };
-  }
-
-  #sealedChunks(seriesId: number): ChunkEntry[] {
-    return this.#isRebuilding ? [] : this.#chunks.ofSeries(seriesId);
   }
 
   /** Yields the chunks of a series that may contain rows in [from, to), in commit order. */
