@@ -39,6 +39,24 @@ export interface ChunkEntry extends Extent {
   readonly id: number;
 }
 
+/** A chunk as it will be written. */
+export interface EncodedChunk {
+  readonly chunk: Chunk;
+  readonly blobs: ChunkBlobs;
+  readonly checksum: number;
+  readonly summary: SummaryBlobs | undefined;
+  /** Approximate number of bytes written. */
+  readonly bytes: number;
+}
+
+/** Encodes a chunk. Takes longer than writing it, so call it before the transaction. */
+export function encodeForTable(chunk: Chunk): EncodedChunk {
+  const blobs = encodeChunk(chunk);
+  const summary = summarize(chunk);
+  const bytes = chunk.rows * WRITTEN_BYTES_PER_ROW + 100;
+  return { chunk, blobs, checksum: checksumOf(blobs), summary, bytes };
+}
+
 /** Receives changes to chunks, in the transaction that makes them. */
 export interface ChunkListener {
   chunkAdded(): void;
@@ -80,9 +98,14 @@ export class ChunkTable {
     return this.#statements.ofSeries.all(seriesId, from, to);
   }
 
-  /** Returns the last chunk of a series; undefined if it has none. */
-  lastOf(seriesId: number): ChunkEntry | undefined {
-    return this.#statements.lastOf.get(seriesId) ?? undefined;
+  /** Yields the chunks of a series, the last one first. */
+  *newestOf(seriesId: number): Generator<ChunkEntry> {
+    for (let before = Number.MAX_SAFE_INTEGER; ; ) {
+      const entry = this.#statements.previous.get(seriesId, before);
+      if (!entry) return;
+      yield entry;
+      before = entry.id;
+    }
   }
 
   /** Returns the first chunk of a series after another; undefined if there is none. */
@@ -158,25 +181,24 @@ export class ChunkTable {
     return this.#statements.checksum.get(id)?.checksum ?? 0;
   }
 
-  /** Adds a chunk after all others. Returns the approximate number of bytes written. */
-  insert(seriesId: number, chunk: Chunk): number {
-    const blobs = encodeChunk(chunk);
+  /** Adds a chunk after all others. */
+  insert(seriesId: number, { chunk, blobs, checksum, summary }: EncodedChunk): void {
+    const { rows, minTime, maxTime } = chunk;
+    const { times, users, labels, values, seqs } = blobs;
     const { lastInsertRowid } = this.#statements.insert.run(
       seriesId,
-      chunk.rows,
-      chunk.minTime,
-      chunk.maxTime,
-      checksumOf(blobs),
-      blobs.times,
-      blobs.users,
-      blobs.labels,
-      blobs.values,
-      blobs.seqs,
+      rows,
+      minTime,
+      maxTime,
+      checksum,
+      times,
+      users,
+      labels,
+      values,
+      seqs,
     );
-    const summary = summarize(chunk);
     if (summary) this.#statements.insertSummary.run(Number(lastInsertRowid), ...columnsOf(summary));
     this.#listener.chunkAdded();
-    return chunk.rows * WRITTEN_BYTES_PER_ROW + 100;
   }
 
   /** Overwrites a chunk in place, so it keeps its position in the commit order. The new chunk must not be larger. */
@@ -240,8 +262,8 @@ function prepare(client: Database) {
     ofSeries: client.prepare<ChunkEntry, [number, number, number]>(
       `SELECT ${entry} FROM chunks WHERE series_id = ? AND max_time >= ? AND min_time < ? AND rows > 0 ORDER BY id`,
     ),
-    lastOf: client.prepare<ChunkEntry, [number]>(
-      `SELECT ${entry} FROM chunks WHERE series_id = ? AND rows > 0 ORDER BY id DESC LIMIT 1`,
+    previous: client.prepare<ChunkEntry, [number, number]>(
+      `SELECT ${entry} FROM chunks WHERE series_id = ? AND id < ? AND rows > 0 ORDER BY id DESC LIMIT 1`,
     ),
     next: client.prepare<ChunkEntry, [number, number]>(
       `SELECT ${entry} FROM chunks WHERE series_id = ? AND id > ? AND rows > 0 ORDER BY id LIMIT 1`,
