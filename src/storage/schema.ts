@@ -196,7 +196,48 @@ export const chunks = sqliteTable(
     /** `seq` of the rows: see columns/seq-codec.ts. */
     seqs: blob('seqs', { mode: 'buffer' }).notNull().default(sql`x''`),
   },
-  (table) => [index('chunks_series').on(table.seriesId, table.minTime, table.maxTime, table.rows).where(sql`rows > 0`)],
+  (table) => [
+    index('chunks_series').on(table.seriesId, table.id, table.minTime, table.maxTime, table.rows).where(sql`rows > 0`),
+  ],
+);
+
+/**
+ * Aggregates of sealed chunks, one row per chunk: see columns/summary.ts. A chunk whose rows are too sparse has none.
+ * The shortest column comes first, because SQLite reads a row from its start.
+ */
+export const chunkSummaries = sqliteTable('chunk_summaries', {
+  /** Key of `chunks`. */
+  chunkId: integer('chunk_id').primaryKey(),
+  /** Checksum of `hours` and `sorted`. */
+  checksum: integer('checksum').notNull(),
+  /** Checksum of `quarters`, which are read on their own. */
+  quartersChecksum: integer('quarters_checksum').notNull(),
+  /** Number of rows per quarter hour. */
+  quarters: blob('quarters', { mode: 'buffer' }).notNull(),
+  /** Number of rows and exact sum per hour; empty for events. */
+  hours: blob('hours', { mode: 'buffer' }).notNull(),
+  /** The values, sorted within each hour; empty for events. */
+  sorted: blob('sorted', { mode: 'buffer' }).notNull(),
+});
+
+/**
+ * The rows of each user, for queries of one user and for erasures: parts of a list of user and `seq` per shard, in commit
+ * order. A shard holds the rows of one kind and of the users whose number has the same remainder: see columns/user-rows.ts.
+ */
+export const userRows = sqliteTable(
+  'user_rows',
+  {
+    id: integer('id').primaryKey(),
+    shard: integer('shard').notNull(),
+    /** 0 once the part was merged into a later one, cleared for a rebuild, or erased. */
+    rows: integer('rows').notNull(),
+    checksum: integer('checksum').notNull(),
+    /** Keys of `users`. */
+    users: blob('users', { mode: 'buffer' }).notNull(),
+    /** `seq` of the rows: see columns/seq-codec.ts. */
+    seqs: blob('seqs', { mode: 'buffer' }).notNull(),
+  },
+  (table) => [index('user_rows_shard').on(table.shard).where(sql`rows > 0`)],
 );
 
 /**

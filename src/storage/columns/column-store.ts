@@ -1,11 +1,11 @@
 import type { Database } from 'bun:sqlite';
 import type { PropertyValue } from '../../properties.ts';
 import { KINDS, type Kind } from '../../records.ts';
-import { inTransactions, type Job, runJob, type Transact } from '../job.ts';
+import { inTransactions, type Job, MAX_TRANSACTION_BYTES, runJob, type Transact } from '../job.ts';
 import type { TextHash } from '../text-hash.ts';
 import { createTransact } from '../transact.ts';
-import { type Chunk, mergeChunks, seqsOf, withoutRows } from './chunk.ts';
-import { type ChunkEntry, ChunkTable, type Extent } from './chunk-table.ts';
+import { type Chunk, mergeChunks, seqsOf, splitChunk, withoutRows } from './chunk.ts';
+import { ChunkTable, type EncodedChunk, type Extent, encodeForTable } from './chunk-table.ts';
 import { Dictionary } from './dictionary.ts';
 import { Memtable } from './memtable.ts';
 import { valueHashes } from './property-column.ts';
@@ -17,14 +17,21 @@ import {
   PropertyStore,
 } from './property-store.ts';
 import { type SourceRow, sourceRows } from './source-rows.ts';
+import type { Hours, Quarters } from './summary.ts';
 import { UserSeries } from './user-series.ts';
 
 export type { Extent } from './chunk-table.ts';
 
 /** Size of unwritten texts at which the memtable is sealed even if it is not full, in bytes. */
 const MAX_NEW_TEXT_BYTES = 16 * 1024 * 1024;
-/** Maximum number of rows in a chunk: 3.7 MB. Writing a larger one would exceed the time allowed for a transaction. */
-const MAX_CHUNK_ROWS = 131_072;
+/**
+ * Maximum number of rows in a chunk: at most 0.6 MB. An erasure rewrites every chunk that has a row of the user, so it
+ * takes longer the larger they are.
+ */
+const MAX_CHUNK_ROWS = 16_384;
+
+/** Time after which encoded chunks are written, in milliseconds. Writing them takes about as long. */
+const MAX_PREPARATION_MS = 10;
 
 /** A metric name or an event type, with its number. */
 export interface Series {
@@ -38,8 +45,19 @@ export interface ChunkOutline extends Extent {
   /** The key of a sealed chunk; undefined for rows of the memtable. */
   readonly chunkId: number | undefined;
   readonly read: () => Chunk;
-  /** Reads only the times. */
-  readonly readTimes: () => Float64Array;
+  /** Returns the rows per quarter hour; undefined if the chunk has no such summary. */
+  readonly quarters: () => Quarters | undefined;
+  /** Returns the values by hour; undefined if the chunk has no such summary. */
+  readonly hours: () => Hours | undefined;
+}
+
+/** New chunks of a series, and the chunks they replace. */
+interface SeriesWrite {
+  readonly id: number;
+  readonly merged: readonly number[];
+  readonly chunks: readonly EncodedChunk[];
+  /** Approximate number of bytes written. */
+  readonly bytes: number;
 }
 
 /** Returns the test of which rows of a chunk to remove. Rows up to the `seq` `checkedTo` were kept by earlier tests. */
@@ -249,27 +267,24 @@ export class ColumnStore {
     yield* this.#users.write((number) => users.has(number));
     yield* this.#labels.write((number) => labels.has(number));
     yield* this.#userSeries.write((visit) => memtable.forEach(visit));
-    const { insertSeries, setSealed } = this.#statements;
-    yield* inTransactions(
-      this.transact,
-      memtable.series(),
-      (id) => {
-        const series = this.#seriesById.get(id) as Series; // every row was added through #seriesFor
-        if (this.#newSeries.has(id)) insertSeries.run(id, series.kind, series.name);
-        return this.#writeRows(series) + 3 * series.name.length;
-      },
-      (done, isLast) => {
-        if (isLast) this.#setWatermarks();
-        else for (const id of done) setSealed.run(id, this.#position[(this.#seriesById.get(id) as Series).kind]);
-      },
-      (done) => {
-        this.#properties.memtableChanged();
-        for (const id of done) {
-          memtable.dropSeries(id);
-          this.#newSeries.delete(id);
-        }
-      },
-    );
+    const series = memtable.series();
+    for (let next = 0; next < series.length; ) {
+      const writes: SeriesWrite[] = [];
+      const deadline = performance.now() + MAX_PREPARATION_MS;
+      let bytes = 0;
+      while (next < series.length && bytes < MAX_TRANSACTION_BYTES && performance.now() < deadline) {
+        const write = this.#prepareWrite(series[next++] as number);
+        bytes += write.bytes;
+        writes.push(write);
+      }
+      this.transact(() => this.#writeSeries(writes, next === series.length));
+      this.#properties.memtableChanged();
+      for (const { id } of writes) {
+        memtable.dropSeries(id);
+        this.#newSeries.delete(id);
+      }
+      yield;
+    }
     if (memtable.rows > 0) throw new Error('the memtable still contains rows after a seal');
     for (const id of this.#newSeries) this.#removeSeries(this.#seriesById.get(id) as Series); // erased before this seal
     this.#sealedBeyond.clear();
@@ -282,18 +297,34 @@ export class ColumnStore {
   }
 
   /**
-   * Writes the memtable rows of a series as a new chunk. Merges it with the last chunks while they are of similar size,
-   * so each row is rewritten about log2(rows) times, and a series has about log2(rows) chunks.
+   * Encodes the memtable rows of a series as new chunks. Merges them with the last chunks while these are of similar size,
+   * so each row is rewritten about log2(rows) times, and a series has about log2(rows) chunks that are not full.
    */
-  #writeRows({ id, kind }: Series): number {
+  #prepareWrite(id: number): SeriesWrite {
+    const { kind, name } = this.#seriesById.get(id) as Series; // every row was added through #seriesFor
     let chunk = this.#memtable.chunk(id, kind === 'metric') as Chunk; // the memtable has rows of this series
-    for (;;) {
-      const last = this.#chunks.lastOf(id);
-      if (!last || last.rows > 2 * chunk.rows || last.rows + chunk.rows > MAX_CHUNK_ROWS) break;
+    const merged: number[] = [];
+    for (const last of this.#chunks.newestOf(id)) {
+      if (last.rows > 2 * chunk.rows || last.rows >= MAX_CHUNK_ROWS) break;
       chunk = mergeChunks(this.#chunks.read(last.id), chunk);
-      this.#chunks.blank(last.id);
+      merged.push(last.id);
     }
-    return this.#chunks.insert(id, chunk);
+    const chunks = [...splitChunk(chunk, MAX_CHUNK_ROWS)].map(encodeForTable);
+    const bytes = chunks.reduce((sum, part) => sum + part.bytes, 3 * name.length);
+    return { id, merged, chunks, bytes };
+  }
+
+  /** Writes new chunks of some series, in the caller's transaction. */
+  #writeSeries(writes: readonly SeriesWrite[], isLast: boolean): void {
+    const { insertSeries, setSealed } = this.#statements;
+    for (const { id, merged, chunks } of writes) {
+      const { kind, name } = this.#seriesById.get(id) as Series; // see above
+      if (this.#newSeries.has(id)) insertSeries.run(id, kind, name);
+      for (const chunk of merged) this.#chunks.blank(chunk);
+      for (const chunk of chunks) this.#chunks.insert(id, chunk);
+      if (!isLast) setSealed.run(id, this.#position[kind]);
+    }
+    if (isLast) this.#setWatermarks();
   }
 
   /** Returns all series of a kind. */
@@ -317,21 +348,16 @@ export class ColumnStore {
     from = Number.NEGATIVE_INFINITY,
     to = Number.POSITIVE_INFINITY,
   ): Generator<ChunkOutline> {
-    const overlaps = ({ minTime, maxTime }: Omit<Extent, 'rows'>) => maxTime >= from && minTime < to;
-    for (const { id: chunkId, ...extent } of this.#sealedChunks(id)) {
-      if (!overlaps(extent)) continue;
+    for (const { id: chunkId, ...extent } of this.#isRebuilding ? [] : this.#chunks.ofSeries(id, from, to)) {
       const read = () => this.#chunks.read(chunkId);
-      yield { ...extent, chunkId, read, readTimes: () => read().times };
+      const [quarters, hours] = [() => this.#chunks.quarters(chunkId), () => this.#chunks.hours(chunkId)];
+      yield { ...extent, chunkId, read, quarters, hours };
     }
     const extent = this.#memtable.extent(id);
-    if (!extent || !overlaps(extent)) return;
+    if (!extent || extent.maxTime < from || extent.minTime >= to) return;
     const { rows, minTime, maxTime } = extent;
     const read = () => this.#memtable.chunk(id, kind === 'metric') as Chunk; // the extent exists, so there are rows
-    yield { rows, minTime, maxTime, chunkId: undefined, read, readTimes: () => read().times };
-  }
-
-  #sealedChunks(seriesId: number): ChunkEntry[] {
-    return this.#isRebuilding ? [] : this.#chunks.ofSeries(seriesId);
+    yield { rows, minTime, maxTime, chunkId: undefined, read, quarters: () => undefined, hours: () => undefined };
   }
 
   /** Yields the chunks of a series that may contain rows in [from, to), in commit order. */
