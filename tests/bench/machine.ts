@@ -26,19 +26,14 @@ export function leaveServerCore(): void {
 }
 
 /**
- * Returns the CPU time that a process has used, in seconds: the sum of its threads, from /proc/PID/task/TID/schedstat, in
- * nanoseconds. Threads that have ended are not included.
+ * Returns the user and system time that a process has used, in seconds: fields 14 and 15 of /proc/PID/stat, in ticks
+ * of 10 ms. Unlike the sum over its threads, it includes threads that have ended.
  */
 export function cpuSeconds(pid: number): number {
-  let nanoseconds = 0;
-  for (const thread of readdirSync(`/proc/${pid}/task`)) {
-    try {
-      nanoseconds += Number(readFileSync(`/proc/${pid}/task/${thread}/schedstat`, 'utf8').split(' ')[0]);
-    } catch {
-      // the thread has ended
-    }
-  }
-  return nanoseconds / 1e9;
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
+    .replace(/^.*\) /, '')
+    .split(' ');
+  return (Number(fields[11]) + Number(fields[12])) / 100;
 }
 
 /** Returns the resident memory of a process, in megabytes. */
