@@ -3,6 +3,7 @@ import type { Kind } from '../records.ts';
 import type { Database } from '../storage/database.ts';
 import { countGarbage } from '../storage/garbage.ts';
 import { newestSeq, type RecordFilter, type RecordRow, readWindow, type ScanPosition } from '../storage/records.ts';
+import type { RecordReader } from '../storage/user-records.ts';
 import { recordJson, recordsCsv } from './encode.ts';
 
 /** The export formats. */
@@ -35,20 +36,23 @@ const MAX_STATISTICS_LENGTH = 256;
  * rows match the filter.
  *
  * @param onRows called after each read with the number of rows read
+ * @param read reads rows, oldest first; default: scans the table
  */
 export function* exportRecords(
   client: Database,
   query: ExportQuery,
   onRows: (rows: number) => void = () => {},
+  read: RecordReader = (position, limits) => readWindow(client, query.kind, query.filter, position, 'oldest', limits),
 ): Generator<Uint8Array> {
   const { kind, format, safe } = query;
+  const windows = readRows(client, query, onRows, read);
   if (format === 'parquet') {
-    yield* parquet(kind, readRows(client, query, onRows));
+    yield* parquet(kind, windows);
     return;
   }
   const parts = new PartWriter();
   if (format === 'csv') yield* parts.write(recordsCsv(kind, [], true, safe));
-  for (const { rows } of readRows(client, query, onRows)) {
+  for (const { rows } of windows) {
     if (format === 'csv') yield* parts.write(recordsCsv(kind, rows, false, safe));
     else for (const row of rows) yield* parts.write(`${recordJson(kind, row)}\n`);
     yield parts.take();
@@ -89,12 +93,13 @@ class PartWriter {
 /** Reads the rows of an export within {@link READ_LIMITS}, one window at a time. */
 function* readRows(
   client: Database,
-  { kind, filter, after }: ExportQuery,
+  { kind, after }: ExportQuery,
   onRows: (rows: number) => void,
+  read: RecordReader,
 ): Generator<{ rows: RecordRow[]; bytes: number }> {
   const until = newestSeq(client, kind);
   for (let place: ScanPosition | undefined = { after }; place !== undefined && place.after < until; ) {
-    const window: ReturnType<typeof readWindow> = readWindow(client, kind, filter, place, 'oldest', READ_LIMITS);
+    const window: ReturnType<typeof read> = read(place, READ_LIMITS);
     onRows(window.rows.length);
     yield window;
     countGarbage(window.bytes);

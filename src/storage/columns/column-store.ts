@@ -4,7 +4,7 @@ import { KINDS, type Kind } from '../../records.ts';
 import { inTransactions, type Job, runJob, type Transact } from '../job.ts';
 import type { TextHash } from '../text-hash.ts';
 import { createTransact } from '../transact.ts';
-import { type Chunk, mergeChunks, seqsOf, withoutRows } from './chunk.ts';
+import { type Chunk, mergeChunks, seqsOf, sliceChunk, withoutRows } from './chunk.ts';
 import { type ChunkEntry, ChunkTable, type Extent } from './chunk-table.ts';
 import { Dictionary } from './dictionary.ts';
 import { Memtable } from './memtable.ts';
@@ -17,6 +17,8 @@ import {
   PropertyStore,
 } from './property-store.ts';
 import { type SourceRow, sourceRows } from './source-rows.ts';
+import { type ReadLimits, SCANNED_PER_LOOKUP, type UserChunks, UserReader } from './user-reader.ts';
+import { MAX_UNSORTED_ROWS, type RowVisitor, UserRows } from './user-rows.ts';
 import { UserSeries } from './user-series.ts';
 
 export type { Extent } from './chunk-table.ts';
@@ -25,6 +27,16 @@ export type { Extent } from './chunk-table.ts';
 const MAX_NEW_TEXT_BYTES = 16 * 1024 * 1024;
 /** Maximum number of rows in a chunk: 3.7 MB. Writing a larger one would exceed the time allowed for a transaction. */
 const MAX_CHUNK_ROWS = 131_072;
+
+/** When the rows of a user are looked up, and how they are indexed. */
+export interface UserRowLimits {
+  /** See {@link SCANNED_PER_LOOKUP}. */
+  readonly scannedPerLookup: number;
+  /** See {@link MAX_UNSORTED_ROWS}. */
+  readonly maxUnsortedRows: number;
+}
+
+const USER_ROW_LIMITS: UserRowLimits = { scannedPerLookup: SCANNED_PER_LOOKUP, maxUnsortedRows: MAX_UNSORTED_ROWS };
 
 /** A metric name or an event type, with its number. */
 export interface Series {
@@ -40,6 +52,12 @@ export interface ChunkOutline extends Extent {
   readonly read: () => Chunk;
   /** Reads only the times. */
   readonly readTimes: () => Float64Array;
+}
+
+/** Something that contains chunks of series: the column store, or the rows of one user. */
+export interface ChunkSource {
+  /** Yields the outlines of the chunks of a series whose extent overlaps [from, to), in commit order. */
+  outlines(series: Series, from?: number, to?: number): Generator<ChunkOutline>;
 }
 
 /** Returns the test of which rows of a chunk to remove. Rows up to the `seq` `checkedTo` were kept by earlier tests. */
@@ -67,7 +85,7 @@ export interface RetiredUser {
  * watermark. After a crash, exactly the rows that are in no chunk are applied again. There must be only one column store
  * per database file.
  */
-export class ColumnStore {
+export class ColumnStore implements ChunkSource {
   readonly transact: Transact;
   readonly #client: Database;
   readonly #hash: TextHash;
@@ -76,6 +94,8 @@ export class ColumnStore {
   readonly #chunks: ChunkTable;
   readonly #properties: PropertyStore;
   readonly #userSeries: UserSeries;
+  readonly #userRows: UserRows;
+  readonly #userReader: UserReader;
   readonly #memtable = new Memtable();
   readonly #statements: ReturnType<typeof prepare>;
   readonly #series: Record<Kind, Map<string, Series>> = { metric: new Map(), analytics: new Map() };
@@ -92,8 +112,17 @@ export class ColumnStore {
   #isRebuilding = false;
   #sealing: Job<void> | undefined;
 
-  /** @param now the clock, in milliseconds since 1970 */
-  constructor(client: Database, hash: TextHash, now: () => number = Date.now, propertyLimits = PROPERTY_LIMITS) {
+  /**
+   * @param now the clock, in milliseconds since 1970
+   * @param userRowLimits for tests
+   */
+  constructor(
+    client: Database,
+    hash: TextHash,
+    now: () => number = Date.now,
+    propertyLimits = PROPERTY_LIMITS,
+    userRowLimits = USER_ROW_LIMITS,
+  ) {
     this.#client = client;
     this.#hash = hash;
     this.transact = createTransact(client);
@@ -105,6 +134,8 @@ export class ColumnStore {
     });
     this.#properties = new PropertyStore(client, this.transact, this.#chunks, hash, now, propertyLimits);
     this.#userSeries = new UserSeries(client, this.transact);
+    this.#userRows = new UserRows(client, this.transact, userRowLimits.maxUnsortedRows);
+    this.#userReader = new UserReader(client, this.#userRows, userRowLimits.scannedPerLookup);
     this.#statements = prepare(client);
     this.reload();
   }
@@ -116,6 +147,7 @@ export class ColumnStore {
     this.#chunks.clearCache();
     this.#properties.reload();
     this.#userSeries.reload();
+    this.#userRows.reload();
     this.#users.reload();
     this.#labels.reload();
     for (const kind of KINDS) this.#series[kind].clear();
@@ -249,6 +281,7 @@ export class ColumnStore {
     yield* this.#users.write((number) => users.has(number));
     yield* this.#labels.write((number) => labels.has(number));
     yield* this.#userSeries.write((visit) => memtable.forEach(visit));
+    yield* this.#indexUserRows();
     const { insertSeries, setSealed } = this.#statements;
     yield* inTransactions(
       this.transact,
@@ -273,6 +306,15 @@ export class ColumnStore {
     if (memtable.rows > 0) throw new Error('the memtable still contains rows after a seal');
     for (const id of this.#newSeries) this.#removeSeries(this.#seriesById.get(id) as Series); // erased before this seal
     this.#sealedBeyond.clear();
+  }
+
+  /** Lists the rows of the memtable by user. */
+  *#indexUserRows(): Job<void> {
+    const forEachRow = (visit: RowVisitor) =>
+      this.#memtable.forEach((series, user, _label, seq) => {
+        visit((this.#seriesById.get(series) as Series).kind, user, seq); // every row was added through #seriesFor
+      });
+    yield* this.#userRows.write(forEachRow, this.#position);
   }
 
   /** Records, in the caller's transaction, that all applied rows are sealed. */
@@ -332,6 +374,90 @@ export class ColumnStore {
 
   #sealedChunks(seriesId: number): ChunkEntry[] {
     return this.#isRebuilding ? [] : this.#chunks.ofSeries(seriesId);
+  }
+
+  /**
+   * Returns the rows of one user in some series, read by their keys; undefined if scanning the chunks of these series in
+   * [from, to) takes less time.
+   *
+   * @param user the user's number
+   * @param seriesList series of one kind
+   */
+  sourceOfUser(
+    kind: Kind,
+    user: number,
+    seriesList: readonly Series[],
+    {
+      from = Number.NEGATIVE_INFINITY,
+      to = Number.POSITIVE_INFINITY,
+    }: { from?: number | undefined; to?: number | undefined },
+    limits: ReadLimits,
+  ): ChunkSource | undefined {
+    if (this.#isRebuilding || !this.#users.isWritten(user)) return undefined;
+    let scannedRows = 0;
+    for (const { id } of seriesList) {
+      for (const { rows, minTime, maxTime } of this.#chunks.ofSeries(id)) {
+        if (maxTime >= from && minTime < to) scannedRows += rows;
+      }
+    }
+    const numbers = {
+      series: (name: string) => this.#series[kind].get(name)?.id,
+      label: (series: number, label: string) => this.#labels.find(label, series),
+    };
+    const readUser = { kind, number: user, upTo: this.#indexedTo(kind) };
+    const chunks = this.#userReader.chunksOf(readUser, this.#users.text(user), scannedRows, numbers, limits);
+    return chunks && { outlines: (...of) => this.#outlinesOfUser(chunks, ...of) };
+  }
+
+  /** Returns the `seq` up to which the index of users lists all applied rows. */
+  #indexedTo(kind: Kind): number {
+    return Math.min(this.#userRows.indexedTo(kind), this.#position[kind]);
+  }
+
+  /** Yields the outlines of a user's indexed rows and of the memtable's rows that are not indexed. */
+  *#outlinesOfUser(
+    chunks: UserChunks,
+    { id, kind }: Series,
+    from = Number.NEGATIVE_INFINITY,
+    to = Number.POSITIVE_INFINITY,
+  ): Generator<ChunkOutline> {
+    const unindexed = this.#unindexedRows(id, kind);
+    for (const chunk of [chunks.get(id), unindexed]) {
+      if (!chunk || chunk.maxTime < from || chunk.minTime >= to) continue;
+      yield { ...chunk, chunkId: undefined, read: () => chunk, readTimes: () => chunk.times };
+    }
+  }
+
+  /** Returns the memtable's rows of a series that are not indexed yet. During a seal, they are indexed before they leave it. */
+  #unindexedRows(seriesId: number, kind: Kind): Chunk | undefined {
+    const chunk = this.#memtable.chunk(seriesId, kind === 'metric');
+    if (!chunk) return undefined;
+    const seqs = seqsOf(chunk);
+    const start = seqs.findIndex((seq) => seq > this.#userRows.indexedTo(kind));
+    if (start <= 0) return start === 0 ? chunk : undefined;
+    return sliceChunk(chunk, seqs, start, chunk.rows);
+  }
+
+  /**
+   * Returns the `seq` of each applied row of a user, ascending; undefined if they are not indexed. Some rows may be blank.
+   *
+   * @param user the user's number
+   */
+  seqsOfUser(kind: Kind, user: number): Float64Array | undefined {
+    if (this.#isRebuilding) return undefined;
+    const indexedTo = this.#indexedTo(kind);
+    const indexed = this.#users.isWritten(user)
+      ? this.#userReader.seqsOf({ kind, number: user, upTo: indexedTo })
+      : new Float64Array(0);
+    const unindexed: number[] = [];
+    this.#memtable.forEach((series, rowUser, _label, seq) => {
+      if (rowUser === user && seq > indexedTo && this.#seriesById.get(series)?.kind === kind) unindexed.push(seq);
+    });
+    if (unindexed.length === 0) return indexed;
+    const seqs = new Float64Array(indexed.length + unindexed.length);
+    seqs.set(indexed);
+    seqs.set(unindexed, indexed.length);
+    return seqs;
   }
 
   /** Yields the chunks of a series that may contain rows in [from, to), in commit order. */
@@ -528,7 +654,11 @@ export class ColumnStore {
       return 4096; // an estimate: freed pages are overwritten, but the chunk's size is not known here
     });
     yield* this.#userSeries.clear();
-    this.transact(() => this.#statements.setState.run('rebuilding', 0));
+    yield* this.#userRows.clear();
+    this.transact(() => {
+      this.#userRows.reset();
+      this.#statements.setState.run('rebuilding', 0);
+    });
     this.reload();
   }
 

@@ -85,10 +85,11 @@ export class Memtable {
   }
 
   /** Calls `visit` for each row that is not sealed yet, in commit order. */
-  forEach(visit: (series: number, user: number, label: number) => void): void {
+  forEach(visit: (series: number, user: number, label: number, seq: number) => void): void {
     for (let row = 0; row < this.#rows; row++) {
       const series = this.#series[row] as number;
-      if (this.#bySeries.has(series)) visit(series, this.#users[row] as number, this.#labels[row] as number);
+      if (!this.#bySeries.has(series)) continue;
+      visit(series, this.#users[row] as number, this.#labels[row] as number, this.#seqs[row] as number);
     }
   }
 

@@ -1,0 +1,50 @@
+import { expect, test } from 'bun:test';
+import fc from 'fast-check';
+import { decodePart, encodePart, mergeEntries, seqsInPart, sortByUser } from '../../src/storage/columns/user-part.ts';
+
+/** Rows in commit order, with differences of any size. */
+const rows = fc
+  .array(
+    fc.tuple(
+      fc.oneof(fc.nat(6), fc.integer({ min: 0, max: 2 ** 32 - 1 })),
+      fc.oneof(
+        fc.integer({ min: 1, max: 300 }),
+        fc.constantFrom(...[1, 2, 3, 4, 5, 6].flatMap((width) => [256 ** width - 2, 256 ** width - 1, 256 ** width])),
+      ),
+    ),
+    { maxLength: 40, size: 'max' },
+  )
+  .map((steps) => {
+    let seq = 0;
+    return steps.map(([user, step]) => {
+      seq += step;
+      return { user, seq };
+    });
+  })
+  .filter((list) => (list.at(-1)?.seq ?? 0) <= Number.MAX_SAFE_INTEGER);
+
+const entriesOf = (list: readonly { user: number; seq: number }[]) => ({
+  users: Uint32Array.from(list, ({ user }) => user),
+  seqs: Float64Array.from(list, ({ seq }) => seq),
+});
+
+test('a part returns the rows of each user, and all rows sorted by user, however it was merged', () =>
+  fc.assert(
+    fc.property(rows, fc.nat(40), (list, at) => {
+      const part = mergeEntries(sortByUser(entriesOf(list.slice(0, at))), sortByUser(entriesOf(list.slice(at))));
+      const blobs = encodePart(part);
+      const sorted = list.toSorted((a, b) => a.user - b.user || a.seq - b.seq);
+      expect(decodePart(blobs)).toEqual(entriesOf(sorted));
+      for (const user of new Set([0, 7, ...list.map((row) => row.user)])) {
+        expect([...seqsInPart(blobs, user)]).toEqual(list.filter((row) => row.user === user).map(({ seq }) => seq));
+      }
+    }),
+    { numRuns: 500 },
+  ));
+
+test('a row takes five bytes if its user has one every two days', () => {
+  const day = 86_400_000 * 4096;
+  const seqs = Float64Array.from({ length: 1_000 }, (_, i) => 8e14 + i * 2 * day);
+  const { users, seqs: differences } = encodePart({ users: new Uint32Array(1_000).fill(9), seqs });
+  expect(users.byteLength + differences.byteLength).toBeLessThan(5 * 1_000 + 20);
+});
