@@ -25,22 +25,71 @@ const USER_BYTES = 20;
 const MIN_WIDTH = 2;
 const MAX_WIDTH = 6;
 
-/** Returns the rows sorted by user. The rows of a user keep their order. */
-export function sortByUser({ users, seqs }: UserEntries): UserEntries {
-  const range = users.length + 1;
-  // one number per row, because typed arrays are sorted fastest without a comparison function
-  const keys = Float64Array.from(users, (user, row) => user * range + row).sort();
-  const sorted = { users: new Uint32Array(users.length), seqs: new Float64Array(users.length) };
-  for (let i = 0; i < keys.length; i++) {
-    const row = (keys[i] as number) % range;
-    sorted.users[i] = users[row] as number;
+/** Rows that are sorted by shard, then by user. */
+export interface SortedEntries extends UserEntries {
+  /** The index of the first row of each shard, and the number of rows. */
+  readonly starts: Uint32Array;
+}
+
+/** Size of the table of a counting sort, per row, up to which it is used. */
+const MAX_COUNTS_PER_ROW = 4;
+
+/** Returns rows sorted by shard, which is the user's remainder, then by user. The rows of a user keep their order. */
+export function sortByShard({ users, seqs }: UserEntries, shards: number): SortedEntries {
+  const rows = users.length;
+  let most = 0;
+  for (let row = 0; row < rows; row++) if ((users[row] as number) > most) most = users[row] as number;
+  const usersPerShard = Math.floor(most / shards) + 1;
+  /** The position of a user in the order of the result. */
+  const rankOf = (user: number) => (user % shards) * usersPerShard + Math.floor(user / shards);
+  const order =
+    shards * usersPerShard <= MAX_COUNTS_PER_ROW * rows + shards
+      ? countingSort(users, rankOf, shards * usersPerShard)
+      : keySort(users, rankOf);
+  const sorted = { users: new Uint32Array(rows), seqs: new Float64Array(rows), starts: new Uint32Array(shards + 1) };
+  for (let i = 0; i < rows; i++) {
+    const row = order[i] as number;
+    const user = users[row] as number;
+    sorted.users[i] = user;
     sorted.seqs[i] = seqs[row] as number;
+    (sorted.starts[(user % shards) + 1] as number)++;
   }
+  for (let shard = 1; shard <= shards; shard++) (sorted.starts[shard] as number) += sorted.starts[shard - 1] as number;
   return sorted;
 }
 
-/** Merges the rows of two parts, both sorted by user. The rows of the second are later than those of the first. */
-export function mergeEntries(first: UserEntries, second: UserEntries): UserEntries {
+/** Returns the indexes of the rows in the order of their users' ranks. */
+function countingSort(users: Uint32Array, rankOf: (user: number) => number, ranks: number): Uint32Array {
+  const next = new Uint32Array(ranks + 1);
+  for (let row = 0; row < users.length; row++) (next[rankOf(users[row] as number) + 1] as number)++;
+  for (let rank = 1; rank <= ranks; rank++) (next[rank] as number) += next[rank - 1] as number;
+  const order = new Uint32Array(users.length);
+  for (let row = 0; row < users.length; row++) {
+    const rank = rankOf(users[row] as number);
+    order[next[rank] as number] = row;
+    (next[rank] as number)++;
+  }
+  return order;
+}
+
+/** Like {@link countingSort}, for many more users than rows. */
+function keySort(users: Uint32Array, rankOf: (user: number) => number): Uint32Array {
+  const range = users.length;
+  // one number per row, because typed arrays are sorted fastest without a comparison function
+  const keys = new Float64Array(users.length);
+  for (let row = 0; row < users.length; row++) keys[row] = rankOf(users[row] as number) * range + row;
+  return Uint32Array.from(keys.sort(), (key) => key % range);
+}
+
+/** Merges the rows of several parts that are each sorted by user. The rows of a part are later than those before it. */
+export function mergeEntries(parts: readonly UserEntries[]): UserEntries {
+  const [first, ...others] = parts;
+  if (!first || others.length === 0) return first ?? { users: new Uint32Array(0), seqs: new Float64Array(0) };
+  const middle = parts.length >> 1;
+  return mergeTwo(mergeEntries(parts.slice(0, middle)), mergeEntries(parts.slice(middle)));
+}
+
+function mergeTwo(first: UserEntries, second: UserEntries): UserEntries {
   const rows = first.users.length + second.users.length;
   const users = new Uint32Array(rows);
   const seqs = new Float64Array(rows);
@@ -56,15 +105,16 @@ export function mergeEntries(first: UserEntries, second: UserEntries): UserEntri
 
 /** Encodes rows that are sorted by user, then by `seq`. */
 export function encodePart({ users, seqs }: UserEntries): PartBlobs {
-  const starts = [0];
-  for (let i = 1; i <= users.length; i++) if (i === users.length || users[i] !== users[i - 1]) starts.push(i);
-  const count = users.length === 0 ? 0 : starts.length - 1;
+  const starts: number[] = [];
+  for (let i = 0; i < users.length; i++) if (i === 0 || users[i] !== users[i - 1]) starts.push(i);
+  const count = starts.length;
   const head = new DataView(new ArrayBuffer(USER_BYTES * count));
   // an upper bound: a difference takes at most its full width, and the 8 bytes of one that does not fit
   const body = new DataView(new ArrayBuffer(count + (MAX_WIDTH + 8) * users.length));
   let end = 0;
   for (let user = 0; user < count; user++) {
-    const [start, stop] = [starts[user] as number, starts[user + 1] as number];
+    const start = starts[user] as number;
+    const stop = starts[user + 1] ?? users.length;
     end = encodeSeqsOfUser(seqs, start, stop, body, end);
     head.setFloat64(8 * user, seqs[start] as number, true);
     head.setUint32(8 * count + 4 * user, users[start] as number, true);

@@ -1,6 +1,7 @@
 import { expect, test } from 'bun:test';
 import fc from 'fast-check';
-import { decodePart, encodePart, mergeEntries, seqsInPart, sortByUser } from '../../src/storage/columns/user-part.ts';
+import { decodePart, encodePart, mergeEntries, seqsInPart, sortByShard } from '../../src/storage/columns/user-part.ts';
+import { encodeRun, UserRun } from '../../src/storage/columns/user-run.ts';
 
 /** Rows in commit order, with differences of any size. */
 const rows = fc
@@ -31,7 +32,8 @@ const entriesOf = (list: readonly { user: number; seq: number }[]) => ({
 test('a part returns the rows of each user, and all rows sorted by user, however it was merged', () =>
   fc.assert(
     fc.property(rows, fc.nat(40), (list, at) => {
-      const part = mergeEntries(sortByUser(entriesOf(list.slice(0, at))), sortByUser(entriesOf(list.slice(at))));
+      const lists = [list.slice(0, at / 2), list.slice(at / 2, at), list.slice(at)];
+      const part = mergeEntries(lists.map((rowsOfPart) => sortByShard(entriesOf(rowsOfPart), 1)));
       const blobs = encodePart(part);
       const sorted = list.toSorted((a, b) => a.user - b.user || a.seq - b.seq);
       expect(decodePart(blobs)).toEqual(entriesOf(sorted));
@@ -48,3 +50,33 @@ test('a row takes five bytes if its user has one every two days', () => {
   const { users, seqs: differences } = encodePart({ users: new Uint32Array(1_000).fill(9), seqs });
   expect(users.byteLength + differences.byteLength).toBeLessThan(5 * 1_000 + 20);
 });
+
+test('rows are sorted by shard, then by user', () =>
+  fc.assert(
+    fc.property(rows, fc.constantFrom(1, 3, 256), (list, shards) => {
+      const { users, seqs, starts } = sortByShard(entriesOf(list), shards);
+      const sorted = list.toSorted((a, b) => (a.user % shards) - (b.user % shards) || a.user - b.user || a.seq - b.seq);
+      expect({ users, seqs }).toEqual(entriesOf(sorted));
+      for (let shard = 0; shard < shards; shard++) {
+        const found = users.subarray(starts[shard], starts[shard + 1]);
+        expect(found.every((user) => user % shards === shard)).toBe(true);
+      }
+      expect([starts[0], starts[shards]]).toEqual([0, list.length]);
+    }),
+  ));
+
+test('a run returns the rows of each user, and all rows', () =>
+  fc.assert(
+    fc.property(
+      rows.filter(({ length }) => length > 0),
+      (list) => {
+        const run = new UserRun(encodeRun(entriesOf(list)), list.length);
+        const all = entriesOf(Array.from(list, () => ({ user: 0, seq: 0 })));
+        run.copyTo(all, 0);
+        expect(all).toEqual(entriesOf(list));
+        for (const user of new Set([0, 7, ...list.map((row) => row.user)])) {
+          expect([...run.seqsOf(user)]).toEqual(list.filter((row) => row.user === user).map(({ seq }) => seq));
+        }
+      },
+    ),
+  ));
