@@ -214,6 +214,26 @@ export function createKeyScan(
   };
 }
 
+/** A row of a user: also its name, and when it happened, in microseconds since 1970. */
+export interface RowOfUser extends MatchingRow {
+  readonly name: string;
+  readonly time: number;
+}
+
+/** Creates the function that reads the rows of a user, given keys. Skips blank rows and those of other users. */
+export function createUserLookup(
+  client: Database,
+  kind: Kind,
+  userId: string,
+): (seqs: readonly number[]) => RowOfUser[] {
+  const { table, name } = SOURCES[kind];
+  const statement = client.query<RowOfUser, [string, string]>(
+    `SELECT seq, ${SIZES[kind]} AS bytes, ${name} AS name, happened_at AS time
+     FROM (SELECT value AS requested FROM json_each(?)) CROSS JOIN ${table} ON seq = requested WHERE user_id = ?`,
+  );
+  return (seqs) => statement.all(JSON.stringify(seqs), userId);
+}
+
 /**
  * Creates the test of which rows are blank, or were blank and are deleted.
  *

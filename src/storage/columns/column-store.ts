@@ -18,6 +18,7 @@ import {
 } from './property-store.ts';
 import { type SourceRow, sourceRows } from './source-rows.ts';
 import { type ReadLimits, SCANNED_PER_LOOKUP, type UserChunks, UserReader } from './user-reader.ts';
+import { UserRemoval } from './user-removal.ts';
 import { MAX_UNSORTED_ROWS, type RowVisitor, UserRows } from './user-rows.ts';
 import { UserSeries } from './user-series.ts';
 
@@ -37,6 +38,12 @@ export interface UserRowLimits {
 }
 
 const USER_ROW_LIMITS: UserRowLimits = { scannedPerLookup: SCANNED_PER_LOOKUP, maxUnsortedRows: MAX_UNSORTED_ROWS };
+
+/** Names in `column_state`: up to which `seq` the index lists the rows of all users whose erasure has begun. */
+const LISTED: Readonly<Record<Kind, string>> = {
+  metric: 'erasures_listed_metric',
+  analytics: 'erasures_listed_analytics',
+};
 
 /** A metric name or an event type, with its number. */
 export interface Series {
@@ -556,7 +563,10 @@ export class ColumnStore implements ChunkSource {
     const found = this.#users.find(userId);
     const number = found !== undefined && this.#users.isWritten(found) ? found : null;
     const retired = { number, cutoffSeq: Math.max(...KINDS.map((kind) => this.#position[kind])) };
-    this.transact(() => record(retired));
+    this.transact(() => {
+      record(retired);
+      this.#recordListed();
+    });
     this.#erased = [...this.#erased, { userId, cutoffSeq: retired.cutoffSeq }];
     if (found !== undefined) {
       this.#memtable.dropUser(found);
@@ -571,13 +581,61 @@ export class ColumnStore implements ChunkSource {
     return this.#userSeries.seriesOf(user);
   }
 
-  /** Removes a retired user's rows from a series, and every label that only those rows had. */
-  *removeUserFrom(seriesId: number, user: number): Job<void> {
+  /**
+   * Records, in the caller's transaction, up to which `seq` the index lists the rows of the user whose erasure begins: later
+   * rows leave the memtable without being indexed. Nothing is recorded if that is unknown for an earlier erasure.
+   */
+  #recordListed(): void {
+    for (const kind of KINDS) {
+      const recorded = this.#listedTo(kind);
+      if (recorded === undefined && this.#erased.length > 0) continue;
+      const listedTo = Math.min(recorded ?? Number.POSITIVE_INFINITY, this.#indexedTo(kind));
+      this.#statements.setState.run(LISTED[kind], listedTo);
+    }
+  }
+
+  #listedTo(kind: Kind): number | undefined {
+    return this.#statements.state.all().find(({ name }) => name === LISTED[kind])?.value;
+  }
+
+  /**
+   * Returns the `seq`s of a retired user's rows, ascending, up to the `seq` `to`; undefined if they are not listed, as after
+   * a rebuild.
+   *
+   * @param user the user's number; null if no row was sealed
+   */
+  rowsOfRetired(kind: Kind, user: number | null): { seqs: Float64Array; to: number } | undefined {
+    const to = this.#listedTo(kind);
+    if (this.#isRebuilding || to === undefined) return undefined;
+    return { seqs: user === null ? new Float64Array(0) : this.#userRows.seqsOf(kind, user), to };
+  }
+
+  /** Forgets, in the caller's transaction, what was recorded for erasures, since all are finished. */
+  endErasures(): void {
+    for (const kind of KINDS) this.#statements.removeState.run(LISTED[kind]);
+  }
+
+  /**
+   * Removes a retired user's rows from a series, and every label that only those rows had.
+   *
+   * @param times when the rows happened, ascending, in microseconds since 1970; undefined if that is not known for all rows
+   */
+  *removeUserFrom(seriesId: number, user: number, times: Float64Array | undefined): Job<void> {
+    const removePair = () => this.#userSeries.remove(user, seriesId);
+    if (times) {
+      const removal = new UserRemoval(this.#chunks, this.transact, seriesId, user, times, this.#labels.limit);
+      yield* removal.removeRows();
+      yield* removal.findLabels((visit) => this.#memtable.labelsOf(seriesId, visit));
+      const isEmpty = !this.#chunks.extent(seriesId) && !this.#memtable.extent(seriesId);
+      const unusedLabels = isEmpty ? this.#labels.numbersOf(seriesId) : removal.unusedLabels();
+      yield* this.#finishRemoval(seriesId, unusedLabels, isEmpty, removePair);
+      return;
+    }
     const select: RowSelector = function* ({ users }) {
       yield;
       return (row) => users[row] === user;
     };
-    yield* this.removeRows(seriesId, select, () => this.#userSeries.remove(user, seriesId));
+    yield* this.removeRows(seriesId, select, removePair);
   }
 
   /**
@@ -617,9 +675,18 @@ export class ColumnStore implements ChunkSource {
       if (series === seriesId) usedLabels.add(label);
     });
     const unusedLabels = this.#labels.numbersOf(seriesId).filter((label) => !usedLabels.has(label));
+    yield* this.#finishRemoval(seriesId, unusedLabels, usedLabels.size === 0, beforeCommit);
+  }
+
+  /** Removes unused labels of a series, and the series itself if it is empty. Does not yield before they are retired. */
+  *#finishRemoval(
+    seriesId: number,
+    unusedLabels: readonly number[],
+    isEmpty: boolean,
+    beforeCommit: () => void,
+  ): Job<void> {
     this.#labels.retire(unusedLabels);
     const series = this.#seriesById.get(seriesId);
-    const isEmpty = usedLabels.size === 0;
     if (series && isEmpty) this.#removeSeries(series);
     yield* this.#labels.blank(unusedLabels);
     this.transact(() => {
@@ -632,7 +699,10 @@ export class ColumnStore implements ChunkSource {
 
   /** Ends the erasure of a retired user after all rows are removed: blanks the user ID. */
   *removeUser({ userId, cutoffSeq }: ErasedUser, user: number | null): Job<void> {
-    if (user !== null) yield* this.#users.blank([user]);
+    if (user !== null) {
+      yield* this.#userRows.removeUser(user);
+      yield* this.#users.blank([user]);
+    }
     this.#erased = this.#erased.filter((erased) => erased.userId !== userId || erased.cutoffSeq !== cutoffSeq);
   }
 
@@ -695,6 +765,8 @@ export function beginRebuild(client: Database): void {
   for (const kind of KINDS) set.run(kind, 0);
   set.run('rebuilding', 1);
   client.run('DELETE FROM sealed_series');
+  // the rows of users whose erasure has begun are not applied again, and so not listed either
+  for (const kind of KINDS) client.query('DELETE FROM column_state WHERE name = ?').run(LISTED[kind]);
 }
 
 function prepare(client: Database) {
@@ -702,6 +774,7 @@ function prepare(client: Database) {
     source: sourceRows(client),
     state: client.prepare<{ name: string; value: number }, []>('SELECT name, value FROM column_state'),
     setState: client.prepare('INSERT OR REPLACE INTO column_state (name, value) VALUES (?, ?)'),
+    removeState: client.prepare('DELETE FROM column_state WHERE name = ?'),
     sealedSeries: client.prepare<{ seriesId: number; seq: number }, []>(
       'SELECT series_id AS seriesId, seq FROM sealed_series',
     ),

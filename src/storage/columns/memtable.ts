@@ -93,6 +93,13 @@ export class Memtable {
     }
   }
 
+  /** Calls `visit` with the label of each row of a series. */
+  labelsOf(series: number, visit: (label: number) => void): void {
+    for (let row = this.#bySeries.get(series)?.last ?? -1; row >= 0; row = this.#previous[row] as number) {
+      visit(this.#labels[row] as number);
+    }
+  }
+
   /** Drops the rows of a series after they were sealed. */
   dropSeries(series: number): void {
     this.#bySeries.delete(series);
