@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 
 /*
  * The machine that the benchmarks run on. The server runs on one core and the load generator on another, so that
@@ -44,4 +44,29 @@ export function residentMegabytes(pid: number): number {
 /** Returns the peak resident memory of a process, in megabytes. */
 export function peakResidentMegabytes(pid: number): number {
   return Number(/^VmHWM:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1024;
+}
+
+/**
+ * Returns the time for which the threads of a process with this name have run, in seconds. The query worker's is
+ * "Worker".
+ */
+export function threadSeconds(pid: number, name: string): number {
+  const folder = `/proc/${pid}/task`;
+  return readdirSync(folder)
+    .filter((thread) => readFileSync(`${folder}/${thread}/comm`, 'utf8').trim() === name)
+    .reduce(
+      (sum, thread) => sum + Number(readFileSync(`${folder}/${thread}/schedstat`, 'utf8').split(' ')[0]) / 1e9,
+      0,
+    );
+}
+
+/** Drops the page cache of all files. Returns false if that is not possible: only root on Linux can. */
+export function dropPageCache(): boolean {
+  try {
+    Bun.spawnSync(['sync']);
+    writeFileSync('/proc/sys/vm/drop_caches', '1');
+    return true;
+  } catch {
+    return false;
+  }
 }

@@ -38,7 +38,7 @@ export class CountingStore extends ColumnStore {
           this.rowsRead += outline.rows;
           return read();
         };
-      yield { ...outline, read: counted(outline.read), readTimes: counted(outline.readTimes) };
+      yield { ...outline, read: counted(outline.read) };
     }
   }
 }
