@@ -302,8 +302,8 @@ function verifyProperties(
   const readColumn = client.prepare<ColumnBlobs & { checksum: number }, [number]>(
     'SELECT checksum, codes, "values" FROM property_columns WHERE id = ?',
   );
-  const readChunk = client.prepare<{ rows: number; seqs: Uint8Array }, [number]>(
-    'SELECT rows, seqs FROM chunks WHERE id = ?',
+  const readChunk = client.prepare<ChunkBlobs & Extent, [number]>(
+    `SELECT rows, min_time AS minTime, max_time AS maxTime, times, users, labels, "values", seqs FROM chunks WHERE id = ?`,
   );
   const readData = createEventDataReader(client);
   for (const { id, chunk, series, path } of list) {
@@ -317,7 +317,9 @@ function verifyProperties(
     }
     try {
       if (
-        matchesRows(blobs, source, JSON.parse(path), (seqs, visit) => readData(columns.textOf(series), seqs, visit))
+        matchesRows(blobs, decodeChunk(source, source), JSON.parse(path), (seqs, visit) =>
+          readData(columns.textOf(series), seqs, visit),
+        )
       ) {
         continue;
       }

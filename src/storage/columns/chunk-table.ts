@@ -2,12 +2,23 @@ import type { Database } from 'bun:sqlite';
 import { LRUCache } from 'lru-cache';
 import { StorageError } from '../storage-error.ts';
 import { checksumOfBlobs } from './checksum.ts';
-import { type Chunk, type ChunkBlobs, checksumOf, decodeChunk, encodeChunk } from './chunk.ts';
+import {
+  type Chunk,
+  type ChunkBlobs,
+  checksumOf,
+  decodeChunk,
+  decodeStoredChunk,
+  dropCopies,
+  encodeChunk,
+  withoutRows,
+} from './chunk.ts';
+import { overwriteRowsOf } from './row-copies.ts';
 import {
   decodeHours,
   decodeQuarters,
   type Hours,
   NO_SUMMARY,
+  padSummary,
   type Quarters,
   type SummaryBlobs,
   summarize,
@@ -37,6 +48,15 @@ export interface Extent {
 /** The key and the extent of a sealed chunk. */
 export interface ChunkEntry extends Extent {
   readonly id: number;
+}
+
+/** A chunk without the rows of a user. */
+export interface ChunkWithoutUser {
+  readonly chunk: Chunk;
+  /** The labels of the removed rows. */
+  readonly labels: ReadonlySet<number>;
+  /** Writes the chunk, in the caller's transaction. */
+  readonly write: () => void;
 }
 
 /** Receives changes to chunks, in the transaction that makes them. */
@@ -109,14 +129,19 @@ export class ChunkTable {
   read(id: number): Chunk {
     const cached = this.#cache.get(id);
     if (cached) return cached;
+    const row = this.#readBlobs(id);
+    const chunk = decodeChunk(row, row);
+    this.#cache.set(id, chunk);
+    return chunk;
+  }
+
+  #readBlobs(id: number): ChunkBlobs & Extent {
     const row = this.#statements.read.get(id);
     if (!row) throw new Error(`chunk ${id} does not exist`);
     if (checksumOf(row) !== row.checksum) {
       throw new StorageError('corrupt', new Error(`the checksum of chunk ${id} does not match`));
     }
-    const chunk = decodeChunk(row, row);
-    this.#cache.set(id, chunk);
-    return chunk;
+    return row;
   }
 
   /**
@@ -181,8 +206,39 @@ export class ChunkTable {
 
   /** Overwrites a chunk in place, so it keeps its position in the commit order. The new chunk must not be larger. */
   replace(id: number, chunk: Chunk): void {
-    const blobs = encodeChunk(chunk);
-    const { rows, minTime, maxTime } = chunk;
+    this.#overwrite(id, chunk, chunk.rows);
+    // a chunk that had no summary gets none: inserting one between others would move them
+    this.#statements.replaceSummary.run(...columnsOf(summarize(chunk) ?? NO_SUMMARY), id);
+  }
+
+  /**
+   * Returns a chunk without the rows of a user, the labels of these rows, and the function that writes it in place; undefined
+   * if it has no such rows. Writes only the pages that differ, if it can: see row-copies.ts.
+   *
+   * @throws {StorageError} `corrupt` if its checksum does not match
+   */
+  withoutUser(id: number, user: number): ChunkWithoutUser | undefined {
+    const row = this.#readBlobs(id);
+    const stored = decodeStoredChunk(row, row);
+    if (stored.users.indexOf(user) < 0) return undefined;
+    const labels = new Set<number>();
+    stored.users.forEach((owner, i) => {
+      if (owner === user) labels.add(stored.labels[i] as number);
+    });
+    const copied = overwriteRowsOf(stored, user);
+    const chunk = copied ? dropCopies(copied.stored) : withoutUser(dropCopies(stored), user);
+    const write = () => {
+      if (!copied) return this.replace(id, chunk);
+      this.#overwrite(id, copied.stored, copied.rows);
+      const length = this.#statements.sortedLength.get(id)?.bytes ?? 0;
+      this.#statements.replaceSummary.run(...columnsOf(padSummary(summarize(chunk) ?? NO_SUMMARY, length)), id);
+    };
+    return { chunk, labels, write };
+  }
+
+  #overwrite(id: number, stored: Chunk, rows: number): void {
+    const blobs = encodeChunk(stored);
+    const { minTime, maxTime } = stored;
     this.#statements.replace.run(
       rows,
       rows === 0 ? 0 : minTime,
@@ -195,8 +251,6 @@ export class ChunkTable {
       blobs.seqs,
       id,
     );
-    // a chunk that had no summary gets none: inserting one between others would move them
-    this.#statements.replaceSummary.run(...columnsOf(summarize(chunk) ?? NO_SUMMARY), id);
     this.#uncache(id);
     this.#listener.chunkRewritten(id);
   }
@@ -228,6 +282,10 @@ function columnsOf({ checksum, quartersChecksum, quarters, hours, sorted }: Summ
 
 function bytesOfSummary(summary: Hours | Quarters): number {
   return 'sorted' in summary ? summary.sums.buffer.byteLength + summary.sorted.byteLength : 8 * summary.numbers.length;
+}
+
+function withoutUser(chunk: Chunk, user: number): Chunk {
+  return withoutRows(chunk, (row) => chunk.users[row] === user) ?? chunk;
 }
 
 function damagedSummary(id: number): StorageError {
@@ -271,6 +329,9 @@ function prepare(client: Database) {
     replaceSummary: client.prepare(
       `UPDATE chunk_summaries SET checksum = ?, quarters_checksum = ?, quarters = ?, hours = ?, sorted = ?
        WHERE chunk_id = ?`,
+    ),
+    sortedLength: client.prepare<{ bytes: number }, [number]>(
+      'SELECT length(sorted) AS bytes FROM chunk_summaries WHERE chunk_id = ?',
     ),
     checksum: client.prepare<{ checksum: number }, [number]>('SELECT checksum FROM chunks WHERE id = ?'),
     insert: client.prepare(

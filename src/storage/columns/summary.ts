@@ -7,7 +7,7 @@ import { sumInThreeParts } from './exact-sum.ts';
  *
  *   quarters   number of rows per quarter hour: int32 quarter hour since 1970 each | uint32 rows each
  *   hours      three doubles each that add up to the exact sum | int32 hour since 1970 each | uint32 end in `sorted` each
- *   sorted     the values by hour, ascending within each hour: float64 each
+ *   sorted     the values by hour, ascending within each hour: float64 each; then zeros instead of removed values
  *
  * Time zones differ from UTC by multiples of a quarter hour, most of them by full hours. A part is empty if it would save
  * little, because the rows are sparse.
@@ -82,9 +82,20 @@ export const NO_SUMMARY: SummaryBlobs = {
   checksum: checksumOfBlobs([NO_BYTES, NO_BYTES]),
 };
 
-/** Returns whether a stored summary and its checksums are what {@link summarize} returns for a chunk. */
+/**
+ * Returns a summary whose `sorted` has a length in bytes, if it is shorter, by appending zeros. SQLite writes only the pages
+ * that differ if a row keeps its size.
+ */
+export function padSummary(summary: SummaryBlobs, sortedBytes: number): SummaryBlobs {
+  if (summary.sorted.byteLength === 0 || summary.sorted.byteLength >= sortedBytes) return summary;
+  const sorted = new Uint8Array(sortedBytes);
+  sorted.set(summary.sorted);
+  return { ...summary, sorted, checksum: checksumOfBlobs([summary.hours, sorted]) };
+}
+
+/** Returns whether a stored summary and its checksums are what {@link summarize} returns for a chunk, padded or not. */
 export function isSummaryOf(chunk: Chunk, stored: SummaryBlobs): boolean {
-  const expected = summarize(chunk) ?? NO_SUMMARY;
+  const expected = padSummary(summarize(chunk) ?? NO_SUMMARY, stored.sorted.byteLength);
   return (
     stored.checksum === expected.checksum &&
     stored.quartersChecksum === expected.quartersChecksum &&
@@ -105,11 +116,12 @@ export function decodeHours(hours: Uint8Array, sorted: Uint8Array): Hours | unde
   const length = hours.byteLength / 32;
   if (length === 0) return undefined;
   const buffer = aligned(hours);
+  const ends = new Uint32Array(buffer, 28 * length, length);
   return {
     sums: new Float64Array(buffer, 0, 3 * length),
     numbers: new Int32Array(buffer, 24 * length, length),
-    ends: new Uint32Array(buffer, 28 * length, length),
-    sorted: new Float64Array(aligned(sorted)),
+    ends,
+    sorted: new Float64Array(aligned(sorted)).subarray(0, ends[length - 1]),
   };
 }
 

@@ -1,5 +1,5 @@
 import { type Job, runJob, type Transact } from '../job.ts';
-import { type Chunk, withoutRows } from './chunk.ts';
+import type { Chunk } from './chunk.ts';
 import type { ChunkEntry, ChunkTable } from './chunk-table.ts';
 
 /** How long a step takes if it writes nothing, in milliseconds. */
@@ -58,15 +58,11 @@ export class UserRemoval {
 
   /** Removes the rows from a chunk. Returns whether it contained any. */
   #removeFrom(id: number): boolean {
-    const chunk = this.#chunks.read(id);
-    const { users, labels } = chunk;
-    const kept = users.indexOf(this.#user) < 0 ? undefined : withoutRows(chunk, (row) => users[row] === this.#user);
-    this.#addLabels(id, kept ?? chunk);
-    if (!kept) return false;
-    for (let row = users.indexOf(this.#user); row >= 0; row = users.indexOf(this.#user, row + 1)) {
-      this.#removed.add(labels[row] as number);
-    }
-    this.#transact(() => this.#chunks.replace(id, kept));
+    const removal = this.#chunks.withoutUser(id, this.#user);
+    if (!removal) return false;
+    for (const label of removal.labels) this.#removed.add(label);
+    this.#addLabels(id, removal.chunk);
+    this.#transact(removal.write);
     return true;
   }
 
