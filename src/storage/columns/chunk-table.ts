@@ -8,11 +8,11 @@ import {
   checksumOf,
   decodeChunk,
   decodeStoredChunk,
-  dropCopies,
+  dropRemoved,
   encodeChunk,
   withoutRows,
 } from './chunk.ts';
-import { overwriteRowsOf } from './row-copies.ts';
+import { overwriteRowsOf } from './removed-rows.ts';
 import {
   decodeHours,
   decodeQuarters,
@@ -213,7 +213,7 @@ export class ChunkTable {
 
   /**
    * Returns a chunk without the rows of a user, the labels of these rows, and the function that writes it in place; undefined
-   * if it has no such rows. Writes only the pages that differ, if it can: see row-copies.ts.
+   * if it has no such rows. Writes only the pages that differ, if it can: see removed-rows.ts.
    *
    * @throws {StorageError} `corrupt` if its checksum does not match
    */
@@ -222,14 +222,14 @@ export class ChunkTable {
     const stored = decodeStoredChunk(row, row);
     if (stored.users.indexOf(user) < 0) return undefined;
     const labels = new Set<number>();
-    stored.users.forEach((owner, i) => {
-      if (owner === user) labels.add(stored.labels[i] as number);
-    });
-    const copied = overwriteRowsOf(stored, user);
-    const chunk = copied ? dropCopies(copied.stored) : withoutUser(dropCopies(stored), user);
+    for (let i = stored.users.indexOf(user); i >= 0; i = stored.users.indexOf(user, i + 1)) {
+      labels.add(stored.labels[i] as number);
+    }
+    const overwritten = overwriteRowsOf(stored, user);
+    const chunk = overwritten ? dropRemoved(overwritten.stored) : withoutUser(dropRemoved(stored), user);
     const write = () => {
-      if (!copied) return this.replace(id, chunk);
-      this.#overwrite(id, copied.stored, copied.rows);
+      if (!overwritten) return this.replace(id, chunk);
+      this.#overwrite(id, overwritten.stored, overwritten.rows);
       const length = this.#statements.sortedLength.get(id)?.bytes ?? 0;
       this.#statements.replaceSummary.run(...columnsOf(padSummary(summarize(chunk) ?? NO_SUMMARY, length)), id);
     };

@@ -135,7 +135,7 @@ function extentOfTimes(times: Float64Array): Pick<Chunk, 'minTime' | 'maxTime'> 
  *   users, labels   16 bits if all numbers fit; otherwise 32 bits
  *   values          doubles
  *
- * They can contain copies of rows instead of removed rows: see row-copies.ts.
+ * They can contain rows of user 0 instead of removed rows: see removed-rows.ts.
  */
 export interface ChunkBlobs {
   readonly times: Uint8Array;
@@ -165,10 +165,10 @@ export function checksumOf({ times, users, labels, values, seqs }: ChunkBlobs): 
 export function decodeChunk(blobs: ChunkBlobs, extent: Pick<Chunk, 'rows' | 'minTime' | 'maxTime'>): Chunk {
   const stored = decodeStoredChunk(blobs, extent);
   const { rows, minTime, maxTime } = extent;
-  return stored.rows === rows ? stored : { ...dropCopies(stored), rows, minTime, maxTime };
+  return stored.rows === rows ? stored : { ...dropRemoved(stored), rows, minTime, maxTime };
 }
 
-/** Decodes a chunk from its blobs with the copies of rows that are stored instead of removed rows. */
+/** Decodes a chunk from its blobs with the rows of user 0 that are stored instead of removed rows. */
 export function decodeStoredChunk(blobs: ChunkBlobs, extent: Pick<Chunk, 'rows' | 'minTime' | 'maxTime'>): Chunk {
   const { minTime, maxTime } = extent;
   const rows = countStored(blobs.times.byteLength, extent.rows);
@@ -184,15 +184,14 @@ export function decodeStoredChunk(blobs: ChunkBlobs, extent: Pick<Chunk, 'rows' 
   };
 }
 
-/** Returns the number of stored rows of a chunk, including copies. */
+/** Returns the number of stored rows of a chunk, including those of user 0. */
 function countStored(timesBytes: number, rows: number): number {
   return Math.floor(timesBytes / (rows > timesBytes / 8 ? 4 : 8));
 }
 
-/** Returns a chunk without the copies of rows. */
-export function dropCopies(stored: Chunk): Chunk {
-  const seqs = decodeSeqs(stored.seqs, stored.rows);
-  return withoutRows(stored, (row) => row > 0 && seqs[row] === seqs[row - 1]) ?? stored;
+/** Returns a chunk without the rows of user 0, which were removed: see removed-rows.ts. */
+export function dropRemoved(stored: Chunk): Chunk {
+  return withoutRows(stored, (row) => stored.users[row] === 0) ?? stored;
 }
 
 /** Decodes the times of a chunk. */

@@ -324,6 +324,46 @@ export class UserRows {
   }
 }
 
+/** What the index contains, for verifications. */
+export interface IndexContents {
+  /** The `seq` up to which all rows of each kind are indexed. */
+  readonly indexedTo: Readonly<Record<Kind, number>>;
+  /** Yields the entries of each part and run; undefined if its checksum does not match. */
+  readonly parts: () => Generator<{ id: number; kind: Kind; entries: UserEntries | undefined }>;
+}
+
+/** Reads the whole index. */
+export function readUserRows(client: Database): IndexContents {
+  const { state: readState, all, read } = prepare(client);
+  const state = new Map(readState.all().map(({ name, value }) => [name, value]));
+  const ids = all.all();
+  return {
+    indexedTo: { metric: state.get(indexedName('metric')) ?? 0, analytics: state.get(indexedName('analytics')) ?? 0 },
+    *parts() {
+      for (const { id, shard } of ids) {
+        const row = read.get(id);
+        if (!row) continue;
+        const kind = KINDS[shard < 0 ? -1 - shard : Math.floor(shard / SHARDS)] as Kind;
+        if (checksumOfBlobs([row.users, row.seqs]) !== row.checksum) yield { id, kind, entries: undefined };
+        else if (shard >= 0) yield { id, kind, entries: decodePart(row) };
+        else yield { id, kind, entries: unsortedEntries(row, state.get(sortedName(kind)) ?? 0) };
+      }
+    },
+  };
+}
+
+/** Returns the entries of a run that are not in a shard yet. */
+function unsortedEntries(stored: PartBlobs & PartEntry, sortedShards: number): UserEntries {
+  const all = { users: new Uint32Array(stored.rows), seqs: new Float64Array(stored.rows) };
+  new UserRun(stored, stored.rows).copyTo(all, 0);
+  if (sortedShards === 0) return all;
+  const unsorted = new Entries(stored.rows);
+  all.users.forEach((user, i) => {
+    if (user % SHARDS >= sortedShards) unsorted.push(user, all.seqs[i] as number);
+  });
+  return unsorted.take();
+}
+
 /** Names in `column_state`. */
 const indexedName = (kind: Kind) => `user_rows_${kind}`;
 const sortedName = (kind: Kind) => `user_rows_sorted_${kind}`;
@@ -379,6 +419,9 @@ function prepare(client: Database) {
     setState: client.prepare('INSERT OR REPLACE INTO column_state (name, value) VALUES (?, ?)'),
     ofShard: client.prepare<PartEntry, [number]>(
       'SELECT id, rows FROM user_rows WHERE shard = ? AND rows > 0 ORDER BY id',
+    ),
+    all: client.prepare<{ id: number; shard: number }, []>(
+      'SELECT id, shard FROM user_rows WHERE rows > 0 ORDER BY id',
     ),
     some: client.prepare<PartEntry, []>('SELECT id, rows FROM user_rows WHERE rows > 0 LIMIT 1000'),
     read: client.prepare<PartBlobs & PartEntry & { checksum: number }, [number]>(

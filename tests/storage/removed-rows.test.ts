@@ -8,7 +8,7 @@ import {
   seqsOf,
   withoutRows,
 } from '../../src/storage/columns/chunk.ts';
-import { overwriteRowsOf } from '../../src/storage/columns/row-copies.ts';
+import { overwriteRowsOf } from '../../src/storage/columns/removed-rows.ts';
 import { encodeSeqs } from '../../src/storage/columns/seq-codec.ts';
 
 const row = fc.record({
@@ -39,7 +39,7 @@ function chunkOf(rows: readonly { user: number; time: number; label: number; val
 
 const comparable = (chunk: Chunk) => ({ ...chunk, seqs: seqsOf(chunk) });
 
-test('a stored chunk with copies of rows is read as one without the removed rows, however many users are removed', () =>
+test('a stored chunk is read without the rows of removed users, however many there are', () =>
   fc.assert(
     fc.property(fc.array(row, { minLength: 1, maxLength: 40, size: 'max' }), fc.array(fc.nat(4)), (rows, removed) => {
       let expected = chunkOf(rows);
