@@ -1,5 +1,6 @@
 import { expect, test } from 'bun:test';
 import fc from 'fast-check';
+import { RemovedKeys } from '../../src/storage/columns/removed-keys.ts';
 import { decodePart, encodePart, mergeEntries, seqsInPart, sortByShard } from '../../src/storage/columns/user-part.ts';
 import { encodeRun, UserRun } from '../../src/storage/columns/user-run.ts';
 
@@ -77,6 +78,20 @@ test('a run returns the rows of each user, and all rows', () =>
         for (const user of new Set([0, 7, ...list.map((row) => row.user)])) {
           expect([...run.seqsOf(user)]).toEqual(list.filter((row) => row.user === user).map(({ seq }) => seq));
         }
+      },
+    ),
+  ));
+
+test('keys of removed rows are found, whatever the order in which they were added', () =>
+  fc.assert(
+    fc.property(
+      fc.array(fc.maxSafeNat(), { size: 'max', maxLength: 100 }),
+      fc.array(fc.maxSafeNat()),
+      (added, others) => {
+        const keys = new RemovedKeys(256);
+        for (const seq of added) keys.add(seq % 1000, seq);
+        for (const seq of [...added, ...others]) expect(keys.has(seq)).toBe(added.includes(seq));
+        expect(keys.shards).toEqual(new Set(added.map((seq) => (seq % 1000) % 256)));
       },
     ),
   ));

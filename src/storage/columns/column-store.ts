@@ -16,11 +16,12 @@ import {
   type PropertySource,
   PropertyStore,
 } from './property-store.ts';
+import { RemovedKeys } from './removed-keys.ts';
 import { type SourceRow, sourceRows } from './source-rows.ts';
 import type { Hours, Quarters } from './summary.ts';
 import { type ReadLimits, SCANNED_PER_LOOKUP, type UserChunks, UserReader } from './user-reader.ts';
 import { UserRemoval } from './user-removal.ts';
-import { MAX_UNSORTED_ROWS, type RowVisitor, UserRows } from './user-rows.ts';
+import { MAX_UNSORTED_ROWS, type RowVisitor, SHARDS, UserRows } from './user-rows.ts';
 import { UserSeries } from './user-series.ts';
 
 export type { Extent } from './chunk-table.ts';
@@ -42,6 +43,9 @@ export interface UserRowLimits {
 }
 
 const USER_ROW_LIMITS: UserRowLimits = { scannedPerLookup: SCANNED_PER_LOOKUP, maxUnsortedRows: MAX_UNSORTED_ROWS };
+
+/** Number of removed rows, 16 MB, after which they are removed from the index of user rows. */
+const MAX_REMOVED_KEYS = 2 ** 21;
 
 /** Names in `column_state`: up to which `seq` the index lists the rows of all users whose erasure has begun. */
 const LISTED: Readonly<Record<Kind, string>> = {
@@ -656,6 +660,8 @@ export class ColumnStore implements ChunkSource {
    * @param beforeCommit called in the last transaction
    */
   *removeRows(seriesId: number, select: RowSelector, beforeCommit: () => void = () => {}): Job<void> {
+    const kind = this.#seriesById.get(seriesId)?.kind;
+    let removed = new RemovedKeys(SHARDS);
     const usedLabels = new Set<number>();
     let lastId = 0;
     let checkedTo = 0;
@@ -665,14 +671,23 @@ export class ColumnStore implements ChunkSource {
         const entry = this.#chunks.next(seriesId, lastId);
         if (!entry) return;
         let chunk = this.#chunks.read(entry.id);
-        const kept = withoutRows(chunk, yield* select(chunk, checkedTo));
+        const isRemoved = yield* select(chunk, checkedTo);
+        const kept = withoutRows(chunk, isRemoved);
         yield;
         // If the chunk was merged meanwhile, its rows are in a later one.
         if (this.#chunks.next(seriesId, lastId)?.id !== entry.id) continue;
-        checkedTo = seqsOf(chunk).at(-1) ?? checkedTo;
+        const seqs = seqsOf(chunk);
+        checkedTo = seqs.at(-1) ?? checkedTo;
         if (kept) {
           this.transact(() => this.#chunks.replace(entry.id, kept));
+          for (let row = 0; row < chunk.rows; row++) {
+            if (isRemoved(row)) removed.add(chunk.users[row] as number, seqs[row] as number);
+          }
           chunk = kept;
+        }
+        if (kind && removed.size > MAX_REMOVED_KEYS) {
+          yield* this.#userRows.remove(kind, removed);
+          removed = new RemovedKeys(SHARDS);
         }
         for (const label of chunk.labels) usedLabels.add(label);
         lastId = entry.id;
@@ -687,6 +702,8 @@ export class ColumnStore implements ChunkSource {
     });
     const unusedLabels = this.#labels.numbersOf(seriesId).filter((label) => !usedLabels.has(label));
     yield* this.#finishRemoval(seriesId, unusedLabels, usedLabels.size === 0, beforeCommit);
+    // an interruption before this leaves entries of blank rows, which readers skip
+    if (kind) yield* this.#userRows.remove(kind, removed);
   }
 
   /** Removes unused labels of a series, and the series itself if it is empty. Does not yield before they are retired. */

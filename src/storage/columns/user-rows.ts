@@ -4,6 +4,7 @@ import { KINDS, type Kind } from '../../records.ts';
 import { inTransactions, type Job, type Transact } from '../job.ts';
 import { StorageError } from '../storage-error.ts';
 import { checksumOfBlobs } from './checksum.ts';
+import type { RemovedKeys } from './removed-keys.ts';
 import {
   decodePart,
   encodePart,
@@ -255,16 +256,12 @@ export class UserRows {
     for (const kind of KINDS) yield* this.#remove(kind, [user % SHARDS], (rowUser) => rowUser === user);
   }
 
-  /**
-   * Removes rows.
-   *
-   * @param users the users of the rows
-   */
-  *remove(kind: Kind, users: Iterable<number>, isRemoved: EntryTest): Job<void> {
-    yield* this.#remove(kind, [...new Set(Array.from(users, (user) => user % SHARDS))], isRemoved);
+  /** Removes rows of a kind. */
+  *remove(kind: Kind, removed: RemovedKeys): Job<void> {
+    yield* this.#remove(kind, removed.shards, (_user, seq) => removed.has(seq));
   }
 
-  *#remove(kind: Kind, shardNumbers: readonly number[], isRemoved: EntryTest): Job<void> {
+  *#remove(kind: Kind, shardNumbers: Iterable<number>, isRemoved: EntryTest): Job<void> {
     if (this.#sorting?.kind === kind) {
       const { users, seqs } = this.#sorting;
       for (let i = 0; i < users.length; i++) if (isRemoved(users[i] as number, seqs[i] as number)) users[i] = 0;
@@ -273,7 +270,7 @@ export class UserRows {
     const checked = new Set<number>();
     // listed again after each step, because rows are indexed, merged and sorted between the steps
     const next = (shard: number) => this.#statements.ofShard.all(shard).find(({ id }) => !checked.has(id));
-    for (const shard of [runsOf(kind), ...shardNumbers.map((number) => shardOf(kind, number))]) {
+    for (const shard of [runsOf(kind), ...Array.from(shardNumbers, (number) => shardOf(kind, number))]) {
       for (let entry = next(shard); entry; entry = next(shard)) {
         checked.add(entry.id);
         if (this.#rewrite(shard, entry.id, isRemoved)) yield;
