@@ -98,19 +98,23 @@ export class RunSelection {
       const distance = PIVOT_DISTANCE * Math.sqrt(sampled);
       const above = sample[Math.min(sampled - 1, Math.ceil(middle + distance))] as number;
       const below = sample[Math.max(0, Math.floor(middle - distance))] as number;
-      for (const pivot of [above, below]) {
-        const less = this.#cut(runs, pivot, firstAtLeast);
-        if (rest < less) {
-          highs.set(cuts.subarray(0, runs));
-          size = less;
-          continue;
-        }
-        const atMost = this.#cut(runs, pivot, firstAbove);
-        if (rest < atMost) return pivot;
+      const fewer = this.#cut(runs, above, firstAtLeast);
+      if (rest < fewer) {
+        highs.set(cuts.subarray(0, runs));
+        size = fewer;
+      }
+      const atMost = this.#cut(runs, below, firstAbove);
+      if (rest >= atMost) {
         lows.set(cuts.subarray(0, runs));
         rest -= atMost;
         size -= atMost;
+        if (rest >= fewer - atMost && rest < this.#cut(runs, above, firstAbove)) return above;
+        continue;
       }
+      const less = this.#cut(runs, below, firstAtLeast);
+      if (rest >= less) return below;
+      highs.set(cuts.subarray(0, runs));
+      size = less;
     }
     let at = 0;
     for (let i = 0; i < runs; i++) {

@@ -7,7 +7,7 @@ export type Job<Result> = Generator<void, Result>;
 /** Time after which a job's transaction commits, in milliseconds. Less than half of the 50 ms allowed for one. */
 const MAX_TRANSACTION_MS = 20;
 /** Bytes after which a job's transaction commits: about what a slow disk writes in a few milliseconds. */
-const MAX_TRANSACTION_BYTES = 4 * 1024 * 1024;
+export const MAX_TRANSACTION_BYTES = 4 * 1024 * 1024;
 
 /** A function that runs work in one transaction. */
 export type Transact = <Result>(work: () => Result) => Result;

@@ -196,7 +196,9 @@ export const chunks = sqliteTable(
     /** `seq` of the rows: see columns/seq-codec.ts. */
     seqs: blob('seqs', { mode: 'buffer' }).notNull().default(sql`x''`),
   },
-  (table) => [index('chunks_series').on(table.seriesId, table.minTime, table.maxTime, table.rows).where(sql`rows > 0`)],
+  (table) => [
+    index('chunks_series').on(table.seriesId, table.id, table.minTime, table.maxTime, table.rows).where(sql`rows > 0`),
+  ],
 );
 
 /**

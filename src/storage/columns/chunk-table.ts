@@ -52,11 +52,29 @@ export interface ChunkEntry extends Extent {
 
 /** A chunk without the rows of a user. */
 export interface ChunkWithoutUser {
-  readonly chunk: Chunk;
-  /** The labels of the removed rows. */
-  readonly labels: ReadonlySet<number>;
+  /** The labels of the rows that are kept, some of them more than once per row. */
+  readonly labels: Uint32Array;
+  readonly removedLabels: ReadonlySet<number>;
   /** Writes the chunk, in the caller's transaction. */
   readonly write: () => void;
+}
+
+/** A chunk as it will be written. */
+export interface EncodedChunk {
+  readonly chunk: Chunk;
+  readonly blobs: ChunkBlobs;
+  readonly checksum: number;
+  readonly summary: SummaryBlobs | undefined;
+  /** Approximate number of bytes written. */
+  readonly bytes: number;
+}
+
+/** Encodes a chunk. Takes longer than writing it, so call it before the transaction. */
+export function encodeForTable(chunk: Chunk): EncodedChunk {
+  const blobs = encodeChunk(chunk);
+  const summary = summarize(chunk);
+  const bytes = chunk.rows * WRITTEN_BYTES_PER_ROW + 100;
+  return { chunk, blobs, checksum: checksumOf(blobs), summary, bytes };
 }
 
 /** Receives changes to chunks, in the transaction that makes them. */
@@ -95,14 +113,19 @@ export class ChunkTable {
     this.#summaries.clear();
   }
 
-  /** Returns the chunks of a series, in commit order. */
-  ofSeries(seriesId: number): ChunkEntry[] {
-    return this.#statements.ofSeries.all(seriesId);
+  /** Returns the chunks of a series whose extent overlaps [from, to), in commit order. */
+  ofSeries(seriesId: number, from: number, to: number): ChunkEntry[] {
+    return this.#statements.ofSeries.all(seriesId, from, to);
   }
 
-  /** Returns the last chunk of a series; undefined if it has none. */
-  lastOf(seriesId: number): ChunkEntry | undefined {
-    return this.#statements.lastOf.get(seriesId) ?? undefined;
+  /** Yields the chunks of a series, the last one first. */
+  *newestOf(seriesId: number): Generator<ChunkEntry> {
+    for (let before = Number.MAX_SAFE_INTEGER; ; ) {
+      const entry = this.#statements.previous.get(seriesId, before);
+      if (!entry) return;
+      yield entry;
+      before = entry.id;
+    }
   }
 
   /** Returns the first chunk of a series after another; undefined if there is none. */
@@ -183,37 +206,37 @@ export class ChunkTable {
     return this.#statements.checksum.get(id)?.checksum ?? 0;
   }
 
-  /** Adds a chunk after all others. Returns the approximate number of bytes written. */
-  insert(seriesId: number, chunk: Chunk): number {
-    const blobs = encodeChunk(chunk);
+  /** Adds a chunk after all others. */
+  insert(seriesId: number, { chunk, blobs, checksum, summary }: EncodedChunk): void {
+    const { rows, minTime, maxTime } = chunk;
+    const { times, users, labels, values, seqs } = blobs;
     const { lastInsertRowid } = this.#statements.insert.run(
       seriesId,
-      chunk.rows,
-      chunk.minTime,
-      chunk.maxTime,
-      checksumOf(blobs),
-      blobs.times,
-      blobs.users,
-      blobs.labels,
-      blobs.values,
-      blobs.seqs,
+      rows,
+      minTime,
+      maxTime,
+      checksum,
+      times,
+      users,
+      labels,
+      values,
+      seqs,
     );
-    const summary = summarize(chunk);
     if (summary) this.#statements.insertSummary.run(Number(lastInsertRowid), ...columnsOf(summary));
     this.#listener.chunkAdded();
-    return chunk.rows * WRITTEN_BYTES_PER_ROW + 100;
   }
 
   /** Overwrites a chunk in place, so it keeps its position in the commit order. The new chunk must not be larger. */
   replace(id: number, chunk: Chunk): void {
-    this.#overwrite(id, chunk, chunk.rows);
+    const blobs = encodeChunk(chunk);
+    this.#overwrite(id, chunk, blobs, checksumOf(blobs));
     // a chunk that had no summary gets none: inserting one between others would move them
     this.#statements.replaceSummary.run(...columnsOf(summarize(chunk) ?? NO_SUMMARY), id);
   }
 
   /**
-   * Returns a chunk without the rows of a user, the labels of these rows, and the function that writes it in place; undefined
-   * if it has no such rows. Writes only the pages that differ, if it can: see removed-rows.ts.
+   * Removes the rows of a user from a chunk; returns undefined if it has none. The function that is returned writes the chunk
+   * in place, if possible only the pages that differ: see removed-rows.ts.
    *
    * @throws {StorageError} `corrupt` if its checksum does not match
    */
@@ -221,29 +244,33 @@ export class ChunkTable {
     const row = this.#readBlobs(id);
     const stored = decodeStoredChunk(row, row);
     if (stored.users.indexOf(user) < 0) return undefined;
-    const labels = new Set<number>();
+    const removedLabels = new Set<number>();
     for (let i = stored.users.indexOf(user); i >= 0; i = stored.users.indexOf(user, i + 1)) {
-      labels.add(stored.labels[i] as number);
+      removedLabels.add(stored.labels[i] as number);
     }
     const overwritten = overwriteRowsOf(stored, user);
-    const chunk = overwritten ? dropRemoved(overwritten.stored) : withoutUser(dropRemoved(stored), user);
+    if (!overwritten) {
+      const chunk = dropRemoved(stored);
+      const kept = withoutRows(chunk, (at) => chunk.users[at] === user) ?? chunk;
+      return { labels: kept.labels, removedLabels, write: () => this.replace(id, kept) };
+    }
+    const blobs = encodeChunk(overwritten.stored);
+    const checksum = checksumOf(blobs);
+    const length = this.#statements.sortedLength.get(id)?.bytes ?? 0;
+    const summary = columnsOf(padSummary(summarize(overwritten.kept) ?? NO_SUMMARY, length));
     const write = () => {
-      if (!overwritten) return this.replace(id, chunk);
-      this.#overwrite(id, overwritten.stored, overwritten.rows);
-      const length = this.#statements.sortedLength.get(id)?.bytes ?? 0;
-      this.#statements.replaceSummary.run(...columnsOf(padSummary(summarize(chunk) ?? NO_SUMMARY, length)), id);
+      this.#overwrite(id, overwritten.kept, blobs, checksum);
+      this.#statements.replaceSummary.run(...summary, id);
     };
-    return { chunk, labels, write };
+    return { labels: overwritten.stored.labels, removedLabels, write };
   }
 
-  #overwrite(id: number, stored: Chunk, rows: number): void {
-    const blobs = encodeChunk(stored);
-    const { minTime, maxTime } = stored;
+  #overwrite(id: number, { rows, minTime, maxTime }: Extent, blobs: ChunkBlobs, checksum: number): void {
     this.#statements.replace.run(
       rows,
       rows === 0 ? 0 : minTime,
       rows === 0 ? 0 : maxTime,
-      checksumOf(blobs),
+      checksum,
       blobs.times,
       blobs.users,
       blobs.labels,
@@ -284,10 +311,6 @@ function bytesOfSummary(summary: Hours | Quarters): number {
   return 'sorted' in summary ? summary.sums.buffer.byteLength + summary.sorted.byteLength : 8 * summary.numbers.length;
 }
 
-function withoutUser(chunk: Chunk, user: number): Chunk {
-  return withoutRows(chunk, (row) => chunk.users[row] === user) ?? chunk;
-}
-
 function damagedSummary(id: number): StorageError {
   return new StorageError('corrupt', new Error(`the checksum of the summary of chunk ${id} does not match`));
 }
@@ -295,11 +318,11 @@ function damagedSummary(id: number): StorageError {
 function prepare(client: Database) {
   const entry = 'id, rows, min_time AS minTime, max_time AS maxTime';
   return {
-    ofSeries: client.prepare<ChunkEntry, [number]>(
-      `SELECT ${entry} FROM chunks WHERE series_id = ? AND rows > 0 ORDER BY id`,
+    ofSeries: client.prepare<ChunkEntry, [number, number, number]>(
+      `SELECT ${entry} FROM chunks WHERE series_id = ? AND max_time >= ? AND min_time < ? AND rows > 0 ORDER BY id`,
     ),
-    lastOf: client.prepare<ChunkEntry, [number]>(
-      `SELECT ${entry} FROM chunks WHERE series_id = ? AND rows > 0 ORDER BY id DESC LIMIT 1`,
+    previous: client.prepare<ChunkEntry, [number, number]>(
+      `SELECT ${entry} FROM chunks WHERE series_id = ? AND id < ? AND rows > 0 ORDER BY id DESC LIMIT 1`,
     ),
     next: client.prepare<ChunkEntry, [number, number]>(
       `SELECT ${entry} FROM chunks WHERE series_id = ? AND id > ? AND rows > 0 ORDER BY id LIMIT 1`,

@@ -1,11 +1,11 @@
 import type { Database } from 'bun:sqlite';
 import type { PropertyValue } from '../../properties.ts';
 import { KINDS, type Kind } from '../../records.ts';
-import { inTransactions, type Job, runJob, type Transact } from '../job.ts';
+import { inTransactions, type Job, MAX_TRANSACTION_BYTES, runJob, type Transact } from '../job.ts';
 import type { TextHash } from '../text-hash.ts';
 import { createTransact } from '../transact.ts';
 import { type Chunk, mergeChunks, seqsOf, sliceChunk, splitChunk, withoutRows } from './chunk.ts';
-import { type ChunkEntry, ChunkTable, type Extent } from './chunk-table.ts';
+import { ChunkTable, type EncodedChunk, type Extent, encodeForTable } from './chunk-table.ts';
 import { Dictionary } from './dictionary.ts';
 import { Memtable } from './memtable.ts';
 import { valueHashes } from './property-column.ts';
@@ -33,6 +33,9 @@ const MAX_NEW_TEXT_BYTES = 16 * 1024 * 1024;
  * takes longer the larger they are.
  */
 const MAX_CHUNK_ROWS = 16_384;
+
+/** Time after which encoded chunks are written, in milliseconds. Writing them takes about as long. */
+const MAX_PREPARATION_MS = 10;
 
 /** When the rows of a user are looked up, and how they are indexed. */
 export interface UserRowLimits {
@@ -75,6 +78,15 @@ export interface ChunkOutline extends Extent {
 export interface ChunkSource {
   /** Yields the outlines of the chunks of a series whose extent overlaps [from, to), in commit order. */
   outlines(series: Series, from?: number, to?: number): Generator<ChunkOutline>;
+}
+
+/** New chunks of a series, and the chunks they replace. */
+interface SeriesWrite {
+  readonly id: number;
+  readonly merged: readonly number[];
+  readonly chunks: readonly EncodedChunk[];
+  /** Approximate number of bytes written. */
+  readonly bytes: number;
 }
 
 /** Returns the test of which rows of a chunk to remove. Rows up to the `seq` `checkedTo` were kept by earlier tests. */
@@ -299,27 +311,24 @@ export class ColumnStore implements ChunkSource {
     yield* this.#labels.write((number) => labels.has(number));
     yield* this.#userSeries.write((visit) => memtable.forEach(visit));
     yield* this.#indexUserRows();
-    const { insertSeries, setSealed } = this.#statements;
-    yield* inTransactions(
-      this.transact,
-      memtable.series(),
-      (id) => {
-        const series = this.#seriesById.get(id) as Series; // every row was added through #seriesFor
-        if (this.#newSeries.has(id)) insertSeries.run(id, series.kind, series.name);
-        return this.#writeRows(series) + 3 * series.name.length;
-      },
-      (done, isLast) => {
-        if (isLast) this.#setWatermarks();
-        else for (const id of done) setSealed.run(id, this.#position[(this.#seriesById.get(id) as Series).kind]);
-      },
-      (done) => {
-        this.#properties.memtableChanged();
-        for (const id of done) {
-          memtable.dropSeries(id);
-          this.#newSeries.delete(id);
-        }
-      },
-    );
+    const series = memtable.series();
+    for (let next = 0; next < series.length; ) {
+      const writes: SeriesWrite[] = [];
+      const deadline = performance.now() + MAX_PREPARATION_MS;
+      let bytes = 0;
+      while (next < series.length && bytes < MAX_TRANSACTION_BYTES && performance.now() < deadline) {
+        const write = this.#prepareWrite(series[next++] as number);
+        bytes += write.bytes;
+        writes.push(write);
+      }
+      this.transact(() => this.#writeSeries(writes, next === series.length));
+      this.#properties.memtableChanged();
+      for (const { id } of writes) {
+        memtable.dropSeries(id);
+        this.#newSeries.delete(id);
+      }
+      yield;
+    }
     if (memtable.rows > 0) throw new Error('the memtable still contains rows after a seal');
     for (const id of this.#newSeries) this.#removeSeries(this.#seriesById.get(id) as Series); // erased before this seal
     this.#sealedBeyond.clear();
@@ -341,20 +350,34 @@ export class ColumnStore implements ChunkSource {
   }
 
   /**
-   * Writes the memtable rows of a series as a new chunk. Merges it with the last chunks while they are of similar size,
+   * Encodes the memtable rows of a series as new chunks. Merges them with the last chunks while these are of similar size,
    * so each row is rewritten about log2(rows) times, and a series has about log2(rows) chunks that are not full.
    */
-  #writeRows({ id, kind }: Series): number {
+  #prepareWrite(id: number): SeriesWrite {
+    const { kind, name } = this.#seriesById.get(id) as Series; // every row was added through #seriesFor
     let chunk = this.#memtable.chunk(id, kind === 'metric') as Chunk; // the memtable has rows of this series
-    for (;;) {
-      const last = this.#chunks.lastOf(id);
-      if (!last || last.rows > 2 * chunk.rows || last.rows >= MAX_CHUNK_ROWS) break;
+    const merged: number[] = [];
+    for (const last of this.#chunks.newestOf(id)) {
+      if (last.rows > 2 * chunk.rows || last.rows >= MAX_CHUNK_ROWS) break;
       chunk = mergeChunks(this.#chunks.read(last.id), chunk);
-      this.#chunks.blank(last.id);
+      merged.push(last.id);
     }
-    let bytes = 0;
-    for (const part of splitChunk(chunk, MAX_CHUNK_ROWS)) bytes += this.#chunks.insert(id, part);
-    return bytes;
+    const chunks = [...splitChunk(chunk, MAX_CHUNK_ROWS)].map(encodeForTable);
+    const bytes = chunks.reduce((sum, part) => sum + part.bytes, 3 * name.length);
+    return { id, merged, chunks, bytes };
+  }
+
+  /** Writes new chunks of some series, in the caller's transaction. */
+  #writeSeries(writes: readonly SeriesWrite[], isLast: boolean): void {
+    const { insertSeries, setSealed } = this.#statements;
+    for (const { id, merged, chunks } of writes) {
+      const { kind, name } = this.#seriesById.get(id) as Series; // see above
+      if (this.#newSeries.has(id)) insertSeries.run(id, kind, name);
+      for (const chunk of merged) this.#chunks.blank(chunk);
+      for (const chunk of chunks) this.#chunks.insert(id, chunk);
+      if (!isLast) setSealed.run(id, this.#position[kind]);
+    }
+    if (isLast) this.#setWatermarks();
   }
 
   /** Returns all series of a kind. */
@@ -378,22 +401,16 @@ export class ColumnStore implements ChunkSource {
     from = Number.NEGATIVE_INFINITY,
     to = Number.POSITIVE_INFINITY,
   ): Generator<ChunkOutline> {
-    const overlaps = ({ minTime, maxTime }: Omit<Extent, 'rows'>) => maxTime >= from && minTime < to;
-    for (const { id: chunkId, ...extent } of this.#sealedChunks(id)) {
-      if (!overlaps(extent)) continue;
+    for (const { id: chunkId, ...extent } of this.#isRebuilding ? [] : this.#chunks.ofSeries(id, from, to)) {
       const read = () => this.#chunks.read(chunkId);
       const [quarters, hours] = [() => this.#chunks.quarters(chunkId), () => this.#chunks.hours(chunkId)];
       yield { ...extent, chunkId, read, quarters, hours };
     }
     const extent = this.#memtable.extent(id);
-    if (!extent || !overlaps(extent)) return;
+    if (!extent || extent.maxTime < from || extent.minTime >= to) return;
     const { rows, minTime, maxTime } = extent;
     const read = () => this.#memtable.chunk(id, kind === 'metric') as Chunk; // the extent exists, so there are rows
     yield { rows, minTime, maxTime, chunkId: undefined, read, quarters: () => undefined, hours: () => undefined };
-  }
-
-  #sealedChunks(seriesId: number): ChunkEntry[] {
-    return this.#isRebuilding ? [] : this.#chunks.ofSeries(seriesId);
   }
 
   /**
@@ -416,9 +433,7 @@ export class ColumnStore implements ChunkSource {
     if (this.#isRebuilding || !this.#users.isWritten(user)) return undefined;
     let scannedRows = 0;
     for (const { id } of seriesList) {
-      for (const { rows, minTime, maxTime } of this.#chunks.ofSeries(id)) {
-        if (maxTime >= from && minTime < to) scannedRows += rows;
-      }
+      for (const { rows } of this.#chunks.ofSeries(id, from, to)) scannedRows += rows;
     }
     const numbers = {
       series: (name: string) => this.#series[kind].get(name)?.id,

@@ -1,4 +1,4 @@
-import type { Chunk } from './chunk.ts';
+import { allocateChunk, type Chunk } from './chunk.ts';
 
 /*
  * The rows of an erased user stay in a stored chunk as rows of user 0 with the time, label and value of the row before them,
@@ -13,8 +13,8 @@ import type { Chunk } from './chunk.ts';
 export interface StoredChunk {
   /** The chunk, whose `rows` include those of user 0. */
   readonly stored: Chunk;
-  /** The number of rows without those of user 0. */
-  readonly rows: number;
+  /** The rows without those of user 0, and without their `seq`s. */
+  readonly kept: Chunk;
 }
 
 /**
@@ -43,7 +43,22 @@ export function overwriteRowsOf(chunk: Chunk, user: number): StoredChunk | undef
     if (time > maxTime) maxTime = time;
   }
   if (2 * rows <= users.length) return undefined;
-  return { stored: { rows: chunk.rows, times, users, labels, values, seqs: chunk.seqs, minTime, maxTime }, rows };
+  const stored = { rows: chunk.rows, times, users, labels, values, seqs: chunk.seqs, minTime, maxTime };
+  return { stored, kept: keptRows(stored, rows) };
+}
+
+function keptRows(stored: Chunk, rows: number): Chunk {
+  const { users, minTime, maxTime } = stored;
+  const kept = allocateChunk(rows, stored.values.length > 0);
+  for (let row = 0, at = 0; row < users.length; row++) {
+    if (users[row] === 0) continue;
+    kept.times[at] = stored.times[row] as number;
+    kept.users[at] = users[row] as number;
+    kept.labels[at] = stored.labels[row] as number;
+    if (kept.values.length > 0) kept.values[at] = stored.values[row] as number;
+    at++;
+  }
+  return { rows, minTime, maxTime, seqs: new Uint8Array(0), ...kept };
 }
 
 function copyRow(arrays: readonly (Float64Array | Uint32Array)[], from: number, to: number): void {

@@ -1,5 +1,4 @@
 import { type Job, runJob, type Transact } from '../job.ts';
-import type { Chunk } from './chunk.ts';
 import type { ChunkEntry, ChunkTable } from './chunk-table.ts';
 
 /** How long a step takes if it writes nothing, in milliseconds. */
@@ -60,20 +59,22 @@ export class UserRemoval {
   #removeFrom(id: number): boolean {
     const removal = this.#chunks.withoutUser(id, this.#user);
     if (!removal) return false;
-    for (const label of removal.labels) this.#removed.add(label);
-    this.#addLabels(id, removal.chunk);
+    for (const label of removal.removedLabels) this.#removed.add(label);
+    this.#addLabels(id, removal.labels);
     this.#transact(removal.write);
     return true;
   }
 
-  #addLabels(id: number, { labels }: Chunk): void {
+  #addLabels(id: number, labels: Uint32Array): void {
     for (let row = 0; row < labels.length; row++) this.#isUsed[labels[row] as number] = 1;
     this.#read.add(id);
   }
 
   /** Returns the chunks after those that were checked. */
   #newEntries(): ChunkEntry[] {
-    return this.#chunks.ofSeries(this.#seriesId).filter(({ id }) => id > this.#lastId);
+    return this.#chunks
+      .ofSeries(this.#seriesId, Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY)
+      .filter(({ id }) => id > this.#lastId);
   }
 
   #mayContainRows({ minTime, maxTime }: ChunkEntry): boolean {
@@ -95,17 +96,17 @@ export class UserRemoval {
    */
   *findLabels(visitUnsealed: (visit: (label: number) => void) => void): Job<void> {
     const isStepOver = createStepClock();
-    for (const { id } of this.#chunks.ofSeries(this.#seriesId)) {
+    for (const { id } of this.#chunks.ofSeries(this.#seriesId, Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY)) {
       if (this.unusedLabels().length === 0) break;
       if (this.#read.has(id) || this.#chunks.checksum(id) === 0) continue;
-      this.#addLabels(id, this.#chunks.read(id));
+      this.#addLabels(id, this.#chunks.read(id).labels);
       if (isStepOver()) yield;
     }
     runJob(this.removeRows());
     // chunks that were merged from some that had not been read yet
-    for (const { id } of this.#chunks.ofSeries(this.#seriesId)) {
+    for (const { id } of this.#chunks.ofSeries(this.#seriesId, Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY)) {
       if (this.unusedLabels().length === 0) break;
-      if (!this.#read.has(id)) this.#addLabels(id, this.#chunks.read(id));
+      if (!this.#read.has(id)) this.#addLabels(id, this.#chunks.read(id).labels);
     }
     visitUnsealed((label) => {
       if (label < this.#isUsed.length) this.#isUsed[label] = 1; // other labels are newer than the removed rows

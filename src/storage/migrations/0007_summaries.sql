@@ -17,6 +17,8 @@ CREATE TABLE `user_rows` (
 ) STRICT;
 --> statement-breakpoint
 CREATE INDEX `user_rows_shard` ON `user_rows` (`shard`) WHERE rows > 0;--> statement-breakpoint
+DROP INDEX `chunks_series`;--> statement-breakpoint
+CREATE INDEX `chunks_series` ON `chunks` (`series_id`,`id`,`min_time`,`max_time`,`rows`) WHERE rows > 0;--> statement-breakpoint
 -- Existing chunks lack both: they are rebuilt from the rows after this migration.
 UPDATE `column_state` SET `value` = 0 WHERE `name` IN ('metric', 'analytics') AND EXISTS (SELECT 1 FROM `chunks`);--> statement-breakpoint
 INSERT OR REPLACE INTO `column_state` (`name`, `value`) SELECT 'rebuilding', 1 WHERE EXISTS (SELECT 1 FROM `chunks`);--> statement-breakpoint
