@@ -130,8 +130,8 @@ export class TestDatabase {
     return this.#reader.list.isErased(user, seq);
   }
 
-  /** No longer expects some rows. */
-  forget(isRemoved: (row: Row) => boolean): void {
+  /** Removes rows from those that the database should contain. */
+  remove(isRemoved: (row: Row) => boolean): void {
     this.rows = this.rows.filter((row) => !isRemoved(row));
   }
 
@@ -141,7 +141,7 @@ export class TestDatabase {
     const before = begun();
     const matching = reference.matching(this.rows, kind, filter);
     this.interrupt((reader) => deleteRecords(reader, kind, filter), steps);
-    if (begun() !== before) this.forget((row) => matching.includes(row));
+    if (begun() !== before) this.remove((row) => matching.includes(row));
   }
 
   erase(user: string): void {
@@ -202,6 +202,15 @@ export class TestDatabase {
       case 'records':
         return JSON.stringify(this.#pages(query));
     }
+  }
+
+  /** Returns the IDs in an export of a user's records. */
+  exportedIds(kind: Kind, user: string): string[] {
+    const filter = { user, name: undefined, from: undefined, to: undefined };
+    this.engine.exports.open(1, { kind, format: 'ndjson', filter, after: 0, safe: false });
+    let text = '';
+    for (let part = this.engine.exports.next(1); part; part = this.engine.exports.next(1)) text += Buffer.from(part);
+    return text.split('\n').flatMap((line) => (line === '' ? [] : [JSON.parse(line).id]));
   }
 
   #pages({ kind, filter, limit }: Extract<Query, { run: 'records' }>): unknown[] {

@@ -640,7 +640,7 @@ export class ColumnStore implements ChunkSource {
     return { seqs: user === null ? new Float64Array(0) : this.#userRows.seqsOf(kind, user), to };
   }
 
-  /** Forgets, in the caller's transaction, what was recorded for erasures, since all are finished. */
+  /** Ends all erasures, in the caller's transaction: deletes what was recorded when they began. */
   endErasures(): void {
     for (const kind of KINDS) this.#statements.removeState.run(LISTED[kind]);
   }

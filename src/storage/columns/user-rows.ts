@@ -25,8 +25,8 @@ export const MAX_UNSORTED_ROWS = 524_288;
 const MAX_MERGED_RUN_ROWS = 65_536;
 /** Number of parts of similar size with which a new one is merged. */
 const MERGED_PARTS = 7;
-/** Maximum number of rows in a part of a shard: about 700 KB. */
-const MAX_PART_ROWS = 131_072;
+/** Maximum number of rows in a part of a shard: about 1.4 MB. */
+const MAX_PART_ROWS = 262_144;
 /** Size of the cache of runs, in bytes. */
 const CACHE_BYTES = 10 * 1024 * 1024;
 /** Estimated bytes per row of a part or a run. */
@@ -50,9 +50,9 @@ export type RowVisitor = (kind: Kind, user: number, seq: number) => void;
  *
  * The rows of a sealed memtable are first stored in commit order, as a *run* per kind. When the runs have half a million
  * rows, they are sorted into the *parts* of 256 shards, in which the rows of one user are read without the others. Every
- * eight parts of a shard that are of similar size are merged, so that each row is rewritten about log₈(rows) times. `column_state` stores the
- * `seq` up to which the rows are indexed, and how many shards already contain the rows of the runs; so an interruption
- * after any transaction neither loses rows nor lists them twice.
+ * eight parts of a shard that are of similar size are merged, so that each row is rewritten about log₈(rows) times.
+ * `column_state` stores the `seq` up to which the rows are indexed, and how many shards already contain the rows of the
+ * runs, so that an interruption after any transaction neither loses rows nor lists them twice.
  *
  * A deletion that is interrupted can leave entries of rows that are blank. Readers skip them.
  */
