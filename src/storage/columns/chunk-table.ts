@@ -24,8 +24,10 @@ import {
   summarize,
 } from './summary.ts';
 
-/** Size of the cache of decoded chunks, and of the cache of decoded summaries, in bytes. */
-const CACHE_BYTES = 64 * 1024 * 1024;
+/** Size of the cache of decoded chunks, in bytes. */
+const CACHE_BYTES = 96 * 1024 * 1024;
+/** Size of the cache of decoded summaries, in bytes. */
+const SUMMARY_CACHE_BYTES = 64 * 1024 * 1024;
 /** Size of a row in a decoded chunk: its time, user, label and value, and the difference of its `seq`. */
 const BYTES_PER_ROW = 28;
 /** Bytes written per row, at most: the decoded size, and its value in the summary. */
@@ -98,7 +100,7 @@ export class ChunkTable {
   });
 
   readonly #summaries = new LRUCache<string, Hours | Quarters | typeof NONE>({
-    maxSize: CACHE_BYTES,
+    maxSize: SUMMARY_CACHE_BYTES,
     sizeCalculation: (summary) => SUMMARY_OVERHEAD_BYTES + (summary === NONE ? 0 : bytesOfSummary(summary)),
   });
   readonly #listener: ChunkListener;
