@@ -10,6 +10,7 @@ import {
 } from '../../src/storage/columns/chunk.ts';
 import { overwriteRowsOf } from '../../src/storage/columns/removed-rows.ts';
 import { encodeSeqs } from '../../src/storage/columns/seq-codec.ts';
+import { isSummaryOf, padSummary, removeFromSummary, summarize } from '../../src/storage/columns/summary.ts';
 
 const row = fc.record({
   user: fc.oneof(fc.integer({ min: 1, max: 4 }), fc.constant(70_000)),
@@ -80,4 +81,31 @@ test('removing a few rows keeps the size of a stored chunk', () => {
   expect(copied?.kept.rows).toBe(989);
   const sizes = (stored: Chunk) => Object.values(encodeChunk(stored)).map((bytes: Uint8Array) => bytes.byteLength);
   expect(copied && sizes(copied.stored)).toEqual(sizes(chunk));
+});
+
+test('a summary from which rows are removed is that of the chunk without them', () => {
+  const rowOfHour = fc.record({
+    user: fc.integer({ min: 1, max: 12 }),
+    time: fc.integer({ min: 0, max: 7 }).map((quarters) => quarters * 900e6),
+    label: fc.constant(1),
+    value: fc.constantFrom(0, -0, 1, 0.1, 1e300, -1e300, 2.5),
+    step: fc.constant(1),
+  });
+  let updated = 0;
+  fc.assert(
+    fc.property(fc.array(rowOfHour, { minLength: 30, maxLength: 90, size: 'max' }), fc.boolean(), (rows, isMetric) => {
+      let chunk = chunkOf(rows);
+      if (!isMetric) chunk = { ...chunk, values: new Float64Array(0) };
+      const summary = summarize(chunk);
+      const overwritten = overwriteRowsOf(chunk, 7);
+      if (!summary || !overwritten) return;
+      const found = removeFromSummary(summary, overwritten.removed);
+      if (!found) return;
+      updated++;
+      expect(found).toEqual(summarize(overwritten.kept) as typeof found);
+      expect(isSummaryOf(overwritten.kept, padSummary(found, summary.sorted.byteLength + 16))).toBe(true);
+    }),
+    { numRuns: 500 },
+  );
+  expect(updated).toBeGreaterThan(100);
 });

@@ -20,6 +20,7 @@ import {
   NO_SUMMARY,
   padSummary,
   type Quarters,
+  removeFromSummary,
   type SummaryBlobs,
   summarize,
 } from './summary.ts';
@@ -258,13 +259,28 @@ export class ChunkTable {
     }
     const blobs = encodeChunk(overwritten.stored);
     const checksum = checksumOf(blobs);
-    const length = this.#statements.sortedLength.get(id)?.bytes ?? 0;
-    const summary = columnsOf(padSummary(summarize(overwritten.kept) ?? NO_SUMMARY, length));
+    const previous = this.#readSummary(id);
+    const length = previous?.sorted.byteLength ?? 0;
+    const next = (previous && removeFromSummary(previous, overwritten.removed)) ?? summarize(overwritten.kept);
+    const summary = columnsOf(padSummary(next ?? NO_SUMMARY, length));
     const write = () => {
       this.#overwrite(id, overwritten.kept, blobs, checksum);
       this.#statements.replaceSummary.run(...summary, id);
     };
     return { labels: overwritten.stored.labels, removedLabels, write };
+  }
+
+  #readSummary(id: number): SummaryBlobs | undefined {
+    const summary = this.#statements.summary.get(id);
+    if (!summary) return undefined;
+    const { quarters, hours, sorted } = summary;
+    if (
+      checksumOfBlobs([quarters]) !== summary.quartersChecksum ||
+      checksumOfBlobs([hours, sorted]) !== summary.checksum
+    ) {
+      throw damagedSummary(id);
+    }
+    return summary;
   }
 
   #overwrite(id: number, { rows, minTime, maxTime }: Extent, blobs: ChunkBlobs, checksum: number): void {
@@ -355,8 +371,9 @@ function prepare(client: Database) {
       `UPDATE chunk_summaries SET checksum = ?, quarters_checksum = ?, quarters = ?, hours = ?, sorted = ?
        WHERE chunk_id = ?`,
     ),
-    sortedLength: client.prepare<{ bytes: number }, [number]>(
-      'SELECT length(sorted) AS bytes FROM chunk_summaries WHERE chunk_id = ?',
+    summary: client.prepare<SummaryBlobs, [number]>(
+      `SELECT checksum, quarters_checksum AS quartersChecksum, quarters, hours, sorted
+       FROM chunk_summaries WHERE chunk_id = ?`,
     ),
     checksum: client.prepare<{ checksum: number }, [number]>('SELECT checksum FROM chunks WHERE id = ?'),
     insert: client.prepare(

@@ -1,4 +1,5 @@
 import { allocateChunk, type Chunk } from './chunk.ts';
+import type { RemovedRows } from './summary.ts';
 
 /*
  * The rows of an erased user stay in a stored chunk as rows of user 0 with the time, label and value of the row before them,
@@ -15,6 +16,7 @@ export interface StoredChunk {
   readonly stored: Chunk;
   /** The rows without those of user 0, and without their `seq`s. */
   readonly kept: Chunk;
+  readonly removed: RemovedRows;
 }
 
 /**
@@ -26,12 +28,17 @@ export function overwriteRowsOf(chunk: Chunk, user: number): StoredChunk | undef
   const users = chunk.users.slice();
   const copied = [chunk.times.slice(), chunk.labels.slice(), chunk.values.slice()] as const;
   const [times, labels, values] = copied;
+  const removed = { times: [] as number[], values: [] as number[] };
   let rows = 0;
   let last = -1;
   let minTime = Number.POSITIVE_INFINITY;
   let maxTime = Number.NEGATIVE_INFINITY;
   for (let row = 0; row < users.length; row++) {
-    if (users[row] === user) users[row] = 0;
+    if (users[row] === user) {
+      users[row] = 0;
+      removed.times.push(times[row] as number);
+      if (values.length > 0) removed.values.push(values[row] as number);
+    }
     if (users[row] === 0) {
       if (last >= 0) copyRow(copied, last, row);
       continue;
@@ -44,7 +51,7 @@ export function overwriteRowsOf(chunk: Chunk, user: number): StoredChunk | undef
   }
   if (2 * rows <= users.length) return undefined;
   const stored = { rows: chunk.rows, times, users, labels, values, seqs: chunk.seqs, minTime, maxTime };
-  return { stored, kept: keptRows(stored, rows) };
+  return { stored, kept: keptRows(stored, rows), removed };
 }
 
 function keptRows(stored: Chunk, rows: number): Chunk {
