@@ -261,10 +261,10 @@ export class ChunkTable {
     const checksum = checksumOf(blobs);
     const previous = this.#readSummary(id);
     const length = previous?.sorted.byteLength ?? 0;
-    const next = (previous && removeFromSummary(previous, overwritten.removed)) ?? summarize(overwritten.kept);
+    const next = (previous && removeFromSummary(previous, overwritten.removed)) ?? summarize(overwritten.kept());
     const summary = columnsOf(padSummary(next ?? NO_SUMMARY, length));
     const write = () => {
-      this.#overwrite(id, overwritten.kept, blobs, checksum);
+      this.#overwrite(id, { ...overwritten.stored, rows: overwritten.rows }, blobs, checksum);
       this.#statements.replaceSummary.run(...summary, id);
     };
     return { labels: overwritten.stored.labels, removedLabels, write };

@@ -14,8 +14,10 @@ import type { RemovedRows } from './summary.ts';
 export interface StoredChunk {
   /** The chunk, whose `rows` include those of user 0. */
   readonly stored: Chunk;
-  /** The rows without those of user 0, and without their `seq`s. */
-  readonly kept: Chunk;
+  /** The number of rows without those of user 0. */
+  readonly rows: number;
+  /** Returns these rows, without their `seq`s. */
+  readonly kept: () => Chunk;
   readonly removed: RemovedRows;
 }
 
@@ -51,7 +53,7 @@ export function overwriteRowsOf(chunk: Chunk, user: number): StoredChunk | undef
   }
   if (2 * rows <= users.length) return undefined;
   const stored = { rows: chunk.rows, times, users, labels, values, seqs: chunk.seqs, minTime, maxTime };
-  return { stored, kept: keptRows(stored, rows), removed };
+  return { stored, rows, kept: () => keptRows(stored, rows), removed };
 }
 
 function keptRows(stored: Chunk, rows: number): Chunk {
