@@ -1,5 +1,7 @@
 import type { Activity as ActivityResult } from '../responses.ts';
-import { type ColumnStore, type Extent, extentOfAll } from '../storage/columns/column-store.ts';
+import type { Chunk } from '../storage/columns/chunk.ts';
+import { type ChunkOutline, type ColumnStore, type Extent, extentOfAll } from '../storage/columns/column-store.ts';
+import { QUARTER_US, type Quarters } from '../storage/columns/summary.ts';
 import type { Budget } from './budget.ts';
 import { startsOf } from './calendar.ts';
 import {
@@ -45,7 +47,7 @@ export function activity(store: ColumnStore, query: ActivityQuery, budget: Budge
   const edges = edgesOf(range, query);
   const buckets = Math.max(0, edges.length - 1);
   budget.checkResult(buckets * START_BYTES);
-  const scope: Scope = { store, user: user ?? -1, range, edges, budget };
+  const scope: Scope = { store, user: user ?? -1, range, edges, isQuarterly: areQuarterly(edges), budget };
   const ranked = { metric: rank(all.metric, query.top, scope), analytics: rank(all.analytics, query.top, scope) };
   // for each kind: the top names, all names together, and the other names together
   const lists = ranked.metric.top.length + ranked.analytics.top.length + 4;
@@ -75,6 +77,8 @@ interface Scope {
   readonly user: number;
   readonly range: Pick<Range, 'from' | 'to'>;
   readonly edges: Float64Array;
+  /** See {@link areQuarterly}. */
+  readonly isQuarterly: boolean;
   readonly budget: Budget;
 }
 
@@ -93,7 +97,7 @@ function rank(all: readonly SeriesExtent[], top: number, scope: Scope): Ranking 
   );
   // the whole range as one bucket; an empty range has no rows to count
   const { from, to } = scope.range;
-  const inRange = { ...scope, edges: Float64Array.of(from, to) };
+  const inRange = { ...scope, edges: Float64Array.of(from, to), isQuarterly: true };
   const count = new Uint32Array(1);
   for (const [i, entry] of all.entries()) {
     if (i % 1024 === 0) scope.budget.check();
@@ -128,11 +132,11 @@ function countByBucket({ top, others }: Ranking, scope: Scope) {
 
 /**
  * Adds the rows of a series to the counts of their buckets. A series or chunk that lies entirely in one bucket is counted
- * without reading its rows.
+ * without reading its rows; other chunks are counted by quarter hour, if they have such a summary.
  */
 function addRows(
   { series, extent }: SeriesExtent,
-  { store, user, range, edges, budget }: Scope,
+  { store, user, range, edges, isQuarterly, budget }: Scope,
   counts: Uint32Array,
 ): void {
   const from = Math.max(range.from, extent.minTime);
@@ -156,15 +160,67 @@ function addRows(
       continue;
     }
     budget.check();
-    const { times, users } = user < 0 ? { times: outline.readTimes(), users: undefined } : outline.read();
-    let bucket = 0;
-    for (let i = 0; i < times.length; i++) {
-      const time = times[i] as number;
-      if (time < from || time >= to || (users && users[i] !== user)) continue;
-      bucket = bucketOf(edges, time, bucket);
-      (counts[bucket] as number)++;
-    }
+    const quarters = user < 0 && isQuarterly ? outline.quarters() : undefined;
+    if (quarters) addQuarters(quarters, outline, from, to, edges, counts);
+    else addTimes(outline.read(), user, from, to, edges, counts);
   }
+}
+
+/** Adds rows by their time. */
+function addTimes(
+  { times, users }: Pick<Chunk, 'times' | 'users'>,
+  user: number,
+  from: number,
+  to: number,
+  edges: Float64Array,
+  counts: Uint32Array,
+): void {
+  let bucket = 0;
+  for (let i = 0; i < times.length; i++) {
+    const time = times[i] as number;
+    if (time < from || time >= to || (user >= 0 && users[i] !== user)) continue;
+    bucket = bucketOf(edges, time, bucket);
+    (counts[bucket] as number)++;
+  }
+}
+
+/** Adds the rows of a chunk by quarter hour. Reads only the rows of quarter hours that the range cuts. */
+function addQuarters(
+  { numbers, rows }: Quarters,
+  { minTime, maxTime, read }: ChunkOutline,
+  from: number,
+  to: number,
+  edges: Float64Array,
+  counts: Uint32Array,
+): void {
+  // if the chunk ends within the range, the range cuts none of its quarter hours there
+  const firstWhole = minTime >= from ? Number.NEGATIVE_INFINITY : Math.ceil(from / QUARTER_US);
+  const endWhole = maxTime < to ? Number.POSITIVE_INFINITY : Math.floor(to / QUARTER_US);
+  const start = edges[0] as number;
+  let isCut = false;
+  let bucket = 0;
+  for (let i = 0; i < numbers.length; i++) {
+    const number = numbers[i] as number;
+    if (number >= firstWhole && number < endWhole) {
+      bucket = bucketOf(edges, Math.max(number * QUARTER_US, start), bucket);
+      (counts[bucket] as number) += rows[i] as number;
+    } else if ((number + 1) * QUARTER_US > from && number * QUARTER_US < to) isCut = true;
+  }
+  if (!isCut) return;
+  const { times } = read();
+  for (let i = 0; i < times.length; i++) {
+    const time = times[i] as number;
+    const number = Math.floor(time / QUARTER_US);
+    if (time < from || time >= to || (number >= firstWhole && number < endWhole)) continue;
+    bucket = bucketOf(edges, time, bucket);
+    (counts[bucket] as number)++;
+  }
+}
+
+/** Returns whether the buckets start at full quarter hours, so that each quarter hour of a summary lies in one bucket. */
+function areQuarterly(edges: Float64Array): boolean {
+  for (let i = 1; i < edges.length - 1; i++) if ((edges[i] as number) % QUARTER_US !== 0) return false;
+  return true;
 }
 
 function withSum(counts: Uint32Array) {

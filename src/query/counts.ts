@@ -1,10 +1,10 @@
 import type { Counts as CountsResult } from '../responses.ts';
 import type { ColumnStore } from '../storage/columns/column-store.ts';
+import { exactSum } from '../storage/columns/exact-sum.ts';
 import type { PropertyColumn } from '../storage/columns/property-column.ts';
 import type { Budget } from './budget.ts';
 import { startsOf } from './calendar.ts';
 import { createUserCounter, type UniqueUsers, type UserCounter } from './distinct-users.ts';
-import { exactSum } from './exact-sum.ts';
 import { type GroupedSelection, groupSelection } from './groups.ts';
 import { perColumn } from './per-column.ts';
 import { type BucketQuery, rangeOf, type SelectedChunk } from './selection.ts';

@@ -88,10 +88,17 @@ export class UserBitmap implements UserCounter {
   add(slots: Int32Array, users: Uint32Array, part: number, parts: number): boolean {
     const marks = this.#marks;
     const words = this.#wordsOfSlot;
-    for (let i = 0; i < slots.length; i++) {
+    for (let i = 0; parts === 1 && i < slots.length; i++) {
+      const slot = slots[i] as number;
+      if (slot < 0) continue;
+      const user = users[i] as number;
+      const word = slot * words + (user >>> 5);
+      marks[word] = (marks[word] as number) | (1 << (user & 31));
+    }
+    for (let i = 0; parts > 1 && i < slots.length; i++) {
       const slot = slots[i] as number;
       const user = users[i] as number;
-      if (slot < 0 || (parts > 1 && user % parts !== part)) continue;
+      if (slot < 0 || user % parts !== part) continue;
       const word = slot * words + (user >>> 5);
       marks[word] = (marks[word] as number) | (1 << (user & 31));
     }

@@ -256,7 +256,15 @@ export function groupSelection(
 
 /** Returns the bucket of each row of a chunk; -1 for rows that are not selected. */
 function bucketsOf({ from, to, user, labelMask }: Selection, edges: Float64Array, chunk: SelectedChunk): Int32Array {
-  const { times, users, labels, dataMask } = chunk;
+  const { times, users, labels, dataMask, minTime, maxTime } = chunk;
+  const isWhole =
+    minTime >= from &&
+    maxTime < to &&
+    user < 0 &&
+    labelMask === undefined &&
+    dataMask === undefined &&
+    edges.length >= 2;
+  if (isWhole) return bucketsOfTimes(times, edges);
   const buckets = new Int32Array(times.length);
   let bucket = 0;
   for (let i = 0; i < times.length; i++) {
@@ -269,6 +277,25 @@ function bucketsOf({ from, to, user, labelMask }: Selection, edges: Float64Array
       (dataMask === undefined || dataMask[i] === 1);
     if (isSelected) bucket = bucketOf(edges, time, bucket);
     buckets[i] = isSelected ? bucket : -1;
+  }
+  return buckets;
+}
+
+/** Returns the bucket of each time, all of which are in the range of the buckets. */
+function bucketsOfTimes(times: Float64Array, edges: Float64Array): Int32Array {
+  const buckets = new Int32Array(times.length);
+  let bucket = 0;
+  let start = edges[0] as number;
+  let end = edges[1] as number;
+  for (let i = 0; i < times.length; i++) {
+    const time = times[i] as number;
+    // rows are nearly in time order
+    if (time < start || time >= end) {
+      bucket = bucketOf(edges, time, bucket);
+      start = edges[bucket] as number;
+      end = edges[bucket + 1] as number;
+    }
+    buckets[i] = bucket;
   }
   return buckets;
 }

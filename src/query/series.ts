@@ -2,15 +2,13 @@ import type { Series as SeriesResult } from '../responses.ts';
 import type { ColumnStore } from '../storage/columns/column-store.ts';
 import type { Budget } from './budget.ts';
 import { startsOf } from './calendar.ts';
-import { exactSum } from './exact-sum.ts';
 import { type GroupedSelection, groupSelection } from './groups.ts';
-import { valuesAt } from './percentiles.ts';
-import { type BucketQuery, rangeOf } from './selection.ts';
+import { areHourly, type BucketRuns, collectRuns } from './hourly-runs.ts';
+import { type BucketQuery, rangeOf, seriesNamed } from './selection.ts';
 import type { Streamed } from './serialize.ts';
+import { RunSelection } from './sorted-runs.ts';
+import { type Statistics, StatisticsTable } from './statistics-table.ts';
 import { Scratch, valuesBySlot } from './values-by-slot.ts';
-
-/** Statistics of the values in a bucket or in the whole range. Without values, all but `count` and `sum` are null. */
-type Statistics = Omit<SeriesResult['buckets'][number], 'start'>;
 
 /** Minimum length of a bucket in the result. */
 const BUCKET_BYTES = JSON.stringify({
@@ -21,7 +19,13 @@ const BUCKET_BYTES = JSON.stringify({
 export function series(store: ColumnStore, query: BucketQuery, budget: Budget): Streamed<SeriesResult> {
   const grouped = groupSelection(store, 'metric', query, BUCKET_BYTES, budget);
   const { buckets, groups, groupCount } = grouped;
-  const statistics = computeStatistics(grouped, budget);
+  const statistics =
+    isOfAllRows(query) && areHourly(grouped.edges)
+      ? computeFromRuns(
+          collectRuns(store, seriesNamed(store, 'metric', query.name), grouped, grouped.edges, budget),
+          budget,
+        )
+      : computeStatistics(grouped, budget);
   const starts = startsOf(grouped.edges, query.zone);
 
   function* bucketsOf(group: number) {
@@ -54,6 +58,31 @@ interface GroupStatistics {
   readonly at: (index: number) => Statistics;
 }
 
+/** Returns whether a query selects all rows in its range and does not group them. */
+function isOfAllRows({ user, labels, properties = [], top }: BucketQuery): boolean {
+  return user === undefined && labels === undefined && properties.length === 0 && top === undefined;
+}
+
+/** Computes the statistics of each bucket, and of the whole range, from sorted runs. */
+function computeFromRuns(runs: BucketRuns, budget: Budget): GroupStatistics {
+  const { firstRuns } = runs;
+  const buckets = firstRuns.length - 1;
+  const table = new StatisticsTable(buckets + 1, budget);
+  const selection = new RunSelection(runs, budget.check);
+  for (let bucket = 0; bucket < buckets; bucket++) {
+    table.setFromRuns(
+      bucket,
+      runs,
+      firstRuns[bucket] as number,
+      firstRuns[bucket + 1] as number,
+      selection,
+      budget.check,
+    );
+  }
+  table.setFromRuns(buckets, runs, 0, firstRuns[buckets] as number, selection, budget.check);
+  return { all: 0, at: (index) => table.at(index) };
+}
+
 function computeStatistics(grouped: GroupedSelection, budget: Budget): GroupStatistics {
   const { buckets, groupCount } = grouped;
   const { values, starts } = valuesBySlot(grouped, ({ values }) => values, budget);
@@ -76,69 +105,4 @@ function computeStatistics(grouped: GroupedSelection, budget: Budget): GroupStat
   }
   add(all, buckets, values);
   return { all, at: (index) => table.at(index) };
-}
-
-const NO_VALUES: Statistics = { count: 0, sum: 0, avg: null, min: null, max: null, p50: null, p95: null, p99: null };
-const PERCENTILES = [0.5, 0.95, 0.99];
-/** Numbers per entry of a {@link StatisticsTable}. */
-const FIELDS = 8;
-
-/** A table of statistics that uses 65 bytes per entry. */
-class StatisticsTable {
-  readonly #fields: Float64Array;
-  readonly #overflows: Uint8Array;
-
-  constructor(length: number, budget: Budget) {
-    budget.reserve((8 * FIELDS + 1) * length);
-    this.#fields = new Float64Array(FIELDS * length);
-    this.#overflows = new Uint8Array(length);
-  }
-
-  /** Computes the statistics of an entry. Reorders the values. */
-  set(index: number, values: Float64Array, check: () => void): void {
-    const count = values.length;
-    if (count === 0) return;
-    if (index % 64 === 0 || count > 4096) check();
-    let min = Number.POSITIVE_INFINITY;
-    let max = Number.NEGATIVE_INFINITY;
-    for (let i = 0; i < count; i++) {
-      const value = values[i] as number;
-      if (value < min) min = value;
-      if (value > max) max = value;
-    }
-    const { sum, overflow, mean } = exactSum(values, check);
-    const avg = Math.min(Math.max(mean, min), max);
-    this.#fields.set([count, sum, avg, min, max, ...percentilesOf(values, min, max, check)], index * FIELDS);
-    this.#overflows[index] = overflow ? 1 : 0;
-  }
-
-  at(index: number): Statistics {
-    const [count = 0, sum = 0, avg = 0, min = 0, max = 0, p50 = 0, p95 = 0, p99 = 0] = this.#fields.subarray(
-      index * FIELDS,
-      (index + 1) * FIELDS,
-    );
-    if (count === 0) return NO_VALUES;
-    const overflow = this.#overflows[index] === 1 && ({ sum_overflow: true } as const);
-    return { count, sum, ...overflow, avg, min, max, p50, p95, p99 };
-  }
-}
-
-function percentilesOf(values: Float64Array, min: number, max: number, check: () => void): number[] {
-  const ranks = PERCENTILES.map((fraction) => fraction * (values.length - 1));
-  const found = valuesAt(
-    values,
-    ranks.flatMap((rank) => [Math.floor(rank), Math.ceil(rank)]),
-    min,
-    max,
-    check,
-  );
-  return ranks.map((rank, i) => {
-    const low = found[2 * i] as number;
-    const high = found[2 * i + 1] as number;
-    const fraction = rank - Math.floor(rank);
-    // the difference of two values can overflow
-    const interpolated =
-      high - low < Number.POSITIVE_INFINITY ? low + (high - low) * fraction : low * (1 - fraction) + high * fraction;
-    return Math.min(Math.max(interpolated, low), high);
-  });
 }

@@ -131,6 +131,7 @@ function compactSmall(client: Database, store: ColumnStore): void {
     for (const table of ['metrics', 'analytics']) client.run(`DELETE FROM ${table} WHERE user_id = ''`);
     client.run('DELETE FROM cached_responses WHERE key IS NULL');
     client.run('DELETE FROM chunks WHERE rows = 0');
+    client.run('DELETE FROM chunk_summaries WHERE chunk_id NOT IN (SELECT id FROM chunks)');
     client.run('DELETE FROM property_columns WHERE chunk_id = 0');
   });
   client.run('VACUUM');

@@ -206,8 +206,10 @@ export const chunks = sqliteTable(
 export const chunkSummaries = sqliteTable('chunk_summaries', {
   /** Key of `chunks`. */
   chunkId: integer('chunk_id').primaryKey(),
-  /** Checksum of the three arrays. */
+  /** Checksum of `hours` and `sorted`. */
   checksum: integer('checksum').notNull(),
+  /** Checksum of `quarters`, which are read on their own. */
+  quartersChecksum: integer('quarters_checksum').notNull(),
   /** Number of rows per quarter hour. */
   quarters: blob('quarters', { mode: 'buffer' }).notNull(),
   /** Number of rows and exact sum per hour; empty for events. */

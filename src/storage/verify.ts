@@ -5,6 +5,7 @@ import { type Chunk, type ChunkBlobs, checksumOf, decodeChunk, seqsOf } from './
 import type { Extent } from './columns/chunk-table.ts';
 import { createEventDataReader } from './columns/event-data.ts';
 import { type ColumnBlobs, ColumnBuilder, columnChecksum, StoredColumn } from './columns/property-column.ts';
+import { isSummaryOf, type SummaryBlobs } from './columns/summary.ts';
 import { readUnfinished } from './deletion-list.ts';
 import { DELETED, readLedger, STORED } from './ledger.ts';
 import { isRecordId, MAX_SEQ, seqOfId } from './record-id.ts';
@@ -236,6 +237,10 @@ function verifyChunks(
     `SELECT series_id AS series, rows, min_time AS minTime, max_time AS maxTime, checksum, times, users, labels, "values", seqs
      FROM chunks WHERE id = ?`,
   );
+  const readSummary = client.prepare<SummaryBlobs, [number]>(
+    `SELECT checksum, quarters_checksum AS quartersChecksum, quarters, hours, sorted
+     FROM chunk_summaries WHERE chunk_id = ?`,
+  );
   const damaged = new Set<number>();
   for (const { id } of ids) {
     const row = read.get(id);
@@ -252,6 +257,12 @@ function verifyChunks(
       report(
         `The rows of chunk ${id} of the ${columns.nameOf(row.series)} contradict its row count or time range. ${REBUILD}`,
       );
+      damaged.add(row.series);
+      continue;
+    }
+    const summary = readSummary.get(id);
+    if (summary && !isSummaryOf(chunk, summary)) {
+      report(`The summary of chunk ${id} of the ${columns.nameOf(row.series)} does not match its rows. ${REBUILD}`);
     }
     const seqs = seqsOf({ ...chunk, rows: chunk.times.length });
     for (let i = 0; i < chunk.times.length; i++) {

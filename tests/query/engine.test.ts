@@ -419,7 +419,8 @@ describe('rows read by an activity query', () => {
     expect(rowsReadBy(database, hours)).toBe(0);
     expect(rowsReadBy(database, { ...hours, from: hour(1) + 1 })).toBe(180);
     expect(rowsReadBy(database, { ...hours, interval: { count: 2, unit: 'hour' }, to: hour(2) })).toBe(0);
-    expect(rowsReadBy(database, { ...hours, interval: { count: 30, unit: 'minute' } })).toBe(330);
+    expect(rowsReadBy(database, { ...hours, interval: { count: 30, unit: 'minute' } })).toBe(0);
+    expect(rowsReadBy(database, { ...hours, interval: { count: 10, unit: 'minute' } })).toBe(330);
     database.close();
   });
 });

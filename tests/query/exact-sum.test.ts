@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'bun:test';
 import fc from 'fast-check';
-import { exactSum } from '../../src/query/exact-sum.ts';
+import { exactSum } from '../../src/storage/columns/exact-sum.ts';
 import { nearest, exactSum as reference } from './reference-queries.ts';
 
 const sumOf = (...values: number[]) => exactSum(Float64Array.from(values), () => {});

@@ -1,14 +1,31 @@
 import type { Database } from 'bun:sqlite';
 import { LRUCache } from 'lru-cache';
 import { StorageError } from '../storage-error.ts';
+import { checksumOfBlobs } from './checksum.ts';
 import { type Chunk, type ChunkBlobs, checksumOf, decodeChunk, encodeChunk } from './chunk.ts';
+import {
+  decodeHours,
+  decodeQuarters,
+  type Hours,
+  NO_SUMMARY,
+  type Quarters,
+  type SummaryBlobs,
+  summarize,
+} from './summary.ts';
 
-/** Size of the cache of decoded chunks, in bytes. */
-const CACHE_BYTES = 96 * 1024 * 1024;
-/** Size of a row in a chunk, in memory and on disk: its time, user, label and value, and the difference of its `seq`. */
+/** Size of the cache of decoded chunks, and of the cache of decoded summaries, in bytes. */
+const CACHE_BYTES = 64 * 1024 * 1024;
+/** Size of a row in a decoded chunk: its time, user, label and value, and the difference of its `seq`. */
 const BYTES_PER_ROW = 28;
+/** Bytes written per row, at most: the decoded size, and its value in the summary. */
+const WRITTEN_BYTES_PER_ROW = BYTES_PER_ROW + 8;
 /** Memory of a decoded chunk excluding its rows, in bytes: objects, array headers and the cache entry. */
 const CHUNK_OVERHEAD_BYTES = 1_200;
+
+/** Memory of a decoded summary excluding its arrays, in bytes. */
+const SUMMARY_OVERHEAD_BYTES = 400;
+/** Stands for a summary that a chunk does not have. */
+const NONE = Symbol('none');
 
 /** A number of rows, with their earliest and latest time in microseconds since 1970. */
 export interface Extent {
@@ -42,6 +59,10 @@ export class ChunkTable {
     sizeCalculation: ({ rows }) => rows * BYTES_PER_ROW + CHUNK_OVERHEAD_BYTES,
   });
 
+  readonly #summaries = new LRUCache<string, Hours | Quarters | typeof NONE>({
+    maxSize: CACHE_BYTES,
+    sizeCalculation: (summary) => SUMMARY_OVERHEAD_BYTES + (summary === NONE ? 0 : bytesOfSummary(summary)),
+  });
   readonly #listener: ChunkListener;
 
   constructor(client: Database, listener: ChunkListener) {
@@ -51,11 +72,12 @@ export class ChunkTable {
 
   clearCache(): void {
     this.#cache.clear();
+    this.#summaries.clear();
   }
 
-  /** Returns the chunks of a series, in commit order. */
-  ofSeries(seriesId: number): ChunkEntry[] {
-    return this.#statements.ofSeries.all(seriesId);
+  /** Returns the chunks of a series whose extent overlaps [from, to), in commit order. */
+  ofSeries(seriesId: number, from: number, to: number): ChunkEntry[] {
+    return this.#statements.ofSeries.all(seriesId, from, to);
   }
 
   /** Returns the last chunk of a series; undefined if it has none. */
@@ -97,6 +119,40 @@ export class ChunkTable {
     return chunk;
   }
 
+  /**
+   * Returns the rows of a chunk per quarter hour; undefined if it has no such summary.
+   *
+   * @throws {StorageError} `corrupt` if its checksum does not match
+   */
+  quarters(id: number): Quarters | undefined {
+    return this.#summary(`quarters ${id}`, () => {
+      const row = this.#statements.quarters.get(id);
+      if (row && checksumOfBlobs([row.quarters]) !== row.checksum) throw damagedSummary(id);
+      return row ? decodeQuarters(row.quarters) : undefined;
+    });
+  }
+
+  /**
+   * Returns the values of a chunk by hour; undefined if it has no such summary.
+   *
+   * @throws {StorageError} `corrupt` if its checksum does not match
+   */
+  hours(id: number): Hours | undefined {
+    return this.#summary(`hours ${id}`, () => {
+      const row = this.#statements.hours.get(id);
+      if (row && checksumOfBlobs([row.hours, row.sorted]) !== row.checksum) throw damagedSummary(id);
+      return row ? decodeHours(row.hours, row.sorted) : undefined;
+    });
+  }
+
+  #summary<Summary extends Hours | Quarters>(key: string, read: () => Summary | undefined): Summary | undefined {
+    const cached = this.#summaries.get(key) as Summary | typeof NONE | undefined; // as set below for this key
+    if (cached) return cached === NONE ? undefined : cached;
+    const summary = read();
+    this.#summaries.set(key, summary ?? NONE);
+    return summary;
+  }
+
   /** Returns the checksum of a chunk; 0 if it is blank. It changes whenever the chunk is rewritten. */
   checksum(id: number): number {
     return this.#statements.checksum.get(id)?.checksum ?? 0;
@@ -105,7 +161,7 @@ export class ChunkTable {
   /** Adds a chunk after all others. Returns the approximate number of bytes written. */
   insert(seriesId: number, chunk: Chunk): number {
     const blobs = encodeChunk(chunk);
-    this.#statements.insert.run(
+    const { lastInsertRowid } = this.#statements.insert.run(
       seriesId,
       chunk.rows,
       chunk.minTime,
@@ -117,8 +173,10 @@ export class ChunkTable {
       blobs.values,
       blobs.seqs,
     );
+    const summary = summarize(chunk);
+    if (summary) this.#statements.insertSummary.run(Number(lastInsertRowid), ...columnsOf(summary));
     this.#listener.chunkAdded();
-    return chunk.rows * BYTES_PER_ROW + 100;
+    return chunk.rows * WRITTEN_BYTES_PER_ROW + 100;
   }
 
   /** Overwrites a chunk in place, so it keeps its position in the commit order. The new chunk must not be larger. */
@@ -137,15 +195,24 @@ export class ChunkTable {
       blobs.seqs,
       id,
     );
-    this.#cache.delete(id);
+    // a chunk that had no summary gets none: inserting one between others would move them
+    this.#statements.replaceSummary.run(...columnsOf(summarize(chunk) ?? NO_SUMMARY), id);
+    this.#uncache(id);
     this.#listener.chunkRewritten(id);
   }
 
   /** Overwrites a chunk in place with an empty one. */
   blank(id: number): void {
     this.#statements.blank.run(id);
-    this.#cache.delete(id);
+    this.#statements.replaceSummary.run(...columnsOf(NO_SUMMARY), id);
+    this.#uncache(id);
     this.#listener.chunkRewritten(id);
+  }
+
+  #uncache(id: number): void {
+    this.#cache.delete(id);
+    this.#summaries.delete(`quarters ${id}`);
+    this.#summaries.delete(`hours ${id}`);
   }
 
   /** Returns the keys of up to `limit` chunks that are not blank. */
@@ -154,11 +221,24 @@ export class ChunkTable {
   }
 }
 
+/** Returns a summary's values in the order of its table's columns. */
+function columnsOf({ checksum, quartersChecksum, quarters, hours, sorted }: SummaryBlobs) {
+  return [checksum, quartersChecksum, quarters, hours, sorted] as const;
+}
+
+function bytesOfSummary(summary: Hours | Quarters): number {
+  return 'sorted' in summary ? summary.sums.buffer.byteLength + summary.sorted.byteLength : 8 * summary.numbers.length;
+}
+
+function damagedSummary(id: number): StorageError {
+  return new StorageError('corrupt', new Error(`the checksum of the summary of chunk ${id} does not match`));
+}
+
 function prepare(client: Database) {
   const entry = 'id, rows, min_time AS minTime, max_time AS maxTime';
   return {
-    ofSeries: client.prepare<ChunkEntry, [number]>(
-      `SELECT ${entry} FROM chunks WHERE series_id = ? AND rows > 0 ORDER BY id`,
+    ofSeries: client.prepare<ChunkEntry, [number, number, number]>(
+      `SELECT ${entry} FROM chunks WHERE series_id = ? AND max_time >= ? AND min_time < ? AND rows > 0 ORDER BY id`,
     ),
     lastOf: client.prepare<ChunkEntry, [number]>(
       `SELECT ${entry} FROM chunks WHERE series_id = ? AND rows > 0 ORDER BY id DESC LIMIT 1`,
@@ -177,6 +257,20 @@ function prepare(client: Database) {
     read: client.prepare<ChunkBlobs & Extent & { checksum: number }, [number]>(
       `SELECT rows, min_time AS minTime, max_time AS maxTime, checksum, times, users, labels, "values", seqs
        FROM chunks WHERE id = ?`,
+    ),
+    quarters: client.prepare<{ checksum: number; quarters: Uint8Array }, [number]>(
+      'SELECT quarters_checksum AS checksum, quarters FROM chunk_summaries WHERE chunk_id = ?',
+    ),
+    hours: client.prepare<Pick<SummaryBlobs, 'checksum' | 'hours' | 'sorted'>, [number]>(
+      'SELECT checksum, hours, sorted FROM chunk_summaries WHERE chunk_id = ?',
+    ),
+    insertSummary: client.prepare(
+      `INSERT INTO chunk_summaries (chunk_id, checksum, quarters_checksum, quarters, hours, sorted)
+       VALUES (?, ?, ?, ?, ?, ?)`,
+    ),
+    replaceSummary: client.prepare(
+      `UPDATE chunk_summaries SET checksum = ?, quarters_checksum = ?, quarters = ?, hours = ?, sorted = ?
+       WHERE chunk_id = ?`,
     ),
     checksum: client.prepare<{ checksum: number }, [number]>('SELECT checksum FROM chunks WHERE id = ?'),
     insert: client.prepare(

@@ -103,7 +103,38 @@ export function withoutRows(chunk: Chunk, isRemoved: (row: number) => boolean): 
   return { rows, minTime, maxTime, seqs: encodeSeqs(keptSeqs), ...kept };
 }
 
-/** The arrays of a chunk as stored blobs. Little-endian, like every processor that Bun supports. */
+/** Yields a chunk in parts of at most this many rows. */
+export function* splitChunk(chunk: Chunk, maxRows: number): Generator<Chunk> {
+  if (chunk.rows <= maxRows) {
+    yield chunk;
+    return;
+  }
+  const seqs = seqsOf(chunk);
+  for (let start = 0; start < chunk.rows; start += maxRows) {
+    const part = sliceChunk(chunk, seqs, start, Math.min(start + maxRows, chunk.rows));
+    yield { ...part, ...extentOfTimes(part.times) };
+  }
+}
+
+function extentOfTimes(times: Float64Array): Pick<Chunk, 'minTime' | 'maxTime'> {
+  let minTime = Number.POSITIVE_INFINITY;
+  let maxTime = Number.NEGATIVE_INFINITY;
+  for (let i = 0; i < times.length; i++) {
+    const time = times[i] as number;
+    if (time < minTime) minTime = time;
+    if (time > maxTime) maxTime = time;
+  }
+  return { minTime, maxTime };
+}
+
+/**
+ * The arrays of a chunk as stored blobs. Little-endian, like every processor that Bun supports. Their length tells how
+ * wide their numbers are:
+ *
+ *   times           32 bits: milliseconds since the earliest one, if that is exact; 64 bits: doubles
+ *   users, labels   16 bits if all numbers fit; otherwise 32 bits
+ *   values          doubles
+ */
 export interface ChunkBlobs {
   readonly times: Uint8Array;
   readonly users: Uint8Array;
@@ -112,9 +143,15 @@ export interface ChunkBlobs {
   readonly seqs: Uint8Array;
 }
 
-/** Returns the bytes of a chunk's arrays, without copying them. */
-export function encodeChunk({ times, users, labels, values, seqs }: Chunk): ChunkBlobs {
-  return { times: bytesOf(times), users: bytesOf(users), labels: bytesOf(labels), values: bytesOf(values), seqs };
+/** Encodes a chunk. */
+export function encodeChunk({ times, users, labels, values, seqs, minTime }: Chunk): ChunkBlobs {
+  return {
+    times: bytesOf(inMilliseconds(times, minTime) ?? times),
+    users: bytesOf(narrow(users)),
+    labels: bytesOf(narrow(labels)),
+    values: bytesOf(values),
+    seqs,
+  };
 }
 
 /** Returns the checksum of a chunk's blobs. */
@@ -122,28 +159,61 @@ export function checksumOf({ times, users, labels, values, seqs }: ChunkBlobs): 
   return checksumOfBlobs([times, users, labels, values, seqs]);
 }
 
-/** Decodes a chunk from its blobs. */
+/** Decodes a chunk from its blobs. Damaged blobs can yield arrays of another length than the number of rows. */
 export function decodeChunk(blobs: ChunkBlobs, extent: Pick<Chunk, 'rows' | 'minTime' | 'maxTime'>): Chunk {
+  const { rows, minTime } = extent;
   return {
     ...extent,
-    times: decodeTimes(blobs.times),
-    users: new Uint32Array(aligned(blobs.users)),
-    labels: new Uint32Array(aligned(blobs.labels)),
-    values: new Float64Array(aligned(blobs.values)),
+    times: decodeTimes(blobs.times, rows, minTime),
+    users: decodeNumbers(blobs.users, rows),
+    labels: decodeNumbers(blobs.labels, rows),
+    values: doublesOf(blobs.values),
     seqs: blobs.seqs,
   };
 }
 
-function decodeTimes(bytes: Uint8Array): Float64Array {
-  return new Float64Array(aligned(bytes));
+/** Decodes the times of a chunk. */
+export function decodeTimes(bytes: Uint8Array, rows: number, minTime: number): Float64Array {
+  if (bytes.byteLength !== 4 * rows) return doublesOf(bytes);
+  const offsets = new Uint32Array(aligned(bytes));
+  const times = new Float64Array(rows);
+  for (let i = 0; i < rows; i++) times[i] = minTime + 1000 * (offsets[i] as number);
+  return times;
 }
 
-function bytesOf(array: Float64Array | Uint32Array): Uint8Array {
+/** Returns times as milliseconds since the earliest one; undefined if that is not exact. */
+function inMilliseconds(times: Float64Array, minTime: number): Uint32Array | undefined {
+  const offsets = new Uint32Array(times.length);
+  for (let i = 0; i < times.length; i++) {
+    const offset = ((times[i] as number) - minTime) / 1000;
+    offsets[i] = offset;
+    if (offsets[i] !== offset) return undefined;
+  }
+  return offsets;
+}
+
+function narrow(numbers: Uint32Array): Uint32Array | Uint16Array {
+  for (let i = 0; i < numbers.length; i++) if ((numbers[i] as number) > 0xffff) return numbers;
+  return Uint16Array.from(numbers);
+}
+
+function decodeNumbers(bytes: Uint8Array, rows: number): Uint32Array {
+  return bytes.byteLength === 2 * rows
+    ? new Uint32Array(new Uint16Array(aligned(bytes)))
+    : new Uint32Array(aligned(bytes), 0, Math.floor(bytes.byteLength / 4));
+}
+
+function doublesOf(bytes: Uint8Array): Float64Array {
+  return new Float64Array(aligned(bytes), 0, Math.floor(bytes.byteLength / 8));
+}
+
+/** Returns the bytes of an array, without copying them. */
+export function bytesOf(array: Float64Array | Uint32Array | Int32Array | Uint16Array): Uint8Array {
   return new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
 }
 
 /** Returns the bytes in their own buffer, copying if needed, because arrays of wider numbers must be aligned. */
-function aligned(bytes: Uint8Array): ArrayBuffer {
+export function aligned(bytes: Uint8Array): ArrayBuffer {
   return bytes.byteOffset === 0 && bytes.byteLength === bytes.buffer.byteLength
     ? (bytes.buffer as ArrayBuffer)
     : (bytes.slice().buffer as ArrayBuffer);

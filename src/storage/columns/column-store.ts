@@ -4,8 +4,8 @@ import { KINDS, type Kind } from '../../records.ts';
 import { inTransactions, type Job, runJob, type Transact } from '../job.ts';
 import type { TextHash } from '../text-hash.ts';
 import { createTransact } from '../transact.ts';
-import { type Chunk, mergeChunks, seqsOf, withoutRows } from './chunk.ts';
-import { type ChunkEntry, ChunkTable, type Extent } from './chunk-table.ts';
+import { type Chunk, mergeChunks, seqsOf, splitChunk, withoutRows } from './chunk.ts';
+import { ChunkTable, type Extent } from './chunk-table.ts';
 import { Dictionary } from './dictionary.ts';
 import { Memtable } from './memtable.ts';
 import { valueHashes } from './property-column.ts';
@@ -17,14 +17,18 @@ import {
   PropertyStore,
 } from './property-store.ts';
 import { type SourceRow, sourceRows } from './source-rows.ts';
+import type { Hours, Quarters } from './summary.ts';
 import { UserSeries } from './user-series.ts';
 
 export type { Extent } from './chunk-table.ts';
 
 /** Size of unwritten texts at which the memtable is sealed even if it is not full, in bytes. */
 const MAX_NEW_TEXT_BYTES = 16 * 1024 * 1024;
-/** Maximum number of rows in a chunk: 3.7 MB. Writing a larger one would exceed the time allowed for a transaction. */
-const MAX_CHUNK_ROWS = 131_072;
+/**
+ * Maximum number of rows in a chunk: at most 0.6 MB. An erasure rewrites every chunk that has a row of the user, so it
+ * takes longer the larger they are.
+ */
+const MAX_CHUNK_ROWS = 16_384;
 
 /** A metric name or an event type, with its number. */
 export interface Series {
@@ -38,8 +42,10 @@ export interface ChunkOutline extends Extent {
   /** The key of a sealed chunk; undefined for rows of the memtable. */
   readonly chunkId: number | undefined;
   readonly read: () => Chunk;
-  /** Reads only the times. */
-  readonly readTimes: () => Float64Array;
+  /** Returns the rows per quarter hour; undefined if the chunk has no such summary. */
+  readonly quarters: () => Quarters | undefined;
+  /** Returns the values by hour; undefined if the chunk has no such summary. */
+  readonly hours: () => Hours | undefined;
 }
 
 /** Returns the test of which rows of a chunk to remove. Rows up to the `seq` `checkedTo` were kept by earlier tests. */
@@ -283,17 +289,19 @@ export class ColumnStore {
 
   /**
    * Writes the memtable rows of a series as a new chunk. Merges it with the last chunks while they are of similar size,
-   * so each row is rewritten about log2(rows) times, and a series has about log2(rows) chunks.
+   * so each row is rewritten about log2(rows) times, and a series has about log2(rows) chunks that are not full.
    */
   #writeRows({ id, kind }: Series): number {
     let chunk = this.#memtable.chunk(id, kind === 'metric') as Chunk; // the memtable has rows of this series
     for (;;) {
       const last = this.#chunks.lastOf(id);
-      if (!last || last.rows > 2 * chunk.rows || last.rows + chunk.rows > MAX_CHUNK_ROWS) break;
+      if (!last || last.rows > 2 * chunk.rows || last.rows >= MAX_CHUNK_ROWS) break;
       chunk = mergeChunks(this.#chunks.read(last.id), chunk);
       this.#chunks.blank(last.id);
     }
-    return this.#chunks.insert(id, chunk);
+    let bytes = 0;
+    for (const part of splitChunk(chunk, MAX_CHUNK_ROWS)) bytes += this.#chunks.insert(id, part);
+    return bytes;
   }
 
   /** Returns all series of a kind. */
@@ -317,21 +325,16 @@ export class ColumnStore {
     from = Number.NEGATIVE_INFINITY,
     to = Number.POSITIVE_INFINITY,
   ): Generator<ChunkOutline> {
-    const overlaps = ({ minTime, maxTime }: Omit<Extent, 'rows'>) => maxTime >= from && minTime < to;
-    for (const { id: chunkId, ...extent } of this.#sealedChunks(id)) {
-      if (!overlaps(extent)) continue;
+    for (const { id: chunkId, ...extent } of this.#isRebuilding ? [] : this.#chunks.ofSeries(id, from, to)) {
       const read = () => this.#chunks.read(chunkId);
-      yield { ...extent, chunkId, read, readTimes: () => read().times };
+      const [quarters, hours] = [() => this.#chunks.quarters(chunkId), () => this.#chunks.hours(chunkId)];
+      yield { ...extent, chunkId, read, quarters, hours };
     }
     const extent = this.#memtable.extent(id);
-    if (!extent || !overlaps(extent)) return;
+    if (!extent || extent.maxTime < from || extent.minTime >= to) return;
     const { rows, minTime, maxTime } = extent;
     const read = () => this.#memtable.chunk(id, kind === 'metric') as Chunk; // the extent exists, so there are rows
-    yield { rows, minTime, maxTime, chunkId: undefined, read, readTimes: () => read().times };
-  }
-
-  #sealedChunks(seriesId: number): ChunkEntry[] {
-    return this.#isRebuilding ? [] : this.#chunks.ofSeries(seriesId);
+    yield { rows, minTime, maxTime, chunkId: undefined, read, quarters: () => undefined, hours: () => undefined };
   }
 
   /** Yields the chunks of a series that may contain rows in [from, to), in commit order. */

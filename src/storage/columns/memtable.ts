@@ -2,7 +2,7 @@ import { allocateChunk, type Chunk } from './chunk.ts';
 import { encodeSeqs } from './seq-codec.ts';
 
 /** Maximum number of rows in a memtable: 2.6 MB of arrays. After a restart, up to this many rows are applied again. */
-export const MAX_MEMTABLE_ROWS = 65_536;
+export const MAX_MEMTABLE_ROWS = 131_072;
 
 /** The rows of one series in the memtable, as a linked list that begins at the last row. */
 interface SeriesRows {

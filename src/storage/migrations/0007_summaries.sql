@@ -1,6 +1,7 @@
 CREATE TABLE `chunk_summaries` (
 	`chunk_id` integer PRIMARY KEY NOT NULL,
 	`checksum` integer NOT NULL,
+	`quarters_checksum` integer NOT NULL,
 	`quarters` blob NOT NULL,
 	`hours` blob NOT NULL,
 	`sorted` blob NOT NULL

@@ -22,19 +22,20 @@ const SCALE_DOWN = 2 ** -64;
  *
  * @param values at least one, all finite
  * @param check called every few thousand values; may throw
+ * @param count the number of values, if some of `values` stand for the sum of several: see {@link sumInThreeParts}
  */
-export function exactSum(values: Float64Array, check: () => void): ExactSum {
+export function exactSum(values: Float64Array, check: () => void, count = values.length): ExactSum {
   const parts = sumInThreeParts(values);
   const terms: Terms = parts ? (extra) => [...parts, extra] : (extra) => scaledTerms(values, 1, extra, check);
-  const { sum, mean } = sumOf(terms, values.length);
+  const { sum, mean } = sumOf(terms, count);
   if (Number.isFinite(sum)) return { sum: sum + 0, overflow: false, mean: mean + 0 };
   // scaling rounds only values too small to matter next to a sum this large
-  const scaled = sumOf((extra) => scaledTerms(values, SCALE_DOWN, extra, check), values.length);
+  const scaled = sumOf((extra) => scaledTerms(values, SCALE_DOWN, extra, check), count);
   return { sum: Math.sign(sum) * Number.MAX_VALUE, overflow: true, mean: scaled.mean / SCALE_DOWN };
 }
 
 /** Returns three doubles whose exact sum is the sum of the values; undefined if they do not suffice. */
-function sumInThreeParts(values: Float64Array): [number, number, number] | undefined {
+export function sumInThreeParts(values: Float64Array): [number, number, number] | undefined {
   let sum = 0;
   let error = 0;
   let residual = 0;

@@ -1,0 +1,177 @@
+import { checksumOfBlobs } from './checksum.ts';
+import { aligned, bytesOf, type Chunk } from './chunk.ts';
+import { sumInThreeParts } from './exact-sum.ts';
+
+/*
+ * Summaries of sealed chunks: what most charts need, so that they do not read every row.
+ *
+ *   quarters   number of rows per quarter hour: int32 quarter hour since 1970 each | uint32 rows each
+ *   hours      three doubles each that add up to the exact sum | int32 hour since 1970 each | uint32 end in `sorted` each
+ *   sorted     the values by hour, ascending within each hour: float64 each
+ *
+ * Time zones differ from UTC by multiples of a quarter hour, most of them by full hours. A part is empty if it would save
+ * little, because the rows are sparse.
+ */
+
+/** Length of a quarter hour and of an hour, in microseconds. */
+export const QUARTER_US = 900e6;
+export const HOUR_US = 3600e6;
+
+/** Minimum average number of rows per quarter hour and per hour for which a chunk has that part. */
+const MIN_ROWS_PER_QUARTER = 4;
+const MIN_ROWS_PER_HOUR = 8;
+/** Longest time between the first and the last row of a chunk that has a summary: 7 years of quarter hours. */
+const MAX_SLOTS = 2 ** 18;
+
+/** The number of rows of a chunk in each quarter hour that has any, ascending. */
+export interface Quarters {
+  /** Quarter hours since 1970. */
+  readonly numbers: Int32Array;
+  readonly rows: Uint32Array;
+}
+
+/** The values of a chunk by hour, ascending. */
+export interface Hours {
+  /** Hours since 1970. */
+  readonly numbers: Int32Array;
+  /** The end of each hour's values in `sorted`; they start at the previous hour's end. */
+  readonly ends: Uint32Array;
+  /** Three doubles per hour that add up to the exact sum of its values; NaN if they do not suffice. */
+  readonly sums: Float64Array;
+  /** The values, ascending within each hour. */
+  readonly sorted: Float64Array;
+}
+
+/** A summary as stored blobs, with their checksums. */
+export interface SummaryBlobs {
+  readonly quarters: Uint8Array;
+  readonly quartersChecksum: number;
+  readonly hours: Uint8Array;
+  readonly sorted: Uint8Array;
+  /** Checksum of `hours` and `sorted`. */
+  readonly checksum: number;
+}
+
+const NO_BYTES = new Uint8Array(0);
+/** Rows per slot of time; all 0 between calls of {@link countBySlot}. */
+const counts = new Uint32Array(MAX_SLOTS);
+
+/** Encodes the summary of a chunk; undefined if it has none. */
+export function summarize(chunk: Chunk): SummaryBlobs | undefined {
+  const quarters = countBySlot(chunk, QUARTER_US, MIN_ROWS_PER_QUARTER);
+  const hours = chunk.values.length > 0 ? countBySlot(chunk, HOUR_US, MIN_ROWS_PER_HOUR) : undefined;
+  if (!quarters && !hours) return undefined;
+  const sorted = hours ? sortBySlot(chunk, hours) : new Float64Array(0);
+  const quarterBytes = quarters ? concat([bytesOf(quarters.numbers), bytesOf(quarters.rows)]) : NO_BYTES;
+  const hourBytes = hours ? encodeHours(hours, sorted) : NO_BYTES;
+  return {
+    quarters: quarterBytes,
+    quartersChecksum: checksumOfBlobs([quarterBytes]),
+    hours: hourBytes,
+    sorted: bytesOf(sorted),
+    checksum: checksumOfBlobs([hourBytes, bytesOf(sorted)]),
+  };
+}
+
+/** A summary without any part, for a chunk that was blanked or became sparse. */
+export const NO_SUMMARY: SummaryBlobs = {
+  quarters: NO_BYTES,
+  quartersChecksum: checksumOfBlobs([NO_BYTES]),
+  hours: NO_BYTES,
+  sorted: NO_BYTES,
+  checksum: checksumOfBlobs([NO_BYTES, NO_BYTES]),
+};
+
+/** Returns whether a stored summary and its checksums are what {@link summarize} returns for a chunk. */
+export function isSummaryOf(chunk: Chunk, stored: SummaryBlobs): boolean {
+  const expected = summarize(chunk) ?? NO_SUMMARY;
+  return (
+    stored.checksum === expected.checksum &&
+    stored.quartersChecksum === expected.quartersChecksum &&
+    (['quarters', 'hours', 'sorted'] as const).every((part) => Buffer.compare(stored[part], expected[part]) === 0)
+  );
+}
+
+/** Decodes the first part of a summary; undefined if it is empty. */
+export function decodeQuarters(bytes: Uint8Array): Quarters | undefined {
+  const length = bytes.byteLength / 8;
+  if (length === 0) return undefined;
+  const buffer = aligned(bytes);
+  return { numbers: new Int32Array(buffer, 0, length), rows: new Uint32Array(buffer, 4 * length, length) };
+}
+
+/** Decodes the other parts of a summary; undefined if they are empty. */
+export function decodeHours(hours: Uint8Array, sorted: Uint8Array): Hours | undefined {
+  const length = hours.byteLength / 32;
+  if (length === 0) return undefined;
+  const buffer = aligned(hours);
+  return {
+    sums: new Float64Array(buffer, 0, 3 * length),
+    numbers: new Int32Array(buffer, 24 * length, length),
+    ends: new Uint32Array(buffer, 28 * length, length),
+    sorted: new Float64Array(aligned(sorted)),
+  };
+}
+
+/** Counts the rows per slot of time; undefined if there are fewer rows per slot than `minRows`. */
+function countBySlot({ times, rows, minTime, maxTime }: Chunk, slotUs: number, minRows: number): Quarters | undefined {
+  const first = Math.floor(minTime / slotUs);
+  const length = Math.floor(maxTime / slotUs) - first + 1;
+  if (length > MAX_SLOTS) return undefined;
+  for (let i = 0; i < rows; i++) (counts[Math.floor((times[i] as number) / slotUs) - first] as number)++;
+  let used = 0;
+  for (let slot = 0; slot < length; slot++) if (counts[slot] !== 0) used++;
+  const isDense = rows >= minRows * used;
+  const found = { numbers: new Int32Array(isDense ? used : 0), rows: new Uint32Array(isDense ? used : 0) };
+  for (let slot = 0, at = 0; slot < length && isDense; slot++) {
+    if (counts[slot] === 0) continue;
+    found.numbers[at] = first + slot;
+    found.rows[at++] = counts[slot] as number;
+  }
+  counts.fill(0, 0, length);
+  return isDense ? found : undefined;
+}
+
+/** Returns the values by hour, ascending within each hour. */
+function sortBySlot({ times, values, rows }: Chunk, hours: Quarters): Float64Array {
+  const first = hours.numbers[0] as number;
+  for (let h = 0, end = 0; h < hours.numbers.length; h++) {
+    counts[(hours.numbers[h] as number) - first] = end; // the next free place of the hour
+    end += hours.rows[h] as number;
+  }
+  const sorted = new Float64Array(rows);
+  for (let i = 0; i < rows; i++) {
+    const slot = Math.floor((times[i] as number) / HOUR_US) - first;
+    sorted[(counts[slot] as number)++] = values[i] as number;
+  }
+  for (let h = 0, start = 0; h < hours.numbers.length; h++) {
+    const end = start + (hours.rows[h] as number);
+    sorted.subarray(start, end).sort();
+    counts[(hours.numbers[h] as number) - first] = 0;
+    start = end;
+  }
+  return sorted;
+}
+
+function encodeHours({ numbers, rows }: Quarters, sorted: Float64Array): Uint8Array {
+  const sums = new Float64Array(3 * numbers.length);
+  const ends = new Uint32Array(numbers.length);
+  for (let h = 0, start = 0; h < numbers.length; h++) {
+    const end = start + (rows[h] as number);
+    const parts = sumInThreeParts(sorted.subarray(start, end)) ?? [Number.NaN, Number.NaN, Number.NaN];
+    sums.set(parts, 3 * h);
+    ends[h] = end;
+    start = end;
+  }
+  return concat([bytesOf(sums), bytesOf(numbers), bytesOf(ends)]);
+}
+
+function concat(parts: readonly Uint8Array[]): Uint8Array {
+  const all = new Uint8Array(parts.reduce((bytes, part) => bytes + part.byteLength, 0));
+  let at = 0;
+  for (const part of parts) {
+    all.set(part, at);
+    at += part.byteLength;
+  }
+  return all;
+}
