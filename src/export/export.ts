@@ -2,6 +2,7 @@ import type { Kind } from '../records.ts';
 import type { Database } from '../storage/database.ts';
 import { countGarbage } from '../storage/garbage.ts';
 import { newestSeq, type RecordFilter, type RecordRow, readWindow, type ScanPosition } from '../storage/records.ts';
+import type { RecordReader } from '../storage/user-records.ts';
 import { csvHeader, csvLine, maxCsvBytes, writeCsv } from './csv.ts';
 import { recordJson } from './encode.ts';
 import { maxJsonBytes, writeJson } from './ndjson.ts';
@@ -36,21 +37,24 @@ const ROW_GROUP_LIMITS = { rows: 50_000, bytes: 4 * 1024 * 1024 };
  * rows match the filter.
  *
  * @param onRows called after each read with the number of rows read
+ * @param read reads rows, oldest first; default: scans the table
  */
 export function* exportRecords(
   client: Database,
   query: ExportQuery,
   onRows: (rows: number) => void = () => {},
+  read: RecordReader = (position, limits) => readWindow(client, query.kind, query.filter, position, 'oldest', limits),
 ): Generator<Uint8Array> {
   const { kind, format, safe } = query;
+  const windows = readRows(client, query, onRows, read);
   if (format === 'parquet') {
-    yield* parquet(kind, readRows(client, query, onRows));
+    yield* parquet(kind, windows);
     return;
   }
   const parts = new PartWriter();
   const isCsv = format === 'csv';
   if (isCsv) yield* parts.write(csvHeader(kind, safe));
-  for (const { rows } of readRows(client, query, onRows)) {
+  for (const { rows } of windows) {
     for (const row of rows) {
       const bytes = isCsv ? maxCsvBytes(row) : maxJsonBytes(row);
       if (bytes > MAX_PART_BYTES) {
@@ -69,12 +73,13 @@ export function* exportRecords(
 /** Reads the rows of an export within {@link READ_LIMITS}, one window at a time. */
 function* readRows(
   client: Database,
-  { kind, filter, after }: ExportQuery,
+  { kind, after }: ExportQuery,
   onRows: (rows: number) => void,
+  read: RecordReader,
 ): Generator<{ rows: RecordRow[]; bytes: number }> {
   const until = newestSeq(client, kind);
   for (let place: ScanPosition | undefined = { after }; place !== undefined && place.after < until; ) {
-    const window: ReturnType<typeof readWindow> = readWindow(client, kind, filter, place, 'oldest', READ_LIMITS);
+    const window: ReturnType<typeof read> = read(place, READ_LIMITS);
     onRows(window.rows.length);
     yield window;
     countGarbage(window.bytes * GARBAGE_SHARE);
