@@ -20,3 +20,13 @@ interface Math {
   /** Returns the exact sum of numbers, rounded once. */
   sumPrecise(numbers: Iterable<number>): number;
 }
+
+declare module 'snappyjs/snappy_compressor.js' {
+  /** Compresses a block of bytes with Snappy. */
+  export class SnappyCompressor {
+    constructor(uncompressed: Uint8Array);
+    maxCompressedLength(): number;
+    /** Compresses into a buffer of at least that length. Returns the number of bytes written. */
+    compressToBuffer(output: Uint8Array): number;
+  }
+}

@@ -1,4 +1,3 @@
-import { stringify } from 'csv-stringify/sync';
 import { parseExact, parseJson } from '../formats/json.ts';
 import { EARLIEST_TIMESTAMP, formatTimestamp, parseTimestamp } from '../formats/timestamp.ts';
 import type { Kind } from '../records.ts';
@@ -7,7 +6,7 @@ import { isRecordId, millisecondOf, seqOfId } from '../storage/record-id.ts';
 import type { RecordRow } from '../storage/records.ts';
 
 /** The columns of exported records, in order. */
-const COLUMNS = {
+export const COLUMNS = {
   metric: ['id', 'user_id', 'timestamp', 'received_at', 'metric_name', 'metric_value', 'data_string'],
   analytics: ['id', 'user_id', 'timestamp', 'received_at', 'type', 'data_index', 'data'],
 } as const;
@@ -34,39 +33,6 @@ export function recordJson(kind: Kind, row: RecordRow): string {
   }
   const start = JSON.stringify({ ...head, type: row.name, data_index: row.label }).slice(0, -1);
   return `${start},"data":${row.value}}`;
-}
-
-/**
- * Serializes records as CSV (RFC 4180): lines end in CRLF, times are RFC 3339.
- *
- * @param safe whether to prefix text that a spreadsheet would evaluate as a formula with an apostrophe
- */
-export function recordsCsv(kind: Kind, rows: readonly RecordRow[], header: boolean, safe: boolean): string {
-  const lines = rows.map((row) => {
-    const head = [row.id, row.user_id, formatTimestamp(row.happened_at), formatTimestamp(row.received_at)];
-    return kind === 'metric' ? [...head, row.name, row.value, row.label] : [...head, row.name, row.label, row.value];
-  });
-  return stringify(lines, {
-    header,
-    columns: [...COLUMNS[kind]],
-    record_delimiter: 'windows',
-    escape_formulas: safe,
-    // a spreadsheet that splits at semicolons or spaces would find formulas in the middle of unquoted text
-    quoted: safe,
-    quoted_empty: safe,
-    // by default csv-stringify quotes text that contains the record delimiter CRLF, but not a single CR or LF
-    quoted_match: /[\r\n]/,
-    // the shortest form that parses to the same double, as in JSON
-    cast: { number: String, ...(safe && { string: guardStart }) },
-  });
-}
-
-/**
- * Prefixes text that begins with a quote or a separator with an apostrophe. LibreOffice treats a quote followed by a
- * separator as the end of a field, even if that quote opens the field, and would read the text after it as a new cell.
- */
-function guardStart(text: string): string {
-  return /^[",;:|\t\n ]/.test(text) ? `'${text}` : text;
 }
 
 /**

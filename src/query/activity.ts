@@ -47,7 +47,7 @@ export function activity(store: ColumnStore, query: ActivityQuery, budget: Budge
   const edges = edgesOf(range, query);
   const buckets = Math.max(0, edges.length - 1);
   budget.checkResult(buckets * START_BYTES);
-  const scope: Scope = { store, user: user ?? -1, range, edges, isQuarterly: areQuarterly(edges), budget };
+  const scope: Scope = { user: user ?? -1, range, edges, isQuarterly: areQuarterly(edges), budget };
   const ranked = { metric: rank(all.metric, query.top, scope), analytics: rank(all.analytics, query.top, scope) };
   // for each kind: the top names, all names together, and the other names together
   const lists = ranked.metric.top.length + ranked.analytics.top.length + 4;
@@ -70,9 +70,8 @@ export function activity(store: ColumnStore, query: ActivityQuery, budget: Budge
   };
 }
 
-/** The store, filter and limits of an activity query. */
+/** The filter and limits of an activity query. */
 interface Scope {
-  readonly store: ColumnStore;
   /** The number of the user whose rows are counted; -1: all users. */
   readonly user: number;
   readonly range: Pick<Range, 'from' | 'to'>;
@@ -135,8 +134,8 @@ function countByBucket({ top, others }: Ranking, scope: Scope) {
  * without reading its rows; other chunks are counted by quarter hour, if they have such a summary.
  */
 function addRows(
-  { series, extent }: SeriesExtent,
-  { store, user, range, edges, isQuarterly, budget }: Scope,
+  { series, extent, source }: SeriesExtent,
+  { user, range, edges, isQuarterly, budget }: Scope,
   counts: Uint32Array,
 ): void {
   const from = Math.max(range.from, extent.minTime);
@@ -153,7 +152,7 @@ function addRows(
     (counts[seriesBucket] as number) += extent.rows;
     return;
   }
-  for (const outline of store.outlines(series, from, to)) {
+  for (const outline of source.outlines(series, from, to)) {
     const chunkBucket = user < 0 ? bucketOfExtent(outline) : -1;
     if (chunkBucket >= 0) {
       (counts[chunkBucket] as number) += outline.rows;

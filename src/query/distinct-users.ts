@@ -1,13 +1,16 @@
 import type { Budget } from './budget.ts';
 
-/** Initial capacity, in pairs. */
-const FIRST_CAPACITY = 60_000;
-/** Maximum capacity, in pairs: 123 MB. */
-const MAX_CAPACITY = FIRST_CAPACITY * 2 ** 7;
-/** Bytes per pair: a slot and a user, twice, since sorting needs a spare copy. */
-const BYTES_PER_PAIR = 16;
-/** Maximum bits per digit of the radix sort, so that the digit counters fit in the L1 cache. */
-const MAX_DIGIT_BITS = 13;
+/** Maximum number of pairs: 168 MB. */
+const MAX_PAIRS = 20 * 2 ** 20;
+/** Number of partitions of the users, and the bits of a user number that select one. */
+const PARTITIONS = 64;
+const PARTITION_BITS = 6;
+/** Pairs per block of a partition: 32 KB. */
+const BLOCK_PAIRS = 4096;
+/** Bytes per pair: a slot and a user. */
+const BYTES_PER_PAIR = 8;
+/** Maximum bits per digit of the radix sort, so that the digit counters fit in the L2 cache. */
+const MAX_DIGIT_BITS = 16;
 
 /** Exact numbers of unique users: per slot, per group, per bucket and in total. */
 export interface UniqueUsers {
@@ -148,112 +151,161 @@ function popCount(word: number): number {
   return Math.imul((nibbles + (nibbles >>> 4)) & 0x0f0f0f0f, 0x01010101) >>> 24;
 }
 
+/** Pairs of the users whose number has the same low bits. */
+interface Partition {
+  /** All but the last one are full. */
+  readonly blocks: Pairs[];
+  /** Number of pairs. */
+  size: number;
+}
+
 /**
- * A counter that stores pairs of slot and user, and drops duplicates whenever its memory is full. Its memory is
+ * A counter that stores pairs of slot and user, and drops duplicates when its memory is full. Its memory is
  * proportional to the number of distinct pairs, not to the number of users or slots. If even these do not fit, users can
  * be added in parts, since the unique users of disjoint parts add up.
+ *
+ * The pairs are partitioned by user as they are added, so that each partition can be sorted in the processor's cache.
  */
 export class UserPairs implements UserCounter {
   readonly #budget: Budget;
   readonly #buckets: number;
   readonly #capacity: number;
-  readonly #lastRunOfSlot: Uint32Array;
-  readonly #unique: Unique;
-  #pairs: Pairs = newPairs(FIRST_CAPACITY);
-  /** Target of the next sort. */
-  #spare: Pairs = newPairs(FIRST_CAPACITY);
+  readonly #partitions: readonly Partition[] = Array.from({ length: PARTITIONS }, () => ({ blocks: [], size: 0 }));
+  readonly #freeBlocks: Pairs[] = [];
   #size = 0;
+  readonly #unique: Unique;
+  /** By slot, group and bucket: the last run of pairs with the same user that contained it. */
+  readonly #lastRuns: { readonly slot: Uint32Array; readonly group: Uint32Array; readonly bucket: Uint32Array };
+  #run = 0;
+  /** Buffers for sorting a partition. */
+  #sorted: Pairs = newPairs(0);
+  #spare: Pairs = newPairs(0);
 
   /** @param capacity maximum number of pairs */
-  constructor(groupCount: number, buckets: number, budget: Budget, capacity = MAX_CAPACITY) {
+  constructor(groupCount: number, buckets: number, budget: Budget, capacity = MAX_PAIRS) {
     this.#budget = budget;
     this.#buckets = buckets;
     this.#capacity = capacity;
-    budget.reserve(4 * groupCount * buckets + BYTES_PER_PAIR * FIRST_CAPACITY);
-    this.#lastRunOfSlot = new Uint32Array(groupCount * buckets);
+    budget.reserve(4 * (groupCount + 1) * (buckets + 1));
+    this.#lastRuns = {
+      slot: new Uint32Array(groupCount * buckets),
+      group: new Uint32Array(groupCount),
+      bucket: new Uint32Array(buckets),
+    };
     this.#unique = new Unique(groupCount, buckets, budget);
   }
 
   add(slots: Int32Array, users: Uint32Array, part: number, parts: number): boolean {
-    let { users: toUsers, values: toSlots } = this.#pairs;
-    let size = this.#size;
+    const partitions = this.#partitions;
     for (let i = 0; i < slots.length; i++) {
       const slot = slots[i] as number;
       const user = users[i] as number;
       if (slot < 0 || (parts > 1 && user % parts !== part)) continue;
-      if (size === toUsers.length) {
-        this.#size = size;
-        if (!this.#makeRoom()) return false;
-        ({ users: toUsers, values: toSlots } = this.#pairs);
-        size = this.#size;
-      }
-      toSlots[size] = slot;
-      toUsers[size++] = user;
+      if (this.#size === this.#capacity && !this.#makeRoom()) return false;
+      const partition = partitions[user & (PARTITIONS - 1)] as Partition;
+      const place = partition.size++ % BLOCK_PAIRS;
+      if (place === 0) partition.blocks.push(this.#newBlock());
+      const block = partition.blocks[partition.blocks.length - 1] as Pairs;
+      block.users[place] = user >>> PARTITION_BITS;
+      block.values[place] = slot;
+      this.#size++;
     }
-    this.#size = size;
     return true;
   }
 
+  #newBlock(): Pairs {
+    const free = this.#freeBlocks.pop();
+    if (free) return free;
+    this.#budget.reserve(BYTES_PER_PAIR * BLOCK_PAIRS);
+    return newPairs(BLOCK_PAIRS);
+  }
+
+  /** Drops duplicate pairs. Returns false if few are left out: later calls would sort too often. */
   #makeRoom(): boolean {
-    this.#compact();
-    const capacity = this.#pairs.users.length;
-    if (this.#size <= capacity / 2) return true;
-    if (2 * capacity > this.#capacity) return this.#size <= 0.75 * capacity; // beyond that, it would sort too often
-    this.#budget.reserve(BYTES_PER_PAIR * capacity);
-    this.#spare = newPairs(2 * capacity);
-    const { users, values } = this.#pairs;
-    this.#pairs = newPairs(2 * capacity);
-    this.#pairs.users.set(users);
-    this.#pairs.values.set(values);
-    return true;
+    const lastRun = this.#lastRuns.slot;
+    for (const partition of this.#partitions) {
+      const { users, values: slots } = this.#sort(partition);
+      let kept = 0;
+      for (let i = 0, last = -1; i < partition.size; i++) {
+        const user = users[i] as number;
+        const slot = slots[i] as number;
+        if (user !== last) this.#run++;
+        last = user;
+        if (lastRun[slot] === this.#run) continue;
+        lastRun[slot] = this.#run;
+        users[kept] = user;
+        slots[kept++] = slot;
+      }
+      this.#size -= partition.size - kept;
+      partition.size = kept;
+      for (let b = 0; b < partition.blocks.length; b++) {
+        const block = partition.blocks[b] as Pairs;
+        const end = Math.min(kept, (b + 1) * BLOCK_PAIRS);
+        if (b * BLOCK_PAIRS >= end) continue;
+        block.users.set(users.subarray(b * BLOCK_PAIRS, end));
+        block.values.set(slots.subarray(b * BLOCK_PAIRS, end));
+      }
+      this.#freeBlocks.push(...partition.blocks.splice(Math.ceil(kept / BLOCK_PAIRS)));
+    }
+    return this.#size <= 0.75 * this.#capacity;
   }
 
-  /** Sorts the pairs by user and drops duplicates. */
-  #compact(): void {
-    [this.#pairs, this.#spare] = sortByUser(this.#pairs, this.#spare, this.#size, this.#budget);
-    const { users, values: slots } = this.#pairs;
-    const lastRun = this.#lastRunOfSlot.fill(0);
-    let kept = 0;
-    let run = 0; // number of the current run of pairs with the same user
-    for (let i = 0, last = -1; i < this.#size; i++) {
-      const user = users[i] as number;
-      if (user !== last) run++;
-      last = user;
-      const slot = slots[i] as number;
-      if (lastRun[slot] === run) continue;
-      lastRun[slot] = run;
-      users[kept] = user;
-      slots[kept++] = slot;
+  /** Returns the pairs of a partition, sorted by user. */
+  #sort({ blocks, size }: Partition): Pairs {
+    if (size > this.#sorted.users.length) {
+      const length = Math.ceil(1.25 * size);
+      this.#budget.reserve(2 * BYTES_PER_PAIR * (length - this.#sorted.users.length));
+      this.#sorted = newPairs(length);
+      this.#spare = newPairs(length);
     }
-    this.#size = kept;
+    for (let b = 0; b < blocks.length; b++) {
+      const { users, values } = blocks[b] as Pairs;
+      const length = Math.min(BLOCK_PAIRS, size - b * BLOCK_PAIRS);
+      this.#sorted.users.set(users.subarray(0, length), b * BLOCK_PAIRS);
+      this.#sorted.values.set(values.subarray(0, length), b * BLOCK_PAIRS);
+    }
+    [this.#sorted, this.#spare] = sortByUser(this.#sorted, this.#spare, size, this.#budget);
+    return this.#sorted;
   }
 
   endPart(): void {
-    this.#compact();
-    const { users, values: slots } = this.#pairs;
+    const { slot: lastRunOfSlot, group: lastRunOfGroup, bucket: lastRunOfBucket } = this.#lastRuns;
     const { bySlot, byGroup, byBucket } = this.#unique;
-    const lastRunOfGroup = new Uint32Array(byGroup.length);
-    const lastRunOfBucket = new Uint32Array(byBucket.length);
-    let run = 0;
-    for (let i = 0, last = -1; i < this.#size; i++) {
-      const user = users[i] as number;
-      if (user !== last) run++;
-      last = user;
-      const slot = slots[i] as number;
-      const bucket = slot % this.#buckets;
-      const group = (slot - bucket) / this.#buckets;
-      (bySlot[slot] as number)++;
-      if (lastRunOfGroup[group] !== run) (byGroup[group] as number)++;
-      lastRunOfGroup[group] = run;
-      if (lastRunOfBucket[bucket] !== run) (byBucket[bucket] as number)++;
-      lastRunOfBucket[bucket] = run;
+    for (const partition of this.#partitions) {
+      if (partition.size === 0) continue;
+      const { users, values: slots } = this.#sort(partition);
+      for (let i = 0, last = -1; i < partition.size; i++) {
+        const user = users[i] as number;
+        if (user !== last) {
+          this.#run++;
+          this.#unique.all++;
+        }
+        last = user;
+        const slot = slots[i] as number;
+        if (lastRunOfSlot[slot] === this.#run) continue;
+        lastRunOfSlot[slot] = this.#run;
+        (bySlot[slot] as number)++;
+        const bucket = slot % this.#buckets;
+        const group = (slot - bucket) / this.#buckets;
+        if (lastRunOfGroup[group] !== this.#run) (byGroup[group] as number)++;
+        lastRunOfGroup[group] = this.#run;
+        if (lastRunOfBucket[bucket] !== this.#run) (byBucket[bucket] as number)++;
+        lastRunOfBucket[bucket] = this.#run;
+      }
     }
-    this.#unique.all += run;
+    this.#drop();
+  }
+
+  #drop(): void {
+    for (const partition of this.#partitions) {
+      this.#freeBlocks.push(...partition.blocks.splice(0));
+      partition.size = 0;
+    }
     this.#size = 0;
   }
 
   clear(): void {
-    this.#size = 0;
+    this.#drop();
     this.#unique.clear();
   }
 

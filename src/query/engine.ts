@@ -8,7 +8,8 @@ import type { DeletionFilter } from '../storage/deletion-list.ts';
 import { type ErasedRows, eraseUser, finishErasures } from '../storage/erasure.ts';
 import type { Job } from '../storage/job.ts';
 import type { ReaderStorage } from '../storage/reader.ts';
-import { countRowsAfter, type RecordFilter, readWindow, type ScanPosition } from '../storage/records.ts';
+import { countRowsAfter, type RecordFilter, type ScanPosition } from '../storage/records.ts';
+import { createRecordReader } from '../storage/user-records.ts';
 import { shrinkWal } from '../storage/wal.ts';
 import { type ActivityQuery, activity } from './activity.ts';
 import { type Budget, createBudget, type QueryLimits } from './budget.ts';
@@ -96,12 +97,13 @@ export function createQueryEngine(storage: ReaderStorage, limits: QueryLimits) {
       activity: (query: ActivityQuery) => run((budget) => activity(store, query, budget)),
       page({ kind, filter, before, limit }: PageQuery): Page {
         const deadline = performance.now() + PAGE_TIMEOUT_MS;
+        const read = createRecordReader(storage, kind, filter, 'newest');
         const records: string[] = [];
         let bytes = 0;
         let next: ScanPosition | undefined = { after: before ?? Number.MAX_SAFE_INTEGER };
         do {
           const room = { rows: limit - records.length, bytes: PAGE_BYTES - bytes };
-          const window: ReturnType<typeof readWindow> = readWindow(client, kind, filter, next, 'newest', room);
+          const window: ReturnType<typeof read> = read(next, room);
           for (const row of window.rows) records.push(recordJson(kind, row));
           bytes += window.bytes;
           next = window.next;
@@ -114,7 +116,10 @@ export function createQueryEngine(storage: ReaderStorage, limits: QueryLimits) {
     exports: {
       /** Opens an export under an ID chosen by the caller. */
       open(id: number, query: ExportQuery): void {
-        exports.set(id, exportRecords(client, query));
+        exports.set(
+          id,
+          exportRecords(client, query, undefined, createRecordReader(storage, query.kind, query.filter, 'oldest')),
+        );
       },
       /**
        * Returns the next part, which may be empty; undefined once the export is complete. Each part has its own buffer.

@@ -4,7 +4,7 @@ import { ClientDisconnectedError, type QueryCaller } from './caller.ts';
 import type { Task } from './worker.ts';
 
 /**
- * Limits on open exports, in total and per user. Each export keeps a part, its socket buffers and, for Parquet, a row
+ * Limits on open exports, in total and per user. Each export keeps two parts, its socket buffers and, for Parquet, a row
  * group in memory.
  */
 const MAX_EXPORTS = 32;
@@ -53,7 +53,7 @@ export interface Exports {
 }
 
 /**
- * Creates export streams. A part is requested when the client has read the previous one, and when it is the user's turn.
+ * Creates export streams. The worker encodes a part, when it is the user's turn, while the client reads the previous one.
  *
  * @param inTurn runs a worker task when it is the user's turn
  * @param post runs a worker task immediately
@@ -119,9 +119,15 @@ export function createExports(inTurn: Run, post: (task: Task) => Promise<unknown
       };
       add(id, openExport);
       let part: Uint8Array<ArrayBuffer> | undefined;
+      let following: ReturnType<typeof nextPart> | undefined;
+      const advance = async () => {
+        part = await (following ?? nextPart(id, caller));
+        following = part === undefined ? undefined : nextPart(id, caller);
+        following?.catch(() => {}); // reported once the client has read the current part
+      };
       try {
         await inTurn({ do: 'open-export', export: id, query }, caller);
-        part = await nextPart(id, caller);
+        await advance();
         if (!exports.has(id)) throw new ApiError('shutting_down');
       } catch (error) {
         close();
@@ -137,7 +143,7 @@ export function createExports(inTurn: Run, post: (task: Task) => Promise<unknown
             try {
               if (part?.length === 0) {
                 release(part);
-                part = await nextPart(id, caller);
+                await advance();
               }
               if (!exports.has(id)) return; // aborted in the meantime
               if (part === undefined) {

@@ -3,6 +3,7 @@ import { type Kind, type LabelFilter, matchesLabel } from '../records.ts';
 import type { Chunk } from '../storage/columns/chunk.ts';
 import {
   type ChunkOutline,
+  type ChunkSource,
   type ColumnStore,
   type Extent,
   extentOfAll,
@@ -119,12 +120,13 @@ export function select(
   paths: readonly PropertyPath[] = [],
 ): Selection {
   const user = userOf(store, query);
+  const source = sourceOf(store, user, seriesList, query, budget);
   const readData = createDataReader(store, query.properties ?? [], paths, user ?? -1, seriesList.length, budget);
   const readExtent = () => {
     if (user === undefined) return undefined;
     const extents = seriesList.map((series) => {
       budget.check();
-      return user < 0 ? store.extent(series) : extentOfUser(store, series, user, ALL_TIME, budget);
+      return user < 0 ? store.extent(series) : extentOfUser(source, series, user, ALL_TIME, budget);
     });
     return extentOfAll(extents);
   };
@@ -139,7 +141,7 @@ export function select(
     *chunks() {
       if (user === undefined || to <= from) return;
       for (const series of seriesList) {
-        for (const outline of store.outlines(series, from, to)) {
+        for (const outline of source.outlines(series, from, to)) {
           budget.check();
           yield* readData(series, outline, from, to);
         }
@@ -253,7 +255,7 @@ const ALL_TIME = { from: Number.NEGATIVE_INFINITY, to: Number.POSITIVE_INFINITY 
 
 /** Returns the extent of a user's rows in a series and range; undefined if there are none. */
 function extentOfUser(
-  store: ColumnStore,
+  source: ChunkSource,
   series: Series,
   user: number,
   { from, to }: Pick<Range, 'from' | 'to'>,
@@ -262,7 +264,7 @@ function extentOfUser(
   let rows = 0;
   let minTime = Number.POSITIVE_INFINITY;
   let maxTime = Number.NEGATIVE_INFINITY;
-  for (const outline of store.outlines(series, from, to)) {
+  for (const outline of source.outlines(series, from, to)) {
     budget.check();
     const { users, times } = outline.read();
     for (let i = 0; i < users.length; i++) {
@@ -290,11 +292,13 @@ export function extentsOf(
   budget: Budget,
 ): SeriesExtent[] {
   if (user === undefined) return [];
-  if (user < 0) return store.extents(kind);
+  if (user < 0) return store.extents(kind).map((entry) => ({ ...entry, source: store }));
   const range = from === undefined || to === undefined ? ALL_TIME : { from, to };
-  return store.seriesWith(kind, user).flatMap((series) => {
-    const extent = extentOfUser(store, series, user, range, budget);
-    return extent ? [{ series, extent }] : [];
+  const seriesList = store.seriesWith(kind, user);
+  const source = sourceOf(store, user, seriesList, range, budget);
+  return seriesList.flatMap((series) => {
+    const extent = extentOfUser(source, series, user, range, budget);
+    return extent ? [{ series, extent, source }] : [];
   });
 }
 
@@ -302,6 +306,26 @@ export function extentsOf(
 export interface SeriesExtent {
   readonly series: Series;
   readonly extent: Extent;
+  /** Contains these rows. */
+  readonly source: ChunkSource;
+}
+
+/**
+ * Returns what contains the rows of some series that are visible to a query: for a user with few rows, only those, read by
+ * their keys; otherwise the column store. A query must use one source for all its scans.
+ *
+ * @param user as returned by {@link userOf}
+ */
+function sourceOf(
+  store: ColumnStore,
+  user: number | undefined,
+  seriesList: readonly Series[],
+  range: Pick<RangeQuery, 'from' | 'to'>,
+  budget: Budget,
+): ChunkSource {
+  const [first] = seriesList;
+  if (user === undefined || user < 0 || !first) return store;
+  return store.sourceOfUser(first.kind, user, seriesList, range, budget) ?? store;
 }
 
 /** Formats a range. An end is null if the query did not specify it and there is no row to derive it from. */

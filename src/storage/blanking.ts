@@ -6,7 +6,7 @@ import type { DeletionList } from './deletion-list.ts';
 import type { ErasureList } from './erasure-list.ts';
 import { inTransactions, type Job } from './job.ts';
 import { addToLedger, DELETED } from './ledger.ts';
-import { createKeyScan, type RecordFilter } from './records.ts';
+import { createKeyScan, type MatchingRow, type RecordFilter } from './records.ts';
 import type { TextHash } from './text-hash.ts';
 import { checkpoint, truncateWal } from './wal.ts';
 
@@ -49,35 +49,40 @@ export const BLANK_RESPONSE = `UPDATE cached_responses SET key_hash = 0, user_id
 /**
  * Blanks the rows up to the cutoff that match a filter. Each transaction also counts its rows in the ledger.
  *
+ * @param first the rows after this `seq` are scanned
  * @returns the number of rows
  */
 export function* blankRows(
-  { client, store }: RemovalContext,
+  context: RemovalContext,
   kind: Kind,
   filter: RecordFilter,
   cutoffSeq: number,
+  first = 0,
 ): Job<number> {
-  const scan = createKeyScan(client, kind, filter, cutoffSeq);
-  const blank = client.prepare(BLANKS[kind]);
+  const scan = createKeyScan(context.client, kind, filter, cutoffSeq);
   let blanked = 0;
-  for (let after: number | undefined = 0; after !== undefined; ) {
+  for (let after: number | undefined = first; after !== undefined && after < cutoffSeq; ) {
     const window: ReturnType<typeof scan> = scan(after);
-    yield* inTransactions(
-      store.transact,
-      window.rows,
-      ({ seq, bytes }) => {
-        blank.run(seq);
-        return bytes + BLANK_ROW_BYTES;
-      },
-      (done) => {
-        addToLedger(client, DELETED, done.length);
-        blanked += done.length;
-      },
-    );
+    blanked += yield* blank(context, kind, window.rows);
     after = window.next;
     yield;
   }
   return blanked;
+}
+
+/** Blanks rows. Each transaction also counts its rows in the ledger. Returns the number of rows. */
+export function* blank({ client, store }: RemovalContext, kind: Kind, rows: readonly MatchingRow[]): Job<number> {
+  const statement = client.query(BLANKS[kind]);
+  yield* inTransactions(
+    store.transact,
+    rows,
+    ({ seq, bytes }) => {
+      statement.run(seq);
+      return bytes + BLANK_ROW_BYTES;
+    },
+    (done) => addToLedger(client, DELETED, done.length),
+  );
+  return rows.length;
 }
 
 /** Runs a transaction's work so that it survives a power cut once it is committed. */
@@ -133,6 +138,7 @@ function compactSmall(client: Database, store: ColumnStore): void {
     client.run('DELETE FROM chunks WHERE rows = 0');
     client.run('DELETE FROM chunk_summaries WHERE chunk_id NOT IN (SELECT id FROM chunks)');
     client.run('DELETE FROM property_columns WHERE chunk_id = 0');
+    client.run('DELETE FROM user_rows WHERE rows = 0');
   });
   client.run('VACUUM');
 }

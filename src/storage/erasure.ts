@@ -1,9 +1,22 @@
-import { BLANK_RESPONSE, BLANK_ROW_BYTES, blankRows, durably, overwrite, type RemovalContext } from './blanking.ts';
+import { KINDS, type Kind } from '../records.ts';
+import {
+  BLANK_RESPONSE,
+  BLANK_ROW_BYTES,
+  blank,
+  blankRows,
+  durably,
+  overwrite,
+  type RemovalContext,
+} from './blanking.ts';
+import type { ColumnStore } from './columns/column-store.ts';
 import type { UnfinishedErasure } from './erasure-list.ts';
 import { inTransactions, type Job } from './job.ts';
+import { createUserLookup, type RowOfUser } from './records.ts';
 
 /** Cached responses scanned per statement, to keep read transactions short. */
 const WINDOW_ROWS = 20_000;
+/** Rows of the user that are looked up per statement. */
+const LOOKUP_ROWS = 1_000;
 
 /** Number of erased rows, by table. */
 export interface ErasedRows {
@@ -41,23 +54,78 @@ export function* finishErasures(context: RemovalContext): Job<ErasedRows> {
   let metrics = 0;
   let analytics = 0;
   for (const erasure of list.unfinished()) {
-    const { userId: user, cutoffSeq } = erasure;
-    const filter = { user, name: undefined, from: undefined, to: undefined };
-    metrics += yield* blankRows(context, 'metric', filter, cutoffSeq);
-    analytics += yield* blankRows(context, 'analytics', filter, cutoffSeq);
+    const places = new RowPlaces();
+    metrics += yield* blankRowsOf(context, 'metric', erasure, places);
+    analytics += yield* blankRowsOf(context, 'analytics', erasure, places);
     yield* blankResponses(context, erasure);
     if (erasure.userNumber !== null) {
+      const times = places.timesBySeries(store);
       for (const series of store.seriesOfUser(erasure.userNumber)) {
-        yield* store.removeUserFrom(series, erasure.userNumber);
+        yield* store.removeUserFrom(series, erasure.userNumber, times && (times.get(series) ?? NO_TIMES));
       }
     }
     yield* store.blankStaleColumns();
     yield* store.removeUser(erasure, erasure.userNumber);
-    store.transact(() => list.finish(erasure.id));
+    store.transact(() => {
+      list.finish(erasure.id);
+      if (list.unfinished().length === 0) store.endErasures();
+    });
     yield;
   }
   yield* overwrite(context);
   return { metrics, analytics };
+}
+
+const NO_TIMES = new Float64Array(0);
+
+/** Where the rows of a user were: their names and times. */
+class RowPlaces {
+  /** Whether all rows are known. They are not if an interrupted erasure has already blanked some of them. */
+  isComplete = true;
+  readonly #times: Record<Kind, Map<string, number[]>> = { metric: new Map(), analytics: new Map() };
+
+  add(kind: Kind, { name, time }: RowOfUser): void {
+    const times = this.#times[kind].get(name);
+    if (times) times.push(time);
+    else this.#times[kind].set(name, [time]);
+  }
+
+  /** Returns when the rows of each series happened, ascending; undefined if not all rows are known. */
+  timesBySeries(store: ColumnStore): ReadonlyMap<number, Float64Array> | undefined {
+    if (!this.isComplete) return undefined;
+    const found = KINDS.flatMap((kind) =>
+      [...this.#times[kind]].flatMap(([name, times]) =>
+        store.seriesNamed(kind, name).map((series) => [series, Float64Array.from(times).sort()] as const),
+      ),
+    );
+    return new Map(found);
+  }
+}
+
+/** Blanks the rows of a user. Scans only the rows that the column store does not list. Returns the number of rows. */
+function* blankRowsOf(
+  context: RemovalContext,
+  kind: Kind,
+  { userId: user, cutoffSeq, userNumber }: UnfinishedErasure,
+  places: RowPlaces,
+): Job<number> {
+  const filter = { user, name: undefined, from: undefined, to: undefined };
+  const listed = context.store.rowsOfRetired(kind, userNumber);
+  if (!listed) {
+    places.isComplete = false;
+    return yield* blankRows(context, kind, filter, cutoffSeq);
+  }
+  const { seqs, to } = listed;
+  const lookUp = createUserLookup(context.client, kind, user);
+  let blanked = 0;
+  for (let at = 0; at < seqs.length; at += LOOKUP_ROWS) {
+    const keys = Array.from(seqs.subarray(at, at + LOOKUP_ROWS));
+    const rows = lookUp(keys);
+    if (rows.length < keys.length) places.isComplete = false;
+    for (const row of rows) places.add(kind, row);
+    blanked += yield* blank(context, kind, rows);
+  }
+  return blanked + (yield* blankRows(context, kind, filter, cutoffSeq, to));
 }
 
 /** Blanks a user's cached responses up to the cutoff, and deletes the names counted for the user. */
@@ -68,12 +136,12 @@ function* blankResponses({ client, store, hash }: RemovalContext, { userId, cuto
   const inWindow = client.prepare<{ id: number }, [number, number, string, number]>(
     'SELECT id FROM cached_responses WHERE id > ? AND id <= ? AND user_id = ? AND seq <= ?',
   );
-  const blank = client.prepare(BLANK_RESPONSE);
+  const blankOne = client.prepare(BLANK_RESPONSE);
   for (let after: number | undefined = 0; after !== undefined; ) {
     const end: number | undefined = windowEnd.get(after)?.id;
     const found = inWindow.all(after, end ?? Number.MAX_SAFE_INTEGER, userId, cutoffSeq);
     yield* inTransactions(store.transact, found, ({ id }) => {
-      blank.run(id);
+      blankOne.run(id);
       return BLANK_ROW_BYTES;
     });
     after = end;

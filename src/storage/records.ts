@@ -74,17 +74,9 @@ export function readWindow(
   limits: ReadLimits,
 ): { rows: RecordRow[]; bytes: number; next: ScanPosition | undefined } {
   const { table, name, label, value } = SOURCES[kind];
-  const [beyond, order, last] = direction === 'newest' ? ['<', 'DESC', 'min'] : ['>', 'ASC', 'max'];
+  const [beyond, order] = direction === 'newest' ? ['<', 'DESC'] : ['>', 'ASC'];
   const { after } = position;
-  // The window must be bounded: with a filter that few rows match, a single statement could scan the whole table.
-  const end =
-    position.end ??
-    client
-      .query<{ seq: number | null }, [number]>(
-        `SELECT ${last}(seq) AS seq FROM (SELECT seq FROM ${table} WHERE seq ${beyond} ? ORDER BY seq ${order} LIMIT ${WINDOW_ROWS})`,
-      )
-      .get(after)?.seq ??
-    undefined;
+  const end = position.end ?? windowEnd(client, kind, after, direction);
   if (end === undefined) return { rows: [], bytes: 0, next: undefined };
   const { sql, values } = conditionOf(kind, filter);
   const statement = client.query<RecordRow, (string | number)[]>(
@@ -92,24 +84,74 @@ export function readWindow(
      FROM ${table} WHERE seq ${beyond} ? AND ${direction === 'newest' ? 'seq >= ?' : 'seq <= ?'} AND ${sql}
      ORDER BY seq ${order}`,
   );
+  const { rows, bytes, stoppedAt = end } = collect(statement.iterate(after, end, ...values), filter, limits);
+  // If a limit was reached before the end of the window, the next call continues inside it. Otherwise it starts a new
+  // window, which is empty at the end of the table.
+  return { rows, bytes, next: stoppedAt === end ? { after: end } : { after: stoppedAt, end } };
+}
+
+/**
+ * Returns the `seq` of the last row of a window; undefined if no rows are left. Windows must be bounded: with a filter that
+ * few rows match, a single statement could scan the whole table.
+ */
+export function windowEnd(
+  client: Database,
+  kind: Kind,
+  after: number,
+  direction: 'newest' | 'oldest',
+): number | undefined {
+  const [beyond, order, last] = direction === 'newest' ? ['<', 'DESC', 'min'] : ['>', 'ASC', 'max'];
+  const { table } = SOURCES[kind];
+  const statement = client.query<{ seq: number | null }, [number]>(
+    `SELECT ${last}(seq) AS seq FROM (SELECT seq FROM ${table} WHERE seq ${beyond} ? ORDER BY seq ${order} LIMIT ${WINDOW_ROWS})`,
+  );
+  return statement.get(after)?.seq ?? undefined;
+}
+
+/**
+ * Reads the rows with some keys, and returns those that match the filter, in the order of the keys.
+ *
+ * @returns the rows, their approximate size in bytes, and the last key that was read if a limit was reached
+ */
+export function readKeys(
+  client: Database,
+  kind: Kind,
+  filter: RecordFilter,
+  keys: readonly number[],
+  limits: ReadLimits,
+): { rows: RecordRow[]; bytes: number; stoppedAt: number | undefined } {
+  const { table, name, label, value } = SOURCES[kind];
+  const { sql, values } = conditionOf(kind, filter);
+  // CROSS JOIN keeps the order of the keys, and looks each one up
+  const statement = client.query<RecordRow, (string | number)[]>(
+    `SELECT seq, id, user_id, happened_at, received_at, ${name} AS name, ${label} AS label, ${value} AS value
+     FROM (SELECT value AS requested FROM json_each(?)) CROSS JOIN ${table} ON seq = requested WHERE ${sql}`,
+  );
+  return collect(statement.iterate(JSON.stringify(keys), ...values), filter, limits);
+}
+
+/** Collects rows whose data matches the filter until a limit is reached. */
+function collect(
+  found: Iterable<RecordRow>,
+  filter: RecordFilter,
+  limits: ReadLimits,
+): { rows: RecordRow[]; bytes: number; stoppedAt: number | undefined } {
   const hasData = dataTestOf(filter);
   const rows: RecordRow[] = [];
   let bytes = 0;
   let skippedBytes = 0;
-  let lastSeq = end;
-  for (const row of statement.iterate(after, end, ...values)) {
+  let stoppedAt: number | undefined;
+  for (const row of found) {
     if (hasData(row.value)) {
       rows.push(row);
       bytes += bytesOf(row);
     } else skippedBytes += bytesOf(row);
     if (rows.length < limits.rows && bytes < limits.bytes && skippedBytes < MAX_SKIPPED_BYTES) continue;
-    lastSeq = row.seq;
+    stoppedAt = row.seq;
     break;
   }
   countGarbage(skippedBytes);
-  // If a limit was reached before the end of the window, the next call continues inside it. Otherwise it starts a new
-  // window, which is empty at the end of the table.
-  return { rows, bytes, next: lastSeq === end ? { after: end } : { after: lastSeq, end } };
+  return { rows, bytes, stoppedAt };
 }
 
 /** A row that matches a filter: its key, and the size of its texts in bytes. */
@@ -172,6 +214,26 @@ export function createKeyScan(
   };
 }
 
+/** A row of a user: also its name, and when it happened, in microseconds since 1970. */
+export interface RowOfUser extends MatchingRow {
+  readonly name: string;
+  readonly time: number;
+}
+
+/** Creates the function that reads the rows of a user, given keys. Skips blank rows and those of other users. */
+export function createUserLookup(
+  client: Database,
+  kind: Kind,
+  userId: string,
+): (seqs: readonly number[]) => RowOfUser[] {
+  const { table, name } = SOURCES[kind];
+  const statement = client.query<RowOfUser, [string, string]>(
+    `SELECT seq, ${SIZES[kind]} AS bytes, ${name} AS name, happened_at AS time
+     FROM (SELECT value AS requested FROM json_each(?)) CROSS JOIN ${table} ON seq = requested WHERE user_id = ?`,
+  );
+  return (seqs) => statement.all(JSON.stringify(seqs), userId);
+}
+
 /**
  * Creates the test of which rows are blank, or were blank and are deleted.
  *
@@ -230,6 +292,12 @@ export function newestSeq(client: Database, kind: Kind): number {
 function bytesOf({ user_id, name, label, value }: RecordRow): number {
   const texts = Buffer.byteLength(user_id) + Buffer.byteLength(name) + Buffer.byteLength(label);
   return ROW_BYTES + texts + (typeof value === 'string' ? Buffer.byteLength(value) : 0);
+}
+
+/** Returns whether there are more than `limit` rows from one `seq` to another, inclusive. */
+export function hasMoreRows(client: Database, kind: Kind, first: number, last: number, limit: number): boolean {
+  const statement = client.query(`SELECT 1 FROM ${SOURCES[kind].table} WHERE seq BETWEEN ? AND ? LIMIT 1 OFFSET ?`);
+  return statement.get(first, last, limit) !== null;
 }
 
 /** Returns the number of rows of a kind. */

@@ -221,20 +221,20 @@ export const chunkSummaries = sqliteTable('chunk_summaries', {
 });
 
 /**
- * The rows of each user, for queries of one user and for erasures: parts of a list of user and `seq` per shard, in commit
- * order. A shard holds the rows of one kind and of the users whose number has the same remainder: see columns/user-rows.ts.
+ * The keys of the rows of each user, for queries of one user and for erasures: runs of all users in commit order, and parts
+ * of shards in which the rows of each user are together. See columns/user-rows.ts.
  */
 export const userRows = sqliteTable(
   'user_rows',
   {
     id: integer('id').primaryKey(),
+    /** For metrics, the remainder of the user numbers; for events, 256 more. -1 for a run of metrics, -2 of events. */
     shard: integer('shard').notNull(),
     /** 0 once the part was merged into a later one, cleared for a rebuild, or erased. */
     rows: integer('rows').notNull(),
     checksum: integer('checksum').notNull(),
-    /** Keys of `users`. */
+    /** Keys of `users` and `seq` of the rows: see columns/user-part.ts and columns/user-run.ts. */
     users: blob('users', { mode: 'buffer' }).notNull(),
-    /** `seq` of the rows: see columns/seq-codec.ts. */
     seqs: blob('seqs', { mode: 'buffer' }).notNull(),
   },
   (table) => [index('user_rows_shard').on(table.shard).where(sql`rows > 0`)],
@@ -306,7 +306,9 @@ export const sealedSeries = sqliteTable('sealed_series', {
 /**
  * The state of the column store. `metric` and `analytics` are watermarks: all rows up to this `seq` are sealed, and no
  * row after it except those listed in `sealed_series`. `rebuilding` is 1 while chunks are cleared for a rebuild.
- * `hash_seed` makes text hashes unique to this database, so that attackers cannot precompute collisions.
+ * `user_rows_…` tell which rows are in `user_rows`: see columns/user-rows.ts. `erasures_listed_…` exist while erasures are
+ * unfinished: the rows of their users up to this `seq` are in `user_rows`. `hash_seed` makes text hashes unique to this
+ * database, so that attackers cannot precompute collisions.
  */
 export const columnState = sqliteTable('column_state', {
   name: text('name').primaryKey(),

@@ -12,6 +12,7 @@ import { isRecordId, MAX_SEQ, seqOfId } from './record-id.ts';
 import { isOutdated } from './schema-version.ts';
 import { UnusableDatabaseError } from './storage-error.ts';
 import { createTextHash, type TextHash } from './text-hash.ts';
+import { createUserRowsVerification, type UserRowsVerification } from './verify-user-rows.ts';
 
 /** Maximum number of problems listed; further ones are only counted. */
 const MAX_PROBLEMS = 100;
@@ -75,12 +76,23 @@ export function verifyDatabase(client: Database, onRows: (rows: number) => void 
     const columns = readColumnState(client);
     const counts = { metric: 0, analytics: 0 };
     const expected = new Map<number, Digest>();
+    const users = createTexts(client, 'users', hash, report);
+    const userRows = createUserRowsVerification(
+      client,
+      hash,
+      (user) => (columns.erasedNumbers.has(user) ? undefined : users(user)),
+      (kind) => columns.sealedTo(kind, 0),
+      report,
+    );
     for (const kind of KINDS) {
-      counts[kind] = verifyRows(client, kind, hash, columns, expected, report, onRows);
+      counts[kind] = verifyRows(client, kind, hash, columns, expected, userRows, report, onRows);
     }
     const damagedChunks = new Set<number>();
-    const chunks = columns.isRebuilding ? 0 : verifyChunks(client, hash, columns, expected, damagedChunks, report);
+    const chunks = columns.isRebuilding
+      ? 0
+      : verifyChunks(client, hash, columns, users, expected, damagedChunks, report);
     if (!columns.isRebuilding) verifyProperties(client, columns, damagedChunks, report);
+    if (!columns.isRebuilding) userRows.compare();
     verifyLedger(client, counts.metric + counts.analytics, report);
     return { problems, omitted, rows: counts, chunks };
   } finally {
@@ -186,6 +198,7 @@ function verifyRows(
   hash: TextHash,
   columns: ColumnState,
   digests: Map<number, Digest>,
+  userRows: UserRowsVerification,
   report: (problem: string) => void,
   onRows: (rows: number) => void,
 ): number {
@@ -204,6 +217,7 @@ function verifyRows(
       }
       if (row.isValid === 0) report(`The data of row ${row.seq} is not JSON: the row is damaged. ${RESTORE}`);
       if (columns.isRebuilding || columns.isBeingErased(row.userId, row.seq)) continue;
+      userRows.addRow(kind, row.userId, row.seq);
       const series = columns.seriesOf(kind, row.name);
       if (series === undefined) {
         if (row.seq <= columns.sealedTo(kind, 0) && !missingNames.has(row.name)) {
@@ -225,12 +239,12 @@ function verifyChunks(
   client: Database,
   hash: TextHash,
   columns: ColumnState,
+  users: (number: number) => string,
   expected: ReadonlyMap<number, Digest>,
   damagedChunks: Set<number>,
   report: (problem: string) => void,
 ): number {
   const found = new Map<number, Digest>();
-  const users = createTexts(client, 'users', hash, report);
   const labels = createTexts(client, 'labels', hash, report);
   const ids = client.query<{ id: number }, []>('SELECT id FROM chunks WHERE rows > 0').all();
   const read = client.prepare<ChunkBlobs & Extent & { series: number; checksum: number }, [number]>(
@@ -302,8 +316,8 @@ function verifyProperties(
   const readColumn = client.prepare<ColumnBlobs & { checksum: number }, [number]>(
     'SELECT checksum, codes, "values" FROM property_columns WHERE id = ?',
   );
-  const readChunk = client.prepare<{ rows: number; seqs: Uint8Array }, [number]>(
-    'SELECT rows, seqs FROM chunks WHERE id = ?',
+  const readChunk = client.prepare<ChunkBlobs & Extent, [number]>(
+    `SELECT rows, min_time AS minTime, max_time AS maxTime, times, users, labels, "values", seqs FROM chunks WHERE id = ?`,
   );
   const readData = createEventDataReader(client);
   for (const { id, chunk, series, path } of list) {
@@ -317,7 +331,9 @@ function verifyProperties(
     }
     try {
       if (
-        matchesRows(blobs, source, JSON.parse(path), (seqs, visit) => readData(columns.textOf(series), seqs, visit))
+        matchesRows(blobs, decodeChunk(source, source), JSON.parse(path), (seqs, visit) =>
+          readData(columns.textOf(series), seqs, visit),
+        )
       ) {
         continue;
       }
@@ -368,7 +384,8 @@ function createTexts(
     const cached = cache.get(number);
     if (cached !== undefined) return cached;
     const row = read.get(number);
-    if (row?.text == null) report(`A chunk refers to row ${number} of ${table}, which has no text. ${REBUILD}`);
+    if (row?.text == null)
+      report(`The column store refers to row ${number} of ${table}, which has no text. ${REBUILD}`);
     else if (hash(row.text, row.scope) !== row.hash) {
       report(`The text of row ${number} of ${table} does not match its hash. ${REBUILD}`);
     }

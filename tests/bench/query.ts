@@ -53,6 +53,7 @@ const target = await startTarget(
   { JWT_SECRET: SECRET, DATABASE_URL: `file:${folder.path}/rawlog.db`, QUERY_TIMEOUT: '60s' },
   { dataDir: folder.path },
 );
+process.on('exit', () => target.process.kill()); // if the benchmark fails
 const bearer = await token({ role: 'admin', exp: Math.floor(Date.now() / 1000) + 86_400 });
 while (!(await isComplete())) await Bun.sleep(100);
 console.log(`column store of ${2 * rows} rows built in ${((performance.now() - began) / 1000).toFixed(0)} s`);

@@ -55,8 +55,8 @@ const DAY_MS = 86_400_000;
 const BEFORE_ERASURES_MS = 5_000;
 /** Requests per second during erasures. */
 const RATE = { recording: 200, charts: 2 };
-/** Rows that the memtable can hold: the column store does not store them before they are sealed. */
-const MEMTABLE_ROWS = 65_536;
+/** More rows than the memtable can hold: fewer may never be sealed. */
+const MEMTABLE_ROWS = 100_000;
 
 /** The tables that do not belong to the column store. */
 const OTHER_TABLES = new Set([
@@ -74,6 +74,8 @@ const dataSet = openDataSet();
 const exp = secondsFromNow(86_400);
 const bearer = async (claims: Record<string, unknown>) => `Bearer ${await token({ exp, ...claims })}`;
 const admin = await bearer({ role: 'admin' });
+let running: Target | undefined;
+process.on('exit', () => running?.process.kill()); // if the benchmark fails
 let target = await buildColumnStore();
 await target.stop();
 printSizes();
@@ -102,8 +104,9 @@ function describe({ rows, names, labels, users }: DataSet): string {
   return `${rows} rows, ${names} metric names and as many event types, ${labels} labels, ${users} users`;
 }
 
-function start(): Promise<Target> {
-  return startTarget({ ...UNLIMITED, QUERY_TIMEOUT: '60s' }, { dataDir });
+async function start(): Promise<Target> {
+  running = await startTarget({ ...UNLIMITED, QUERY_TIMEOUT: '60s' }, { dataDir });
+  return running;
 }
 
 /** Starts the server, and measures how it builds the column store, unless that exists already. */

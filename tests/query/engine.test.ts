@@ -13,7 +13,7 @@ import type { DeletionFilter } from '../../src/storage/deletion-list.ts';
 import { runJob } from '../../src/storage/job.ts';
 import { eventData, generator, property, propertyFilters } from './random-data.ts';
 import * as reference from './reference-queries.ts';
-import { expectSame, LIMITS, type NewRow, type Query, stepsOf, TestDatabase } from './test-database.ts';
+import { expectSame, LIMITS, LOOK_UP_ALWAYS, type NewRow, type Query, stepsOf, TestDatabase } from './test-database.ts';
 
 /*
  * Compares the query engine with the reference implementation on a real database file. Queries run between batches, so
@@ -300,8 +300,8 @@ async function runStep(database: TestDatabase, step: Step): Promise<void> {
 
 test('matches the reference after any sequence of recording, queries, restarts, rebuilds, erasures and deletions', () =>
   fc.assert(
-    fc.asyncProperty(history, async (steps) => {
-      const database = new TestDatabase();
+    fc.asyncProperty(history, fc.boolean(), async (steps, looksUpRows) => {
+      const database = new TestDatabase(looksUpRows ? LOOK_UP_ALWAYS : undefined);
       try {
         for (const step of steps) await runStep(database, step);
       } finally {

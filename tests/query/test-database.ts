@@ -8,15 +8,18 @@ import type { FunnelQuery } from '../../src/query/funnel.ts';
 import type { RetentionQuery } from '../../src/query/retention.ts';
 import type { BucketQuery } from '../../src/query/selection.ts';
 import type { Kind } from '../../src/records.ts';
-import { type ChunkOutline, ColumnStore } from '../../src/storage/columns/column-store.ts';
+import { type ChunkOutline, ColumnStore, type UserRowLimits } from '../../src/storage/columns/column-store.ts';
 import { openStorage } from '../../src/storage/database.ts';
+import { deleteRecords } from '../../src/storage/deletion.ts';
 import type { DeletionFilter } from '../../src/storage/deletion-list.ts';
-import { runJob } from '../../src/storage/job.ts';
-import { openReader } from '../../src/storage/reader.ts';
+import { type Job, runJob } from '../../src/storage/job.ts';
+import { openReader, type ReaderStorage } from '../../src/storage/reader.ts';
 import type { RecordFilter } from '../../src/storage/records.ts';
+import { verifyDatabase } from '../../src/storage/verify.ts';
 import { createWriter } from '../../src/storage/writer.ts';
 import { NOTHING } from '../harness/commit.ts';
 import { temporaryFolder } from '../harness/target.ts';
+import { idOf } from '../storage/log.ts';
 import type { Row } from './reference-queries.ts';
 import * as reference from './reference-queries.ts';
 
@@ -56,25 +59,39 @@ export function countingBudget(): Budget & { readonly reserved: () => number } {
 
 export const LIMITS: QueryLimits = { timeoutMs: 10_000, maxResultBytes: 32_000_000, isCanceled: () => false };
 
+/** Limits with which every query of a single user looks up its rows, even in a small database. */
+export const LOOK_UP_ALWAYS: UserRowLimits = { scannedPerLookup: 0, maxUnsortedRows: 40 };
+
 /** A database file with a writer and a query engine, and the rows it should contain. */
 export class TestDatabase {
   readonly #folder = temporaryFolder();
   readonly #path = join(this.#folder.path, 'test.db');
   readonly #storage = openStorage(this.#path);
   readonly #writer = createWriter(this.#storage);
-  #reader = openReader(this.#path);
-  engine: QueryEngine = createQueryEngine(this.#reader, LIMITS);
+  readonly #userRowLimits: UserRowLimits | undefined;
+  #reader: ReaderStorage;
+  engine: QueryEngine;
   /** The rows that the database should contain, in commit order. */
   rows: Row[] = [];
   #seq = 1e12;
 
+  constructor(userRowLimits?: UserRowLimits) {
+    this.#userRowLimits = userRowLimits;
+    this.#reader = this.#openReader();
+    this.engine = createQueryEngine(this.#reader, LIMITS);
+  }
+
+  #openReader(): ReaderStorage {
+    return openReader(this.#path, Date.now, this.#userRowLimits);
+  }
+
   async record(rows: readonly NewRow[]): Promise<void> {
     const added = rows.map((row, i): Row => {
       const seq = this.#seq + i;
-      return { data: `{"value":${row.value}}`, ...row, seq, id: `id-${seq}`, received: 1.7e15 + i };
+      return { data: `{"value":${row.value}}`, ...row, seq, id: idOf(seq), received: 1.7e15 + i };
     });
     this.#seq += rows.length;
-    await this.#writer.commit({ ...NOTHING, records: added.map(recordOf) });
+    await this.#writer.commit({ ...NOTHING, records: added.map(recordOf), counts: [['stored', added.length]] });
     this.rows.push(...added);
   }
 
@@ -84,9 +101,47 @@ export class TestDatabase {
       runJob(this.#reader.store.catchUp());
       runJob(this.#reader.store.seal());
     }
+    this.#reopen();
+  }
+
+  #reopen(): void {
     this.#reader.close();
-    this.#reader = openReader(this.#path);
+    this.#reader = this.#openReader();
     this.engine = createQueryEngine(this.#reader, LIMITS);
+  }
+
+  /** Runs some steps of a job, then reopens the database and finishes what was interrupted, as a server does. */
+  interrupt(start: (reader: ReaderStorage) => Job<unknown>, steps: number): void {
+    const job = start(this.#reader);
+    for (let step = 0; step < steps && !job.next().done; step++) {
+      // the next step
+    }
+    this.#reopen();
+    runJob(this.engine.maintenance.resume());
+  }
+
+  /** Returns the problems that a verification finds. */
+  problems(): readonly string[] {
+    return verifyDatabase(this.#reader.client).problems;
+  }
+
+  /** Returns whether a row of a user was erased. */
+  isErased(user: string, seq: number): boolean {
+    return this.#reader.list.isErased(user, seq);
+  }
+
+  /** Removes rows from those that the database should contain. */
+  remove(isRemoved: (row: Row) => boolean): void {
+    this.rows = this.rows.filter((row) => !isRemoved(row));
+  }
+
+  /** Interrupts a deletion after some steps, and finishes it if it has begun. */
+  interruptDeletion(kind: Kind, filter: DeletionFilter, steps: number): void {
+    const begun = () => this.#reader.client.query<{ n: number }, []>('SELECT count(*) AS n FROM deletions').get()?.n;
+    const before = begun();
+    const matching = reference.matching(this.rows, kind, filter);
+    this.interrupt((reader) => deleteRecords(reader, kind, filter), steps);
+    if (begun() !== before) this.remove((row) => matching.includes(row));
   }
 
   erase(user: string): void {
@@ -147,6 +202,15 @@ export class TestDatabase {
       case 'records':
         return JSON.stringify(this.#pages(query));
     }
+  }
+
+  /** Returns the IDs in an export of a user's records. */
+  exportedIds(kind: Kind, user: string): string[] {
+    const filter = { user, name: undefined, from: undefined, to: undefined };
+    this.engine.exports.open(1, { kind, format: 'ndjson', filter, after: 0, safe: false });
+    let text = '';
+    for (let part = this.engine.exports.next(1); part; part = this.engine.exports.next(1)) text += Buffer.from(part);
+    return text.split('\n').flatMap((line) => (line === '' ? [] : [JSON.parse(line).id]));
   }
 
   #pages({ kind, filter, limit }: Extract<Query, { run: 'records' }>): unknown[] {

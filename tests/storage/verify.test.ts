@@ -117,6 +117,27 @@ describe('verification', () => {
       'The checksum of chunk',
     ],
     [
+      'a changed part of the index of user rows',
+      'UPDATE user_rows SET users = zeroblob(length(users)) WHERE id = (SELECT max(id) FROM user_rows WHERE rows > 0)',
+      'of the index of user rows does not match',
+    ],
+    [
+      'a missing part of the index of user rows',
+      'UPDATE user_rows SET rows = 0 WHERE id = (SELECT max(id) FROM user_rows WHERE rows > 0)',
+      'The index of user rows and the events differ',
+    ],
+    [
+      'rows that the index of user rows lists twice',
+      `INSERT INTO user_rows (shard, rows, checksum, users, seqs)
+       SELECT shard, rows, checksum, users, seqs FROM user_rows WHERE rows > 0 AND shard = -1`,
+      'The index of user rows and the metrics differ',
+    ],
+    [
+      'an empty index of user rows',
+      "DELETE FROM column_state WHERE name LIKE 'user_rows%'; DELETE FROM user_rows",
+      'differ',
+    ],
+    [
       'a changed text in the dictionary',
       "UPDATE labels SET label = 'x' || substr(label, 2) WHERE id = (SELECT min(id) FROM labels WHERE label IS NOT NULL)",
       'does not match its hash',

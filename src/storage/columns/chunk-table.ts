@@ -2,19 +2,33 @@ import type { Database } from 'bun:sqlite';
 import { LRUCache } from 'lru-cache';
 import { StorageError } from '../storage-error.ts';
 import { checksumOfBlobs } from './checksum.ts';
-import { type Chunk, type ChunkBlobs, checksumOf, decodeChunk, encodeChunk } from './chunk.ts';
+import {
+  type Chunk,
+  type ChunkBlobs,
+  checksumOf,
+  decodeChunk,
+  decodeStoredChunk,
+  dropRemoved,
+  encodeChunk,
+  withoutRows,
+} from './chunk.ts';
+import { overwriteRowsOf } from './removed-rows.ts';
 import {
   decodeHours,
   decodeQuarters,
   type Hours,
   NO_SUMMARY,
+  padSummary,
   type Quarters,
+  removeFromSummary,
   type SummaryBlobs,
   summarize,
 } from './summary.ts';
 
-/** Size of the cache of decoded chunks, and of the cache of decoded summaries, in bytes. */
-const CACHE_BYTES = 64 * 1024 * 1024;
+/** Size of the cache of decoded chunks, in bytes. */
+const CACHE_BYTES = 96 * 1024 * 1024;
+/** Size of the cache of decoded summaries, in bytes. */
+const SUMMARY_CACHE_BYTES = 64 * 1024 * 1024;
 /** Size of a row in a decoded chunk: its time, user, label and value, and the difference of its `seq`. */
 const BYTES_PER_ROW = 28;
 /** Bytes written per row, at most: the decoded size, and its value in the summary. */
@@ -37,6 +51,15 @@ export interface Extent {
 /** The key and the extent of a sealed chunk. */
 export interface ChunkEntry extends Extent {
   readonly id: number;
+}
+
+/** A chunk without the rows of a user. */
+export interface ChunkWithoutUser {
+  /** The labels of the rows that are kept, some of them more than once per row. */
+  readonly labels: Uint32Array;
+  readonly removedLabels: ReadonlySet<number>;
+  /** Writes the chunk, in the caller's transaction. */
+  readonly write: () => void;
 }
 
 /** A chunk as it will be written. */
@@ -78,7 +101,7 @@ export class ChunkTable {
   });
 
   readonly #summaries = new LRUCache<string, Hours | Quarters | typeof NONE>({
-    maxSize: CACHE_BYTES,
+    maxSize: SUMMARY_CACHE_BYTES,
     sizeCalculation: (summary) => SUMMARY_OVERHEAD_BYTES + (summary === NONE ? 0 : bytesOfSummary(summary)),
   });
   readonly #listener: ChunkListener;
@@ -132,14 +155,19 @@ export class ChunkTable {
   read(id: number): Chunk {
     const cached = this.#cache.get(id);
     if (cached) return cached;
+    const row = this.#readBlobs(id);
+    const chunk = decodeChunk(row, row);
+    this.#cache.set(id, chunk);
+    return chunk;
+  }
+
+  #readBlobs(id: number): ChunkBlobs & Extent {
     const row = this.#statements.read.get(id);
     if (!row) throw new Error(`chunk ${id} does not exist`);
     if (checksumOf(row) !== row.checksum) {
       throw new StorageError('corrupt', new Error(`the checksum of chunk ${id} does not match`));
     }
-    const chunk = decodeChunk(row, row);
-    this.#cache.set(id, chunk);
-    return chunk;
+    return row;
   }
 
   /**
@@ -204,12 +232,63 @@ export class ChunkTable {
   /** Overwrites a chunk in place, so it keeps its position in the commit order. The new chunk must not be larger. */
   replace(id: number, chunk: Chunk): void {
     const blobs = encodeChunk(chunk);
-    const { rows, minTime, maxTime } = chunk;
+    this.#overwrite(id, chunk, blobs, checksumOf(blobs));
+    // a chunk that had no summary gets none: inserting one between others would move them
+    this.#statements.replaceSummary.run(...columnsOf(summarize(chunk) ?? NO_SUMMARY), id);
+  }
+
+  /**
+   * Removes the rows of a user from a chunk; returns undefined if it has none. The function that is returned writes the chunk
+   * in place, if possible only the pages that differ: see removed-rows.ts.
+   *
+   * @throws {StorageError} `corrupt` if its checksum does not match
+   */
+  withoutUser(id: number, user: number): ChunkWithoutUser | undefined {
+    const row = this.#readBlobs(id);
+    const stored = decodeStoredChunk(row, row);
+    if (stored.users.indexOf(user) < 0) return undefined;
+    const removedLabels = new Set<number>();
+    for (let i = stored.users.indexOf(user); i >= 0; i = stored.users.indexOf(user, i + 1)) {
+      removedLabels.add(stored.labels[i] as number);
+    }
+    const overwritten = overwriteRowsOf(stored, user);
+    if (!overwritten) {
+      const chunk = dropRemoved(stored);
+      const kept = withoutRows(chunk, (at) => chunk.users[at] === user) ?? chunk;
+      return { labels: kept.labels, removedLabels, write: () => this.replace(id, kept) };
+    }
+    const blobs = encodeChunk(overwritten.stored);
+    const checksum = checksumOf(blobs);
+    const previous = this.#readSummary(id);
+    const length = previous?.sorted.byteLength ?? 0;
+    const next = (previous && removeFromSummary(previous, overwritten.removed)) ?? summarize(overwritten.kept());
+    const summary = columnsOf(padSummary(next ?? NO_SUMMARY, length));
+    const write = () => {
+      this.#overwrite(id, { ...overwritten.stored, rows: overwritten.rows }, blobs, checksum);
+      this.#statements.replaceSummary.run(...summary, id);
+    };
+    return { labels: overwritten.stored.labels, removedLabels, write };
+  }
+
+  #readSummary(id: number): SummaryBlobs | undefined {
+    const summary = this.#statements.summary.get(id);
+    if (!summary) return undefined;
+    const { quarters, hours, sorted } = summary;
+    if (
+      checksumOfBlobs([quarters]) !== summary.quartersChecksum ||
+      checksumOfBlobs([hours, sorted]) !== summary.checksum
+    ) {
+      throw damagedSummary(id);
+    }
+    return summary;
+  }
+
+  #overwrite(id: number, { rows, minTime, maxTime }: Extent, blobs: ChunkBlobs, checksum: number): void {
     this.#statements.replace.run(
       rows,
       rows === 0 ? 0 : minTime,
       rows === 0 ? 0 : maxTime,
-      checksumOf(blobs),
+      checksum,
       blobs.times,
       blobs.users,
       blobs.labels,
@@ -217,8 +296,6 @@ export class ChunkTable {
       blobs.seqs,
       id,
     );
-    // a chunk that had no summary gets none: inserting one between others would move them
-    this.#statements.replaceSummary.run(...columnsOf(summarize(chunk) ?? NO_SUMMARY), id);
     this.#uncache(id);
     this.#listener.chunkRewritten(id);
   }
@@ -293,6 +370,10 @@ function prepare(client: Database) {
     replaceSummary: client.prepare(
       `UPDATE chunk_summaries SET checksum = ?, quarters_checksum = ?, quarters = ?, hours = ?, sorted = ?
        WHERE chunk_id = ?`,
+    ),
+    summary: client.prepare<SummaryBlobs, [number]>(
+      `SELECT checksum, quarters_checksum AS quartersChecksum, quarters, hours, sorted
+       FROM chunk_summaries WHERE chunk_id = ?`,
     ),
     checksum: client.prepare<{ checksum: number }, [number]>('SELECT checksum FROM chunks WHERE id = ?'),
     insert: client.prepare(

@@ -134,6 +134,8 @@ function extentOfTimes(times: Float64Array): Pick<Chunk, 'minTime' | 'maxTime'> 
  *   times           32 bits: milliseconds since the earliest one, if that is exact; 64 bits: doubles
  *   users, labels   16 bits if all numbers fit; otherwise 32 bits
  *   values          doubles
+ *
+ * They can contain rows of user 0 instead of removed rows: see removed-rows.ts.
  */
 export interface ChunkBlobs {
   readonly times: Uint8Array;
@@ -161,15 +163,35 @@ export function checksumOf({ times, users, labels, values, seqs }: ChunkBlobs): 
 
 /** Decodes a chunk from its blobs. Damaged blobs can yield arrays of another length than the number of rows. */
 export function decodeChunk(blobs: ChunkBlobs, extent: Pick<Chunk, 'rows' | 'minTime' | 'maxTime'>): Chunk {
-  const { rows, minTime } = extent;
+  const stored = decodeStoredChunk(blobs, extent);
+  const { rows, minTime, maxTime } = extent;
+  return stored.rows === rows ? stored : { ...dropRemoved(stored), rows, minTime, maxTime };
+}
+
+/** Decodes a chunk from its blobs with the rows of user 0 that are stored instead of removed rows. */
+export function decodeStoredChunk(blobs: ChunkBlobs, extent: Pick<Chunk, 'rows' | 'minTime' | 'maxTime'>): Chunk {
+  const { minTime, maxTime } = extent;
+  const rows = countStored(blobs.times.byteLength, extent.rows);
   return {
-    ...extent,
+    rows,
+    minTime,
+    maxTime,
     times: decodeTimes(blobs.times, rows, minTime),
     users: decodeNumbers(blobs.users, rows),
     labels: decodeNumbers(blobs.labels, rows),
     values: doublesOf(blobs.values),
     seqs: blobs.seqs,
   };
+}
+
+/** Returns the number of stored rows of a chunk, including those of user 0. */
+function countStored(timesBytes: number, rows: number): number {
+  return Math.floor(timesBytes / (rows > timesBytes / 8 ? 4 : 8));
+}
+
+/** Returns a chunk without the rows of user 0, which were removed: see removed-rows.ts. */
+export function dropRemoved(stored: Chunk): Chunk {
+  return withoutRows(stored, (row) => stored.users[row] === 0) ?? stored;
 }
 
 /** Decodes the times of a chunk. */

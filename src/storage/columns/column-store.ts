@@ -4,7 +4,7 @@ import { KINDS, type Kind } from '../../records.ts';
 import { inTransactions, type Job, MAX_TRANSACTION_BYTES, runJob, type Transact } from '../job.ts';
 import type { TextHash } from '../text-hash.ts';
 import { createTransact } from '../transact.ts';
-import { type Chunk, mergeChunks, seqsOf, splitChunk, withoutRows } from './chunk.ts';
+import { type Chunk, mergeChunks, seqsOf, sliceChunk, splitChunk, withoutRows } from './chunk.ts';
 import { ChunkTable, type EncodedChunk, type Extent, encodeForTable } from './chunk-table.ts';
 import { Dictionary } from './dictionary.ts';
 import { Memtable } from './memtable.ts';
@@ -16,8 +16,12 @@ import {
   type PropertySource,
   PropertyStore,
 } from './property-store.ts';
+import { RemovedKeys } from './removed-keys.ts';
 import { type SourceRow, sourceRows } from './source-rows.ts';
 import type { Hours, Quarters } from './summary.ts';
+import { type ReadLimits, SCANNED_PER_LOOKUP, type UserChunks, UserReader } from './user-reader.ts';
+import { UserRemoval } from './user-removal.ts';
+import { MAX_UNSORTED_ROWS, type RowVisitor, SHARDS, UserRows } from './user-rows.ts';
 import { UserSeries } from './user-series.ts';
 
 export type { Extent } from './chunk-table.ts';
@@ -32,6 +36,25 @@ const MAX_CHUNK_ROWS = 16_384;
 
 /** Time after which encoded chunks are written, in milliseconds. Writing them takes about as long. */
 const MAX_PREPARATION_MS = 10;
+
+/** When the rows of a user are looked up, and how they are indexed. */
+export interface UserRowLimits {
+  /** See {@link SCANNED_PER_LOOKUP}. */
+  readonly scannedPerLookup: number;
+  /** See {@link MAX_UNSORTED_ROWS}. */
+  readonly maxUnsortedRows: number;
+}
+
+const USER_ROW_LIMITS: UserRowLimits = { scannedPerLookup: SCANNED_PER_LOOKUP, maxUnsortedRows: MAX_UNSORTED_ROWS };
+
+/** Number of removed rows, 16 MB, after which they are removed from the index of user rows. */
+const MAX_REMOVED_KEYS = 2 ** 21;
+
+/** Names in `column_state`: up to which `seq` the index lists the rows of all users whose erasure has begun. */
+const LISTED: Readonly<Record<Kind, string>> = {
+  metric: 'erasures_listed_metric',
+  analytics: 'erasures_listed_analytics',
+};
 
 /** A metric name or an event type, with its number. */
 export interface Series {
@@ -49,6 +72,12 @@ export interface ChunkOutline extends Extent {
   readonly quarters: () => Quarters | undefined;
   /** Returns the values by hour; undefined if the chunk has no such summary. */
   readonly hours: () => Hours | undefined;
+}
+
+/** Something that contains chunks of series: the column store, or the rows of one user. */
+export interface ChunkSource {
+  /** Yields the outlines of the chunks of a series whose extent overlaps [from, to), in commit order. */
+  outlines(series: Series, from?: number, to?: number): Generator<ChunkOutline>;
 }
 
 /** New chunks of a series, and the chunks they replace. */
@@ -85,7 +114,7 @@ export interface RetiredUser {
  * watermark. After a crash, exactly the rows that are in no chunk are applied again. There must be only one column store
  * per database file.
  */
-export class ColumnStore {
+export class ColumnStore implements ChunkSource {
   readonly transact: Transact;
   readonly #client: Database;
   readonly #hash: TextHash;
@@ -94,6 +123,8 @@ export class ColumnStore {
   readonly #chunks: ChunkTable;
   readonly #properties: PropertyStore;
   readonly #userSeries: UserSeries;
+  readonly #userRows: UserRows;
+  readonly #userReader: UserReader;
   readonly #memtable = new Memtable();
   readonly #statements: ReturnType<typeof prepare>;
   readonly #series: Record<Kind, Map<string, Series>> = { metric: new Map(), analytics: new Map() };
@@ -110,8 +141,17 @@ export class ColumnStore {
   #isRebuilding = false;
   #sealing: Job<void> | undefined;
 
-  /** @param now the clock, in milliseconds since 1970 */
-  constructor(client: Database, hash: TextHash, now: () => number = Date.now, propertyLimits = PROPERTY_LIMITS) {
+  /**
+   * @param now the clock, in milliseconds since 1970
+   * @param userRowLimits for tests
+   */
+  constructor(
+    client: Database,
+    hash: TextHash,
+    now: () => number = Date.now,
+    propertyLimits = PROPERTY_LIMITS,
+    userRowLimits = USER_ROW_LIMITS,
+  ) {
     this.#client = client;
     this.#hash = hash;
     this.transact = createTransact(client);
@@ -123,6 +163,8 @@ export class ColumnStore {
     });
     this.#properties = new PropertyStore(client, this.transact, this.#chunks, hash, now, propertyLimits);
     this.#userSeries = new UserSeries(client, this.transact);
+    this.#userRows = new UserRows(client, this.transact, userRowLimits.maxUnsortedRows);
+    this.#userReader = new UserReader(client, this.#userRows, userRowLimits.scannedPerLookup);
     this.#statements = prepare(client);
     this.reload();
   }
@@ -134,6 +176,7 @@ export class ColumnStore {
     this.#chunks.clearCache();
     this.#properties.reload();
     this.#userSeries.reload();
+    this.#userRows.reload();
     this.#users.reload();
     this.#labels.reload();
     for (const kind of KINDS) this.#series[kind].clear();
@@ -267,6 +310,7 @@ export class ColumnStore {
     yield* this.#users.write((number) => users.has(number));
     yield* this.#labels.write((number) => labels.has(number));
     yield* this.#userSeries.write((visit) => memtable.forEach(visit));
+    yield* this.#indexUserRows();
     const series = memtable.series();
     for (let next = 0; next < series.length; ) {
       const writes: SeriesWrite[] = [];
@@ -288,6 +332,15 @@ export class ColumnStore {
     if (memtable.rows > 0) throw new Error('the memtable still contains rows after a seal');
     for (const id of this.#newSeries) this.#removeSeries(this.#seriesById.get(id) as Series); // erased before this seal
     this.#sealedBeyond.clear();
+  }
+
+  /** Lists the rows of the memtable by user. */
+  *#indexUserRows(): Job<void> {
+    const forEachRow = (visit: RowVisitor) =>
+      this.#memtable.forEach((series, user, _label, seq) => {
+        visit((this.#seriesById.get(series) as Series).kind, user, seq); // every row was added through #seriesFor
+      });
+    yield* this.#userRows.write(forEachRow, this.#position);
   }
 
   /** Records, in the caller's transaction, that all applied rows are sealed. */
@@ -358,6 +411,90 @@ export class ColumnStore {
     const { rows, minTime, maxTime } = extent;
     const read = () => this.#memtable.chunk(id, kind === 'metric') as Chunk; // the extent exists, so there are rows
     yield { rows, minTime, maxTime, chunkId: undefined, read, quarters: () => undefined, hours: () => undefined };
+  }
+
+  /**
+   * Returns the rows of one user in some series, read by their keys; undefined if scanning the chunks of these series in
+   * [from, to) takes less time.
+   *
+   * @param user the user's number
+   * @param seriesList series of one kind
+   */
+  sourceOfUser(
+    kind: Kind,
+    user: number,
+    seriesList: readonly Series[],
+    {
+      from = Number.NEGATIVE_INFINITY,
+      to = Number.POSITIVE_INFINITY,
+    }: { from?: number | undefined; to?: number | undefined },
+    limits: ReadLimits,
+  ): ChunkSource | undefined {
+    if (this.#isRebuilding || !this.#users.isWritten(user)) return undefined;
+    let scannedRows = 0;
+    for (const { id } of seriesList) {
+      for (const { rows } of this.#chunks.ofSeries(id, from, to)) scannedRows += rows;
+    }
+    const numbers = {
+      series: (name: string) => this.#series[kind].get(name)?.id,
+      label: (series: number, label: string) => this.#labels.find(label, series),
+    };
+    const readUser = { kind, number: user, upTo: this.#indexedTo(kind) };
+    const chunks = this.#userReader.chunksOf(readUser, this.#users.text(user), scannedRows, numbers, limits);
+    return chunks && { outlines: (...of) => this.#outlinesOfUser(chunks, ...of) };
+  }
+
+  /** Returns the `seq` up to which the index of users lists all applied rows. */
+  #indexedTo(kind: Kind): number {
+    return Math.min(this.#userRows.indexedTo(kind), this.#position[kind]);
+  }
+
+  /** Yields the outlines of a user's indexed rows and of the memtable's rows that are not indexed. */
+  *#outlinesOfUser(
+    chunks: UserChunks,
+    { id, kind }: Series,
+    from = Number.NEGATIVE_INFINITY,
+    to = Number.POSITIVE_INFINITY,
+  ): Generator<ChunkOutline> {
+    const unindexed = this.#unindexedRows(id, kind);
+    for (const chunk of [chunks.get(id), unindexed]) {
+      if (!chunk || chunk.maxTime < from || chunk.minTime >= to) continue;
+      const { rows, minTime, maxTime } = chunk;
+      const none = () => undefined;
+      yield { rows, minTime, maxTime, chunkId: undefined, read: () => chunk, quarters: none, hours: none };
+    }
+  }
+
+  /** Returns the memtable's rows of a series that are not indexed yet. During a seal, they are indexed before they leave it. */
+  #unindexedRows(seriesId: number, kind: Kind): Chunk | undefined {
+    const chunk = this.#memtable.chunk(seriesId, kind === 'metric');
+    if (!chunk) return undefined;
+    const seqs = seqsOf(chunk);
+    const start = seqs.findIndex((seq) => seq > this.#userRows.indexedTo(kind));
+    if (start <= 0) return start === 0 ? chunk : undefined;
+    return sliceChunk(chunk, seqs, start, chunk.rows);
+  }
+
+  /**
+   * Returns the `seq` of each applied row of a user, ascending; undefined if they are not indexed. Some rows may be blank.
+   *
+   * @param user the user's number
+   */
+  seqsOfUser(kind: Kind, user: number): Float64Array | undefined {
+    if (this.#isRebuilding) return undefined;
+    const indexedTo = this.#indexedTo(kind);
+    const indexed = this.#users.isWritten(user)
+      ? this.#userReader.seqsOf({ kind, number: user, upTo: indexedTo })
+      : new Float64Array(0);
+    const unindexed: number[] = [];
+    this.#memtable.forEach((series, rowUser, _label, seq) => {
+      if (rowUser === user && seq > indexedTo && this.#seriesById.get(series)?.kind === kind) unindexed.push(seq);
+    });
+    if (unindexed.length === 0) return indexed;
+    const seqs = new Float64Array(indexed.length + unindexed.length);
+    seqs.set(indexed);
+    seqs.set(unindexed, indexed.length);
+    return seqs;
   }
 
   /** Yields the chunks of a series that may contain rows in [from, to), in commit order. */
@@ -456,7 +593,10 @@ export class ColumnStore {
     const found = this.#users.find(userId);
     const number = found !== undefined && this.#users.isWritten(found) ? found : null;
     const retired = { number, cutoffSeq: Math.max(...KINDS.map((kind) => this.#position[kind])) };
-    this.transact(() => record(retired));
+    this.transact(() => {
+      record(retired);
+      this.#recordListed();
+    });
     this.#erased = [...this.#erased, { userId, cutoffSeq: retired.cutoffSeq }];
     if (found !== undefined) {
       this.#memtable.dropUser(found);
@@ -471,13 +611,61 @@ export class ColumnStore {
     return this.#userSeries.seriesOf(user);
   }
 
-  /** Removes a retired user's rows from a series, and every label that only those rows had. */
-  *removeUserFrom(seriesId: number, user: number): Job<void> {
+  /**
+   * Records, in the caller's transaction, up to which `seq` the index lists the rows of the user whose erasure begins: later
+   * rows leave the memtable without being indexed. Nothing is recorded if that is unknown for an earlier erasure.
+   */
+  #recordListed(): void {
+    for (const kind of KINDS) {
+      const recorded = this.#listedTo(kind);
+      if (recorded === undefined && this.#erased.length > 0) continue;
+      const listedTo = Math.min(recorded ?? Number.POSITIVE_INFINITY, this.#indexedTo(kind));
+      this.#statements.setState.run(LISTED[kind], listedTo);
+    }
+  }
+
+  #listedTo(kind: Kind): number | undefined {
+    return this.#statements.state.all().find(({ name }) => name === LISTED[kind])?.value;
+  }
+
+  /**
+   * Returns the `seq`s of a retired user's rows, ascending, up to the `seq` `to`; undefined if they are not listed, as after
+   * a rebuild.
+   *
+   * @param user the user's number; null if no row was sealed
+   */
+  rowsOfRetired(kind: Kind, user: number | null): { seqs: Float64Array; to: number } | undefined {
+    const to = this.#listedTo(kind);
+    if (this.#isRebuilding || to === undefined) return undefined;
+    return { seqs: user === null ? new Float64Array(0) : this.#userRows.seqsOf(kind, user), to };
+  }
+
+  /** Ends all erasures, in the caller's transaction: deletes what was recorded when they began. */
+  endErasures(): void {
+    for (const kind of KINDS) this.#statements.removeState.run(LISTED[kind]);
+  }
+
+  /**
+   * Removes a retired user's rows from a series, and every label that only those rows had.
+   *
+   * @param times when the rows happened, ascending, in microseconds since 1970; undefined if that is not known for all rows
+   */
+  *removeUserFrom(seriesId: number, user: number, times: Float64Array | undefined): Job<void> {
+    const removePair = () => this.#userSeries.remove(user, seriesId);
+    if (times) {
+      const removal = new UserRemoval(this.#chunks, this.transact, seriesId, user, times, this.#labels.limit);
+      yield* removal.removeRows();
+      yield* removal.findLabels((visit) => this.#memtable.labelsOf(seriesId, visit));
+      const isEmpty = !this.#chunks.extent(seriesId) && !this.#memtable.extent(seriesId);
+      const unusedLabels = isEmpty ? this.#labels.numbersOf(seriesId) : removal.unusedLabels();
+      yield* this.#finishRemoval(seriesId, unusedLabels, isEmpty, removePair);
+      return;
+    }
     const select: RowSelector = function* ({ users }) {
       yield;
       return (row) => users[row] === user;
     };
-    yield* this.removeRows(seriesId, select, () => this.#userSeries.remove(user, seriesId));
+    yield* this.removeRows(seriesId, select, removePair);
   }
 
   /**
@@ -487,6 +675,8 @@ export class ColumnStore {
    * @param beforeCommit called in the last transaction
    */
   *removeRows(seriesId: number, select: RowSelector, beforeCommit: () => void = () => {}): Job<void> {
+    const kind = this.#seriesById.get(seriesId)?.kind;
+    let removed = new RemovedKeys(SHARDS);
     const usedLabels = new Set<number>();
     let lastId = 0;
     let checkedTo = 0;
@@ -496,14 +686,23 @@ export class ColumnStore {
         const entry = this.#chunks.next(seriesId, lastId);
         if (!entry) return;
         let chunk = this.#chunks.read(entry.id);
-        const kept = withoutRows(chunk, yield* select(chunk, checkedTo));
+        const isRemoved = yield* select(chunk, checkedTo);
+        const kept = withoutRows(chunk, isRemoved);
         yield;
         // If the chunk was merged meanwhile, its rows are in a later one.
         if (this.#chunks.next(seriesId, lastId)?.id !== entry.id) continue;
-        checkedTo = seqsOf(chunk).at(-1) ?? checkedTo;
+        const seqs = seqsOf(chunk);
+        checkedTo = seqs.at(-1) ?? checkedTo;
         if (kept) {
           this.transact(() => this.#chunks.replace(entry.id, kept));
+          for (let row = 0; row < chunk.rows; row++) {
+            if (isRemoved(row)) removed.add(chunk.users[row] as number, seqs[row] as number);
+          }
           chunk = kept;
+        }
+        if (kind && removed.size > MAX_REMOVED_KEYS) {
+          yield* this.#userRows.remove(kind, removed);
+          removed = new RemovedKeys(SHARDS);
         }
         for (const label of chunk.labels) usedLabels.add(label);
         lastId = entry.id;
@@ -517,9 +716,20 @@ export class ColumnStore {
       if (series === seriesId) usedLabels.add(label);
     });
     const unusedLabels = this.#labels.numbersOf(seriesId).filter((label) => !usedLabels.has(label));
+    yield* this.#finishRemoval(seriesId, unusedLabels, usedLabels.size === 0, beforeCommit);
+    // an interruption before this leaves entries of blank rows, which readers skip
+    if (kind) yield* this.#userRows.remove(kind, removed);
+  }
+
+  /** Removes unused labels of a series, and the series itself if it is empty. Does not yield before they are retired. */
+  *#finishRemoval(
+    seriesId: number,
+    unusedLabels: readonly number[],
+    isEmpty: boolean,
+    beforeCommit: () => void,
+  ): Job<void> {
     this.#labels.retire(unusedLabels);
     const series = this.#seriesById.get(seriesId);
-    const isEmpty = usedLabels.size === 0;
     if (series && isEmpty) this.#removeSeries(series);
     yield* this.#labels.blank(unusedLabels);
     this.transact(() => {
@@ -532,7 +742,10 @@ export class ColumnStore {
 
   /** Ends the erasure of a retired user after all rows are removed: blanks the user ID. */
   *removeUser({ userId, cutoffSeq }: ErasedUser, user: number | null): Job<void> {
-    if (user !== null) yield* this.#users.blank([user]);
+    if (user !== null) {
+      yield* this.#userRows.removeUser(user);
+      yield* this.#users.blank([user]);
+    }
     this.#erased = this.#erased.filter((erased) => erased.userId !== userId || erased.cutoffSeq !== cutoffSeq);
   }
 
@@ -554,7 +767,11 @@ export class ColumnStore {
       return 4096; // an estimate: freed pages are overwritten, but the chunk's size is not known here
     });
     yield* this.#userSeries.clear();
-    this.transact(() => this.#statements.setState.run('rebuilding', 0));
+    yield* this.#userRows.clear();
+    this.transact(() => {
+      this.#userRows.reset();
+      this.#statements.setState.run('rebuilding', 0);
+    });
     this.reload();
   }
 
@@ -591,6 +808,8 @@ export function beginRebuild(client: Database): void {
   for (const kind of KINDS) set.run(kind, 0);
   set.run('rebuilding', 1);
   client.run('DELETE FROM sealed_series');
+  // the rows of users whose erasure has begun are not applied again, and so not listed either
+  for (const kind of KINDS) client.query('DELETE FROM column_state WHERE name = ?').run(LISTED[kind]);
 }
 
 function prepare(client: Database) {
@@ -598,6 +817,7 @@ function prepare(client: Database) {
     source: sourceRows(client),
     state: client.prepare<{ name: string; value: number }, []>('SELECT name, value FROM column_state'),
     setState: client.prepare('INSERT OR REPLACE INTO column_state (name, value) VALUES (?, ?)'),
+    removeState: client.prepare('DELETE FROM column_state WHERE name = ?'),
     sealedSeries: client.prepare<{ seriesId: number; seq: number }, []>(
       'SELECT series_id AS seriesId, seq FROM sealed_series',
     ),

@@ -85,10 +85,18 @@ export class Memtable {
   }
 
   /** Calls `visit` for each row that is not sealed yet, in commit order. */
-  forEach(visit: (series: number, user: number, label: number) => void): void {
+  forEach(visit: (series: number, user: number, label: number, seq: number) => void): void {
     for (let row = 0; row < this.#rows; row++) {
       const series = this.#series[row] as number;
-      if (this.#bySeries.has(series)) visit(series, this.#users[row] as number, this.#labels[row] as number);
+      if (!this.#bySeries.has(series)) continue;
+      visit(series, this.#users[row] as number, this.#labels[row] as number, this.#seqs[row] as number);
+    }
+  }
+
+  /** Calls `visit` with the label of each row of a series. */
+  labelsOf(series: number, visit: (label: number) => void): void {
+    for (let row = this.#bySeries.get(series)?.last ?? -1; row >= 0; row = this.#previous[row] as number) {
+      visit(this.#labels[row] as number);
     }
   }
 

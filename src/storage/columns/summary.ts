@@ -7,7 +7,7 @@ import { sumInThreeParts } from './exact-sum.ts';
  *
  *   quarters   number of rows per quarter hour: int32 quarter hour since 1970 each | uint32 rows each
  *   hours      three doubles each that add up to the exact sum | int32 hour since 1970 each | uint32 end in `sorted` each
- *   sorted     the values by hour, ascending within each hour: float64 each
+ *   sorted     the values by hour, ascending within each hour: float64 each; then zeros instead of removed values
  *
  * Time zones differ from UTC by multiples of a quarter hour, most of them by full hours. A part is empty if it would save
  * little, because the rows are sparse.
@@ -82,9 +82,81 @@ export const NO_SUMMARY: SummaryBlobs = {
   checksum: checksumOfBlobs([NO_BYTES, NO_BYTES]),
 };
 
-/** Returns whether a stored summary and its checksums are what {@link summarize} returns for a chunk. */
+/**
+ * Returns a summary whose `sorted` has a length in bytes, if it is shorter, by appending zeros. SQLite writes only the pages
+ * that differ if a row keeps its size.
+ */
+export function padSummary(summary: SummaryBlobs, sortedBytes: number): SummaryBlobs {
+  if (summary.sorted.byteLength === 0 || summary.sorted.byteLength >= sortedBytes) return summary;
+  const sorted = new Uint8Array(sortedBytes);
+  sorted.set(summary.sorted);
+  return { ...summary, sorted, checksum: checksumOfBlobs([summary.hours, sorted]) };
+}
+
+/** Rows that are removed from a chunk. */
+export interface RemovedRows {
+  readonly times: readonly number[];
+  /** Empty for events. */
+  readonly values: readonly number[];
+}
+
+/**
+ * Removes rows from a stored summary, which takes less time than summarizing the chunk again. Returns undefined if a part
+ * could appear, disappear or become shorter by more than the values; then only {@link summarize} is exact.
+ *
+ * @param blobs the summary of the chunk with the rows, padded or not. Its bytes are overwritten
+ */
+export function removeFromSummary(blobs: SummaryBlobs, { times, values }: RemovedRows): SummaryBlobs | undefined {
+  const quarters = decodeQuarters(blobs.quarters);
+  const hours = values.length > 0 ? decodeHours(blobs.hours, blobs.sorted) : undefined;
+  if (!quarters || (values.length > 0 && !hours)) return undefined;
+  for (const time of times) if (!removeQuarter(quarters, time)) return undefined;
+  if (quarters.rows.reduce((sum, rows) => sum + rows, 0) < MIN_ROWS_PER_QUARTER * quarters.rows.length)
+    return undefined;
+  for (const [i, value] of values.entries())
+    if (!hours || !removeValue(hours, times[i] as number, value)) return undefined;
+  const quarterBytes = concat([bytesOf(quarters.numbers), bytesOf(quarters.rows)]);
+  const quartersChecksum = checksumOfBlobs([quarterBytes]);
+  if (!hours) return { ...blobs, quarters: quarterBytes, quartersChecksum };
+  const { sums, numbers, ends, sorted } = hours;
+  const rows = ends[ends.length - 1] as number;
+  if (rows < MIN_ROWS_PER_HOUR * ends.length) return undefined;
+  const hourBytes = concat([bytesOf(sums), bytesOf(numbers), bytesOf(ends)]);
+  const sortedBytes = bytesOf(sorted.slice(0, rows));
+  return {
+    quarters: quarterBytes,
+    quartersChecksum,
+    hours: hourBytes,
+    sorted: sortedBytes,
+    checksum: checksumOfBlobs([hourBytes, sortedBytes]),
+  };
+}
+
+/** Removes a row from the count of its quarter hour. Returns false if it is the last one. */
+function removeQuarter({ numbers, rows }: Quarters, time: number): boolean {
+  const at = numbers.indexOf(Math.floor(time / QUARTER_US));
+  if (at < 0 || rows[at] === 1) return false;
+  (rows[at] as number)--;
+  return true;
+}
+
+/** Removes a value from its hour. Returns false if it is the last one. */
+function removeValue({ numbers, ends, sums, sorted }: Hours, time: number, value: number): boolean {
+  const hour = numbers.indexOf(Math.floor(time / HOUR_US));
+  const start = hour > 0 ? (ends[hour - 1] as number) : 0;
+  const end = ends[hour] ?? 0;
+  let at = start;
+  while (at < end && !Object.is(sorted[at], value)) at++;
+  if (at >= end || end - start === 1) return false;
+  sorted.copyWithin(at, at + 1, ends[ends.length - 1]);
+  for (let h = hour; h < ends.length; h++) (ends[h] as number)--;
+  sums.set(sumInThreeParts(sorted.subarray(start, end - 1)) ?? [Number.NaN, Number.NaN, Number.NaN], 3 * hour);
+  return true;
+}
+
+/** Returns whether a stored summary and its checksums are what {@link summarize} returns for a chunk, padded or not. */
 export function isSummaryOf(chunk: Chunk, stored: SummaryBlobs): boolean {
-  const expected = summarize(chunk) ?? NO_SUMMARY;
+  const expected = padSummary(summarize(chunk) ?? NO_SUMMARY, stored.sorted.byteLength);
   return (
     stored.checksum === expected.checksum &&
     stored.quartersChecksum === expected.quartersChecksum &&
@@ -105,11 +177,12 @@ export function decodeHours(hours: Uint8Array, sorted: Uint8Array): Hours | unde
   const length = hours.byteLength / 32;
   if (length === 0) return undefined;
   const buffer = aligned(hours);
+  const ends = new Uint32Array(buffer, 28 * length, length);
   return {
     sums: new Float64Array(buffer, 0, 3 * length),
     numbers: new Int32Array(buffer, 24 * length, length),
-    ends: new Uint32Array(buffer, 28 * length, length),
-    sorted: new Float64Array(aligned(sorted)),
+    ends,
+    sorted: new Float64Array(aligned(sorted)).subarray(0, ends[length - 1]),
   };
 }
 
