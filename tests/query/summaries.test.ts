@@ -132,7 +132,7 @@ test('charts from summaries equal those from rows, to the last bit of each sum',
         database.close();
       },
     ),
-    { numRuns: 25 },
+    { numRuns: 12 },
   );
 });
 

@@ -124,5 +124,5 @@ test('single-user queries match the reference after any interrupted seals, rebui
         database.close();
       }
     }),
-    { numRuns: 25 },
+    { numRuns: 10 },
   ));
