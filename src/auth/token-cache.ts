@@ -31,7 +31,7 @@ export interface CachedVerifier {
  *
  * The cache is keyed by the tokens themselves, because hashing one takes longer than all other checks of a cached token.
  * So they stay in memory, but only while they are accepted: a token is removed within a second of its `exp`, and a
- * minute after it was verified. Only valid tokens are cached, so that forged ones cannot evict them. `exp` and `nbf` are
+ * minute and a second after it was verified. Only valid tokens are cached, so that forged ones cannot evict them. `exp` and `nbf` are
  * checked on every use.
  *
  * @param now returns the time in milliseconds since 1970
@@ -49,7 +49,8 @@ export function cacheVerified(verify: (token: string) => Promise<VerifiedToken>,
     const startGeneration = generation;
     const result = await verify(token);
     if (startGeneration === generation) {
-      verified.set(token, { ...result, verifiedAt: now() });
+      // a copy, because the token is part of a longer header, which would stay in memory with it
+      verified.set(Buffer.from(token).toString(), { ...result, verifiedAt: now() });
       scheduleSweep();
     }
     return result.principal;

@@ -26,9 +26,9 @@ export interface ExportQuery {
 
 /** Limits of one read: half a part, because JSON and CSV escape some characters. */
 const READ_LIMITS = { rows: 10_000, bytes: MAX_PART_BYTES / 2 };
-/** The rows are encoded without further garbage, so the collector runs half as often as after other reads. */
+/** Encoding makes little further garbage, so the collector runs half as often as after other reads. */
 const GARBAGE_SHARE = 0.5;
-/** Largest Parquet row group. Its columns are in memory both as values and as encoded bytes. */
+/** Largest Parquet row group. Its columns are in memory, both as they were encoded and compressed. */
 const ROW_GROUP_LIMITS = { rows: 50_000, bytes: 4 * 1024 * 1024 };
 
 /**

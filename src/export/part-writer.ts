@@ -1,6 +1,6 @@
 import { formatTimestamp } from '../formats/timestamp.ts';
 
-/** Largest part of an export, in bytes. One part at a time is in memory and passed between threads. */
+/** Largest part of an export, in bytes. */
 export const MAX_PART_BYTES = 1024 * 1024;
 
 /** Longest text that is copied one character at a time. For longer ones, a call of the native encoder is faster. */
@@ -25,7 +25,7 @@ export class PartWriter {
   /** The date of the day and a `T`, as bytes; undefined if it does not have this format. */
   #dayText: Uint8Array | undefined;
 
-  /** Returns whether the current part has room for a number of bytes. The other methods do not check it. */
+  /** Returns whether the current part has room for a number of bytes. Only {@link write} checks it. */
   hasRoom(bytes: number): boolean {
     return this.bytes.length - this.used >= bytes;
   }

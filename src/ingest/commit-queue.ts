@@ -124,7 +124,7 @@ export function createCommitQueue(
   /** Whether a group is being gathered or committed. */
   let isDraining = false;
   /** Resolves {@link CommitQueue.close} once all requests are done. */
-  let onDrained: (() => void) | undefined;
+  let drained: PromiseWithResolvers<void> | undefined;
   let isClosed = false;
   /** The error that halted the queue. */
   let haltError: StorageError | undefined;
@@ -137,7 +137,7 @@ export function createCommitQueue(
     }
     isDraining = queued.length > 0;
     if (isDraining) gather(0, 0);
-    else onDrained?.();
+    else drained?.resolve();
   }
 
   /**
@@ -285,7 +285,10 @@ export function createCommitQueue(
     depth: () => ({ rows, bytes }),
     async close() {
       isClosed = true;
-      if (isDraining) await new Promise<void>((resolve) => (onDrained = resolve));
+      if (isDraining) {
+        drained ??= Promise.withResolvers();
+        await drained.promise;
+      }
       // write the counts since the last commit
       await attempt({ records: [], responses: [], names: [], codes: [] });
     },

@@ -100,9 +100,16 @@ export function createExports(inTurn: Run, post: (task: Task) => Promise<unknown
         throw new ApiError('queries_overloaded');
       const id = ++lastExport;
       let controller: ReadableStreamDefaultController<Uint8Array> | undefined;
+      let part: Uint8Array<ArrayBuffer> | undefined;
+      /** The part after it, which is encoded while the client reads. */
+      let following: ReturnType<typeof nextPart> | undefined;
       const close = () => {
         if (!exports.has(id)) return;
         remove(id);
+        following?.then(
+          (next) => next && release(next),
+          () => {}, // the export has ended
+        );
         post({ do: 'close-export', export: id }).catch(() => {
           // the worker has exited, which also ended the export
         });
@@ -118,8 +125,6 @@ export function createExports(inTurn: Run, post: (task: Task) => Promise<unknown
         },
       };
       add(id, openExport);
-      let part: Uint8Array<ArrayBuffer> | undefined;
-      let following: ReturnType<typeof nextPart> | undefined;
       const advance = async () => {
         part = await (following ?? nextPart(id, caller));
         following = part === undefined ? undefined : nextPart(id, caller);

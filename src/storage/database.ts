@@ -90,6 +90,7 @@ function openExclusively(path: string, create: boolean): Storage {
     lock.close();
     throw error;
   }
+  const handles: number[] = [];
   try {
     client.run(`PRAGMA busy_timeout = ${OPEN_BUSY_TIMEOUT_MS}`);
     assertUsable(client);
@@ -108,11 +109,13 @@ function openExclusively(path: string, create: boolean): Storage {
     hashMigratedKeys(client, hash);
     const isTruncated = truncateWal(client, OPEN_BUSY_TIMEOUT_MS);
     const wal = openWal(path);
+    handles.push(wal);
     const autoCheckpoint = createAutoCheckpoint(client);
     const transact = createTransact(client);
     const { update: stampWal } = createWalStamp(client, wal, transact, isTruncated);
     // This handle stays open until SQLite closes the file: closing it earlier would drop SQLite's POSIX locks.
     const handle = fs.openSync(path, 'r');
+    handles.push(handle);
     const walSync = createWalSync({
       ...{ client, transact, path, database: handle, wal, stampWal },
       onSize: autoCheckpoint.update,
@@ -137,14 +140,14 @@ function openExclusively(path: string, create: boolean): Storage {
           if (toStorageError(error).kind !== 'locked') throw error;
         } finally {
           client.close();
-          fs.closeSync(wal);
-          fs.closeSync(handle);
+          for (const opened of handles) fs.closeSync(opened);
           lock.close();
         }
       },
     };
   } catch (error) {
     client.close();
+    for (const opened of handles) fs.closeSync(opened);
     lock.close();
     throw error;
   }

@@ -5,8 +5,8 @@ export type SyncMode = 'inline' | 'thread';
 const INLINE_MS = 0.5;
 /** Median time below which fsyncs move back to the main thread: less than {@link INLINE_MS}, so that the mode is stable. */
 const RETURN_MS = 0.4;
-/** Mean time above which fsyncs leave the main thread even if the median is low: a few fsyncs block it for long. */
-const MEAN_LIMIT_MS = 2;
+/** Total time of the considered fsyncs above which they leave the main thread even if the median is low, in milliseconds. */
+const TOTAL_LIMIT_MS = 32;
 /** Number of fsyncs whose times are considered. */
 const WINDOW = 16;
 /** Number of probes after which fsyncs may move back to the main thread. */
@@ -71,7 +71,7 @@ export function createSyncModeChooser(now: () => number): SyncModeChooser {
       lastMedian = medianOf(times);
       if (mode === 'inline') {
         const sum = times.reduce((total, time) => total + time, 0);
-        if (sum > MEAN_LIMIT_MS * WINDOW || (times.length >= PROBES && lastMedian > INLINE_MS)) leaveMainThread();
+        if (sum > TOTAL_LIMIT_MS || (times.length >= PROBES && lastMedian > INLINE_MS)) leaveMainThread();
       } else {
         restartProbing();
         if (times.length === PROBES && lastMedian < RETURN_MS) {

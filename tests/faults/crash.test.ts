@@ -16,7 +16,7 @@ test('stores each row exactly once, under the acknowledged ID, across five kills
 test.skipIf(noVolumes !== undefined)(
   'loses no acknowledged row in five power cuts under load',
   async () => {
-    const { acknowledged, lost, damaged } = await cutPower(5, 'FULL');
+    const { acknowledged, lost, damaged } = await cutPower(5, 'FULL'); // on the main thread, if the disk is fast
     expect(acknowledged).toBeGreaterThan(500);
     expect({ lost, damaged }).toEqual({ lost: 0, damaged: 0 });
   },

@@ -184,3 +184,13 @@ test('rejects new names over MAX_NAMES_PER_USER with their location, and still a
   expect(body.ledger).toMatchObject({ stored: 3, duplicates: 1, rejected: { too_many_names: 3 } });
   await limited.stop();
 });
+
+test('names of rejected requests do not count toward MAX_NAMES_PER_USER', async () => {
+  const limited = await startTarget({ JWT_SECRET: SECRET, MAX_NAMES_PER_USER: '2' });
+  const record = (name: string, timestamp?: string) =>
+    post(limited, '/log_raw_metric', { ...METRIC, metric_name: name, timestamp });
+  for (const name of ['a', 'b', 'c']) expect((await record(name, '2100-01-01T00:00:00Z')).status).toBe(422);
+  for (const name of ['a', 'd']) expect((await record(name)).status).toBe(200);
+  expect((await record('e')).body.code).toBe('too_many_names');
+  await limited.stop();
+});

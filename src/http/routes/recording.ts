@@ -116,8 +116,9 @@ export function recordingRoutes(parts: RecordingParts) {
       { userId, body, text, shares, reservation }: Validated<Body>,
       cache?: (response: string, seq: number) => CachedResponse,
     ): Promise<string> {
-      const names = admit(shares);
       const { records, response } = createRecords(userId, body, text);
+      // last, because admitted names of a rejected request would count toward the limit
+      const names = admit(shares);
       reservation.release(); // from here on, the commit queue counts these bytes
       const cached = cache?.(response, records.at(-1)?.seq ?? 0);
       try {
