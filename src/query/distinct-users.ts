@@ -5,6 +5,8 @@ const MAX_PAIRS = 20 * 2 ** 20;
 /** Number of partitions of the users, and the bits of a user number that select one. */
 const PARTITIONS = 64;
 const PARTITION_BITS = 6;
+/** Number of pairs of a partition at which duplicates are dropped for the first time. */
+const FIRST_PARTITION_LIMIT = (2 * MAX_PAIRS) / PARTITIONS;
 /** Pairs per block of a partition: 32 KB. */
 const BLOCK_PAIRS = 4096;
 /** Bytes per pair: a slot and a user. */
@@ -157,6 +159,8 @@ interface Partition {
   readonly blocks: Pairs[];
   /** Number of pairs. */
   size: number;
+  /** Number of pairs at which duplicates are dropped. */
+  limit: number;
 }
 
 /**
@@ -170,7 +174,11 @@ export class UserPairs implements UserCounter {
   readonly #budget: Budget;
   readonly #buckets: number;
   readonly #capacity: number;
-  readonly #partitions: readonly Partition[] = Array.from({ length: PARTITIONS }, () => ({ blocks: [], size: 0 }));
+  readonly #partitions: readonly Partition[] = Array.from({ length: PARTITIONS }, () => ({
+    blocks: [],
+    size: 0,
+    limit: FIRST_PARTITION_LIMIT,
+  }));
   readonly #freeBlocks: Pairs[] = [];
   #size = 0;
   readonly #unique: Unique;
@@ -209,6 +217,10 @@ export class UserPairs implements UserCounter {
       block.users[place] = user >>> PARTITION_BITS;
       block.values[place] = slot;
       this.#size++;
+      if (partition.size === partition.limit) {
+        this.#dropDuplicates(partition);
+        partition.limit = Math.max(FIRST_PARTITION_LIMIT, 2 * partition.size);
+      }
     }
     return true;
   }
@@ -222,32 +234,34 @@ export class UserPairs implements UserCounter {
 
   /** Drops duplicate pairs. Returns false if few are left out: later calls would sort too often. */
   #makeRoom(): boolean {
-    const lastRun = this.#lastRuns.slot;
-    for (const partition of this.#partitions) {
-      const { users, values: slots } = this.#sort(partition);
-      let kept = 0;
-      for (let i = 0, last = -1; i < partition.size; i++) {
-        const user = users[i] as number;
-        const slot = slots[i] as number;
-        if (user !== last) this.#run++;
-        last = user;
-        if (lastRun[slot] === this.#run) continue;
-        lastRun[slot] = this.#run;
-        users[kept] = user;
-        slots[kept++] = slot;
-      }
-      this.#size -= partition.size - kept;
-      partition.size = kept;
-      for (let b = 0; b < partition.blocks.length; b++) {
-        const block = partition.blocks[b] as Pairs;
-        const end = Math.min(kept, (b + 1) * BLOCK_PAIRS);
-        if (b * BLOCK_PAIRS >= end) continue;
-        block.users.set(users.subarray(b * BLOCK_PAIRS, end));
-        block.values.set(slots.subarray(b * BLOCK_PAIRS, end));
-      }
-      this.#freeBlocks.push(...partition.blocks.splice(Math.ceil(kept / BLOCK_PAIRS)));
-    }
+    for (const partition of this.#partitions) this.#dropDuplicates(partition);
     return this.#size <= 0.75 * this.#capacity;
+  }
+
+  #dropDuplicates(partition: Partition): void {
+    const lastRun = this.#lastRuns.slot;
+    const { users, values: slots } = this.#sort(partition);
+    let kept = 0;
+    for (let i = 0, last = -1; i < partition.size; i++) {
+      const user = users[i] as number;
+      const slot = slots[i] as number;
+      if (user !== last) this.#run++;
+      last = user;
+      if (lastRun[slot] === this.#run) continue;
+      lastRun[slot] = this.#run;
+      users[kept] = user;
+      slots[kept++] = slot;
+    }
+    this.#size -= partition.size - kept;
+    partition.size = kept;
+    for (let b = 0; b < partition.blocks.length; b++) {
+      const block = partition.blocks[b] as Pairs;
+      const end = Math.min(kept, (b + 1) * BLOCK_PAIRS);
+      if (b * BLOCK_PAIRS >= end) continue;
+      block.users.set(users.subarray(b * BLOCK_PAIRS, end));
+      block.values.set(slots.subarray(b * BLOCK_PAIRS, end));
+    }
+    this.#freeBlocks.push(...partition.blocks.splice(Math.ceil(kept / BLOCK_PAIRS)));
   }
 
   /** Returns the pairs of a partition, sorted by user. */

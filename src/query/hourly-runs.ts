@@ -20,7 +20,10 @@ export function areHourly(edges: Float64Array): boolean {
   return edges.length >= 2;
 }
 
-/** A row whose value is not in a run yet, as parallel arrays. */
+/** Maximum number of values that are not in summaries: sorting more takes longer than a scan of all rows. */
+const MAX_LOOSE_VALUES = 2 ** 18;
+
+/** Values that are not in a run yet, with their buckets. */
 class LooseValues {
   readonly #budget: Budget;
   buckets = new Uint32Array(1024);
@@ -29,6 +32,11 @@ class LooseValues {
 
   constructor(budget: Budget) {
     this.#budget = budget;
+  }
+
+  /** The memory that was reserved, in bytes. */
+  get reserved(): number {
+    return 12 * (this.values.length - 1024);
   }
 
   add(bucket: number, value: number): void {
@@ -50,7 +58,7 @@ interface WholeHours extends Hours {
 
 /**
  * Collects the values of a metric from the summaries of its chunks. Reads rows only where there is no summary, and in the
- * hours that the range cuts.
+ * hours that the range cuts. Returns undefined if too many chunks have no summary; no memory is reserved then.
  *
  * @param edges as tested by {@link areHourly}
  */
@@ -60,9 +68,10 @@ export function collectRuns(
   { from, to }: Pick<Range, 'from' | 'to'>,
   edges: Float64Array,
   budget: Budget,
-): BucketRuns {
+): BucketRuns | undefined {
   const whole: WholeHours[] = [];
   const loose = new LooseValues(budget);
+  let wholeRows = 0;
   for (const series of seriesList) {
     for (const { minTime, maxTime, rows, read, hours: readHours } of store.outlines(series, from, to)) {
       budget.check();
@@ -79,6 +88,7 @@ export function collectRuns(
         while (last < numbers.length && (numbers[last] as number) < endWhole) last++;
         if (last > first) {
           budget.reserve(8 * rows);
+          wholeRows += rows;
           whole.push({ ...hours, first, last });
         }
         isCut =
@@ -87,6 +97,10 @@ export function collectRuns(
       }
       if (!isCut) continue;
       const { times, values } = read();
+      if (loose.size + times.length > MAX_LOOSE_VALUES) {
+        budget.reserve(-8 * wholeRows - loose.reserved);
+        return undefined;
+      }
       let bucket = 0;
       for (let i = 0; i < times.length; i++) {
         const time = times[i] as number;

@@ -19,13 +19,12 @@ const BUCKET_BYTES = JSON.stringify({
 export function series(store: ColumnStore, query: BucketQuery, budget: Budget): Streamed<SeriesResult> {
   const grouped = groupSelection(store, 'metric', query, BUCKET_BYTES, budget);
   const { buckets, groups, groupCount } = grouped;
-  const statistics =
+  const seriesList = seriesNamed(store, 'metric', query.name);
+  const runs =
     isOfAllRows(query) && areHourly(grouped.edges)
-      ? computeFromRuns(
-          collectRuns(store, seriesNamed(store, 'metric', query.name), grouped, grouped.edges, budget),
-          budget,
-        )
-      : computeStatistics(grouped, budget);
+      ? collectRuns(store, seriesList, grouped, grouped.edges, budget)
+      : undefined;
+  const statistics = runs ? computeFromRuns(runs, budget) : computeStatistics(grouped, budget);
   const starts = startsOf(grouped.edges, query.zone);
 
   function* bucketsOf(group: number) {

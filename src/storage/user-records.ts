@@ -17,6 +17,9 @@ const BATCH_ROWS = 1_000;
 /** Rows in a range of keys, per row of the user, up to which the range is scanned: a lookup takes as long as 15 rows. */
 const MAX_SCANNED_PER_ROW = 8;
 
+/** Maximum number of rows of a user that are looked up. */
+const MAX_LISTED_ROWS = 2 ** 20;
+
 /** Reads the next rows that match a filter: see {@link readWindow}. */
 export type RecordReader = (
   position: ScanPosition,
@@ -53,9 +56,20 @@ export function createRecordReader(
     return { rows, bytes, next: stoppedAt === undefined ? next : { after: stoppedAt } };
   };
 
-  return ({ after, end }, limits) => {
+  let listed: { readonly version: unknown; readonly seqs: Float64Array | undefined } | undefined;
+  /** Returns the keys of the user's applied rows; undefined if they are unknown, or so many that a scan is as fast. */
+  const listRows = (): Float64Array | undefined => {
+    const version = `${store.userRowsVersion} ${store.position(kind)}`;
+    if (listed?.version === version) return listed.seqs;
+    if (listed && !listed.seqs) return undefined;
     const user = store.user(userId);
     const seqs = user === undefined ? new Float64Array(0) : store.seqsOfUser(kind, user);
+    listed = { version, seqs: seqs && seqs.length <= MAX_LISTED_ROWS ? seqs : undefined };
+    return listed.seqs;
+  };
+
+  return ({ after, end }, limits) => {
+    const seqs = listRows();
     if (!seqs || store.isRebuilding) return scan(end === undefined ? { after } : { after, end }, limits);
     const appliedTo = store.position(kind);
     if (direction === 'oldest') {

@@ -142,3 +142,21 @@ test('uses memory in proportion to rows for a million users in 365 days of 11 gr
 test('rejects more slots than the working memory can hold', () => {
   expect(() => createUserCounter(10_000, 10_000, 1_000_001, budget())).toThrow(QueryTooLargeError);
 });
+
+test('uses memory in proportion to distinct pairs if most rows belong to one user', () => {
+  let reserved = 0;
+  const counter = new UserPairs(1, 7, {
+    check() {},
+    checkResult() {},
+    reserve(bytes) {
+      reserved += bytes;
+    },
+  });
+  const slots = Int32Array.from({ length: 100_000 }, (_, i) => i % 7);
+  const users = new Uint32Array(100_000).fill(42);
+  for (let i = 0; i < 40; i++) expect(counter.add(slots, users, 0, 1)).toBe(true);
+  counter.endPart();
+  expect(counter.unique.all).toBe(1);
+  expect([...counter.unique.bySlot]).toEqual(Array(7).fill(1));
+  expect(reserved).toBeLessThan(32e6);
+});

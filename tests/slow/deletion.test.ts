@@ -172,7 +172,7 @@ test('keeps rows recorded while it runs, while their chunks are merged with thos
     const chunks = () => count('SELECT group_concat(id) AS n FROM chunks WHERE rows > 0');
     const before = chunks();
     // more rows than the memtable has room for, so that they are sealed, and merged with the only chunk
-    const later = records(66_000, (seq, i) => metric(seq + 100_000, { dataString: label(i) }));
+    const later = records(132_000, (seq, i) => metric(seq + 100_000, { dataString: label(i) }));
     await storeRows(storage, later);
     runJob(reader.store.catchUp()); // as a query does
     expect(chunks()).not.toBe(before);

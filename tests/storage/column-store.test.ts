@@ -1,10 +1,12 @@
 import { describe, expect, test } from 'bun:test';
 import { statSync } from 'node:fs';
 import { finishOverwriting } from '../../src/storage/blanking.ts';
+import { beginRebuild } from '../../src/storage/columns/column-store.ts';
 import { eraseUser, finishErasures } from '../../src/storage/erasure.ts';
 import { runJob } from '../../src/storage/job.ts';
 import { openReader, type ReaderStorage } from '../../src/storage/reader.ts';
 import { StorageError } from '../../src/storage/storage-error.ts';
+import { verifyDatabase } from '../../src/storage/verify.ts';
 import { createWriter } from '../../src/storage/writer.ts';
 import { NOTHING } from '../harness/commit.ts';
 import { close, filledDatabases } from './filled.ts';
@@ -184,6 +186,34 @@ describe('erasure', () => {
       again.close();
       opened.storage.close();
     }
+  });
+
+  test('removes labels and names that only the user had, if the column store is rebuilt before it is finished', async () => {
+    const opened = await openFilled(
+      records(400, (seq, i) =>
+        metric(
+          seq,
+          i % 2 === 0 ? {} : { userId: 'bob', dataString: 'of bob', metricName: i % 4 === 1 ? 'only bob' : 'load' },
+        ),
+      ),
+    );
+    const { path, reader, storage } = opened;
+    const job = eraseUser(reader, 'bob');
+    while (reader.list.unfinished().length === 0) job.next();
+    reader.close();
+    storage.client.transaction(() => beginRebuild(storage.client))(); // as an upgrade does
+    const again = openReader(path);
+    runJob(again.store.finishRebuild());
+    runJob(finishErasures(again));
+    runJob(again.store.catchUp());
+    runJob(again.store.seal());
+    const count = (sql: string) => again.client.query<{ n: number }, []>(`SELECT count(*) AS n FROM ${sql}`).get()?.n;
+    expect(count("labels WHERE label = 'of bob'")).toBe(0);
+    expect(count("series WHERE name = 'only bob'")).toBe(0);
+    expect(rowsOf(again)).toBe(200);
+    expect(verifyDatabase(again.client).problems).toEqual([]);
+    again.close();
+    storage.close();
   });
 
   test('keeps rows that the user records while it runs or afterwards', async () => {

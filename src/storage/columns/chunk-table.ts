@@ -16,9 +16,9 @@ import { overwriteRowsOf } from './removed-rows.ts';
 import {
   decodeHours,
   decodeQuarters,
+  fitSummary,
   type Hours,
   NO_SUMMARY,
-  padSummary,
   type Quarters,
   removeFromSummary,
   type SummaryBlobs,
@@ -234,7 +234,8 @@ export class ChunkTable {
     const blobs = encodeChunk(chunk);
     this.#overwrite(id, chunk, blobs, checksumOf(blobs));
     // a chunk that had no summary gets none: inserting one between others would move them
-    this.#statements.replaceSummary.run(...columnsOf(summarize(chunk) ?? NO_SUMMARY), id);
+    const summary = fitSummary(summarize(chunk) ?? NO_SUMMARY, this.#readSummary(id) ?? NO_SUMMARY);
+    this.#statements.replaceSummary.run(...columnsOf(summary), id);
   }
 
   /**
@@ -260,9 +261,8 @@ export class ChunkTable {
     const blobs = encodeChunk(overwritten.stored);
     const checksum = checksumOf(blobs);
     const previous = this.#readSummary(id);
-    const length = previous?.sorted.byteLength ?? 0;
     const next = (previous && removeFromSummary(previous, overwritten.removed)) ?? summarize(overwritten.kept());
-    const summary = columnsOf(padSummary(next ?? NO_SUMMARY, length));
+    const summary = columnsOf(fitSummary(next ?? NO_SUMMARY, previous ?? NO_SUMMARY));
     const write = () => {
       this.#overwrite(id, { ...overwritten.stored, rows: overwritten.rows }, blobs, checksum);
       this.#statements.replaceSummary.run(...summary, id);

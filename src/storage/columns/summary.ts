@@ -83,15 +83,30 @@ export const NO_SUMMARY: SummaryBlobs = {
 };
 
 /**
- * Returns a summary whose `sorted` has a length in bytes, if it is shorter, by appending zeros. SQLite writes only the pages
- * that differ if a row keeps its size.
+ * Returns a summary that can replace a stored one in place. A part that is longer than the stored one becomes empty, because
+ * SQLite would move other rows, and `sorted` is padded to its length, so that SQLite writes only the pages that differ.
  */
-export function padSummary(summary: SummaryBlobs, sortedBytes: number): SummaryBlobs {
+export function fitSummary(
+  summary: SummaryBlobs,
+  stored: Pick<SummaryBlobs, 'quarters' | 'hours' | 'sorted'>,
+): SummaryBlobs {
+  const isShorter = (part: 'quarters' | 'hours' | 'sorted') => summary[part].byteLength <= stored[part].byteLength;
+  const { quarters, quartersChecksum } = isShorter('quarters') ? summary : NO_SUMMARY;
+  const { hours, sorted, checksum } =
+    isShorter('hours') && isShorter('sorted') ? padSummary(summary, stored.sorted.byteLength) : NO_SUMMARY;
+  return { quarters, quartersChecksum, hours, sorted, checksum };
+}
+
+/** Returns a summary whose `sorted` has a length in bytes, if it is shorter, by appending zeros. */
+function padSummary(summary: SummaryBlobs, sortedBytes: number): SummaryBlobs {
   if (summary.sorted.byteLength === 0 || summary.sorted.byteLength >= sortedBytes) return summary;
   const sorted = new Uint8Array(sortedBytes);
   sorted.set(summary.sorted);
   return { ...summary, sorted, checksum: checksumOfBlobs([summary.hours, sorted]) };
 }
+
+/** Number of rows that are removed one by one, in at most 30 µs each. */
+const MAX_REMOVED_ROWS = 32;
 
 /** Rows that are removed from a chunk. */
 export interface RemovedRows {
@@ -101,12 +116,13 @@ export interface RemovedRows {
 }
 
 /**
- * Removes rows from a stored summary, which takes less time than summarizing the chunk again. Returns undefined if a part
- * could appear, disappear or become shorter by more than the values; then only {@link summarize} is exact.
+ * Removes a few rows from a stored summary, which takes less time than summarizing the chunk again. Returns undefined for
+ * many rows, and if a part could appear, disappear or become shorter by more than the values: then use {@link summarize}.
  *
  * @param blobs the summary of the chunk with the rows, padded or not. Its bytes are overwritten
  */
 export function removeFromSummary(blobs: SummaryBlobs, { times, values }: RemovedRows): SummaryBlobs | undefined {
+  if (times.length > MAX_REMOVED_ROWS) return undefined;
   const quarters = decodeQuarters(blobs.quarters);
   const hours = values.length > 0 ? decodeHours(blobs.hours, blobs.sorted) : undefined;
   if (!quarters || (values.length > 0 && !hours)) return undefined;
@@ -154,13 +170,15 @@ function removeValue({ numbers, ends, sums, sorted }: Hours, time: number, value
   return true;
 }
 
-/** Returns whether a stored summary and its checksums are what {@link summarize} returns for a chunk, padded or not. */
+/** Returns whether a stored summary and its checksums are those of a chunk, as {@link fitSummary} returns them. */
 export function isSummaryOf(chunk: Chunk, stored: SummaryBlobs): boolean {
   const expected = padSummary(summarize(chunk) ?? NO_SUMMARY, stored.sorted.byteLength);
+  const isEqual = (part: 'quarters' | 'hours' | 'sorted') => Buffer.compare(stored[part], expected[part]) === 0;
   return (
-    stored.checksum === expected.checksum &&
-    stored.quartersChecksum === expected.quartersChecksum &&
-    (['quarters', 'hours', 'sorted'] as const).every((part) => Buffer.compare(stored[part], expected[part]) === 0)
+    stored.checksum === checksumOfBlobs([stored.hours, stored.sorted]) &&
+    stored.quartersChecksum === checksumOfBlobs([stored.quarters]) &&
+    (stored.quarters.byteLength === 0 || isEqual('quarters')) &&
+    ((stored.hours.byteLength === 0 && stored.sorted.byteLength === 0) || (isEqual('hours') && isEqual('sorted')))
   );
 }
 

@@ -16,6 +16,8 @@ export const SCANNED_PER_LOOKUP = 1_000;
 const BATCH_ROWS = 1_000;
 /** Size of the cache of users' rows, in bytes. */
 const CACHE_BYTES = 16 * 1024 * 1024;
+/** Maximum number of rows of a user that are kept in the cache: 13 MB. */
+const MAX_CACHED_ROWS = 300_000;
 /** Memory of a row that was looked up, in bytes: its time, user, label, value and encoded `seq`. */
 const ROW_BYTES = 36;
 /** Memory of a cache entry excluding its rows, in bytes. */
@@ -50,15 +52,23 @@ interface Versioned {
   readonly upTo: number;
 }
 
+/** A user in the cache. */
+interface CachedUser extends Versioned {
+  readonly rows: number;
+  /** undefined: there are too many to keep. */
+  readonly seqs: Float64Array | undefined;
+  readonly chunks: UserChunks | undefined;
+}
+
 /** Reads the indexed rows of single users from the row tables, by their keys. Keeps those of the last users in memory. */
 export class UserReader {
   readonly #client: Database;
   readonly #index: UserRows;
   readonly #lookUp: Record<Kind, ReturnType<typeof prepare>>;
   readonly #scannedPerLookup: number;
-  readonly #cache = new LRUCache<string, Versioned & { readonly seqs: Float64Array; chunks: UserChunks | undefined }>({
+  readonly #cache = new LRUCache<string, CachedUser>({
     maxSize: CACHE_BYTES,
-    sizeCalculation: ({ seqs, chunks }) => ENTRY_BYTES + (chunks ? 8 + ROW_BYTES : 8) * seqs.length,
+    sizeCalculation: ({ seqs = [], chunks }) => ENTRY_BYTES + (chunks ? 8 + ROW_BYTES : 8) * seqs.length,
   });
 
   /** @param scannedPerLookup see {@link SCANNED_PER_LOOKUP}; 0: always looks rows up */
@@ -74,10 +84,11 @@ export class UserReader {
     const key = keyOf(kind, number);
     const { version } = this.#index;
     const cached = this.#cache.get(key);
-    if (cached?.version === version && cached.upTo === upTo) return cached.seqs;
+    if (cached?.seqs && cached.version === version && cached.upTo === upTo) return cached.seqs;
     const all = this.#index.seqsOf(kind, number);
     const seqs = (all.at(-1) ?? 0) <= upTo ? all : all.filter((seq) => seq <= upTo);
-    this.#cache.set(key, { version, upTo, seqs, chunks: undefined });
+    const kept = seqs.length <= MAX_CACHED_ROWS ? seqs : undefined;
+    this.#cache.set(key, { version, upTo, rows: seqs.length, seqs: kept, chunks: undefined });
     return seqs;
   }
 
@@ -95,13 +106,18 @@ export class UserReader {
     limits: ReadLimits,
   ): UserChunks | undefined {
     if (scannedRows < this.#scannedPerLookup) return undefined;
+    const key = keyOf(user.kind, user.number);
+    const known = this.#cache.get(key);
+    // a user with this many rows had most of them before: do not decode them again just to count them
+    if (known && known.rows > MAX_CACHED_ROWS && known.rows * this.#scannedPerLookup > scannedRows) return undefined;
     const seqs = this.seqsOf(user);
-    const entry = this.#cache.get(keyOf(user.kind, user.number));
+    const entry = this.#cache.get(key);
     if (entry?.chunks) return entry.chunks;
     if (seqs.length * this.#scannedPerLookup > scannedRows) return undefined;
     limits.reserve(ROW_BYTES * seqs.length);
     const chunks = this.#read(user, userId, seqs, numbers, limits.check);
-    this.#cache.set(keyOf(user.kind, user.number), { version: this.#index.version, upTo: user.upTo, seqs, chunks });
+    if (seqs.length > MAX_CACHED_ROWS) return chunks;
+    this.#cache.set(key, { version: this.#index.version, upTo: user.upTo, rows: seqs.length, seqs, chunks });
     return chunks;
   }
 

@@ -20,7 +20,7 @@ import { encodeRun, UserRun } from './user-run.ts';
 /** Number of shards per kind. A shard contains the users whose number has the same remainder. */
 export const SHARDS = 256;
 /** Number of rows in the runs of a kind from which they are sorted into the shards. */
-export const MAX_UNSORTED_ROWS = 524_288;
+export const MAX_UNSORTED_ROWS = 262_144;
 /** Maximum number of rows in a run that was merged from smaller ones. */
 const MAX_MERGED_RUN_ROWS = 65_536;
 /** Number of parts of similar size with which a new one is merged. */
@@ -29,6 +29,8 @@ const MERGED_PARTS = 7;
 const MAX_PART_ROWS = 262_144;
 /** Size of the cache of runs, in bytes. */
 const CACHE_BYTES = 10 * 1024 * 1024;
+/** Time after which a step ends, in milliseconds. */
+const STEP_MS = 10;
 /** Estimated bytes per row of a part or a run. */
 const ROW_BYTES = 8;
 
@@ -48,7 +50,7 @@ export type RowVisitor = (kind: Kind, user: number, seq: number) => void;
  * An index that lists the rows of each user by their keys: user and `seq`. It contains every row of the row tables up to
  * {@link indexedTo}, and is written when rows are sealed.
  *
- * The rows of a sealed memtable are first stored in commit order, as a *run* per kind. When the runs have half a million
+ * The rows of a sealed memtable are first stored in commit order, as a *run* per kind. When the runs have a quarter of a million
  * rows, they are sorted into the *parts* of 256 shards, in which the rows of one user are read without the others. Every
  * eight parts of a shard that are of similar size are merged, so that each row is rewritten about log₈(rows) times.
  * `column_state` stores the `seq` up to which the rows are indexed, and how many shards already contain the rows of the
@@ -165,43 +167,51 @@ export class UserRows {
     const sorting = { ...sortByShard(unsorted, SHARDS), kind };
     this.#sorting = sorting;
     const first = this.#sortedShards[kind];
-    yield* inTransactions(
-      this.#transact,
-      Array.from({ length: SHARDS - first }, (_, i) => first + i),
-      (number) => this.#addPart(shardOf(kind, number), withoutRemoved(sorting, number)),
-      (done, isLast) => {
+    let startedAt = performance.now();
+    for (let number = first; number < SHARDS; number++) {
+      const write = this.#preparePart(shardOf(kind, number), withoutRemoved(sorting, number));
+      const isLast = number === SHARDS - 1;
+      this.#transact(() => {
+        write();
         if (isLast) for (const id of ids) this.#blank(id);
-        this.#sortedShards[kind] = isLast ? 0 : (done.at(-1) as number) + 1;
+        this.#sortedShards[kind] = isLast ? 0 : number + 1;
         this.#statements.setState.run(sortedName(kind), this.#sortedShards[kind]);
-      },
-    );
+      });
+      if (performance.now() - startedAt < STEP_MS) continue;
+      yield;
+      startedAt = performance.now();
+    }
     this.#sorting = undefined;
   }
 
   /**
-   * Adds rows to a shard as a new part. Merges it with the last parts once several have a similar size. Returns the
-   * approximate number of bytes written.
+   * Prepares a new part of a shard, merged with the last parts once several have a similar size. Returns the function that
+   * writes it, in the caller's transaction.
    *
    * @param added rows sorted by user
    */
-  #addPart(shard: number, added: UserEntries): number {
-    if (added.users.length === 0) return 0;
+  #preparePart(shard: number, added: UserEntries): () => void {
+    if (added.users.length === 0) return () => {};
     let entries = added;
+    const merged: number[] = [];
     const parts = this.#statements.ofShard.all(shard);
     for (;;) {
       const similar = parts.slice(parts.findLastIndex(({ rows }) => rows > 2 * entries.users.length) + 1);
       const total = similar.reduce((sum, { rows }) => sum + rows, entries.users.length);
       if (similar.length < MERGED_PARTS || total > MAX_PART_ROWS) break;
       entries = mergeEntries([...similar.map(({ id }) => decodePart(this.#read(id))), entries]);
-      for (const { id } of similar) this.#blank(id);
+      merged.push(...similar.map(({ id }) => id));
       parts.length -= similar.length;
     }
-    return this.#insert(shard, entries.users.length, encodePart(entries));
+    const blobs = encodePart(entries);
+    return () => {
+      for (const id of merged) this.#blank(id);
+      this.#insert(shard, entries.users.length, blobs);
+    };
   }
 
-  #insert(shard: number, rows: number, blobs: PartBlobs): number {
+  #insert(shard: number, rows: number, blobs: PartBlobs): void {
     this.#statements.insert.run(shard, rows, checksumOfBlobs([blobs.users, blobs.seqs]), blobs.users, blobs.seqs);
-    return blobs.users.byteLength + blobs.seqs.byteLength + 100;
   }
 
   /** Overwrites a part or a run in place with an empty one. */
@@ -268,12 +278,16 @@ export class UserRows {
     }
     this.#version++;
     const checked = new Set<number>();
+    let startedAt = performance.now();
     // listed again after each step, because rows are indexed, merged and sorted between the steps
     const next = (shard: number) => this.#statements.ofShard.all(shard).find(({ id }) => !checked.has(id));
     for (const shard of [runsOf(kind), ...Array.from(shardNumbers, (number) => shardOf(kind, number))]) {
       for (let entry = next(shard); entry; entry = next(shard)) {
         checked.add(entry.id);
-        if (this.#rewrite(shard, entry.id, isRemoved)) yield;
+        const isRewritten = this.#rewrite(shard, entry.id, isRemoved);
+        if (!isRewritten && performance.now() - startedAt < STEP_MS) continue;
+        yield;
+        startedAt = performance.now();
       }
     }
     this.#version++;

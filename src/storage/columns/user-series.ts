@@ -72,7 +72,7 @@ export class UserSeries {
     if (this.#cachedUsers[place] === user && this.#cachedSeries[place] === series) this.#cachedUsers[place] = 0;
   }
 
-  /** Removes all pairs. */
+  /** Removes all pairs, except those of users whose erasure is not finished: their labels and names are still stored. */
   *clear(): Job<void> {
     this.reload();
     while (this.#transact(() => this.#statements.clearSome.run().changes) > 0) yield;
@@ -85,6 +85,7 @@ function placeOf(user: number, series: number): number {
 }
 
 function prepare(client: Database) {
+  const isNotErased = 'user NOT IN (SELECT user_number FROM erasures WHERE user_number IS NOT NULL)';
   return {
     insert: client.prepare('INSERT OR IGNORE INTO user_series (user, series_id) VALUES (?, ?)'),
     seriesOf: client.prepare<{ series: number }, [number]>(
@@ -92,7 +93,7 @@ function prepare(client: Database) {
     ),
     remove: client.prepare('DELETE FROM user_series WHERE user = ? AND series_id = ?'),
     clearSome: client.prepare(
-      `DELETE FROM user_series WHERE (user, series_id) IN (SELECT user, series_id FROM user_series LIMIT ${CLEAR_BATCH})`,
+      `DELETE FROM user_series WHERE (user, series_id) IN (SELECT user, series_id FROM user_series WHERE ${isNotErased} LIMIT ${CLEAR_BATCH})`,
     ),
   };
 }
