@@ -17,7 +17,7 @@ import { createWriter } from '../../src/storage/writer.ts';
 import { NOTHING } from '../harness/commit.ts';
 import { temporaryFolder } from '../harness/target.ts';
 import { countingBudget, LIMITS } from '../query/test-database.ts';
-import { event, records } from './log.ts';
+import { event, records } from '../storage/log.ts';
 
 const folder = temporaryFolder();
 afterAll(() => folder[Symbol.dispose]());
