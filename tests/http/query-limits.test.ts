@@ -66,8 +66,8 @@ test('reuses the write-ahead log while queries are running', async () => {
     await post(target, '/log_batch', { analytics: Array(500).fill(filler) });
   }
   await Promise.all(responses);
-  // 30 MB were written; a log that is reused is truncated to 16 MB
-  expect(statSync(`${target.databasePath}-wal`).size).toBeLessThanOrEqual(16 * 1024 * 1024);
+  // 30 MB were written; the log is reused from about 4 MB on
+  expect(statSync(`${target.databasePath}-wal`).size).toBeLessThan(16 * 1024 * 1024);
 }, 60_000);
 
 test('serves queries while another process locks the database', async () => {

@@ -308,7 +308,7 @@ test('matches the reference after any sequence of recording, queries, restarts, 
         database.close();
       }
     }),
-    { numRuns: 50 },
+    { numRuns: 80 },
   ));
 
 const FROM = Date.parse('2026-03-20T00:00:00Z') * 1000;

@@ -173,7 +173,7 @@ describe('erasure', () => {
 
   test('is finished by the next start when it is interrupted after any of its steps', async () => {
     let isComplete = false;
-    for (let steps = 1; !isComplete; steps += steps < 20 ? 1 : 17) {
+    for (let steps = 1; !isComplete; steps += steps < 20 ? 1 : 7) {
       const opened = await openFilled(mixed);
       const { path, reader } = opened;
       const job = eraseUser(reader, 'bob');
