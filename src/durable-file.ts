@@ -4,6 +4,7 @@ import {
   constants,
   fstatSync,
   fsyncSync,
+  linkSync,
   lstatSync,
   openSync,
   readFileSync,
@@ -12,11 +13,13 @@ import {
   rmSync,
   type Stats,
   statSync,
+  write,
   writeSync,
 } from 'node:fs';
 import { constants as system } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { syncFolder } from './durable-folder.ts';
+import { PacedFile } from './paced-file.ts';
 
 /*
  * File output of commands. An existing file is untouched until the new one is complete and durable, and the program's
@@ -39,21 +42,40 @@ export class InterruptedError extends Error {
   }
 }
 
+/** Bytes that belong at a position of a file. */
+export interface FilePiece {
+  readonly bytes: Uint8Array;
+  readonly position: number;
+}
+
+/** Options of {@link replaceFile}. */
+interface ReplaceOptions {
+  /** Whether an existing file is replaced; otherwise it is an error. Default: true. */
+  readonly overwrite?: boolean;
+  /** Whether symbolic links are followed; otherwise they are an error. Default: true. */
+  readonly followLinks?: boolean;
+}
+
 /**
  * Creates or replaces a file that only its owner can read. It is complete and durable when the promise resolves. If an
- * error, a signal or a power failure comes first, the previous file is untouched. Symbolic links are followed.
+ * error, a signal or a power failure comes first, the previous file is untouched. It is written as {@link PacedFile} does.
  *
- * @param content the chunks to write; the event loop runs between them
+ * @param content what to write, in order or with positions; the event loop runs between the chunks
  * @param protectedFiles files that are never replaced, whether they exist or not
  * @throws {InterruptedError} after SIGINT, SIGTERM, SIGQUIT or SIGHUP. Other errors have a message for the operator;
  *   errors from `content` are rethrown. The temporary file is always removed
  */
 export async function replaceFile(
   path: string,
-  content: Iterable<Uint8Array>,
+  content: Iterable<Uint8Array | FilePiece>,
   protectedFiles: readonly string[],
+  { overwrite = true, followLinks = true }: ReplaceOptions = {},
 ): Promise<void> {
+  if (!followLinks && lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink()) {
+    throw new Error(`${path} is a symbolic link. Specify the file itself.`);
+  }
   const target = resolveTarget(path);
+  if (!overwrite && lstatSync(target, { throwIfNoEntry: false })) throw existsError(path);
   rejectProtected(path, target, statSync(target, { throwIfNoEntry: false }), protectedFiles);
   const draft = join(dirname(target), `.rawlog-${randomUUID()}.tmp`);
   using signals = catchSignals();
@@ -62,8 +84,12 @@ export async function replaceFile(
   );
   try {
     try {
-      for (const bytes of content) {
-        for (let at = 0; at < bytes.length; ) at += withWriteError(path, () => writeSync(handle, bytes, at));
+      const file = new PacedFile(handle);
+      for (const chunk of content) {
+        const { bytes, position } = chunk instanceof Uint8Array ? { bytes: chunk, position: undefined } : chunk;
+        await file.write(bytes, position).catch((error: unknown) => {
+          throw writeError(path, error);
+        });
         await signals.check();
       }
       withWriteError(path, () => fsyncSync(handle));
@@ -71,7 +97,7 @@ export async function replaceFile(
       closeSync(handle);
     }
     await signals.check();
-    withWriteError(path, () => renameSync(draft, target));
+    withWriteError(path, () => (overwrite ? renameSync(draft, target) : renameToNew(path, draft, target)));
   } catch (error) {
     rmSync(draft, { force: true });
     throw error;
@@ -83,17 +109,25 @@ export async function replaceFile(
  * Writes to standard output at the speed of its reader. Returns without an error if the reader closes the pipe.
  *
  * @param protectedFiles files that standard output may not be redirected to
+ * @param catchesSignals whether a signal is an error, so that the caller can clean up. Otherwise it ends the process
+ * @throws {InterruptedError} after SIGINT, SIGTERM, SIGQUIT or SIGHUP, if they are caught
  */
 export async function writeStandardOutput(
   content: Iterable<Uint8Array>,
   protectedFiles: readonly string[],
+  { catchesSignals = false } = {},
 ): Promise<void> {
   rejectProtected('standard output', undefined, fstatSync(STDOUT), protectedFiles);
+  using signals = catchesSignals ? catchSignals() : undefined;
   for (const bytes of content) {
+    await signals?.check();
     for (let at = 0; at < bytes.length; ) {
-      const written = writeToStandardOutput(bytes, at);
+      const written = signals
+        ? await Promise.race([writeInThread(bytes, at), signals.received.then(() => 0)])
+        : writeToStandardOutput(bytes, at);
       if (written === undefined) return;
       at += written;
+      await signals?.check();
       if (written === 0) await Bun.sleep(FULL_PIPE_RETRY_MS);
     }
   }
@@ -109,11 +143,44 @@ export function writeToStandardOutput(bytes: Uint8Array, at: number): number | u
   try {
     return writeSync(STDOUT, bytes, at);
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException; // node:fs throws nothing else
-    if (code === 'EPIPE') return undefined;
-    if (code === 'EAGAIN') return 0;
-    throw writeError('standard output', error);
+    return resultOfFailedWrite(error);
   }
+}
+
+/** As {@link writeToStandardOutput}, in another thread: a reader that does not read blocks no signal. */
+function writeInThread(bytes: Uint8Array, at: number): Promise<number | undefined> {
+  const { promise, resolve, reject } = Promise.withResolvers<number | undefined>();
+  write(STDOUT, bytes, at, bytes.length - at, null, (error, written) => {
+    if (!error) return resolve(written);
+    Promise.try(resultOfFailedWrite, error).then(resolve, reject);
+  });
+  return promise;
+}
+
+/** Returns what {@link writeToStandardOutput} returns after an error, or throws. */
+function resultOfFailedWrite(error: unknown): 0 | undefined {
+  const { code } = error as NodeJS.ErrnoException; // node:fs throws nothing else
+  if (code === 'EPIPE') return undefined;
+  if (code === 'EAGAIN') return 0;
+  throw writeError('standard output', error);
+}
+
+/** Renames a file, unless there is one with the new name. */
+function renameToNew(path: string, from: string, to: string): void {
+  try {
+    linkSync(from, to); // fails if the name exists, where renaming would replace the file
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException; // node:fs throws nothing else
+    if (code === 'EEXIST' || lstatSync(to, { throwIfNoEntry: false })) throw existsError(path);
+    if (code !== 'EPERM' && code !== 'ENOTSUP' && code !== 'ENOSYS') throw error;
+    renameSync(from, to); // the file system has no hard links
+    return;
+  }
+  rmSync(from);
+}
+
+function existsError(path: string): Error {
+  return new Error(`${path} already exists. Choose another file, or pass --force to replace it.`);
 }
 
 /** Resolves symbolic links. Rejects anything but a regular file or a new file. */
@@ -186,6 +253,8 @@ function writeError(path: string, error: unknown): unknown {
  * behind. A signal that was ignored at startup, as under nohup, stays ignored.
  */
 export function catchSignals(): Disposable & {
+  /** Resolves once a signal was received. */
+  readonly received: Promise<NodeJS.Signals>;
   /**
    * Lets the event loop run once, which delivers pending signals.
    *
@@ -194,8 +263,10 @@ export function catchSignals(): Disposable & {
   check(): Promise<void>;
 } {
   let received: NodeJS.Signals | undefined;
+  const { promise, resolve: resolveReceived } = Promise.withResolvers<NodeJS.Signals>();
   const listener = (signal: NodeJS.Signals) => {
     received ??= signal;
+    resolveReceived(signal);
   };
   const ignored = ignoredSignals();
   const signals = (['SIGINT', 'SIGTERM', 'SIGQUIT', 'SIGHUP'] as const).filter(
@@ -203,6 +274,7 @@ export function catchSignals(): Disposable & {
   );
   for (const signal of signals) process.on(signal, listener);
   return {
+    received: promise,
     async check() {
       await new Promise<void>((resolve) => setImmediate(resolve));
       if (received) throw new InterruptedError(received);

@@ -1,4 +1,5 @@
 import fs from 'node:fs';
+import { type FileHandle, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
 /*
@@ -13,6 +14,13 @@ export function chownToFolderOwner(handle: number, folder: string): void {
   if (process.geteuid?.() !== 0) return;
   const { uid, gid } = fs.statSync(folder);
   if (uid !== 0) fs.fchownSync(handle, uid, gid);
+}
+
+/** As {@link chownToFolderOwner}, without blocking the event loop. */
+export async function giveToFolderOwner(file: FileHandle, folder: string): Promise<void> {
+  if (process.geteuid?.() !== 0) return;
+  const { uid, gid } = await stat(folder);
+  if (uid !== 0) await file.chown(uid, gid);
 }
 
 /** Changes the owner of a new folder to that of its parent, as {@link chownToFolderOwner} does. */

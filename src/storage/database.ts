@@ -4,13 +4,22 @@ import { dirname } from 'node:path';
 import { type BunSQLiteDatabase, drizzle } from 'drizzle-orm/bun-sqlite';
 import { makeDurableFolder, syncFolder } from '../durable-folder.ts';
 import { createOwnedFile } from '../file-owner.ts';
+import { describeProcess, lockHolder } from '../system-process.ts';
+import { removeMovedCellsIfDue } from './moved-cells.ts';
 import { openingErrorMessage } from './opening-error.ts';
 import * as schema from './schema.ts';
-import { compareSchema, migrate } from './schema-version.ts';
-import { toStorageError, UnusableDatabaseError } from './storage-error.ts';
+import { compareSchema, isDataChanging, isOutdated, latestMigration, migrate } from './schema-version.ts';
+import { BackupRequiredError, toStorageError, UnusableDatabaseError } from './storage-error.ts';
 import { createTextHash, type TextHash } from './text-hash.ts';
 import { createTransact } from './transact.ts';
-import { inspectWal, truncateWal, WAL_SIZE_LIMIT_BYTES, type WalReport, walPath } from './wal.ts';
+import {
+  createFinalCheckpoint,
+  inspectWal,
+  truncateWal,
+  WAL_SIZE_LIMIT_BYTES,
+  type WalReport,
+  walPath,
+} from './wal.ts';
 import { createWalStamp, describeWalMismatch, ensureStamp } from './wal-stamp.ts';
 import { createWalSync, type SyncStatus } from './wal-sync.ts';
 
@@ -18,7 +27,7 @@ import { createWalSync, type SyncStatus } from './wal-sync.ts';
 export type { Database } from 'bun:sqlite';
 
 /** SQLite application ID in the file header that marks the file as rawlog's: "rawl" in ASCII. */
-const APPLICATION_ID = 0x7261776c;
+export const APPLICATION_ID = 0x7261776c;
 
 /** Busy timeout while opening, in milliseconds. It can be long because nothing is served yet. */
 const OPEN_BUSY_TIMEOUT_MS = 5_000;
@@ -42,6 +51,8 @@ export interface Storage {
   readonly hash: TextHash;
   /** The state of the write-ahead log when the database was opened; undefined if there was no log. */
   readonly walReport: WalReport | undefined;
+  /** Why the file could not be compacted although an erasure or a deletion waits for it; undefined if it was not due. */
+  readonly compactionError: unknown;
   /**
    * Increments the stamp if the write-ahead log was restarted: see wal-stamp.ts. {@link sync} does the same. Call this
    * after any other work that may have restarted the log.
@@ -53,6 +64,8 @@ export interface Storage {
    * @throws {StorageError} `failing`, also as a rejection. The state on disk is then unknown
    */
   sync(): Promise<void> | undefined;
+  /** A file descriptor of the database file for reading. It stays open until {@link close}. */
+  readonly file: number;
   /** Returns how {@link sync} works on this disk. */
   syncStatus(): SyncStatus;
   /** Checkpoints the write-ahead log into the database file and closes the database. */
@@ -63,7 +76,16 @@ export interface Storage {
 export interface OpenOptions {
   /** Whether to create the database and its folder if they do not exist. */
   readonly create?: boolean;
+  /** Called before the file is compacted, which an erasure after an import requires and which can take minutes. */
+  readonly onCompaction?: () => void;
+  /** Whether it is an error if pending migrations change data. */
+  readonly requiresBackup?: boolean;
+  /** The lock of the database, if the caller has it. Closing the database releases it, as does an error. */
+  readonly lock?: DatabaseLock;
 }
+
+/** The lock that keeps other servers and commands from opening a database, as long as it is not disposed of. */
+export interface DatabaseLock extends Disposable {}
 
 /**
  * Opens the database exclusively for this process and applies pending migrations. When it returns, the directory entry
@@ -71,14 +93,18 @@ export interface OpenOptions {
  *
  * @throws {UnusableDatabaseError} with a message for the operator, if the database cannot be opened, belongs to another
  *   program, was written by a newer version, does not match its write-ahead log, or has a modified schema
+ * @throws {BackupRequiredError} if a backup is required first. The database is then unchanged
  */
-export function openStorage(path: string, { create = true }: OpenOptions = {}): Storage {
-  return withOpeningErrors(path, () => openExclusively(path, create));
+export function openStorage(path: string, options: OpenOptions = {}): Storage {
+  return withOpeningErrors(path, () => openExclusively(path, options));
 }
 
-function openExclusively(path: string, create: boolean): Storage {
+function openExclusively(
+  path: string,
+  { create = true, onCompaction = () => {}, requiresBackup = false, lock: given }: OpenOptions,
+): Storage {
   if (create) makeDurableFolder(dirname(path));
-  const lock = lockDatabase(path, LOCK_BUSY_TIMEOUT_MS);
+  const lock = given ?? disposable(lockDatabase(path, LOCK_BUSY_TIMEOUT_MS));
   let client: Database;
   let walReport: WalReport | undefined;
   try {
@@ -87,13 +113,17 @@ function openExclusively(path: string, create: boolean): Storage {
     if (create) createOwnedFile(path);
     client = new Database(path, { readwrite: true, strict: true });
   } catch (error) {
-    lock.close();
+    lock[Symbol.dispose]();
     throw error;
   }
   const handles: number[] = [];
   try {
     client.run(`PRAGMA busy_timeout = ${OPEN_BUSY_TIMEOUT_MS}`);
     assertUsable(client);
+    if (requiresBackup && isDataChanging(client))
+      throw new BackupRequiredError(`the migration of ${path} changes data`);
+    // before the first write; an existing database adopts it only with VACUUM (see rewrite-file.ts)
+    if (isEmpty(client)) client.run('PRAGMA auto_vacuum = INCREMENTAL');
     ensureStamp(client);
     client.run('PRAGMA journal_mode = WAL');
     client.run(`PRAGMA journal_size_limit = ${WAL_SIZE_LIMIT_BYTES}`);
@@ -107,15 +137,16 @@ function openExclusively(path: string, create: boolean): Storage {
     client.run('PRAGMA synchronous = NORMAL');
     const hash = createTextHash(client);
     hashMigratedKeys(client, hash);
+    const compactionError = removeMovedCellsIfDue(client, onCompaction);
     const isTruncated = truncateWal(client, OPEN_BUSY_TIMEOUT_MS);
     const wal = openWal(path);
     handles.push(wal);
-    const autoCheckpoint = createAutoCheckpoint(client);
     const transact = createTransact(client);
     const { update: stampWal } = createWalStamp(client, wal, transact, isTruncated);
     // This handle stays open until SQLite closes the file: closing it earlier would drop SQLite's POSIX locks.
     const handle = fs.openSync(path, 'r');
     handles.push(handle);
+    const autoCheckpoint = createAutoCheckpoint(client, handle);
     const walSync = createWalSync({
       ...{ client, transact, path, database: handle, wal, stampWal },
       onSize: autoCheckpoint.update,
@@ -128,6 +159,8 @@ function openExclusively(path: string, create: boolean): Storage {
       client,
       hash,
       walReport,
+      compactionError,
+      file: handle,
       stampWal,
       sync: walSync.sync,
       syncStatus: walSync.status,
@@ -136,19 +169,20 @@ function openExclusively(path: string, create: boolean): Storage {
           // Leaving WAL mode checkpoints the log and deletes it, so a closed database is a single file.
           client.run('PRAGMA journal_mode = DELETE');
         } catch (error) {
-          // Another process is reading the database. The log stays next to it, which is just as safe.
-          if (toStorageError(error).kind !== 'locked') throw error;
+          // Another process is reading the database, or the disk is full. The log stays next to it, which is just as safe.
+          const { kind } = toStorageError(error);
+          if (kind !== 'locked' && kind !== 'full') throw error;
         } finally {
           client.close();
           for (const opened of handles) fs.closeSync(opened);
-          lock.close();
+          lock[Symbol.dispose]();
         }
       },
     };
   } catch (error) {
     client.close();
     for (const opened of handles) fs.closeSync(opened);
-    lock.close();
+    lock[Symbol.dispose]();
     throw error;
   }
 }
@@ -178,13 +212,65 @@ export function openForReading(path: string): Database {
   });
 }
 
+/**
+ * Opens a private copy of a database to verify it, upgrades it if it was written by an older version, and deletes its
+ * file at once: the copy disappears with the connection, however the process ends.
+ *
+ * @param path a copy that is in no other use and not in WAL mode
+ * @param beforeMigration called with the database as it is, before an older one is migrated
+ * @throws {UnusableDatabaseError} as {@link openStorage}
+ */
+export function openDisposable(path: string, beforeMigration: (client: Database) => void): Database {
+  return withOpeningErrors(path, () => {
+    const client = new Database(path, { strict: true, readwrite: true });
+    try {
+      client.run('PRAGMA journal_mode = OFF'); // without other files
+      assertUsable(client);
+      beforeMigration(client);
+      if (isOutdated(client)) {
+        migrate(client);
+        hashMigratedKeys(client, createTextHash(client));
+      }
+      return client;
+    } catch (error) {
+      client.close();
+      throw error;
+    } finally {
+      fs.rmSync(path, { force: true });
+    }
+  });
+}
+
+/**
+ * Copies the write-ahead log of a database into its file and deletes it, so that the database is a single file. The
+ * caller must hold the lock of the database.
+ *
+ * @throws {UnusableDatabaseError} if the log does not belong to the database
+ * @throws SQLite's errors, as if another process is reading the database
+ */
+export function mergeWal(path: string): void {
+  assertWalMatches(path, inspectWal(path));
+  const client = new Database(path, { readwrite: true });
+  try {
+    client.run(`PRAGMA busy_timeout = ${OPEN_BUSY_TIMEOUT_MS}`);
+    client.run('PRAGMA journal_mode = DELETE');
+  } finally {
+    client.close();
+  }
+}
+
 /** Calls `open`; rethrows its errors with a message that names the database and says why it cannot be opened. */
 function withOpeningErrors<T>(path: string, open: () => T): T {
   try {
     return open();
   } catch (error) {
-    const reason = error instanceof UnusableDatabaseError ? error.message : openingErrorMessage(error, path);
-    throw new UnusableDatabaseError(`The database ${path} cannot be opened: ${reason}`, { cause: error });
+    if (error instanceof BackupRequiredError) throw error;
+    const isUnusable = error instanceof UnusableDatabaseError;
+    const reason = isUnusable ? error.message : openingErrorMessage(error, path);
+    throw new UnusableDatabaseError(`The database ${path} cannot be opened: ${reason}`, {
+      cause: error,
+      isNewer: isUnusable && error.isNewer,
+    });
   }
 }
 
@@ -232,31 +318,49 @@ export function cachedResponseKey(userId: string, route: string, key: string): s
   return JSON.stringify([userId, route, key]);
 }
 
+/** Returns whether a database contains nothing, not even a schema. */
+function isEmpty(client: Database): boolean {
+  return client.query<{ pages: number }, []>('SELECT page_count AS pages FROM pragma_page_count').get()?.pages === 0;
+}
+
 /** Opens the write-ahead log to sync it. SQLite locks other files, so closing this handle drops no lock. */
 function openWal(path: string): number {
   return fs.openSync(walPath(path), 'r+');
 }
 
-/** Sizes of the write-ahead log between which only the query worker checkpoints it, in bytes. */
-const WORKER_CHECKPOINT_BYTES = { from: WAL_SIZE_LIMIT_BYTES, to: 64 * WAL_SIZE_LIMIT_BYTES };
 /** Pages in the write-ahead log at which a commit runs a checkpoint; SQLite's default. */
 const AUTO_CHECKPOINT_PAGES = 1_000;
 
 /**
- * Turns SQLite's automatic checkpoints off and on, depending on the size of the write-ahead log. While a reader holds
- * an old snapshot, the log grows and each checkpoint attempt scans all of it. The first checkpoint after the reader
- * finishes would block the event loop for seconds.
+ * Turns SQLite's automatic checkpoints off and on. While a reader holds an old snapshot, the log grows and each checkpoint
+ * attempt scans all of it. The first checkpoint after the reader finishes would block the event loop for seconds. So the
+ * query worker copies a log above its size limit, except for the last pages.
  */
-function createAutoCheckpoint(client: Database): { update(walBytes: number): void } {
+function createAutoCheckpoint(client: Database, file: number): { update(walBytes: number): void } {
+  const finalCheckpoint = createFinalCheckpoint(client, file);
   let isOff = false;
   return {
     update(walBytes) {
-      const turnOff = walBytes > WORKER_CHECKPOINT_BYTES.from && walBytes < WORKER_CHECKPOINT_BYTES.to;
+      const turnOff = walBytes > WAL_SIZE_LIMIT_BYTES;
+      if (turnOff) finalCheckpoint.advance();
       if (turnOff === isOff) return;
       isOff = turnOff;
       client.run(`PRAGMA wal_autocheckpoint = ${turnOff ? 0 : AUTO_CHECKPOINT_PAGES}`);
     },
   };
+}
+
+/**
+ * Locks a database for a command that replaces or backs it up. The database does not have to exist, but its folder does.
+ *
+ * @throws {UnusableDatabaseError} if a server or another command has it open
+ */
+export function lockForReplacement(path: string): DatabaseLock {
+  return disposable(withOpeningErrors(path, () => lockDatabase(path, LOCK_BUSY_TIMEOUT_MS)));
+}
+
+function disposable(lock: Database): DatabaseLock {
+  return { [Symbol.dispose]: () => lock.close() };
 }
 
 /**
@@ -274,13 +378,31 @@ function lockDatabase(path: string, timeoutMs: number): Database {
   } catch (error) {
     lock.close();
     if (toStorageError(error).kind === 'locked') {
-      throw new UnusableDatabaseError('Another rawlog server or command has it open. Stop that process, then retry.');
+      throw new UnusableDatabaseError(
+        `Another rawlog server or command has it open: ${describeProcess(lockHolder(lockPath(path)))}. Stop that process, then retry, or set DATA_DIR or DATABASE_URL to a different path.`,
+      );
     }
     throw error;
   }
 }
 
-function lockPath(path: string): string {
+/** Returns whether a process, this one included, has locked a database to write to it, as servers do. Writes nothing. */
+export function isLocked(path: string): boolean {
+  if (!fs.existsSync(lockPath(path))) return false;
+  let lock: Database | undefined;
+  try {
+    lock = new Database(lockPath(path), { readonly: true });
+    lock.query('SELECT 1 FROM sqlite_schema').get();
+    return false;
+  } catch (error) {
+    return toStorageError(error).kind === 'locked';
+  } finally {
+    lock?.close();
+  }
+}
+
+/** Returns the path of the lock of a database. */
+export function lockPath(path: string): string {
   return `${path}.lock`;
 }
 
@@ -298,7 +420,8 @@ function assertUsable(client: Database): void {
   }
   if (version === 'newer') {
     throw new UnusableDatabaseError(
-      'It was written by a newer version of rawlog. Run that version, or restore a backup from before the upgrade.',
+      `It was written by a newer version of rawlog: this one knows its schema only up to ${latestMigration()}. Run the newer version. To downgrade, export the rows with it and import them into a new database with this one, or restore a backup from before the upgrade.`,
+      { isNewer: true },
     );
   }
   if (version.length > 0) {

@@ -1,10 +1,11 @@
 import type { Database } from 'bun:sqlite';
-import type { Kind } from '../records.ts';
+import { KINDS, type Kind } from '../records.ts';
 import { blankRows, durably, overwrite, type RemovalContext } from './blanking.ts';
 import { type Chunk, seqsOf } from './columns/chunk.ts';
-import type { RowSelector } from './columns/column-store.ts';
+import type { RowSelector } from './columns/series-removal.ts';
 import type { DeletionFilter, UnfinishedDeletion } from './deletion-list.ts';
-import type { Job } from './job.ts';
+import { blankExpired, isExpiry } from './expiry.ts';
+import { type Job, uninterrupted } from './job.ts';
 import { createBlankTest, createKeyScan, newestSeq } from './records.ts';
 
 /** Rows of a chunk that are looked up per step. */
@@ -23,12 +24,18 @@ const LOOKUP_ROWS = 10_000;
  */
 export function* deleteRecords(context: RemovalContext, kind: Kind, filter: DeletionFilter): Job<number> {
   const { client, store, deletions } = context;
-  yield* finishDeletions(context); // their rows are not this deletion's
+  yield* store.finishRebuild(); // no rows are applied during a rebuild
+  for (const earlier of deletions.unfinished()) {
+    // its rows are not this deletion's
+    if (earlier.kind === kind && earlier.filter.name === filter.name) yield* finishDeletion(context, earlier);
+  }
   yield* store.catchUp();
-  const cutoffSeq = store.position(kind);
-  durably(client, () => store.transact(() => deletions.begin({ kind, filter, cutoffSeq })));
+  const deletion = { kind, filter, cutoffSeq: store.position(kind) };
+  const id = durably(client, () => store.transact(() => deletions.begin(deletion)));
   yield;
-  return yield* finishDeletions(context);
+  const deleted = yield* finishDeletion(context, { id, ...deletion });
+  yield* overwrite(context);
+  return deleted;
 }
 
 /** Returns the number of rows that {@link deleteRecords} would delete now, and changes nothing. */
@@ -46,25 +53,55 @@ export function* countMatching(client: Database, kind: Kind, filter: DeletionFil
 
 /** Finishes every deletion that has begun. Returns the number of rows deleted by this call. */
 export function* finishDeletions(context: RemovalContext): Job<number> {
-  const { store, deletions } = context;
-  yield* store.finishRebuild(); // no rows are applied during a rebuild
-  let deleted = 0;
-  for (const deletion of deletions.unfinished()) {
-    const { id, kind, filter, cutoffSeq } = deletion;
-    // The rows must be in chunks, because those in the memtable are not removed.
-    if (store.sealedTo(kind) < cutoffSeq) {
-      yield* store.catchUp();
-      yield* store.seal();
-    }
-    deleted += yield* blankRows(context, kind, filter, cutoffSeq);
-    for (const series of store.seriesNamed(kind, filter.name)) {
-      yield* store.removeRows(series, selectBlankRows(context, deletion));
-    }
-    yield* store.blankStaleColumns();
-    store.transact(() => deletions.finish(id));
-    yield;
-  }
+  const deleted = yield* finishAll(context, context.deletions.unfinished());
   yield* overwrite(context);
+  return deleted;
+}
+
+/**
+ * Finishes deletions, except for overwriting. There can be one for each name, if a prune was interrupted: their rows are found
+ * together, through the chunks. Returns the number of rows deleted by this call.
+ */
+export function* finishAll(context: RemovalContext, unfinished: readonly UnfinishedDeletion[]): Job<number> {
+  const { store } = context;
+  yield* store.finishRebuild(); // no rows are applied during a rebuild
+  const { loads } = store;
+  let deleted = 0;
+  for (const kind of KINDS) {
+    const expiries = unfinished.filter((deletion) => deletion.kind === kind && isExpiry(deletion));
+    for (const { cutoffSeq } of expiries) yield* sealTo(context, kind, cutoffSeq);
+    const { rows } = yield* uninterrupted(blankExpired(context, kind, expiries));
+    deleted += rows;
+  }
+  for (const deletion of unfinished) {
+    deleted += yield* finishDeletion(context, deletion, isExpiry(deletion) && store.loads === loads);
+  }
+  return deleted;
+}
+
+/** Makes sure that the rows up to a `seq` are in chunks, because those in the memtable are not removed. */
+function* sealTo({ store }: RemovalContext, kind: Kind, cutoffSeq: number): Job<void> {
+  if (store.sealedTo(kind) >= cutoffSeq) return;
+  yield* store.catchUp();
+  yield* store.seal();
+}
+
+/**
+ * Finishes a deletion, except for overwriting. Returns the number of rows deleted by this call.
+ *
+ * @param isBlank whether all of its rows are blank already
+ */
+function* finishDeletion(context: RemovalContext, deletion: UnfinishedDeletion, isBlank = false): Job<number> {
+  const { store, deletions } = context;
+  const { id, kind, filter, cutoffSeq } = deletion;
+  yield* sealTo(context, kind, cutoffSeq);
+  const deleted = isBlank ? 0 : yield* blankRows(context, kind, filter, cutoffSeq, { isReclaimed: true });
+  for (const series of store.seriesNamed(kind, filter.name)) {
+    yield* store.removal.removeRows(series, selectBlankRows(context, deletion));
+  }
+  yield* store.blankStaleColumns();
+  store.transact(() => deletions.finish(id));
+  yield;
   return deleted;
 }
 

@@ -1,10 +1,14 @@
 import type { Database } from 'bun:sqlite';
-import { createHmac, randomBytes } from 'node:crypto';
+import { createHash, createHmac, randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { readOrCreateSecretFile } from '../secret-file.ts';
-import { createOverwriting, type Overwriting } from './overwriting.ts';
+import { combine, createOverwriting, type Overwriting } from './overwriting.ts';
+import { beginSinkErasures } from './sink-erasures.ts';
 
 const KEY_BYTES = 32;
+/** Length of a key's fingerprint: 64 bits, enough to tell keys apart. */
+const FINGERPRINT_DIGITS = 16;
 
 /** An erasure that has begun and is not finished. */
 export interface UnfinishedErasure {
@@ -21,7 +25,7 @@ export interface UnfinishedErasure {
  * to the database, so a copy of only the database does not reveal who was erased.
  */
 export interface ErasureList extends Overwriting {
-  /** Adds an erasure, in the caller's transaction. */
+  /** Adds an erasure, here and for every sink, in the caller's transaction. */
   begin(erasure: Omit<UnfinishedErasure, 'id'>): void;
   /** Returns the erasures that have begun and are not finished, oldest first. */
   unfinished(): UnfinishedErasure[];
@@ -29,6 +33,42 @@ export interface ErasureList extends Overwriting {
   finish(id: number): void;
   /** Returns whether a row of this user was erased. Rows that a returning user recorded after the cutoff were not. */
   isErased(userId: string, seq: number): boolean;
+}
+
+/** A keyed hash of user IDs (HMAC-SHA-256). */
+export type UserHash = (userId: string) => Buffer;
+/** An erasure as it is listed, finished or not. */
+export interface ListedErasure {
+  readonly id: number;
+  /** The keyed hash of the user ID: see {@link createUserHash}. */
+  readonly userHash: Uint8Array;
+  /** Rows up to this `seq` are erased. */
+  readonly cutoffSeq: number;
+  /** Milliseconds since 1970. */
+  readonly requestedAt: number;
+}
+
+/** Returns the listed erasures after an ID, oldest first. */
+export function readErasures(client: Database, afterId = 0): ListedErasure[] {
+  return client
+    .query<ListedErasure, [number]>(
+      `SELECT id, user_hash AS userHash, cutoff_seq AS cutoffSeq, requested_at AS requestedAt
+       FROM erasures WHERE id > ? ORDER BY id`,
+    )
+    .all(afterId);
+}
+
+/** Adds an erasure that is already finished, in the caller's transaction. */
+export function addFinishedErasure(
+  client: Database,
+  { userHash, cutoffSeq, requestedAt }: Omit<ListedErasure, 'id'>,
+): void {
+  client
+    .query(
+      `INSERT INTO erasures (user_hash, cutoff_seq, requested_at, pending_user_id, user_number, is_overwritten)
+       VALUES (?, ?, ?, NULL, NULL, 1)`,
+    )
+    .run(userHash, cutoffSeq, requestedAt);
 }
 
 /** Returns the path of the key file of a database's erasure list. */
@@ -42,14 +82,42 @@ export function erasureKeyPath(databasePath: string): string {
  *
  * @throws if the key file cannot be read or created, or does not contain a key
  */
-export function openUserHash(databasePath: string): (userId: string) => Buffer {
+export function openUserHash(databasePath: string): UserHash {
   const path = erasureKeyPath(databasePath);
   const { content } = readOrCreateSecretFile(path, () => randomBytes(KEY_BYTES).toString('base64url'));
-  const key = Buffer.from(content, 'base64url');
-  if (key.length !== KEY_BYTES) {
-    throw new Error(`${path} does not contain a ${KEY_BYTES}-byte key in base64url. Restore this file from a backup.`);
-  }
+  return createUserHash(parseErasureKey(content, path));
+}
+
+/** Creates the keyed hash of user IDs. */
+export function createUserHash(key: Buffer): (userId: string) => Buffer {
   return (userId) => createHmac('sha256', key).update(userId).digest();
+}
+
+/** Parses the content of a key file. */
+export function parseErasureKey(content: string, path: string): Buffer {
+  const key = Buffer.from(content.trim(), 'base64url');
+  if (key.length !== KEY_BYTES) {
+    throw new Error(`${path} does not contain a ${KEY_BYTES}-byte key in base64url. Use a copy of the file.`);
+  }
+  return key;
+}
+
+/** Returns a text that identifies a key without revealing it: the beginning of its SHA-256 in hexadecimal digits. */
+export function fingerprintOf(key: Buffer): string {
+  return createHash('sha256').update(key).digest('hex').slice(0, FINGERPRINT_DIGITS);
+}
+
+/** Reads the key of a database's erasure list; undefined if there is none yet. */
+export function readErasureKey(databasePath: string): Buffer | undefined {
+  const path = erasureKeyPath(databasePath);
+  let content: string;
+  try {
+    content = readFileSync(path, 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  }
+  return parseErasureKey(content, path);
 }
 
 /**
@@ -77,10 +145,14 @@ export function openErasureList(client: Database, databasePath: string, now: () 
   return {
     begin({ userId, cutoffSeq, userNumber }) {
       statements.begin.run(hash(userId), cutoffSeq, now(), userId, userNumber);
+      beginSinkErasures(client, userId, cutoffSeq, now());
     },
     unfinished: () => statements.unfinished.all(),
     finish: (id) => void statements.finish.run(id),
     isErased: (userId, seq) => seq <= (statements.cutoff.get(hash(userId))?.cutoff ?? -1),
-    ...createOverwriting(client, 'erasures', 'pending_user_id'),
+    ...combine([
+      createOverwriting(client, 'erasures', 'pending_user_id'),
+      createOverwriting(client, 'sink_erasures', 'user_id'),
+    ]),
   };
 }

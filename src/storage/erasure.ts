@@ -18,6 +18,9 @@ const WINDOW_ROWS = 20_000;
 /** Rows of the user that are looked up per statement. */
 const LOOKUP_ROWS = 1_000;
 
+/** The rows of a user are between those of others: they leave no long runs of blank rows. */
+const NOT_RECLAIMED = { isReclaimed: false };
+
 /** Number of erased rows, by table. */
 export interface ErasedRows {
   readonly metrics: number;
@@ -60,8 +63,10 @@ export function* finishErasures(context: RemovalContext): Job<ErasedRows> {
     yield* blankResponses(context, erasure);
     if (erasure.userNumber !== null) {
       const times = places.timesBySeries(store);
-      for (const series of store.seriesOfUser(erasure.userNumber)) {
-        yield* store.removeUserFrom(series, erasure.userNumber, times && (times.get(series) ?? NO_TIMES));
+      const all = store.seriesOfUser(erasure.userNumber);
+      for (const [done, series] of all.entries()) {
+        yield { phase: 'erasing from the column store, by name', done, total: all.length };
+        yield* store.removal.removeUserFrom(series, erasure.userNumber, times && (times.get(series) ?? NO_TIMES));
       }
     }
     yield* store.blankStaleColumns();
@@ -113,7 +118,7 @@ function* blankRowsOf(
   const listed = context.store.rowsOfRetired(kind, userNumber);
   if (!listed) {
     places.isComplete = false;
-    return yield* blankRows(context, kind, filter, cutoffSeq);
+    return yield* blankRows(context, kind, filter, cutoffSeq, NOT_RECLAIMED);
   }
   const { seqs, to } = listed;
   const lookUp = createUserLookup(context.client, kind, user);
@@ -123,13 +128,17 @@ function* blankRowsOf(
     const rows = lookUp(keys);
     if (rows.length < keys.length) places.isComplete = false;
     for (const row of rows) places.add(kind, row);
-    blanked += yield* blank(context, kind, rows);
+    blanked += yield* blank(context, kind, rows, NOT_RECLAIMED);
+    yield { phase: kind === 'metric' ? 'erasing metrics' : 'erasing events', done: blanked, total: seqs.length };
   }
-  return blanked + (yield* blankRows(context, kind, filter, cutoffSeq, to));
+  return blanked + (yield* blankRows(context, kind, filter, cutoffSeq, { first: to, ...NOT_RECLAIMED }));
 }
 
 /** Blanks a user's cached responses up to the cutoff, and deletes the names counted for the user. */
-function* blankResponses({ client, store, hash }: RemovalContext, { userId, cutoffSeq }: UnfinishedErasure): Job<void> {
+export function* blankResponses(
+  { client, store, hash }: RemovalContext,
+  { userId, cutoffSeq }: Pick<UnfinishedErasure, 'userId' | 'cutoffSeq'>,
+): Job<void> {
   const windowEnd = client.prepare<{ id: number }, [number]>(
     `SELECT id FROM cached_responses WHERE id > ? ORDER BY id LIMIT 1 OFFSET ${WINDOW_ROWS - 1}`,
   );

@@ -1,16 +1,20 @@
-import type { LogRecord } from '../records.ts';
-import { beginRebuild } from './columns/column-store.ts';
-import type { Storage } from './database.ts';
+import { KINDS, type Kind, type LogRecord } from '../records.ts';
+import type { Database, Storage } from './database.ts';
+import { addImportedRows } from './imported-rows.ts';
 import { addToLedger, STORED } from './ledger.ts';
+import { markMovedCells } from './moved-cells.ts';
+import { COUNTER_RANGE, idWithSeq, MAX_SEQ } from './record-id.ts';
+import { openRecordSources } from './record-sources.ts';
 import { assertChanges } from './storage-error.ts';
 import { createTransact } from './transact.ts';
 
 /*
- * Limits of one transaction: rows, bytes of their texts, and milliseconds. The time is checked between rows.
+ * Limits of one transaction: rows, bytes of their texts, and milliseconds. The time is checked between rows. Each row may
+ * write a page of its own, so 500 rows are 2 MB to commit.
  */
-const TRANSACTION_ROWS = 1_000;
+const TRANSACTION_ROWS = 500;
 const TRANSACTION_BYTES = 1024 ** 2;
-const TRANSACTION_MS = 50;
+const TRANSACTION_MS = 10;
 
 /**
  * The result of importing one record:
@@ -21,6 +25,9 @@ const TRANSACTION_MS = 50;
  * - `erased`: the user was erased after the record was made
  */
 export type ImportOutcome = 'stored' | 'identical' | 'different' | 'occupied' | 'erased';
+
+/** Number of keys that are tried for a record from another database: all of a millisecond, and those of one more. */
+const MAX_TRIED_KEYS = 2 * COUNTER_RANGE;
 
 /** The ID of blank (erased) rows. */
 const BLANK = '';
@@ -33,80 +40,134 @@ export interface Importer {
    * @returns the outcomes of the records that were processed, in order
    */
   store(records: readonly LogRecord[]): ImportOutcome[];
-  /** Makes all stored records durable. */
-  finish(): Promise<void>;
 }
 
 /** The column values of a record, without its key. */
 type Columns = [id: string, user: string, happenedAt: number, receivedAt: number, ...(string | number)[]];
 
+/** What an importer needs of an open database. */
+export interface ImportContext extends Pick<Storage, 'client' | 'stampWal'> {
+  /** Returns whether a user was erased after the record with this key. */
+  readonly isErased: (userId: string, seq: number) => boolean;
+  /**
+   * Called in the first transaction that stores a record. Records may come in any order, but the column store expects rows
+   * in commit order, so it must be rebuilt: {@link beginRebuild} begins that at once, {@link markImporting} defers it.
+   */
+  readonly onFirstStored: (client: Database) => void;
+  /** The largest key that a record may get; default: any. */
+  readonly maxSeq?: number;
+}
+
 /**
- * Creates an importer. Records may come in any order, but the column store expects rows in commit order. The first
- * transaction that stores a record therefore begins a rebuild: see {@link beginRebuild}.
+ * Creates an importer. Other connections may insert rows meanwhile, but only with keys after all that are imported.
  *
- * @param isErased whether a user was erased after the record with this key
+ * A record from another database is known by its ID there. Its ID here was made from its time and a hash, so another record
+ * can have the same key: it then gets the next free one, and its ID changes with it.
  */
-export function createImporter(storage: Storage, isErased: (userId: string, seq: number) => boolean): Importer {
-  const { client } = storage;
+export function createImporter({
+  client,
+  stampWal,
+  isErased,
+  onFirstStored,
+  maxSeq = MAX_SEQ,
+}: ImportContext): Importer {
   // REPLACE only ever replaces blank rows, whose keys are free again.
   const insert = {
-    metric: client.prepare(
+    metric: client.query(
       `INSERT OR REPLACE INTO metrics (seq, id, user_id, happened_at, received_at, metric_name, metric_value, data_string)
        VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
     ),
-    analytics: client.prepare(
+    analytics: client.query(
       `INSERT OR REPLACE INTO analytics (seq, id, user_id, happened_at, received_at, type, data_index, data)
        VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
     ),
   };
   const find = {
-    metric: client.prepare(
+    metric: client.query(
       `SELECT id, user_id, happened_at, received_at, metric_name, metric_value, data_string FROM metrics WHERE seq = ?`,
     ),
-    analytics: client.prepare(
+    analytics: client.query(
       `SELECT id, user_id, happened_at, received_at, type, data_index, data FROM analytics WHERE seq = ?`,
     ),
   };
   const lastOf = (table: 'metrics' | 'analytics') =>
     client.query<{ seq: number | null }, []>(`SELECT max(seq) AS seq FROM ${table}`).get()?.seq ?? 0;
-  const last = { metric: lastOf('metrics'), analytics: lastOf('analytics') };
   const transact = createTransact(client);
-  let isRebuilding = false;
-  let hasMovedCells = false;
+  let hasStored = false;
 
-  function storeOne(record: LogRecord): ImportOutcome {
-    const { kind, seq, userId } = record;
+  const sources = openRecordSources(client);
+
+  /** Returns the record as it is to be stored, or its outcome if it is not. */
+  function place(record: LogRecord): LogRecord | ImportOutcome {
+    const { kind, seq, userId, source } = record;
     if (isErased(userId, seq)) return 'erased';
-    const columns = columnsOf(record);
-    // Both tables share one sequence of keys.
-    const otherKind = kind === 'metric' ? 'analytics' : 'metric';
-    for (const searchedKind of [kind, otherKind] as const) {
-      const [found] = find[searchedKind].values(seq);
-      if (!found || found[0] === BLANK) continue;
-      if (found[0] !== record.id) return 'occupied';
-      return searchedKind === kind && columns.every((value, i) => value === found[i]) ? 'identical' : 'different';
+    if (source) {
+      const known = sources.find(kind, source.id);
+      if (known) {
+        const [found] = find[kind].values(known.seq);
+        const isSameSource = Bun.deepEquals(known.source, source);
+        return isSameSource && found && hasColumns(record, found, 1) ? 'identical' : 'different';
+      }
+      // the same record, imported without its source, such as from Parquet
+      const [same] = find[kind].values(seq);
+      if (same?.[0] === record.id) return hasColumns(record, same) ? 'identical' : 'different';
+      for (let key = seq; key < seq + MAX_TRIED_KEYS && key <= maxSeq; key++) {
+        if (!occupants(key).some(([, found]) => found)) return { ...record, seq: key, id: idWithSeq(record.id, key) };
+      }
+      return 'occupied';
     }
-    const { changes } = insert[kind].run(seq, ...columns);
+    for (const [searchedKind, found] of occupants(seq, kind)) {
+      if (!found) continue;
+      if (found[0] !== record.id) return 'occupied';
+      return searchedKind === kind && hasColumns(record, found) ? 'identical' : 'different';
+    }
+    return record;
+  }
+
+  /** Returns the rows with a key that are not blank, by kind. Both tables share one sequence of keys. */
+  function occupants(seq: number, first: Kind = 'metric') {
+    const kinds: readonly Kind[] = first === 'metric' ? ['metric', 'analytics'] : ['analytics', 'metric'];
+    return kinds.map((kind) => {
+      const [found] = find[kind].values(seq);
+      return [kind, found && found[0] !== BLANK ? found : undefined] as const;
+    });
+  }
+
+  /** Stores a record, unless it is not to be stored. Returns the key that it got. */
+  function storeOne(record: LogRecord, last: Record<Kind, number>): { outcome: ImportOutcome; seq: number } {
+    const placed = place(record);
+    if (typeof placed === 'string') return { outcome: placed, seq: record.seq };
+    const { kind, seq, source } = placed;
+    const { changes } = insert[kind].run(seq, ...columnsOf(placed));
     assertChanges(changes, 1);
-    // An insert anywhere but at the end of a table can move the cells of other rows.
-    if (seq < last[kind]) hasMovedCells = true;
-    else last[kind] = seq;
-    return 'stored';
+    if (source) sources.add(kind, seq, source);
+    last[kind] = Math.max(last[kind], seq);
+    return { outcome: 'stored', seq };
   }
 
   function storeBatch(records: readonly LogRecord[]): ImportOutcome[] {
     const deadline = performance.now() + TRANSACTION_MS;
     const outcomes: ImportOutcome[] = [];
+    const added: Record<Kind, number[]> = { metric: [], analytics: [] };
+    const last = { metric: lastOf('metrics'), analytics: lastOf('analytics') };
+    let movesCells = false;
     let bytes = 0;
     for (const record of records.slice(0, TRANSACTION_ROWS)) {
       bytes += sizeOf(record);
       if (outcomes.length > 0 && (bytes > TRANSACTION_BYTES || performance.now() > deadline)) break;
-      outcomes.push(storeOne(record));
+      const before = last[record.kind];
+      const { outcome, seq } = storeOne(record, last);
+      // An insert anywhere but at the end of a table can move the cells of other rows.
+      movesCells ||= seq < before && outcome === 'stored';
+      outcomes.push(outcome);
+      if (outcome === 'stored') added[record.kind].push(seq);
     }
     const stored = outcomes.filter((outcome) => outcome === 'stored').length;
     if (stored > 0) {
       addToLedger(client, STORED, stored);
-      if (!isRebuilding) beginRebuild(client);
+      if (!hasStored) onFirstStored(client);
+      if (movesCells) markMovedCells(client);
+      for (const kind of KINDS) addImportedRows(client, kind, added[kind]);
     }
     return outcomes;
   }
@@ -114,25 +175,16 @@ export function createImporter(storage: Storage, isErased: (userId: string, seq:
   return {
     store(records) {
       const outcomes = transact(() => storeBatch(records));
-      storage.stampWal();
-      isRebuilding ||= outcomes.includes('stored');
+      stampWal();
+      hasStored ||= outcomes.includes('stored');
       return outcomes;
     },
-    async finish() {
-      await storage.sync();
-      if (!hasMovedCells) return;
-      try {
-        // Old copies of moved cells stay in unused parts of pages, where an erasure would not find them.
-        client.run('VACUUM');
-      } catch (error) {
-        const { message } = error as Error; // SQLite throws nothing else
-        throw new Error(
-          `The records are stored, but the database file could not be compacted: ${message}. Until it is, erasing a user may leave copies of their rows in the file. Run "VACUUM" on ${client.filename} with sqlite3 while rawlog is stopped.`,
-          { cause: error },
-        );
-      }
-    },
   };
+}
+
+/** Returns whether a stored row has the columns of a record, from one of them on. */
+function hasColumns(record: LogRecord, found: readonly unknown[], first = 0): boolean {
+  return columnsOf(record).every((value, i) => i < first || value === found[i]);
 }
 
 function columnsOf(record: LogRecord): Columns {

@@ -10,12 +10,23 @@ export const DUPLICATE = 'duplicate';
 export const DELETED = 'deleted';
 export const REJECTED = 'rejected:';
 
+/** Returns whether a database has a ledger; those of the first versions have none. */
+export function hasLedger(client: Database): boolean {
+  return client.query("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'ledger'").get() !== null;
+}
+
 /** Reads all counts of the ledger. */
 export function readLedger(client: Database): Count[] {
   return client
     .query<{ name: string; items: number }, []>('SELECT name, items FROM ledger')
     .all()
     .map(({ name, items }) => [name, items]);
+}
+
+/** Returns the number of rows present, from the ledger: those stored minus those deleted. */
+export function countPresent(client: Database): number {
+  const counts = new Map(readLedger(client));
+  return (counts.get(STORED) ?? 0) - (counts.get(DELETED) ?? 0);
 }
 
 /** Adds to a count, in the caller's transaction. */

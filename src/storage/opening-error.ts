@@ -5,7 +5,7 @@ import { diskFullMessage, isDiskFull, isFullError, reasonOf, rootCause } from '.
 import { toStorageError } from './storage-error.ts';
 
 /** Suffixes of the files that SQLite and rawlog keep for a database. */
-export const DATABASE_FILES = ['', '-wal', '-shm', '-journal', '.lock'] as const;
+export const DATABASE_FILES = ['', '-wal', '-shm', '-journal', '.lock', '.audit'] as const;
 
 /**
  * Returns a message for the operator that says why a database cannot be opened and what to do. SQLite's own message

@@ -1,6 +1,6 @@
 import type { Database } from 'bun:sqlite';
 
-/** What the erasures and the deletions in a database have in common: they are pending until every file is overwritten. */
+/** What the lists of erasures and deletions have in common: entries are pending until every file is overwritten. */
 export interface Overwriting {
   /** Returns the number of entries that are unfinished, or finished but not yet overwritten in every file. */
   pending(): number;
@@ -17,8 +17,8 @@ export interface Overwriting {
  */
 export function createOverwriting(
   client: Database,
-  table: 'erasures' | 'deletions',
-  unfinished: 'pending_user_id' | 'filter',
+  table: 'erasures' | 'deletions' | 'sink_erasures',
+  unfinished: 'pending_user_id' | 'filter' | 'user_id',
 ): Overwriting {
   const pending = client.prepare<{ n: number }, []>(`SELECT count(*) AS n FROM ${table} WHERE is_overwritten = 0`);
   const due = `is_overwritten = 0 AND ${unfinished} IS NULL`;
@@ -28,5 +28,16 @@ export function createOverwriting(
     pending: () => pending.get()?.n ?? 0,
     isOverwritingDue: () => findDue.get() !== null,
     markOverwritten: () => void mark.run(),
+  };
+}
+
+/** Combines lists into one. */
+export function combine(lists: readonly Overwriting[]): Overwriting {
+  return {
+    pending: () => lists.reduce((sum, list) => sum + list.pending(), 0),
+    isOverwritingDue: () => lists.some((list) => list.isOverwritingDue()),
+    markOverwritten() {
+      for (const list of lists) list.markOverwritten();
+    },
   };
 }

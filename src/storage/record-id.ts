@@ -29,7 +29,21 @@ export function seqOfId(id: string): number {
   return (millisecond - SEQ_EPOCH) * COUNTER_RANGE + Number.parseInt(id.slice(15, 18), 16);
 }
 
+/** Returns an ID with another `seq`, its time part. */
+export function idWithSeq(id: string, seq: number): string {
+  const time = millisecondOf(seq).toString(16).padStart(12, '0');
+  const counter = (seq % COUNTER_RANGE).toString(16).padStart(3, '0');
+  return `${time.slice(0, 8)}-${time.slice(8)}-7${counter}${id.slice(18)}`;
+}
+
 /** Returns the time of a `seq`, in milliseconds since 1970. */
 export function millisecondOf(seq: number): number {
   return Math.floor(seq / COUNTER_RANGE) + SEQ_EPOCH;
+}
+
+/** Returns the largest ID with a `seq`: no ID with this or an earlier one sorts after it. */
+export function lastIdOf(seq: number): string {
+  const time = millisecondOf(seq).toString(16).padStart(12, '0');
+  const counter = (seq % COUNTER_RANGE).toString(16).padStart(3, '0');
+  return `${time.slice(0, 8)}-${time.slice(8)}-7${counter}-bfff-ffffffffffff`;
 }

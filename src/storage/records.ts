@@ -1,7 +1,8 @@
 import type { Database } from 'bun:sqlite';
 import { createDataTest, type PropertyFilter } from '../properties.ts';
-import type { Kind, LabelFilter } from '../records.ts';
+import { KINDS, type Kind, type LabelFilter, type RecordSource } from '../records.ts';
 import { countGarbage } from './garbage.ts';
+import { addSources } from './record-sources.ts';
 
 /**
  * Rows scanned per statement. It keeps read transactions short, and lets a scan with few matches be canceled every few
@@ -35,6 +36,8 @@ export interface RecordRow {
   readonly name: string;
   readonly label: string;
   readonly value: number | string;
+  /** Only on rows that were imported from another database. */
+  source?: RecordSource;
 }
 
 /** Limits of one read. At least one row is returned, whatever its size. */
@@ -85,6 +88,7 @@ export function readWindow(
      ORDER BY seq ${order}`,
   );
   const { rows, bytes, stoppedAt = end } = collect(statement.iterate(after, end, ...values), filter, limits);
+  addSources(client, rows);
   // If a limit was reached before the end of the window, the next call continues inside it. Otherwise it starts a new
   // window, which is empty at the end of the table.
   return { rows, bytes, next: stoppedAt === end ? { after: end } : { after: stoppedAt, end } };
@@ -127,7 +131,9 @@ export function readKeys(
     `SELECT seq, id, user_id, happened_at, received_at, ${name} AS name, ${label} AS label, ${value} AS value
      FROM (SELECT value AS requested FROM json_each(?)) CROSS JOIN ${table} ON seq = requested WHERE ${sql}`,
   );
-  return collect(statement.iterate(JSON.stringify(keys), ...values), filter, limits);
+  const found = collect(statement.iterate(JSON.stringify(keys), ...values), filter, limits);
+  addSources(client, found.rows);
+  return found;
 }
 
 /** Collects rows whose data matches the filter until a limit is reached. */
@@ -234,6 +240,117 @@ export function createUserLookup(
   return (seqs) => statement.all(JSON.stringify(seqs), userId);
 }
 
+/** Rows read by one call of a scan for blank rows: about 5 ms. */
+const BLANK_SCAN_ROWS = 5_000;
+
+/** A row, and 1 if it is blank. */
+export interface BlankOrNot {
+  readonly seq: number;
+  readonly isBlank: number;
+}
+
+/**
+ * Creates a scan of the rows from one `seq` to another, in order, with some rows before and after them.
+ *
+ * @param margin number of rows before the first and after the last
+ * @returns a function that returns the next rows; undefined at the end
+ */
+export function createBlankScan(
+  client: Database,
+  kind: Kind,
+  first: number,
+  last: number,
+  margin: number,
+): () => readonly BlankOrNot[] | undefined {
+  const { table } = SOURCES[kind];
+  const at = (comparison: '<' | '>', order: 'DESC' | 'ASC', seq: number) =>
+    client
+      .query<{ seq: number }, [number, number]>(
+        `SELECT seq FROM ${table} WHERE seq ${comparison} ? ORDER BY seq ${order} LIMIT 1 OFFSET ?`,
+      )
+      .get(seq, margin - 1)?.seq;
+  const end = at('>', 'ASC', last) ?? Number.MAX_SAFE_INTEGER;
+  const next = client.query<BlankOrNot, [number, number]>(
+    `SELECT seq, user_id = '' AS isBlank FROM ${table} WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ${BLANK_SCAN_ROWS}`,
+  );
+  let after: number | undefined = (at('<', 'DESC', first) ?? 0) - 1;
+  return () => {
+    if (after === undefined) return undefined;
+    const rows = next.all(after, end);
+    after = rows.length < BLANK_SCAN_ROWS ? undefined : rows.at(-1)?.seq;
+    return rows;
+  };
+}
+
+/** See {@link createRunDeletion}. A run whose earlier rows are deleted has at most two guards before its new rows. */
+const RUN_GUARDS = 4;
+
+/** Deletes the blank rows from one `seq` to another, inclusive. See reclaiming.ts for when this is safe. */
+export function deleteBlankRows(client: Database, kind: Kind, first: number, last: number): void {
+  client.query(`DELETE FROM ${SOURCES[kind].table} WHERE seq BETWEEN ? AND ? AND user_id = ''`).run(first, last);
+}
+
+/**
+ * Creates the function that deletes the blank rows of a run that ends with some rows, except for a few at each of its ends.
+ *
+ * It goes back only {@link RUN_GUARDS} times `guardRows` rows before them: this reaches the beginning of a run whose earlier rows
+ * it has deleted, but not that of millions of rows that were blanked in another way, which reclaiming.ts deletes in steps.
+ *
+ * @param guardRows number of rows that are kept at each end: see reclaiming.ts
+ * @returns takes the first and the last of the rows
+ */
+export function createRunDeletion(
+  client: Database,
+  kind: Kind,
+  guardRows: number,
+): (first: number, last: number) => void {
+  const { table } = SOURCES[kind];
+  const findLowest = client.query<{ seq: number }, [number]>(
+    `SELECT seq FROM ${table} WHERE seq < ? ORDER BY seq DESC LIMIT 1 OFFSET ${RUN_GUARDS * guardRows}`,
+  );
+  const findPresent = client.query<{ seq: number }, [number, number]>(
+    `SELECT seq FROM ${table} WHERE seq > ? AND seq <= ? AND ${IS_PRESENT} ORDER BY seq DESC LIMIT 1`,
+  );
+  const findFirst = client.query<{ seq: number }, [number]>(
+    `SELECT seq FROM ${table} WHERE seq > ? ORDER BY seq LIMIT 1 OFFSET ${guardRows}`,
+  );
+  const findLast = client.query<{ seq: number }, [number]>(
+    `SELECT seq FROM ${table} WHERE seq <= ? ORDER BY seq DESC LIMIT 1 OFFSET ${guardRows}`,
+  );
+  return (first, last) => {
+    const lowest = findLowest.get(first)?.seq ?? -1;
+    const from = findFirst.get(findPresent.get(lowest, last)?.seq ?? lowest)?.seq;
+    const to = findLast.get(last)?.seq;
+    if (from !== undefined && to !== undefined && from <= to) deleteBlankRows(client, kind, from, to);
+  };
+}
+
+/** Bytes of the numbers of a row, by kind: eight for each. */
+const NUMBER_BYTES: Readonly<Record<Kind, number>> = { metric: 32, analytics: 24 };
+
+/** A number of rows, and the size of their fields in bytes. */
+export interface RowSum {
+  readonly rows: number;
+  readonly bytes: number;
+}
+
+/**
+ * Creates the function that adds up the rows with some keys that happened before a time, in microseconds since 1970. Skips
+ * blank rows.
+ */
+export function createExpiredSum(
+  client: Database,
+  kind: Kind,
+): (keys: readonly number[] | Float64Array, before: number) => RowSum {
+  const statement = client.query<RowSum, [string, number]>(
+    `SELECT count(*) AS rows,
+            coalesce(sum(octet_length(id) + octet_length(user_id) + ${SIZES[kind]}), 0) + count(*) * ${NUMBER_BYTES[kind]} AS bytes
+     FROM (SELECT value AS requested FROM json_each(?)) CROSS JOIN ${SOURCES[kind].table} ON seq = requested
+     WHERE ${IS_PRESENT} AND happened_at < ?`,
+  );
+  return (keys, before) => statement.get(`[${keys.join(',')}]`, before) ?? { rows: 0, bytes: 0 };
+}
+
 /**
  * Creates the test of which rows are blank, or were blank and are deleted.
  *
@@ -288,6 +405,27 @@ export function newestSeq(client: Database, kind: Kind): number {
   return client.query<{ seq: number | null }, []>(`SELECT max(seq) AS seq FROM ${SOURCES[kind].table}`).get()?.seq ?? 0;
 }
 
+/** Returns whether a user has rows of any kind after a `seq`. */
+export function hasRowsOfUserAfter(client: Database, userId: string, seq: number): boolean {
+  return KINDS.some(
+    (kind) =>
+      client.query(`SELECT 1 FROM ${SOURCES[kind].table} WHERE seq > ? AND user_id = ? LIMIT 1`).get(seq, userId) !==
+      null,
+  );
+}
+
+/** Returns the ID of the newest row of any kind; undefined if there are no rows. */
+export function newestId(client: Database): string | undefined {
+  const newest = KINDS.map((kind) =>
+    client
+      .query<{ seq: number; id: string }, []>(
+        `SELECT seq, id FROM ${SOURCES[kind].table} WHERE ${IS_PRESENT} ORDER BY seq DESC LIMIT 1`,
+      )
+      .get(),
+  ).flatMap((row) => row ?? []);
+  return newest.sort((a, b) => b.seq - a.seq)[0]?.id;
+}
+
 /** Estimates the size of a row as JSON, in bytes. */
 function bytesOf({ user_id, name, label, value }: RecordRow): number {
   const texts = Buffer.byteLength(user_id) + Buffer.byteLength(name) + Buffer.byteLength(label);
@@ -304,6 +442,25 @@ export function hasMoreRows(client: Database, kind: Kind, first: number, last: n
 export function countRows(client: Database, kind: Kind): number {
   const { table } = SOURCES[kind];
   return client.query<{ n: number }, []>(`SELECT count(*) AS n FROM ${table} WHERE ${IS_PRESENT}`).get()?.n ?? 0;
+}
+
+/** Rows that {@link countRowsInParts} reads per statement: about 20 ms. */
+const COUNTED_ROWS = 100_000;
+
+/** As {@link countRows}, but yields while it counts, so that the caller can cancel it. */
+export function* countRowsInParts(client: Database, kind: Kind, partRows = COUNTED_ROWS): Generator<undefined, number> {
+  const part = client.query<{ last: number | null; n: number | null }, [number, number]>(
+    `SELECT max(seq) AS last, sum(${IS_PRESENT}) AS n
+     FROM (SELECT seq, user_id FROM ${SOURCES[kind].table} WHERE seq > ? ORDER BY seq LIMIT ?)`,
+  );
+  let total = 0;
+  for (let after = -1; ; ) {
+    const { last, n } = part.get(after, partRows) ?? {};
+    if (last == null) return total;
+    after = last;
+    total += n ?? 0;
+    yield;
+  }
 }
 
 /**

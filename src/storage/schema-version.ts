@@ -1,5 +1,5 @@
 import { Database } from 'bun:sqlite';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { readMigrationFiles } from 'drizzle-orm/migrator';
 import { createTransact } from './transact.ts';
@@ -15,14 +15,40 @@ const MIGRATIONS_TABLE = `CREATE TABLE IF NOT EXISTS "__drizzle_migrations" (
 				hash text NOT NULL,
 				created_at numeric
 			)`;
+/** The tables that Litestream creates in the databases that it replicates (https://litestream.io/how-it-works/). */
+const LITESTREAM_TABLES: readonly string[] = [
+  'CREATE TABLE _litestream_seq (id INTEGER PRIMARY KEY, seq INTEGER)',
+  'CREATE TABLE _litestream_lock (id INTEGER)',
+];
 /** Differences listed in a message; the others are only counted. */
 const MAX_LISTED_DIFFERENCES = 3;
 
-interface Migration {
+/**
+ * Whether each migration changes or deletes what existing tables contain, rather than only adding tables, columns and
+ * indexes. Before it does, the database is backed up: see backup/upgrade-backup.ts.
+ */
+export const CHANGES_DATA: Readonly<Record<string, boolean>> = {
+  '0000_records': false,
+  '0001_idempotency': false,
+  '0002_ledger': false,
+  '0003_columns': false,
+  '0004_append_only': true, // replaces the column store and the cached responses
+  '0005_used_codes': false,
+  '0006_properties': true, // discards the chunks
+  '0007_summaries': true, // discards the chunks
+  '0008_forwarding': false,
+  '0009_record_sources': false,
+};
+
+export interface Migration {
+  /** The name of its file, without the extension. */
+  readonly name: string;
   readonly sql: readonly string[];
   readonly hash: string;
   /** When the migration was generated, in milliseconds since 1970. Serves as its version. */
   readonly folderMillis: number;
+  /** As in {@link CHANGES_DATA}; true for one that is not listed. */
+  readonly changesData: boolean;
 }
 
 /** A row of `sqlite_schema`. */
@@ -51,7 +77,13 @@ let loaded: readonly Migration[] | undefined;
 function migrations(): readonly Migration[] {
   if (loaded) return loaded;
   const folders = ['migrations', '../migrations'].map((folder) => join(import.meta.dir, folder));
-  loaded = readMigrationFiles({ migrationsFolder: folders.find((folder) => existsSync(folder)) ?? '' });
+  const folder = folders.find((candidate) => existsSync(candidate)) ?? '';
+  const journal: { entries: { tag: string }[] } = JSON.parse(readFileSync(join(folder, 'meta/_journal.json'), 'utf8'));
+  // drizzle reads the files in the order of the journal, and drops their names
+  loaded = readMigrationFiles({ migrationsFolder: folder }).map((migration, i) => {
+    const name = journal.entries[i]?.tag ?? '';
+    return { ...migration, name, changesData: CHANGES_DATA[name] ?? true };
+  });
   return loaded;
 }
 
@@ -75,10 +107,30 @@ export function isOutdated(client: Database): boolean {
   return versionOf(client, entriesOf(client)) < (migrations().at(-1)?.folderMillis ?? 0);
 }
 
+/** Returns the migrations that the next {@link migrate} applies, oldest first. */
+export function pendingMigrations(client: Database): readonly Migration[] {
+  const version = versionOf(client, entriesOf(client));
+  return migrations().filter(({ folderMillis }) => folderMillis > version);
+}
+
+/** Returns whether the next {@link migrate} changes what existing tables contain. */
+export function isDataChanging(client: Database): boolean {
+  return schemaVersionOf(client) > 0 && pendingMigrations(client).some(({ changesData }) => changesData);
+}
+
+/** Returns the name of the last migration of this version of rawlog. */
+export function latestMigration(): string {
+  return migrations().at(-1)?.name ?? '';
+}
+
+/** Returns the schema version of a database: that of its last applied migration; 0 if there is none. */
+export function schemaVersionOf(client: Database): number {
+  return versionOf(client, entriesOf(client));
+}
+
 /** Applies pending migrations in one transaction. drizzle's migrator would hide why a statement fails, as on a full disk. */
 export function migrate(client: Database): void {
-  const version = versionOf(client, entriesOf(client));
-  const pending = migrations().filter(({ folderMillis }) => folderMillis > version);
+  const pending = pendingMigrations(client);
   if (pending.length > 0) createTransact(client)(() => apply(client, pending));
 }
 
@@ -115,8 +167,10 @@ function schemaOf(version: number): SchemaEntry[] {
   }
 }
 
+/** Returns what a database contains, without the tables of Litestream. */
 function entriesOf(client: Database): SchemaEntry[] {
-  return client.query<SchemaEntry, []>('SELECT type, name, tbl_name, sql FROM sqlite_schema').all();
+  const entries = client.query<SchemaEntry, []>('SELECT type, name, tbl_name, sql FROM sqlite_schema').all();
+  return entries.filter(({ sql }) => sql === null || !LITESTREAM_TABLES.includes(sql));
 }
 
 function differences(found: readonly SchemaEntry[], expected: readonly SchemaEntry[]): string[] {

@@ -1,5 +1,5 @@
 import { sql } from 'drizzle-orm';
-import { blob, index, integer, primaryKey, real, sqliteTable, text } from 'drizzle-orm/sqlite-core';
+import { blob, index, integer, primaryKey, real, sqliteTable, text, uniqueIndex } from 'drizzle-orm/sqlite-core';
 
 /*
  * The tables. A change here needs a migration: see CONTRIBUTING, "Add a migration".
@@ -78,6 +78,29 @@ export const cachedResponses = sqliteTable(
     createdAt: integer('created_at').notNull(),
   },
   (table) => [index('cached_responses_key_hash').on(table.keyHash).where(sql`key IS NOT NULL`)],
+);
+
+/**
+ * What imported records were in the database that they come from: see record-sources.ts. Only imports write it, and rows
+ * without a source have no entry. A row is blanked with its record.
+ */
+export const recordSources = sqliteTable(
+  'record_sources',
+  {
+    id: integer('id').primaryKey(),
+    /** Key of the record, in either table; 0 once blanked. */
+    seq: integer('seq').notNull(),
+    /** Hash of kind and `source_id`: see text-hash.ts. */
+    sourceHash: integer('source_hash').notNull(),
+    /** The record's ID in that database; null once blanked. */
+    sourceId: text('source_id'),
+    /** Bits: 1 if the label was NULL, 2 if the data was NULL, 4 if the data was a JSON value other than an object. */
+    forms: integer('forms').notNull(),
+  },
+  (table) => [
+    index('record_sources_seq').on(table.seq).where(sql`source_id IS NOT NULL`),
+    index('record_sources_hash').on(table.sourceHash).where(sql`source_id IS NOT NULL`),
+  ],
 );
 
 /** Sign-in codes that were exchanged for a token. Stored so that none can be exchanged twice. */
@@ -307,10 +330,78 @@ export const sealedSeries = sqliteTable('sealed_series', {
  * The state of the column store. `metric` and `analytics` are watermarks: all rows up to this `seq` are sealed, and no
  * row after it except those listed in `sealed_series`. `rebuilding` is 1 while chunks are cleared for a rebuild.
  * `user_rows_…` tell which rows are in `user_rows`: see columns/user-rows.ts. `erasures_listed_…` exist while erasures are
- * unfinished: the rows of their users up to this `seq` are in `user_rows`. `hash_seed` makes text hashes unique to this
+ * unfinished: the rows of their users up to this `seq` are in `user_rows`. `blanked_…` tell where deletions have blanked
+ * rows whose space was not given back yet: see reclaiming.ts. `hash_seed` makes text hashes unique to this
  * database, so that attackers cannot precompute collisions.
  */
 export const columnState = sqliteTable('column_state', {
   name: text('name').primaryKey(),
   value: integer('value').notNull(),
+});
+
+/*
+ * Forwarding: what each engine behind FORWARD_URL has received. See forwarding.ts. Everything here consists of numbers,
+ * names of sinks and reasons without values of rows, except for the user IDs in `sink_erasures`.
+ */
+
+/** The sinks that have ever been in FORWARD_URL, with their durable cursors. */
+export const sinks = sqliteTable(
+  'sinks',
+  {
+    id: integer('id').primaryKey(),
+    /** The URL without credentials. */
+    name: text('name').notNull(),
+    /** All rows up to this `seq` were delivered or set aside. */
+    metricSeq: integer('metric_seq').notNull(),
+    analyticsSeq: integer('analytics_seq').notNull(),
+    /** All entries of `imported_rows` up to this key were delivered. */
+    importId: integer('import_id').notNull(),
+    /** Rows that retention deleted before they were delivered. */
+    skipped: integer('skipped').notNull(),
+  },
+  (table) => [uniqueIndex('sinks_name').on(table.name)],
+);
+
+/** Rows that a sink did not accept: dead letters, and postponed rows, which are delivered again at `next_at`. */
+export const sinkRows = sqliteTable(
+  'sink_rows',
+  {
+    sinkId: integer('sink_id').notNull(),
+    kind: text('kind', { enum: ['metric', 'analytics'] }).notNull(),
+    seq: integer('seq').notNull(),
+    /** Why the sink did not accept the row. Contains no value of the row. */
+    reason: text('reason').notNull(),
+    /** When it was last not accepted, in milliseconds since 1970. */
+    at: integer('at').notNull(),
+    attempts: integer('attempts').notNull(),
+    /** Milliseconds since 1970; null for a dead letter. */
+    nextAt: integer('next_at'),
+  },
+  (table) => [primaryKey({ columns: [table.sinkId, table.kind, table.seq] })],
+);
+
+/** Erasures that sinks have not repeated yet. A row is blanked once its sink has. */
+export const sinkErasures = sqliteTable(
+  'sink_erasures',
+  {
+    id: integer('id').primaryKey(),
+    sinkId: integer('sink_id').notNull(),
+    /** Null once the sink has erased the user. */
+    userId: text('user_id'),
+    /** Rows up to this `seq` are erased. */
+    cutoffSeq: integer('cutoff_seq').notNull(),
+    /** Milliseconds since 1970-01-01T00:00:00Z. */
+    requestedAt: integer('requested_at').notNull(),
+    /** 1 once no database file contains the user ID any more. */
+    isOverwritten: integer('is_overwritten').notNull(),
+  },
+  (table) => [index('sink_erasures_pending').on(table.sinkId).where(sql`is_overwritten = 0`)],
+);
+
+/** The keys of imported rows that some sink has not received: they may lie behind its cursors. One row per transaction. */
+export const importedRows = sqliteTable('imported_rows', {
+  id: integer('id').primaryKey(),
+  kind: text('kind', { enum: ['metric', 'analytics'] }).notNull(),
+  /** `seq` of the rows, ascending, as doubles. */
+  seqs: blob('seqs', { mode: 'buffer' }).notNull(),
 });

@@ -31,6 +31,18 @@ const KIND_BY_RESULT_CODE: Readonly<Record<number, StorageErrorKind>> = {
 /** A database that rawlog cannot or must not open. The message is for the operator. */
 export class UnusableDatabaseError extends Error {
   override readonly name = 'UnusableDatabaseError';
+  /** Whether a newer version of rawlog wrote the database. */
+  readonly isNewer: boolean;
+
+  constructor(message: string, { cause, isNewer = false }: { cause?: unknown; isNewer?: boolean } = {}) {
+    super(message, { cause });
+    this.isNewer = isNewer;
+  }
+}
+
+/** Thrown instead of migrating a database whose data would change, if it has not been backed up. */
+export class BackupRequiredError extends Error {
+  override readonly name = 'BackupRequiredError';
 }
 
 /** A failed database call. The cause contains SQLite's message, which belongs only in the operator's log. */

@@ -13,8 +13,10 @@ export function createTransact(client: Database): Transact {
   const begin = client.prepare('BEGIN IMMEDIATE');
   const commit = client.prepare('COMMIT');
   const rollback = client.prepare('ROLLBACK');
-  return (work) => {
+  let heldMs = 0;
+  function transact<Result>(work: () => Result): Result {
     begin.run();
+    const startedAt = performance.now();
     try {
       const result = work();
       commit.run();
@@ -29,6 +31,9 @@ export function createTransact(client: Database): Transact {
         throw new StorageError('failing', new Error(`the rollback failed: ${message}`, { cause: error }));
       }
       throw error;
+    } finally {
+      heldMs += performance.now() - startedAt;
     }
-  };
+  }
+  return Object.defineProperty(transact, 'heldMs', { get: () => heldMs }) as Transact; // with the property just defined
 }

@@ -3,12 +3,14 @@ import { type PropertyPath, propertyOf } from '../properties.ts';
 import { KINDS, type Kind } from '../records.ts';
 import { type Chunk, type ChunkBlobs, checksumOf, decodeChunk, seqsOf } from './columns/chunk.ts';
 import type { Extent } from './columns/chunk-table.ts';
+import { IMPORTING } from './columns/column-store.ts';
 import { createEventDataReader } from './columns/event-data.ts';
 import { type ColumnBlobs, ColumnBuilder, columnChecksum, StoredColumn } from './columns/property-column.ts';
 import { isSummaryOf, type SummaryBlobs } from './columns/summary.ts';
 import { readUnfinished } from './deletion-list.ts';
 import { DELETED, readLedger, STORED } from './ledger.ts';
 import { isRecordId, MAX_SEQ, seqOfId } from './record-id.ts';
+import { countLostSources } from './record-sources.ts';
 import { isOutdated } from './schema-version.ts';
 import { UnusableDatabaseError } from './storage-error.ts';
 import { createTextHash, type TextHash } from './text-hash.ts';
@@ -93,6 +95,8 @@ export function verifyDatabase(client: Database, onRows: (rows: number) => void 
       : verifyChunks(client, hash, columns, users, expected, damagedChunks, report);
     if (!columns.isRebuilding) verifyProperties(client, columns, damagedChunks, report);
     if (!columns.isRebuilding) userRows.compare();
+    const lost = countLostSources(client);
+    if (lost > 0) report(`The imported records of ${lost} source IDs are missing. ${RESTORE}`);
     verifyLedger(client, counts.metric + counts.analytics, report);
     return { problems, omitted, rows: counts, chunks };
   } finally {
@@ -159,7 +163,7 @@ function readColumnState(client: Database): ColumnState {
     .all();
   const deletions = new Set(readUnfinished(client).map(({ kind, filter }) => describeSeries(kind, filter.name)));
   return {
-    isRebuilding: state.get('rebuilding') === 1,
+    isRebuilding: state.get('rebuilding') === 1 || state.get(IMPORTING) === 1,
     sealedTo: (kind, id) => Math.max(state.get(kind) ?? 0, beyond.get(id) ?? 0),
     seriesOf: (kind, name) => series[kind].get(name),
     nameOf: (id) => names.get(id) ?? `series ${id}`,

@@ -1,5 +1,6 @@
 import type { Database } from 'bun:sqlite';
 import fs from 'node:fs';
+import { toStorageError } from './storage-error.ts';
 
 /** Returns the path that SQLite gives the write-ahead log (WAL) of a database. */
 export function walPath(path: string): string {
@@ -15,18 +16,104 @@ export const WAL_SIZE_LIMIT_BYTES = 16 * 1024 ** 2;
 const SHRINK_BUSY_TIMEOUT_MS = 40;
 /** Maximum number of passive checkpoints that {@link shrinkWal} runs before it blocks the writer. */
 const CHECKPOINT_PASSES = 4;
-/** Number of pages left in the write-ahead log up to which another passive checkpoint is not worthwhile. */
+/** Number of pages left in the write-ahead log that take a few milliseconds to copy. */
 const FEW_PAGES = 500;
 
 /**
  * Runs a passive checkpoint: copies pages that no reader needs from the write-ahead log into the database file, without
  * blocking writers.
  *
- * @returns the number of pages left in the log
+ * @returns the number of pages left in the log; infinite if that is unknown, as while another checkpoint runs
  */
 export function checkpoint(client: Database): number {
   const found = client.query<{ log: number; checkpointed: number }, []>('PRAGMA wal_checkpoint(PASSIVE)').get();
-  return found ? found.log - found.checkpointed : 0;
+  // -1 in both while another connection runs a checkpoint: then an unknown number is left
+  return !found || found.log < 0 ? Number.POSITIVE_INFINITY : found.log - found.checkpointed;
+}
+
+/**
+ * Creates a function that runs a passive checkpoint once commits have added enough pages to the log since it last did: half as
+ * many as those at which the next commit of the server would have to. For work that writes much.
+ */
+export function createCheckpointer(client: Database): () => void {
+  let tried = 0;
+  return () => {
+    const position = walPosition(client);
+    if (!position || position.frames - position.checkpointed < FEW_PAGES) return;
+    // while a reader holds an old snapshot, an attempt achieves nothing, but scans the whole log
+    if (position.frames >= tried && position.frames - tried < FEW_PAGES) return;
+    tried = position.frames;
+    checkpoint(client);
+  };
+}
+
+/** How far the write-ahead log has been copied into the database file. */
+export interface WalPosition {
+  /** Number of frames in the log; 0 if there is no log. */
+  readonly frames: number;
+  /** Number of frames that have been copied. */
+  readonly checkpointed: number;
+}
+
+/**
+ * Returns the position of the write-ahead log, without running a checkpoint.
+ *
+ * @returns undefined if it cannot be determined now, because another connection is committing
+ */
+export function walPosition(client: Database): WalPosition | undefined {
+  const found = client
+    .query<{ busy: number; log: number; checkpointed: number }, []>('PRAGMA wal_checkpoint(NOOP)')
+    .get();
+  if (found?.busy !== 0) return undefined;
+  // both are -1 outside WAL mode
+  return { frames: Math.max(0, found.log), checkpointed: Math.max(0, found.checkpointed) };
+}
+
+/** The pages in the first frames of a write-ahead log. */
+export interface WalPages {
+  /** Copies a page into a buffer, at an offset, if the log contains it. Returns whether it does. */
+  copy(page: number, buffer: Uint8Array, at: number): boolean;
+  close(): void;
+}
+
+/**
+ * Indexes the first frames of a write-ahead log: of each page, the last frame counts. The log must not restart until the
+ * result is closed.
+ *
+ * @throws {Error} if the log has fewer frames
+ */
+export function openWalPages(path: string, frames: number): WalPages {
+  const file = fs.openSync(walPath(path), 'r');
+  try {
+    const header = Buffer.alloc(HEADER_BYTES);
+    fs.readSync(file, header, 0, HEADER_BYTES, 0);
+    const pageSize = header.readUInt32BE(8);
+    const salts = header.subarray(16, 24);
+    const frameBytes = FRAME_HEADER_BYTES + pageSize;
+    const offsetOf = (frame: number) => HEADER_BYTES + frame * frameBytes;
+    const frameByPage = new Map<number, number>();
+    const frameHeader = Buffer.alloc(FRAME_HEADER_BYTES);
+    for (let frame = 0; frame < frames; frame++) {
+      const read = fs.readSync(file, frameHeader, 0, FRAME_HEADER_BYTES, offsetOf(frame));
+      if (read < FRAME_HEADER_BYTES || !frameHeader.subarray(8, 16).equals(salts)) {
+        throw new Error(`the write-ahead log has ${frame} instead of ${frames} frames`);
+      }
+      frameByPage.set(frameHeader.readUInt32BE(0), frame);
+    }
+    return {
+      copy(page, buffer, at) {
+        const frame = frameByPage.get(page);
+        if (frame === undefined) return false;
+        const read = fs.readSync(file, buffer, at, pageSize, offsetOf(frame) + FRAME_HEADER_BYTES);
+        if (read < pageSize) throw new Error(`the write-ahead log ends in frame ${frame + 1}`);
+        return true;
+      },
+      close: () => fs.closeSync(file),
+    };
+  } catch (error) {
+    fs.closeSync(file);
+    throw error;
+  }
 }
 
 /**
@@ -46,13 +133,68 @@ export function truncateWal(client: Database, busyTimeoutMs: number, timeoutMs =
   }
 }
 
-/** Truncates a write-ahead log that has outgrown its size limit, unless a reader still needs it. */
-export function shrinkWal(client: Database, busyTimeoutMs: number): void {
+/**
+ * Truncates a write-ahead log that has outgrown its size limit, unless a reader still needs it.
+ *
+ * @param file file descriptor of the database file, if others write: what was copied is then synced before they are blocked
+ */
+export function shrinkWal(client: Database, busyTimeoutMs: number, file: number | undefined): void {
   const sizeBytes = fs.statSync(walPath(client.filename), { throwIfNoEntry: false })?.size ?? 0;
   if (sizeBytes <= WAL_SIZE_LIMIT_BYTES) return;
   // The loop copies pages that commits add meanwhile: the fewer are left, the shorter the truncation blocks the writer.
   for (let pass = 0; pass < CHECKPOINT_PASSES && checkpoint(client) > FEW_PAGES; pass++);
+  if (file !== undefined) fs.fdatasyncSync(file);
   truncateWal(client, busyTimeoutMs, SHRINK_BUSY_TIMEOUT_MS);
+}
+
+/**
+ * Copies the last pages of a write-ahead log from the thread that commits. Another thread never gets to the end of a log that
+ * grows without pause, and then the log would never restart.
+ */
+export interface FinalCheckpoint {
+  /**
+   * Copies the last pages if only a few are left, and the pages copied before are on the disk: until then, it syncs them
+   * in another thread.
+   *
+   * @throws {Error} if the disk fails
+   */
+  advance(): void;
+}
+
+/**
+ * Creates the {@link FinalCheckpoint} of a database. A checkpoint that reaches the end of the log syncs all that was copied
+ * since the last one that did, which takes seconds after a long snapshot.
+ *
+ * @param file file descriptor of the database file, which stays open
+ */
+export function createFinalCheckpoint(client: Database, file: number): FinalCheckpoint {
+  let state: 'copying' | 'syncing' | 'synced' = 'copying';
+  const isNearEnd = () => {
+    const position = walPosition(client);
+    if (!position) return false;
+    const left = position.frames - position.checkpointed;
+    return left > 0 && left <= FEW_PAGES;
+  };
+  return {
+    advance() {
+      if (state === 'syncing' || !isNearEnd()) return;
+      if (state === 'copying') {
+        state = 'syncing';
+        // if it fails, so does the sync of the checkpoint: each descriptor reports the error
+        fs.fdatasync(file, () => {
+          state = 'synced';
+        });
+        return;
+      }
+      state = 'copying';
+      try {
+        checkpoint(client);
+      } catch (error) {
+        const { kind } = toStorageError(error);
+        if (kind !== 'full' && kind !== 'locked') throw error; // otherwise the log keeps the pages
+      }
+    },
+  };
 }
 
 /** Offset of the stamp (`user_version`) in the database header, in bytes: see wal-stamp.ts. */

@@ -107,7 +107,7 @@ export interface Writer {
  * Creates the writer of a database. There must be only one per database file.
  *
  * @param onCommit called after each commit with its number of rows, its duration including the fsync, and the duration of
- *   the fsync, both in seconds
+ *   the fsync, both in seconds. Must not throw, because the rows are on disk
  */
 export function createWriter(
   { orm, client, sync, hash }: Storage,

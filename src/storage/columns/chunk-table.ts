@@ -1,5 +1,6 @@
 import type { Database } from 'bun:sqlite';
 import { LRUCache } from 'lru-cache';
+import { markMovedCells } from '../moved-cells.ts';
 import { StorageError } from '../storage-error.ts';
 import { checksumOfBlobs } from './checksum.ts';
 import {
@@ -12,8 +13,10 @@ import {
   encodeChunk,
   withoutRows,
 } from './chunk.ts';
+import { paddingFor, type RowSizes } from './local-part.ts';
 import { overwriteRowsOf } from './removed-rows.ts';
 import {
+  appendZeros,
   decodeHours,
   decodeQuarters,
   fitSummary,
@@ -33,6 +36,8 @@ const SUMMARY_CACHE_BYTES = 64 * 1024 * 1024;
 const BYTES_PER_ROW = 28;
 /** Bytes written per row, at most: the decoded size, and its value in the summary. */
 const WRITTEN_BYTES_PER_ROW = BYTES_PER_ROW + 8;
+/** Bytes written to blank a chunk, excluding its rows. */
+const BLANK_CHUNK_BYTES = 4096;
 /** Memory of a decoded chunk excluding its rows, in bytes: objects, array headers and the cache entry. */
 const CHUNK_OVERHEAD_BYTES = 1_200;
 
@@ -53,8 +58,8 @@ export interface ChunkEntry extends Extent {
   readonly id: number;
 }
 
-/** A chunk without the rows of a user. */
-export interface ChunkWithoutUser {
+/** A chunk without rows that are being removed. */
+export interface ChunkWithoutRows {
   /** The labels of the rows that are kept, some of them more than once per row. */
   readonly labels: Uint32Array;
   readonly removedLabels: ReadonlySet<number>;
@@ -105,8 +110,10 @@ export class ChunkTable {
     sizeCalculation: (summary) => SUMMARY_OVERHEAD_BYTES + (summary === NONE ? 0 : bytesOfSummary(summary)),
   });
   readonly #listener: ChunkListener;
+  readonly #client: Database;
 
   constructor(client: Database, listener: ChunkListener) {
+    this.#client = client;
     this.#statements = prepare(client);
     this.#listener = listener;
   }
@@ -231,11 +238,36 @@ export class ChunkTable {
 
   /** Overwrites a chunk in place, so it keeps its position in the commit order. The new chunk must not be larger. */
   replace(id: number, chunk: Chunk): void {
-    const blobs = encodeChunk(chunk);
+    const blobs = this.#pad(id, chunk, encodeChunk(chunk));
     this.#overwrite(id, chunk, blobs, checksumOf(blobs));
     // a chunk that had no summary gets none: inserting one between others would move them
-    const summary = fitSummary(summarize(chunk) ?? NO_SUMMARY, this.#readSummary(id) ?? NO_SUMMARY);
-    this.#statements.replaceSummary.run(...columnsOf(summary), id);
+    this.#replaceSummary(id, summarize(chunk), this.#readSummary(id));
+  }
+
+  /**
+   * Returns blobs that can replace those of a chunk without moving others: pads `seqs` with zeros, which are not read. If
+   * none can, the file is marked, in the caller's transaction.
+   */
+  #pad(id: number, { rows, minTime, maxTime }: Extent, blobs: ChunkBlobs): ChunkBlobs {
+    const stored = this.#statements.sizes.get(id);
+    if (!stored) return blobs;
+    const { times, users, labels, values, seqs } = blobs;
+    const numbers = rows === 0 ? [0, 0, 0] : [rows, minTime, maxTime];
+    const padding = paddingFor(
+      {
+        integers: [0, stored.seriesId, ...numbers],
+        blobs: [times, users, labels, values, seqs].map(({ byteLength }) => byteLength),
+      },
+      {
+        integers: [stored.checksum, stored.seriesId, stored.rows, stored.minTime, stored.maxTime],
+        blobs: [stored.times, stored.users, stored.labels, stored.values, stored.seqs],
+      },
+    );
+    if (padding === undefined) markMovedCells(this.#client);
+    if (!padding) return blobs;
+    const padded = new Uint8Array(seqs.byteLength + padding);
+    padded.set(seqs);
+    return { ...blobs, seqs: padded };
   }
 
   /**
@@ -244,7 +276,7 @@ export class ChunkTable {
    *
    * @throws {StorageError} `corrupt` if its checksum does not match
    */
-  withoutUser(id: number, user: number): ChunkWithoutUser | undefined {
+  withoutUser(id: number, user: number): ChunkWithoutRows | undefined {
     const row = this.#readBlobs(id);
     const stored = decodeStoredChunk(row, row);
     if (stored.users.indexOf(user) < 0) return undefined;
@@ -262,10 +294,9 @@ export class ChunkTable {
     const checksum = checksumOf(blobs);
     const previous = this.#readSummary(id);
     const next = (previous && removeFromSummary(previous, overwritten.removed)) ?? summarize(overwritten.kept());
-    const summary = columnsOf(fitSummary(next ?? NO_SUMMARY, previous ?? NO_SUMMARY));
     const write = () => {
       this.#overwrite(id, { ...overwritten.stored, rows: overwritten.rows }, blobs, checksum);
-      this.#statements.replaceSummary.run(...summary, id);
+      this.#replaceSummary(id, next, previous);
     };
     return { labels: overwritten.stored.labels, removedLabels, write };
   }
@@ -281,6 +312,15 @@ export class ChunkTable {
       throw damagedSummary(id);
     }
     return summary;
+  }
+
+  /** Replaces a summary in place. If that can move others, the file is marked, in the caller's transaction. */
+  #replaceSummary(id: number, summary: SummaryBlobs | undefined, stored: SummaryBlobs | undefined): void {
+    if (!stored) return;
+    const fitted = fitSummary(summary ?? NO_SUMMARY, stored);
+    const padding = paddingFor(sizesOf(fitted), sizesOf(stored));
+    if (padding === undefined) markMovedCells(this.#client);
+    this.#statements.replaceSummary.run(...columnsOf(padding ? appendZeros(fitted, padding) : fitted), id);
   }
 
   #overwrite(id: number, { rows, minTime, maxTime }: Extent, blobs: ChunkBlobs, checksum: number): void {
@@ -314,15 +354,24 @@ export class ChunkTable {
     this.#summaries.delete(`hours ${id}`);
   }
 
-  /** Returns the keys of up to `limit` chunks that are not blank. */
-  nonBlankIds(limit: number): number[] {
-    return this.#statements.nonBlank.all(limit).map(({ id }) => id);
+  /** Returns up to `limit` chunks that are not blank, with the approximate number of bytes written to blank each. */
+  nonBlank(limit: number): { readonly id: number; readonly bytes: number }[] {
+    return this.#statements.nonBlank
+      .all(limit)
+      .map(({ id, rows }) => ({ id, bytes: rows * WRITTEN_BYTES_PER_ROW + BLANK_CHUNK_BYTES }));
   }
 }
 
 /** Returns a summary's values in the order of its table's columns. */
 function columnsOf({ checksum, quartersChecksum, quarters, hours, sorted }: SummaryBlobs) {
   return [checksum, quartersChecksum, quarters, hours, sorted] as const;
+}
+
+function sizesOf({ checksum, quartersChecksum, quarters, hours, sorted }: SummaryBlobs): RowSizes {
+  return {
+    integers: [checksum, quartersChecksum],
+    blobs: [quarters, hours, sorted].map(({ byteLength }) => byteLength),
+  };
 }
 
 function bytesOfSummary(summary: Hours | Quarters): number {
@@ -380,6 +429,11 @@ function prepare(client: Database) {
       `INSERT INTO chunks (series_id, rows, min_time, max_time, checksum, times, users, labels, "values", seqs)
        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
     ),
+    sizes: client.prepare<Extent & Record<keyof ChunkBlobs | 'seriesId' | 'checksum', number>, [number]>(
+      `SELECT series_id AS seriesId, rows, min_time AS minTime, max_time AS maxTime, checksum, length(times) AS times,
+       length(users) AS users, length(labels) AS labels, length("values") AS "values", length(seqs) AS seqs
+       FROM chunks WHERE id = ?`,
+    ),
     replace: client.prepare(
       `UPDATE chunks SET rows = ?, min_time = ?, max_time = ?, checksum = ?, times = ?, users = ?, labels = ?,
        "values" = ?, seqs = ? WHERE id = ?`,
@@ -388,6 +442,8 @@ function prepare(client: Database) {
       `UPDATE chunks SET rows = 0, min_time = 0, max_time = 0, checksum = 0, times = x'', users = x'', labels = x'',
        "values" = x'', seqs = x'' WHERE id = ?`,
     ),
-    nonBlank: client.prepare<{ id: number }, [number]>('SELECT id FROM chunks WHERE rows > 0 LIMIT ?'),
+    nonBlank: client.prepare<{ id: number; rows: number }, [number]>(
+      'SELECT id, rows FROM chunks WHERE rows > 0 LIMIT ?',
+    ),
   };
 }

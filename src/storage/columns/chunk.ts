@@ -134,6 +134,7 @@ function extentOfTimes(times: Float64Array): Pick<Chunk, 'minTime' | 'maxTime'> 
  *   times           32 bits: milliseconds since the earliest one, if that is exact; 64 bits: doubles
  *   users, labels   16 bits if all numbers fit; otherwise 32 bits
  *   values          doubles
+ *   seqs            see seq-codec.ts; then zeros, for a length that moves no other chunk: see local-part.ts
  *
  * They can contain rows of user 0 instead of removed rows: see removed-rows.ts.
  */
@@ -216,7 +217,7 @@ function inMilliseconds(times: Float64Array, minTime: number): Uint32Array | und
 
 function narrow(numbers: Uint32Array): Uint32Array | Uint16Array {
   for (let i = 0; i < numbers.length; i++) if ((numbers[i] as number) > 0xffff) return numbers;
-  return Uint16Array.from(numbers);
+  return new Uint16Array(numbers);
 }
 
 function decodeNumbers(bytes: Uint8Array, rows: number): Uint32Array {

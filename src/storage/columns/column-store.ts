@@ -1,10 +1,18 @@
 import type { Database } from 'bun:sqlite';
 import type { PropertyValue } from '../../properties.ts';
 import { KINDS, type Kind } from '../../records.ts';
-import { inTransactions, type Job, MAX_TRANSACTION_BYTES, runJob, type Transact } from '../job.ts';
+import {
+  inTransactions,
+  type Job,
+  MAX_TRANSACTION_BYTES,
+  SOON,
+  type Transact,
+  type TransactionLimits,
+} from '../job.ts';
+import { countPresent } from '../ledger.ts';
 import type { TextHash } from '../text-hash.ts';
 import { createTransact } from '../transact.ts';
-import { type Chunk, mergeChunks, seqsOf, sliceChunk, splitChunk, withoutRows } from './chunk.ts';
+import { type Chunk, mergeChunks, seqsOf, sliceChunk, splitChunk } from './chunk.ts';
 import { ChunkTable, type EncodedChunk, type Extent, encodeForTable } from './chunk-table.ts';
 import { Dictionary } from './dictionary.ts';
 import { Memtable } from './memtable.ts';
@@ -16,15 +24,16 @@ import {
   type PropertySource,
   PropertyStore,
 } from './property-store.ts';
-import { RemovedKeys } from './removed-keys.ts';
+import type { Series } from './series.ts';
+import { SeriesRemoval } from './series-removal.ts';
 import { type SourceRow, sourceRows } from './source-rows.ts';
 import type { Hours, Quarters } from './summary.ts';
 import { type ReadLimits, SCANNED_PER_LOOKUP, type UserChunks, UserReader } from './user-reader.ts';
-import { UserRemoval } from './user-removal.ts';
-import { MAX_UNSORTED_ROWS, type RowVisitor, SHARDS, UserRows } from './user-rows.ts';
+import { MAX_UNSORTED_ROWS, type RowVisitor, UserRows } from './user-rows.ts';
 import { UserSeries } from './user-series.ts';
 
 export type { Extent } from './chunk-table.ts';
+export type { Series } from './series.ts';
 
 /** Size of unwritten texts at which the memtable is sealed even if it is not full, in bytes. */
 const MAX_NEW_TEXT_BYTES = 16 * 1024 * 1024;
@@ -37,6 +46,9 @@ const MAX_CHUNK_ROWS = 16_384;
 /** Time after which encoded chunks are written, in milliseconds. Writing them takes about as long. */
 const MAX_PREPARATION_MS = 10;
 
+/** Limits of transactions that blank whole chunks: the commit overwrites every freed page. */
+const BLANKING_LIMITS: TransactionLimits = { ...SOON, bytes: 1024 * 1024 };
+
 /** When the rows of a user are looked up, and how they are indexed. */
 export interface UserRowLimits {
   /** See {@link SCANNED_PER_LOOKUP}. */
@@ -47,26 +59,24 @@ export interface UserRowLimits {
 
 const USER_ROW_LIMITS: UserRowLimits = { scannedPerLookup: SCANNED_PER_LOOKUP, maxUnsortedRows: MAX_UNSORTED_ROWS };
 
-/** Number of removed rows, 16 MB, after which they are removed from the index of user rows. */
-const MAX_REMOVED_KEYS = 2 ** 21;
-
 /** Names in `column_state`: up to which `seq` the index lists the rows of all users whose erasure has begun. */
 const LISTED: Readonly<Record<Kind, string>> = {
   metric: 'erasures_listed_metric',
   analytics: 'erasures_listed_analytics',
 };
 
-/** A metric name or an event type, with its number. */
-export interface Series {
-  readonly id: number;
-  readonly kind: Kind;
-  readonly name: string;
-}
+/** Series after which a scan of series checks its limits. */
+export const SERIES_PER_CHECK = 4_096;
+
+/** The name in `column_state` of the mark that rows were imported since the last rebuild. */
+export const IMPORTING = 'importing';
 
 /** A chunk whose extent is known and whose rows are read on demand. */
 export interface ChunkOutline extends Extent {
   /** The key of a sealed chunk; undefined for rows of the memtable. */
   readonly chunkId: number | undefined;
+  /** Of a part of the memtable, its place among the parts of the series; otherwise undefined. */
+  readonly memtablePart: number | undefined;
   readonly read: () => Chunk;
   /** Returns the rows per quarter hour; undefined if the chunk has no such summary. */
   readonly quarters: () => Quarters | undefined;
@@ -88,9 +98,6 @@ interface SeriesWrite {
   /** Approximate number of bytes written. */
   readonly bytes: number;
 }
-
-/** Returns the test of which rows of a chunk to remove. Rows up to the `seq` `checkedTo` were kept by earlier tests. */
-export type RowSelector = (chunk: Chunk, checkedTo: number) => Job<(row: number) => boolean>;
 
 /** A user whose rows are being erased. The column store ignores the user's rows up to the cutoff. */
 export interface ErasedUser {
@@ -116,6 +123,8 @@ export interface RetiredUser {
  */
 export class ColumnStore implements ChunkSource {
   readonly transact: Transact;
+  /** Removes rows of a series. */
+  readonly removal: SeriesRemoval;
   readonly #client: Database;
   readonly #hash: TextHash;
   readonly #users: Dictionary;
@@ -139,6 +148,9 @@ export class ColumnStore implements ChunkSource {
   /** Users whose erasure has begun. */
   #erased: readonly ErasedUser[] = [];
   #isRebuilding = false;
+  /** Rows applied since the last rebuild began, for its progress. */
+  #appliedRows = 0;
+  #loads = 0;
   #sealing: Job<void> | undefined;
 
   /**
@@ -164,6 +176,16 @@ export class ColumnStore implements ChunkSource {
     this.#properties = new PropertyStore(client, this.transact, this.#chunks, hash, now, propertyLimits);
     this.#userSeries = new UserSeries(client, this.transact);
     this.#userRows = new UserRows(client, this.transact, userRowLimits.maxUnsortedRows);
+    this.removal = new SeriesRemoval(client, {
+      transact: this.transact,
+      chunks: this.#chunks,
+      labels: this.#labels,
+      memtable: this.#memtable,
+      properties: this.#properties,
+      userRows: this.#userRows,
+      userSeries: this.#userSeries,
+      series: { byId: (id) => this.#seriesById.get(id), remove: (series) => this.#removeSeries(series) },
+    });
     this.#userReader = new UserReader(client, this.#userRows, userRowLimits.scannedPerLookup);
     this.#statements = prepare(client);
     this.reload();
@@ -171,6 +193,7 @@ export class ColumnStore implements ChunkSource {
 
   /** Drops all in-memory state and reloads it from the database. */
   reload(): void {
+    this.#loads++;
     this.#sealing = undefined;
     this.#memtable.clear();
     this.#chunks.clearCache();
@@ -197,6 +220,16 @@ export class ColumnStore implements ChunkSource {
   /** Whether chunks are being cleared for a rebuild. No chunk is written or read then. */
   get isRebuilding(): boolean {
     return this.#isRebuilding;
+  }
+
+  /** Changes whenever the state is reloaded from the database, as for a rebuild. Jobs that keep state then begin again. */
+  get loads(): number {
+    return this.#loads;
+  }
+
+  /** Returns whether rows of a series that are not sealed yet happened before a time, in microseconds since 1970. */
+  hasUnsealedBefore({ id }: Series, time: number): boolean {
+    return (this.#memtable.extent(id)?.minTime ?? Number.POSITIVE_INFINITY) < time;
   }
 
   /** Returns the `seq` up to which the rows of a kind are applied. */
@@ -270,6 +303,7 @@ export class ColumnStore implements ChunkSource {
   #apply(kind: Kind, row: SourceRow): void {
     this.#position[kind] = row.seq;
     if (row.userId === '') return; // blank
+    this.#appliedRows++;
     if (this.#erased.some(({ userId, cutoffSeq }) => row.seq <= cutoffSeq && row.userId === userId)) return;
     const { id } = this.#seriesFor(kind, row.name);
     if (row.seq <= (this.#sealedBeyond.get(id) ?? 0)) return;
@@ -414,13 +448,16 @@ export class ColumnStore implements ChunkSource {
     for (const { id: chunkId, ...extent } of this.#isRebuilding ? [] : this.#chunks.ofSeries(id, from, to)) {
       const read = () => this.#chunks.read(chunkId);
       const [quarters, hours] = [() => this.#chunks.quarters(chunkId), () => this.#chunks.hours(chunkId)];
-      yield { ...extent, chunkId, read, quarters, hours };
+      yield { ...extent, chunkId, memtablePart: undefined, read, quarters, hours };
     }
     const extent = this.#memtable.extent(id);
     if (!extent || extent.maxTime < from || extent.minTime >= to) return;
-    const { rows, minTime, maxTime } = extent;
-    const read = () => this.#memtable.chunk(id, kind === 'metric') as Chunk; // the extent exists, so there are rows
-    yield { rows, minTime, maxTime, chunkId: undefined, read, quarters: () => undefined, hours: () => undefined };
+    for (const [memtablePart, part] of this.#memtable.parts(id, kind === 'metric').entries()) {
+      const { rows, minTime, maxTime } = part.chunk;
+      if (maxTime < from || minTime >= to) continue;
+      const [quarters, hours] = [() => part.quarters(), () => part.hours()];
+      yield { rows, minTime, maxTime, chunkId: undefined, memtablePart, read: () => part.chunk, quarters, hours };
+    }
   }
 
   /**
@@ -471,23 +508,23 @@ export class ColumnStore implements ChunkSource {
     from = Number.NEGATIVE_INFINITY,
     to = Number.POSITIVE_INFINITY,
   ): Generator<ChunkOutline> {
-    const unindexed = this.#unindexedRows(id, kind);
-    for (const chunk of [chunks.get(id), unindexed]) {
+    const none = () => undefined;
+    for (const chunk of [chunks.get(id), ...this.#unindexedRows(id, kind)]) {
       if (!chunk || chunk.maxTime < from || chunk.minTime >= to) continue;
       const { rows, minTime, maxTime } = chunk;
-      const none = () => undefined;
-      yield { rows, minTime, maxTime, chunkId: undefined, read: () => chunk, quarters: none, hours: none };
+      const place = { chunkId: undefined, memtablePart: undefined };
+      yield { rows, minTime, maxTime, ...place, read: () => chunk, quarters: none, hours: none };
     }
   }
 
-  /** Returns the memtable's rows of a series that are not indexed yet. During a seal, they are indexed before they leave it. */
-  #unindexedRows(seriesId: number, kind: Kind): Chunk | undefined {
-    const chunk = this.#memtable.chunk(seriesId, kind === 'metric');
-    if (!chunk) return undefined;
-    const seqs = seqsOf(chunk);
-    const start = seqs.findIndex((seq) => seq > this.#userRows.indexedTo(kind));
-    if (start <= 0) return start === 0 ? chunk : undefined;
-    return sliceChunk(chunk, seqs, start, chunk.rows);
+  /** Yields the memtable's rows of a series that are not indexed yet. During a seal, they are indexed before they leave it. */
+  *#unindexedRows(seriesId: number, kind: Kind): Generator<Chunk> {
+    const indexedTo = this.#userRows.indexedTo(kind);
+    for (const { chunk } of this.#memtable.parts(seriesId, kind === 'metric')) {
+      const seqs = seqsOf(chunk);
+      const start = seqs.findIndex((seq) => seq > indexedTo);
+      if (start >= 0) yield start === 0 ? chunk : sliceChunk(chunk, seqs, start, chunk.rows);
+    }
   }
 
   /**
@@ -502,8 +539,8 @@ export class ColumnStore implements ChunkSource {
       ? this.#userReader.seqsOf({ kind, number: user, upTo: indexedTo })
       : new Float64Array(0);
     const unindexed: number[] = [];
-    this.#memtable.forEach((series, rowUser, _label, seq) => {
-      if (rowUser === user && seq > indexedTo && this.#seriesById.get(series)?.kind === kind) unindexed.push(seq);
+    this.#memtable.forEachOf(user, (series, seq) => {
+      if (seq > indexedTo && this.#seriesById.get(series)?.kind === kind) unindexed.push(seq);
     });
     if (unindexed.length === 0) return indexed;
     const seqs = new Float64Array(indexed.length + unindexed.length);
@@ -515,6 +552,24 @@ export class ColumnStore implements ChunkSource {
   /** Yields the chunks of a series that may contain rows in [from, to), in commit order. */
   *chunks(series: Series, from?: number, to?: number): Generator<Chunk> {
     for (const { read } of this.outlines(series, from, to)) yield read();
+  }
+
+  /**
+   * Yields the keys of a series' rows before a time, in microseconds since 1970, chunk by chunk. Rows may be sealed
+   * between two steps, which merges chunks: each step therefore looks up the next one, whose first rows may be known.
+   */
+  *seqsBefore({ id, kind }: Series, before: number): Generator<number[]> {
+    let checkedTo = 0;
+    const select = (chunk: Chunk) => {
+      const seqs = seqsOf(chunk);
+      const found = Array.from(seqs).filter((seq, row) => seq > checkedTo && (chunk.times[row] as number) < before);
+      checkedTo = Math.max(checkedTo, seqs.at(-1) ?? 0);
+      return found;
+    };
+    for (let entry = this.#chunks.next(id, 0); entry; entry = this.#chunks.next(id, entry.id)) {
+      if (entry.minTime < before) yield select(this.#chunks.read(entry.id));
+    }
+    yield this.#memtable.parts(id, kind === 'metric').flatMap(({ chunk }) => select(chunk));
   }
 
   /** Reads properties of the data of events: of a chunk, in one or several parts. */
@@ -546,10 +601,18 @@ export class ColumnStore implements ChunkSource {
     return extentOfAll([this.#isRebuilding ? undefined : this.#chunks.extent(id), this.#memtable.extent(id)]);
   }
 
-  /** Returns all series of a kind that have rows, with their extents. Scans an index once. */
-  extents(kind: Kind): { series: Series; extent: Extent }[] {
+  /**
+   * Returns all series that have rows, with their extents. Scans an index once.
+   *
+   * @param kind undefined: of all kinds
+   * @param check called every few thousand series; what it throws is thrown
+   */
+  extents(kind?: Kind, check = () => {}): { series: Series; extent: Extent }[] {
+    check();
     const sealed: ReadonlyMap<number, Extent> = this.#isRebuilding ? new Map() : this.#chunks.extents();
-    return this.seriesOf(kind).flatMap((series) => {
+    const all = kind === undefined ? KINDS.flatMap((each) => this.seriesOf(each)) : this.seriesOf(kind);
+    return all.flatMap((series, i) => {
+      if (i % SERIES_PER_CHECK === 0) check();
       const extent = extentOfAll([sealed.get(series.id), this.#memtable.extent(series.id)]);
       return extent ? [{ series, extent }] : [];
     });
@@ -558,9 +621,7 @@ export class ColumnStore implements ChunkSource {
   /** Returns the series of a kind in which a user may have rows. A few may no longer have any. Reads no chunks. */
   seriesWith(kind: Kind, user: number): Series[] {
     const ids = new Set(this.#userSeries.seriesOf(user));
-    this.#memtable.forEach((series, rowUser) => {
-      if (rowUser === user) ids.add(series);
-    });
+    this.#memtable.forEachOf(user, (series) => ids.add(series));
     return [...ids].flatMap((id) => {
       const series = this.#seriesById.get(id);
       return series?.kind === kind ? [series] : [];
@@ -599,15 +660,20 @@ export class ColumnStore implements ChunkSource {
 
   /**
    * Begins an erasure in the column store: drops the user's rows from the memtable, and ignores them if they are applied
-   * again. Rows in sealed chunks remain until {@link removeUserFrom}; new rows of the user get a new number. All
+   * again. Rows in sealed chunks remain until {@link SeriesRemoval.removeUserFrom}; new rows of the user get a new number. All
    * committed rows must be applied first: see {@link catchUp}.
    *
    * @param record writes the erasure to the database. Called in a transaction
+   * @param cutoffSeq the `seq` up to which rows are erased; by default, all applied rows. The user may have no later rows
    */
-  retireUser(userId: string, record: (retired: RetiredUser) => void): RetiredUser {
+  retireUser(
+    userId: string,
+    record: (retired: RetiredUser) => void,
+    cutoffSeq = Math.max(...KINDS.map((kind) => this.#position[kind])),
+  ): RetiredUser {
     const found = this.#users.find(userId);
     const number = found !== undefined && this.#users.isWritten(found) ? found : null;
-    const retired = { number, cutoffSeq: Math.max(...KINDS.map((kind) => this.#position[kind])) };
+    const retired = { number, cutoffSeq };
     this.transact(() => {
       record(retired);
       this.#recordListed();
@@ -660,101 +726,6 @@ export class ColumnStore implements ChunkSource {
     for (const kind of KINDS) this.#statements.removeState.run(LISTED[kind]);
   }
 
-  /**
-   * Removes a retired user's rows from a series, and every label that only those rows had.
-   *
-   * @param times when the rows happened, ascending, in microseconds since 1970; undefined if that is not known for all rows
-   */
-  *removeUserFrom(seriesId: number, user: number, times: Float64Array | undefined): Job<void> {
-    const removePair = () => this.#userSeries.remove(user, seriesId);
-    if (times) {
-      const removal = new UserRemoval(this.#chunks, this.transact, seriesId, user, times, this.#labels.limit);
-      yield* removal.removeRows();
-      yield* removal.findLabels((visit) => this.#memtable.labelsOf(seriesId, visit));
-      const isEmpty = !this.#chunks.extent(seriesId) && !this.#memtable.extent(seriesId);
-      const unusedLabels = isEmpty ? this.#labels.numbersOf(seriesId) : removal.unusedLabels();
-      yield* this.#finishRemoval(seriesId, unusedLabels, isEmpty, removePair);
-      return;
-    }
-    const select: RowSelector = function* ({ users }) {
-      yield;
-      return (row) => users[row] === user;
-    };
-    yield* this.removeRows(seriesId, select, removePair);
-  }
-
-  /**
-   * Removes rows from the sealed chunks of a series, every label that only those rows had, and the series itself if it
-   * has no rows left.
-   *
-   * @param beforeCommit called in the last transaction
-   */
-  *removeRows(seriesId: number, select: RowSelector, beforeCommit: () => void = () => {}): Job<void> {
-    const kind = this.#seriesById.get(seriesId)?.kind;
-    let removed = new RemovedKeys(SHARDS);
-    const usedLabels = new Set<number>();
-    let lastId = 0;
-    let checkedTo = 0;
-    /** Processes the chunks that were added since the previous pass. */
-    const processNewChunks = function* (this: ColumnStore): Job<void> {
-      for (;;) {
-        const entry = this.#chunks.next(seriesId, lastId);
-        if (!entry) return;
-        let chunk = this.#chunks.read(entry.id);
-        const isRemoved = yield* select(chunk, checkedTo);
-        const kept = withoutRows(chunk, isRemoved);
-        yield;
-        // If the chunk was merged meanwhile, its rows are in a later one.
-        if (this.#chunks.next(seriesId, lastId)?.id !== entry.id) continue;
-        const seqs = seqsOf(chunk);
-        checkedTo = seqs.at(-1) ?? checkedTo;
-        if (kept) {
-          this.transact(() => this.#chunks.replace(entry.id, kept));
-          for (let row = 0; row < chunk.rows; row++) {
-            if (isRemoved(row)) removed.add(chunk.users[row] as number, seqs[row] as number);
-          }
-          chunk = kept;
-        }
-        if (kind && removed.size > MAX_REMOVED_KEYS) {
-          yield* this.#userRows.remove(kind, removed);
-          removed = new RemovedKeys(SHARDS);
-        }
-        for (const label of chunk.labels) usedLabels.add(label);
-        lastId = entry.id;
-        yield;
-      }
-    }.bind(this);
-    yield* processNewChunks();
-    // Do not yield before retire(): a new row could use a label that is about to be blanked.
-    runJob(processNewChunks());
-    this.#memtable.forEach((series, _user, label) => {
-      if (series === seriesId) usedLabels.add(label);
-    });
-    const unusedLabels = this.#labels.numbersOf(seriesId).filter((label) => !usedLabels.has(label));
-    yield* this.#finishRemoval(seriesId, unusedLabels, usedLabels.size === 0, beforeCommit);
-    // an interruption before this leaves entries of blank rows, which readers skip
-    if (kind) yield* this.#userRows.remove(kind, removed);
-  }
-
-  /** Removes unused labels of a series, and the series itself if it is empty. Does not yield before they are retired. */
-  *#finishRemoval(
-    seriesId: number,
-    unusedLabels: readonly number[],
-    isEmpty: boolean,
-    beforeCommit: () => void,
-  ): Job<void> {
-    this.#labels.retire(unusedLabels);
-    const series = this.#seriesById.get(seriesId);
-    if (series && isEmpty) this.#removeSeries(series);
-    yield* this.#labels.blank(unusedLabels);
-    this.transact(() => {
-      if (isEmpty) this.#statements.blankSeries.run(seriesId);
-      beforeCommit();
-    });
-    if (isEmpty) this.#properties.dropSeries(seriesId);
-    yield;
-  }
-
   /** Ends the erasure of a retired user after all rows are removed: blanks the user ID. */
   *removeUser({ userId, cutoffSeq }: ErasedUser, user: number | null): Job<void> {
     if (user !== null) {
@@ -770,17 +741,42 @@ export class ColumnStore implements ChunkSource {
     this.reload();
     yield;
     yield* this.finishRebuild();
-    yield* this.catchUp();
+    const total = countPresent(this.#client);
+    this.#appliedRows = 0;
+    while (!this.step()) {
+      const done = this.#appliedRows;
+      yield { phase: 'applying rows', done, total: Math.max(done, total) };
+    }
     yield* this.seal();
   }
 
-  /** Resumes a rebuild that has begun: clears all chunks. {@link catchUp} then applies the rows again. */
+  /** Rebuilds the column store if an import has stored rows since the last rebuild. */
+  *rebuildAfterImport(): Job<void> {
+    if (isImporting(this.#client)) yield* this.rebuild();
+  }
+
+  /**
+   * Resumes a rebuild that has begun, or begins the one that an import requires: clears all chunks. {@link catchUp} then
+   * applies the rows again.
+   */
   *finishRebuild(): Job<void> {
+    if (isImporting(this.#client)) {
+      this.transact(() => beginRebuild(this.#client));
+      this.reload();
+      yield;
+    }
     if (!this.#isRebuilding) return;
-    yield* inTransactions(this.transact, this.#allChunks(), (id) => {
-      this.#chunks.blank(id);
-      return 4096; // an estimate: freed pages are overwritten, but the chunk's size is not known here
-    });
+    yield* inTransactions(
+      this.transact,
+      this.#allChunks(),
+      ({ id, bytes }) => {
+        this.#chunks.blank(id);
+        return bytes;
+      },
+      undefined,
+      undefined,
+      BLANKING_LIMITS,
+    );
     yield* this.#userSeries.clear();
     yield* this.#userRows.clear();
     this.transact(() => {
@@ -790,11 +786,11 @@ export class ColumnStore implements ChunkSource {
     this.reload();
   }
 
-  *#allChunks(): Generator<number> {
+  *#allChunks(): Generator<{ readonly id: number; readonly bytes: number }> {
     for (;;) {
-      const ids = this.#chunks.nonBlankIds(1_000);
-      if (ids.length === 0) return;
-      yield* ids;
+      const chunks = this.#chunks.nonBlank(1_000);
+      if (chunks.length === 0) return;
+      yield* chunks;
     }
   }
 }
@@ -815,6 +811,18 @@ export function extentOfAll(parts: readonly (Extent | undefined)[]): Extent | un
 }
 
 /**
+ * Records, in the caller's transaction, that rows were stored out of order: the column store lacks them until it is
+ * rebuilt, and serves the others meanwhile. Erasures and deletions, which would miss them, rebuild it first.
+ */
+export function markImporting(client: Database): void {
+  client.query('INSERT OR REPLACE INTO column_state (name, value) VALUES (?, 1)').run(IMPORTING);
+}
+
+function isImporting(client: Database): boolean {
+  return client.query('SELECT 1 FROM column_state WHERE name = ?').get(IMPORTING) !== null;
+}
+
+/**
  * Begins a rebuild, in the caller's transaction. {@link ColumnStore.finishRebuild} then clears all chunks, and catching
  * up applies all rows again. Needed after rows were stored out of order, because catching up would skip them.
  */
@@ -822,6 +830,7 @@ export function beginRebuild(client: Database): void {
   const set = client.query('INSERT OR REPLACE INTO column_state (name, value) VALUES (?, ?)');
   for (const kind of KINDS) set.run(kind, 0);
   set.run('rebuilding', 1);
+  client.query('DELETE FROM column_state WHERE name = ?').run(IMPORTING);
   client.run('DELETE FROM sealed_series');
   // the rows of users whose erasure has begun are not applied again, and so not listed either
   for (const kind of KINDS) client.query('DELETE FROM column_state WHERE name = ?').run(LISTED[kind]);
@@ -842,7 +851,6 @@ function prepare(client: Database) {
     seriesNamed: client.prepare<{ id: number }, [string, string]>('SELECT id FROM series WHERE kind = ? AND name = ?'),
     lastSeries: client.prepare<{ last: number | null }, []>('SELECT max(id) AS last FROM series'),
     insertSeries: client.prepare('INSERT INTO series (id, kind, name) VALUES (?, ?, ?)'),
-    blankSeries: client.prepare('UPDATE series SET name = NULL WHERE id = ?'),
     erased: client.prepare<ErasedUser & { userNumber: number | null }, []>(
       `SELECT pending_user_id AS userId, cutoff_seq AS cutoffSeq, user_number AS userNumber
        FROM erasures WHERE pending_user_id IS NOT NULL`,

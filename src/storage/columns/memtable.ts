@@ -1,8 +1,15 @@
-import { allocateChunk, type Chunk } from './chunk.ts';
+import { allocateChunk, type Chunk, splitChunk } from './chunk.ts';
 import { encodeSeqs } from './seq-codec.ts';
+import { type Hours, hoursOf, type Quarters, quartersOf } from './summary.ts';
 
-/** Maximum number of rows in a memtable: 2.6 MB of arrays. After a restart, up to this many rows are applied again. */
+/**
+ * Maximum number of rows in a memtable: 5.2 MB of arrays, and as much again for the parts that queries have read. After a
+ * restart, up to this many rows are applied again.
+ */
 export const MAX_MEMTABLE_ROWS = 131_072;
+
+/** Rows per part of a series, except for the last part. Few enough to copy and sort in less than a millisecond. */
+const PART_ROWS = 8_192;
 
 /** The rows of one series in the memtable, as a linked list that begins at the last row. */
 interface SeriesRows {
@@ -10,6 +17,29 @@ interface SeriesRows {
   rows: number;
   minTime: number;
   maxTime: number;
+  /** The parts that were read; all but the last one are complete, and the last one may lack newer rows. */
+  readonly parts: MemtablePart[];
+}
+
+/** Consecutive rows of a series in the memtable, with the same summaries as a sealed chunk, computed on first use. */
+export class MemtablePart {
+  readonly chunk: Chunk;
+  #quarters: { readonly found: Quarters | undefined } | undefined;
+  #hours: { readonly found: Hours | undefined } | undefined;
+
+  constructor(chunk: Chunk) {
+    this.chunk = chunk;
+  }
+
+  quarters(): Quarters | undefined {
+    this.#quarters ??= { found: quartersOf(this.chunk) };
+    return this.#quarters.found;
+  }
+
+  hours(): Hours | undefined {
+    this.#hours ??= { found: hoursOf(this.chunk) };
+    return this.#hours.found;
+  }
 }
 
 /**
@@ -48,7 +78,7 @@ export class Memtable {
     this.#series[row] = series;
     this.#previous[row] = seriesRows?.last ?? -1;
     if (!seriesRows) {
-      this.#bySeries.set(series, { last: row, rows: 1, minTime: time, maxTime: time });
+      this.#bySeries.set(series, { last: row, rows: 1, minTime: time, maxTime: time, parts: [] });
       return;
     }
     seriesRows.last = row;
@@ -70,16 +100,42 @@ export class Memtable {
   /** Returns the rows of a series; undefined if it has none. */
   chunk(series: number, hasValues: boolean): Chunk | undefined {
     const found = this.#bySeries.get(series);
-    if (!found) return undefined;
-    const { rows, minTime, maxTime } = found;
+    return found && this.#copy(found.last, found.rows, hasValues);
+  }
+
+  /**
+   * Returns the rows of a series in parts, in commit order. A part is kept until its rows leave the memtable, so a query
+   * copies and sorts only rows that no query has read before, and those of the last part.
+   */
+  parts(series: number, hasValues: boolean): readonly MemtablePart[] {
+    const found = this.#bySeries.get(series);
+    if (!found) return [];
+    const { parts } = found;
+    const lastStart = PART_ROWS * Math.max(0, parts.length - 1);
+    const kept = parts.at(-1)?.chunk.rows ?? 0;
+    if (lastStart + kept === found.rows) return parts;
+    if (kept < PART_ROWS) parts.pop();
+    const start = PART_ROWS * parts.length;
+    const copied = this.#copy(found.last, found.rows - start, hasValues);
+    for (const chunk of splitChunk(copied, PART_ROWS)) parts.push(new MemtablePart(chunk));
+    return parts;
+  }
+
+  /** Copies some rows of a series, of which `last` is the last. */
+  #copy(last: number, rows: number, hasValues: boolean): Chunk {
     const arrays = allocateChunk(rows, hasValues);
     const seqs = new Float64Array(rows);
-    for (let row = found.last, at = rows - 1; at >= 0; row = this.#previous[row] as number, at--) {
-      arrays.times[at] = this.#times[row] as number;
+    let minTime = Number.POSITIVE_INFINITY;
+    let maxTime = Number.NEGATIVE_INFINITY;
+    for (let row = last, at = rows - 1; at >= 0; row = this.#previous[row] as number, at--) {
+      const time = this.#times[row] as number;
+      arrays.times[at] = time;
       arrays.users[at] = this.#users[row] as number;
       arrays.labels[at] = this.#labels[row] as number;
       if (hasValues) arrays.values[at] = this.#values[row] as number;
       seqs[at] = this.#seqs[row] as number;
+      if (time < minTime) minTime = time;
+      if (time > maxTime) maxTime = time;
     }
     return { rows, minTime, maxTime, seqs: encodeSeqs(seqs), ...arrays };
   }
@@ -90,6 +146,15 @@ export class Memtable {
       const series = this.#series[row] as number;
       if (!this.#bySeries.has(series)) continue;
       visit(series, this.#users[row] as number, this.#labels[row] as number, this.#seqs[row] as number);
+    }
+  }
+
+  /** Calls `visit` for each row of a user that is not sealed yet, in commit order. */
+  forEachOf(user: number, visit: (series: number, seq: number) => void): void {
+    const users = this.#users.subarray(0, this.#rows);
+    for (let row = users.indexOf(user); row >= 0; row = users.indexOf(user, row + 1)) {
+      const series = this.#series[row] as number;
+      if (this.#bySeries.has(series)) visit(series, this.#seqs[row] as number);
     }
   }
 

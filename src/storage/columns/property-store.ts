@@ -40,8 +40,8 @@ const MAX_BUILT_COLUMNS = 4;
 const PART_ROWS = 8_192;
 /** Size of the cache of stored columns, in bytes. */
 const CACHE_BYTES = 64 * 1024 * 1024;
-/** Limits of the columns of memtable rows that are kept. */
-const MEMTABLE_COLUMNS = { count: 16, valueBytes: 4 * 1024 * 1024 };
+/** Limits of the columns of memtable parts that are kept: 64 MB. A series has at most 17 parts. */
+const MEMTABLE_COLUMNS = { count: 256, valueBytes: 256 * 1024 };
 /** How long {@link PropertyStore.build} runs, so that other maintenance gets its turn, in milliseconds. */
 const BUILD_MS = 500;
 /** How precisely the time of the last use is stored, in milliseconds. */
@@ -63,6 +63,8 @@ export interface PropertySource {
   readonly series: { readonly id: number; readonly name: string };
   /** The key of a sealed chunk; undefined for rows of the memtable. */
   readonly chunkId: number | undefined;
+  /** Of a part of the memtable, its place among the parts of the series; otherwise undefined. */
+  readonly memtablePart: number | undefined;
   readonly chunk: Chunk;
 }
 
@@ -99,7 +101,7 @@ export class PropertyStore implements ChunkListener {
   /** The properties by key: see {@link keyOf}. */
   readonly #properties = new Map<string, Property>();
   readonly #cache = new LRUCache<string, StoredColumn>({ maxSize: CACHE_BYTES, sizeCalculation: ({ bytes }) => bytes });
-  /** Columns of memtable rows, by key. Rows are only added until the memtable changes otherwise. */
+  /** Columns of memtable parts, by key. Rows are only added to a part until the memtable changes otherwise. */
   readonly #memtableColumns = new Map<string, { readonly rows: number; readonly builder: ColumnBuilder }>();
   /** Whether a sealed chunk may lack a column, or a column may be stale. */
   #hasWork = true;
@@ -226,7 +228,7 @@ export class PropertyStore implements ChunkListener {
 
   /** Builds the missing columns of a chunk. Returns whether they are stored. */
   *#buildChunk(series: PropertySource['series'], chunkId: number): Job<boolean> {
-    const source = { series, chunkId, chunk: this.#chunks.read(chunkId) };
+    const source = { series, chunkId, memtablePart: undefined, chunk: this.#chunks.read(chunkId) };
     const checksum = this.#chunks.checksum(chunkId);
     const paths = [...this.#properties.values()]
       .filter(({ id, seriesId }) => seriesId === series.id && !this.#statements.has.get(id, chunkId))
@@ -304,10 +306,10 @@ export class PropertyStore implements ChunkListener {
     }
   }
 
-  /** Reads properties of memtable rows. Keeps their columns, so that the next query reads only the rows added since. */
+  /** Reads properties of a memtable part. Keeps their columns, so that the next query reads only the rows added since. */
   *#readMemtable(source: PropertySource, paths: readonly PropertyPath[], check: () => void): Generator<PropertyPart> {
-    const { series, chunk } = source;
-    const keys = paths.map((path) => keyOf(series.id, path));
+    const { series, chunk, memtablePart } = source;
+    const keys = paths.map((path) => `${memtablePart} ${keyOf(series.id, path)}`);
     const kept = keys.map((key) => this.#memtableColumns.get(key));
     const rows = Math.min(...kept.map((column) => column?.rows ?? 0));
     const build = new ColumnBuild(

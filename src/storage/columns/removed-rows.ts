@@ -22,16 +22,18 @@ export interface StoredChunk {
 }
 
 /**
- * Overwrites the rows of a user. Returns undefined if half of the rows would be overwritten then.
+ * Overwrites the rows of a user in the arrays of a chunk. Returns undefined, and overwrites nothing, if half of the rows
+ * would be overwritten then.
  *
  * @param chunk a chunk with the rows of user 0 that it already has
  */
 export function overwriteRowsOf(chunk: Chunk, user: number): StoredChunk | undefined {
-  const users = chunk.users.slice();
-  const copied = [chunk.times.slice(), chunk.labels.slice(), chunk.values.slice()] as const;
-  const [times, labels, values] = copied;
-  const removed = { times: [] as number[], values: [] as number[] };
+  const { times, users, labels, values } = chunk;
   let rows = 0;
+  for (let row = 0; row < users.length; row++) if (users[row] !== user && users[row] !== 0) rows++;
+  if (2 * rows <= users.length) return undefined;
+  const arrays = [times, labels, values] as const;
+  const removed = { times: [] as number[], values: [] as number[] };
   let last = -1;
   let minTime = Number.POSITIVE_INFINITY;
   let maxTime = Number.NEGATIVE_INFINITY;
@@ -42,16 +44,15 @@ export function overwriteRowsOf(chunk: Chunk, user: number): StoredChunk | undef
       if (values.length > 0) removed.values.push(values[row] as number);
     }
     if (users[row] === 0) {
-      if (last >= 0) copyRow(copied, last, row);
+      if (last >= 0) copyRow(arrays, last, row);
       continue;
     }
-    if (rows++ === 0) for (let before = 0; before < row; before++) copyRow(copied, row, before);
+    if (last < 0) for (let before = 0; before < row; before++) copyRow(arrays, row, before);
     last = row;
     const time = times[row] as number;
     if (time < minTime) minTime = time;
     if (time > maxTime) maxTime = time;
   }
-  if (2 * rows <= users.length) return undefined;
   const stored = { rows: chunk.rows, times, users, labels, values, seqs: chunk.seqs, minTime, maxTime };
   return { stored, rows, kept: () => keptRows(stored, rows), removed };
 }

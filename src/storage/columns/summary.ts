@@ -7,7 +7,8 @@ import { sumInThreeParts } from './exact-sum.ts';
  *
  *   quarters   number of rows per quarter hour: int32 quarter hour since 1970 each | uint32 rows each
  *   hours      three doubles each that add up to the exact sum | int32 hour since 1970 each | uint32 end in `sorted` each
- *   sorted     the values by hour, ascending within each hour: float64 each; then zeros instead of removed values
+ *   sorted     the values by hour, ascending within each hour: float64 each; then zeros instead of removed values, and for a
+ *              length that moves no other summary (local-part.ts)
  *
  * Time zones differ from UTC by multiples of a quarter hour, most of them by full hours. A part is empty if it would save
  * little, because the rows are sparse.
@@ -56,20 +57,31 @@ const NO_BYTES = new Uint8Array(0);
 /** Rows per slot of time; all 0 between calls of {@link countBySlot}. */
 const counts = new Uint32Array(MAX_SLOTS);
 
+/** Returns the rows of a chunk per quarter hour; undefined if they are too sparse. */
+export function quartersOf(chunk: Chunk): Quarters | undefined {
+  return countBySlot(chunk, QUARTER_US, MIN_ROWS_PER_QUARTER);
+}
+
+/** Returns the values of a chunk by hour; undefined if they are too sparse, and for events. */
+export function hoursOf(chunk: Chunk): Hours | undefined {
+  const counted = chunk.values.length > 0 ? countBySlot(chunk, HOUR_US, MIN_ROWS_PER_HOUR) : undefined;
+  return counted && sumByHour(counted, sortBySlot(chunk, counted));
+}
+
 /** Encodes the summary of a chunk; undefined if it has none. */
 export function summarize(chunk: Chunk): SummaryBlobs | undefined {
-  const quarters = countBySlot(chunk, QUARTER_US, MIN_ROWS_PER_QUARTER);
-  const hours = chunk.values.length > 0 ? countBySlot(chunk, HOUR_US, MIN_ROWS_PER_HOUR) : undefined;
+  const quarters = quartersOf(chunk);
+  const hours = hoursOf(chunk);
   if (!quarters && !hours) return undefined;
-  const sorted = hours ? sortBySlot(chunk, hours) : new Float64Array(0);
-  const quarterBytes = quarters ? concat([bytesOf(quarters.numbers), bytesOf(quarters.rows)]) : NO_BYTES;
-  const hourBytes = hours ? encodeHours(hours, sorted) : NO_BYTES;
+  const quarterBytes = quarters ? encodeQuarters(quarters) : NO_BYTES;
+  const hourBytes = hours ? encodeHours(hours) : NO_BYTES;
+  const sorted = hours ? bytesOf(hours.sorted) : NO_BYTES;
   return {
     quarters: quarterBytes,
     quartersChecksum: checksumOfBlobs([quarterBytes]),
     hours: hourBytes,
-    sorted: bytesOf(sorted),
-    checksum: checksumOfBlobs([hourBytes, bytesOf(sorted)]),
+    sorted,
+    checksum: checksumOfBlobs([hourBytes, sorted]),
   };
 }
 
@@ -97,12 +109,17 @@ export function fitSummary(
   return { quarters, quartersChecksum, hours, sorted, checksum };
 }
 
+/** Returns a summary with zeros appended to `sorted`. */
+export function appendZeros(summary: SummaryBlobs, bytes: number): SummaryBlobs {
+  const sorted = new Uint8Array(summary.sorted.byteLength + bytes);
+  sorted.set(summary.sorted);
+  return { ...summary, sorted, checksum: checksumOfBlobs([summary.hours, sorted]) };
+}
+
 /** Returns a summary whose `sorted` has a length in bytes, if it is shorter, by appending zeros. */
 function padSummary(summary: SummaryBlobs, sortedBytes: number): SummaryBlobs {
   if (summary.sorted.byteLength === 0 || summary.sorted.byteLength >= sortedBytes) return summary;
-  const sorted = new Uint8Array(sortedBytes);
-  sorted.set(summary.sorted);
-  return { ...summary, sorted, checksum: checksumOfBlobs([summary.hours, sorted]) };
+  return appendZeros(summary, sortedBytes - summary.sorted.byteLength);
 }
 
 /** Number of rows that are removed one by one, in at most 30 µs each. */
@@ -131,14 +148,14 @@ export function removeFromSummary(blobs: SummaryBlobs, { times, values }: Remove
     return undefined;
   for (const [i, value] of values.entries())
     if (!hours || !removeValue(hours, times[i] as number, value)) return undefined;
-  const quarterBytes = concat([bytesOf(quarters.numbers), bytesOf(quarters.rows)]);
+  const quarterBytes = encodeQuarters(quarters);
   const quartersChecksum = checksumOfBlobs([quarterBytes]);
   if (!hours) return { ...blobs, quarters: quarterBytes, quartersChecksum };
-  const { sums, numbers, ends, sorted } = hours;
+  const { ends, sorted } = hours;
   const rows = ends[ends.length - 1] as number;
   if (rows < MIN_ROWS_PER_HOUR * ends.length) return undefined;
-  const hourBytes = concat([bytesOf(sums), bytesOf(numbers), bytesOf(ends)]);
-  const sortedBytes = bytesOf(sorted.slice(0, rows));
+  const hourBytes = encodeHours(hours);
+  const sortedBytes = bytesOf(sorted.subarray(0, rows));
   return {
     quarters: quarterBytes,
     quartersChecksum,
@@ -178,7 +195,8 @@ export function isSummaryOf(chunk: Chunk, stored: SummaryBlobs): boolean {
     stored.checksum === checksumOfBlobs([stored.hours, stored.sorted]) &&
     stored.quartersChecksum === checksumOfBlobs([stored.quarters]) &&
     (stored.quarters.byteLength === 0 || isEqual('quarters')) &&
-    ((stored.hours.byteLength === 0 && stored.sorted.byteLength === 0) || (isEqual('hours') && isEqual('sorted')))
+    ((stored.hours.byteLength === 0 && stored.sorted.every((byte) => byte === 0)) ||
+      (isEqual('hours') && isEqual('sorted')))
   );
 }
 
@@ -244,7 +262,8 @@ function sortBySlot({ times, values, rows }: Chunk, hours: Quarters): Float64Arr
   return sorted;
 }
 
-function encodeHours({ numbers, rows }: Quarters, sorted: Float64Array): Uint8Array {
+/** Adds the exact sum of each hour to its sorted values. */
+function sumByHour({ numbers, rows }: Quarters, sorted: Float64Array): Hours {
   const sums = new Float64Array(3 * numbers.length);
   const ends = new Uint32Array(numbers.length);
   for (let h = 0, start = 0; h < numbers.length; h++) {
@@ -254,6 +273,14 @@ function encodeHours({ numbers, rows }: Quarters, sorted: Float64Array): Uint8Ar
     ends[h] = end;
     start = end;
   }
+  return { numbers, ends, sums, sorted };
+}
+
+function encodeQuarters({ numbers, rows }: Quarters): Uint8Array {
+  return concat([bytesOf(numbers), bytesOf(rows)]);
+}
+
+function encodeHours({ sums, numbers, ends }: Hours): Uint8Array {
   return concat([bytesOf(sums), bytesOf(numbers), bytesOf(ends)]);
 }
 
