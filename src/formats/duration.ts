@@ -14,3 +14,33 @@ export function parseDuration(text: string): number {
   }
   return seconds;
 }
+
+/**
+ * Parses a limit on durations such as `30d`, or `off`.
+ *
+ * @returns whole seconds; undefined for `off`
+ * @throws {RangeError} if the text is malformed, or the duration is 0 or exceeds 100 years
+ */
+export function parseOptionalDuration(text: string): number | undefined {
+  if (text.toLowerCase() === 'off') return undefined;
+  const seconds = parseDuration(text);
+  if (seconds === 0) throw new RangeError('should be above 0, or off');
+  return seconds;
+}
+
+/**
+ * Parses a threshold such as `250ms`, `1s` or `off`.
+ *
+ * @returns whole milliseconds; undefined for `off`
+ * @throws {RangeError} if the text is malformed or the duration exceeds 100 years
+ */
+export function parseThreshold(text: string): number | undefined {
+  if (text.toLowerCase() === 'off') return undefined;
+  const milliseconds = /^(\d{1,10})ms$/.exec(text)?.[1];
+  if (milliseconds !== undefined) return Number(milliseconds);
+  try {
+    return parseDuration(text) * 1000;
+  } catch {
+    throw new RangeError('should be off, or a number followed by ms, s, m, h or d, such as 250ms or 1s');
+  }
+}
