@@ -1,7 +1,14 @@
 import { parseExact, parseJson } from '../formats/json.ts';
 import { EARLIEST_TIMESTAMP, formatTimestamp, parseTimestamp } from '../formats/timestamp.ts';
 import type { Kind } from '../records.ts';
-import { exportedEventCheck, exportedMetricCheck, isUserId, type LogRecord } from '../records.ts';
+import {
+  exportedEventCheck,
+  exportedMetricCheck,
+  exportedSourceCheck,
+  isUserId,
+  type LogRecord,
+  type RecordSource,
+} from '../records.ts';
 import { isRecordId, millisecondOf, seqOfId } from '../storage/record-id.ts';
 import type { RecordRow } from '../storage/records.ts';
 
@@ -14,7 +21,7 @@ export const COLUMNS = {
 /** Converts a record to a database row. */
 export function rowOf(record: LogRecord): RecordRow {
   const { seq, id, userId: user_id, happenedAt: happened_at, receivedAt: received_at } = record;
-  const stamp = { seq, id, user_id, happened_at, received_at };
+  const stamp = { seq, id, user_id, happened_at, received_at, ...(record.source && { source: record.source }) };
   return record.kind === 'metric'
     ? { ...stamp, name: record.metricName, label: record.dataString, value: record.metricValue }
     : { ...stamp, name: record.type, label: record.dataIndex, value: record.data };
@@ -27,12 +34,40 @@ export function recordJson(kind: Kind, row: RecordRow): string {
     user_id: row.user_id,
     timestamp: formatTimestamp(row.happened_at),
     received_at: formatTimestamp(row.received_at),
+    ...(row.source && sourceFields(kind, row.source)),
   };
   if (kind === 'metric') {
     return JSON.stringify({ ...head, metric_name: row.name, metric_value: row.value, data_string: row.label });
   }
   const start = JSON.stringify({ ...head, type: row.name, data_index: row.label }).slice(0, -1);
   return `${start},"data":${row.value}}`;
+}
+
+/** The fields of a record that was imported from another database. */
+function sourceFields(kind: Kind, { id, isLabelNull, dataForm }: RecordSource) {
+  const nulls = [
+    ...(isLabelNull ? [kind === 'metric' ? 'data_string' : 'data_index'] : []),
+    ...(dataForm === 'null' ? ['data'] : []),
+  ];
+  return {
+    source_id: id,
+    ...(nulls.length > 0 && { source_nulls: nulls }),
+    ...(dataForm === 'value' && { source_data: 'value' }),
+  };
+}
+
+/** Returns the source of an exported record, undefined if it has none, or the reason why it is invalid. */
+function parseSource(value: object): RecordSource | undefined | string {
+  if (!('source_id' in value)) return undefined;
+  if (!exportedSourceCheck.Check(value)) return 'its source_id, source_nulls or source_data is invalid';
+  const { source_id: id, source_nulls: nulls = [], source_data: data } = value;
+  const isDataNull = nulls.includes('data');
+  if (isDataNull && data === 'value') return 'its source_nulls and source_data contradict each other';
+  return {
+    id,
+    isLabelNull: nulls.some((name) => name !== 'data'),
+    dataForm: isDataNull ? 'null' : (data ?? 'object'),
+  };
 }
 
 /**
@@ -66,7 +101,9 @@ export function parseExported(text: string, latest: number): LogRecord | string 
     if (time < EARLIEST_TIMESTAMP) return `its ${name} is before the year 1700`;
     if (time > latest) return `its ${name} is in the future`;
   }
-  const stamp = { seq, id, userId: user_id, happenedAt, receivedAt };
+  const source = parseSource(value);
+  if (typeof source === 'string') return source;
+  const stamp = { seq, id, userId: user_id, happenedAt, receivedAt, ...(source && { source }) };
   if (exportedMetricCheck.Check(value)) {
     const { metric_name, metric_value, data_string = '' } = value;
     return { kind: 'metric', ...stamp, metricName: metric_name, metricValue: metric_value, dataString: data_string };

@@ -45,29 +45,55 @@ export function* exportRecords(
   onRows: (rows: number) => void = () => {},
   read: RecordReader = (position, limits) => readWindow(client, query.kind, query.filter, position, 'oldest', limits),
 ): Generator<Uint8Array> {
-  const { kind, format, safe } = query;
-  const windows = readRows(client, query, onRows, read);
-  if (format === 'parquet') {
-    yield* parquet(kind, windows);
-    return;
-  }
+  const encoder = createEncoder(query);
+  yield* encoder.begin();
+  for (const window of readRows(client, query, onRows, read)) yield* encoder.add(window);
+  yield* encoder.end();
+}
+
+/** Encodes the rows of an export in parts of at most 1 MB. Each part has its own buffer. */
+export interface RecordEncoder {
+  begin(): Iterable<Uint8Array>;
+  /** Encodes rows. Yields at least one part, which may be empty. */
+  add(window: EncodedWindow): Iterable<Uint8Array>;
+  end(): Iterable<Uint8Array>;
+}
+
+/** Rows that were read, and their approximate size in bytes. */
+interface EncodedWindow {
+  readonly rows: readonly RecordRow[];
+  readonly bytes: number;
+}
+
+/** Creates the encoder of an export. */
+export function createEncoder(query: Pick<ExportQuery, 'kind' | 'format' | 'safe'>): RecordEncoder {
+  return query.format === 'parquet' ? parquetEncoder(query.kind) : textEncoder(query);
+}
+
+function textEncoder({ kind, format, safe }: Pick<ExportQuery, 'kind' | 'format' | 'safe'>): RecordEncoder {
   const parts = new PartWriter();
   const isCsv = format === 'csv';
-  if (isCsv) yield* parts.write(csvHeader(kind, safe));
-  for (const { rows } of windows) {
-    for (const row of rows) {
-      const bytes = isCsv ? maxCsvBytes(row) : maxJsonBytes(row);
-      if (bytes > MAX_PART_BYTES) {
-        yield* parts.write(isCsv ? csvLine(kind, row, safe) : `${recordJson(kind, row)}\n`);
-        continue;
+  return {
+    *begin() {
+      if (isCsv) yield* parts.write(csvHeader(kind, safe));
+    },
+    *add({ rows }) {
+      for (const row of rows) {
+        const bytes = isCsv ? maxCsvBytes(row) : maxJsonBytes(row);
+        if (bytes > MAX_PART_BYTES) {
+          yield* parts.write(isCsv ? csvLine(kind, row, safe) : `${recordJson(kind, row)}\n`);
+          continue;
+        }
+        if (!parts.hasRoom(bytes)) yield parts.take();
+        if (isCsv) writeCsv(parts, kind, row, safe);
+        else writeJson(parts, kind, row);
       }
-      if (!parts.hasRoom(bytes)) yield parts.take();
-      if (isCsv) writeCsv(parts, kind, row, safe);
-      else writeJson(parts, kind, row);
-    }
-    yield parts.take();
-  }
-  yield parts.take(); // the header, if there are no rows
+      yield parts.take();
+    },
+    *end() {
+      yield parts.take(); // the header, if there are no rows
+    },
+  };
 }
 
 /** Reads the rows of an export within {@link READ_LIMITS}, one window at a time. */
@@ -87,22 +113,26 @@ function* readRows(
   }
 }
 
-/** Encodes rows as Parquet. */
-function* parquet(kind: Kind, windows: Iterable<{ rows: RecordRow[]; bytes: number }>): Generator<Uint8Array> {
+function parquetEncoder(kind: Kind): RecordEncoder {
   const file = new ParquetFile(kind);
   let groupRows = 0;
   let groupBytes = 0;
-  for (const { rows, bytes } of windows) {
-    file.add(rows);
-    groupRows += rows.length;
-    groupBytes += bytes;
-    yield new Uint8Array(0);
-    if (groupRows < ROW_GROUP_LIMITS.rows && groupBytes < ROW_GROUP_LIMITS.bytes) continue;
-    file.endGroup();
-    groupRows = 0;
-    groupBytes = 0;
-    yield* file.take();
-  }
-  file.finish();
-  yield* file.take();
+  return {
+    begin: () => [],
+    *add({ rows, bytes }) {
+      file.add(rows);
+      groupRows += rows.length;
+      groupBytes += bytes;
+      yield new Uint8Array(0);
+      if (groupRows < ROW_GROUP_LIMITS.rows && groupBytes < ROW_GROUP_LIMITS.bytes) return;
+      file.endGroup();
+      groupRows = 0;
+      groupBytes = 0;
+      yield* file.take();
+    },
+    *end() {
+      file.finish();
+      yield* file.take();
+    },
+  };
 }

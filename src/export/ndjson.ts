@@ -1,15 +1,21 @@
 import type { Kind } from '../records.ts';
 import type { RecordRow } from '../storage/records.ts';
+import { recordJson } from './encode.ts';
 import type { PartWriter } from './part-writer.ts';
 
 /** Returns an upper bound for the size of a record as a line of JSON, in bytes. */
-export function maxJsonBytes({ user_id, name, label, value }: RecordRow): number {
-  const texts = user_id.length + name.length + label.length + (typeof value === 'string' ? value.length : 0);
+export function maxJsonBytes({ user_id, name, label, value, source }: RecordRow): number {
+  const fields = user_id.length + name.length + label.length + (typeof value === 'string' ? value.length : 0);
+  const texts = fields + (source ? source.id.length + 20 : 0);
   return 6 * texts + 300; // an escape sequence of a UTF-16 code unit has 6 bytes
 }
 
 /** Writes a record as `recordJson` returns it, and a line feed, into a part with room for {@link maxJsonBytes}. */
 export function writeJson(parts: PartWriter, kind: Kind, row: RecordRow): void {
+  if (row.source) {
+    parts.text(`${recordJson(kind, row)}\n`);
+    return;
+  }
   parts.text('{"id":');
   writeString(parts, row.id);
   parts.text(',"user_id":');

@@ -75,13 +75,18 @@ export class ParquetFile {
   /** Reused for all pages: allocating memory for each one took longer than writing to it. */
   #compressed = new Uint8Array(0);
   readonly #file: ParquetWriter;
+  readonly #codec: 'SNAPPY' | 'ZSTD';
   readonly #columns: readonly { readonly name: string; readonly type: SchemaElement['type']; encoder: ColumnEncoder }[];
   /** The first rows of a row group, until there are enough of them to judge its columns. */
   #firstRows: RecordRow[] = [];
   /** Number of rows in the row group that the columns have; 0 before they have begun it. */
   #rows = 0;
 
-  constructor(kind: Kind) {
+  /**
+   * @param codec how pages are compressed: zstd makes smaller files, Snappy is faster
+   */
+  constructor(kind: Kind, codec: 'SNAPPY' | 'ZSTD' = 'SNAPPY') {
+    this.#codec = codec;
     const columns = COLUMNS[kind];
     this.#columns = columns.map(({ name, type: { type }, create }) => ({ name, type, encoder: create() }));
     const elements = columns.map(({ name, type }): SchemaElement => ({ name, repetition_type: 'REQUIRED', ...type }));
@@ -152,7 +157,7 @@ export class ParquetFile {
         type,
         encodings: dictionary ? ['PLAIN', encoding] : [encoding],
         path_in_schema: [name],
-        codec: 'SNAPPY',
+        codec: this.#codec,
         num_values: BigInt(rows),
         total_compressed_size: BigInt(this.#writer.offset - start),
         total_uncompressed_size: BigInt(dictionaryBytes + dataBytes),
@@ -203,6 +208,7 @@ export class ParquetFile {
 
   /** Compresses a page. The result is valid until the next page is compressed. */
   #compress(page: Uint8Array): Uint8Array {
+    if (this.#codec === 'ZSTD') return Bun.zstdCompressSync(page as Uint8Array<ArrayBuffer>);
     const compressor = new SnappyCompressor(page);
     const room = compressor.maxCompressedLength();
     if (this.#compressed.length < room) this.#compressed = new Uint8Array(room);

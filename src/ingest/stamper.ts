@@ -10,7 +10,10 @@ import {
 } from '../records.ts';
 import type { RecordId } from './ids.ts';
 
-/** Converts validated bodies to records by assigning their IDs and times. */
+/**
+ * Converts validated bodies to records by assigning their IDs and times. Timestamps are compared with the age limit unless
+ * `isAnyAge` is true.
+ */
 export interface Stamper {
   /**
    * Returns the record of a metric.
@@ -18,14 +21,20 @@ export interface Stamper {
    * @param loc the position of the body in the request
    * @throws {ApiError} `validation_failed` if the timestamp is out of range
    */
-  metric(userId: string, body: Metric, loc: ValidationIssue['loc']): MetricRecord;
+  metric(userId: string, body: Metric, isAnyAge: boolean, loc: ValidationIssue['loc']): MetricRecord;
   /**
    * Returns the record of an event.
    *
    * @param data the event's data as JSON text
    * @throws {ApiError} `validation_failed` if the timestamp is out of range
    */
-  analytics(userId: string, body: Analytics, data: string, loc: ValidationIssue['loc']): AnalyticsRecord;
+  analytics(
+    userId: string,
+    body: Analytics,
+    data: string,
+    isAnyAge: boolean,
+    loc: ValidationIssue['loc'],
+  ): AnalyticsRecord;
   /**
    * Returns the records of a batch.
    *
@@ -37,6 +46,7 @@ export interface Stamper {
     userId: string,
     body: Batch,
     exact: ExactJson | undefined,
+    isAnyAge: boolean,
   ): { metrics: MetricRecord[]; analytics: AnalyticsRecord[] };
 }
 
@@ -45,30 +55,41 @@ export interface Stamper {
  *
  * @param now returns the time in milliseconds since 1970
  * @param maxSkewUs how far a timestamp may be ahead of the clock
+ * @param ageLimitUs how far it may be behind; undefined for no limit
  */
-export function createStamper(nextId: () => RecordId, now: () => number, maxSkewUs: number): Stamper {
-  function timeOf(text: string | undefined, receivedAt: number, loc: ValidationIssue['loc']): number {
-    const time = happenedAt(text, receivedAt, maxSkewUs, loc);
+export function createStamper(
+  nextId: () => RecordId,
+  now: () => number,
+  maxSkewUs: number,
+  ageLimitUs = Number.POSITIVE_INFINITY,
+): Stamper {
+  function timeOf(
+    text: string | undefined,
+    receivedAt: number,
+    isAnyAge: boolean,
+    loc: ValidationIssue['loc'],
+  ): number {
+    const time = happenedAt(text, receivedAt, maxSkewUs, isAnyAge ? Number.POSITIVE_INFINITY : ageLimitUs, loc);
     if (typeof time !== 'number') throw new ApiError('validation_failed', { issues: [time] });
     return time;
   }
 
   const stamper: Stamper = {
-    metric(userId, body, loc) {
+    metric(userId, body, isAnyAge, loc) {
       const receivedAt = now() * 1000;
-      const happenedAt = timeOf(body.timestamp, receivedAt, loc);
+      const happenedAt = timeOf(body.timestamp, receivedAt, isAnyAge, loc);
       const { id, seq } = nextId();
       const { metric_name: metricName, metric_value: metricValue, data_string: dataString = '' } = body;
       return { kind: 'metric', seq, id, userId, happenedAt, receivedAt, metricName, metricValue, dataString };
     },
-    analytics(userId, body, data, loc) {
+    analytics(userId, body, data, isAnyAge, loc) {
       const receivedAt = now() * 1000;
-      const happenedAt = timeOf(body.timestamp, receivedAt, loc);
+      const happenedAt = timeOf(body.timestamp, receivedAt, isAnyAge, loc);
       const { id, seq } = nextId();
       const { type, data_index: dataIndex = '' } = body;
       return { kind: 'analytics', seq, id, userId, happenedAt, receivedAt, type, dataIndex, data };
     },
-    batch(userId, body, exact) {
+    batch(userId, body, exact, isAnyAge) {
       const issues: ValidationIssue[] = [];
       const attempt = <T>(make: () => T): T[] => {
         try {
@@ -80,12 +101,13 @@ export function createStamper(nextId: () => RecordId, now: () => number, maxSkew
         }
       };
       const metrics = (body.metrics ?? []).flatMap((item, i) =>
-        attempt(() => stamper.metric(item.user_id ?? userId, item, ['body', 'metrics', i])),
+        attempt(() => stamper.metric(item.user_id ?? userId, item, isAnyAge, ['body', 'metrics', i])),
       );
       const exactEvents = exact?.at('analytics');
       const analytics = (body.analytics ?? []).flatMap((item, i) => {
         const data = exactEvents?.at(i)?.at('data') ?? JSON.stringify(item.data);
-        return attempt(() => stamper.analytics(item.user_id ?? userId, item, String(data), ['body', 'analytics', i]));
+        const loc = ['body', 'analytics', i] as const;
+        return attempt(() => stamper.analytics(item.user_id ?? userId, item, String(data), isAnyAge, loc));
       });
       if (issues.length > 0) throw new ApiError('validation_failed', { issues });
       return { metrics, analytics };

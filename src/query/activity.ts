@@ -49,25 +49,57 @@ export function activity(store: ColumnStore, query: ActivityQuery, budget: Budge
   budget.checkResult(buckets * START_BYTES);
   const scope: Scope = { user: user ?? -1, range, edges, isQuarterly: areQuarterly(edges), budget };
   const ranked = { metric: rank(all.metric, query.top, scope), analytics: rank(all.analytics, query.top, scope) };
-  // for each kind: the top names, all names together, and the other names together
-  const lists = ranked.metric.top.length + ranked.analytics.top.length + 4;
-  budget.checkResult(buckets * (START_BYTES + lists * COUNT_BYTES));
-  budget.reserve(4 * buckets * lists);
-  const [metrics, analytics] = [countByBucket(ranked.metric, scope), countByBucket(ranked.analytics, scope)];
+  reserveActivity(buckets, ranked.metric.top.length + ranked.analytics.top.length, budget);
+  const metrics = countByBucket(ranked.metric, scope);
+  const analytics = countByBucket(ranked.analytics, scope);
   return {
     ...rangeOf(range, query, query.zone),
     starts: startsOf(edges, query.zone),
+    ...activityOf({ metrics, analytics }),
+  };
+}
+
+/** The rows of a kind per bucket: by name for the most frequent names, of the other names together, and of all. */
+export interface CountedNames {
+  readonly named: readonly { readonly name: string; readonly counts: Uint32Array }[];
+  /** The number of other names. */
+  readonly otherNames: number;
+  readonly other: Uint32Array;
+}
+
+/** Returns the counts of both kinds as they stand in the result. */
+export function activityOf({ metrics, analytics }: { metrics: CountedNames; analytics: CountedNames }) {
+  const named = (counted: CountedNames) => counted.named.map(({ name, counts }) => [name, withSum(counts)] as const);
+  return {
     metrics: {
-      ...metrics.all,
-      names: metrics.named,
-      other: { names: ranked.metric.others.length, ...metrics.other },
+      ...withSum(allOf(metrics)),
+      names: named(metrics).map(([name, counts]) => ({ name, ...counts })),
+      other: { names: metrics.otherNames, ...withSum(metrics.other) },
     },
     analytics: {
-      ...analytics.all,
-      types: analytics.named.map(({ name, ...counts }) => ({ type: name, ...counts })),
-      other: { types: ranked.analytics.others.length, ...analytics.other },
+      ...withSum(allOf(analytics)),
+      types: named(analytics).map(([type, counts]) => ({ type, ...counts })),
+      other: { types: analytics.otherNames, ...withSum(analytics.other) },
     },
   };
+}
+
+/** Adds up the counts of all names. */
+function allOf({ named, other }: CountedNames): Uint32Array {
+  const all = other.slice();
+  for (const { counts } of named) for (let i = 0; i < all.length; i++) (all[i] as number) += counts[i] as number;
+  return all;
+}
+
+/**
+ * Checks the size of a result before its counts are allocated.
+ *
+ * @param names number of names that are listed, of both kinds
+ */
+export function reserveActivity(buckets: number, names: number, budget: Budget): void {
+  const lists = names + 4; // for each kind: the names, all together, and the others together
+  budget.checkResult(buckets * (START_BYTES + lists * COUNT_BYTES));
+  budget.reserve(4 * buckets * lists);
 }
 
 /** The filter and limits of an activity query. */
@@ -111,22 +143,20 @@ function rank(all: readonly SeriesExtent[], top: number, scope: Scope): Ranking 
   return { top: named, others: [...counts.keys()].filter((entry) => !isNamed.has(entry)) };
 }
 
-/** Counts rows per bucket: for each top series, for the others together, and for all. */
-function countByBucket({ top, others }: Ranking, scope: Scope) {
+/** Counts rows per bucket: for each top series, and for the others together. */
+function countByBucket({ top, others }: Ranking, scope: Scope): CountedNames {
   const newCounts = () => new Uint32Array(Math.max(0, scope.edges.length - 1));
   const named = top.map((entry) => {
     const counts = newCounts();
     addRows(entry, scope, counts);
-    return { name: entry.series.name, ...withSum(counts) };
+    return { name: entry.series.name, counts };
   });
   const other = newCounts();
   for (const [i, entry] of others.entries()) {
     if (i % 1024 === 0) scope.budget.check();
     addRows(entry, scope, other);
   }
-  const all = other.slice();
-  for (const { counts } of named) for (let i = 0; i < all.length; i++) (all[i] as number) += counts[i] as number;
-  return { all: withSum(all), named, other: withSum(other) };
+  return { named, otherNames: others.length, other };
 }
 
 /**

@@ -2,8 +2,13 @@ import { Worker } from 'node:worker_threads';
 import type { Logger } from 'pino';
 import { ApiError, type ValidationIssue } from '../errors.ts';
 import type { ExportQuery } from '../export/export.ts';
-import type { Job } from '../storage/job.ts';
-import { CANCEL_ALL, ClientDisconnectedError, type QueryCaller } from './caller.ts';
+import type { Retention } from '../formats/retention.ts';
+import type { ErasedUser } from '../storage/columns/column-store.ts';
+import type { Growth } from '../storage/disk-forecast.ts';
+import type { Job, JobProgress } from '../storage/job.ts';
+import type { SpaceUse } from '../storage/space-use.ts';
+import { CANCEL_ALL, ClientDisconnectedError, type QueryCaller, timed } from './caller.ts';
+import type { ClickHouseWorkerOptions } from './clickhouse/worker.ts';
 import type { IngestLag, Maintenance, Queries } from './engine.ts';
 import { createExports } from './exports.ts';
 import { createFairQueue } from './fair-queue.ts';
@@ -15,6 +20,9 @@ const RESTART_DELAY_MS = { initial: 100, max: 30_000 };
 const STABLE_AFTER_MS = 30_000;
 /** Time that the worker has to finish its current task at shutdown, in milliseconds. */
 const CLOSE_TIMEOUT_MS = 1_000;
+
+/** The message of `storage_unavailable` if the engine behind QUERY_URL does not respond as it should. */
+const ENGINE_UNAVAILABLE = 'The query engine behind QUERY_URL is not available. Recording continues.';
 
 /** Time limit for status requests to the worker, in milliseconds. */
 const STATUS_TIMEOUT_MS = 250;
@@ -69,11 +77,13 @@ export interface QueryClient {
   /**
    * Runs database maintenance, in steps between queries. Not limited per user, and never canceled.
    *
+   * @param onProgress called with the progress, if the job reports any
    * @throws {ApiError} as {@link run}
    */
   maintain<Name extends keyof Maintenance>(
     name: Name,
     argument: Parameters<Maintenance[Name]>[0],
+    onProgress?: (progress: JobProgress) => void,
   ): Promise<MaintenanceResult<Name>>;
   /** Returns the ingest lag; undefined if the worker does not respond within 250 ms. */
   lag(): Promise<IngestLag | undefined>;
@@ -82,25 +92,53 @@ export interface QueryClient {
    * the worker does not respond within 250 ms.
    */
   pendingRemovals(): Promise<number | undefined>;
+  /** Returns what uses the space of the database; undefined if the worker does not respond within 250 ms. */
+  spaceUse(): Promise<SpaceUse | undefined>;
+  /**
+   * Returns how the database has grown in the last days; undefined if that cannot be determined, or if the worker does not
+   * respond within 250 ms.
+   */
+  growth(retention: Retention): Promise<Growth | undefined>;
   health(): WorkerHealth;
+  /** Replaces QUERY_URL; queries that are running continue with the former one. Only of the client for ClickHouse. */
+  setQueryUrl(url: URL): void;
   /** Stops the worker. Running and queued queries fail with `shutting_down`. Takes a few seconds at most. */
   close(): Promise<void>;
 }
 
-/** Options of {@link createQueryClient}. */
-export interface QueryClientOptions extends Omit<WorkerOptions, 'canceled'> {
-  /** The URL of worker.ts. Created in server.ts, because the binary resolves it relative to the entry point. */
+/** Options of {@link createQueryClient}, and those of its worker. */
+export type QueryClientOptions = ClientOptions &
+  (Omit<WorkerOptions, 'canceled'> | Omit<ClickHouseWorkerOptions, 'canceled'>);
+
+interface ClientOptions {
+  /**
+   * The URL of the worker of the embedded engine, or of the one for ClickHouse, which only runs queries and exports. Created
+   * in server.ts, because the binary resolves it relative to the entry point.
+   */
   readonly worker: URL;
   /** How long a client may stop reading an export before it is aborted, in milliseconds. */
   readonly idleTimeoutMs: number;
   /** Called once, with the reason, when a query finds damage in the database: corrupt data or a failed read. */
   readonly onDamaged?: (reason: Error) => void;
+  /** Called with the ingest lag whenever the worker has measured it. */
+  readonly onLag?: (lag: IngestLag) => void;
+  /** With QUERY_URL: returns the rows of this node that are not forwarded yet. */
+  readonly forwardingLag?: () => IngestLag;
+  /** With QUERY_URL: returns the users whose erasure has not been forwarded yet. */
+  readonly erased?: () => readonly ErasedUser[];
   readonly log: Logger;
+}
+
+/** What the worker returns for a task. */
+interface TaskResult {
+  readonly value: unknown;
+  readonly lag?: IngestLag | undefined;
 }
 
 /** The promise of a task sent to the worker. */
 interface PendingTask {
-  readonly resolve: (outcome: { value: unknown; lag?: IngestLag }) => void;
+  readonly onProgress: (progress: JobProgress) => void;
+  readonly resolve: (result: TaskResult) => void;
   readonly reject: (error: unknown) => void;
 }
 
@@ -109,12 +147,16 @@ export function createQueryClient({
   worker: workerUrl,
   idleTimeoutMs,
   onDamaged = () => {},
+  onLag = () => {},
+  forwardingLag = () => ({ rows: 0, seconds: 0 }),
+  erased = () => [],
   log,
   ...options
 }: QueryClientOptions): QueryClient {
   const canceled = new SharedArrayBuffer(4);
   const pendingTasks = new Map<number, PendingTask>();
   const queue = createFairQueue();
+  let workerOptions = options;
   let lastId = 0;
   let isClosed = false;
   let isReady = false;
@@ -127,7 +169,9 @@ export function createQueryClient({
   let worker: Worker | undefined = start();
 
   function start(): Worker {
-    const started = new Worker(workerUrl, { workerData: { ...options, canceled } satisfies WorkerOptions });
+    const started = new Worker(workerUrl, {
+      workerData: { ...workerOptions, canceled } satisfies WorkerOptions | ClickHouseWorkerOptions,
+    });
     let reason: unknown = new Error('the query worker exited');
     started.on('message', (outcome: Outcome) => {
       if (outcome === 'ready') {
@@ -142,9 +186,16 @@ export function createQueryClient({
         return;
       }
       const pending = pendingTasks.get(outcome.id);
+      if ('progress' in outcome) {
+        pending?.onProgress(outcome.progress);
+        return;
+      }
       pendingTasks.delete(outcome.id);
       if ('error' in outcome) pending?.reject(apiErrorOf(outcome.error));
-      else pending?.resolve(outcome);
+      else {
+        if (outcome.lag) onLag(outcome.lag);
+        pending?.resolve(outcome);
+      }
     });
     started.on('error', (error) => {
       reason = error;
@@ -192,13 +243,19 @@ export function createQueryClient({
       case 'damaged':
         reportDamage(cause);
         return new ApiError('storage_unavailable', { cause });
+      case 'engine-unavailable':
+        return new ApiError('storage_unavailable', { message: ENGINE_UNAVAILABLE, cause });
+      case 'engine-overloaded':
+        return new ApiError('queries_overloaded', { cause });
+      case 'not-supported':
+        return new ApiError('not_supported', { cause });
       case 'other':
         return new ApiError('internal', { cause });
     }
   }
 
   /** Sends a task to the worker. */
-  function post(task: Task, id = ++lastId): Promise<{ value: unknown; lag?: IngestLag }> {
+  function post(task: Task, id = ++lastId, onProgress: PendingTask['onProgress'] = () => {}): Promise<TaskResult> {
     if (isClosed) return Promise.reject(new ApiError('shutting_down'));
     if (!worker)
       return Promise.reject(
@@ -206,20 +263,23 @@ export function createQueryClient({
       );
     const target = worker;
     return new Promise((resolve, reject) => {
-      pendingTasks.set(id, { resolve, reject });
-      target.postMessage({ ...task, id } satisfies Message);
+      pendingTasks.set(id, { resolve, reject, onProgress });
+      target.postMessage({ ...task, id, erased: erased() } satisfies Message);
     });
   }
 
   /** Runs a task when it is its user's turn, and cancels it when the signal is aborted. */
-  async function inTurn(task: Task, { userId, signal }: QueryCaller): Promise<{ value: unknown; lag?: IngestLag }> {
-    if (isClosed) throw new ApiError('shutting_down');
-    if (signal.aborted) throw new ClientDisconnectedError();
-    return queue.run(userId, signal, () => {
-      const id = ++lastId;
-      const cancel = () => cancelRunning(id);
-      signal.addEventListener('abort', cancel);
-      return post(task, id).finally(() => signal.removeEventListener('abort', cancel));
+  async function inTurn(task: Task, { userId, signal, onFinished }: QueryCaller): Promise<TaskResult> {
+    return timed(onFinished, async (onStart) => {
+      if (isClosed) throw new ApiError('shutting_down');
+      if (signal.aborted) throw new ClientDisconnectedError();
+      return queue.run(userId, signal, () => {
+        onStart();
+        const id = ++lastId;
+        const cancel = () => cancelRunning(id);
+        signal.addEventListener('abort', cancel);
+        return post(task, id).finally(() => signal.removeEventListener('abort', cancel));
+      });
     });
   }
 
@@ -246,20 +306,28 @@ export function createQueryClient({
     async run(name, argument, caller) {
       const { value, lag } = await inTurn({ do: 'query', name, argument }, caller);
       // the worker calls the query of that name with that argument
-      return { value: value as ReturnType<Queries[typeof name]>, lag: lag ?? { rows: 0, seconds: 0 } };
+      return { value: value as ReturnType<Queries[typeof name]>, lag: lag ?? forwardingLag() };
     },
     export: exports.open,
-    async maintain(name, argument) {
-      const { value } = await post({ do: 'maintain', name, argument });
+    async maintain(name, argument, onProgress) {
+      const { value } = await post({ do: 'maintain', name, argument }, ++lastId, onProgress);
       return value as MaintenanceResult<typeof name>; // as in run
     },
     lag: () => runWithTimeout<IngestLag>({ do: 'lag' }),
     pendingRemovals: () => runWithTimeout<number>({ do: 'pending-removals' }),
+    spaceUse: () => runWithTimeout<SpaceUse>({ do: 'space-use' }),
+    growth: (retention) => runWithTimeout<Growth | undefined>({ do: 'growth', retention }),
     health: () => ({
       state: isClosed ? 'stopped' : failures > 0 && !isReady ? 'restarting' : 'running',
       restarts,
       isDamaged,
     }),
+    setQueryUrl({ href: queryUrl }) {
+      workerOptions = { ...workerOptions, queryUrl };
+      post({ do: 'set-query-url', queryUrl }).catch(() => {
+        // the worker has exited; the next one starts with it
+      });
+    },
     async close() {
       if (isClosed) return;
       isClosed = true;

@@ -1,26 +1,36 @@
 import type { Counts as CountsResult } from '../responses.ts';
-import type { ColumnStore } from '../storage/columns/column-store.ts';
 import { exactSum } from '../storage/columns/exact-sum.ts';
 import type { PropertyColumn } from '../storage/columns/property-column.ts';
 import type { Budget } from './budget.ts';
 import { startsOf } from './calendar.ts';
 import { createUserCounter, type UniqueUsers, type UserCounter } from './distinct-users.ts';
-import { type GroupedSelection, groupSelection } from './groups.ts';
+import { type GroupedSelection, type GroupNames, groupSelection } from './groups.ts';
 import { perColumn } from './per-column.ts';
-import { type BucketQuery, rangeOf, type SelectedChunk } from './selection.ts';
+import type { RowStore } from './row-store.ts';
+import { type BucketQuery, type Range, rangeOf, type SelectedChunk } from './selection.ts';
 import type { Streamed } from './serialize.ts';
 import { Scratch, valuesBySlot } from './values-by-slot.ts';
 
 /** Minimum length of a bucket in the result. */
-const BUCKET_BYTES = JSON.stringify({ start: '2026-01-01T00:00:00Z', count: 1, unique_users: 1 }).length;
+export const COUNTS_BUCKET_BYTES = JSON.stringify({ start: '2026-01-01T00:00:00Z', count: 1, unique_users: 1 }).length;
 
 /** Counts the events of a type and their unique users over time, and optionally sums a property of their data. */
-export function counts(store: ColumnStore, query: BucketQuery, budget: Budget): Streamed<CountsResult> {
-  const grouped = groupSelection(store, 'analytics', query, BUCKET_BYTES, budget);
-  const { buckets, groups, groupCount } = grouped;
+export function counts(store: RowStore, query: BucketQuery, budget: Budget): Streamed<CountsResult> {
+  const grouped = groupSelection(store, 'analytics', query, COUNTS_BUCKET_BYTES, budget);
+  const { buckets, groupCount } = grouped;
   const counter = createUserCounter(groupCount, buckets, store.userLimit, budget);
-  const { rows, unique } = countRows(grouped, counter, budget);
-  const sums = query.sum && computeSums(grouped, query.groupBy ? 1 : 0, budget);
+  const rowCounts = countRows(grouped, counter, budget);
+  return countsOf(query, grouped, rowCounts, query.sum && computeSums(grouped, query.groupBy ? 1 : 0, budget));
+}
+
+/** Returns counts as they stand in the result. */
+export function countsOf(
+  query: BucketQuery,
+  grouped: Range & Pick<GroupedSelection, 'edges' | 'buckets' | 'groupCount'> & { readonly groups: GroupNames },
+  { rows, unique }: RowCounts,
+  sums: Sums | undefined,
+): Streamed<CountsResult> {
+  const { buckets, groups, groupCount } = grouped;
 
   /** Adds up the rows of `slots` slots, starting at `first`, `step` apart. */
   const rowsOf = (first: number, step: number, slots: number) => {
@@ -71,7 +81,7 @@ export function counts(store: ColumnStore, query: BucketQuery, budget: Budget): 
 type Sum = Pick<CountsResult, 'sum' | 'sum_overflow'>;
 
 /** Exact sums of a property. */
-interface Sums {
+export interface Sums {
   readonly bySlot: (slot: number) => Sum;
   readonly byBucket: (bucket: number) => Sum;
   readonly byGroup: (group: number) => Sum;
@@ -127,7 +137,7 @@ function computeSums(grouped: GroupedSelection, columnIndex: number, budget: Bud
 }
 
 /** The number of rows per slot, and the unique users. */
-interface RowCounts {
+export interface RowCounts {
   readonly rows: Float64Array;
   readonly unique: UniqueUsers;
 }

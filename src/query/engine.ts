@@ -1,20 +1,34 @@
 import { recordJson } from '../export/encode.ts';
 import { type ExportQuery, exportRecords } from '../export/export.ts';
+import type { Retention } from '../formats/retention.ts';
 import type { Kind } from '../records.ts';
 import { finishOverwriting } from '../storage/blanking.ts';
 import { READER_BUSY_TIMEOUT_MS } from '../storage/database.ts';
 import { countMatching, deleteRecords, finishDeletions } from '../storage/deletion.ts';
 import type { DeletionFilter } from '../storage/deletion-list.ts';
+import { type Growth, readGrowth } from '../storage/disk-forecast.ts';
 import { type ErasedRows, eraseUser, finishErasures } from '../storage/erasure.ts';
-import type { Job } from '../storage/job.ts';
+import { IN_BACKGROUND, type Job } from '../storage/job.ts';
 import type { ReaderStorage } from '../storage/reader.ts';
+import { readPageUse, reclaimSpace, type SpaceReserve } from '../storage/reclaiming.ts';
 import { countRowsAfter, type RecordFilter, type ScanPosition } from '../storage/records.ts';
+import { countExpired, type Pruned, type PruneRequest, pruneRecords } from '../storage/retention.ts';
+import { dropSink } from '../storage/sink-store.ts';
+import { readSpaceUse, type SpaceUse } from '../storage/space-use.ts';
 import { createRecordReader } from '../storage/user-records.ts';
 import { shrinkWal } from '../storage/wal.ts';
 import { type ActivityQuery, activity } from './activity.ts';
+import { type ArrivalsQuery, arrivals, type QuietQuery, quiet } from './arrivals.ts';
 import { type Budget, createBudget, type QueryLimits } from './budget.ts';
 import { counts } from './counts.ts';
 import { type FunnelQuery, funnel } from './funnel.ts';
+import {
+  findMissingSources,
+  type ImportBatch,
+  type ImportedBatch,
+  importBatch,
+  type SourceIds,
+} from './import-batch.ts';
 import { names } from './names.ts';
 import { type RetentionQuery, retention } from './retention.ts';
 import type { BucketQuery } from './selection.ts';
@@ -27,6 +41,12 @@ const PAGE_TIMEOUT_MS = 1_000;
 const PAGE_BYTES = 8 * 1024 * 1024;
 /** Longest time a query spends catching up before it runs, in milliseconds. */
 const CATCH_UP_TIMEOUT_MS = 250;
+/** Longest run time of the queries that only the server makes, in milliseconds: those of users wait for them. */
+const BACKGROUND_TIMEOUT_MS = 5_000;
+/** How long the use of space is cached, in milliseconds. */
+const SPACE_USE_CACHE_MS = 10_000;
+/** How long the growth is cached, in milliseconds. */
+const GROWTH_CACHE_MS = 300_000;
 /** Largest reported ingest lag, in rows. */
 const MAX_LAG_ROWS = 1_000_000;
 
@@ -68,13 +88,18 @@ export interface IngestLag {
  * - `maintenance` returns jobs, whose steps the caller runs between queries.
  *
  * @param limits the limits of each query
+ * @param databaseFile file descriptor of the database file; undefined if nothing is recorded meanwhile
  */
-export function createQueryEngine(storage: ReaderStorage, limits: QueryLimits) {
+export function createQueryEngine(storage: ReaderStorage, limits: QueryLimits, databaseFile?: number) {
   const { client, store, list, deletions } = storage;
   const exports = new Map<number, Generator<Uint8Array>>();
+  let spaceUse: { readonly at: number; readonly value: SpaceUse } | undefined;
+  let lastGrowth: { readonly at: number; readonly value: Growth | undefined } | undefined;
 
-  function run(query: (budget: Budget) => unknown): string {
-    const budget = createBudget(limits);
+  const inBackground = { ...limits, timeoutMs: Math.min(limits.timeoutMs, BACKGROUND_TIMEOUT_MS) };
+
+  function run(query: (budget: Budget) => unknown, queryLimits = limits): string {
+    const budget = createBudget(queryLimits);
     catchUp();
     return serialize(query(budget), budget);
   }
@@ -95,6 +120,8 @@ export function createQueryEngine(storage: ReaderStorage, limits: QueryLimits) {
       funnel: (query: FunnelQuery) => run((budget) => funnel(store, query, budget)),
       retention: (query: RetentionQuery) => run((budget) => retention(store, query, budget)),
       activity: (query: ActivityQuery) => run((budget) => activity(store, query, budget)),
+      quiet: (query: QuietQuery) => run((budget) => quiet(store, query, budget), inBackground),
+      arrivals: (query: ArrivalsQuery) => run((budget) => arrivals(store, query, budget), inBackground),
       page({ kind, filter, before, limit }: PageQuery): Page {
         const deadline = performance.now() + PAGE_TIMEOUT_MS;
         const read = createRecordReader(storage, kind, filter, 'newest');
@@ -147,14 +174,35 @@ export function createQueryEngine(storage: ReaderStorage, limits: QueryLimits) {
       delete: ({ kind, filter }: DeletionQuery): Job<number> => deleteRecords(storage, kind, filter),
       /** Returns the number of records that match a filter. */
       countMatching: ({ kind, filter }: DeletionQuery): Job<number> => countMatching(client, kind, filter),
+      /** Deletes the records that have expired. Other maintenance runs between its steps. */
+      prune: (request: PruneRequest): Job<Pruned> => pruneRecords(storage, request, IN_BACKGROUND),
+      /** Returns what {@link prune} would delete. */
+      countExpired: (request: PruneRequest): Job<Pruned> => countExpired(storage, request),
+      /**
+       * Gives the space of deleted rows back to the file system. Other maintenance runs between its steps.
+       *
+       * @returns whether the file can shrink while it is open
+       */
+      *reclaim(reserve: SpaceReserve): Job<boolean> {
+        yield* reclaimSpace(storage, reserve, IN_BACKGROUND);
+        return readPageUse(client).canShrink;
+      },
       /** Finishes the rebuild, the erasures and the deletions that were interrupted. */
       *resume(): Job<void> {
         yield* store.finishRebuild();
         yield* finishErasures(storage);
         yield* finishDeletions(storage);
       },
+      /** Imports a batch of exported records. */
+      importBatch: (batch: ImportBatch): Job<ImportedBatch> => importBatch(storage, batch),
+      /** Returns which of some IDs of another database were not imported, as indexes. */
+      findMissingSources: (ids: SourceIds): Job<number[]> => findMissingSources(storage, ids),
+      /** Removes a sink, which no forwarder may use. Returns whether it existed. */
+      dropSink: (name: string): Job<boolean> => dropSink(client, name),
       /** Rebuilds the column store from the stored rows. */
       rebuild: (): Job<void> => store.rebuild(),
+      /** Rebuilds the column store if an import has stored rows. */
+      finishImport: (): Job<void> => store.rebuildAfterImport(),
       /**
        * Applies all committed rows, finishes overwriting erased and deleted data, shrinks the write-ahead log, and builds
        * columns of properties for about half a second.
@@ -164,7 +212,7 @@ export function createQueryEngine(storage: ReaderStorage, limits: QueryLimits) {
       *catchUp(): Job<boolean> {
         yield* store.catchUp();
         finishOverwriting(storage);
-        shrinkWal(client, READER_BUSY_TIMEOUT_MS);
+        shrinkWal(client, READER_BUSY_TIMEOUT_MS, databaseFile);
         return yield* store.buildProperties();
       },
     },
@@ -180,6 +228,24 @@ export function createQueryEngine(storage: ReaderStorage, limits: QueryLimits) {
     },
     /** Returns the number of erasures and deletions that are unfinished or not yet overwritten in every file. */
     pendingRemovals: () => list.pending() + deletions.pending(),
+    /** Returns what uses the space of the database, as of the last ten seconds. */
+    spaceUse(): SpaceUse {
+      const now = performance.now();
+      if (!spaceUse || now - spaceUse.at > SPACE_USE_CACHE_MS) spaceUse = { at: now, value: readSpaceUse(client) };
+      return spaceUse.value;
+    },
+    /**
+     * Returns how the database has grown, as of the last five minutes; undefined if that cannot be determined.
+     *
+     * @param retention the settings of the server, which do not change
+     */
+    growth(retention: Retention): Growth | undefined {
+      const now = performance.now();
+      if (!lastGrowth || now - lastGrowth.at > (lastGrowth.value ? GROWTH_CACHE_MS : SPACE_USE_CACHE_MS)) {
+        lastGrowth = { at: now, value: readGrowth(client, Date.now(), retention) ?? lastGrowth?.value };
+      }
+      return lastGrowth.value;
+    },
   };
 }
 

@@ -1,5 +1,5 @@
 import { ApiError } from '../errors.ts';
-import { ClientDisconnectedError } from './caller.ts';
+import { BACKGROUND, ClientDisconnectedError } from './caller.ts';
 
 /** Limits on waiting queries, in total and per user. Further queries are rejected. */
 const MAX_WAITING = 1024;
@@ -9,6 +9,12 @@ const MAX_WAITING_PER_USER = 256;
  * be canceled and users do not take turns.
  */
 const MAX_RUNNING = 1;
+
+/**
+ * Turns of users for which {@link BACKGROUND} waits at most: seconds of them. Otherwise a user who never stops sending
+ * queries could keep the server from noticing that something is wrong.
+ */
+const MAX_PASSED_OVER = 100;
 
 /** A queue in which users take turns. */
 export interface FairQueue {
@@ -30,18 +36,32 @@ interface Entry {
   readonly reject: (error: unknown) => void;
 }
 
-/** Creates a queue in which users take turns. Each turn runs one query of the user who has waited longest for a turn. */
+/**
+ * Creates a queue in which users take turns. Each turn runs one query of the user who has waited longest for a turn, and of
+ * {@link BACKGROUND} only if no user waits.
+ */
 export function createFairQueue(): FairQueue {
   // in the order of turns: a Map preserves the insertion order of users
   const users = new Map<string, Entry[]>();
   let waiting = 0;
   let running = 0;
+  /** Turns for which the background has waited. */
+  let passedOver = 0;
+
+  /** Returns whose turn it is; undefined if nobody waits. */
+  function nextUser(): [userId: string, entries: Entry[]] | undefined {
+    const background = users.get(BACKGROUND);
+    const isOverdue = background !== undefined && passedOver >= MAX_PASSED_OVER;
+    const turn = isOverdue ? undefined : users.entries().find(([userId]) => userId !== BACKGROUND);
+    passedOver = background && turn ? passedOver + 1 : 0;
+    return turn ?? (background && [BACKGROUND, background]);
+  }
 
   function next(): void {
     while (running < MAX_RUNNING) {
-      const turn = users.entries().next();
-      if (turn.done) return;
-      const [userId, entries] = turn.value;
+      const turn = nextUser();
+      if (!turn) return;
+      const [userId, entries] = turn;
       users.delete(userId);
       const entry = entries.shift();
       if (entries.length > 0) users.set(userId, entries); // to the back of the queue

@@ -1,11 +1,11 @@
 import type { PropertyValue } from '../properties.ts';
 import type { Kind } from '../records.ts';
-import type { ColumnStore } from '../storage/columns/column-store.ts';
 import type { PropertyColumn } from '../storage/columns/property-column.ts';
 import type { Budget } from './budget.ts';
 import { growInto, NumberIndex } from './number-index.ts';
 import { PairIndex } from './pair-index.ts';
 import { createNumbersByColumn } from './per-column.ts';
+import type { RowStore } from './row-store.ts';
 import {
   type BucketQuery,
   bucketOf,
@@ -18,11 +18,15 @@ import {
 import { TopList } from './top-list.ts';
 
 /** The values that have their own group; all other values share one. */
-export interface Groups {
+export interface GroupNames {
   /** The values with their own group, the most frequent first. */
   readonly values: readonly PropertyValue[];
   /** The number of other values. */
   readonly others: number;
+}
+
+/** The values that have their own group, and how rows are assigned to the groups. */
+export interface Groups extends GroupNames {
   readonly addGroups: AddGroups;
 }
 
@@ -48,7 +52,7 @@ interface Keys {
  */
 
 /** Returns label numbers as keys. */
-function labelKeys(store: ColumnStore, budget: Budget): Keys {
+function labelKeys(store: RowStore, budget: Budget): Keys {
   return {
     limit: store.labelLimit,
     keysOf: ({ labels }) => labels,
@@ -75,7 +79,7 @@ const VALUE_BYTES = 64;
  * Numbers the values of the first requested property, in the order in which they are found in selected rows. Values are
  * compared by their hashes. Those of columns with many values are decoded only if they are needed in the result.
  */
-function valueKeys(store: ColumnStore, budget: Budget): Keys {
+function valueKeys(store: RowStore, budget: Budget): Keys {
   const index = new PairIndex(budget);
   /** The values by key, or the place from which they can be decoded. */
   const places: (PropertyValue | { readonly source: number; readonly code: number })[] = [];
@@ -222,7 +226,7 @@ export interface GroupedSelection extends Selection {
  * @throws {QueryTooLargeError} if the buckets and groups alone exceed the result limit
  */
 export function groupSelection(
-  store: ColumnStore,
+  store: RowStore,
   kind: Kind,
   query: BucketQuery,
   bucketBytes: number,

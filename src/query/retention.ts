@@ -1,10 +1,11 @@
 import type { Retention as RetentionResult } from '../responses.ts';
-import type { ColumnStore, Series } from '../storage/columns/column-store.ts';
+import type { Series } from '../storage/columns/column-store.ts';
 import type { Budget } from './budget.ts';
 import { startsOf, type WeekStart } from './calendar.ts';
 import { type EventStep, labelOfStep, seriesOfSteps } from './event-step.ts';
 import { growInto, NumberIndex } from './number-index.ts';
-import { bucketOf, edgesOf, type RowQuery, rangeOf, select, seriesNamed, userOf } from './selection.ts';
+import type { RowStore } from './row-store.ts';
+import { bucketOf, edgesOf, type Range, type RowQuery, rangeOf, select, seriesNamed, userOf } from './selection.ts';
 
 /** A query for cohort retention. */
 export interface RetentionQuery extends RowQuery {
@@ -38,8 +39,8 @@ const BYTES_PER_USER = 2 * 8 + 4 + 4;
  * in the range, and returns in period n with a matching event n periods later. Periods follow the local calendar,
  * including days of 23 or 25 hours; a date that clocks skip does not count as a day.
  */
-export function retention(store: ColumnStore, query: RetentionQuery, budget: Budget): RetentionResult {
-  const { type, step, returnStep, zone, period, periods, weekStart } = query;
+export function retention(store: RowStore, query: RetentionQuery, budget: Budget): RetentionResult {
+  const { step, returnStep, zone, period, periods, weekStart } = query;
   const firstSeries = seriesOfSteps(store, [step]);
   const returnSeries = seriesOfReturns(store, query);
   const seriesList = [...new Set([...firstSeries, ...returnSeries])];
@@ -98,11 +99,28 @@ export function retention(store: ColumnStore, query: RetentionQuery, budget: Bud
     const bits = returnPeriods[index] as number;
     for (let n = 1; n <= periods; n++) (returned[cohort * periods + n - 1] as number) += (bits >>> n) & 1;
   });
+  return retentionOf(query, whole, starts, { sizes, returned });
+}
+
+/** The users of each cohort, and of them the users who returned: `periods` numbers per cohort. */
+export interface Cohorts {
+  readonly sizes: Uint32Array;
+  readonly returned: Uint32Array;
+}
+
+/** Returns cohorts as they stand in the result. */
+export function retentionOf(
+  query: RetentionQuery,
+  range: Range,
+  starts: readonly string[],
+  { sizes, returned }: Cohorts,
+): RetentionResult {
+  const { type, step, returnStep, zone, period, periods } = query;
   return {
     type: type ?? null,
     step: step.step,
     return_step: returnStep?.step ?? null,
-    ...rangeOf(whole, query, zone),
+    ...rangeOf(range, query, zone),
     period,
     periods,
     ...(period === 'day' && { days: periods }),
@@ -117,7 +135,7 @@ export function retention(store: ColumnStore, query: RetentionQuery, budget: Bud
 }
 
 /** Returns the series whose events can count as a return. For a single user, only those in which the user may have rows. */
-function seriesOfReturns(store: ColumnStore, query: RetentionQuery): Series[] {
+function seriesOfReturns(store: RowStore, query: RetentionQuery): Series[] {
   const { type, returnStep } = query;
   if (returnStep) return seriesOfSteps(store, [returnStep]);
   if (type !== undefined) return seriesNamed(store, 'analytics', type);

@@ -13,6 +13,7 @@ import type { PropertyColumn } from '../storage/columns/property-column.ts';
 import { type Budget, QueryTooLargeError } from './budget.ts';
 import { bucketEdges, formatInZone, type Interval, MAX_BUCKETS } from './calendar.ts';
 import { perColumn } from './per-column.ts';
+import type { RowStore } from './row-store.ts';
 
 /** Parameters of every query over a time range. Times are in microseconds since 1970. */
 export interface RangeQuery {
@@ -103,7 +104,7 @@ export function resolveRange(query: RangeQuery, readExtent: () => Extent | undef
 }
 
 /** Returns the number of the user whose rows are selected; -1: all users. Undefined if the user has no rows. */
-export function userOf(store: ColumnStore, { user }: Pick<RangeQuery, 'user'>): number | undefined {
+export function userOf(store: RowStore, { user }: Pick<RangeQuery, 'user'>): number | undefined {
   return user === undefined ? -1 : store.user(user);
 }
 
@@ -113,7 +114,7 @@ export function userOf(store: ColumnStore, { user }: Pick<RangeQuery, 'user'>): 
  * @param seriesList the series, each once
  */
 export function select(
-  store: ColumnStore,
+  store: RowStore,
   seriesList: readonly Series[],
   query: RowQuery,
   budget: Budget,
@@ -155,7 +156,7 @@ const MAX_STORED_PROPERTIES = 16;
 
 /** Creates the function that reads a chunk with the properties that a query filters by or returns. */
 function createDataReader(
-  store: ColumnStore,
+  store: RowStore,
   filters: readonly PropertyFilter[],
   paths: readonly PropertyPath[],
   user: number,
@@ -193,7 +194,8 @@ function createDataReader(
     const isWanted = (row: number) =>
       users[row] === user && (times[row] as number) >= from && (times[row] as number) < to;
     const request = { paths: [...allPaths.values()], isWanted: user < 0 ? undefined : isWanted, isStored, check };
-    const parts = store.readProperties({ series, chunkId: outline.chunkId, chunk }, request);
+    const { chunkId, memtablePart } = outline;
+    const parts = store.readProperties({ series, chunkId, memtablePart, chunk }, request);
     for (const { chunk: part, columns } of parts) {
       const columnOf = (key: string) => columns[keys.indexOf(key)] as PropertyColumn; // one per path
       const dataMask = tests.length === 0 ? undefined : new Uint8Array(part.rows).fill(1);
@@ -212,7 +214,7 @@ function applyFilter(codes: PropertyColumn['codes'], areMatches: Uint8Array, mas
 }
 
 /** Returns a series as a list; empty if the name was never recorded. */
-export function seriesNamed(store: ColumnStore, kind: Kind, name: string): Series[] {
+export function seriesNamed(store: RowStore, kind: Kind, name: string): Series[] {
   const series = store.find(kind, name);
   return series ? [series] : [];
 }
@@ -221,12 +223,7 @@ export function seriesNamed(store: ColumnStore, kind: Kind, name: string): Serie
  * Returns which labels of the series match a filter, by label number. Reads all label texts only for `containsAny`
  * without `anyOf`; otherwise, looks up the filter's values.
  */
-function labelMaskOf(
-  store: ColumnStore,
-  seriesList: readonly Series[],
-  filter: LabelFilter,
-  budget: Budget,
-): Uint8Array {
+function labelMaskOf(store: RowStore, seriesList: readonly Series[], filter: LabelFilter, budget: Budget): Uint8Array {
   budget.reserve(store.labelLimit);
   const mask = new Uint8Array(store.labelLimit);
   const { anyOf, noneOf, containsAny } = filter;
@@ -317,7 +314,7 @@ export interface SeriesExtent {
  * @param user as returned by {@link userOf}
  */
 function sourceOf(
-  store: ColumnStore,
+  store: RowStore,
   user: number | undefined,
   seriesList: readonly Series[],
   range: Pick<RangeQuery, 'from' | 'to'>,

@@ -2,29 +2,38 @@ import type { Series as SeriesResult } from '../responses.ts';
 import type { ColumnStore } from '../storage/columns/column-store.ts';
 import type { Budget } from './budget.ts';
 import { startsOf } from './calendar.ts';
-import { type GroupedSelection, groupSelection } from './groups.ts';
+import { type GroupedSelection, type GroupNames, groupSelection } from './groups.ts';
 import { areHourly, type BucketRuns, collectRuns } from './hourly-runs.ts';
-import { type BucketQuery, rangeOf, seriesNamed } from './selection.ts';
+import { type BucketQuery, type Range, rangeOf, seriesNamed } from './selection.ts';
 import type { Streamed } from './serialize.ts';
 import { RunSelection } from './sorted-runs.ts';
 import { type Statistics, StatisticsTable } from './statistics-table.ts';
 import { Scratch, valuesBySlot } from './values-by-slot.ts';
 
 /** Minimum length of a bucket in the result. */
-const BUCKET_BYTES = JSON.stringify({
+export const SERIES_BUCKET_BYTES = JSON.stringify({
   ...{ start: '2026-01-01T00:00:00Z', count: 1, sum: 1, avg: 1, min: 1, max: 1, p50: 1, p95: 1, p99: 1 },
 }).length;
 
 /** Computes the statistics of a metric over time. */
 export function series(store: ColumnStore, query: BucketQuery, budget: Budget): Streamed<SeriesResult> {
-  const grouped = groupSelection(store, 'metric', query, BUCKET_BYTES, budget);
-  const { buckets, groups, groupCount } = grouped;
+  const grouped = groupSelection(store, 'metric', query, SERIES_BUCKET_BYTES, budget);
   const seriesList = seriesNamed(store, 'metric', query.name);
   const runs =
     isOfAllRows(query) && areHourly(grouped.edges)
       ? collectRuns(store, seriesList, grouped, grouped.edges, budget)
       : undefined;
   const statistics = runs ? computeFromRuns(runs, budget) : computeStatistics(grouped, budget);
+  return seriesOf(query, grouped, statistics);
+}
+
+/** Returns statistics as they stand in the result. */
+export function seriesOf(
+  query: BucketQuery,
+  grouped: Range & Pick<GroupedSelection, 'edges' | 'buckets' | 'groupCount'> & { readonly groups: GroupNames },
+  statistics: GroupStatistics,
+): Streamed<SeriesResult> {
+  const { buckets, groups, groupCount } = grouped;
   const starts = startsOf(grouped.edges, query.zone);
 
   function* bucketsOf(group: number) {
@@ -51,7 +60,7 @@ export function series(store: ColumnStore, query: BucketQuery, budget: Budget): 
 }
 
 /** Statistics by group: each group has one entry per bucket, followed by one for the whole range. */
-interface GroupStatistics {
+export interface GroupStatistics {
   /** The group of all values, which is the last one. */
   readonly all: number;
   readonly at: (index: number) => Statistics;

@@ -9,7 +9,7 @@ import type { RunSelection } from './sorted-runs.ts';
 export type Statistics = Omit<SeriesResult['buckets'][number], 'start'>;
 
 const NO_VALUES: Statistics = { count: 0, sum: 0, avg: null, min: null, max: null, p50: null, p95: null, p99: null };
-const PERCENTILES = [0.5, 0.95, 0.99];
+export const PERCENTILES = [0.5, 0.95, 0.99];
 /** Numbers per entry of a {@link StatisticsTable}. */
 const FIELDS = 8;
 
@@ -36,7 +36,7 @@ export class StatisticsTable {
       if (value < min) min = value;
       if (value > max) max = value;
     }
-    this.#set(index, count, min, max, exactSum(values, check), percentilesOf(values, min, max, check));
+    this.setAll(index, count, min, max, exactSum(values, check), percentilesOf(values, min, max, check));
   }
 
   /**
@@ -70,10 +70,18 @@ export class StatisticsTable {
       const [low, high] = selection.at(Math.floor(rank));
       return interpolate(low, high, rank - Math.floor(rank));
     });
-    this.#set(index, count, min, max, exactSum(termsOf(runs, first, last), check, count), percentiles);
+    this.setAll(index, count, min, max, exactSum(termsOf(runs, first, last), check, count), percentiles);
   }
 
-  #set(index: number, count: number, min: number, max: number, total: ExactSum, percentiles: readonly number[]): void {
+  /** Sets the statistics of an entry with at least one value. The percentiles are those of {@link PERCENTILES}. */
+  setAll(
+    index: number,
+    count: number,
+    min: number,
+    max: number,
+    total: ExactSum,
+    percentiles: readonly number[],
+  ): void {
     const fields = this.#fields;
     const at = index * FIELDS;
     fields[at] = count;
@@ -113,7 +121,7 @@ function percentilesOf(values: Float64Array, min: number, max: number, check: ()
 }
 
 /** Returns the value at a fraction of the way from one value to the next. */
-function interpolate(low: number, high: number, fraction: number): number {
+export function interpolate(low: number, high: number, fraction: number): number {
   // the difference of two values can overflow
   const value =
     high - low < Number.POSITIVE_INFINITY ? low + (high - low) * fraction : low * (1 - fraction) + high * fraction;

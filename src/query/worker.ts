@@ -1,9 +1,11 @@
-import { constants, setPriority } from 'node:os';
 import { parentPort, workerData } from 'node:worker_threads';
 import type { ExportQuery } from '../export/export.ts';
-import type { Job } from '../storage/job.ts';
+import type { Retention } from '../formats/retention.ts';
+import type { ErasedUser } from '../storage/columns/column-store.ts';
+import { INTERRUPTIBLE, type Job, type JobProgress } from '../storage/job.ts';
 import { openReader } from '../storage/reader.ts';
 import { toStorageError } from '../storage/storage-error.ts';
+import { lowerPriority } from '../thread-priority.ts';
 import { QueryCanceledError, QueryTooLargeError } from './budget.ts';
 import { CANCEL_ALL } from './caller.ts';
 import { createQueryEngine, type IngestLag, type Maintenance, type Queries } from './engine.ts';
@@ -16,6 +18,8 @@ import { createQueryEngine, type IngestLag, type Maintenance, type Queries } fro
 /** The worker's startup options. */
 export interface WorkerOptions {
   readonly path: string;
+  /** The file descriptor of the database file that the server keeps open; undefined if nothing is recorded meanwhile. */
+  readonly databaseFile?: number;
   readonly timeoutMs: number;
   readonly maxResultBytes: number;
   /** One number: the `id` of the running query to cancel, or {@link CANCEL_ALL}. */
@@ -28,34 +32,57 @@ export type Task =
   | { readonly do: 'maintain'; readonly name: keyof Maintenance; readonly argument: unknown }
   | { readonly do: 'lag' }
   | { readonly do: 'pending-removals' }
+  | { readonly do: 'space-use' }
+  | { readonly do: 'growth'; readonly retention: Retention }
   | { readonly do: 'open-export'; readonly export: number; readonly query: ExportQuery }
-  | { readonly do: 'next-part' | 'close-export'; readonly export: number };
+  | { readonly do: 'next-part' | 'close-export'; readonly export: number }
+  | { readonly do: 'set-query-url'; readonly queryUrl: string };
 
-export type Message = (Task & { readonly id: number }) | 'close';
+/** A task with its ID. `erased`: users whose rows the engine behind QUERY_URL may still have. */
+export type Message = (Task & { readonly id: number; readonly erased?: readonly ErasedUser[] }) | 'close';
 
 /** The error of a failed task. The message is only logged, except for `too-large`. */
 export interface TaskError {
-  readonly kind: 'too-large' | 'canceled' | 'locked' | 'full' | 'unavailable' | 'damaged' | 'other';
+  readonly kind:
+    | 'too-large'
+    | 'canceled'
+    | 'locked'
+    | 'full'
+    | 'unavailable'
+    | 'damaged'
+    | 'engine-unavailable'
+    | 'engine-overloaded'
+    | 'not-supported'
+    | 'other';
   readonly message: string;
   /** For `too-large`: the query parameter that caused it, if there is only one. */
   readonly parameter?: string | undefined;
 }
 
-/** A message from the worker: it is ready, it failed to open the database, or a task has finished. */
+/** A message from the worker: it is ready, it failed to open the database, or a task has made progress or finished. */
 export type Outcome =
   | 'ready'
   | { readonly failed: TaskError }
-  | { readonly id: number; readonly value: unknown; readonly lag?: IngestLag }
+  | { readonly id: number; readonly progress: JobProgress }
+  | { readonly id: number; readonly value: unknown; readonly lag?: IngestLag | undefined }
   | { readonly id: number; readonly error: TaskError };
 
 /** Shortest pause between two maintenance steps, in milliseconds. */
 const MIN_PAUSE_MS = 1;
+/**
+ * Maintenance that nobody waits for. Its pauses are longer, relative to the CPU time of its steps and to how long they held the
+ * write lock, unless other maintenance waits for it. The duration of a step says less: on a busy machine, it mostly consists
+ * of waiting, and pauses in proportion to that would never end.
+ */
+const BACKGROUND: ReadonlySet<keyof Maintenance> = new Set(['prune', 'reclaim']);
+const BACKGROUND_PAUSE = { cpu: 2, held: 2 };
+/** Shortest time between two reports of a job's progress, in milliseconds. */
+const PROGRESS_INTERVAL_MS = 100;
 
 if (parentPort) run(parentPort, workerData as WorkerOptions);
 
 function run(port: NonNullable<typeof parentPort>, options: WorkerOptions): void {
-  // on Linux this affects only this thread: recording takes precedence on a shared core
-  setPriority(0, constants.priority.PRIORITY_BELOW_NORMAL);
+  lowerPriority(); // recording takes precedence on a shared core
   const canceled = new Int32Array(options.canceled);
   let runningId = 0;
   const send = (outcome: Outcome) => port.postMessage(outcome);
@@ -64,8 +91,9 @@ function run(port: NonNullable<typeof parentPort>, options: WorkerOptions): void
     return id === runningId || id === CANCEL_ALL;
   };
   const { storage, engine } = open();
-  const jobs: { id: number; job: Job<unknown> }[] = [];
+  const jobs: { id: number; name: keyof Maintenance; job: Job<unknown> }[] = [];
   let stepTimer: ReturnType<typeof setTimeout> | undefined;
+  let reportedProgressAt = 0;
 
   const sendError = (id: number, error: unknown) => send({ id, error: toTaskError(error) });
 
@@ -87,14 +115,20 @@ function run(port: NonNullable<typeof parentPort>, options: WorkerOptions): void
         }
         case 'maintain': {
           const start = engine.maintenance[message.name] as (argument: unknown) => Job<unknown>;
-          jobs.push({ id, job: start(message.argument) });
+          jobs.push({ id, name: message.name, job: start(message.argument) });
           stepTimer ??= setTimeout(step, 0);
           return;
         }
-        case 'lag':
-          return send({ id, value: engine.lag() });
+        case 'lag': {
+          const lag = engine.lag();
+          return send({ id, value: lag, lag });
+        }
         case 'pending-removals':
           return send({ id, value: engine.pendingRemovals() });
+        case 'space-use':
+          return send({ id, value: engine.spaceUse() });
+        case 'growth':
+          return send({ id, value: engine.growth(message.retention) });
         case 'open-export':
           return send({ id, value: engine.exports.open(message.export, message.query) });
         case 'next-part': {
@@ -104,6 +138,8 @@ function run(port: NonNullable<typeof parentPort>, options: WorkerOptions): void
         }
         case 'close-export':
           return send({ id, value: engine.exports.close(message.export) });
+        case 'set-query-url':
+          throw new Error('the embedded engine has no QUERY_URL');
       }
     } catch (error) {
       sendError(id, error);
@@ -115,7 +151,7 @@ function run(port: NonNullable<typeof parentPort>, options: WorkerOptions): void
   function open() {
     try {
       const reader = openReader(options.path);
-      return { storage: reader, engine: createQueryEngine(reader, { ...options, isCanceled }) };
+      return { storage: reader, engine: createQueryEngine(reader, { ...options, isCanceled }, options.databaseFile) };
     } catch (error) {
       send({ failed: toTaskError(error) });
       throw error;
@@ -128,21 +164,41 @@ function run(port: NonNullable<typeof parentPort>, options: WorkerOptions): void
     const current = jobs[0];
     if (!current) return;
     const startedAt = performance.now();
+    const cpuBefore = threadCpuMs();
+    const heldBefore = storage.store.transact.heldMs;
     try {
       const { done, value } = current.job.next();
       if (done) {
+        const lag = current.name === 'catchUp' ? engine.lag() : undefined;
         jobs.shift();
-        send({ id: current.id, value });
+        send({ id: current.id, value, lag });
+      } else if (value === INTERRUPTIBLE) {
+        if (jobs.length > 1) jobs.push(...jobs.splice(0, 1)); // the others come first
+      } else if (value && startedAt - reportedProgressAt >= PROGRESS_INTERVAL_MS) {
+        reportedProgressAt = startedAt;
+        send({ id: current.id, progress: value });
       }
     } catch (error) {
       jobs.shift();
       sendError(current.id, error);
     }
-    // pause for as long as the step took, so that recording gets the write lock for at least half of the time
-    if (jobs.length > 0) stepTimer = setTimeout(step, Math.max(MIN_PAUSE_MS, performance.now() - startedAt));
+    if (jobs.length === 0) return;
+    // recording gets the write lock for at least half of the time, and the processor for a fifth of it if there is only one
+    const heldMs = storage.store.transact.heldMs - heldBefore;
+    const isInBackground = BACKGROUND.has(current.name) && jobs.length === 1;
+    const pauseMs = isInBackground
+      ? Math.max(BACKGROUND_PAUSE.held * heldMs, BACKGROUND_PAUSE.cpu * (threadCpuMs() - cpuBefore))
+      : Math.max(heldMs, (performance.now() - startedAt) / 4);
+    stepTimer = setTimeout(step, Math.max(MIN_PAUSE_MS, pauseMs));
   }
 
   send('ready');
+}
+
+/** Returns the CPU time of this thread, in milliseconds. */
+function threadCpuMs(): number {
+  const { user, system } = process.threadCpuUsage();
+  return (user + system) / 1000;
 }
 
 function toTaskError(error: unknown): TaskError {

@@ -84,8 +84,13 @@ interface Tail {
   unexamined: number;
 }
 
-/** Creates the live tails. `now` returns milliseconds since 1970. */
-export function createLiveTails(now: () => number, idleTimeoutSeconds: number): LiveTails {
+/**
+ * Creates the live tails.
+ *
+ * @param now returns milliseconds since 1970
+ * @param isOneOfMany whether queries also return rows of other nodes: then the `open` event says that tails do not
+ */
+export function createLiveTails(now: () => number, idleTimeoutSeconds: number, isOneOfMany = false): LiveTails {
   // three heartbeats within Bun's idle timeout
   const heartbeatIntervalMs = Math.min(MAX_HEARTBEAT_INTERVAL_MS, (idleTimeoutSeconds * 1000) / 3);
   const ticksPerHeartbeat = Math.max(1, Math.floor(heartbeatIntervalMs / TICK_MS));
@@ -99,7 +104,7 @@ export function createLiveTails(now: () => number, idleTimeoutSeconds: number): 
   function add(tail: Tail): void {
     tails.add(tail);
     timer ??= setInterval(tick, TICK_MS);
-    send(tail, OPEN);
+    send(tail, isOneOfMany ? OPEN_ON_NODE : OPEN);
   }
 
   function remove(tail: Tail): void {
@@ -267,5 +272,6 @@ function eventOf(name: string, data: string, id?: string): Uint8Array {
 
 // clients do not dispatch events without data
 const OPEN = eventOf('open', '{}');
+const OPEN_ON_NODE = eventOf('open', '{"scope":"node"}');
 const EXPIRED = eventOf('expired', '{}');
 const HEARTBEAT = encoder.encode(': heartbeat\n\n');
