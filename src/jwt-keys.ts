@@ -10,6 +10,11 @@ import { checkSettingText } from './formats/setting-text.ts';
 export const ALGORITHMS = { HS256: 'secret', RS256: 'RSA', ES256: 'EC P-256', EdDSA: 'Ed25519' } as const;
 export type Algorithm = keyof typeof ALGORITHMS;
 
+/** The audience of operator tokens, which are signed with rawlog's own secret. JWT_AUDIENCE must not contain it. */
+export const OPERATOR_AUDIENCE = 'rawlog';
+/** The key ID of operator tokens. */
+export const OPERATOR_KEY_ID = 'rawlog-operator';
+
 /** Minimum length of an HS256 secret: the size of the hash output, 256 bits (RFC 7518, section 3.2). */
 export const MIN_SECRET_BYTES = 32;
 

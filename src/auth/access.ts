@@ -1,6 +1,8 @@
 import type { Logger } from 'pino';
 import type { Config } from '../config.ts';
+import { createOperatorIssuer, createProductIssuer, type Issuer } from './issuer.ts';
 import { createRemoteKeys, type RemoteKeys } from './jwks.ts';
+import type { Secrets } from './secrets.ts';
 import { type CachedVerifier, cacheVerified } from './token-cache.ts';
 import { createVerifier, type Verify } from './verifier.ts';
 
@@ -9,25 +11,21 @@ export interface Access {
   readonly verify: CachedVerifier;
   /** Returns the token that `/metrics` accepts in place of a user's token; undefined for none. */
   readonly metricsToken: () => string | undefined;
-  /** Returns the secret that signs sign-in codes; undefined if HS256 is not accepted. */
-  readonly signingSecret: () => string | undefined;
+  /** Returns the issuers of tokens and sign-in codes that this server accepts; none if all tokens are issued elsewhere. */
+  readonly issuers: () => readonly Issuer[];
   /** Returns the number of tokens that each shared secret has verified since it was loaded, in configuration order. */
   readonly acceptedBySecret: () => readonly number[];
   /** Replaces all keys and secrets with those of a configuration. If it fails, the previous ones remain in use. */
-  reload(config: Config, secret: string | undefined): Promise<void>;
+  reload(config: Config, secrets: Secrets): Promise<void>;
 }
 
-/**
- * Creates {@link Access} with the keys of a configuration.
- *
- * @param secret the HS256 secret in use, if any
- */
-export async function createAccess(config: Config, secret: string | undefined, log: Logger): Promise<Access> {
+/** Creates {@link Access} with the keys of a configuration. */
+export async function createAccess(config: Config, secrets: Secrets, log: Logger): Promise<Access> {
   let remote: { url: URL; keys: RemoteKeys } | undefined;
-  let verifyUncached = await verifierOf(config, secret);
+  let verifyUncached = await verifierOf(config, secrets);
   let { metricsToken } = config;
-  let signingSecret = signingSecretOf(config, secret);
-  let accepted = countersOf(config, secret);
+  let issuers = issuersOf(config, secrets);
+  let accepted = secrets.product.map(() => 0);
   const verify = cacheVerified(async (token) => {
     const counters = accepted; // a reload during the verification replaces `accepted`
     const verified = await verifyUncached(token);
@@ -40,22 +38,28 @@ export async function createAccess(config: Config, secret: string | undefined, l
   return {
     verify,
     metricsToken: () => metricsToken,
-    signingSecret: () => signingSecret,
+    issuers: () => issuers,
     acceptedBySecret: () => accepted,
-    async reload(next, nextSecret) {
-      verifyUncached = await verifierOf(next, nextSecret);
-      accepted = countersOf(next, nextSecret);
+    async reload(next, nextSecrets) {
+      verifyUncached = await verifierOf(next, nextSecrets);
+      accepted = nextSecrets.product.map(() => 0);
       ({ metricsToken } = next);
-      signingSecret = signingSecretOf(next, nextSecret);
+      issuers = issuersOf(next, nextSecrets);
       verify.clear();
     },
   };
 
-  async function verifierOf({ jwt }: Config, hmacSecret: string | undefined): Promise<Verify> {
+  async function verifierOf({ jwt }: Config, { product, operator }: Secrets): Promise<Verify> {
     const { jwksUrl } = jwt;
     // if the URL is unchanged, keep its keys, even while it is down
     if (jwksUrl?.href !== remote?.url.href) remote = jwksUrl && { url: jwksUrl, keys: remoteKeysOf(jwksUrl) };
-    return createVerifier({ ...jwt, secret: hmacSecret, remoteKeys: remote?.keys, now: Date.now });
+    return createVerifier({
+      ...jwt,
+      secrets: product,
+      operatorSecrets: operator,
+      remoteKeys: remote?.keys,
+      now: Date.now,
+    });
   }
 
   function remoteKeysOf(url: URL): RemoteKeys {
@@ -64,10 +68,11 @@ export async function createAccess(config: Config, secret: string | undefined, l
   }
 }
 
-function signingSecretOf({ jwt }: Config, secret: string | undefined): string | undefined {
-  return jwt.algorithms.includes('HS256') ? secret : undefined;
-}
-
-function countersOf({ jwt }: Config, secret: string | undefined): number[] {
-  return (secret === undefined ? [] : [secret, ...jwt.formerSecrets]).map(() => 0);
+/** Returns the issuers of tokens that a server accepts. The first one signs. */
+export function issuersOf({ jwt }: Pick<Config, 'jwt'>, { product, operator }: Secrets): Issuer[] {
+  const issuers = operator.map(createOperatorIssuer);
+  if (jwt.algorithms.includes('HS256')) {
+    issuers.push(...product.slice(0, 1).map((secret) => createProductIssuer(secret, jwt)));
+  }
+  return issuers;
 }

@@ -4,7 +4,13 @@ import { isPublished } from '../formats/sample-secrets.ts';
 import { MIN_SECRET_BYTES } from '../jwt-keys.ts';
 import { readOrCreateSecretFile } from '../secret-file.ts';
 
-/** The secret that signs tokens if no key is configured. */
+/**
+ * The names of generated secrets in the data folder. `jwt-secret` signs and verifies all tokens if no key is configured;
+ * `operator-secret` signs and verifies operator tokens if only public keys are.
+ */
+export type SecretName = 'jwt-secret' | 'operator-secret';
+
+/** A generated secret. */
 export interface GeneratedSecret {
   readonly secret: string;
   readonly path: string;
@@ -13,24 +19,24 @@ export interface GeneratedSecret {
 }
 
 /**
- * Returns the generated secret in the data folder. The first call generates it: 256 random bits in a file that only its
+ * Returns a generated secret in the data folder. The first call generates it: 256 random bits in a file that only its
  * owner can read. Processes that start at the same time get the same secret.
  *
  * @throws {Error} if the file cannot be read or created, or its content is too short or a published sample
  */
-export function loadGeneratedSecret(dataDir: string): GeneratedSecret {
+export function loadGeneratedSecret(dataDir: string, name: SecretName): GeneratedSecret {
   try {
-    return readOrGenerate(dataDir);
+    return readOrGenerate(join(dataDir, name));
   } catch (error) {
-    throw new Error(
-      `The generated secret in ${dataDir} cannot be used: ${(error as Error).message}\nCheck DATA_DIR, or set JWT_SECRET.`,
-      { cause: error },
-    );
+    const advice =
+      name === 'jwt-secret' ? 'Check DATA_DIR, or set JWT_SECRET.' : 'Check DATA_DIR, or set OPERATOR_TOKENS=off.';
+    throw new Error(`The generated secret in ${dataDir} cannot be used: ${(error as Error).message}\n${advice}`, {
+      cause: error,
+    });
   }
 }
 
-function readOrGenerate(dataDir: string): GeneratedSecret {
-  const path = join(dataDir, 'jwt-secret');
+function readOrGenerate(path: string): GeneratedSecret {
   const { content: secret, isNew } = readOrCreateSecretFile(path, () => randomBytes(32).toString('base64url'));
   if (Buffer.byteLength(secret) < MIN_SECRET_BYTES) {
     throw new Error(`${path} contains fewer than ${MIN_SECRET_BYTES} bytes; delete it to generate a new secret.`);

@@ -108,6 +108,20 @@ export function createRemoteKeys(url: URL, now: () => number, log: Logger, onCha
   };
 }
 
+/**
+ * Fetches the keys of a JWKS URL once.
+ *
+ * @returns why that failed, without the URL; undefined if it succeeded
+ */
+export async function jwksProblem(url: URL): Promise<string | undefined> {
+  try {
+    createKeySet(JSON.parse(await fetchText(url)));
+    return undefined;
+  } catch (error) {
+    return reasonOf(error);
+  }
+}
+
 /** Creates a key set from its JSON. Throws if the JSON is not a key set. */
 function createKeySet(json: unknown): KeySet {
   const all = createLocalJWKSet(withoutEdDSA(json));

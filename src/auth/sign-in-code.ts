@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { errors, jwtVerify, SignJWT } from 'jose';
 import { ApiError } from '../errors.ts';
-import { isUserId } from '../records.ts';
+import { isUserId, type Role } from '../records.ts';
+import type { Grant, Issuer } from './issuer.ts';
 
 /*
  * Codes of sign-in links. Browsers keep URLs in their history, so a link does not contain a token but a short-lived code
@@ -17,16 +18,11 @@ const AUDIENCE = 'rawlog-link';
 /** Lifetime of a code. */
 export const CODE_LIFETIME_SECONDS = 600;
 
-/** The claims of the token that a code is exchanged for. */
-export interface SignInGrant {
-  readonly sub: string;
-  readonly role: string;
-  /** Lifetime of the token in seconds. */
-  readonly expires: number;
-}
+/** Roles that a code can grant. */
+const ROLES: readonly Role[] = ['admin', 'viewer', 'user'];
 
 /** A verified code. */
-export interface VerifiedCode extends SignInGrant {
+export interface VerifiedCode extends Grant {
   readonly jti: string;
   /** Milliseconds since 1970. */
   readonly codeExpiresAt: number;
@@ -37,7 +33,7 @@ export interface VerifiedCode extends SignInGrant {
  *
  * @param now milliseconds since 1970
  */
-export function createSignInCode(secret: string, { sub, role, expires }: SignInGrant, now: number): Promise<string> {
+export function createSignInCode(secret: string, { sub, role, expires }: Grant, now: number): Promise<string> {
   const issuedAt = Math.floor(now / 1000);
   return new SignJWT({ use: CODE_USE, role, session_seconds: expires })
     .setProtectedHeader({ alg: 'HS256', typ: 'JWT' })
@@ -52,36 +48,60 @@ export function createSignInCode(secret: string, { sub, role, expires }: SignInG
 /**
  * Verifies a sign-in code. Does not check whether it has been used.
  *
+ * @param issuers those whose codes are accepted
  * @param now milliseconds since 1970
+ * @returns the code, and the issuer that signed it
  * @throws {ApiError} `unauthorized`
  */
-export async function verifySignInCode(secret: string, code: string, now: number): Promise<VerifiedCode> {
+export async function verifySignInCode(
+  issuers: readonly Issuer[],
+  code: string,
+  now: number,
+): Promise<VerifiedCode & { readonly issuer: Issuer }> {
+  let failure: unknown;
+  for (const issuer of issuers) {
+    try {
+      return { ...(await verifyWith(issuer.secret, code, now)), issuer };
+    } catch (error) {
+      failure = error;
+      if (!(error instanceof errors.JWSSignatureVerificationFailed)) break; // the other issuers' secrets do not match
+    }
+  }
+  throw failure instanceof errors.JWTExpired ? expiredError() : invalidError(failure);
+}
+
+async function verifyWith(secret: string, code: string, now: number): Promise<VerifiedCode> {
   const { payload } = await jwtVerify(code, new TextEncoder().encode(secret), {
     algorithms: ['HS256'],
     audience: AUDIENCE,
     requiredClaims: ['sub', 'jti', 'iat', 'exp'],
     clockTolerance: 0,
     currentDate: new Date(now),
-  }).catch((error: unknown) => {
-    throw error instanceof errors.JWTExpired ? expiredError() : invalidError(error);
   });
   const { use, sub, jti, iat = 0, exp = 0, role, session_seconds: expires } = payload;
   if (use !== CODE_USE || typeof sub !== 'string' || !isUserId(sub) || typeof role !== 'string') throw invalidError();
   if (typeof jti !== 'string' || !/^[\w-]{16,64}$/.test(jti)) throw invalidError();
   if (!(exp - iat <= CODE_LIFETIME_SECONDS)) throw invalidError();
   if (typeof expires !== 'number' || !Number.isSafeInteger(expires) || expires < 1) throw invalidError();
-  return { sub, role, expires, jti, codeExpiresAt: exp * 1000 };
+  return { sub, role: ROLES.find((name) => name === role) ?? 'user', expires, jti, codeExpiresAt: exp * 1000 };
 }
 
 /** Returns the error for a valid code that has already been used. */
 export function usedCodeError(): ApiError {
-  return new ApiError('unauthorized', { message: 'This sign-in link was already used' });
+  return new ApiError('unauthorized', {
+    message: 'This sign-in link was already used',
+    tokenRejection: 'sign_in_link',
+  });
 }
 
 function expiredError(): ApiError {
-  return new ApiError('unauthorized', { message: 'This sign-in link has expired' });
+  return new ApiError('unauthorized', { message: 'This sign-in link has expired', tokenRejection: 'sign_in_link' });
 }
 
 function invalidError(cause?: unknown): ApiError {
-  return new ApiError('unauthorized', { message: 'This sign-in link is not valid', cause });
+  return new ApiError('unauthorized', {
+    message: 'This sign-in link is not valid',
+    tokenRejection: 'sign_in_link',
+    cause,
+  });
 }

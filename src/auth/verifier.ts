@@ -1,5 +1,6 @@
 import { jwt } from '@elysiajs/jwt';
 import {
+  decodeJwt,
   decodeProtectedHeader,
   errors,
   type FlattenedJWSInput,
@@ -12,9 +13,11 @@ import {
 } from 'jose';
 import type { Config } from '../config.ts';
 import { ApiError } from '../errors.ts';
+import { OPERATOR_AUDIENCE, OPERATOR_KEY_ID } from '../jwt-keys.ts';
 import { isUserId, type Role } from '../records.ts';
 import type { RemoteKeys } from './jwks.ts';
 import { CODE_USE } from './sign-in-code.ts';
+import { claimError, invalidTokenError, toTokenError } from './token-error.ts';
 
 /** Returns whether a caller may read the rows of every user. */
 export function canReadAll({ role }: Pick<Principal, 'role'>): boolean {
@@ -52,7 +55,6 @@ const COMPACT_JWS = /^[\w-]+\.[\w-]+\.[\w-]+$/;
 export interface VerifierOptions
   extends Pick<
     Config['jwt'],
-    | 'formerSecrets'
     | 'algorithms'
     | 'audiences'
     | 'leewaySeconds'
@@ -63,33 +65,69 @@ export interface VerifierOptions
     | 'adminRoles'
     | 'viewerRoles'
   > {
-  readonly secret: string | undefined;
+  /** The shared secrets of product tokens. */
+  readonly secrets: readonly string[];
+  /** The secrets of operator tokens; none if they are not accepted. */
+  readonly operatorSecrets: readonly string[];
   readonly remoteKeys: RemoteKeys | undefined;
   /** Returns the time in milliseconds since 1970. */
   readonly now: () => number;
 }
 
+/** The keys of one kind of tokens. */
+type Keys = Pick<VerifierOptions, 'secrets' | 'publicKey' | 'remoteKeys' | 'algorithms'>;
+
+/** What the claims of one kind of tokens must be, and what they grant. */
+type ClaimRules = Pick<
+  VerifierOptions,
+  'audiences' | 'issuer' | 'leewaySeconds' | 'maxAgeSeconds' | 'roleClaim' | 'adminRoles' | 'viewerRoles'
+>;
+
+/** Creates the function that authenticates tokens: those of the product, and operator tokens. */
+export async function createVerifier(options: VerifierOptions): Promise<Verify> {
+  const { operatorSecrets, leewaySeconds, maxAgeSeconds, now } = options;
+  const verifyProduct = await createKindVerifier(options, options);
+  const operatorKeys = {
+    secrets: operatorSecrets,
+    publicKey: undefined,
+    remoteKeys: undefined,
+    algorithms: ['HS256'],
+  } as const;
+  const verifyOperator = await createKindVerifier(operatorKeys, {
+    ...{ audiences: [OPERATOR_AUDIENCE], issuer: undefined, leewaySeconds, maxAgeSeconds },
+    ...{ roleClaim: 'role', adminRoles: ['admin'], viewerRoles: ['viewer'] },
+  });
+  return async (token) => {
+    if (token.length > MAX_TOKEN_LENGTH)
+      throw invalidTokenError('malformed', `longer than ${MAX_TOKEN_LENGTH} characters`);
+    if (!COMPACT_JWS.test(token) || !isCanonical(token))
+      throw invalidTokenError('malformed', 'not a signed JWT in compact form');
+    if (operatorSecrets.length === 0 || !isOperatorToken(token)) return verifyProduct(token, now());
+    return { ...(await verifyOperator(token, now())), secretIndex: undefined };
+  };
+}
+
 /**
- * Creates the function that authenticates tokens.
+ * Creates the function that authenticates tokens of one kind, at a time in milliseconds since 1970.
  *
  * The JWT plugin checks signatures and claims. By default it accepts tokens without an expiry, with any HMAC algorithm
  * and for any audience, so every call passes all options.
  */
-export async function createVerifier(options: VerifierOptions): Promise<Verify> {
-  const { algorithms, audiences, leewaySeconds, issuer, now } = options;
+async function createKindVerifier(
+  keys: Keys,
+  rules: ClaimRules,
+): Promise<(token: string, time: number) => Promise<VerifiedToken>> {
+  const { audiences, leewaySeconds, issuer } = rules;
   /** The index of the key that signed each token being verified, so that no key is tried twice; -1 for none. */
   const signers = new Map<string, number>();
-  const findKey = await createKeyFinder(options, signers);
+  const findKey = await createKeyFinder(keys, signers);
   // The plugin passes its secret to jose unchanged, and jose also accepts a function that chooses the key for each
   // token. The plugin's types do not allow that.
   const plugin = jwt({ name: 'jwt', secret: findKey as unknown as CryptoKey }).decorator.jwt;
 
-  return async (token) => {
-    if (token.length > MAX_TOKEN_LENGTH) throw invalidTokenError(`longer than ${MAX_TOKEN_LENGTH} characters`);
-    if (!COMPACT_JWS.test(token) || !isCanonical(token)) throw invalidTokenError('not a signed JWT in compact form');
-    const time = now();
+  return async (token, time) => {
     const verifyOptions: JWTVerifyOptions = {
-      algorithms: algorithms.flatMap((algorithm) => (algorithm === 'EdDSA' ? ['EdDSA', 'Ed25519'] : algorithm)),
+      algorithms: keys.algorithms.flatMap((algorithm) => (algorithm === 'EdDSA' ? ['EdDSA', 'Ed25519'] : algorithm)),
       requiredClaims: ['exp'],
       clockTolerance: leewaySeconds, // jose applies it to "exp" too, so principalOf checks "exp" again without it
       currentDate: new Date(time),
@@ -99,7 +137,7 @@ export async function createVerifier(options: VerifierOptions): Promise<Verify> 
     try {
       const claims = (await plugin.verify(token, verifyOptions)) || (await verifyWithReason(token, verifyOptions));
       return {
-        principal: principalOf(claims, time, options),
+        principal: principalOf(claims, time, rules),
         notBefore: typeof claims.nbf === 'number' ? (claims.nbf - leewaySeconds) * 1000 : 0,
         secretIndex: decodeProtectedHeader(token).alg === 'HS256' ? (signers.get(token) ?? 0) : undefined,
       };
@@ -119,20 +157,30 @@ export async function createVerifier(options: VerifierOptions): Promise<Verify> 
 }
 
 /**
+ * Returns whether a token claims to be an operator token. Only rawlog's own secrets verify such a token, and they verify
+ * no others.
+ */
+function isOperatorToken(token: string): boolean {
+  try {
+    const { alg, kid } = decodeProtectedHeader(token);
+    return alg === 'HS256' && kid === OPERATOR_KEY_ID && decodeJwt(token).aud === OPERATOR_AUDIENCE;
+  } catch {
+    return false;
+  }
+}
+
+/**
  * Creates the function that returns the key for a token. It chooses keys by the algorithm in the token's header, so that
  * a key is never used with another algorithm: a public key must not work as an HMAC secret. If several keys match, it
  * returns the one that verifies the signature.
  */
-async function createKeyFinder(
-  { secret, formerSecrets, publicKey, remoteKeys, algorithms }: VerifierOptions,
-  signers: Map<string, number>,
-) {
+async function createKeyFinder({ secrets, publicKey, remoteKeys, algorithms }: Keys, signers: Map<string, number>) {
   const keys = new Map<string, CryptoKey[]>();
-  if (secret !== undefined) {
+  if (secrets.length > 0) {
     const algorithm = { name: 'HMAC', hash: 'SHA-256' };
     const importSecret = (text: string) =>
       crypto.subtle.importKey('raw', new TextEncoder().encode(text), algorithm, false, ['verify']);
-    keys.set('HS256', await Promise.all([secret, ...formerSecrets].map(importSecret)));
+    keys.set('HS256', await Promise.all(secrets.map(importSecret)));
   }
   if (publicKey) {
     const pem = publicKey.export({ type: 'spki', format: 'pem' }).toString();
@@ -191,14 +239,17 @@ function principalOf(
   { maxAgeSeconds, ...roles }: Pick<VerifierOptions, 'maxAgeSeconds' | 'roleClaim' | 'adminRoles' | 'viewerRoles'>,
 ): Principal {
   const { exp, sub } = claims;
-  if (claims['use'] === CODE_USE) throw claimError('Invalid token: it is the code of a sign-in link');
-  if (typeof exp !== 'number' || !(exp <= LAST_SECOND)) throw claimError('Invalid token: "exp" is not a date');
-  if (exp * 1000 <= time) throw claimError('Token has expired');
+  if (claims['use'] === CODE_USE) throw claimError('claims', 'Invalid token: it is the code of a sign-in link');
+  if (typeof exp !== 'number' || !(exp <= LAST_SECOND))
+    throw claimError('claims', 'Invalid token: "exp" is not a date');
+  if (exp * 1000 <= time) throw claimError('expired', 'Token has expired');
   if (maxAgeSeconds !== undefined && exp > Math.ceil(time / 1000) + maxAgeSeconds) {
-    throw claimError('Invalid token: "exp" is too far in the future');
+    throw claimError('claims', 'Invalid token: "exp" is too far in the future');
   }
-  if (typeof sub !== 'string' || sub === '') throw claimError('User ID not found in token');
-  if (!isUserId(sub)) throw claimError('Invalid token: "sub" is longer than 255 characters or has control characters');
+  if (typeof sub !== 'string' || sub === '') throw claimError('claims', 'User ID not found in token');
+  if (!isUserId(sub)) {
+    throw claimError('claims', 'Invalid token: "sub" is longer than 255 characters or has control characters');
+  }
   return { userId: sub, role: roleOf(claims, roles), expiresAt: exp * 1000 };
 }
 
@@ -223,32 +274,4 @@ function claimAt(claims: JWTPayload, name: string): unknown {
     value = (value as Record<string, unknown>)[key];
   }
   return value;
-}
-
-/** Returns the error for an unacceptable token with a valid signature. */
-function claimError(message: string, cause?: unknown): ApiError {
-  return new ApiError('unauthorized', { message, isSigned: true, cause });
-}
-
-function invalidTokenError(reason: string, cause?: unknown): ApiError {
-  return new ApiError('unauthorized', { message: `Invalid token: ${reason}`, cause });
-}
-
-/** Converts a jose error to an {@link ApiError}. Its message contains no text from the token. */
-function toTokenError(error: unknown): ApiError {
-  if (error instanceof errors.JWTExpired) return claimError('Token has expired');
-  if (error instanceof errors.JWTClaimValidationFailed) {
-    const isMissing = error.reason === 'missing';
-    const claim = ['aud', 'iss', 'exp', 'nbf', 'iat'].find((name) => name === error.claim) ?? 'a claim';
-    return claimError(`Invalid token: "${claim}" ${isMissing ? 'is missing' : 'is not accepted'}`, error);
-  }
-  // jose parses the claims only after the signature has been verified
-  if (error instanceof errors.JWTInvalid) return claimError('Invalid token: its claims are malformed', error);
-  if (error instanceof errors.JOSEAlgNotAllowed) return invalidTokenError('its algorithm is not accepted', error);
-  if (error instanceof errors.JWSSignatureVerificationFailed)
-    return invalidTokenError('signature verification failed', error);
-  if (error instanceof errors.JWKSNoMatchingKey) return invalidTokenError('it is signed with an unknown key', error);
-  if (error instanceof errors.JOSEError) return invalidTokenError('it is malformed', error);
-  // errors of WebCrypto: the key set contains an unusable key
-  return invalidTokenError('the key to verify it cannot be used', error);
 }
