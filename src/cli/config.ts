@@ -1,5 +1,5 @@
 import { SETTING_NAMES, SETTINGS, type SettingName, settingText } from '../settings.ts';
-import { defineCommand } from './command.ts';
+import { defineCommand, JSON_OPTION } from './command.ts';
 import { print } from './output.ts';
 
 /** The command that prints every setting with its origin. */
@@ -14,9 +14,19 @@ export const configCommand = defineCommand({
       commandLine: 'RATE_LIMIT=500/s rawlog config --data-dir /var/lib/rawlog',
     },
   ],
+  options: { json: JSON_OPTION },
   resolvesHost: true,
-  async run(context) {
+  async run(context, { json }) {
     const { databasePath, dataDir, jwt } = context.config(); // throws if the configuration is invalid
+    if (json) {
+      const entries = SETTING_NAMES.map((name) => {
+        const { text, origin } = settingText(name, context);
+        const value = name === 'DATABASE_URL' ? `file:${databasePath}` : text && displayText(name, text);
+        return [name, { value: value ?? null, origin: text === undefined ? null : origin }];
+      });
+      print(JSON.stringify(Object.fromEntries(entries)));
+      return 0;
+    }
     for (const name of SETTING_NAMES) {
       const { text, origin } = settingText(name, context);
       if (name === 'JWT_SECRET' && jwt.secret === 'generated') {

@@ -47,7 +47,7 @@ export const exportCommand = defineCommand({
   summary: 'Export records to a file or to standard output; the server may be running',
   settings: DATABASE_SETTINGS,
   examples: [
-    { purpose: 'Back up all records', commandLine: 'rawlog export backup.ndjson' },
+    { purpose: 'Export all records', commandLine: 'rawlog export records.ndjson' },
     {
       purpose: 'Export the metrics of March 2026 as CSV',
       commandLine:

@@ -3,37 +3,52 @@ import { Command, CommanderError } from 'commander';
 import { version } from '../../package.json' with { type: 'json' };
 import { type Config, ConfigError, hostName, loadConfig } from '../config.ts';
 import { InterruptedError } from '../durable-file.ts';
-import { type ConfigSources, FILE_SETTING_NAMES, flagOf, SETTING_NAMES, SETTINGS } from '../settings.ts';
-import { messageOf } from '../storage/storage-error.ts';
+import { type ConfigSources, FILE_SETTING_NAMES, flagOf, SETTING_NAMES } from '../settings.ts';
+import { messageOf, UnusableDatabaseError } from '../storage/storage-error.ts';
 import { isValidArgument } from './argument-bytes.ts';
 import { type CliCommand, type CommandContext, type CommandOption, UsageError } from './command.ts';
-import { configCommand } from './config.ts';
-import { eraseCommand } from './erase.ts';
-import { exportCommand } from './export.ts';
-import { importCommand } from './import.ts';
+import { flagsOf } from './flags.ts';
+import { shellQuote } from './invocation.ts';
 import { flushMessages, print, printText, report, reportText } from './output.ts';
 import { realPath } from './real-path.ts';
-import { rebuildCommand } from './rebuild.ts';
-import { serveCommand } from './serve.ts';
 import { readSettingFile } from './setting-file.ts';
-import { statusCommand } from './status.ts';
-import { tokenCommand } from './token.ts';
-import { verifyCommand } from './verify.ts';
 
-const COMMANDS: readonly CliCommand[] = [
-  serveCommand,
-  tokenCommand,
-  exportCommand,
-  importCommand,
-  eraseCommand,
-  rebuildCommand,
-  statusCommand,
-  verifyCommand,
-  configCommand,
-];
-const DEFAULT_COMMAND = serveCommand.name;
+/** Loads each command, in the order of the help. Most of a command's start would be spent on loading the others. */
+const COMMANDS: Readonly<Record<string, () => Promise<CliCommand>>> = {
+  serve: async () => (await import('./serve.ts')).serveCommand,
+  token: async () => (await import('./token.ts')).tokenCommand,
+  backup: async () => (await import('./backup.ts')).backupCommand,
+  restore: async () => (await import('./restore.ts')).restoreCommand,
+  export: async () => (await import('./export.ts')).exportCommand,
+  import: async () => (await import('./import.ts')).importCommand,
+  erase: async () => (await import('./erase.ts')).eraseCommand,
+  prune: async () => (await import('./prune.ts')).pruneCommand,
+  forward: async () => (await import('./forward.ts')).forwardCommand,
+  rebuild: async () => (await import('./rebuild.ts')).rebuildCommand,
+  migrate: async () => (await import('./migrate.ts')).migrateCommand,
+  status: async () => (await import('./status.ts')).statusCommand,
+  verify: async () => (await import('./verify.ts')).verifyCommand,
+  doctor: async () => (await import('./doctor.ts')).doctorCommand,
+  audit: async () => (await import('./audit.ts')).auditCommand,
+  config: async () => (await import('./config.ts')).configCommand,
+  systemd: async () => (await import('./systemd.ts')).systemdCommand,
+  completion: async () => (await import('./completion.ts')).createCompletionCommand(loadAll),
+};
+const DEFAULT_COMMAND = 'serve';
 
 const HELP_HINT = 'Run "rawlog help" for a list of commands, or "rawlog help COMMAND" for the options of one.';
+
+function loadAll(): Promise<CliCommand[]> {
+  return Promise.all(Object.values(COMMANDS).map((load) => load()));
+}
+
+/** Loads the commands that a command line needs: one, or all to list them. */
+async function loadCommands([first = DEFAULT_COMMAND, second]: readonly string[]): Promise<CliCommand[]> {
+  const name = first === 'help' && second !== undefined ? second : first;
+  const load = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
+  if (load) return [await load()];
+  return name === 'version' ? [] : loadAll();
+}
 
 /** The values of each flag in command-line order; null for a flag without its optional value. */
 type FlagValues = ReadonlyMap<string, (string | null)[]>;
@@ -60,79 +75,80 @@ export async function run(args: readonly string[], env: CommandContext['env']): 
     })
     .exitOverride();
 
-  for (const command of COMMANDS) {
+  for (const command of await loadCommands(args)) {
     const sub = program.command(command.name, { isDefault: command.name === DEFAULT_COMMAND });
     sub.summary(command.summary).description(`${command.summary}.`).allowExcessArguments(false);
     if (command.argument) sub.argument(command.argument.form, command.argument.help);
+    if (command.secondArgument) sub.argument(command.secondArgument.form, command.secondArgument.help);
     sub.addHelpText('after', examplesText(command));
     const flagValues = new Map<string, (string | null)[]>();
     for (const { flags, help, isHidden } of flagsOf(command)) {
       const option = sub.createOption(flags, help).hideHelp(isHidden);
       sub.addOption(option);
       // commander keeps only the last value of a repeated flag
-      sub.on(`option:${option.name()}`, (value: string | null) => {
-        flagValues.set(option.name(), [...(flagValues.get(option.name()) ?? []), value]);
+      sub.on(`option:${option.name()}`, (value: string | null | undefined) => {
+        flagValues.set(option.name(), [...(flagValues.get(option.name()) ?? []), value ?? null]);
       });
     }
     sub.showHelpAfterError(`Run "rawlog help ${command.name}" for its options and examples.`);
     sub.action(async (...parameters: unknown[]) => {
-      // commander passes the argument first if the command has one
-      const argument = command.argument && typeof parameters[0] === 'string' ? parameters[0] : undefined;
-      exitCode = await runCommand(command, flagValues, argument, env);
+      // commander passes the arguments of the command first
+      const given = [command.argument, command.secondArgument].flatMap((declared, i) =>
+        declared && typeof parameters[i] === 'string' ? [parameters[i]] : [],
+      );
+      exitCode = await runCommand(command, flagValues, given, env);
     });
   }
   program
     .command('version')
     .summary('Print the version')
     .description('Print the version.')
-    .action(() => print(version));
+    .option('--json', 'print the version and the platform as JSON, for scripts')
+    .action(({ json }: { json?: true }) => {
+      print(
+        json ? JSON.stringify({ version, platform: process.platform, arch: process.arch, bun: Bun.version }) : version,
+      );
+    });
 
   try {
-    const names = [...program.commands.map((command) => command.name()), 'help'];
+    const names = [...Object.keys(COMMANDS), 'version', 'help'];
     for (const name of args[0] === 'help' ? args.slice(1, 2) : args.slice(0, 1)) {
       if (!name.startsWith('-') && !names.includes(name))
-        throw new UsageError(`Unknown command "${name.replace(/=.*/s, '')}".`);
+        throw new UsageError(`Unknown command "${name.replace(/=.*/s, '')}".${suggestionFor(name, names)}`);
     }
     await program.parseAsync(args, { from: 'user' });
     return exitCode;
   } catch (error) {
+    if (error instanceof InterruptedError) await flushMessages(); // the process dies by the signal
     return exitCodeOf(error);
   } finally {
     await flushMessages();
   }
 }
 
+/**
+ * Returns the command that an unknown one resembles, as a sentence for its error; empty if there is none. commander has this
+ * only for programs without a default command.
+ */
+function suggestionFor(name: string, names: readonly string[]): string {
+  const program = new Command()
+    .helpCommand(false)
+    .exitOverride()
+    .configureOutput({ outputError() {} });
+  for (const known of names) program.command(known);
+  try {
+    program.parse([name], { from: 'user' });
+  } catch (error) {
+    const suggestion = /Did you mean [^)]+/.exec((error as Error).message)?.[0]; // commander throws only errors
+    if (suggestion !== undefined) return ` ${suggestion}`;
+  }
+  return '';
+}
+
 /** Returns the examples of a command for the end of its help. */
 function examplesText({ examples }: CliCommand): string {
   const blocks = examples.map(({ purpose, commandLine }) => `  # ${purpose}\n  ${commandLine}`);
   return `\nExamples:\n${blocks.join('\n\n')}`;
-}
-
-/** A flag in commander's syntax, with its help. */
-interface Flag {
-  readonly flags: string;
-  readonly help: string;
-  readonly isHidden: boolean;
-}
-
-/** Yields the flags of a command, including settings. Flags of secrets are defined only so that they can be rejected. */
-function* flagsOf(command: CliCommand): Generator<Flag> {
-  for (const [name, option] of Object.entries(command.options ?? {})) {
-    const note = option.required ? ' (required)' : option.default === undefined ? '' : ` (default ${option.default})`;
-    yield { flags: `--${name} ${option.value}`, help: option.help + note, isHidden: false };
-  }
-  for (const name of SETTING_NAMES) {
-    const { help, default: preset, secret } = SETTINGS[name];
-    const note = preset ? ` (default ${preset})` : '';
-    const isHidden = !command.settings.includes(name);
-    if (secret) {
-      yield { flags: `${flagOf(name)} [value]`, help, isHidden: true };
-      const file = `${name}_FILE` as const;
-      yield { flags: `${flagOf(file)} <path>`, help: `file with the ${help} [${name} or ${file}]`, isHidden };
-    } else {
-      yield { flags: `${flagOf(name)} <value>`, help: `${help}${note} [${name}]`, isHidden };
-    }
-  }
 }
 
 /**
@@ -144,13 +160,14 @@ function* flagsOf(command: CliCommand): Generator<Flag> {
 async function runCommand(
   command: CliCommand,
   flagValues: FlagValues,
-  argument: string | undefined,
+  given: readonly string[],
   env: CommandContext['env'],
 ): Promise<number> {
   const errors: string[] = [];
-  if (argument === '') errors.push('The argument should not be empty');
-  else if (argument !== undefined && !isValidArgument(argument)) errors.push('The argument is not valid UTF-8');
-  else if (argument !== undefined) errors.push(...[command.argument?.check?.(argument) ?? []].flat());
+  const [argument = '', secondArgument = ''] = given;
+  if (given.includes('')) errors.push('The argument should not be empty');
+  else if (!given.every(isValidArgument)) errors.push('The argument is not valid UTF-8');
+  else if (given.length > 0) errors.push(...[command.argument?.check?.(argument) ?? []].flat());
   for (const [name, values] of flagValues) if (values.length > 1) errors.push(`--${name} was given more than once`);
 
   const options: Record<string, unknown> = {};
@@ -165,7 +182,9 @@ async function runCommand(
   for (const [name, option] of Object.entries(command.options ?? {})) {
     attempt(name, () => parseOption(option, flagValues.get(name)?.at(-1)));
   }
-  if (errors.length === errorsBefore) errors.push(...(command.check?.(options) ?? []));
+  if (errors.length === errorsBefore) {
+    errors.push(...(command.check?.(options, argument, secondArgument) ?? []));
+  }
 
   const flags = Object.fromEntries(
     [...SETTING_NAMES, ...FILE_SETTING_NAMES].flatMap((name) => {
@@ -181,7 +200,23 @@ async function runCommand(
   if (!config || issues.length > 0) throw new ConfigError(issues);
   // SQLite derives the names of its other files from the target of a symbolic link, so rawlog resolves links too
   const resolvedConfig = { ...config, dataDir: realPath(config.dataDir), databasePath: realPath(config.databasePath) };
-  return command.run({ ...sources, config: () => resolvedConfig }, options, argument ?? '');
+  try {
+    return await command.run({ ...sources, config: () => resolvedConfig }, options, argument, secondArgument);
+  } catch (error) {
+    throw await withUpgradeBackup(error, resolvedConfig);
+  }
+}
+
+/** Adds the backup from before the upgrade to the error of a database that a newer version has migrated. */
+async function withUpgradeBackup(error: unknown, { databasePath, backupDir }: Config): Promise<unknown> {
+  if (!(error instanceof UnusableDatabaseError) || !error.isNewer) return error;
+  const { findUpgradeBackup } = await import('../backup/upgrade-backup.ts');
+  const backup = findUpgradeBackup(databasePath, backupDir);
+  if (backup === undefined) return error;
+  return new Error(
+    `${error.message} The backup from before the upgrade is ${backup}: "rawlog restore ${shellQuote(backup)} --force" brings it back, without what was recorded since.`,
+    { cause: error },
+  );
 }
 
 /** Returns the configuration, or its issues. */

@@ -1,7 +1,7 @@
 import { dirname } from 'node:path';
 import type { Logger } from 'pino';
-import { type GeneratedSecret, loadGeneratedSecret } from '../auth/generated-secret.ts';
-import { mintToken } from '../auth/mint.ts';
+import { issuersOf } from '../auth/access.ts';
+import { loadSecrets, type Secrets } from '../auth/secrets.ts';
 import { createSignInCode } from '../auth/sign-in-code.ts';
 import { type Config, ConfigError, loadConfig } from '../config.ts';
 import { signInLink } from '../dashboard/link.ts';
@@ -9,6 +9,7 @@ import { makeDurableFolder } from '../durable-folder.ts';
 import { createLog } from '../log.ts';
 import { assertTrustedFolder } from '../secret-file.ts';
 import type { Server } from '../server.ts';
+import { openServiceNotifier } from '../service-notifier.ts';
 import { SETTING_NAMES } from '../settings.ts';
 import { openSink } from '../sink.ts';
 import type { CliCommand, CommandContext } from './command.ts';
@@ -60,27 +61,32 @@ export const serveCommand: CliCommand = {
       makeDurableFolder(folder, { isOurs: true });
       assertTrustedFolder(folder);
     }
-    const generated = config.jwt.secret === 'generated' ? loadGeneratedSecret(config.dataDir) : undefined;
-    const secret = generated?.secret ?? config.jwt.secret;
+    const secrets = loadSecrets(config);
 
     // imported on demand, because loading the server takes longer than the rest of a short command
     const { startServer } = await import('../server.ts');
-    const server = await startServer(config, secret, log, errors.dropped, () => {
+    const server = await startServer(config, secrets, log, errors.dropped, () => {
       exitCode = 1;
       end.resolve();
     });
 
     // through a sink, because the server must run even if nobody reads standard output
-    openSink(1).write(await greeting(server.url, config, generated, context));
+    openSink(1).write(await greeting(server.url, config, secrets, context));
     log.info({ url: server.url.href, database: config.databasePath }, 'listening');
+    const notifier = await openServiceNotifier(context.env, log);
+    const status = `Listening on ${server.url.href}`;
+    notifier.ready(status);
     void (async () => {
       for (;;) {
         await hangUp.promise;
         hangUp = Promise.withResolvers();
-        await reloadSecrets(server, generated?.secret, context, log);
+        notifier.reloading();
+        await reloadSecrets(server, context, log);
+        notifier.ready(status);
       }
     })();
     await end.promise;
+    notifier.stopping();
     try {
       await (exitCode === 0 ? server.stop() : server.abandon());
     } catch (error) {
@@ -94,15 +100,10 @@ export const serveCommand: CliCommand = {
 };
 
 /** Reloads the secret files. If one is invalid, nothing changes. */
-async function reloadSecrets(
-  server: Server,
-  generatedSecret: string | undefined,
-  context: CommandContext,
-  log: Logger,
-): Promise<void> {
+async function reloadSecrets(server: Server, context: CommandContext, log: Logger): Promise<void> {
   try {
     const config = loadConfig(context);
-    await server.reloadSecrets(config, config.jwt.secret === 'generated' ? generatedSecret : config.jwt.secret);
+    await server.reloadSecrets(config, loadSecrets(config));
     log.info('secret files reloaded');
   } catch (error) {
     const issues = error instanceof ConfigError ? error.issues : [(error as Error).message];
@@ -111,26 +112,23 @@ async function reloadSecrets(
 }
 
 /** Returns the startup message: the server's URLs and, with a generated secret, how to sign in and send a first metric. */
-async function greeting(
-  url: URL,
-  config: Config,
-  generated: GeneratedSecret | undefined,
-  context: CommandContext,
-): Promise<string> {
+async function greeting(url: URL, config: Config, secrets: Secrets, context: CommandContext): Promise<string> {
   const address = url.href.replace(/\/$/, '');
   const urls = `\nrawlog is listening on  ${address}\nAPI reference           ${address}/swagger\n\n`;
-  if (!generated) return urls;
+  const { generated } = secrets;
+  const [issuer] = issuersOf(config, secrets);
+  if (config.jwt.secret !== 'generated' || !generated || !issuer) return urls;
   const maxLifetime = config.jwt.maxAgeSeconds ?? EXAMPLE_TOKEN_LIFETIME_SECONDS;
   const expires = Math.min(EXAMPLE_TOKEN_LIFETIME_SECONDS, maxLifetime);
-  const grant = { sub: 'me', role: 'authenticated', expires };
+  const grant = { sub: 'me', role: 'user', expires } as const;
   const now = Date.now();
-  const token = await mintToken(generated.secret, config.jwt, { ...grant, now });
+  const token = await issuer.issue(grant, now);
   const secretNote = generated.isNew ? 'rawlog generated a secret' : 'rawlog uses its generated secret';
   return `${urls}No signing key is configured; ${secretNote}: ${generated.path}
 
 Open the dashboard with this sign-in link (valid once, for 10 minutes):
 
-${signInLink(address, await createSignInCode(generated.secret, grant, now))}
+${signInLink(address, await createSignInCode(issuer.secret, grant, now))}
 
 To see the rows of all users, print a sign-in link for an admin:
 
@@ -144,7 +142,14 @@ curl -X POST ${address}/log_raw_metric -H 'Authorization: Bearer ${token}' -H 'C
 }
 
 /** The settings that affect tokens signed with the generated secret. */
-const TOKEN_SETTINGS = ['DATA_DIR', 'JWT_AUDIENCE', 'JWT_ISSUER', 'JWT_ROLE_CLAIM', 'JWT_ADMIN_ROLES'] as const;
+const TOKEN_SETTINGS = [
+  'DATA_DIR',
+  'OPERATOR_TOKENS',
+  'JWT_AUDIENCE',
+  'JWT_ISSUER',
+  'JWT_ROLE_CLAIM',
+  'JWT_ADMIN_ROLES',
+] as const;
 
 /** Returns a command that prints an admin link. It works when pasted into a shell in the working directory of the server. */
 function adminLinkCommand(address: string, context: CommandContext): string {

@@ -1,29 +1,73 @@
 import { statSync } from 'node:fs';
+import type { Config } from '../config.ts';
+import { connectToServer } from '../control/client.ts';
 import { createLedger } from '../ingest/ledger.ts';
 import { readLedger } from '../storage/ledger.ts';
-import { DATABASE_SETTINGS, defineCommand } from './command.ts';
+import { readPageCounts } from '../storage/page-counts.ts';
+import { walPath } from '../storage/wal.ts';
+import { DATABASE_SETTINGS, defineCommand, flag, JSON_OPTION } from './command.ts';
 import { openDatabase } from './open-database.ts';
-import { print } from './output.ts';
+import { print, printText } from './output.ts';
+import { type StoredStatus, statusText } from './status-text.ts';
 
-/** The command that prints the ledger and the file sizes of the database. */
+/** The command that prints the status of the server and of the database. */
 export const statusCommand = defineCommand({
   name: 'status',
-  summary: 'Print the ledger and the size of the database as JSON; the server may be running',
+  summary: 'Print the ledger, the sizes of the database and the state of the running server',
   settings: DATABASE_SETTINGS,
   examples: [
-    { purpose: 'Show the ledger and file sizes', commandLine: 'rawlog status' },
-    { purpose: 'Print the number of stored rows', commandLine: 'rawlog status | jq .ledger.stored' },
+    { purpose: 'Show the status', commandLine: 'rawlog status' },
+    { purpose: 'Print the number of stored rows', commandLine: 'rawlog status --json | jq .ledger.stored' },
+    { purpose: "Print the running server's metrics for Prometheus", commandLine: 'rawlog status --prometheus' },
   ],
-  async run({ config }) {
-    const path = config().databasePath;
-    const client = openDatabase(path);
-    try {
-      const size = (file: string) => statSync(file, { throwIfNoEntry: false })?.size ?? 0;
-      const storage = { database: path, database_bytes: size(path), wal_bytes: size(`${path}-wal`) };
-      print(JSON.stringify({ ledger: createLedger(readLedger(client)).counts(), storage }, null, 2));
-    } finally {
-      client.close();
+  options: {
+    json: JSON_OPTION,
+    prometheus: flag("print the running server's metrics in the Prometheus text format, as /metrics does"),
+  },
+  check({ json, prometheus }) {
+    return json && prometheus ? ['--json and --prometheus are mutually exclusive'] : [];
+  },
+  async run({ config }, { json, prometheus }) {
+    const { databasePath } = config();
+    using server = await connectToServer(databasePath);
+    if (prometheus) {
+      if (!server) throw new Error('No server is running, so there are no metrics. Start it with "rawlog serve".');
+      printText(await server.run('metrics', {}));
+      return 0;
+    }
+    const stored = readStored(databasePath);
+    const live = await server?.run('status', {});
+    if (json) {
+      const status = {
+        server: server ? { pid: server.pid, version: server.version } : null,
+        ...live,
+        ledger: live?.ledger ?? stored.ledger,
+        storage: { ...stored.storage, ...live?.storage },
+      };
+      print(JSON.stringify(status));
+    } else {
+      print(statusText(stored, server && live ? { identity: server, status: live } : undefined, new Date()));
     }
     return 0;
   },
 });
+
+/** Reads what the database file itself says: the ledger and sizes. A server may have it open. */
+function readStored(path: Config['databasePath']): StoredStatus {
+  const client = openDatabase(path);
+  try {
+    const { reusableBytes } = readPageCounts(client);
+    const size = (file: string) => statSync(file, { throwIfNoEntry: false })?.size ?? 0;
+    return {
+      ledger: createLedger(readLedger(client)).counts(),
+      storage: {
+        database: path,
+        database_bytes: size(path),
+        reusable_bytes: reusableBytes,
+        wal_bytes: size(walPath(path)),
+      },
+    };
+  } finally {
+    client.close();
+  }
+}

@@ -1,11 +1,12 @@
-import { loadGeneratedSecret } from '../auth/generated-secret.ts';
-import { mintToken } from '../auth/mint.ts';
+import { issuersOf } from '../auth/access.ts';
+import { type Issuer, productRole } from '../auth/issuer.ts';
+import { loadSecrets } from '../auth/secrets.ts';
 import { createSignInCode } from '../auth/sign-in-code.ts';
 import type { Config } from '../config.ts';
 import { signInLink } from '../dashboard/link.ts';
 import { parseDuration } from '../formats/duration.ts';
-import { isUserId } from '../records.ts';
-import { type CommandOptions, defineCommand, oneOf, UsageError } from './command.ts';
+import { isUserId, type Role } from '../records.ts';
+import { type CommandOptions, defineCommand, flag, oneOf, UsageError } from './command.ts';
 import { print, report } from './output.ts';
 
 /** Roles with extra permissions. A token without one is limited to its own user. */
@@ -37,16 +38,18 @@ const OPTIONS = {
     bareValue: LISTEN_ADDRESS,
     parse: parseAddress,
   },
+  json: flag('print the token or the link as JSON, for scripts'),
 } satisfies CommandOptions;
 
 /** The command that prints a token or a sign-in link for a user. */
 export const tokenCommand = defineCommand({
   name: 'token',
-  summary: "Print a token or a sign-in link for a user, signed with the server's secret",
+  summary: "Print a token or a sign-in link for a user, signed with rawlog's own secret",
   settings: [
     'DATA_DIR',
     'HOST',
     'PORT',
+    'OPERATOR_TOKENS',
     'JWT_SECRET',
     'JWT_ALGORITHMS',
     'JWT_AUDIENCE',
@@ -67,19 +70,26 @@ export const tokenCommand = defineCommand({
     },
   ],
   options: OPTIONS,
-  async run({ config }, { sub, role, expires, link }) {
-    const { jwt, dataDir, host, port } = config();
+  async run({ config }, { sub, role, expires, link, json }) {
+    const { jwt, host, port } = config();
     const address = link === LISTEN_ADDRESS ? listenAddress(host, port) : link;
     const maxAge = jwt.maxAgeSeconds ?? Number.POSITIVE_INFINITY;
     const lifetime = expires ?? Math.min(DEFAULT_LIFETIME_SECONDS, maxAge);
     if (lifetime > maxAge) {
       throw new UsageError('--expires is longer than JWT_MAX_AGE: the server would reject the token');
     }
-    const secret = signingSecret(jwt, dataDir);
-    const grant = { sub, role: roleClaim(role, jwt), expires: lifetime };
+    const grant = { sub, role: role ?? 'user', expires: lifetime } as const;
+    const issuer = issuerFor(grant.role, config());
     const now = Date.now();
-    if (address === undefined) print(await mintToken(secret, jwt, { ...grant, now }));
-    else print(signInLink(address, await createSignInCode(secret, grant, now)));
+    const { role: granted } = grant;
+    if (address === undefined) {
+      const token = await issuer.issue(grant, now);
+      const expiresAt = new Date((Math.floor(now / 1000) + lifetime) * 1000).toISOString();
+      print(json ? JSON.stringify({ token, sub, role: granted, expires_at: expiresAt }) : token);
+    } else {
+      const url = signInLink(address, await createSignInCode(issuer.secret, grant, now));
+      print(json ? JSON.stringify({ link: url, sub, role: granted }) : url);
+    }
     return 0;
   },
 });
@@ -101,14 +111,6 @@ function parseAddress(text: string): string {
   throw new Error('should be an http or https URL, or be given without a value');
 }
 
-/** Returns the value of the role claim that the server maps to a role. */
-function roleClaim(role: (typeof ROLES)[number] | undefined, { adminRoles, viewerRoles }: Config['jwt']): string {
-  if (role === undefined) return 'authenticated';
-  const [claim] = role === 'admin' ? adminRoles : viewerRoles;
-  if (claim === undefined) throw new UsageError('No viewer role is configured: set JWT_VIEWER_ROLES.');
-  return claim;
-}
-
 /** Returns the URL of the address that the server listens on. */
 function listenAddress(host: string, port: number): string {
   if (port === 0) throw new UsageError('PORT is 0, so the port is unknown: pass the URL of the server to --link.');
@@ -117,14 +119,18 @@ function listenAddress(host: string, port: number): string {
   return `http://${name.includes(':') ? `[${name}]` : name}:${port}`;
 }
 
-function signingSecret({ secret, algorithms }: Config['jwt'], dataDir: string): string {
-  if (secret === undefined || !algorithms.includes('HS256')) {
+/** Returns what signs the token: rawlog's own secret, or that of the product if operator tokens are off. */
+function issuerFor(role: Role, config: Config): Issuer {
+  const secrets = loadSecrets(config);
+  if (secrets.generated?.isNew) report(`Generated a new signing secret: ${secrets.generated.path}`);
+  const [issuer] = issuersOf(config, secrets);
+  if (!issuer) {
     throw new UsageError(
-      'This server does not accept HS256: get a token from your identity provider, or set JWT_SECRET and add HS256 to JWT_ALGORITHMS.',
+      'OPERATOR_TOKENS is off and this server does not accept HS256: get a token from your identity provider, or set OPERATOR_TOKENS=on.',
     );
   }
-  if (secret !== 'generated') return secret;
-  const generated = loadGeneratedSecret(dataDir);
-  if (generated.isNew) report(`Generated a new signing secret: ${generated.path}`);
-  return generated.secret;
+  if (!config.operatorTokens && productRole(role, config.jwt) === undefined) {
+    throw new UsageError('No viewer role is configured: set JWT_VIEWER_ROLES.');
+  }
+  return issuer;
 }
