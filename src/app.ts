@@ -8,6 +8,7 @@ import { bunTimeout } from './http/idle-timeout.ts';
 import type { Metrics } from './http/metrics.ts';
 import { createRequestIds, requestStart } from './http/request-start.ts';
 import { type AdministrationParts, administrationRoutes } from './http/routes/administration.ts';
+import { type AuditLogParts, auditLogRoutes } from './http/routes/audit.ts';
 import { dashboardRoutes } from './http/routes/dashboard.ts';
 import { type DeletionParts, deletionRoutes } from './http/routes/deletion.ts';
 import { docsRoutes } from './http/routes/docs.ts';
@@ -15,10 +16,11 @@ import { exportRoutes } from './http/routes/exports.ts';
 import { type TailParts, tailRoutes } from './http/routes/live-tails.ts';
 import { type MetricsParts, metricsRoute } from './http/routes/metrics.ts';
 import { operationsRoutes } from './http/routes/operations.ts';
-import { queryRoutes } from './http/routes/queries.ts';
+import { type QueryParts, queryRoutes } from './http/routes/queries.ts';
 import { type RecordingParts, recordingRoutes } from './http/routes/recording.ts';
 import { type RejectionsParts, rejectionRoutes } from './http/routes/rejections.ts';
 import { type SessionParts, sessionRoutes } from './http/routes/sessions.ts';
+import type { Tracing } from './http/tracing.ts';
 
 /** Dependencies of the HTTP app. */
 export interface AppParts {
@@ -28,19 +30,37 @@ export interface AppParts {
     Pick<MetricsParts, 'metricsToken'> &
     SessionParts &
     Pick<AdministrationParts, 'acceptedBySecret'> &
+    Pick<AuditLogParts, 'hashUser'> &
     Pick<Config, 'corsOrigins' | 'trustedProxies'>;
   /** The write path. */
   readonly ingest: Pick<
     RecordingParts,
-    'queue' | 'reservations' | 'idempotency' | 'stamper' | 'userNames' | 'ledger' | 'rows' | 'bytes' | 'actAs'
+    | 'queue'
+    | 'reservations'
+    | 'freeSpace'
+    | 'idempotency'
+    | 'stamper'
+    | 'userNames'
+    | 'ledger'
+    | 'rows'
+    | 'bytes'
+    | 'actAs'
   > &
-    Pick<RejectionsParts, 'rejections'>;
+    Pick<RejectionsParts, 'rejections'> &
+    Pick<AdministrationParts, 'freeSpace'>;
   /** The read path. */
-  readonly reading: Pick<AdministrationParts, 'queries'> & Pick<TailParts, 'tails'>;
+  readonly reading: Pick<AdministrationParts, 'queries' | 'slowQueries'> &
+    Pick<QueryParts, 'engine'> &
+    Pick<TailParts, 'tails'>;
   /** Erases users and deletes records. */
   readonly removal: Pick<AdministrationParts, 'erase'> & Pick<DeletionParts, 'deleteRecords'>;
   readonly metrics: Metrics;
-  readonly settings: Pick<AdministrationParts, 'limits' | 'queueBounds' | 'databasePath' | 'syncStatus'> & {
+  /** Undefined if traces are not exported. */
+  readonly tracing: Tracing | undefined;
+  readonly settings: Pick<
+    AdministrationParts,
+    'limits' | 'queueBounds' | 'databasePath' | 'syncStatus' | 'lastBackupAt' | 'backupSchedule' | 'retention' | 'sinks'
+  > & {
     readonly idleTimeoutSeconds: number;
   };
   /** Whether the server accepts new records. */
@@ -81,6 +101,7 @@ export function createApp({ access, ingest, reading, removal, settings, ...rest 
     .use(errorHandling(respond, () => app.routes, nextRequestId))
     .use(recordingRoutes({ ...parts, respond, nextRequestId })) // before the hooks below, which it does not use
     .use(requestStart(nextRequestId))
+    .use(parts.tracing?.hooks() ?? new Elysia())
     .use(metricsRoute(parts))
     .use(queryRoutes(parts))
     .use(exportRoutes(parts))
@@ -88,6 +109,7 @@ export function createApp({ access, ingest, reading, removal, settings, ...rest 
     .use(rejectionRoutes(parts))
     .use(administrationRoutes(parts))
     .use(deletionRoutes(parts))
+    .use(auditLogRoutes(parts))
     .use(sessionRoutes(parts))
     .use(operationsRoutes(parts))
     .use(docsRoutes())

@@ -1,12 +1,34 @@
 import type { KeyObject } from 'node:crypto';
 import { isIP } from 'node:net';
 import { join } from 'node:path';
-import { parseDuration } from './formats/duration.ts';
+import { type AlertThreshold, parseSilenceRules, parseThresholds, parseWebhook } from './formats/alert-rules.ts';
+import { parseClickHouseUrl } from './formats/clickhouse-url.ts';
+import { parseDuration, parseOptionalDuration, parseThreshold } from './formats/duration.ts';
+import { type ForwardUrl, parseForwardUrls, parseNodeId } from './formats/forward-url.ts';
 import { type Networks, parseNetworks } from './formats/ip-address.ts';
+import { type NameTest, parseNamePatterns } from './formats/name-patterns.ts';
 import { type Origins, parseOrigins } from './formats/origins.ts';
 import { parseByteRate, parseRate, type Rate } from './formats/rate.ts';
+import { type NameRule, parseDays, parseRetentionRules, type Retention } from './formats/retention.ts';
+import {
+  isS3Url,
+  missingCredentials,
+  parseS3Credential,
+  parseS3Endpoint,
+  parseS3Prefix,
+  parseS3Region,
+  type S3Access,
+} from './formats/s3.ts';
 import { checkSettingText } from './formats/setting-text.ts';
-import { type Algorithm, keyIssues, parseAlgorithms, parseJwksUrl, parsePublicKey, parseSecrets } from './jwt-keys.ts';
+import {
+  type Algorithm,
+  keyIssues,
+  OPERATOR_AUDIENCE,
+  parseAlgorithms,
+  parseJwksUrl,
+  parsePublicKey,
+  parseSecrets,
+} from './jwt-keys.ts';
 import {
   type ConfigSources,
   LOG_LEVELS,
@@ -15,9 +37,6 @@ import {
   type SettingName,
   settingText,
 } from './settings.ts';
-
-/** A reserved audience, which no token of the product may have. */
-const OPERATOR_AUDIENCE = 'rawlog';
 
 /** Claims that users of identity providers can modify. */
 const USER_WRITABLE_CLAIMS = ['user_metadata', 'unsafe_metadata', 'unsafeMetadata'];
@@ -51,6 +70,8 @@ export interface Config {
     readonly adminRoles: readonly string[];
     readonly viewerRoles: readonly string[];
   };
+  /** Whether tokens signed with rawlog's own secret are accepted. */
+  readonly operatorTokens: boolean;
   readonly maxBodyBytes: number;
   readonly maxBatchItems: number;
   /** Rows per user; undefined for no limit. */
@@ -63,19 +84,51 @@ export interface Config {
   readonly trustedProxies: Networks | undefined;
   /** How far a record's timestamp may be ahead of the server's clock. */
   readonly maxClockSkewUs: number;
+  /** How far a record's timestamp may be behind the server's clock; undefined for any time. */
+  readonly maxTimestampAgeUs: number | undefined;
   /** Browser origins that may call the API. */
   readonly corsOrigins: Origins | undefined;
   /** Bounds of the commit queue. */
   readonly maxQueueRows: number;
   readonly maxQueueBytes: number;
+  /** How long records are kept. */
+  readonly retention: Retention;
+  /** Free disk space below which nothing is recorded. */
+  readonly minFreeBytes: number;
   readonly maxResultBytes: number;
   /** How long a connection without traffic stays open. */
   readonly idleTimeoutSeconds: number;
   readonly queryTimeoutMs: number;
+  /** The ClickHouse that queries read; undefined: the local database. */
+  readonly queryUrl: URL | undefined;
+  /** How long a query may take, its wait included, before it is logged; undefined if none is. */
+  readonly slowQueryMs: number | undefined;
   /** Maximum number of distinct metric names and event types per user, combined. */
   readonly maxNamesPerUser: number;
+  /** Tests which metric names and event types may be recorded; undefined for any. */
+  readonly isAllowedName: NameTest | undefined;
   /** Accepted at `/metrics` in place of a user's token; undefined for none. */
   readonly metricsToken: string | undefined;
+  /** The folder of backups and the erasure log, or their s3:// address; undefined if there is none. */
+  readonly backupDir: string | undefined;
+  readonly s3: S3Access;
+  /** What is wrong with variables of S3 that other programs share, if BACKUP_DIR is not in S3. */
+  readonly s3Issues: readonly string[];
+  /** Time between scheduled backups. */
+  readonly backupEverySeconds: number;
+  /** Number of scheduled backups to keep. */
+  readonly backupKeep: number;
+  /** Where traces are sent, and the part of the traces that is sampled; undefined if none is. */
+  readonly traces: { readonly url: string; readonly ratio: number } | undefined;
+  /** The engines that records are forwarded to. */
+  readonly forwardUrls: readonly ForwardUrl[];
+  /** The name of this server in those engines; undefined for the generated one. */
+  readonly nodeId: string | undefined;
+  /** Where alerts are sent; undefined: there are none. */
+  readonly alertWebhook: URL | undefined;
+  readonly alertThresholds: readonly AlertThreshold[];
+  /** How long names may be silent. */
+  readonly alertSilence: readonly NameRule[];
   readonly logLevel: LogLevel;
   /** Whether published sample secrets are accepted. */
   readonly insecureDev: boolean;
@@ -137,6 +190,29 @@ export function loadConfig(sources: ConfigSources): Config {
   const trustedProxies = read('TRUSTED_PROXIES', parseNetworks);
   const corsOrigins = read('CORS_ORIGINS', (text) => (text === '' ? undefined : parseOrigins(text)));
   const issuer = read('JWT_ISSUER', (text) => text);
+  const retentionSeconds = read('RETENTION_DAYS', parseDays);
+  const retentionRules = read('RETENTION', parseRetentionRules);
+  const backupDir = read('BACKUP_DIR', parseBackupDir);
+  const maxAge = read('MAX_TIMESTAMP_AGE', parseOptionalDuration);
+  const isAllowedName = read('NAMES', parseNamePatterns);
+  const traceUrl = read('OTEL_EXPORTER_OTLP_ENDPOINT', parseTraceEndpoint);
+  // without an endpoint, the value may be meant for other programs
+  const isTraced = setNames.has('OTEL_EXPORTER_OTLP_ENDPOINT');
+  const traceRatio = read('OTEL_TRACES_SAMPLER_ARG', (text) => (isTraced ? parseRatio(text) : 0));
+  const queryUrl = read('QUERY_URL', parseQueryUrl);
+  const slowQueryMs = read('SLOW_QUERY', parseThreshold);
+  const forwardUrls = read('FORWARD_URL', parseForwardUrls) ?? [];
+  const nodeId = read('NODE_ID', parseNodeId);
+  const alertWebhook = read('ALERT_WEBHOOK', parseWebhook);
+  const alertThresholds = read('ALERT_THRESHOLDS', parseThresholds) ?? [];
+  const alertSilence = read('ALERT_SILENCE', parseSilenceRules) ?? [];
+  const s3: S3Access = {
+    endpoint: read('S3_ENDPOINT', parseS3Endpoint),
+    region: read('S3_REGION', parseS3Region),
+    accessKeyId: read('S3_ACCESS_KEY_ID', parseS3Credential),
+    secretAccessKey: read('S3_SECRET_ACCESS_KEY', parseS3Credential),
+    sessionToken: read('S3_SESSION_TOKEN', parseS3Credential),
+  };
   const config = {
     host: read('HOST', parseHost),
     port: read('PORT', integerBetween(0, 65_535)),
@@ -144,14 +220,18 @@ export function loadConfig(sources: ConfigSources): Config {
     databasePath: databasePath || join(dataDir, 'rawlog.db'),
     audiences: read('JWT_AUDIENCE', parseAudiences),
     leewaySeconds: read('JWT_LEEWAY', parseDuration),
+    operatorTokens: read('OPERATOR_TOKENS', parseSwitch),
     maxBodyBytes: read('MAX_BODY_BYTES', integerBetween(1, 1024 ** 3)),
     maxBatchItems: read('MAX_BATCH_ITEMS', integerBetween(1, 1e6)),
     maxClockSkewUs: read('MAX_CLOCK_SKEW', (text) => parseDuration(text) * 1e6),
     maxQueueRows: read('MAX_QUEUE_ROWS', integerBetween(1, 1e9)),
     maxQueueBytes: read('MAX_QUEUE_BYTES', integerBetween(1, 1024 ** 4)),
+    minFreeBytes: read('MIN_FREE_BYTES', integerBetween(0, 1e14)),
     maxResultBytes: read('MAX_RESULT_BYTES', integerBetween(1024, 1024 ** 3)),
     idleTimeoutSeconds: read('IDLE_TIMEOUT', parseIdleTimeout),
     queryTimeoutMs: read('QUERY_TIMEOUT', (text) => parseDuration(text) * 1000),
+    backupEverySeconds: read('BACKUP_EVERY', parseLifetime),
+    backupKeep: read('BACKUP_KEEP', integerBetween(1, 1e6)),
     maxNamesPerUser: read('MAX_NAMES_PER_USER', integerBetween(1, 1e9)),
     logLevel: read('LOG_LEVEL', oneOf(LOG_LEVELS)),
     insecureDev,
@@ -169,7 +249,23 @@ export function loadConfig(sources: ConfigSources): Config {
   if ((config.maxBatchItems ?? 0) > (config.maxQueueRows ?? Number.POSITIVE_INFINITY)) {
     issues.push('MAX_QUEUE_ROWS should be at least MAX_BATCH_ITEMS');
   }
-  if (issues.length > 0) throw new ConfigError(issues);
+  if (!setNames.has('ALERT_WEBHOOK')) {
+    if (alertThresholds.length > 0) issues.push('ALERT_THRESHOLDS requires ALERT_WEBHOOK');
+    if (alertSilence.length > 0) issues.push('ALERT_SILENCE requires ALERT_WEBHOOK');
+  }
+  const isBackupInS3 = backupDir !== undefined && isS3Url(backupDir);
+  const usesS3 = isBackupInS3 || forwardUrls.some(({ scheme }) => scheme === 's3');
+  // other programs on the machine may understand them differently
+  const s3Issues = usesS3 ? [] : issues.filter((issue) => issue.startsWith('AWS_'));
+  if (usesS3) {
+    const missing = missingCredentials(s3).filter((name) => !setNames.has(name)); // an invalid one is an issue already
+    issues.push(
+      ...missing.map(
+        (name) => `${name} should be set, because ${isBackupInS3 ? 'BACKUP_DIR' : 'a URL of FORWARD_URL'} is in S3`,
+      ),
+    );
+  }
+  if (issues.length > s3Issues.length) throw new ConfigError(issues);
 
   const complete = config as Required<{ [K in keyof typeof config]: NonNullable<(typeof config)[K]> }>; // no issues
   const { audiences } = complete;
@@ -181,7 +277,21 @@ export function loadConfig(sources: ConfigSources): Config {
     authFailureLimit,
     trustedProxies,
     corsOrigins,
+    retention: { seconds: retentionSeconds, rules: retentionRules ?? [] },
     metricsToken,
+    backupDir,
+    queryUrl,
+    slowQueryMs,
+    maxTimestampAgeUs: maxAge === undefined ? undefined : maxAge * 1e6,
+    isAllowedName,
+    traces: traceUrl === undefined ? undefined : { url: traceUrl, ratio: traceRatio ?? 0 },
+    forwardUrls,
+    nodeId,
+    alertWebhook,
+    alertThresholds,
+    alertSilence,
+    s3,
+    s3Issues,
     jwt: {
       secret: hasKey ? jwtSecret : 'generated',
       formerSecrets,
@@ -245,6 +355,14 @@ function parseRoleClaim(text: string): string {
   return text;
 }
 
+/** Parses QUERY_URL. No message repeats it, since it may contain a password. */
+function parseQueryUrl(text: string): URL {
+  const url = URL.parse(text);
+  if (!url) throw new Error('should be clickhouse://HOST/DATABASE or clickhouses://HOST/DATABASE');
+  parseClickHouseUrl(url);
+  return url;
+}
+
 function parseLifetime(text: string): number {
   const seconds = parseDuration(text);
   if (seconds === 0) throw new Error('should be above 0');
@@ -270,6 +388,13 @@ function parseHost(text: string): string {
 /** Parses a path. Rejects "~", which would create a folder with that name. */
 function parseFolder(text: string): string {
   if (/^~(?:\/|$)/.test(text)) throw new Error('should be a path without ~, which only shells expand');
+  return text;
+}
+
+/** Parses the folder of backups, or checks its address in S3. */
+function parseBackupDir(text: string): string {
+  if (!isS3Url(text)) return parseFolder(text);
+  parseS3Prefix(text);
   return text;
 }
 
@@ -307,6 +432,21 @@ function parseIdleTimeout(text: string): number {
   const seconds = parseDuration(text);
   if (seconds < 1 || seconds > 255) throw new Error('should be from 1s to 255s');
   return seconds;
+}
+
+/** Parses the URL of an OTLP receiver; returns the URL for its traces. */
+function parseTraceEndpoint(text: string): string {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (!url || !/^https?:$/.test(url.protocol) || url.search !== '' || url.hash !== '') {
+    throw new Error('should be an http or https URL without a query, such as http://127.0.0.1:4318');
+  }
+  return `${url.href.replace(/\/$/, '')}/v1/traces`;
+}
+
+function parseRatio(text: string): number {
+  const ratio = text.trim() === '' ? Number.NaN : Number(text);
+  if (!(ratio >= 0 && ratio <= 1)) throw new Error('should be a number from 0 to 1, such as 0.01');
+  return ratio;
 }
 
 function integerBetween(min: number, max: number): (text: string) => number {

@@ -54,6 +54,10 @@ export const ERRORS = {
     message: 'The rate limit was exceeded; the request was rejected.',
     hint: 'Retry after the delay in the Retry-After header.',
   },
+  not_supported: {
+    message: 'The query engine behind QUERY_URL cannot run this query.',
+    hint: 'Use longer intervals or another time zone, or ask the operator to upgrade the query engine.',
+  },
   internal: {
     message: 'The server failed to handle the request.',
     hint: 'Retry. If the problem persists, give this request_id to the operator.',
@@ -67,7 +71,7 @@ export const ERRORS = {
     hint: 'Retry in a moment. If the problem persists, check the server log for the cause.',
   },
   storage_full: {
-    message: 'The disk that holds the database is full.',
+    message: 'The disk that holds the database is full or nearly full.',
     hint: 'Free disk space on the server, then retry.',
   },
   overloaded: {
@@ -85,6 +89,24 @@ export const ERRORS = {
 } as const satisfies Record<string, { message: string; hint: string }>;
 
 export type ErrorCode = keyof typeof ERRORS;
+
+/** Why a request was not authenticated: the reasons by which `/metrics` counts rejected tokens. */
+export const TOKEN_REJECTIONS = [
+  'missing',
+  'malformed',
+  'algorithm',
+  'unknown_key',
+  'unusable_key',
+  'signature',
+  'expired',
+  'not_yet_valid',
+  'audience',
+  'issuer',
+  'claims',
+  'sign_in_link',
+  'keys_unavailable',
+] as const;
+export type TokenRejection = (typeof TOKEN_REJECTIONS)[number];
 
 /**
  * A validation issue, in the format and wording of FastAPI's 422 responses.
@@ -117,6 +139,8 @@ interface ApiErrorOptions {
   readonly retryAfter?: number;
   /** For `unauthorized`: whether the token's signature is valid. If so, AUTH_FAILURE_LIMIT does not count the error. */
   readonly isSigned?: boolean;
+  /** For `unauthorized`: what is wrong with the token. */
+  readonly tokenRejection?: TokenRejection;
   /** The underlying error. It is logged but never sent. */
   readonly cause?: unknown;
 }
@@ -130,6 +154,7 @@ export class ApiError extends Error {
   readonly quota: Quota | undefined;
   readonly retryAfter: number | undefined;
   readonly isSigned: boolean;
+  readonly tokenRejection: TokenRejection | undefined;
 
   constructor(code: ErrorCode, options: ApiErrorOptions = {}) {
     super(options.message ?? ERRORS[code].message, { cause: options.cause });
@@ -139,5 +164,6 @@ export class ApiError extends Error {
     this.quota = options.quota;
     this.retryAfter = options.retryAfter;
     this.isSigned = options.isSigned ?? false;
+    this.tokenRejection = options.tokenRejection;
   }
 }

@@ -36,6 +36,8 @@ export function isUserId(text: string): boolean {
 export const MAX_NAME_LENGTH = 1024;
 /** Longest `data_string` or `data_index`, in UTF-16 code units: room for a long URL. */
 export const MAX_LABEL_LENGTH = 8192;
+/** Longest ID of an imported record in the database that it comes from, in UTF-16 code units. */
+export const MAX_SOURCE_ID_LENGTH = 255;
 
 const timestamp = Type.Optional(
   Type.String({
@@ -112,6 +114,17 @@ export const exportedEventCheck = TypeCompiler.Compile(
   Type.Object({ ...eventFields, data_index: Type.Optional(dataIndex) }),
 );
 
+/** The fields of an exported record that was imported from another database: see {@link RecordSource}. */
+export const exportedSourceCheck = TypeCompiler.Compile(
+  Type.Object({
+    source_id: Type.String({ minLength: 1, maxLength: MAX_SOURCE_ID_LENGTH, format: 'unicode' }),
+    source_nulls: Type.Optional(
+      Type.Array(Type.Union([Type.Literal('data_string'), Type.Literal('data_index'), Type.Literal('data')])),
+    ),
+    source_data: Type.Optional(Type.Literal('value')),
+  }),
+);
+
 /** The body of a batch. The number of items is checked separately, because its limit is a setting. */
 const Batch = Type.Object(
   {
@@ -139,7 +152,22 @@ type Stamp = {
   readonly userId: string;
   readonly happenedAt: number;
   readonly receivedAt: number;
+  /** Only on records that were imported from another database. */
+  readonly source?: RecordSource;
 };
+
+/** What a record was in the database that it was imported from, beyond its fields. Sinks send it back as it was. */
+export interface RecordSource {
+  /** Its ID there. */
+  readonly id: string;
+  /** Whether its label was NULL there. Here it is empty. */
+  readonly isLabelNull: boolean;
+  /**
+   * What the data of an event was there: an object, as here; NULL, which is `{}` here; or any other JSON value, which is
+   * `{"value":…}` here.
+   */
+  readonly dataForm: 'object' | 'null' | 'value';
+}
 
 /** A stored metric. */
 export type MetricRecord = Stamp & {
@@ -160,6 +188,21 @@ export type AnalyticsRecord = Stamp & {
 
 export type LogRecord = MetricRecord | AnalyticsRecord;
 
+/** What comes before and after a value in the `data` of a record whose {@link RecordSource.dataForm} is `value`. */
+const VALUE_WRAPPER = { start: '{"value":', end: '}' };
+
+/** Returns the `data` of an event for a JSON value that is not an object, as JSON text. */
+export function wrapValue(json: string): string {
+  return VALUE_WRAPPER.start + json + VALUE_WRAPPER.end;
+}
+
+/** Returns the data of an event as it was in the database that it was imported from, as JSON text; null for NULL. */
+export function sourceDataOf({ data, source }: AnalyticsRecord): string | null {
+  if (source?.dataForm === 'null') return null;
+  if (source?.dataForm !== 'value') return data;
+  return data.slice(VALUE_WRAPPER.start.length, -VALUE_WRAPPER.end.length);
+}
+
 /**
  * Returns when a record happened, in microseconds since 1970, or a validation issue for a timestamp out of range. A
  * timestamp is never clamped.
@@ -167,18 +210,24 @@ export type LogRecord = MetricRecord | AnalyticsRecord;
  * @param text the record's `timestamp`, already validated by its schema; undefined if the record has none
  * @param receivedAt microseconds since 1970
  * @param maxSkewUs how far a timestamp may be ahead of the server's clock, in microseconds
+ * @param maxAgeUs how far it may be behind, in microseconds
  * @param loc path to the record in the body, for the validation issue
  */
 export function happenedAt(
   text: string | undefined,
   receivedAt: number,
   maxSkewUs: number,
+  maxAgeUs: number,
   loc: ValidationIssue['loc'],
 ): number | ValidationIssue {
   if (text === undefined) return receivedAt;
   const time = parseTimestamp(text) as number; // validated by the schema's date-time format
   if (time > receivedAt + maxSkewUs) {
     const msg = `Value error, the timestamp is more than ${maxSkewUs / 1e6} s ahead of the server's clock`;
+    return { loc: [...loc, 'timestamp'], msg, type: 'value_error' };
+  }
+  if (time < receivedAt - maxAgeUs) {
+    const msg = `Value error, the timestamp is more than ${maxAgeUs / 1e6} s before the server's clock`;
     return { loc: [...loc, 'timestamp'], msg, type: 'value_error' };
   }
   if (time < EARLIEST_TIMESTAMP) {

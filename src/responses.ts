@@ -171,6 +171,17 @@ const stamps = {
   user_id: Type.String(),
   timestamp: Type.String({ format: 'date-time', description: 'When the record happened' }),
   received_at: Type.String({ format: 'date-time', description: 'When the server received the record' }),
+  source_id: Type.Optional(
+    Type.String({ description: 'Only on imported records: the ID in the database that it was imported from' }),
+  ),
+  source_nulls: Type.Optional(
+    Type.Array(literals(['data_string', 'data_index', 'data']), {
+      description: 'The fields that were NULL there; here they are empty',
+    }),
+  ),
+  source_data: Type.Optional(
+    Type.Literal('value', { description: '`data` was a JSON value other than an object, which is in `value` here' }),
+  ),
 };
 const cursor = {
   next_cursor: orNull(Type.String({ description: 'Cursor of the next page; null on the last page' })),
@@ -226,6 +237,41 @@ export const OperatorStatus = record({
     database_bytes: count,
     wal_bytes: count,
     free_bytes: count,
+    min_free_bytes: Type.Integer({ minimum: 0, description: 'Free space below which recording is rejected' }),
+    full_in_seconds: orNull(
+      Type.Integer({
+        minimum: 0,
+        description:
+          'When free space will be below min_free_bytes, at the rate at which it has shrunk in the last hours; null if it does not shrink, or for the first ten minutes after a start',
+      }),
+    ),
+    forecast: orNull(
+      record(
+        {
+          days: Type.Number({ minimum: 1, maximum: 7, description: 'The period that is extrapolated, in days' }),
+          rows_per_day: Type.Integer({ minimum: 0, description: 'Rows whose time is in the period, per day' }),
+          bytes_per_day: Type.Integer({ minimum: 0, description: 'These rows, times the bytes of the file per row' }),
+          final_bytes: orNull(
+            Type.Integer({
+              minimum: 0,
+              description: 'Size at which the file stops growing, if all records expire; null if some are kept forever',
+            }),
+          ),
+          full_in_seconds: orNull(
+            Type.Integer({
+              minimum: 0,
+              description:
+                'When free space will be below min_free_bytes; null if it is enough for final_bytes, or for 100 years',
+            }),
+          ),
+        },
+        'When the disk will be full if as much is recorded as in the last seven days; null before the first day is over, and while the query worker is busy or rebuilds the column store',
+      ),
+    ),
+    use: record(
+      { rows_bytes: orNull(count), columns_bytes: orNull(count), free_pages_bytes: orNull(count) },
+      'What uses the space of the database file: rows and their texts, the column store, and free pages, which new rows use; null while the query worker is busy',
+    ),
     fsync: record({
       mode: Type.Union([Type.Literal('inline'), Type.Literal('thread')], {
         description: 'Where fsyncs run: on the main thread, on fast disks, or in a thread',
@@ -251,6 +297,35 @@ export const OperatorStatus = record({
       }),
     ),
   }),
+  backup: record(
+    {
+      last_at: orNull(time),
+      age_seconds: orNull(Type.Number({ minimum: 0 })),
+      every_seconds: orNull(Type.Integer({ minimum: 1, description: 'BACKUP_EVERY; null without BACKUP_DIR' })),
+      next_at: orNull(
+        Type.String({
+          format: 'date-time',
+          description: 'When the next backup is due, or a failed one is tried again; null without BACKUP_DIR',
+        }),
+      ),
+      failures: Type.Integer({ minimum: 0, description: 'Failures in a row since the newest backup' }),
+    },
+    'The newest backup in BACKUP_DIR, which is null if there is none, and the next one',
+  ),
+  sinks: Type.Array(
+    record({
+      name: Type.String({ description: 'URL of the engine, without credentials' }),
+      state: literals(['delivering', 'failing']),
+      reason: orNull(Type.String({ description: 'Why it is failing; null if it is not' })),
+      lag_rows: Type.Integer({ minimum: 0, description: 'Rows that were not delivered yet; counted up to 10,000,000' }),
+      lag_seconds: Type.Number({ minimum: 0, description: 'Time since the oldest of these rows was received' }),
+      dead_letters: Type.Integer({ minimum: 0, description: 'Rows that the engine has rejected' }),
+      postponed: Type.Integer({ minimum: 0, description: 'Rows that the engine does not accept yet' }),
+      pending_erasures: Type.Integer({ minimum: 0, description: 'Erasures that the engine has not repeated yet' }),
+      skipped: Type.Integer({ minimum: 0, description: 'Rows that retention deleted before they were delivered' }),
+    }),
+    { description: 'The engines in FORWARD_URL, as they were about a second ago' },
+  ),
   jwt_secrets: Type.Array(
     record({
       accepted: Type.Integer({
@@ -287,9 +362,44 @@ export const Rejections = record({
 });
 export type Rejections = Static<typeof Rejections>;
 
+const hash = Type.String({ description: 'HMAC-SHA-256 with the erasure key, in base64url' });
+const removal = {
+  at: time,
+  phase: literals(['begun', 'finished', 'failed']),
+  via: literals(['api', 'command']),
+  actor: orNull(Type.String({ description: "The hash of the admin's ID; null for a command" })),
+  request_id: Type.String(),
+  deleted: Type.Optional(
+    record({ metrics: Type.Optional(count), analytics: Type.Optional(count) }, 'Numbers of rows, once finished'),
+  ),
+};
+export const AuditLog = record({
+  entries: Type.Array(
+    Type.Union([
+      record({ ...removal, action: Type.Literal('erase'), user: hash }),
+      record({
+        ...removal,
+        action: Type.Literal('delete'),
+        kind: literals(['metrics', 'analytics']),
+        name: hash,
+        from: orNull(time),
+        to: orNull(time),
+        user: Type.Optional(hash),
+        has_conditions: Type.Boolean({ description: 'Whether the filter had conditions on labels or properties' }),
+      }),
+      record({ at: time, action: Type.Literal('act-as'), actor: hash, users: Type.Array(hash) }),
+    ]),
+  ),
+  next_cursor: orNull(Type.String({ description: 'The `cursor` of the next page; null after the oldest entry' })),
+});
+export type AuditLog = Static<typeof AuditLog>;
+
 export const Erasure = record({
   user_id: Type.String(),
   deleted: record({ metrics: count, analytics: count }),
+  pending: Type.Optional(
+    Type.Array(Type.String(), { description: 'The sinks that have not erased the user yet; absent if there are none' }),
+  ),
 });
 
 export const Deletion = record({
@@ -341,12 +451,13 @@ export const RESPONSES = {
   UserStatus,
   OperatorStatus,
   Rejections,
+  AuditLog,
   Erasure,
   Deletion,
   Session,
   RecordId,
   BatchIds,
   Probe,
-  Error: ErrorBody,
+  ErrorResponse: ErrorBody,
 } as const satisfies Record<string, TSchema>;
 export type ResponseName = keyof typeof RESPONSES;

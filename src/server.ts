@@ -1,11 +1,28 @@
+import { randomUUID } from 'node:crypto';
+import { hostname as machineName } from 'node:os';
 import type { Logger } from 'pino';
+import { version } from '../package.json' with { type: 'json' };
+import { type Alerts, startAlerts } from './alerts/alerts.ts';
 import { createApp } from './app.ts';
 import { createAccess } from './auth/access.ts';
+import type { Secrets } from './auth/secrets.ts';
+import { openErasureLog } from './backup/erasure-logs.ts';
+import { type BackupSchedule, startBackups } from './backup/schedule.ts';
+import { openWithUpgradeBackup } from './backup/upgrade-backup.ts';
 import type { Config } from './config.ts';
+import { createControlHandlers } from './control/handlers.ts';
+import { type ControlHandlers, type ControlListener, listenForCommands } from './control/listener.ts';
+import { createForwardingClient, type ForwardingClient } from './forwarding/client.ts';
+import { readNodeId } from './forwarding/node-id.ts';
+import { lagBehind } from './forwarding/query-lag.ts';
 import { createActAsLog } from './http/act-as-log.ts';
 import { listen } from './http/listener.ts';
 import { createMetrics, observe, observeConnections } from './http/metrics.ts';
+import { operatorStatus } from './http/routes/administration.ts';
+import { createSlowQueryLog } from './http/slow-query-log.ts';
+import { createTracing, type Tracing } from './http/tracing.ts';
 import { type CommitQueue, createCommitQueue } from './ingest/commit-queue.ts';
+import { watchFreeSpace } from './ingest/free-space.ts';
 import { createIdempotency, expireResponses } from './ingest/idempotency.ts';
 import { createIdSource } from './ingest/ids.ts';
 import { createLedger } from './ingest/ledger.ts';
@@ -15,13 +32,13 @@ import { createReservations } from './ingest/reservations.ts';
 import { createStamper } from './ingest/stamper.ts';
 import { createUsedCodes, deleteExpiredCodes } from './ingest/used-codes.ts';
 import { createUserNames } from './ingest/user-names.ts';
-import { createQueryClient, type MaintenanceResult } from './query/client.ts';
-import type { DeletionQuery, Maintenance } from './query/engine.ts';
+import { createMaintenance, type ServerMaintenance } from './maintenance.ts';
+import { createQueryClient } from './query/client.ts';
+import { createLagTracker } from './query/ingest-lag.ts';
 import type { LogRecord } from './records.ts';
-import { openStorage } from './storage/database.ts';
-import type { ErasedRows } from './storage/erasure.ts';
-import { openUserHash } from './storage/erasure-list.ts';
-import { DELETED } from './storage/ledger.ts';
+import { openAuditLog } from './storage/audit-log.ts';
+import { fingerprintOf, openUserHash, readErasureKey, type UserHash } from './storage/erasure-list.ts';
+import { readErasedUsers } from './storage/sink-erasures.ts';
 import { StorageError, toStorageError } from './storage/storage-error.ts';
 import { createWriter } from './storage/writer.ts';
 import { createLiveTails } from './tail/live-tails.ts';
@@ -46,16 +63,17 @@ const CATCH_UP_INTERVAL_MS = 5_000;
 
 /** The binary locates files relative to its entry point, which is in the same folder as this file. */
 const QUERY_WORKER = new URL('./query/worker.ts', import.meta.url);
+const CLICKHOUSE_WORKER = new URL('./query/clickhouse/worker.ts', import.meta.url);
+const BACKUP_WORKER = new URL('./backup/worker.ts', import.meta.url);
+const FORWARDING_WORKER = new URL('./forwarding/worker.ts', import.meta.url);
 
 /** A running server. */
 export interface Server {
   readonly url: URL;
   /**
    * Replaces the keys and secrets with those of a reloaded configuration. Its other settings have no effect.
-   *
-   * @param secret the HS256 secret in use, if any
    */
-  reloadSecrets(config: Config, secret: string | undefined): Promise<void>;
+  reloadSecrets(config: Config, secrets: Secrets): Promise<void>;
   /**
    * Stops accepting requests, finishes those in progress within {@link DRAIN_TIMEOUT_MS}, and closes the database.
    */
@@ -67,23 +85,34 @@ export interface Server {
 /**
  * Opens the database, starts the query worker and the commit queue, and listens.
  *
- * @param secret the HS256 secret in use, if any
  * @param droppedLines returns the number of dropped log lines
  * @param onFailing called when the storage has failed; the process should then exit
  * @throws {Error} if the database cannot be opened, or the server cannot listen on the address; nothing stays open
  */
 export async function startServer(
   config: Config,
-  secret: string | undefined,
+  secrets: Secrets,
   log: Logger,
   droppedLines: () => number,
   onFailing: () => void,
 ): Promise<Server> {
   const now = Date.now;
   const monotonic = () => performance.now();
-  const access = await createAccess(config, secret, log);
-  const storage = openStorage(config.databasePath);
-  let hashUser: ReturnType<typeof openUserHash>;
+  const tracing = await startTracing(config.traces, log);
+  const access = await createAccess(config, secrets, log);
+  const storage = await openWithUpgradeBackup(
+    config.databasePath,
+    {
+      onCompaction: () =>
+        log.warn('compacting the database, because an erasure or a deletion is waiting for it; this takes minutes'),
+    },
+    {
+      ...{ backupDir: config.backupDir, minFreeBytes: config.minFreeBytes, version },
+      onBegin: (folder) => log.info({ folder }, 'backing up the database before the migration, which changes its data'),
+      onStored: (file) => log.info({ file }, 'the database was backed up before the migration'),
+    },
+  );
+  let hashUser: UserHash;
   try {
     hashUser = openUserHash(config.databasePath); // fails early: the query worker needs the same key
   } catch (error) {
@@ -94,20 +123,28 @@ export async function startServer(
     const { committed, dropped } = storage.walReport;
     log.warn({ committed, dropped }, 'invalid frames at the end of the write-ahead log were dropped');
   }
+  if (storage.compactionError !== undefined) {
+    log.error({ err: storage.compactionError }, 'the database could not be compacted; erasures remain pending');
+  }
   let openQueue: CommitQueue | undefined;
   /** Reports that the disk has failed, whether a commit or a query noticed it. */
   function fail(storageError: StorageError): void {
+    void forwarding?.abandon(); // it must not write to the database any more
     log.fatal({ err: storageError }, 'the storage has failed: the server is stopping');
+    alerts?.storageFailed();
     onFailing();
   }
+  const lag = createLagTracker(monotonic);
   const queries = createQueryClient({
     path: config.databasePath,
+    databaseFile: storage.file,
     worker: QUERY_WORKER,
     timeoutMs: config.queryTimeoutMs,
     maxResultBytes: config.maxResultBytes,
     idleTimeoutMs: config.idleTimeoutSeconds * 1000,
     onDamaged(reason) {
       openQueue?.halt(new StorageError('corrupt', reason));
+      void forwarding?.abandon();
       // a disk that has failed can return anything: then the process must exit, as when a commit notices it
       Promise.try(storage.sync).then(
         () =>
@@ -120,56 +157,131 @@ export async function startServer(
         },
       );
     },
+    onLag: lag.measured,
     log,
   });
-  const tails = createLiveTails(now, config.idleTimeoutSeconds);
+  let { queryUrl, forwardUrls } = config;
+  // without QUERY_URL, all queries run in the embedded engine; maintenance and alerts always do
+  const engine = config.queryUrl
+    ? createQueryClient({
+        queryUrl: config.queryUrl.href,
+        worker: CLICKHOUSE_WORKER,
+        timeoutMs: config.queryTimeoutMs,
+        maxResultBytes: config.maxResultBytes,
+        idleTimeoutMs: config.idleTimeoutSeconds * 1000,
+        forwardingLag: () => lagBehind(queryUrl, forwardUrls, forwarding?.statuses()),
+        erased: () => readErasedUsers(storage.client, 'clickhouse'),
+        log,
+      })
+    : queries;
+  let { s3 } = config;
+  const erasureLog =
+    config.backupDir === undefined
+      ? undefined
+      : openErasureLog(config.backupDir, () => s3, config.databasePath, storage.client);
+  const tails = createLiveTails(now, config.idleTimeoutSeconds, config.queryUrl !== undefined);
+  let maintenance: ServerMaintenance | undefined;
+  const freeSpace = watchFreeSpace(config.databasePath, config.minFreeBytes, log, () => maintenance?.reclaimSoon());
   let stopping: Promise<void> | undefined;
+  let backups: BackupSchedule | undefined;
+  let forwarding: ForwardingClient | undefined;
+  let control: ControlListener | undefined;
+  let alerts: Alerts | undefined;
   try {
     const metrics = createMetrics();
-    const writer = createWriter(storage, metrics.commit);
+    const writer = createWriter(storage, (rows, seconds, syncSeconds) => {
+      try {
+        lag.committed(rows);
+        metrics.commit(rows, seconds, syncSeconds);
+        tracing?.commit(rows, seconds, syncSeconds);
+      } catch (error) {
+        // the rows are on disk: their requests must not fail
+        log.error({ err: error }, 'a commit could not be measured');
+      }
+    });
     const ledger = createLedger(writer.counts());
     const rejections = createRejections(now);
     const userNames = createUserNames(writer, storage.hash, config.maxNamesPerUser);
     const queueBounds = { rows: config.maxQueueRows, bytes: config.maxQueueBytes };
     const queue = createCommitQueue(writer, ledger, queueBounds, fail, publish);
     openQueue = queue;
-    observe(metrics, { ledger, queue, tails, droppedLines, databasePath: config.databasePath });
-    const { maxBodyBytes, maxBatchItems, maxResultBytes, maxNamesPerUser, rateLimit, rateLimitBytes } = config;
+    const lastBackupAt = () => backups?.lastAt();
+    forwarding = createForwardingClient({
+      path: config.databasePath,
+      urls: config.forwardUrls,
+      nodeId: () => readNodeId(config.nodeId, config.databasePath),
+      s3,
+      worker: FORWARDING_WORKER,
+      onSaved: stampWal,
+      log,
+    });
+    const { statuses: sinks } = forwarding;
+    observe(metrics, {
+      ...{ ledger, queue, tails, droppedLines, lastBackupAt, databasePath: config.databasePath, freeSpace, queries },
+      ...{ lag, retention: config.retention, sinks },
+      alerts: { firing: () => alerts?.firing() ?? 0, failures: () => alerts?.failures() ?? 0 },
+    });
+    const { maxBodyBytes, maxBatchItems, maxResultBytes, maxNamesPerUser, isAllowedName } = config;
+    const { rateLimit, rateLimitBytes } = config;
+    const sizes = { maxBodyBytes, maxBatchItems, maxResultBytes, maxNamesPerUser };
+    const limits = { ...sizes, isAllowedName, rateLimit, rateLimitBytes };
+    const { databasePath } = config;
+    const { syncStatus } = storage;
+    const { acceptedBySecret } = access;
+    const nextId = createIdSource(now, writer.lastSeq());
+    const audit = openAuditLog(databasePath, hashUser, now, (error) => {
+      log.error({ err: error }, 'an entry could not be written to the audit log');
+    });
+    const onActAs = (admin: string, user: string) => {
+      metrics.actAs();
+      audit.actAs(admin, user);
+    };
+    maintenance = createMaintenance({
+      ...{ queries, queue, writer, ledger, rejections, userNames, audit, freeSpace, log, now, monotonic },
+      ...{ storage, databasePath, erasureLog, retention: config.retention, sinks },
+      isStopping: () => stopping !== undefined,
+    });
+    const { erase, deleteRecords, catchUp, maintainSpace } = maintenance;
     const shortHash = (userId: string) => hashUser(userId).toString('hex', 0, LOGGED_HASH_BYTES);
+    const slowQueries = createSlowQueryLog(log, config.slowQueryMs, shortHash);
     const app = createApp({
       access: {
         verify: access.verify,
         failedAuthentications: createRateLimit('failed-authentication', config.authFailureLimit, 0, monotonic),
         metricsToken: access.metricsToken,
-        signingSecret: access.signingSecret,
+        issuers: access.issuers,
         jwt: config.jwt,
         usedCodes: createUsedCodes(writer, queue),
         now,
-        acceptedBySecret: access.acceptedBySecret,
+        acceptedBySecret,
+        hashUser,
         corsOrigins: config.corsOrigins,
         trustedProxies: config.trustedProxies,
       },
       ingest: {
-        queue,
+        queue: tracing ? tracing.commitQueue(queue) : queue,
+        freeSpace,
         reservations: createReservations(queue, queueBounds, config.maxBodyBytes),
         idempotency: createIdempotency(writer, now),
-        stamper: createStamper(createIdSource(now, writer.lastSeq()), now, config.maxClockSkewUs),
+        stamper: createStamper(nextId, now, config.maxClockSkewUs, config.maxTimestampAgeUs),
         userNames,
         ledger,
         rejections,
         rows: createRateLimit('rows', rateLimit, maxBatchItems, monotonic),
         bytes: createRateLimit('bytes', rateLimitBytes, Math.max(BURST_BYTES, maxBodyBytes), monotonic),
-        actAs: createActAsLog(log, shortHash, metrics.actAs, monotonic),
+        actAs: createActAsLog(log, shortHash, onActAs, monotonic),
       },
-      reading: { queries, tails },
+      reading: { queries, engine, slowQueries, tails },
       removal: { erase, deleteRecords },
       metrics,
+      tracing,
       settings: {
-        limits: { maxBodyBytes, maxBatchItems, maxResultBytes, maxNamesPerUser, rateLimit, rateLimitBytes },
-        queueBounds,
-        databasePath: config.databasePath,
-        syncStatus: storage.syncStatus,
+        ...{ limits, queueBounds, databasePath, syncStatus },
         idleTimeoutSeconds: config.idleTimeoutSeconds,
+        lastBackupAt,
+        backupSchedule: () => backups,
+        retention: config.retention,
+        sinks,
       },
       isOpen: () => stopping === undefined,
       log,
@@ -177,6 +289,31 @@ export async function startServer(
     const { host: hostname, port, idleTimeoutSeconds } = config;
     const listener = listen(app, { hostname, port, idleTimeoutSeconds }, log);
     observeConnections(metrics, listener);
+    control = startControl(
+      createControlHandlers({
+        ...{ queue, ledger, nextId, maxClockSkewUs: config.maxClockSkewUs, now },
+        maintain: queries.maintain,
+        stampWal: storage.stampWal,
+        resumeLater: maintenance.resumeLater,
+        async erase(userId, onProgress) {
+          const { pending, ...erased } = await erase(
+            userId,
+            { userId: undefined, requestId: randomUUID() },
+            onProgress,
+          );
+          log.warn({ ...erased }, 'user erased by a command');
+          return { ...erased, pending };
+        },
+        prune: maintenance.prune,
+        status: () =>
+          operatorStatus({
+            ...{ ledger, queue, queueBounds, databasePath, freeSpace, queries, syncStatus, limits },
+            ...{ acceptedBySecret, lastBackupAt, backupSchedule: () => backups, retention: config.retention, sinks },
+          }),
+        forwarding,
+        metrics: () => metrics.registry.metrics(),
+      }),
+    );
     const pruneTimer = setInterval(() => {
       try {
         deleteExpiredCodes(writer, now);
@@ -189,21 +326,56 @@ export async function startServer(
     }, PRUNE_INTERVAL_MS);
     const catchUpTimer = setInterval(() => {
       void catchUp();
+      void maintainSpace();
       // so that "rawlog status", which reads the file, counts rejections of a server that stores nothing
       if (ledger.hasUnwritten()) queue.store([], 0).catch(() => {}); // the next commit writes them, and reports errors
     }, CATCH_UP_INTERVAL_MS);
-    let isCatchingUp = false;
-    /** Restart count of the query worker when it last resumed interrupted maintenance. */
-    let resumedAtRestart: number | undefined;
-    void catchUp();
+    void catchUp().then(maintainSpace); // after the maintenance that was interrupted
+    backups = scheduleBackups();
+    if (config.alertWebhook) {
+      const { alertWebhook: webhook } = config;
+      const host = machineName();
+      alerts = startAlerts({
+        config,
+        webhook,
+        queries,
+        onQuery({ name, argument }, finished) {
+          metrics.query(name, finished);
+          slowQueries.report({ name, argument, client: undefined }, finished);
+        },
+        ledger,
+        freeSpace,
+        schedule: backups,
+        host,
+        now,
+        monotonic,
+        log,
+      });
+    }
 
     return {
       url: listener.url,
-      reloadSecrets: access.reload,
+      async reloadSecrets(reloaded, newSecrets) {
+        await access.reload(reloaded, newSecrets);
+        ({ s3 } = reloaded);
+        if (queryUrl && reloaded.queryUrl) {
+          engine.setQueryUrl(reloaded.queryUrl);
+          ({ queryUrl } = reloaded);
+        }
+        if (reloaded.alertWebhook) alerts?.setWebhook(reloaded.alertWebhook);
+        ({ forwardUrls } = reloaded);
+        await forwarding?.configure(forwardUrls, s3);
+      },
       async stop() {
         stopping ??= drain();
         await stopping;
+        await alerts?.close();
+        await backups?.close();
+        await forwarding?.close();
+        await engine.close();
         await queries.close();
+        await control?.close();
+        await audit.close();
         if (queries.health().isDamaged) throw new Error('the database is damaged and was not written to');
         await queue.close();
         storage.close();
@@ -211,68 +383,46 @@ export async function startServer(
       async abandon() {
         stopping ??= drain();
         await stopping;
+        await alerts?.close();
+        await backups?.close();
+        await forwarding?.abandon();
+        await engine.close();
         await queries.close();
+        await control?.close();
+        await audit.close();
       },
     };
 
-    /** Erases all rows of a user that were received before the call, and everything derived from them. */
-    async function erase(userId: string): Promise<ErasedRows> {
-      const erased = await removeRows('erase', userId);
-      rejections.removeUser(userId);
-      userNames.invalidate(userId);
-      return erased;
+    /** Starts scheduled backups, if BACKUP_DIR is set. */
+    function scheduleBackups(): BackupSchedule | undefined {
+      const { backupDir, backupEverySeconds: everySeconds, backupKeep: keep } = config;
+      if (backupDir === undefined) return undefined;
+      const key = readErasureKey(databasePath);
+      return startBackups({
+        minFreeBytes: config.minFreeBytes,
+        s3: () => s3,
+        ...{ databasePath, databaseFile: storage.file, backupDir, keep, version, everySeconds, now, log },
+        erasureKey: key && fingerprintOf(key),
+        worker: BACKUP_WORKER,
+      });
     }
 
-    /** Deletes, or only counts, all records that match a filter and were received before the call. */
-    async function deleteRecords(query: DeletionQuery, isDryRun: boolean): Promise<number> {
-      return removeRows(isDryRun ? 'countMatching' : 'delete', query);
-    }
-
-    /** Runs maintenance that deletes rows received before the call. If it fails, the next catch-up finishes it. */
-    async function removeRows<Name extends 'erase' | 'delete' | 'countMatching'>(
-      name: Name,
-      argument: Parameters<Maintenance[Name]>[0],
-    ): Promise<MaintenanceResult<Name>> {
-      // requests commit in the order of their IDs: once this resolves, all earlier ones are committed
-      await queue.store([], 0);
+    /** Listens for commands. The server also runs without its control socket, which not every file system supports. */
+    function startControl(handlers: ControlHandlers): ControlListener | undefined {
       try {
-        const result = await queries.maintain(name, argument);
-        recordRemoval();
-        return result;
+        return listenForCommands(databasePath, handlers, log);
       } catch (error) {
-        resumedAtRestart = undefined;
-        throw error;
+        log.error({ err: error }, 'there is no control socket: commands that need the running server will fail');
+        return undefined;
       }
     }
 
-    /** Updates the state that erasures and deletions have changed. */
-    function recordRemoval(): void {
-      ledger.setDeleted(new Map(writer.counts()).get(DELETED) ?? 0);
-      storage.stampWal(); // the write-ahead log may have been restarted
-    }
-
-    /** Applies new rows to the column store in batches, until no work is left. Never runs twice at once. */
-    async function catchUp(): Promise<void> {
-      if (isCatchingUp) return;
-      isCatchingUp = true;
+    /** Stamps the write-ahead log after a commit of another thread. The next commit reports errors. */
+    function stampWal(): void {
       try {
-        const { restarts } = queries.health();
-        if (resumedAtRestart !== restarts) {
-          await queries.maintain('resume', undefined);
-          resumedAtRestart = restarts;
-          recordRemoval();
-        }
-        let hasMore: boolean;
-        do {
-          hasMore = await queries.maintain('catchUp', undefined);
-          storage.stampWal();
-        } while (hasMore && stopping === undefined);
+        storage.stampWal();
       } catch (error) {
-        if (stopping === undefined) {
-          log.warn({ err: error }, 'the column store could not catch up; retrying in 5 seconds');
-        }
-      } finally {
-        isCatchingUp = false;
+        log.debug({ err: error }, 'the write-ahead log could not be stamped');
       }
     }
 
@@ -288,17 +438,33 @@ export async function startServer(
     async function drain(): Promise<void> {
       clearInterval(pruneTimer);
       clearInterval(catchUpTimer);
+      freeSpace.close();
       tails.close();
+      control?.stop();
       listener.stop();
       for (const deadline = performance.now() + DRAIN_TIMEOUT_MS; listener.pendingRequests() > 0; ) {
         if (performance.now() >= deadline) break;
         await Bun.sleep(DRAIN_POLL_MS);
       }
       await listener.close();
+      void tracing?.flush(); // does not delay the stop
     }
   } catch (error) {
+    await backups?.close();
+    await forwarding?.close();
+    await control?.close();
+    freeSpace.close();
+    await engine.close();
     await queries.close();
     storage.close();
     throw error;
   }
+}
+
+/** Starts exporting traces, if there is a target. Otherwise, the libraries for it are not loaded. */
+async function startTracing(target: Config['traces'], log: Logger): Promise<Tracing | undefined> {
+  if (!target) return undefined;
+  const { createOtlpTracer } = await import('./http/otlp.ts');
+  const onFailed = (reason: string | number) => log.warn({ reason }, 'traces could not be exported');
+  return createTracing(createOtlpTracer(target, onFailed));
 }

@@ -12,12 +12,16 @@ interface Setting {
   /** A fragment without a full stop. */
   readonly help: string;
   readonly default?: string;
+  /** A variable that other programs share, read if the setting is unset. */
+  readonly fallback?: string;
   /** Masked, and read only from the environment or a file: flags are visible to every user of the machine. */
   readonly secret?: true;
   /** Whether its file may contain several values, one per line. */
   readonly lines?: true;
   /** Whether its text may be a PEM, which contains newlines. */
   readonly pem?: true;
+  /** All accepted values, if they can be listed. For lists, completion offers single entries. */
+  readonly words?: readonly string[];
 }
 
 const settings = {
@@ -36,6 +40,7 @@ const settings = {
   JWT_ALGORITHMS: {
     help: `accepted algorithms, comma-separated: ${Object.keys(ALGORITHMS).join(', ')}`,
     default: 'HS256',
+    words: Object.keys(ALGORITHMS),
   },
   JWT_AUDIENCE: {
     help: 'accepted audiences, comma-separated; the value none disables the check',
@@ -49,6 +54,10 @@ const settings = {
   JWT_VIEWER_ROLES: {
     help: "values of the role claim that grant the role viewer, which can read all users' data, comma-separated",
   },
+  OPERATOR_TOKENS: {
+    help: "whether to accept the tokens of `rawlog token`, signed with rawlog's own secret, beside those of the product: on or off",
+    default: 'on',
+  },
   METRICS_TOKEN: {
     help: 'bearer token for /metrics, at least 16 characters; admin and viewer tokens also work',
     secret: true,
@@ -56,6 +65,10 @@ const settings = {
   MAX_BODY_BYTES: { help: 'largest body in bytes, before and after decompression', default: '1048576' },
   MAX_BATCH_ITEMS: { help: 'maximum number of items in a batch', default: '1000' },
   MAX_CLOCK_SKEW: { help: 'how far in the future a timestamp may be, such as 30s, 5m or 1h', default: '5m' },
+  MAX_TIMESTAMP_AGE: {
+    help: 'how far in the past a timestamp may be, such as 30d, or off; admins and imports are exempt',
+    default: 'off',
+  },
   RATE_LIMIT: { help: 'maximum rate of rows per user, such as 1000/s, 600/m or 10000/h, or off', default: '1000/s' },
   RATE_LIMIT_BYTES: {
     help: 'maximum rate of body bytes per user, such as 1mb/s or 500kb/m, or off; admins are exempt, and RATE_LIMIT=off also disables this limit',
@@ -73,16 +86,76 @@ const settings = {
     help: 'maximum memory for bodies being read and records waiting to be committed, in bytes',
     default: '67108864',
   },
+  RETENTION_DAYS: { help: 'days that records are kept, by their timestamp; unlimited if unset' },
+  RETENTION: {
+    help: 'exceptions from RETENTION_DAYS, comma-separated, such as metric:page_load_time=30d,type:debug=7d,type:signup=off',
+  },
+  MIN_FREE_BYTES: {
+    help: 'free disk space in bytes below which recording is rejected; 0 records until the disk is full',
+    default: '268435456',
+  },
   MAX_RESULT_BYTES: { help: 'largest query result in bytes', default: '33554432' },
   IDLE_TIMEOUT: { help: 'how long a connection without traffic stays open, 1s to 255s', default: '75s' },
   QUERY_TIMEOUT: { help: 'how long a query may run, such as 10s or 1m', default: '10s' },
+  SLOW_QUERY: { help: 'how long a query may take before it is logged, such as 250ms, 1s or off', default: '1s' },
+  QUERY_URL: {
+    help: 'ClickHouse that queries read instead of the local database, as clickhouse://USER:PASSWORD@HOST:8123/DATABASE, or clickhouses:// for HTTPS',
+    secret: true,
+  },
   MAX_NAMES_PER_USER: { help: 'maximum distinct metric names and event types per user, combined', default: '1000' },
+  NAMES: {
+    help: 'metric names and event types that may be recorded, comma-separated, such as signup,page_*; any if unset',
+  },
   CORS_ORIGINS: {
     help: 'browser origins that may call the API, comma-separated, such as https://app.example or https://*.example.com',
     default: '',
   },
-  INSECURE_DEV: { help: 'whether to accept published sample secrets, on or off; for development only', default: 'off' },
-  LOG_LEVEL: { help: `lowest level to log: ${LOG_LEVELS.join(', ')}`, default: 'info' },
+  BACKUP_DIR: {
+    help: 'folder of scheduled backups and the erasure log, or s3://BUCKET/PREFIX; neither is written if unset',
+  },
+  BACKUP_EVERY: { help: 'time between scheduled backups, such as 6h or 24h', default: '24h' },
+  BACKUP_KEEP: { help: 'number of scheduled backups to keep', default: '7' },
+  FORWARD_URL: {
+    help: 'URLs of the engines that records are forwarded to, comma-separated, such as nats://user:password@127.0.0.1:4222/rawlog; none if unset',
+    secret: true,
+    lines: true,
+  },
+  NODE_ID: {
+    help: 'name of this server in the engines that records are forwarded to; generated and stored next to the database if unset',
+  },
+  ALERT_WEBHOOK: {
+    help: 'URL that alerts are sent to, as JSON in POST requests; no alerts if unset',
+    secret: true,
+  },
+  ALERT_THRESHOLDS: {
+    help: 'limits that raise an alert, comma-separated, such as checkout_ms:p95>2000/15m,type:signup:count<1/1h',
+  },
+  ALERT_SILENCE: {
+    help: 'how long names may be silent, comma-separated, such as metric:heartbeat=10m,type:signup=6h,type:debug=off; others are compared with their past',
+  },
+  S3_ENDPOINT: {
+    help: 'URL of the service for s3:// addresses, such as https://s3.example.com; Amazon S3 if unset',
+    fallback: 'AWS_ENDPOINT',
+  },
+  S3_REGION: { help: 'region of the bucket in S3', fallback: 'AWS_REGION' },
+  S3_ACCESS_KEY_ID: { help: 'ID of the access key for S3', secret: true, fallback: 'AWS_ACCESS_KEY_ID' },
+  S3_SECRET_ACCESS_KEY: { help: 'access key for S3', secret: true, fallback: 'AWS_SECRET_ACCESS_KEY' },
+  S3_SESSION_TOKEN: {
+    help: 'session token for S3, if the credentials are temporary',
+    secret: true,
+    fallback: 'AWS_SESSION_TOKEN',
+  },
+  INSECURE_DEV: {
+    help: 'whether to accept published sample secrets, on or off; for development only',
+    default: 'off',
+    words: ['on', 'off'],
+  },
+  OTEL_EXPORTER_OTLP_ENDPOINT: {
+    help: 'URL of an OpenTelemetry receiver that gets traces with OTLP over HTTP, such as http://127.0.0.1:4318; no traces if unset',
+    secret: true,
+  },
+  OTEL_TRACES_SAMPLER_ARG: { help: 'part of the traces that is sampled, from 0 to 1', default: '0.01' },
+  LOG_LEVEL: { help: `lowest level to log: ${LOG_LEVELS.join(', ')}`, default: 'info', words: LOG_LEVELS },
 } as const satisfies Record<string, Setting>;
 export type SettingName = keyof typeof settings;
 
@@ -114,8 +187,8 @@ export interface ConfigSources {
 export type Origin = 'flag' | 'environment' | 'file' | 'default';
 
 /**
- * Reads the text of a setting. A flag takes precedence over the environment. A secret is read from the environment or
- * from its file, whose trailing newline is stripped. The text is checked for characters that no value should contain.
+ * Reads the text of a setting. A flag takes precedence over the environment, and its variable over the one that it
+ * shares with other programs. A secret is read from the environment or from its file, whose trailing newline is stripped. The text is checked for characters that no value should contain.
  *
  * @returns the text, its origin, and the flag or variable that it came from; the text is undefined if the setting is
  *   unset and has no default
@@ -138,6 +211,10 @@ export function settingText(
   }
   if (flags[name]) return checked(setting, { text: flags[name], origin: 'flag', givenAs: flagOf(name) });
   if (env[name]) return checked(setting, { text: env[name], origin: 'environment', givenAs: name });
+  const { fallback } = setting;
+  if (fallback !== undefined && env[fallback]) {
+    return checked(setting, { text: env[fallback], origin: 'environment', givenAs: fallback });
+  }
   return { text: setting.default, origin: 'default', givenAs: name };
 }
 

@@ -20,19 +20,19 @@ export interface ActAsLog {
  * Creates the log of admins who record for other users.
  *
  * @param hashUser returns a keyed hash of a user ID
- * @param count called for each use
+ * @param onUse called for each use
  * @param now returns a monotonic time, in milliseconds
  */
 export function createActAsLog(
   log: Logger,
   hashUser: (userId: string) => string,
-  count: () => void,
+  onUse: (admin: string, user: string) => void,
   now: () => number,
 ): ActAsLog {
   const admins = new LRUCache<string, { loggedAt: number; unlogged: number }>({ max: MAX_ADMINS });
   return {
     report(admin, user, requestId) {
-      count();
+      onUse(admin, user);
       const previous = admins.get(admin);
       if (previous && now() - previous.loggedAt < LOG_INTERVAL_MS) {
         previous.unlogged++;

@@ -26,9 +26,14 @@ export function authenticate(headers: Headers, verify: CachedVerifier): Principa
  */
 export function bearerToken(headers: Headers): string {
   const header = headers.get('authorization');
-  if (header === null || /^[ \t]*$/.test(header)) throw new ApiError('unauthorized');
+  if (header === null || /^[ \t]*$/.test(header)) throw new ApiError('unauthorized', { tokenRejection: 'missing' });
   const token = BEARER.exec(header)?.[1];
-  if (token === undefined) throw new ApiError('unauthorized', { message: 'Invalid token: not a Bearer token' });
+  if (token === undefined) {
+    throw new ApiError('unauthorized', {
+      message: 'Invalid token: not a Bearer token',
+      tokenRejection: 'malformed',
+    });
+  }
   return token;
 }
 

@@ -33,6 +33,9 @@ const ROUTE_HINTS: Readonly<Record<string, string>> = {
  */
 const CLOSES_CONNECTION: ReadonlySet<ErrorCode> = new Set(['shutting_down']);
 
+/** Codes of rejections that follow one another at any rate, before a body is read. A burst of them shares a rejection. */
+const SHARES_REJECTION: ReadonlySet<ErrorCode> = new Set(['overloaded', 'storage_full']);
+
 /** Interval at which errors with status 503 are logged, per code and route, in milliseconds. */
 const LOG_INTERVAL_MS = 1_000;
 
@@ -48,7 +51,7 @@ export interface ErrorResponseParts {
   readonly failedAuthentications: RateLimit;
   readonly ledger: Pick<Ledger, 'reject'>;
   readonly rejections: Pick<Rejections, 'add'>;
-  readonly metrics: Pick<Metrics, 'requests'>;
+  readonly metrics: Pick<Metrics, 'requests' | 'tokenRejected'>;
 }
 
 /** A request that failed. */
@@ -92,8 +95,8 @@ interface Burst {
  * logs the cause with the request ID, observes the request's duration, and responds with the error code's fixed text.
  *
  * Errors with status 503 come in bursts, when the server is busiest. The first error per code and route is logged
- * immediately; later ones are aggregated once per second. `overloaded` errors, whose requests were not read, also share
- * a rejection without a user.
+ * immediately; later ones are aggregated once per second. `overloaded` and `storage_full` errors, whose requests were
+ * not read, also share a rejection without a user.
  */
 export function createErrorResponder(parts: ErrorResponseParts): ErrorResponder {
   const { log, addressOf, failedAuthentications, ledger, rejections, metrics } = parts;
@@ -165,6 +168,8 @@ export function createErrorResponder(parts: ErrorResponseParts): ErrorResponder 
       return new Response(null, { status: CLIENT_CLOSED_REQUEST });
     }
     let apiError = ensureApiError(error);
+    const tokenRejection = apiError.code === 'keys_unavailable' ? 'keys_unavailable' : apiError.tokenRejection;
+    if (tokenRejection) metrics.tokenRejected(tokenRejection);
     // a token with a valid signature, such as an expired one, is not a guess, and its client needs the reason
     if (apiError.code === 'unauthorized' && !apiError.isSigned) {
       apiError = limitFailedAuthentication(apiError, request);
@@ -177,7 +182,7 @@ export function createErrorResponder(parts: ErrorResponseParts): ErrorResponder 
     if (recording) {
       const { items, userId } = recording;
       ledger.reject(code, items);
-      if (code !== 'overloaded' || !burst) addRejection(apiError, failed, items, userId);
+      if (!SHARES_REJECTION.has(code) || !burst) addRejection(apiError, failed, items, userId);
       else if (burst.rejection) burst.rejection.items += items;
       else burst.rejection = addRejection(apiError, failed, items, undefined);
     }

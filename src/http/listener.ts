@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import type { Logger } from 'pino';
+import { describeProcess, listenerOn } from '../system-process.ts';
 import { bunTimeout } from './idle-timeout.ts';
 
 /*
@@ -80,7 +81,12 @@ export function listen(
     });
   }
 
-  startAccepting(port, idleTimeoutSeconds);
+  try {
+    startAccepting(port, idleTimeoutSeconds);
+  } catch (error) {
+    const problem = listenProblem(error, hostname, port);
+    throw problem === undefined ? error : new Error(problem, { cause: error });
+  }
   // read now, because Bun reports port 0 for a stopped server
   const { url, port: boundPort = port } = servers[0] as BunServer;
 
@@ -143,6 +149,21 @@ export function listen(
       await Promise.all(servers.map((server) => server.stop(true)));
     },
   };
+}
+
+/** Returns why a server cannot listen on an address and which setting to change; undefined for other errors. */
+export function listenProblem(error: unknown, host: string, port: number): string | undefined {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined;
+  switch (code) {
+    case 'EADDRINUSE':
+      return `PORT ${port} on HOST ${host} is in use by ${describeProcess(listenerOn(port))}. Stop it, or set PORT (--port) to a free port; 0 picks one.`;
+    case 'EACCES':
+      return `This user may not listen on PORT ${port}. Set PORT (--port) to a port from 1024, or let a reverse proxy listen on ${port}.`;
+    case 'EADDRNOTAVAIL':
+      return `HOST ${host} is not an address of this machine. Set HOST (--host) to one of its addresses, or to 0.0.0.0 for all of them.`;
+    default:
+      return undefined;
+  }
 }
 
 /** Returns the number of open file descriptors of this process. */

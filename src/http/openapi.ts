@@ -1,9 +1,7 @@
-import type { TSchema } from '@sinclair/typebox';
 import type { DocumentDecoration } from 'elysia';
 import { ERRORS, type ErrorCode } from '../errors.ts';
-import { analyticsCheck, batchCheck, metricCheck, signInCheck } from '../records.ts';
-import { RESPONSES } from '../responses.ts';
 import { EXAMPLE_ID, EXAMPLES } from './examples.ts';
+import { ALL_BODIES, BODIES, ref } from './openapi-schemas.ts';
 import { STATUS_BY_CODE } from './status.ts';
 
 /*
@@ -11,93 +9,36 @@ import { STATUS_BY_CODE } from './status.ts';
  * schemas, because Elysia would validate every response at run time.
  */
 
-/** Converts a JSON Schema to OpenAPI 3.0, where null is a flag and a constant is an enum with one value. */
-function openApiSchema(schema: TSchema): object {
-  return convert(JSON.parse(JSON.stringify(schema))) as object;
-}
-
-function convert(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(convert);
-  if (typeof value !== 'object' || value === null) return value;
-  const { const: constant, anyOf, patternProperties, ...rest } = value as Record<string, unknown>;
-  // generated clients would treat an empty list of properties as an object without any
-  if (rest['additionalProperties'] === true && isEmpty(rest['properties'])) delete rest['properties'];
-  const converted = Object.fromEntries(Object.entries(rest).map(([key, inner]) => [key, convert(inner)]));
-  if (constant !== undefined) return { ...converted, enum: [constant] };
-  if (patternProperties) {
-    const [values] = Object.values(patternProperties as Record<string, unknown>);
-    return { ...converted, additionalProperties: convert(values) };
-  }
-  if (!Array.isArray(anyOf)) return converted;
-  if (anyOf.every((schema) => typeof schema.const === 'string')) {
-    return { ...converted, type: 'string', enum: anyOf.map((schema) => schema.const) };
-  }
-  const schemas = anyOf.filter((schema) => schema.type !== 'null').map(convert) as object[];
-  const nullable = schemas.length < anyOf.length && { nullable: true };
-  if (schemas.length === 1) return { ...schemas[0], ...converted, ...nullable };
-  return { ...converted, ...nullable, oneOf: schemas };
-}
-
-function isEmpty(value: unknown): boolean {
-  return typeof value === 'object' && value !== null && Object.keys(value).length === 0;
-}
-
-/** Returns a reference to a component. */
-function ref(name: string) {
-  return { $ref: `#/components/schemas/${name}` };
-}
-
-/** The bodies of the recording routes, by component name. */
-const BODIES = { Metric: metricCheck.Schema(), Analytics: analyticsCheck.Schema(), Batch: batchCheck.Schema() };
-
-/** The bodies of all routes, by component name. */
-const ALL_BODIES = { ...BODIES, SignIn: signInCheck.Schema() };
-
-/** The shared components of the document. */
-export const COMPONENTS = {
-  securitySchemes: {
-    bearer: {
-      type: 'http',
-      scheme: 'bearer',
-      bearerFormat: 'JWT',
-      description: 'A token issued by your product, or one printed by `rawlog token --sub ID`.',
-    },
-  },
-  schemas: Object.fromEntries(
-    Object.entries<TSchema>({ ...ALL_BODIES, ...RESPONSES }).map(([name, schema]) => [name, openApiSchema(schema)]),
-  ),
-};
-
 /** Returns the documentation of error responses by status, with an example per error code. */
 function errorResponses(codes: readonly ErrorCode[]): NonNullable<DocumentDecoration['responses']> {
   const statuses = [...new Set(codes.map((code) => STATUS_BY_CODE[code]))].sort();
   return Object.fromEntries(
     statuses.map((status) => {
       const codesOfStatus = codes.filter((code) => STATUS_BY_CODE[code] === status);
-      const examples = Object.fromEntries(codesOfStatus.map((code) => [code, { value: exampleOf(code, status) }]));
+      const examples = Object.fromEntries(
+        codesOfStatus.map((code) => [code, { $ref: `#/components/examples/${code}` }]),
+      );
       return [
         String(status),
         {
           description: codesOfStatus.map((code) => `\`${code}\`: ${ERRORS[code].message}`).join('\n\n'),
-          content: { 'application/json': { schema: ref('Error'), examples } },
+          content: { 'application/json': { schema: ref('ErrorResponse'), examples } },
         },
       ];
     }),
   );
 }
 
-function exampleOf(code: ErrorCode, status: number) {
-  const { message, hint } = ERRORS[code];
-  const issues = [{ loc: ['body', 'data_string'], msg: 'Field required', type: 'missing' }];
-  const detail = code === 'validation_failed' ? issues : status >= 500 ? { message, hint } : message;
-  return { code, message, hint, request_id: '3f9c0a5e7b21-1c', detail };
-}
-
 /** Whose data a caller can read. */
 const SCOPE = 'Users see only their own data; admins and viewers see the data of all users.';
 
+/*
+ * `operationId` is what generators call a route's function. It never changes.
+ */
+
 /** Documents a recording route. */
 export function documentRecording(
+  operationId: string,
   summary: string,
   description: string,
   body: keyof typeof BODIES,
@@ -105,6 +46,7 @@ export function documentRecording(
 ): DocumentDecoration {
   return {
     tags: ['Recording'],
+    operationId,
     summary,
     description: `${description} A 200 response is sent only after the data is on disk.`,
     security: [{ bearer: [] }],
@@ -169,6 +111,7 @@ const QUERY_ERRORS: readonly ErrorCode[] = [
   'query_too_large',
   'rate_limited',
   'internal',
+  'not_supported',
   'keys_unavailable',
   'storage_unavailable',
   'queries_overloaded',
@@ -178,7 +121,7 @@ const QUERY_ERRORS: readonly ErrorCode[] = [
 const INGEST_LAG_HEADERS = {
   'X-Ingest-Lag-Rows': {
     description:
-      'Number of committed rows that the column store has not applied yet. They are missing from the result, except from pages of records. Absent if there are none.',
+      'Number of committed rows that the column store has not applied yet, or with QUERY_URL, that this node has not forwarded yet. They are missing from the result, except from pages of records. Absent if there are none.',
     schema: { type: 'integer' },
   },
   'X-Ingest-Lag-Seconds': {
@@ -189,6 +132,7 @@ const INGEST_LAG_HEADERS = {
 
 /** Documents a route that returns the result of a query. */
 export function documentQuery(
+  operationId: string,
   summary: string,
   description: string,
   parameters: NonNullable<DocumentDecoration['parameters']>,
@@ -197,6 +141,7 @@ export function documentQuery(
 ): DocumentDecoration {
   return {
     tags: ['Queries'],
+    operationId,
     summary,
     description: `${description} ${SCOPE}`,
     security: [{ bearer: [] }],
@@ -214,12 +159,14 @@ export function documentQuery(
 
 /** Documents the route that returns the offsets of a time zone. */
 export function documentZone(
+  operationId: string,
   summary: string,
   description: string,
   parameters: NonNullable<DocumentDecoration['parameters']>,
 ): DocumentDecoration {
   return {
     tags: ['Queries'],
+    operationId,
     summary,
     description,
     security: [{ bearer: [] }],
@@ -245,6 +192,7 @@ export function documentZone(
 export function documentStatus(): DocumentDecoration {
   return {
     tags: ['Administration'],
+    operationId: 'getStatus',
     summary: 'Get the server status',
     description:
       'Returns the version, the durability guarantee and the limits on requests. Admins and viewers also get the ledger (counts of all items received since the database was created), storage sizes, the commit queue, the ingest lag, the query worker, pending erasures and deletions, and token counts per JWT secret.',
@@ -254,7 +202,7 @@ export function documentStatus(): DocumentDecoration {
         description: 'The status',
         content: {
           'application/json': {
-            schema: { oneOf: [ref('OperatorStatus'), ref('UserStatus')] },
+            schema: ref('Status'),
             examples: { operator: { value: EXAMPLES.OperatorStatus }, user: { value: EXAMPLES.UserStatus } },
           },
         },
@@ -268,6 +216,7 @@ export function documentStatus(): DocumentDecoration {
 export function documentSession(): DocumentDecoration {
   return {
     tags: ['Administration'],
+    operationId: 'createSession',
     summary: 'Exchange a sign-in code for a token',
     description:
       'Returns a bearer token for the code in a sign-in link. A code is valid for 10 minutes, works once, and is never accepted as a token itself.',
@@ -298,12 +247,14 @@ export function documentSession(): DocumentDecoration {
 
 /** Documents a route that erases a user. */
 export function documentErasure(
+  operationId: string,
   summary: string,
   description: string,
   parameters: NonNullable<DocumentDecoration['parameters']>,
 ): DocumentDecoration {
   return {
     tags: ['Administration'],
+    operationId,
     summary,
     description,
     security: [{ bearer: [] }],
@@ -318,13 +269,35 @@ export function documentErasure(
   };
 }
 
+/** Documents the route that reads the audit log. */
+export function documentAuditLog(parameters: NonNullable<DocumentDecoration['parameters']>): DocumentDecoration {
+  return {
+    tags: ['Administration'],
+    operationId: 'listAuditEntries',
+    summary: 'Read the audit log',
+    description:
+      'Requires the role `admin`. Returns erasures, deletions of records and recordings for other users, newest first. An erasure or a deletion has an entry when it began and another one when it ended. Users and names are keyed hashes; pass `user_id` to find the entries about a user. A page may contain fewer entries than `limit`; there are more pages until `next_cursor` is null.',
+    security: [{ bearer: [] }],
+    parameters,
+    responses: {
+      '200': {
+        description: 'A page of entries',
+        content: { 'application/json': { schema: ref('AuditLog'), example: EXAMPLES.AuditLog } },
+      },
+      ...errorResponses(QUERY_ERRORS),
+    },
+  };
+}
+
 /** Documents a route that deletes records. */
 export function documentDeletion(
+  operationId: string,
   summary: string,
   parameters: NonNullable<DocumentDecoration['parameters']>,
 ): DocumentDecoration {
   return {
     tags: ['Administration'],
+    operationId,
     summary,
     description:
       'Requires the role `admin`. Deletes the matching records received before the request, and their share of all aggregates. Records received later are kept. The data is overwritten in every file. With `dry_run=true`, nothing is deleted, and `deleted` is the number of records that match.',
@@ -342,12 +315,14 @@ export function documentDeletion(
 
 /** Documents a route that exports records. */
 export function documentExport(
+  operationId: string,
   summary: string,
   parameters: NonNullable<DocumentDecoration['parameters']>,
 ): DocumentDecoration {
   const text = { schema: { type: 'string' } } as const;
   return {
     tags: ['Queries'],
+    operationId,
     summary,
     description: `Streams records, oldest first. To resume an interrupted NDJSON export, pass the ID of the last record you received as \`after\`. ${SCOPE}`,
     security: [{ bearer: [] }],
@@ -372,6 +347,7 @@ export function documentExport(
  * @param fields the fields of the example record that depend on its kind, as JSON
  */
 export function documentTail(
+  operationId: string,
   summary: string,
   parameters: NonNullable<DocumentDecoration['parameters']>,
   fields: string,
@@ -380,8 +356,9 @@ export function documentTail(
   const record = `{${head},"received_at":"2026-03-01T10:00:00.25Z",${fields}}`;
   return {
     tags: ['Queries'],
+    operationId,
     summary,
-    description: `Sends each record as a server-sent event as soon as it is on disk, until the token expires (\`expired\`) or the server stops. After the \`open\` event, every new record is either sent or counted in a \`skipped\` event. Open the tail before fetching existing records, and discard duplicates by \`id\`. At most 100 records are sent per 250 ms. Records that exceed this rate, or that the client is too slow to read, are dropped, and a \`skipped\` event in their place reports how many. After a disconnect, fetch missed records from \`/api/export\` with \`after\`. ${SCOPE}`,
+    description: `Sends each record as a server-sent event as soon as it is on disk, until the token expires (\`expired\`) or the server stops. After the \`open\` event, every new record is either sent or counted in a \`skipped\` event. With QUERY_URL, a tail sends only the records of this node, and the \`open\` event has \`"scope":"node"\`. Open the tail before fetching existing records, and discard duplicates by \`id\`. At most 100 records are sent per 250 ms. Records that exceed this rate, or that the client is too slow to read, are dropped, and a \`skipped\` event in their place reports how many. After a disconnect, fetch missed records from \`/api/export\` with \`after\`. ${SCOPE}`,
     security: [{ bearer: [] }],
     parameters,
     responses: {
@@ -401,9 +378,15 @@ export function documentTail(
 }
 
 /** Documents a probe. */
-export function documentProbe(summary: string, description: string, codes: readonly ErrorCode[]): DocumentDecoration {
+export function documentProbe(
+  operationId: string,
+  summary: string,
+  description: string,
+  codes: readonly ErrorCode[],
+): DocumentDecoration {
   return {
     tags: ['Operations'],
+    operationId,
     summary,
     description,
     responses: {

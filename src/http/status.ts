@@ -15,6 +15,7 @@ export const STATUS_BY_CODE = {
   too_many_names: 422,
   rate_limited: 429,
   internal: 500,
+  not_supported: 501,
   keys_unavailable: 503,
   storage_unavailable: 503,
   storage_full: 503,

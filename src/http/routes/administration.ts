@@ -1,16 +1,24 @@
-import { statfsSync, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { Elysia } from 'elysia';
 import type { Logger } from 'pino';
 import { version } from '../../../package.json' with { type: 'json' };
 import { canReadAll, type Principal } from '../../auth/verifier.ts';
+import type { BackupSchedule } from '../../backup/schedule.ts';
 import type { Config } from '../../config.ts';
 import { ApiError } from '../../errors.ts';
+import type { Retention } from '../../formats/retention.ts';
+import type { SinkStatus } from '../../forwarding/status.ts';
+import { readFreeBytes } from '../../free-bytes.ts';
 import type { CommitQueue, QueueBounds } from '../../ingest/commit-queue.ts';
+import type { FreeSpace } from '../../ingest/free-space.ts';
 import type { Ledger } from '../../ingest/ledger.ts';
+import type { QueryClient } from '../../query/client.ts';
 import { zoneDatabase } from '../../query/zone-database.ts';
 import { isUserId, MAX_USER_ID_LENGTH } from '../../records.ts';
 import type { OperatorStatus, UserStatus } from '../../responses.ts';
+import type { Actor } from '../../storage/audit-log.ts';
+import { forecastFull, type Growth } from '../../storage/disk-forecast.ts';
 import type { ErasedRows } from '../../storage/erasure.ts';
 import type { SyncStatus } from '../../storage/wal-sync.ts';
 import { authenticate, authenticateAdmin } from '../auth.ts';
@@ -24,20 +32,35 @@ import type { QueryParts } from './queries.ts';
 /** The limits on requests. */
 export type Limits = Pick<
   Config,
-  'maxBodyBytes' | 'maxBatchItems' | 'maxResultBytes' | 'maxNamesPerUser' | 'rateLimit' | 'rateLimitBytes'
+  | 'maxBodyBytes'
+  | 'maxBatchItems'
+  | 'maxResultBytes'
+  | 'maxNamesPerUser'
+  | 'isAllowedName'
+  | 'rateLimit'
+  | 'rateLimitBytes'
 >;
 
 /** Dependencies of the administration routes. */
-export interface AdministrationParts extends QueryParts {
+export interface AdministrationParts extends Pick<QueryParts, 'verify' | 'slowQueries'> {
+  readonly queries: QueryClient;
   readonly ledger: Ledger;
   /** Erases a user. Resolves once queries no longer return the user's rows. */
-  readonly erase: (userId: string) => Promise<ErasedRows>;
+  readonly erase: (userId: string, actor: Actor) => Promise<ErasedRows & { readonly pending: readonly string[] }>;
   /** Returns the number of tokens verified per secret in JWT_SECRET. */
   readonly acceptedBySecret: () => readonly number[];
   readonly queue: Pick<CommitQueue, 'depth'>;
   readonly queueBounds: QueueBounds;
   readonly limits: Limits;
   readonly databasePath: string;
+  readonly freeSpace: Pick<FreeSpace, 'minBytes' | 'secondsLeft'>;
+  /** Returns when the newest scheduled backup was taken, in milliseconds since 1970; undefined if there is none. */
+  readonly lastBackupAt: () => number | undefined;
+  /** Returns the schedule of backups; undefined without BACKUP_DIR. */
+  readonly backupSchedule: () => Pick<BackupSchedule, 'everySeconds' | 'nextAt' | 'failures'> | undefined;
+  readonly retention: Retention;
+  /** Returns the sinks in FORWARD_URL; undefined shortly after a start. */
+  readonly sinks: () => readonly SinkStatus[] | undefined;
   /** Returns how the write-ahead log is synced. */
   readonly syncStatus: () => SyncStatus;
   readonly log: Logger;
@@ -60,9 +83,9 @@ export function administrationRoutes(parts: AdministrationParts) {
   async function eraseUser(user_id: string, { principal, request, server, requestId }: ErasureContext) {
     // an erasure may take longer than the idle timeout
     server?.timeout(request, 0);
-    const deleted = await erase(user_id);
+    const { pending, ...deleted } = await erase(user_id, { userId: principal.userId, requestId });
     log.warn({ request_id: requestId, admin: principal.userId, ...deleted }, 'user erased');
-    return { user_id, deleted };
+    return { user_id, deleted, ...(pending.length > 0 && { pending }) };
   }
 
   return new Elysia({ name: 'administration' })
@@ -86,7 +109,7 @@ export function administrationRoutes(parts: AdministrationParts) {
         return eraseUser(userIdInPath(request), { principal, request, server, requestId });
       },
       {
-        detail: documentErasure('Erase a user', ERASURE, [
+        detail: documentErasure('eraseUser', 'Erase a user', ERASURE, [
           {
             name: 'user_id',
             in: 'path',
@@ -105,6 +128,7 @@ export function administrationRoutes(parts: AdministrationParts) {
       },
       {
         detail: documentErasure(
+          'eraseUserByQuery',
           'Erase a user by query parameter',
           `Use this route for IDs such as \`.\` and \`..\`, which clients and proxies remove from paths as dot segments. ${ERASURE}`,
           documentParameters({ user_id: ERASED_USER_ID }),
@@ -160,7 +184,7 @@ function userIdInQuery(request: Request): string {
 }
 
 /** Returns the status for all callers. */
-function userStatus({ limits }: AdministrationParts): UserStatus {
+function userStatus({ limits }: Pick<AdministrationParts, 'limits'>): UserStatus {
   return {
     version,
     durability: { journal: 'wal', acknowledged: 'after fsync' },
@@ -177,15 +201,78 @@ function userStatus({ limits }: AdministrationParts): UserStatus {
   };
 }
 
+function backupStatus({
+  lastBackupAt,
+  backupSchedule,
+}: Pick<AdministrationParts, 'lastBackupAt' | 'backupSchedule'>): OperatorStatus['backup'] {
+  const lastAt = lastBackupAt();
+  const schedule = backupSchedule();
+  return {
+    last_at: lastAt === undefined ? null : new Date(lastAt).toISOString(),
+    age_seconds: lastAt === undefined ? null : Math.max(0, Date.now() - lastAt) / 1000,
+    every_seconds: schedule?.everySeconds ?? null,
+    next_at: schedule ? new Date(schedule.nextAt()).toISOString() : null,
+    failures: schedule?.failures() ?? 0,
+  };
+}
+
+function sinkStatus(sink: SinkStatus): OperatorStatus['sinks'][number] {
+  const { name, state, reason, lagRows, lagSeconds, deadLetters, postponed, pendingErasures, skipped } = sink;
+  return {
+    ...{ name, state, reason: reason ?? null, lag_rows: lagRows, lag_seconds: lagSeconds },
+    ...{ dead_letters: deadLetters, postponed, pending_erasures: pendingErasures, skipped },
+  };
+}
+
+/** Returns when the disk will be full, for the status; null if the growth is unknown. */
+function forecastStatus(
+  growth: Growth | undefined,
+  freeBytes: number,
+  { freeSpace, retention }: Pick<AdministrationParts, 'freeSpace' | 'retention'>,
+): OperatorStatus['storage']['forecast'] {
+  if (!growth) return null;
+  const disk = { freeBytes, minFreeBytes: freeSpace.minBytes };
+  const { days, rowsPerDay, bytesPerDay, finalBytes, fullInSeconds } = forecastFull(growth, disk, retention);
+  return {
+    days: Math.round(days * 100) / 100,
+    rows_per_day: Math.round(rowsPerDay),
+    bytes_per_day: Math.round(bytesPerDay),
+    final_bytes: finalBytes ?? null,
+    full_in_seconds: fullInSeconds ?? null,
+  };
+}
+
 /** Returns the status for admins and viewers. Values from the query worker are null while it is busy or not running. */
-async function operatorStatus(parts: AdministrationParts): Promise<OperatorStatus> {
+export async function operatorStatus(
+  parts: Pick<
+    AdministrationParts,
+    | 'ledger'
+    | 'queue'
+    | 'queueBounds'
+    | 'databasePath'
+    | 'freeSpace'
+    | 'queries'
+    | 'syncStatus'
+    | 'limits'
+    | 'acceptedBySecret'
+    | 'lastBackupAt'
+    | 'backupSchedule'
+    | 'retention'
+    | 'sinks'
+  >,
+): Promise<OperatorStatus> {
   const { ledger, queue, queueBounds, databasePath, queries } = parts;
   const size = (path: string) => statSync(path, { throwIfNoEntry: false })?.size ?? 0;
-  const { bavail, bsize } = statfsSync(dirname(databasePath));
   const { mode, medianMs } = parts.syncStatus();
   const { rows, bytes }: QueueBounds = queue.depth();
   const { state, restarts } = queries.health();
-  const [lag, pending] = await Promise.all([queries.lag(), queries.pendingRemovals()]);
+  const [lag, pending, use, growth] = await Promise.all([
+    queries.lag(),
+    queries.pendingRemovals(),
+    queries.spaceUse(),
+    queries.growth(parts.retention),
+  ]);
+  const freeBytes = readFreeBytes(dirname(databasePath));
   return {
     ...userStatus(parts),
     uptime_seconds: Math.floor(process.uptime()),
@@ -194,7 +281,15 @@ async function operatorStatus(parts: AdministrationParts): Promise<OperatorStatu
     storage: {
       database_bytes: size(databasePath),
       wal_bytes: size(`${databasePath}-wal`),
-      free_bytes: bavail * bsize,
+      free_bytes: freeBytes,
+      min_free_bytes: parts.freeSpace.minBytes,
+      full_in_seconds: parts.freeSpace.secondsLeft() ?? null,
+      forecast: forecastStatus(growth, freeBytes, parts),
+      use: {
+        rows_bytes: use?.rows ?? null,
+        columns_bytes: use?.columns ?? null,
+        free_pages_bytes: use?.free ?? null,
+      },
       fsync: { mode, median_ms: medianMs },
     },
     queue: { rows, bytes, max_rows: queueBounds.rows, max_bytes: queueBounds.bytes },
@@ -202,6 +297,8 @@ async function operatorStatus(parts: AdministrationParts): Promise<OperatorStatu
     tz: zoneDatabase(),
     query_worker: { state, restarts },
     erasures: { pending: pending ?? null },
+    backup: backupStatus(parts),
+    sinks: (parts.sinks() ?? []).map(sinkStatus),
     jwt_secrets: parts.acceptedBySecret().map((accepted) => ({ accepted })),
   };
 }

@@ -4,6 +4,7 @@ import type { CachedVerifier } from '../../auth/token-cache.ts';
 import type { DeletionQuery } from '../../query/engine.ts';
 import type { Kind } from '../../records.ts';
 import type { Deletion } from '../../responses.ts';
+import type { Actor } from '../../storage/audit-log.ts';
 import { authenticateAdmin } from '../auth.ts';
 import { documentDeletion } from '../openapi.ts';
 import { documentParameters, readQuery } from '../parameters.ts';
@@ -16,7 +17,7 @@ export interface DeletionParts {
    * Deletes the records that match a filter, or only counts them in a dry run. Resolves with their number, once queries no
    * longer return them.
    */
-  readonly deleteRecords: (query: DeletionQuery, isDryRun: boolean) => Promise<number>;
+  readonly deleteRecords: (query: DeletionQuery, isDryRun: boolean, actor: Actor) => Promise<number>;
   readonly log: Logger;
 }
 
@@ -36,7 +37,7 @@ export function deletionRoutes({ verify, deleteRecords, log }: DeletionParts) {
     // a deletion may take longer than the idle timeout
     server?.timeout(request, 0);
     const filter = { ...recordFilter(kind, query, query.user_id), name };
-    const rows = await deleteRecords({ kind, filter }, dry_run);
+    const rows = await deleteRecords({ kind, filter }, dry_run, { userId: admin, requestId });
     const deleted = kind === 'metric' ? { metrics: rows } : { analytics: rows };
     const entry = { request_id: requestId, admin, ...deleted };
     if (dry_run) log.info(entry, 'records counted for a deletion');
@@ -49,11 +50,13 @@ export function deletionRoutes({ verify, deleteRecords, log }: DeletionParts) {
     .delete(
       '/api/records/metrics',
       ({ request, server, requestId }) => deleteMatching('metric', { request, server, requestId }),
-      { detail: documentDeletion('Delete metric records', documentParameters(DELETION.metric)) },
+      { detail: documentDeletion('deleteMetricRecords', 'Delete metric records', documentParameters(DELETION.metric)) },
     )
     .delete(
       '/api/records/analytics',
       ({ request, server, requestId }) => deleteMatching('analytics', { request, server, requestId }),
-      { detail: documentDeletion('Delete event records', documentParameters(DELETION.analytics)) },
+      {
+        detail: documentDeletion('deleteEventRecords', 'Delete event records', documentParameters(DELETION.analytics)),
+      },
     );
 }

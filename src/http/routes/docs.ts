@@ -3,7 +3,7 @@ import { Elysia } from 'elysia';
 import swaggerUiStyle from 'swagger-ui-dist/swagger-ui.css' with { type: 'file' };
 import swaggerUiScript from 'swagger-ui-dist/swagger-ui-bundle.js' with { type: 'file' };
 import { version } from '../../../package.json' with { type: 'json' };
-import { COMPONENTS } from '../openapi.ts';
+import { COMPONENTS } from '../openapi-schemas.ts';
 
 const DESCRIPTION = `A durable log for product metrics and analytics events. A 200 response means that the data is on disk.
 
@@ -52,6 +52,10 @@ export function docsRoutes() {
           path: '/swagger',
           documentation: {
             info: { title: 'rawlog', version, description: DESCRIPTION, license: { name: 'MIT' } },
+            servers: [
+              { url: '/', description: 'This server' },
+              { url: 'http://127.0.0.1:3000', description: 'A server on this machine with default settings' },
+            ],
             tags: [
               { name: 'Recording', description: 'Store metrics and analytics events' },
               { name: 'Queries', description: 'Read records and aggregates, export them, and stream new ones' },

@@ -1,6 +1,7 @@
 import { Elysia } from 'elysia';
 import type { Logger } from 'pino';
 import type { ExportFormat } from '../../export/export.ts';
+import type { FinishedQuery } from '../../query/caller.ts';
 import type { Kind } from '../../records.ts';
 import { seqOfId } from '../../storage/record-id.ts';
 import { authenticate } from '../auth.ts';
@@ -28,7 +29,7 @@ const EXPORT_PARAMETERS = {
 };
 
 /** Creates the routes that export records. */
-export function exportRoutes({ verify, queries, log }: QueryParts & { readonly log: Logger }) {
+export function exportRoutes({ verify, engine, metrics, tracing, log }: QueryParts & { readonly log: Logger }) {
   const exportRecords = async ({ request, server, requestId }: ExportContext, kind: Kind): Promise<Response> => {
     const principal = await authenticate(request.headers, verify);
     const query = readQuery(request, EXPORT_PARAMETERS[kind]);
@@ -43,8 +44,15 @@ export function exportRoutes({ verify, queries, log }: QueryParts & { readonly l
     };
     // the export has its own timeout for clients that do not read
     server?.timeout(request, 0);
-    const caller = { userId: principal.userId, signal: request.signal };
-    const parts = await queries.export(argument, caller, (error) => {
+    const caller = {
+      userId: principal.userId,
+      signal: request.signal,
+      onFinished(finished: FinishedQuery) {
+        metrics.query('export', finished);
+        tracing?.query(request, 'export', finished);
+      },
+    };
+    const parts = await engine.export(argument, caller, (error) => {
       log.error({ request_id: requestId, err: error }, 'export aborted');
       // otherwise, a client that does not read would keep its connection open; Bun closes it after one idle second
       server?.timeout(request, 1);
@@ -61,12 +69,12 @@ export function exportRoutes({ verify, queries, log }: QueryParts & { readonly l
       '/api/export/metrics',
       ({ request, server, requestId }) => exportRecords({ request, server, requestId }, 'metric'),
       {
-        detail: documentExport('Export metrics', documentParameters(EXPORT_PARAMETERS.metric)),
+        detail: documentExport('exportMetrics', 'Export metrics', documentParameters(EXPORT_PARAMETERS.metric)),
       },
     )
     .get(
       '/api/export/analytics',
       ({ request, server, requestId }) => exportRecords({ request, server, requestId }, 'analytics'),
-      { detail: documentExport('Export events', documentParameters(EXPORT_PARAMETERS.analytics)) },
+      { detail: documentExport('exportEvents', 'Export events', documentParameters(EXPORT_PARAMETERS.analytics)) },
     );
 }

@@ -31,6 +31,7 @@ export function tailRoutes({ verify, tails }: TailParts) {
   return new Elysia({ name: 'tail' })
     .get('/api/records/metrics/tail', ({ request }) => openTail(request, 'metric'), {
       detail: documentTail(
+        'tailMetrics',
         'Stream new metrics',
         documentParameters(RECORD_FILTERS.metric),
         '"metric_name":"page_load_time","metric_value":2.5,"data_string":"/dashboard"',
@@ -38,6 +39,7 @@ export function tailRoutes({ verify, tails }: TailParts) {
     })
     .get('/api/records/analytics/tail', ({ request }) => openTail(request, 'analytics'), {
       detail: documentTail(
+        'tailEvents',
         'Stream new events',
         documentParameters(RECORD_FILTERS.analytics),
         '"type":"tutorial_step","data_index":"step_3","data":{"step":3,"outcome":"completed"}',

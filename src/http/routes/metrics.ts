@@ -28,8 +28,9 @@ export function metricsRoute({ metrics, verify, metricsToken }: MetricsParts) {
   }
 
   const metricsDocs = documentProbe(
+    'getPrometheusMetrics',
     'Get metrics for Prometheus',
-    'Returns metrics on the ledger, requests, commits, the commit queue, file sizes and the process. Requires METRICS_TOKEN or the token of an admin or viewer as the bearer token.',
+    'Returns metrics on the ledger, requests, queries, rejected tokens, commits, the commit queue, file sizes and the process. Requires METRICS_TOKEN or the token of an admin or viewer as the bearer token.',
     ['unauthorized', 'forbidden', 'rate_limited', 'keys_unavailable'],
   );
   return new Elysia({ name: 'metrics' })

@@ -6,6 +6,7 @@ import { UTC } from '../../formats/time-zone.ts';
 import { formatTimestamp } from '../../formats/timestamp.ts';
 import type { PropertyFilter } from '../../properties.ts';
 import type { WeekStart } from '../../query/calendar.ts';
+import type { FinishedQuery } from '../../query/caller.ts';
 import type { QueryClient } from '../../query/client.ts';
 import type { Queries } from '../../query/engine.ts';
 import type { BucketQuery, Property } from '../../query/selection.ts';
@@ -15,6 +16,7 @@ import type { ZoneOffsets } from '../../responses.ts';
 import { authenticate } from '../auth.ts';
 import { parseStep } from '../event-step.ts';
 import { bunTimeout } from '../idle-timeout.ts';
+import type { Metrics } from '../metrics.ts';
 import { documentQuery, documentZone } from '../openapi.ts';
 import { documentParameters, readQuery } from '../parameters.ts';
 import {
@@ -43,12 +45,19 @@ import {
   USER_ID,
   WITHIN,
 } from '../query-parameters.ts';
+import type { SlowQueryLog } from '../slow-query-log.ts';
+import type { Tracing } from '../tracing.ts';
 
 /** Dependencies of the query routes. */
 export interface QueryParts {
   readonly verify: CachedVerifier;
-  readonly queries: QueryClient;
+  /** The engine of the queries: the embedded one, or the one behind QUERY_URL. */
+  readonly engine: Pick<QueryClient, 'run' | 'export'>;
   readonly idleTimeoutSeconds: number;
+  readonly metrics: Pick<Metrics, 'query'>;
+  readonly slowQueries: SlowQueryLog;
+  /** Undefined if traces are not exported. */
+  readonly tracing: Pick<Tracing, 'query'> | undefined;
 }
 
 const DEFAULT_TOP = 10;
@@ -98,23 +107,34 @@ interface QueryContext {
   readonly request: Request;
   readonly server: { timeout(request: Request, seconds: number): void } | null;
   readonly set: { readonly headers: Record<string, string | number> };
+  readonly route: string;
+  readonly requestId: string;
 }
 
 /** Creates the query routes. They apply the caller's scope before a query runs. */
-export function queryRoutes({ verify, queries, idleTimeoutSeconds }: QueryParts) {
+export function queryRoutes({ verify, engine, idleTimeoutSeconds, metrics, slowQueries, tracing }: QueryParts) {
   const identify = async (request: Request): Promise<Principal> => authenticate(request.headers, verify);
 
   /** Runs a query for a caller and reports the ingest lag in response headers. */
   const run = async <Name extends keyof Queries>(
     name: Name,
     argument: Parameters<Queries[Name]>[0],
-    { userId }: Principal,
-    { request, server, set }: QueryContext,
+    principal: Principal,
+    { request, server, set, route, requestId }: QueryContext,
   ): Promise<ReturnType<Queries[Name]>> => {
     // a queued query sends no bytes, but its connection must not time out as idle
     server?.timeout(request, 0);
-    const { value, lag } = await queries
-      .run(name, argument, { userId, signal: request.signal })
+    const caller = {
+      userId: principal.userId,
+      signal: request.signal,
+      onFinished(finished: FinishedQuery) {
+        metrics.query(name, finished);
+        tracing?.query(request, name, finished);
+        slowQueries.report({ name, argument, client: { principal, request, route, requestId } }, finished);
+      },
+    };
+    const { value, lag } = await engine
+      .run(name, argument, caller)
       .finally(() => server?.timeout(request, bunTimeout(idleTimeoutSeconds)));
     if (lag.rows > 0) {
       set.headers['x-ingest-lag-rows'] = String(lag.rows);
@@ -140,14 +160,17 @@ export function queryRoutes({ verify, queries, idleTimeoutSeconds }: QueryParts)
   };
 
   return new Elysia({ name: 'queries' })
+    .decorate('requestId', '') // set by request-start.ts
     .onAfterHandle({ as: 'local' }, ({ set }) => {
       set.headers['content-type'] = 'application/json';
     })
     .get(
       '/api/metrics',
-      async ({ request, server, set }) => `{"metrics":${await listNames('metric', { request, server, set })}}`,
+      async ({ request, server, set, route, requestId }) =>
+        `{"metrics":${await listNames('metric', { request, server, set, route, requestId })}}`,
       {
         detail: documentQuery(
+          'listMetrics',
           'List metrics',
           'Returns all metric names with their count and the times of their first and last value.',
           documentParameters(NAMES),
@@ -157,9 +180,11 @@ export function queryRoutes({ verify, queries, idleTimeoutSeconds }: QueryParts)
     )
     .get(
       '/api/analytics',
-      async ({ request, server, set }) => `{"types":${await listNames('analytics', { request, server, set })}}`,
+      async ({ request, server, set, route, requestId }) =>
+        `{"types":${await listNames('analytics', { request, server, set, route, requestId })}}`,
       {
         detail: documentQuery(
+          'listEventTypes',
           'List event types',
           'Returns all event types with their count and the times of their first and last event.',
           documentParameters(NAMES),
@@ -169,14 +194,15 @@ export function queryRoutes({ verify, queries, idleTimeoutSeconds }: QueryParts)
     )
     .get(
       '/api/activity',
-      async ({ request, server, set }) => {
+      async ({ request, server, set, route, requestId }) => {
         const principal = await identify(request);
         const { tz = 'UTC', top = DEFAULT_TOP, user_id, from, to, ...query } = readQuery(request, ACTIVITY);
         const argument = { from, to, interval: intervalOf(query), zone: tz, top, user: scopeOf(principal, user_id) };
-        return run('activity', argument, principal, { request, server, set });
+        return run('activity', argument, principal, { request, server, set, route, requestId });
       },
       {
         detail: documentQuery(
+          'getActivity',
           'Count rows over time',
           'Returns the number of metrics and events per bucket, in total and by name. Each `counts` list contains one number per entry in `starts`. Names are sorted by frequency, most frequent first, then by UTF-16 code units. Names without rows in the range are omitted.',
           documentParameters(ACTIVITY),
@@ -186,13 +212,14 @@ export function queryRoutes({ verify, queries, idleTimeoutSeconds }: QueryParts)
     )
     .get(
       '/api/metrics/series',
-      async ({ request, server, set }) => {
+      async ({ request, server, set, route, requestId }) => {
         const principal = await identify(request);
         const query = readQuery(request, SERIES);
-        return run('series', bucketQuery(principal, query), principal, { request, server, set });
+        return run('series', bucketQuery(principal, query), principal, { request, server, set, route, requestId });
       },
       {
         detail: documentQuery(
+          'getMetricSeries',
           'Aggregate a metric over time',
           'Returns count, sum, average, minimum, maximum and the 50th, 95th and 99th percentile per bucket, all exact. Empty buckets are included. The totals at the top level, per group and of `other` cover exactly the requested range, regardless of bucket boundaries.',
           documentParameters(SERIES),
@@ -202,13 +229,20 @@ export function queryRoutes({ verify, queries, idleTimeoutSeconds }: QueryParts)
     )
     .get(
       '/api/analytics/counts',
-      async ({ request, server, set }) => {
+      async ({ request, server, set, route, requestId }) => {
         const principal = await identify(request);
         const { type: name, ...query } = readQuery(request, COUNTS);
-        return run('counts', bucketQuery(principal, { ...query, name }), principal, { request, server, set });
+        return run('counts', bucketQuery(principal, { ...query, name }), principal, {
+          request,
+          server,
+          set,
+          route,
+          requestId,
+        });
       },
       {
         detail: documentQuery(
+          'countEvents',
           'Count events over time',
           'Returns the exact number of events and unique users per bucket, optionally grouped by `data_index` or by a property of `data`, and optionally with the sum of a property.',
           documentParameters(COUNTS),
@@ -218,7 +252,7 @@ export function queryRoutes({ verify, queries, idleTimeoutSeconds }: QueryParts)
     )
     .get(
       '/api/analytics/funnel',
-      async ({ request, server, set }) => {
+      async ({ request, server, set, route, requestId }) => {
         const principal = await identify(request);
         const {
           type,
@@ -234,10 +268,11 @@ export function queryRoutes({ verify, queries, idleTimeoutSeconds }: QueryParts)
           ...{ from, to, type, steps, within, labels: labelFilter(filters), properties: filters['data.PATH'] },
           user: scopeOf(principal, user_id),
         };
-        return run('funnel', argument, principal, { request, server, set });
+        return run('funnel', argument, principal, { request, server, set, route, requestId });
       },
       {
         detail: documentQuery(
+          'getFunnel',
           'Compute a funnel',
           'Returns how many users reach each step, in order. Steps can be events of different types. An attempt begins with an event of the first step. Each further step is the earliest later event of that step, at most `within` after the attempt began. If a user makes several attempts, only the one that gets furthest counts.',
           documentParameters(FUNNEL),
@@ -247,7 +282,7 @@ export function queryRoutes({ verify, queries, idleTimeoutSeconds }: QueryParts)
     )
     .get(
       '/api/analytics/retention',
-      async ({ request, server, set }) => {
+      async ({ request, server, set, route, requestId }) => {
         const principal = await identify(request);
         const query = readQuery(request, RETENTION, cohortConflicts);
         const { from, to, type, tz: zone = 'UTC', period = 'day', days } = query;
@@ -260,10 +295,11 @@ export function queryRoutes({ verify, queries, idleTimeoutSeconds }: QueryParts)
           weekStart: query.week_start,
           user: scopeOf(principal, query.user_id),
         };
-        return run('retention', argument, principal, { request, server, set });
+        return run('retention', argument, principal, { request, server, set, route, requestId });
       },
       {
         detail: documentQuery(
+          'getRetention',
           'Compute cohort retention',
           'Groups users into cohorts by the local day, week or month of their first event of `step` in the range, and returns how many users of each cohort returned 1, 2, … `periods` periods later. A user returns in a period with an event of `return_step` in it; by default, with any event of the `type`, or of any type if `type` is not given. There is one cohort per period in the range, even if it is empty. `returned` contains null for periods that begin at or after the end of the range.',
           documentParameters(RETENTION),
@@ -280,18 +316,39 @@ export function queryRoutes({ verify, queries, idleTimeoutSeconds }: QueryParts)
       },
       {
         detail: documentZone(
+          'getTimeZone',
           'Get the UTC offsets of a time zone',
           'Returns the UTC offsets that buckets follow, from the year 1700 to 2200. Use them to compute local days, because the time zone database of a client may be older.',
           documentParameters(ZONE),
         ),
       },
     )
-    .get('/api/records/metrics', ({ request, server, set }) => page('metric', { request, server, set }), {
-      detail: documentQuery('List metric records', RECORD_PAGES, documentParameters(PAGE.metric), 'MetricPage'),
-    })
-    .get('/api/records/analytics', ({ request, server, set }) => page('analytics', { request, server, set }), {
-      detail: documentQuery('List event records', RECORD_PAGES, documentParameters(PAGE.analytics), 'EventPage'),
-    });
+    .get(
+      '/api/records/metrics',
+      ({ request, server, set, route, requestId }) => page('metric', { request, server, set, route, requestId }),
+      {
+        detail: documentQuery(
+          'listMetricRecords',
+          'List metric records',
+          RECORD_PAGES,
+          documentParameters(PAGE.metric),
+          'MetricPage',
+        ),
+      },
+    )
+    .get(
+      '/api/records/analytics',
+      ({ request, server, set, route, requestId }) => page('analytics', { request, server, set, route, requestId }),
+      {
+        detail: documentQuery(
+          'listEventRecords',
+          'List event records',
+          RECORD_PAGES,
+          documentParameters(PAGE.analytics),
+          'EventPage',
+        ),
+      },
+    );
 }
 
 const RECORD_PAGES =

@@ -5,7 +5,9 @@ import type { Config } from '../../config.ts';
 import { ApiError, type ValidationIssue } from '../../errors.ts';
 import { parseExact } from '../../formats/json.ts';
 import { laxNumber } from '../../formats/lax-number.ts';
+import type { NameTest } from '../../formats/name-patterns.ts';
 import type { CommitQueue } from '../../ingest/commit-queue.ts';
+import type { FreeSpace } from '../../ingest/free-space.ts';
 import type { Idempotency } from '../../ingest/idempotency.ts';
 import type { Ledger } from '../../ingest/ledger.ts';
 import type { RateLimit } from '../../ingest/rate-limit.ts';
@@ -22,6 +24,7 @@ import type { ErrorResponder } from '../error-response.ts';
 import type { Metrics } from '../metrics.ts';
 import { documentRecording } from '../openapi.ts';
 import { jsonHeaders } from '../request-start.ts';
+import type { Tracing } from '../tracing.ts';
 import { batchSizeIssues, MAX_ISSUES, validate, validateLax } from '../validation.ts';
 
 /**
@@ -29,6 +32,8 @@ import { batchSizeIssues, MAX_ISSUES, validate, validateLax } from '../validatio
  * the whole response.
  */
 const OVERLOADED = new ApiError('overloaded');
+/** The error while the disk is too full. Also created once. */
+const STORAGE_FULL = new ApiError('storage_full');
 
 // paths in the bodies of the single routes, created once
 const BODY: ValidationIssue['loc'] = ['body'];
@@ -40,6 +45,7 @@ export interface RecordingParts {
   readonly verify: CachedVerifier;
   readonly queue: CommitQueue;
   readonly reservations: Reservations;
+  readonly freeSpace: Pick<FreeSpace, 'isShort'>;
   readonly idempotency: Idempotency;
   readonly stamper: Stamper;
   readonly userNames: UserNames;
@@ -56,7 +62,9 @@ export interface RecordingParts {
   /** Turns an error into a response and counts the items as rejected. */
   readonly respond: ErrorResponder;
   readonly nextRequestId: () => string;
-  readonly limits: Pick<Config, 'maxBodyBytes' | 'maxBatchItems'>;
+  readonly limits: Pick<Config, 'maxBodyBytes' | 'maxBatchItems' | 'isAllowedName'>;
+  /** Undefined if traces are not exported. */
+  readonly tracing: Pick<Tracing, 'handler'> | undefined;
 }
 
 /** The part of a recording route that depends on its body. */
@@ -68,8 +76,16 @@ interface RecordingRoute<Body> {
   readonly check: (value: unknown) => Body;
   /** Returns the rows of a validated body by user; items without a `user_id` belong to `userId`. */
   readonly sharesOf: (userId: string, body: Body) => Share[];
-  /** Creates the records of a validated body and the response body with their IDs; `text` is the body as sent. */
-  readonly createRecords: (userId: string, body: Body, text: string) => { records: LogRecord[]; response: string };
+  /**
+   * Creates the records of a validated body and the response body with their IDs; `text` is the body as sent. Timestamps
+   * may be of any age if `isAnyAge`.
+   */
+  readonly createRecords: (
+    userId: string,
+    body: Body,
+    text: string,
+    isAnyAge: boolean,
+  ) => { records: LogRecord[]; response: string };
 }
 
 /** A request that may be stored. */
@@ -80,6 +96,8 @@ interface Validated<Body> {
   /** The body as sent. */
   readonly text: string;
   readonly shares: readonly Share[];
+  /** Whether its timestamps may be of any age. */
+  readonly isAnyAge: boolean;
   readonly reservation: Reservation;
 }
 
@@ -105,18 +123,18 @@ interface Share {
 export function recordingRoutes(parts: RecordingParts) {
   const { verify, queue, reservations, idempotency, stamper, userNames, ledger, metrics, respond, nextRequestId } =
     parts;
-  const { rows, bytes, actAs, isOpen } = parts;
-  const { maxBodyBytes, maxBatchItems } = parts.limits;
+  const { rows, bytes, actAs, isOpen, freeSpace, tracing } = parts;
+  const { maxBodyBytes, maxBatchItems, isAllowedName } = parts.limits;
 
   function createHandler<Body>({ path, countItems, check, sharesOf, createRecords }: RecordingRoute<Body>) {
     const observe = metrics.requests('POST', path, 200);
 
     /** Stores a validated request. Resolves with the response body once its records are on disk. */
     async function store(
-      { userId, body, text, shares, reservation }: Validated<Body>,
+      { userId, body, text, shares, isAnyAge, reservation }: Validated<Body>,
       cache?: (response: string, seq: number) => CachedResponse,
     ): Promise<string> {
-      const { records, response } = createRecords(userId, body, text);
+      const { records, response } = createRecords(userId, body, text, isAnyAge);
       // last, because admitted names of a rejected request would count toward the limit
       const names = admit(shares);
       reservation.release(); // from here on, the commit queue counts these bytes
@@ -130,7 +148,7 @@ export function recordingRoutes(parts: RecordingParts) {
       return response;
     }
 
-    return async function record({ request }: { request: Request }): Promise<Response> {
+    async function record({ request }: { request: Request }): Promise<Response> {
       const startedAt = performance.now();
       const requestId = nextRequestId();
       let items = 1;
@@ -145,6 +163,7 @@ export function recordingRoutes(parts: RecordingParts) {
         if (!isAccepting) throw new ApiError('shutting_down');
         const closedReason = queue.closedReason();
         if (closedReason) throw closedReason;
+        if (freeSpace.isShort()) throw STORAGE_FULL;
         // reject before reading the body, because reading it takes as long as storing it
         reservation = reservations.reserve(caller.userId, expectedBytes(headers), caller.role !== 'admin');
         if (!reservation) throw OVERLOADED;
@@ -156,7 +175,7 @@ export function recordingRoutes(parts: RecordingParts) {
         const key = idempotencyKey(headers);
         limit(caller, shares, size);
 
-        const validated = { userId, body, text, shares, reservation };
+        const validated = { userId, body, text, shares, isAnyAge: caller.role === 'admin', reservation };
         let response: string;
         let isReplayed = false;
         if (key === undefined) {
@@ -177,7 +196,8 @@ export function recordingRoutes(parts: RecordingParts) {
       } finally {
         reservation?.release();
       }
-    };
+    }
+    return tracing ? tracing.handler(path, record) : record;
   }
 
   /**
@@ -208,9 +228,10 @@ export function recordingRoutes(parts: RecordingParts) {
   /**
    * Admits the names in a request for each of its users: all of them or none.
    *
-   * @throws {ApiError} `too_many_names`
+   * @throws {ApiError} `validation_failed` if a name is not among those that may be recorded, or `too_many_names`
    */
   function admit(shares: readonly Share[]): readonly UserName[] {
+    if (isAllowedName) checkNames(shares, isAllowedName);
     let admitted: readonly UserName[] = [];
     const issues: ValidationIssue[] = [];
     for (const { userId, names } of shares) {
@@ -232,8 +253,8 @@ export function recordingRoutes(parts: RecordingParts) {
     countItems: () => 1,
     check: (value) => validateLax(metricCheck, withLaxValue(value)),
     sharesOf: (userId, body) => [{ userId, names: [{ kind: 'metric', name: body.metric_name, loc: METRIC_NAME }] }],
-    createRecords(userId, body) {
-      const record = stamper.metric(userId, body, BODY);
+    createRecords(userId, body, _text, isAnyAge) {
+      const record = stamper.metric(userId, body, isAnyAge, BODY);
       return { records: [record], response: `"${record.id}"` };
     },
   });
@@ -242,9 +263,9 @@ export function recordingRoutes(parts: RecordingParts) {
     countItems: () => 1,
     check: (value) => validate('body', analyticsCheck, value),
     sharesOf: (userId, body) => [{ userId, names: [{ kind: 'analytics', name: body.type, loc: EVENT_TYPE }] }],
-    createRecords(userId, body, text) {
+    createRecords(userId, body, text, isAnyAge) {
       const data = parseExact(text)?.at('data') ?? JSON.stringify(body.data);
-      const record = stamper.analytics(userId, body, String(data), BODY);
+      const record = stamper.analytics(userId, body, String(data), isAnyAge, BODY);
       return { records: [record], response: `"${record.id}"` };
     },
   });
@@ -259,8 +280,8 @@ export function recordingRoutes(parts: RecordingParts) {
       return body;
     },
     sharesOf: sharesOfBatch,
-    createRecords(userId, body, text) {
-      const { metrics, analytics } = stamper.batch(userId, body, parseExact(text));
+    createRecords(userId, body, text, isAnyAge) {
+      const { metrics, analytics } = stamper.batch(userId, body, parseExact(text), isAnyAge);
       const ids = { metrics: metrics.map(({ id }) => id), analytics: analytics.map(({ id }) => id) };
       return { records: [...metrics, ...analytics], response: JSON.stringify(ids) };
     },
@@ -274,6 +295,7 @@ export function recordingRoutes(parts: RecordingParts) {
     .post('/log_raw_metric', recordMetric, {
       parse: 'none',
       detail: documentRecording(
+        'recordMetric',
         'Record one metric',
         "Stores one measured value, such as a page load time, for the token's user.",
         'Metric',
@@ -283,6 +305,7 @@ export function recordingRoutes(parts: RecordingParts) {
     .post('/log_raw_analytics', recordAnalytics, {
       parse: 'none',
       detail: documentRecording(
+        'recordEvent',
         'Record one event',
         "Stores one event, such as a completed tutorial step, for the token's user.",
         'Analytics',
@@ -292,12 +315,29 @@ export function recordingRoutes(parts: RecordingParts) {
     .post('/log_batch', recordBatch, {
       parse: 'none',
       detail: documentRecording(
+        'recordBatch',
         'Record a batch of metrics and events',
         `Stores 1 to ${maxBatchItems} metrics and events in one transaction: all of them or none.`,
         'Batch',
         'BatchIds',
       ),
     });
+}
+
+/**
+ * Checks that all names in a request may be recorded.
+ *
+ * @throws {ApiError} `validation_failed`
+ */
+function checkNames(shares: readonly Share[], isAllowedName: NameTest): void {
+  const issues = shares.flatMap(({ names }) =>
+    names
+      .filter(({ name }) => !isAllowedName(name))
+      .map(
+        ({ loc }): ValidationIssue => ({ loc, msg: 'Value error, this name may not be recorded', type: 'value_error' }),
+      ),
+  );
+  if (issues.length > 0) throw new ApiError('validation_failed', { issues: issues.slice(0, MAX_ISSUES) });
 }
 
 /** Returns the number of items in the parsed body of a batch before validation; at least 1. */

@@ -1,5 +1,5 @@
 import { Elysia } from 'elysia';
-import { mintToken } from '../../auth/mint.ts';
+import type { Issuer } from '../../auth/issuer.ts';
 import { usedCodeError, verifySignInCode } from '../../auth/sign-in-code.ts';
 import type { Config } from '../../config.ts';
 import { ApiError } from '../../errors.ts';
@@ -15,33 +15,40 @@ const MAX_BODY_BYTES = 16_384;
 
 /** Dependencies of the session route. */
 export interface SessionParts {
-  /** Returns the secret that `rawlog token` signs with; undefined if tokens are issued elsewhere. */
-  readonly signingSecret: () => string | undefined;
-  readonly jwt: Pick<Config['jwt'], 'audiences' | 'issuer' | 'roleClaim' | 'maxAgeSeconds'>;
+  /** Returns the issuers whose codes are accepted; none if tokens are issued elsewhere. */
+  readonly issuers: () => readonly Issuer[];
+  readonly jwt: Pick<Config['jwt'], 'maxAgeSeconds'>;
   readonly usedCodes: UsedCodes;
   /** Returns the time, in milliseconds since 1970. */
   readonly now: () => number;
 }
 
 /** Creates the route that exchanges the code in a sign-in link for a token. */
-export function sessionRoutes({ signingSecret, jwt, usedCodes, now }: SessionParts) {
+export function sessionRoutes({ issuers, jwt, usedCodes, now }: SessionParts) {
   return new Elysia({ name: 'sessions' }).post(
     '/api/session',
     async ({ request, set }): Promise<Session> => {
       // the body is too small to need a reservation
       const { value } = await readJson(request, MAX_BODY_BYTES, { grow: () => true });
       const { code } = validate('body', signInCheck, value);
-      const secret = signingSecret();
-      if (secret === undefined) {
-        throw new ApiError('unauthorized', { message: 'This server does not accept sign-in links' });
+      const accepted = issuers();
+      if (accepted.length === 0) {
+        throw new ApiError('unauthorized', {
+          message: 'This server does not accept sign-in links',
+          tokenRejection: 'sign_in_link',
+        });
       }
-      const { sub, role, jti, codeExpiresAt, ...grant } = await verifySignInCode(secret, code, now());
+      const { issuer, jti, codeExpiresAt, ...grant } = await verifySignInCode(accepted, code, now());
       const expires = Math.min(grant.expires, jwt.maxAgeSeconds ?? grant.expires);
       if (!(await usedCodes.use(jti, codeExpiresAt))) throw usedCodeError();
       const time = now();
-      const token = await mintToken(secret, jwt, { sub, role, expires, now: time });
+      const token = await issuer.issue({ ...grant, expires }, time);
       set.headers['cache-control'] = 'no-store';
-      return { token, user_id: sub, expires_at: new Date((Math.floor(time / 1000) + expires) * 1000).toISOString() };
+      return {
+        token,
+        user_id: grant.sub,
+        expires_at: new Date((Math.floor(time / 1000) + expires) * 1000).toISOString(),
+      };
     },
     { parse: 'none', detail: documentSession() },
   );
