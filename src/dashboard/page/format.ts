@@ -81,7 +81,8 @@ const BYTE_UNITS = ['byte', 'kilobyte', 'megabyte', 'gigabyte', 'terabyte', 'pet
 export function formatBytes(bytes: number): string {
   const power = bytes < 1 ? 0 : Math.min(BYTE_UNITS.length - 1, Math.floor(Math.log10(bytes) / 3));
   const unit = BYTE_UNITS[power] as string; // `power` is clamped to the list
-  return new Intl.NumberFormat('en', { style: 'unit', unit, maximumSignificantDigits: 3 }).format(
+  const unitDisplay = power === 0 ? 'long' : 'short'; // the short form of "bytes" is "byte"
+  return new Intl.NumberFormat('en', { style: 'unit', unit, unitDisplay, maximumSignificantDigits: 3 }).format(
     bytes / 1000 ** power,
   );
 }
@@ -94,6 +95,11 @@ const DURATIONS: readonly [seconds: number, name: string][] = [
   [60, 'minute'],
   [1, 'second'],
 ];
+
+/** Formats how often something happens: `every day`, `every 6 hours`. */
+export function formatInterval(seconds: number): string {
+  return `every ${formatDuration(seconds).replace(/^1 /, '')}`;
+}
 
 /** Formats a duration in its largest unit, with one decimal below ten: `2.5 hours`. */
 export function formatDuration(seconds: number | null): string {

@@ -29,10 +29,12 @@ export interface LiveTail {
   readonly count: number;
   /** Number of records that the server dropped because they arrived too fast, or this page read too slowly. */
   readonly skipped: number;
+  /** Whether the server is one of several nodes, and sends only its own records. */
+  readonly isOfNode: boolean;
   readonly error: RequestError | undefined;
 }
 
-const INITIAL: LiveTail = { state: 'connecting', records: [], count: 0, skipped: 0, error: undefined };
+const INITIAL: LiveTail = { state: 'connecting', records: [], count: 0, skipped: 0, isOfNode: false, error: undefined };
 
 /**
  * Subscribes to records as they are committed, and reconnects when the connection breaks. Closes the connection while
@@ -71,7 +73,8 @@ export function useLiveTail(path: string | undefined, query: QueryParameters, on
         for await (const { event, data } of text?.pipeThrough(new EventSourceParserStream()) ?? []) {
           if (event === 'open') {
             delayMs = RECONNECT_DELAY_MS.first;
-            setTail({ ...INITIAL, state: 'open' });
+            const { scope } = JSON.parse(data) as { scope?: string }; // as the server sends it
+            setTail({ ...INITIAL, state: 'open', isOfNode: scope === 'node' });
             onOpen();
           } else if (event === 'record') {
             batch.add(parseExact(data) as LogRecord); // the server's own type

@@ -1,7 +1,6 @@
 import { useContext, useMemo } from 'preact/hooks';
 import { inView } from '../address.ts';
 import type { Responses } from '../api.ts';
-import { useCatalog } from '../catalog.ts';
 import { edgesOf } from '../chart/buckets.ts';
 import { Chart } from '../chart/chart.tsx';
 import type { Line } from '../chart/plot.ts';
@@ -14,12 +13,10 @@ import { EmptyMessage, QueryErrorNotice, QueryResult } from '../states.tsx';
 import { DAY, MINUTE } from '../time.ts';
 import { QuerySessionContext, type QueryState, useQuery } from '../use-query.ts';
 import { Ledger } from './ledger.tsx';
+import { Backups, Sinks, Storage } from './storage.tsx';
 
 type Status = Responses['/api/status'];
 type Activity = Responses['/api/activity'];
-
-/** Horizon of the disk forecast, in days: 100 years. */
-const MAX_FORECAST_DAYS = 36_525;
 
 /** Number of names listed. */
 const TOP = 8;
@@ -79,24 +76,14 @@ export function Overview({ status }: { status: QueryState<Status> }) {
       </div>
       <div class="columns">
         <Ledger status={status} />
-        <section class="panel" aria-labelledby="storage">
-          <h2 id="storage">{status.value && !status.value.storage ? 'Server' : 'Storage'}</h2>
-          <QueryResult query={status}>
-            {(value) => (
-              <>
-                <Disk status={value} rowsOfDay={user === undefined ? rowsOf(day.value) : null} />
-                <p>
-                  Durability: rows are acknowledged <b>{value.durability.acknowledged}</b> (
-                  {value.durability.journal.toUpperCase()} mode). Version {value.version}
-                  {value.uptime_seconds !== undefined && `, up for ${formatDuration(value.uptime_seconds)}`}.
-                </p>
-                <p>
-                  Limits: {formatBytes(value.limits.max_body_bytes)} per request,{' '}
-                  {formatCount(value.limits.max_batch_items)} items per batch.
-                </p>
-              </>
-            )}
-          </QueryResult>
+        <Storage status={status} />
+      </div>
+      <div class="columns">
+        <Backups status={status} />
+        <Sinks status={status} />
+        <section class="panel" aria-labelledby="server">
+          <h2 id="server">Server</h2>
+          <QueryResult query={status}>{(value) => <Server status={value} />}</QueryResult>
         </section>
       </div>
     </>
@@ -174,38 +161,26 @@ function Names({ kind, names, others, emptyText }: NamesProps) {
   );
 }
 
-interface DiskProps {
-  readonly status: Status;
-  /** Rows in the last 24 hours; null: filtered by user; undefined: not loaded yet. */
-  readonly rowsOfDay: number | null | undefined;
-}
-
-/** Disk usage and forecast. Renders nothing for users who may not see it. */
-function Disk({ status: { storage, queue }, rowsOfDay }: DiskProps) {
-  const { rows } = useCatalog();
-  if (!storage || !queue) return null;
-  const used = storage.database_bytes + storage.wal_bytes;
-  const bytesOfDay = rowsOfDay && rows && (storage.database_bytes / rows) * rowsOfDay;
+/** Durability, version, limits and load. */
+function Server({ status }: { status: Status }) {
+  const { queue, durability, version, uptime_seconds, limits } = status;
   return (
     <>
-      <dl class="figures">
-        <Figure label="Disk space used" value={used} format={(bytes) => formatBytes(bytes ?? 0)} />
-        <Figure label="Disk space free" value={storage.free_bytes} format={(bytes) => formatBytes(bytes ?? 0)} />
-        <Figure label="Rows queued" value={queue.rows} format={formatCount}>
-          limit: {formatCount(queue.max_rows)}
-        </Figure>
-      </dl>
-      <p id="forecast">{forecast(bytesOfDay, storage.free_bytes)}</p>
+      {queue && (
+        <dl class="figures">
+          <Figure label="Rows queued" value={queue.rows} format={formatCount}>
+            limit: {formatCount(queue.max_rows)}
+          </Figure>
+        </dl>
+      )}
+      <p>
+        Durability: rows are acknowledged <b>{durability.acknowledged}</b> ({durability.journal.toUpperCase()} mode).
+        Version {version}
+        {uptime_seconds !== undefined && `, up for ${formatDuration(uptime_seconds)}`}.
+      </p>
+      <p>
+        Limits: {formatBytes(limits.max_body_bytes)} per request, {formatCount(limits.max_batch_items)} items per batch.
+      </p>
     </>
   );
-}
-
-/** Returns when the disk will be full, extrapolating the last 24 hours and the average size of a row. */
-function forecast(bytesOfDay: number | null | undefined, freeBytes: number): string {
-  if (bytesOfDay === undefined) return 'The disk forecast is not available yet.';
-  if (bytesOfDay === null) return 'Clear the user filter to see the disk forecast.';
-  if (bytesOfDay === 0) return 'No rows in the last 24 hours: the disk is not filling up.';
-  const days = freeBytes / bytesOfDay;
-  const timeLeft = days > MAX_FORECAST_DAYS ? 'more than 100 years' : formatDuration(days * 86_400);
-  return `At the rate of the last 24 hours (${formatBytes(bytesOfDay)} per day), the disk will be full in ${timeLeft}.`;
 }

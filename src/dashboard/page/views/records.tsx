@@ -136,7 +136,7 @@ function newestFirst(records: readonly LogRecord[]): LogRecord[] {
 
 /** The state of the live tail, announced by screen readers. */
 function LiveTailStatus({ tail }: { tail: LiveTail }) {
-  const { state, count, skipped, error } = tail;
+  const { state, count, skipped, isOfNode, error } = tail;
   const reason = error ? ` ${error.message}.` : '';
   const text =
     state === 'open'
@@ -146,6 +146,7 @@ function LiveTailStatus({ tail }: { tail: LiveTail }) {
     <p class={`live ${state}`} role="status">
       <span class="lamp" aria-hidden="true" />
       {text}
+      {isOfNode && ' Only rows that this node records are live.'}
       {skipped > 0 && ` ${formatCount(skipped)} more arrived too fast to show, but were recorded.`}
     </p>
   );
