@@ -28,7 +28,13 @@ test('Elysia parses no cookies, query or headers for the recording routes', asyn
   const writer = createWriter(storage);
   const ledger = createLedger([]);
   const config = loadConfig({ flags: {}, env: { JWT_SECRET: SECRET }, readFile: String });
-  const verify = await createVerifier({ ...config.jwt, secret: SECRET, remoteKeys: undefined, now: Date.now });
+  const verify = await createVerifier({
+    ...config.jwt,
+    secrets: [SECRET],
+    operatorSecrets: [],
+    remoteKeys: undefined,
+    now: Date.now,
+  });
   const unlimited = createRateLimit('none', undefined, 0, Date.now);
   const queries = createQueryClient({
     path: join(folder.path, 'rawlog.db'),
@@ -47,13 +53,15 @@ test('Elysia parses no cookies, query or headers for the recording routes', asyn
       acceptedBySecret: () => [],
       corsOrigins: undefined,
       trustedProxies: undefined,
-      signingSecret: () => SECRET,
+      issuers: () => [],
       jwt: config.jwt,
       usedCodes: createUsedCodes(writer, queue),
+      hashUser: () => Buffer.alloc(0),
       now: Date.now,
     },
     ingest: {
       queue,
+      freeSpace: { isShort: () => false, minBytes: 0, secondsLeft: () => undefined },
       reservations: createReservations(queue, { rows: 1, bytes: 1 }, 1),
       idempotency: createIdempotency(writer, Date.now),
       stamper: createStamper(createIdSource(Date.now, 0), Date.now, 0),
@@ -64,21 +72,27 @@ test('Elysia parses no cookies, query or headers for the recording routes', asyn
       bytes: unlimited,
       actAs: { report() {} },
     },
-    reading: { queries, tails: createLiveTails(Date.now, 30) },
-    removal: { erase: async () => ({ metrics: 0, analytics: 0 }), deleteRecords: async () => 0 },
+    reading: { queries, engine: queries, slowQueries: { report() {} }, tails: createLiveTails(Date.now, 30) },
+    removal: { erase: async () => ({ metrics: 0, analytics: 0, pending: [] }), deleteRecords: async () => 0 },
     metrics: createMetrics(),
+    tracing: undefined,
     settings: {
       limits: {
         maxBodyBytes: 1,
         maxBatchItems: 1,
         maxResultBytes: 1,
         maxNamesPerUser: 1,
+        isAllowedName: undefined,
         rateLimit: undefined,
         rateLimitBytes: undefined,
       },
       queueBounds: { rows: 1, bytes: 1 },
       databasePath: '',
       syncStatus: () => ({ mode: 'inline', medianMs: 0 }),
+      lastBackupAt: () => undefined,
+      backupSchedule: () => undefined,
+      retention: { seconds: undefined, rules: [] },
+      sinks: () => [],
       idleTimeoutSeconds: 30,
     },
     isOpen: () => true,

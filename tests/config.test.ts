@@ -49,6 +49,43 @@ describe('roles', () => {
   });
 });
 
+describe('alerts', () => {
+  const ALERT_WEBHOOK = 'https://hooks.example/services/a-token';
+
+  test('are configured by a webhook and rules', () => {
+    expect(load({})).toMatchObject({ alertWebhook: undefined, alertThresholds: [], alertSilence: [] });
+    const config = load({ ALERT_WEBHOOK, ALERT_THRESHOLDS: 'a:count>1/1h', ALERT_SILENCE: 'type:b=6h,metric:c=off' });
+    expect(config.alertWebhook?.href).toBe(ALERT_WEBHOOK);
+    expect(config.alertThresholds).toMatchObject([{ name: 'a', windowSeconds: 3_600 }]);
+    expect(config.alertSilence).toEqual([
+      { kind: 'analytics', name: 'b', seconds: 21_600 },
+      { kind: 'metric', name: 'c', seconds: undefined },
+    ]);
+  });
+
+  test('report invalid settings together, without the URL', () => {
+    const env = {
+      ALERT_WEBHOOK: 'ftp://hooks.example/token',
+      ALERT_THRESHOLDS: 'secret>1',
+      ALERT_SILENCE: 'type:a=1s',
+    };
+    const issues = issuesOf(env);
+    expect(issues).toEqual([
+      'ALERT_WEBHOOK should be an http or https URL',
+      expect.stringMatching(/^ALERT_THRESHOLDS should be rules such as .* \(rule 1\)$/),
+      'ALERT_SILENCE has a rule whose time should be at least 1m (rule 1)',
+    ]);
+    expect(issues.join()).not.toContain('secret');
+    expect(issuesOf({ ALERT_WEBHOOK: 'https://a:b@hooks.example/' })).toEqual([
+      'ALERT_WEBHOOK should not contain a user name or a password; tokens belong in its path or query',
+    ]);
+    expect(issuesOf({ ALERT_THRESHOLDS: 'a:count>1/1h', ALERT_SILENCE: 'metric:a=1h' })).toEqual([
+      'ALERT_THRESHOLDS requires ALERT_WEBHOOK',
+      'ALERT_SILENCE requires ALERT_WEBHOOK',
+    ]);
+  });
+});
+
 test('METRICS_TOKEN requires 16 characters that are valid in a header', () => {
   expect(load({}).metricsToken).toBeUndefined();
   expect(load({ METRICS_TOKEN: 'a-token-for-scrapes' }).metricsToken).toBe('a-token-for-scrapes');
@@ -132,6 +169,77 @@ describe('invalid characters', () => {
   });
 });
 
+test('variables that other programs share are checked only if S3 is used', () => {
+  const env = { AWS_ENDPOINT: 'localhost:4566', AWS_REGION: '?' };
+  expect(issuesOf(env)).toEqual([]);
+  const credentials = { S3_ACCESS_KEY_ID: 'its-id', S3_SECRET_ACCESS_KEY: 'its-key' };
+  expect(issuesOf({ ...env, ...credentials, BACKUP_DIR: 's3://bucket/prefix' })).toEqual([
+    expect.stringContaining('AWS_ENDPOINT should be'),
+    expect.stringContaining('AWS_REGION should be'),
+  ]);
+  expect(issuesOf({ S3_ENDPOINT: 'localhost:4566' })).toEqual([expect.stringContaining('S3_ENDPOINT should be')]);
+});
+
+describe('FORWARD_URL and NODE_ID', () => {
+  test('name sinks without their credentials', () => {
+    const readFile = () => 'nats://me:p%2Cw@Broker.internal:4222/rawlog?replicas=3&tls=on\nnats://[::1]/other\n';
+    const { forwardUrls, nodeId } = loadConfig({
+      flags: {},
+      env: { FORWARD_URL_FILE: '/forward-url', NODE_ID: 'node_1' },
+      readFile,
+    });
+    expect(forwardUrls.map(({ scheme, name }) => [scheme, name])).toEqual([
+      ['nats', 'nats://broker.internal:4222/rawlog'],
+      ['nats', 'nats://[::1]/other'],
+    ]);
+    expect(nodeId).toBe('node_1');
+  });
+
+  test('are reported with all their errors at once, and without the text', () => {
+    const urls = [
+      'nats://secret@host/one/two',
+      'ftp://secret@host/x',
+      'nats://host/x?secret=1',
+      'nats://host/x?replicas=9',
+      'nats://host/x',
+      'nats://you:secret@host/x',
+      'nats://host/x;secret',
+      'nats://%zz:secret@host/x',
+    ];
+    const issues = issuesOf({ FORWARD_URL: urls.join(','), NODE_ID: '1 node', PORT: 'x' });
+    expect(issues).toHaveLength(3);
+    const issue = issues.find((text) => text.startsWith('FORWARD_URL')) ?? '';
+    expect(issue.split('; ')).toEqual([
+      'FORWARD_URL is invalid: URL 1 should be nats://HOST/STREAM',
+      'URL 2 should be a URL such as nats://HOST/STREAM or postgres://USER@HOST/DATABASE or clickhouse://HOST/DATABASE or clickhouses://HOST/DATABASE or s3://BUCKET/PREFIX',
+      'URL 3 has a parameter other than replicas, tls',
+      'URL 4 has an invalid value of the parameter replicas',
+      'URL 6 names the same sink as one before it',
+      'URL 7 should be nats://HOST/STREAM',
+      'URL 8 should be nats://HOST/STREAM',
+    ]);
+    expect(issues.join()).not.toContain('secret');
+    expect(issues).toContain(
+      'NODE_ID should begin with a letter or an underscore, and have up to 63 letters, digits, _ and -',
+    );
+  });
+});
+
+test('QUERY_URL is the address of a ClickHouse database, which no issue repeats', () => {
+  const { queryUrl } = loadConfig({ flags: {}, env: { QUERY_URL: 'clickhouse://a:b%25@h:1/d' }, readFile: String });
+  expect(queryUrl?.href).toBe('clickhouse://a:b%25@h:1/d');
+  for (const url of [
+    'http://a:hidden@h/d',
+    'clickhouse:',
+    'clickhouse://a:hidden@h/d?x=1',
+    'clickhouse://a:hidden@h/d%3B',
+  ]) {
+    const load = () => loadConfig({ flags: {}, env: { QUERY_URL: url }, readFile: String });
+    expect(load).toThrow('QUERY_URL should ');
+    expect(load).not.toThrow('hidden');
+  }
+});
+
 describe('secret settings', () => {
   test('are rejected as flags', () => {
     for (const name of FILE_SETTING_NAMES.map((file) => file.replace(/_FILE$/, ''))) {
@@ -141,7 +249,18 @@ describe('secret settings', () => {
       expect(load).toThrow(`${flag} would expose a secret in the process list; set ${name} or ${name}_FILE instead`);
       expect(load).not.toThrow('its-value');
     }
-    expect(FILE_SETTING_NAMES.toSorted()).toEqual(['JWT_JWKS_URL_FILE', 'JWT_SECRET_FILE', 'METRICS_TOKEN_FILE']);
+    expect(FILE_SETTING_NAMES.toSorted()).toEqual([
+      'ALERT_WEBHOOK_FILE',
+      'FORWARD_URL_FILE',
+      'JWT_JWKS_URL_FILE',
+      'JWT_SECRET_FILE',
+      'METRICS_TOKEN_FILE',
+      'OTEL_EXPORTER_OTLP_ENDPOINT_FILE',
+      'QUERY_URL_FILE',
+      'S3_ACCESS_KEY_ID_FILE',
+      'S3_SECRET_ACCESS_KEY_FILE',
+      'S3_SESSION_TOKEN_FILE',
+    ]);
   });
 
   test('are rejected if both the variable and the file are set', () => {
@@ -276,6 +395,22 @@ test.each([
 ])('JWT_JWKS_URL accepts %p', (JWT_JWKS_URL) =>
   expect(load({ JWT_JWKS_URL, JWT_ALGORITHMS: 'ES256' }).jwt.jwksUrl?.href).toBe(JWT_JWKS_URL),
 );
+
+test('OTEL_TRACES_SAMPLER_ARG is any number from 0 to 1, and ignored without an endpoint', () => {
+  const OTEL_EXPORTER_OTLP_ENDPOINT = 'http://127.0.0.1:4318';
+  for (const [OTEL_TRACES_SAMPLER_ARG, ratio] of [
+    ['.5', 0.5],
+    ['1e-3', 0.001],
+    ['1.0', 1],
+  ] as const) {
+    expect(load({ OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_TRACES_SAMPLER_ARG }).traces?.ratio).toBe(ratio);
+  }
+  for (const OTEL_TRACES_SAMPLER_ARG of ['1.1', '-1', 'NaN', 'endpoint=http://localhost:14250']) {
+    const issue = 'OTEL_TRACES_SAMPLER_ARG should be a number from 0 to 1, such as 0.01';
+    expect(issuesOf({ OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_TRACES_SAMPLER_ARG })).toEqual([issue]);
+    expect(load({ OTEL_TRACES_SAMPLER_ARG }).traces).toBeUndefined();
+  }
+});
 
 test('JWT_AUDIENCE accepts a list, and JWT_ALGORITHMS accepts Ed25519 as a name of EdDSA', () => {
   const env = { JWT_AUDIENCE: 'web, ios', JWT_ALGORITHMS: 'Ed25519,EdDSA', JWT_JWKS_URL: 'https://id.example' };

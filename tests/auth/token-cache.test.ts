@@ -19,13 +19,18 @@ beforeEach(async () => {
     leewaySeconds: 5,
     maxAgeSeconds: undefined,
     issuer: undefined,
-    formerSecrets: [],
     roleClaim: 'role',
     adminRoles: ['admin'],
     viewerRoles: [],
     publicKey: undefined,
   } as const;
-  const verifyUncached = await createVerifier({ ...options, secret: SECRET, remoteKeys: undefined, now: () => clock });
+  const verifyUncached = await createVerifier({
+    ...options,
+    secrets: [SECRET],
+    operatorSecrets: [],
+    remoteKeys: undefined,
+    now: () => clock,
+  });
   verify = cacheVerified(
     (text) => {
       verifications++;

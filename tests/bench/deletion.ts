@@ -22,7 +22,7 @@ const BEFORE_MS = 10_000;
 
 printHeader('Deletion of half of the rows of one metric while clients record', 'load');
 using folder = temporaryFolder();
-fillDatabase(folder.path, rows, ['load']);
+fillDatabase(folder.path, rows, { names: ['load'] });
 const target = await startTarget(
   { JWT_SECRET: SECRET, RATE_LIMIT: '1000000000/s', RATE_LIMIT_BYTES: '1000gb/s', QUERY_TIMEOUT: '60s' },
   { dataDir: folder.path },

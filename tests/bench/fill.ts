@@ -1,11 +1,21 @@
+import type { Database } from 'bun:sqlite';
 import fs from 'node:fs';
 import { join } from 'node:path';
 import { createIdSource } from '../../src/ingest/ids.ts';
 import { openStorage } from '../../src/storage/database.ts';
+import { addToLedger, STORED } from '../../src/storage/ledger.ts';
 import { LABELS, NAMES, pick, prepareMetricInsert, USERS } from './metric-rows.ts';
 
 /** Rows per transaction: enough to make the cost of a commit negligible. */
 const BATCH = 20_000;
+
+/** What {@link fillDatabase} inserts. */
+interface Filling {
+  /** The names of the metrics. Default: 200. */
+  readonly names?: readonly string[];
+  /** How long before it was received a row happened, in milliseconds, by its number. Default: 0. */
+  readonly ageMs?: (row: number) => number;
+}
 
 /**
  * Creates the database of a data folder and fills it with metrics received one per millisecond up to now, so that a
@@ -13,31 +23,38 @@ const BATCH = 20_000;
  *
  * @returns the insert rate in rows per second, and the size of the synced file in megabytes
  */
-export function fillDatabase(dataDir: string, rows: number, names = NAMES): { rate: number; megabytes: number } {
+export function fillDatabase(dataDir: string, rows: number, filling?: Filling): { rate: number; megabytes: number } {
   const path = join(dataDir, 'rawlog.db');
   const storage = openStorage(path);
   // losing this database does no harm, so it is synced only once, at the end
   storage.client.run('PRAGMA synchronous = OFF');
-  const insert = prepareMetricInsert(storage.client);
-  let clock = Date.now() - rows;
-  const nextId = createIdSource(() => clock, 0);
   const began = performance.now();
-  for (let row = 0; row < rows; ) {
-    storage.client.run('BEGIN IMMEDIATE');
-    for (const end = Math.min(row + BATCH, rows); row < end; row++) {
-      clock++;
-      const { id, seq } = nextId();
-      const time = clock * 1000;
-      // the factors are coprime to the list lengths, so that users, names and labels mix
-      insert.run(seq, id, pick(USERS, row * 7), time, time, pick(names, row * 3), row * 1.5, pick(LABELS, row * 11));
-    }
-    storage.client.run('COMMIT');
-  }
+  insertMetrics(storage.client, rows, filling);
   const rate = (rows / (performance.now() - began)) * 1000;
-  insert.finalize();
   storage.close();
   const file = fs.openSync(path, 'r+');
   fs.fsyncSync(file);
   fs.closeSync(file);
   return { rate, megabytes: fs.statSync(path).size / 2 ** 20 };
+}
+
+/** Inserts the metrics of {@link fillDatabase} into a database of any version with a ledger, and counts them there. */
+export function insertMetrics(client: Database, rows: number, { names = NAMES, ageMs = () => 0 }: Filling = {}): void {
+  const insert = prepareMetricInsert(client);
+  let clock = Date.now() - rows;
+  const nextId = createIdSource(() => clock, 0);
+  for (let row = 0; row < rows; ) {
+    client.run('BEGIN IMMEDIATE');
+    for (const end = Math.min(row + BATCH, rows); row < end; row++) {
+      clock++;
+      const { id, seq } = nextId();
+      const receivedAt = clock * 1000;
+      const happenedAt = receivedAt - ageMs(row) * 1000;
+      const [user, name, label] = [pick(USERS, row * 7), pick(names, row * 3), pick(LABELS, row * 11)]; // coprime factors mix them
+      insert.run(seq, id, user, happenedAt, receivedAt, name, row * 1.5, label);
+    }
+    client.run('COMMIT');
+  }
+  insert.finalize();
+  if (rows > 0) addToLedger(client, STORED, rows);
 }

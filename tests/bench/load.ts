@@ -22,6 +22,7 @@ export interface Round {
   readonly rate: number;
   readonly p50: number;
   readonly p99: number;
+  readonly max: number;
   /** Server CPU time per request, in microseconds. */
   readonly cpuUs: number;
   /** CPU time of wrk per request, in microseconds. */
@@ -62,12 +63,16 @@ export async function load(
   await child.exited;
   const line = /^RESULT (.*)$/m.exec(output)?.[1];
   if (line === undefined) throw new Error(`wrk printed no result:\n${output}`);
-  const result = JSON.parse(line) as Record<'requests' | 'seconds' | 'p50' | 'p99' | 'rejected' | 'errors', number>;
+  const result = JSON.parse(line) as Record<
+    'requests' | 'seconds' | 'p50' | 'p99' | 'max' | 'rejected' | 'errors',
+    number
+  >;
   if (result.rejected + result.errors > 0) throw new Error(`some responses were not 200: ${line}`);
   return {
     rate: result.requests / result.seconds,
     p50: result.p50,
     p99: result.p99,
+    max: result.max,
     cpuUs: (cpu / result.requests) * 1e6,
     loadCpuUs: Number(child.resourceUsage()?.cpuTime.total ?? Number.NaN) / result.requests,
   };

@@ -21,9 +21,9 @@ end
 
 function done(summary, latency)
   io.write(string.format(
-    'RESULT {"requests":%d,"seconds":%.6f,"p50":%.3f,"p99":%.3f,"rejected":%d,"errors":%d}\n',
+    'RESULT {"requests":%d,"seconds":%.6f,"p50":%.3f,"p99":%.3f,"max":%.3f,"rejected":%d,"errors":%d}\n',
     summary.requests, summary.duration / 1e6,
-    latency:percentile(50) / 1e3, latency:percentile(99) / 1e3,
+    latency:percentile(50) / 1e3, latency:percentile(99) / 1e3, latency.max / 1e3,
     summary.errors.status,
     summary.errors.connect + summary.errors.read + summary.errors.write + summary.errors.timeout
   ))

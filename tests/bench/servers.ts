@@ -14,11 +14,15 @@ export interface LoadedServer {
  * whole load and must not reach them.
  *
  * @param dataDir a folder with a database. Default: an empty folder that is removed when the server stops
+ * @param isPinned whether it runs on the server's core; otherwise it may use all cores, as in production
  */
-export async function startService(dataDir?: string): Promise<LoadedServer & { target: Target }> {
+export async function startService(
+  dataDir?: string,
+  { isPinned = true } = {},
+): Promise<LoadedServer & { target: Target }> {
   const target = await startTarget(
     { JWT_SECRET: SECRET, RATE_LIMIT: '1000000000/s', RATE_LIMIT_BYTES: '1000gb/s' },
-    { prefix: pinToServerCore([]), ...(dataDir !== undefined && { dataDir }) },
+    { prefix: isPinned ? pinToServerCore([]) : [], ...(dataDir !== undefined && { dataDir }) },
   );
   return { url: target.url, pid: target.process.pid, target };
 }

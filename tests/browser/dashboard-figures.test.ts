@@ -1,5 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
+import { join } from 'node:path';
 import type { Browser } from 'playwright-core';
+import { SEQ_EPOCH } from '../../src/storage/record-id.ts';
 import { noBrowser, startBrowser } from '../harness/browser.ts';
 import { post, send } from '../harness/client.ts';
 import {
@@ -12,12 +14,14 @@ import {
   tableRows,
 } from '../harness/dashboard.ts';
 import { recordProduct } from '../harness/product.ts';
-import { startTarget, type Target } from '../harness/target.ts';
+import { runCli, startTarget, type Target, temporaryFolder, UNLIMITED } from '../harness/target.ts';
 import { token } from '../harness/tokens.ts';
+import { idOf } from '../storage/log.ts';
 
 const ZONE = 'America/New_York';
 const USER = { sub: 'user-2' };
 
+const folder = temporaryFolder();
 let target: Target;
 let browser: Browser;
 let admin: Dashboard;
@@ -27,7 +31,10 @@ let range: { from: string; to: string };
 
 beforeAll(async () => {
   if (noBrowser) return;
-  [target, browser] = await Promise.all([startTarget(), startBrowser()]);
+  const dataDir = join(folder.path, 'data');
+  await importOldRow(dataDir);
+  const env = { ...UNLIMITED, BACKUP_DIR: join(folder.path, 'backups') };
+  [target, browser] = await Promise.all([startTarget(env, { dataDir }), startBrowser()]);
   await recordProduct(target, { users: 12, days: 12, rowsPerDay: 12 });
   const now = Date.now();
   range = { from: new Date(now - 9 * 86_400_000).toISOString(), to: new Date(now).toISOString() };
@@ -37,7 +44,20 @@ afterAll(async () => {
   expect([...(admin?.consoleErrors ?? []), ...(user?.consoleErrors ?? [])]).toEqual([]);
   await browser?.close();
   await target?.stop();
+  folder[Symbol.dispose]();
 });
+
+/** Imports a row that was received two days ago, so that the growth of the database is known. */
+async function importOldRow(dataDir: string): Promise<void> {
+  const at = Date.now() - 2 * 86_400_000;
+  const time = new Date(at).toISOString();
+  const record = {
+    ...{ id: idOf((at - SEQ_EPOCH) * 4096), user_id: 'earlier', timestamp: time, received_at: time },
+    ...{ metric_name: 'earlier', metric_value: 1, data_string: '' },
+  };
+  const env = { ...UNLIMITED, DATA_DIR: dataDir };
+  expect((await runCli(['import', '-'], { env, stdin: JSON.stringify(record) })).stderr).toBe('');
+}
 
 const fixed = (view: string, parameters: Record<string, string> = {}) =>
   `/?${new URLSearchParams({ view, ...range, tz: ZONE, refresh: '0', ...parameters })}`;
@@ -46,7 +66,7 @@ const fixed = (view: string, parameters: Record<string, string> = {}) =>
 const STATISTICS = ['count', 'avg', 'p50', 'p95', 'p99', 'min', 'max'] as const;
 
 describe.skipIf(noBrowser !== undefined)('figures of the dashboard', () => {
-  test('the overview shows the rows, names, ledger and storage of the query routes', async () => {
+  test('the overview shows the rows, names, ledger and queue of the query routes', async () => {
     const { page } = admin;
     await admin.visit(fixed('overview', { interval: '6h' }));
     const activity = await get(target, '/api/activity', { ...range, interval: '6h', tz: ZONE, top: '8' });
@@ -82,21 +102,45 @@ describe.skipIf(noBrowser !== undefined)('figures of the dashboard', () => {
       expect(Number(events) * minutes(i)).toBeCloseTo(activity.analytics.counts[i], 6);
     });
 
-    const { ledger, storage, queue } = await get(target, '/api/status');
+    const { ledger, queue } = await get(target, '/api/status');
     await eventually(page, async () => {
-      const shown = await readFigures(page);
-      expect(shown).toMatchObject({
+      expect(await readFigures(page)).toMatchObject({
         Received: ledger.received,
         Stored: ledger.stored,
         Duplicates: ledger.duplicates,
         'Rows queued': queue.rows,
       });
-      expect(shown['Disk space used']).toBeGreaterThanOrEqual(storage.database_bytes);
     });
-    await eventually(page, async () =>
-      expect(await page.textContent('#forecast')).toMatch(/\(.* per day\), the disk will be full in [\w\d,. ]+\.$/),
-    );
     await eventually(page, async () => expect(await page.textContent('main')).toContain('after fsync'));
+  });
+
+  test('the storage and the backups are those of the status', async () => {
+    const { page } = admin;
+    let status = await get(target, '/api/status');
+    page.on('response', async (response) => {
+      if (new URL(response.url()).pathname === '/api/status') status = await response.json();
+    });
+    await eventually(page, async () => {
+      await admin.visit(fixed('overview'));
+      expect(status.storage.forecast).not.toBeNull(); // null while the query worker is busy
+      expect(status.backup.age_seconds).not.toBeNull();
+    });
+    const { storage, backup } = status;
+    await eventually(page, async () =>
+      expect(await readFigures(page)).toMatchObject({
+        Rows: storage.use.rows_bytes,
+        Columns: storage.use.columns_bytes,
+        'Free pages': storage.use.free_pages_bytes,
+        'Write-ahead log': storage.wal_bytes,
+        'Disk space free': storage.free_bytes,
+        'Disk full': storage.forecast.full_in_seconds ?? Number.NaN,
+        'Newest backup': backup.age_seconds,
+        'Next backup': Date.parse(backup.next_at),
+      }),
+    );
+    const rate = /^At the last 2 days' rate \(.* per day\), the disk will (be full in about|not be full) [\w\d,. ]+\.$/;
+    expect(await page.textContent('#forecast')).toMatch(rate);
+    expect(await page.textContent('section:has(#backups)')).toMatch(/ ago.*in (24|1) \w+.*every day/);
   });
 
   test('the count of an error code opens its rejections', async () => {
@@ -196,7 +240,7 @@ describe.skipIf(noBrowser !== undefined)('figures of the dashboard', () => {
     await page.locator('.reasons li', { hasText: rejectedResponse.body.request_id }).waitFor();
     await page.waitForSelector('main :text("after fsync")');
     await eventually(page, async () => expect(Object.keys(await readFigures(page))).toHaveLength(3));
-    for (const name of ['Received', 'Disk space free', 'disk will be full']) {
+    for (const name of ['Received', 'Disk space free', 'disk will be full', 'Backups']) {
       expect(await page.textContent('main')).not.toContain(name);
     }
     await eventually(page, async () => expect(await page.locator('.error').count()).toBe(0));

@@ -127,7 +127,7 @@ describe('token', () => {
       });
       expect(exitCode).toBe(0);
       const claims = decodeJwt(stdout.trim());
-      expect(claims).toMatchObject({ sub: 'carl', role: 'authenticated', aud: 'app', iss: 'me' });
+      expect(claims).toMatchObject({ sub: 'carl', aud: 'rawlog' });
       expect(Math.abs(Number(claims.exp) - secondsFromNow(7200))).toBeLessThan(60);
       const response = await post(target, '/log_raw_metric', METRIC, { authorization: `Bearer ${stdout.trim()}` });
       expect(response.status).toBe(200);
@@ -148,8 +148,13 @@ describe('token', () => {
     }
   });
 
-  test('maps --role to the role values of JWT_ADMIN_ROLES and JWT_VIEWER_ROLES', async () => {
-    const env = { JWT_SECRET: SECRET, JWT_ADMIN_ROLES: 'owner,root', JWT_VIEWER_ROLES: 'analyst' };
+  test('with operator tokens off, maps --role to the values of JWT_ADMIN_ROLES and JWT_VIEWER_ROLES', async () => {
+    const env = {
+      JWT_SECRET: SECRET,
+      JWT_ADMIN_ROLES: 'owner,root',
+      JWT_VIEWER_ROLES: 'analyst',
+      OPERATOR_TOKENS: 'off',
+    };
     const target = await startTarget(env);
     try {
       for (const [role, claim, status] of [
@@ -166,7 +171,7 @@ describe('token', () => {
       await target.stop();
     }
     const { exitCode, stderr } = await runCli(['token', '--sub', 'a', '--role', 'viewer'], {
-      env: { JWT_SECRET: SECRET },
+      env: { JWT_SECRET: SECRET, OPERATOR_TOKENS: 'off' },
     });
     expect({ exitCode, stderr }).toEqual({ exitCode: 2, stderr: expect.stringContaining('JWT_VIEWER_ROLES') });
   });
@@ -191,8 +196,9 @@ describe('token', () => {
     expect(await linkOf('--link', 'https://log.example.com')).toBe('https://log.example.com/');
   });
 
-  test('fails if the server does not accept HS256', async () => {
-    const env = { JWT_SECRET: SECRET, JWT_JWKS_URL: 'http://127.0.0.1:1/keys', JWT_ALGORITHMS: 'RS256' };
+  test('fails if the server accepts neither HS256 nor operator tokens', async () => {
+    const keys = { JWT_SECRET: SECRET, JWT_JWKS_URL: 'http://127.0.0.1:1/keys', JWT_ALGORITHMS: 'RS256' };
+    const env = { ...keys, OPERATOR_TOKENS: 'off' };
     expect((await runCli(['token', '--sub', 'a'], { env })).exitCode).toBe(2);
   });
 
@@ -203,8 +209,8 @@ describe('token', () => {
     expect((await runCli(['token', '--sub', 'a'], { env })).stderr).toBe('');
   });
 
-  test('fails if only public keys are configured', async () => {
-    const env = { JWT_JWKS_URL: 'http://127.0.0.1:1/keys', JWT_ALGORITHMS: 'RS256' };
+  test('fails if only public keys are configured and operator tokens are off', async () => {
+    const env = { JWT_JWKS_URL: 'http://127.0.0.1:1/keys', JWT_ALGORITHMS: 'RS256', OPERATOR_TOKENS: 'off' };
     const { exitCode, stderr } = await runCli(['token', '--sub', 'a'], { env });
     expect(exitCode).toBe(2);
     expect(stderr).toContain('does not accept HS256');

@@ -111,3 +111,49 @@ test('reports all errors in options and settings together', async () => {
     expect(stderr).toMatch(new RegExp(`^${name} should`, 'm'));
   }
 });
+
+test.each([
+  ['statsu', 'Unknown command "statsu". Did you mean status?'],
+  ['tokne', 'Unknown command "tokne". Did you mean token?'],
+  ['unrelated', 'Unknown command "unrelated".\n'],
+])('an unknown command is met with the one that it resembles: %s', async (name, words) => {
+  const { exitCode, stderr } = await runCli([name], { env });
+  expect({ exitCode, stderr }).toEqual({ exitCode: 2, stderr: expect.stringContaining(words) });
+});
+
+describe('--json prints one JSON value', () => {
+  const json = async (...args: string[]) => {
+    using folder = temporaryFolder();
+    const { exitCode, stdout, stderr } = await runCli([...args, '--json'], { env: { ...env, DATA_DIR: folder.path } });
+    expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: '' });
+    expect(stdout).not.toContain(SECRET);
+    return JSON.parse(stdout);
+  };
+
+  test('version', async () => {
+    expect(await json('version')).toMatchObject({ version: expect.any(String), platform: process.platform });
+  });
+
+  test('config, with secrets masked', async () => {
+    const config = await json('config');
+    expect(config.PORT).toEqual({ value: '3000', origin: 'default' });
+    expect(config.JWT_SECRET).toEqual({ value: '********', origin: 'environment' });
+    expect(config.METRICS_TOKEN).toEqual({ value: null, origin: null });
+  });
+
+  test('token, with its expiry', async () => {
+    const { token, expires_at, ...rest } = await json('token', '--sub', 'ada', '--expires', '15m');
+    expect(rest).toEqual({ sub: 'ada', role: 'user' });
+    const { exp } = JSON.parse(Buffer.from(token.split('.')[1], 'base64url').toString());
+    expect(Date.parse(expires_at)).toBe(exp * 1000);
+  });
+});
+
+test('help, errors and messages contain no colors, with and without NO_COLOR', async () => {
+  for (const colors of [{}, { NO_COLOR: '1' }, { FORCE_COLOR: '1' }]) {
+    for (const args of [['help'], ['help', 'token'], ['nonsense'], ['token', '--role', 'x'], ['version']]) {
+      const { stdout, stderr } = await runCli(args, { env: { ...env, ...colors } });
+      expect(stdout + stderr).not.toContain('\u001b');
+    }
+  }
+});

@@ -6,6 +6,7 @@ import {
   formatChange,
   formatCount,
   formatDuration,
+  formatInterval,
   formatPart,
   formatShort,
   formatStarts,
@@ -67,7 +68,10 @@ test('formats the change from the previous period', () => {
 });
 
 test('formats bytes and durations', () => {
-  expect([0, 999, 1000, 1_234_567, 5e10].map(formatBytes)).toEqual(['0 byte', '999 byte', '1 kB', '1.23 MB', '50 GB']);
+  expect([0, 1, 999, 1000, 1_234_567, 5e10].map(formatBytes)).toEqual([
+    ...['0 bytes', '1 byte', '999 bytes', '1 kB', '1.23 MB', '50 GB'],
+  ]);
+  expect([3_600, 86_400, 21_600].map(formatInterval)).toEqual(['every hour', 'every day', 'every 6 hours']);
   expect([0.04, 0.5, 1, 59, 90, 7200, 86_400 * 3, 86_400 * 800].map(formatDuration)).toEqual([
     '0.04 seconds',
     '0.5 seconds',

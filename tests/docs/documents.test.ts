@@ -83,7 +83,7 @@ test('the README has at most 130 lines', () => {
 
 test('docs/configuration.md lists every setting with its default, and no other', () => {
   const rows = tableRows(readDocument('docs/configuration.md').prose).filter(([name = '']) =>
-    /^[A-Z_]+( †)?$/.test(name),
+    /^[A-Z][A-Z\d_]+( †)?$/.test(name),
   );
   const listed = Object.fromEntries(rows.map(([name = '', value = '']) => [name, value]));
   const expected = Object.fromEntries(
@@ -120,9 +120,7 @@ test('docs/api.md lists every error code with its status', () => {
 });
 
 test('docs/operations.md lists every metric of rawlog, and no other', async () => {
-  const { blocks, prose } = readDocument('docs/operations.md');
-  const scrape = blocks.find(({ mode }) => mode === 'prometheus');
-  expect(Bun.YAML.parse(scrape?.text ?? '')).toMatchObject({ scrape_configs: [{ job_name: 'rawlog' }] });
+  const { prose } = readDocument('docs/operations.md');
   const named = new Set(prose.match(/\brawlog_\w+/g));
   const exposed = await startTarget({ METRICS_TOKEN: 'a-token-for-metrics' });
   try {

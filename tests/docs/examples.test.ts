@@ -1,11 +1,11 @@
 import { afterAll, describe, expect, test } from 'bun:test';
-import { chmodSync, existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { noBrowser, startBrowser } from '../harness/browser.ts';
 import { startJwksServer } from '../harness/jwks-server.ts';
 import { missingProxies, startProxy } from '../harness/proxies.ts';
-import { COMMAND, temporaryFolder } from '../harness/target.ts';
-import { type CodeBlock, DOCUMENTS, type Document, readDocument } from './markdown.ts';
+import { COMMAND, canMount, TARGET, temporaryFolder } from '../harness/target.ts';
+import { type CodeBlock, DOCUMENTS, type Document, ROOT, readDocument } from './markdown.ts';
 
 /*
  * Runs every command and example of the documents, page by page and in order, with the program under test in the place of
@@ -15,9 +15,16 @@ import { type CodeBlock, DOCUMENTS, type Document, readDocument } from './markdo
  * - `background`: it starts a server, and the page continues once it listens
  * - `stopped`: a shell runs it while no server runs
  * - `stream`: it never ends; its first event must arrive
+ * - `node`, `browser`: it uses the TypeScript client, in Node or in a page of another origin, and records something
  * - `sqlite3`: it needs the command-line shell of SQLite
  * - `root`: it installs the server: it runs in a mount namespace, which leaves the machine as it was
- * - `installed`: the same, after the README's installation
+ * - `installed`: the same, after the README's installation and the page's commands before it
+ * - `apt`: it installs packages and changes the machine: no test runs it
+ * - `release`: it needs a release: tests/slow/release.test.ts runs it
+ * - `litestream`: tests/slow/litestream.test.ts runs it
+ * - `sink`: it needs an engine that records are forwarded to: no test runs it as written
+ * - `bucket`: it needs a bucket in S3: tests/slow/s3-backups.test.ts runs it
+ * - `long`: tests/clients runs it
  * - `response`: the last output of the block before must have this shape
  * - `ci`: it needs a clone: .ci/run runs it (documents.test.ts checks that)
  */
@@ -25,10 +32,10 @@ import { type CodeBlock, DOCUMENTS, type Document, readDocument } from './markdo
 const PYTHON = '/usr/bin/python3';
 const hasRequests = Bun.spawnSync([PYTHON, '-c', 'import requests'], { stderr: 'ignore' }).exitCode === 0;
 const hasSqlite = Bun.which('sqlite3') !== null;
-const isRoot = process.getuid?.() === 0 && Bun.which('unshare') !== null;
+const isRoot = canMount();
 if (!hasRequests) console.warn('SKIPPED: the Python examples: "apt-get install python3-requests"');
 if (!hasSqlite) console.warn('SKIPPED: the SQLite example: "apt-get install sqlite3"');
-if (!isRoot) console.warn('SKIPPED: the installation: it needs root on Linux');
+if (!isRoot) console.warn('SKIPPED: the installation: it needs root on Linux, and mounts');
 
 /** The commands of the README that install the server. */
 const INSTALLATION = readDocument('README.md').blocks.find(({ mode }) => mode === 'root')?.text ?? '';
@@ -51,11 +58,17 @@ class Session {
   readonly #app = Bun.serve({
     hostname: '127.0.0.1',
     port: 0,
-    fetch: () => new Response('<p>app', { headers: { 'content-type': 'text/html' } }),
+    fetch(request) {
+      const { pathname } = new URL(request.url);
+      if (pathname.endsWith('.js')) return new Response(Bun.file(join(ROOT, 'client/dist', pathname)));
+      return new Response('<p>app', { headers: { 'content-type': 'text/html' } });
+    },
   });
   #server: Bun.Subprocess<'ignore', 'pipe', 'ignore'> | undefined;
   #origin = '';
   #lastOutput = '';
+  /** The commands of the page that have run on the installed server: each run starts on a clean machine. */
+  #installed = '';
   /** Whether the page starts its servers itself. */
   readonly #startsOwn: boolean;
 
@@ -68,12 +81,17 @@ class Session {
     // in a clone, this script runs any command from the sources
     const manifest = { scripts: { rawlog: 'dist/rawlog' } };
     writeFileSync(join(this.#folder.path, 'package.json'), JSON.stringify(manifest));
+    mkdirSync(join(this.#folder.path, 'node_modules'));
+    symlinkSync(join(ROOT, 'client'), join(this.#folder.path, 'node_modules/rawlog-client'));
   }
 
   async run(block: CodeBlock): Promise<void> {
     if (block.mode === 'background') return this.#startServer(block.text);
     if (block.mode === 'root') return this.#install(block.text);
-    if (block.mode === 'installed') return this.#install(INSTALLATION + block.text);
+    if (block.mode === 'installed') {
+      this.#installed += block.text;
+      return this.#install(INSTALLATION + this.#installed);
+    }
     if (block.mode === 'response') return expectShape(JSON.parse(this.#lastOutput), JSON.parse(block.text));
     if (block.mode === 'stopped') await this.#stopServer();
     else if (this.#server === undefined && !this.#startsOwn) await this.#startServer('dist/rawlog serve');
@@ -81,9 +99,12 @@ class Session {
       case 'sh':
         return block.mode === 'stream' ? this.#stream(block.text) : this.#shell(block.text);
       case 'js':
-        return this.#javascript(block.text);
+        return block.mode === '' ? this.#javascript(block.text) : this.#client(block);
       case 'python':
-        await this.#spawn([PYTHON, '-c', this.#local(block.text)]);
+        await this.#spawn([PYTHON, '-c', this.#local(block.text)], {
+          PYTHONPATH: join(ROOT, 'client/python'),
+          PYTHONDONTWRITEBYTECODE: '1',
+        });
         return;
       case 'caddyfile':
       case 'nginx':
@@ -104,7 +125,8 @@ class Session {
   #local(text: string): string {
     return text
       .replaceAll('http://127.0.0.1:3000', this.#origin)
-      .replaceAll('/etc/rawlog/jwt-secret', join(this.#folder.path, 'jwt-secret'));
+      .replaceAll('/etc/rawlog/jwt-secret', join(this.#folder.path, 'jwt-secret'))
+      .replaceAll('/etc/rawlog/forward-url', join(this.#folder.path, 'forward-url'));
   }
 
   async #shell(text: string): Promise<void> {
@@ -149,6 +171,7 @@ class Session {
   async #startServer(command: string): Promise<void> {
     await this.#stopServer();
     writeFileSync(join(this.#folder.path, 'jwt-secret'), 'a-secret-of-the-examples-32-bytes', { mode: 0o600 });
+    writeFileSync(join(this.#folder.path, 'forward-url'), 'nats://127.0.0.1:1/rawlog', { mode: 0o600 });
     const keys = startJwksServer();
     this.#cleanUp.push(() => keys.stop());
     const local = this.#local(command).replace('https://id.example.com/.well-known/jwks.json', keys.url);
@@ -207,11 +230,47 @@ class Session {
     }
   }
 
+  /** Runs an example of the TypeScript client, which must record something. */
+  async #client({ text, mode }: CodeBlock): Promise<void> {
+    const code = this.#local(text);
+    const before = await this.#countRecords();
+    if (mode === 'node') await this.#spawn(['node', '--input-type=module', '-e', code]);
+    else if (noBrowser) return;
+    else {
+      const imports = /^import (.*) from 'rawlog-client(.*)';$/gm;
+      const script = code.replace(
+        imports,
+        (_, names, entry) => `const ${names} = await import('${entry || '/index'}.js');`,
+      );
+      const { TOKEN } = await this.#variables();
+      const browser = await startBrowser();
+      try {
+        const page = await browser.newPage();
+        await page.goto(this.#app.url.href);
+        const fetchToken = `const fetchToken = async () => ${JSON.stringify(TOKEN)};`;
+        await page.evaluate(`(async () => { ${fetchToken} ${script}; await client.flush() })()`);
+      } finally {
+        await browser.close();
+      }
+    }
+    expect(await this.#countRecords()).toBeGreaterThan(before);
+  }
+
+  /** Returns how many metrics and events the user of the page has recorded. */
+  async #countRecords(): Promise<number> {
+    const { TOKEN } = await this.#variables();
+    const lists = ['metrics', 'analytics'].map(async (kind) => {
+      const response = await fetch(`${this.#origin}/api/${kind}`, { headers: { authorization: `Bearer ${TOKEN}` } });
+      return JSON.stringify(await response.json()).matchAll(/"count":(\d+)/g);
+    });
+    const counts = (await Promise.all(lists)).flatMap((matches) => [...matches].map(([, count]) => Number(count)));
+    return counts.reduce((sum, count) => sum + count, 0);
+  }
+
   async #proxy(name: 'nginx' | 'caddy', text: string): Promise<void> {
-    const { host } = new URL(this.#origin);
-    const proxy = await startProxy(name, this.#origin, { site: text.replaceAll('127.0.0.1:3000', host) });
+    const proxy = await startProxy(name, this.#origin, { site: text });
     try {
-      const response = await fetch(`${proxy.url}/healthz`);
+      const response = await fetch(`${proxy.url}/healthz`, { tls: proxy.tls });
       expect({ status: response.status, hasId: response.headers.has('x-request-id') }).toEqual({
         status: 200,
         hasId: true,
@@ -233,14 +292,31 @@ exec setpriv --reuid "$user" --regid "$user" --clear-groups -- env -i "PATH=$PAT
 `;
     const systemctl = `#!/bin/bash
 set -eu
-[ "$*" = 'enable --now rawlog' ]
+case "$*" in
+'enable --now rawlog' | 'start rawlog' | 'restart rawlog') ;;
+'stop rawlog') exit ;;
+*) exit 1 ;;
+esac
 unit=/etc/systemd/system/rawlog.service
-if command -v systemd-analyze >/dev/null; then systemd-analyze verify "$unit" 2>&1 | grep -v DynamicUser || true; fi
+if command -v systemd-analyze >/dev/null; then
+  issues=$(systemd-analyze verify "$unit" 2>&1) && [ -z "$issues" ] || { echo "$issues" >&2; exit 1; }
+fi
 value() { sed -n "s/^$1=//p" "$unit"; }
 user=$(value User)
-install -d -m 700 -o "$user" "/var/lib/$(value StateDirectory)"
-exec setpriv --reuid "$user" --regid "$user" --clear-groups -- \\
-  env -i "PATH=$PATH" $(value Environment) PORT=0 timeout --preserve-status -s TERM 3 $(value ExecStart)
+install -d -m "$(value StateDirectoryMode)" -o "$user" "/var/lib/$(value StateDirectory)"
+readarray -t settings < "$(value EnvironmentFile)"
+output=$(mktemp)
+setpriv --reuid "$user" --regid "$user" --clear-groups -- \\
+  env -i "PATH=$PATH" "\${settings[@]}" PORT=0 $(value ExecStart) > "$output" 2>&1 &
+server=$!
+until grep -q 'rawlog is listening on' "$output"; do
+  kill -0 "$server" || { cat "$output" >&2; exit 1; }
+  sleep 0.1
+done
+kill -TERM "$server"
+wait "$server"
+cat "$output"
+rm -f "$output"
 `;
     for (const [name, script] of Object.entries({ sudo, systemctl })) {
       writeFileSync(join(bin, name), script);
@@ -249,7 +325,7 @@ exec setpriv --reuid "$user" --regid "$user" --clear-groups -- \\
     const overlays = `set -euo pipefail
 top=$(mktemp -d)
 mount -t tmpfs tmpfs "$top"
-for folder in /etc /usr/local /var/lib; do
+for folder in /etc /usr/local /usr/share /var/lib; do
   mkdir -p "$top/upper$folder" "$top/work$folder"
   mount -t overlay overlay -o "lowerdir=$folder,upperdir=$top/upper$folder,workdir=$top/work$folder" "$folder"
 done
@@ -293,8 +369,13 @@ function expectShape(value: unknown, example: unknown): void {
   }
 }
 
-for (const document of DOCUMENTS) {
-  const blocks = document.blocks.filter(({ mode }) => mode !== 'ci' && mode !== 'prometheus');
+/** A deployment installs the compiled program and starts servers again and again, which takes most of a minute. */
+const SLOW_DOCUMENTS = new Set(TARGET === 'binary' ? [] : ['docs/deploy.md']);
+
+for (const document of DOCUMENTS.filter(({ path }) => !SLOW_DOCUMENTS.has(path))) {
+  const blocks = document.blocks.filter(
+    ({ mode }) => !['ci', 'apt', 'release', 'litestream', 'bucket', 'sink', 'long'].includes(mode),
+  );
   if (blocks.every(({ language }) => language === '')) continue;
   describe(document.path, () => {
     const session = new Session(document);

@@ -5,7 +5,9 @@ import {
   constants,
   existsSync,
   openSync,
+  readdirSync,
   readFileSync,
+  readlinkSync,
   readSync,
   renameSync,
   rmSync,
@@ -63,36 +65,50 @@ function createUnreadPipe(): { handle: number; read(): string; fill(): void } & 
   };
 }
 
-/** Returns a port that was free a moment ago. */
-function findFreePort(): number {
-  const server = Bun.serve({ port: 0, hostname: '127.0.0.1', fetch: () => new Response() });
-  const { port = 0 } = server;
-  server.stop(true);
-  return port;
-}
-
 interface RunningServer {
   readonly url: string;
   readonly dataDir: string;
   readonly child: Bun.Subprocess;
 }
 
-/** Starts a server on a known port, because its log cannot be read. Resolves once it responds. */
+/** Returns the TCP port on which a process listens, from `/proc`; undefined if it does not listen yet. */
+function findListeningPort(pid: number): number | undefined {
+  const folder = `/proc/${pid}/fd`;
+  const targets = new Set<string>();
+  for (const name of readdirSync(folder)) {
+    try {
+      targets.add(readlinkSync(join(folder, name)));
+    } catch {
+      // closed meanwhile
+    }
+  }
+  for (const line of readFileSync('/proc/net/tcp', 'utf8').trim().split('\n').slice(1)) {
+    const [, local = '', , state, , , , , , inode] = line.trim().split(/\s+/);
+    if (state === '0A' && targets.has(`socket:[${inode}]`)) return Number.parseInt(local.split(':')[1] ?? '', 16);
+  }
+  return undefined;
+}
+
+/** Starts a server whose log, which tells its port, cannot be read. Resolves once it responds. */
 async function start(
   stdout: number | 'ignore',
   stderr: number | 'ignore',
   command: readonly string[] = [],
 ): Promise<RunningServer> {
-  const port = findFreePort();
   const dataDir = join(folder.path, crypto.randomUUID());
   const child = Bun.spawn([...command, ...COMMAND, 'serve'], {
-    env: { ...UNLIMITED, PATH: Bun.env['PATH'] ?? '', PORT: String(port), DATA_DIR: dataDir },
+    env: { ...UNLIMITED, PATH: Bun.env['PATH'] ?? '', PORT: '0', DATA_DIR: dataDir },
     stdout,
     stderr,
   });
-  const url = `http://127.0.0.1:${port}`;
-  while (child.exitCode === null && !(await send(`${url}/healthz`).catch(() => undefined)))
+  let port: number | undefined;
+  while (port === undefined) {
+    if (child.exitCode !== null) throw new Error(`the server exited with status ${child.exitCode}`);
+    port = findListeningPort(child.pid);
     await new Promise(setImmediate);
+  }
+  const url = `http://127.0.0.1:${port}`;
+  expect((await send(`${url}/healthz`)).status).toBe(200);
   return { url, dataDir, child };
 }
 

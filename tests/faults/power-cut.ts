@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { METRIC, post, send } from '../harness/client.ts';
 import { isStraceMissing, onSlowDisk } from '../harness/slow-disk.ts';
+import { countStored } from '../harness/stored-ids.ts';
 import { startTarget, TARGET, UNLIMITED } from '../harness/target.ts';
 import { token } from '../harness/tokens.ts';
 import { loopVolume, noVolumes } from './volume.ts';
@@ -51,19 +52,6 @@ export async function cutPower(cycles: number, synchronous: 'FULL' | 'NORMAL', f
     acknowledged += ids.length;
   }
   return { cycles, acknowledged, lost, damaged, inline };
-}
-
-/** Counts the IDs that are in the database. Returns 0 if even the table is lost. */
-function countStored(database: Database, ids: readonly string[]): number {
-  if (database.query("SELECT 1 FROM sqlite_schema WHERE name = 'metrics'").get() === null) return 0;
-  const isStored = database.query('SELECT 1 FROM metrics WHERE id = ? AND seq = ?');
-  return ids.filter((id) => isStored.get(id, seqOf(id)) !== null).length;
-}
-
-/** Returns the key of a record, which is the time part of its ID: milliseconds since 2020, and a 12-bit counter. */
-function seqOf(id: string): number {
-  const millisecond = Number.parseInt(id.slice(0, 8) + id.slice(9, 13), 16);
-  return (millisecond - Date.UTC(2020, 0, 1)) * 4096 + Number.parseInt(id.slice(15, 18), 16);
 }
 
 /**

@@ -3,7 +3,8 @@ import { describe, expect, test } from 'bun:test';
 import { renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ANALYTICS, expectError, METRIC, post, rows, send } from '../harness/client.ts';
-import { SECRET, startTarget, temporaryFolder } from '../harness/target.ts';
+import { SECRET, startTarget, type Target, temporaryFolder } from '../harness/target.ts';
+import { token } from '../harness/tokens.ts';
 import { loopVolume, noVolumes, smallVolume } from './volume.ts';
 
 if (noVolumes) console.warn(`SKIPPED: tests of full and failing disks: ${noVolumes}`);
@@ -80,13 +81,70 @@ test('exits and acknowledges nothing when the database file is removed or replac
   expect(JSON.stringify(target.logLines())).toContain('removed or replaced');
 });
 
+/** Sends requests until one is accepted. */
+async function recovered(target: Target): Promise<void> {
+  while ((await post(target, '/log_raw_metric', METRIC)).status !== 200) await send(`${target.url}/healthz`);
+}
+
+test.skipIf(noVolumes !== undefined)(
+  'rejects recording below MIN_FREE_BYTES before it reads a body, while everything else works, and recovers',
+  async () => {
+    using volume = smallVolume(48 * 1024 ** 2);
+    const ballast = join(volume.path, 'ballast');
+    const settings = { ...env, MIN_FREE_BYTES: String(24 * 1024 ** 2) };
+    const target = await startTarget(settings, { dataDir: join(volume.path, 'data') });
+    try {
+      expect((await post(target, '/log_raw_metric', METRIC)).status).toBe(200);
+      writeFileSync(ballast, Buffer.alloc(30 * 1024 ** 2));
+      await target.logged(({ msg }) => String(msg).startsWith('recording has stopped'));
+      const rejected = await post(target, '/log_raw_metric', '{');
+      expectError(rejected, 503, 'storage_full'); // not invalid_json: the body was not read
+      expect(Number(rejected.headers.get('retry-after'))).toBeGreaterThan(0);
+      expectError(await post(target, '/log_batch', { metrics: [METRIC] }), 503, 'storage_full');
+      expectError(await send(`${target.url}/readyz`), 503, 'storage_full');
+      expectError(await post(target, '/log_raw_metric', METRIC, { authorization: 'none' }), 401, 'unauthorized');
+
+      const headers = { authorization: `Bearer ${await token({ sub: 'root', role: 'admin' })}` };
+      const series = await send(`${target.url}/api/metrics/series?name=page_load_time`, { headers });
+      expect(series.body.count).toBe(1);
+      expect((await send(`${target.url}/api/export/metrics`, { headers })).text).toContain('page_load_time');
+      const deletion = `${target.url}/api/records/metrics?name=page_load_time`;
+      expect((await send(deletion, { method: 'DELETE', headers })).body.deleted).toEqual({ metrics: 1 });
+      const { ledger } = (await send(`${target.url}/api/status`, { headers })).body;
+      expect(ledger).toMatchObject({ received: 4, stored: 1, deleted: 1 });
+      expect(ledger.rejected).toEqual({ storage_full: 2, unauthorized: 1 });
+
+      rmSync(ballast);
+      await recovered(target);
+      expect((await send(`${target.url}/readyz`)).status).toBe(200);
+      expect(target.logLines().filter(({ msg }) => String(msg).startsWith('recording has'))).toHaveLength(2);
+    } finally {
+      await target.stop();
+    }
+  },
+);
+
+test('accepts nothing if MIN_FREE_BYTES exceeds the free space from the start', async () => {
+  const METRICS_TOKEN = 'a-token-for-metrics';
+  const target = await startTarget({ ...env, METRICS_TOKEN, MIN_FREE_BYTES: String(1e14) });
+  try {
+    expectError(await post(target, '/log_raw_metric', METRIC), 503, 'storage_full');
+    expect((await send(`${target.url}/healthz`)).status).toBe(200);
+    expect(rows(target, 'metrics')).toEqual([]);
+    const { text } = await send(`${target.url}/metrics`, { headers: { authorization: `Bearer ${METRICS_TOKEN}` } });
+    expect(text).toContain('\nrawlog_disk_full_seconds 0\n');
+  } finally {
+    await target.stop();
+  }
+});
+
 test.skipIf(noVolumes !== undefined)(
   'returns 503 storage_full when the disk is full, loses nothing, and recovers once there is room',
   async () => {
     using volume = smallVolume(4 * 1024 ** 2);
     const ballast = join(volume.path, 'ballast');
     writeFileSync(ballast, Buffer.alloc(2 * 1024 ** 2));
-    const target = await startTarget(env, { dataDir: join(volume.path, 'data') });
+    const target = await startTarget({ ...env, MIN_FREE_BYTES: '0' }, { dataDir: join(volume.path, 'data') });
     try {
       const acknowledged: string[] = [];
       const event = { ...ANALYTICS, data: { filler: 'x'.repeat(20_000) } };
@@ -101,6 +159,11 @@ test.skipIf(noVolumes !== undefined)(
       const stored = new Set(rows(target, 'analytics').map((row) => row['id']));
       expect(acknowledged.filter((id) => !stored.has(id))).toEqual([]);
       expect(stored.size).toBe(acknowledged.length + 1);
+      // stops cleanly on a full disk too
+      let later = 0;
+      while ((await post(target, '/log_raw_analytics', event)).status === 200) later++;
+      expect(await target.stop()).toBe(0);
+      expect(rows(target, 'analytics')).toHaveLength(stored.size + later);
     } finally {
       await target.stop();
     }

@@ -31,7 +31,7 @@ afterAll(() => folder[Symbol.dispose]());
 /** Copies the data folder that a kill left. */
 function copyKilledDir(): { dataDir: string; database: string; env: Record<string, string> } {
   const dataDir = join(folder.path, crypto.randomUUID());
-  cpSync(killedDir, dataDir, { recursive: true });
+  cpSync(killedDir, dataDir, { recursive: true, filter: (path) => !path.endsWith('.sock') });
   return { dataDir, database: join(dataDir, 'rawlog.db'), env: { ...UNLIMITED, DATA_DIR: dataDir, PORT: '0' } };
 }
 

@@ -54,15 +54,16 @@ export interface LoopVolume extends Disposable {
  *
  * @param parent the folder of its image. In /dev/shm, an fsync takes less than half a millisecond
  */
-export function loopVolume(parent = tmpdir()): LoopVolume {
+export function loopVolume(parent = tmpdir(), sizeBytes = 512 * 1024 ** 2): LoopVolume {
   const folder = mkdtempSync(join(parent, 'rawlog-disk-'));
   const image = join(folder, 'image');
   const path = join(folder, 'mount');
   mkdirSync(path);
-  run('truncate', '-s', '512M', image);
+  run('truncate', '-s', String(sizeBytes), image);
   run('mkfs.ext4', '-q', '-F', image);
-  const mount = () => run('mount', '-o', 'loop', image, path);
-  mount();
+  let copies = 0;
+  const mount = (disk: string) => run('mount', '-o', 'loop', disk, path);
+  mount(image);
   return {
     path,
     cutPower() {
@@ -77,7 +78,11 @@ export function loopVolume(parent = tmpdir()): LoopVolume {
     },
     remount() {
       run('umount', path);
-      mount();
+      // A copy of the disk, because the namespace of another process may still have the file system mounted: the device of
+      // the same image would be used again, and with it the file system that has lost its power.
+      const copy = `${image}-${++copies}`;
+      run('cp', '--sparse=always', copies === 1 ? image : `${image}-${copies - 1}`, copy);
+      mount(copy);
     },
     [Symbol.dispose]() {
       run('umount', '-l', path);

@@ -22,7 +22,7 @@ export interface HttpResponse {
 }
 
 /** Sends a request and reads the response. */
-export async function send(url: string, init: RequestInit = {}): Promise<HttpResponse> {
+export async function send(url: string, init: BunFetchRequestInit = {}): Promise<HttpResponse> {
   const response = await fetch(url, init);
   const text = await response.text();
   const isJson = response.headers.get('content-type')?.startsWith('application/json') ?? false;

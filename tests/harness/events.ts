@@ -12,9 +12,13 @@ export interface EventStream {
 }
 
 /** Opens a stream of server-sent events; resolves once the response head has arrived. */
-export async function openEvents(url: string, headers: Record<string, string>): Promise<EventStream> {
+export async function openEvents(
+  url: string,
+  headers: Record<string, string>,
+  tls: { readonly ca?: string } = {},
+): Promise<EventStream> {
   const controller = new AbortController();
-  const response = await fetch(url, { headers, signal: controller.signal });
+  const response = await fetch(url, { headers, signal: controller.signal, tls });
   const events: EventSourceMessage[] = [];
   const comments: string[] = [];
   const parser = createParser({

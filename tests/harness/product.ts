@@ -1,4 +1,5 @@
 import { post } from './client.ts';
+import { randomNumbers } from './random.ts';
 import type { Target } from './target.ts';
 import { token } from './tokens.ts';
 
@@ -14,17 +15,6 @@ interface Product {
   readonly days: number;
   /** Approximate number of rows per user and day. */
   readonly rowsPerDay: number;
-}
-
-/** Returns a deterministic random number generator ("mulberry32"). */
-function randomNumbers(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
 }
 
 /**

@@ -1,5 +1,6 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { freePort } from './free-port.ts';
 import { temporaryFolder } from './target.ts';
 
 /** Paths of the reverse proxies on Debian. */
@@ -13,30 +14,40 @@ for (const name of missingProxies) console.warn(`SKIPPED: tests with ${name}; ru
 /** A running proxy. */
 export interface ReverseProxy {
   readonly url: string;
+  /** How to trust its certificate: for `fetch`. Empty without TLS. */
+  readonly tls: { readonly ca?: string };
   stop(): Promise<void>;
 }
 
+/** Options of {@link startProxy}. */
+export interface ProxyOptions {
+  /** For nginx without a site: whether to forward bodies as they arrive instead of buffering them. */
+  readonly streamed?: boolean;
+  /** The documented configuration of the host log.example.com with TLS. Default: a minimal one, without TLS. */
+  readonly site?: string;
+}
+
 /**
- * Starts a proxy on a free port, configured as its documentation shows for an HTTP service, and waits until it
- * responds.
+ * Starts a proxy on a free port and waits until it responds.
  *
  * @param upstream the server's URL
- * @param streamed for nginx: whether to forward bodies as they arrive instead of buffering them
  */
 export async function startProxy(
   name: ProxyName,
   upstream: string,
-  { streamed = false, site }: { streamed?: boolean; site?: string } = {},
+  { streamed = false, site }: ProxyOptions = {},
 ): Promise<ReverseProxy> {
   const folder = temporaryFolder();
   const port = freePort();
   const { host } = new URL(upstream);
   const path = join(folder.path, name === 'nginx' ? 'nginx.conf' : 'Caddyfile');
+  const tls = site === undefined ? {} : { ca: createCertificate(folder.path) };
+  const local = site && localSite(site, { port, host, folder: folder.path });
   await Bun.write(
     path,
     name === 'nginx'
-      ? nginxConfig(folder.path, port, host, site ?? nginxLocation(streamed))
-      : caddyfile(port, site ?? `log.example.com {\n  reverse_proxy ${host}\n}`),
+      ? nginxConfig(folder.path, local ?? nginxSite(port, host, streamed))
+      : `{\n  admin off\n  auto_https off\n}\n${local ?? `http://127.0.0.1:${port} {\n  reverse_proxy ${host}\n}`}\n`,
   );
   const args = name === 'nginx' ? ['-e', 'stderr', '-c', path] : ['run', '--config', path];
   const child = Bun.spawn([PROGRAMS[name], ...args], {
@@ -45,9 +56,9 @@ export async function startProxy(
     stdout: 'ignore',
     stderr: 'ignore',
   });
-  const url = `http://127.0.0.1:${port}`;
+  const url = `${site === undefined ? 'http' : 'https'}://127.0.0.1:${port}`;
   for (const deadline = Date.now() + 20_000; ; ) {
-    const isUp = await fetch(`${url}/healthz`).then(
+    const isUp = await fetch(`${url}/healthz`, { tls }).then(
       ({ ok }) => ok,
       () => false,
     );
@@ -56,6 +67,7 @@ export async function startProxy(
   }
   return {
     url,
+    tls,
     async stop() {
       child.kill('SIGKILL');
       await child.exited;
@@ -64,45 +76,57 @@ export async function startProxy(
   };
 }
 
+/** Creates a key and a certificate for 127.0.0.1 in a folder, as key.pem and cert.pem; returns the certificate. */
+function createCertificate(folder: string): string {
+  const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-keyout', `${folder}/key.pem`];
+  const names = ['-subj', '/CN=127.0.0.1', '-addext', 'subjectAltName=IP:127.0.0.1'];
+  const { success } = Bun.spawnSync(['openssl', 'req', '-x509', ...key, ...names, '-out', `${folder}/cert.pem`], {
+    stderr: 'ignore',
+  });
+  if (!success) throw new Error('openssl cannot create a certificate');
+  return readFileSync(`${folder}/cert.pem`, 'utf8');
+}
+
+/** Returns a documented configuration with the addresses and files of a test. */
+function localSite(site: string, { port, host, folder }: { port: number; host: string; folder: string }): string {
+  const files = { key: `${folder}/key.pem`, certificate: `${folder}/cert.pem` };
+  return site
+    .replaceAll('127.0.0.1:3000', host)
+    .replace(/^ *listen \[::\].*\n/gm, '')
+    .replace('listen 80;', `listen 127.0.0.1:${freePort()};`)
+    .replace('listen 443 ', `listen 127.0.0.1:${port} `)
+    .replace(/ssl_certificate .*;/, `ssl_certificate ${files.certificate};`)
+    .replace(/ssl_certificate_key .*;/, `ssl_certificate_key ${files.key};`)
+    .replace(/^log.example.com \{/m, `https://127.0.0.1:${port} {\n  tls ${files.certificate} ${files.key}`);
+}
+
 /** Returns a configuration for nginx as a single unprivileged process that keeps all files in one folder. */
-function nginxConfig(folder: string, port: number, host: string, location: string): string {
+function nginxConfig(folder: string, site: string): string {
   const paths = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map(
     (kind) => `${kind}_temp_path ${folder}/${kind};`,
   );
   return `daemon off; master_process off; pid ${folder}/pid; error_log stderr;
 events {}
 http {
-  access_log off; client_max_body_size 0; ${paths.join(' ')}
-  upstream rawlog { server ${host}; keepalive 8; }
-  server {
-    listen 127.0.0.1:${port};
-    ${location}
-  }
+  access_log off; ${paths.join(' ')}
+  ${site}
 }
 `;
 }
 
 /**
- * Returns the location that passes requests on.
+ * Returns a minimal configuration that passes all requests on.
  *
  * @param streamed whether bodies are passed on as they arrive, and not once they are complete
  */
-function nginxLocation(streamed: boolean): string {
-  return `location / {
+function nginxSite(port: number, host: string, streamed: boolean): string {
+  return `upstream rawlog { server ${host}; keepalive 8; }
+  server {
+    listen 127.0.0.1:${port}; client_max_body_size 0;
+    location / {
       proxy_pass http://rawlog; proxy_http_version 1.1; proxy_set_header Connection "";
       proxy_set_header Host $host; proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
       proxy_request_buffering ${streamed ? 'off' : 'on'}; proxy_buffering off;
-    }`;
-}
-
-function caddyfile(port: number, site: string): string {
-  return `{\n  admin off\n  auto_https off\n}\n${site.replace('log.example.com', `http://127.0.0.1:${port}`)}\n`;
-}
-
-/** Returns a port that was free a moment ago. */
-function freePort(): number {
-  const listener = Bun.listen({ hostname: '127.0.0.1', port: 0, socket: { data() {} } });
-  const { port } = listener;
-  listener.stop(true);
-  return port;
+    }
+  }`;
 }

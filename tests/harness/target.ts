@@ -32,6 +32,13 @@ export function temporaryFolder(): { path: string } & Disposable {
   return { path, [Symbol.dispose]: () => rmSync(path, { recursive: true, force: true }) };
 }
 
+/** Returns whether this process may mount file systems in a namespace of its own, as root on Linux may. */
+export function canMount(): boolean {
+  if (process.getuid?.() !== 0 || Bun.which('unshare') === null) return false;
+  const script = 'mount -t tmpfs tmpfs /mnt && mkdir /mnt/proc && mount -t proc proc /mnt/proc';
+  return Bun.spawnSync(['unshare', '--mount', 'sh', '-c', script], { stderr: 'ignore' }).exitCode === 0;
+}
+
 /** Runs the program under test until it exits. */
 export async function runCli(
   args: readonly string[],

@@ -1,9 +1,11 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test';
 import { Validator } from '@seriousme/openapi-schema-validator';
+import { DOCUMENT, fetchDocument, PLAIN_DOCUMENT, toPlainDocument } from '../generators/documents.ts';
 import { post, send } from '../harness/client.ts';
 import { startTarget, type Target } from '../harness/target.ts';
 
 interface Operation {
+  operationId?: string;
   summary?: string;
   description?: string;
   security?: object[];
@@ -33,6 +35,18 @@ test('serves a valid OpenAPI document', async () => {
   expect(result.valid).toBe(true);
 });
 
+test('the committed documents are the served one, and follow from it (npm run openapi)', async () => {
+  const served = await fetchDocument(target);
+  expect(await Bun.file(DOCUMENT).json()).toEqual(served);
+  expect(await Bun.file(PLAIN_DOCUMENT).json()).toEqual(toPlainDocument(served));
+});
+
+test('names every operation differently', () => {
+  const ids = operations.map(([, , { operationId }]) => operationId);
+  expect(new Set(ids).size).toBe(ids.length);
+  expect(ids.filter((id) => !/^[a-z][A-Za-z]+$/.test(id ?? ''))).toEqual([]);
+});
+
 test('detects an invalid document', async () => {
   const broken = structuredClone(document);
   broken.paths['/log_raw_metric'].post.responses = { '200': {} };
@@ -50,6 +64,7 @@ test('lists exactly the existing routes', () => {
     'get /api/analytics/counts',
     'get /api/analytics/funnel',
     'get /api/analytics/retention',
+    'get /api/audit',
     'get /api/export/analytics',
     'get /api/export/metrics',
     'get /api/metrics',
@@ -107,10 +122,15 @@ test('documents every error of the recording routes', () => {
     const codes = Object.values(operation.responses).flatMap((response) =>
       Object.keys(response.content?.['application/json']?.examples ?? {}),
     );
-    const all: string[] = document.components.schemas.Error.properties.code.enum;
+    const all: string[] = document.components.schemas.ErrorResponse.properties.code.enum;
     expect(codes.sort()).toEqual(
       all
-        .filter((code) => !['not_found', 'method_not_allowed', 'query_too_large', 'queries_overloaded'].includes(code))
+        .filter(
+          (code) =>
+            !['not_found', 'method_not_allowed', 'query_too_large', 'queries_overloaded', 'not_supported'].includes(
+              code,
+            ),
+        )
         .sort(),
     );
   }

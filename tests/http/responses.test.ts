@@ -4,8 +4,8 @@ import { Value } from '@sinclair/typebox/value';
 import { parseTimestamp } from '../../src/formats/timestamp.ts';
 import { EXAMPLES } from '../../src/http/examples.ts';
 import { RESPONSES, type ResponseName } from '../../src/responses.ts';
-import { ANALYTICS, METRIC, post, send } from '../harness/client.ts';
-import { runCli, SECRET, startTarget, type Target } from '../harness/target.ts';
+import { ANALYTICS, expectError, METRIC, post, send } from '../harness/client.ts';
+import { runCli, SECRET, startTarget, type Target, temporaryFolder } from '../harness/target.ts';
 import { token } from '../harness/tokens.ts';
 
 FormatRegistry.Set('date-time', (text) => parseTimestamp(text) !== undefined);
@@ -51,6 +51,7 @@ describe('response schemas', () => {
     ['EventPage', '/api/records/analytics'],
     ['ZoneOffsets', '/api/zone?tz=Australia/Lord_Howe'],
     ['Rejections', '/api/rejections'],
+    ['AuditLog', '/api/audit'],
     ['OperatorStatus', '/api/status'],
     ['Probe', '/healthz'],
     ['Probe', '/readyz'],
@@ -76,7 +77,7 @@ describe('response schemas', () => {
     expect(violations('Session', body)).toEqual([]);
   });
 
-  test('RecordId, BatchIds, Erasure and Error match their responses', async () => {
+  test('RecordId, BatchIds, Erasure and ErrorResponse match their responses', async () => {
     expect(violations('RecordId', (await post(target, '/log_raw_metric', METRIC)).body)).toEqual([]);
     const batch = { metrics: [METRIC], analytics: [ANALYTICS] };
     expect(violations('BatchIds', (await post(target, '/log_batch', batch)).body)).toEqual([]);
@@ -94,7 +95,7 @@ describe('response schemas', () => {
       ['/log_raw_metric', { method: 'POST', headers, body: '{}' }],
       ['/log_raw_metric', { method: 'DELETE', headers }],
     ] as const) {
-      expect(violations('Error', (await send(target.url + path, init)).body)).toEqual([]);
+      expect(violations('ErrorResponse', (await send(target.url + path, init)).body)).toEqual([]);
     }
   });
 
@@ -115,6 +116,7 @@ test('every JSON response of the document refers to a schema with fields', async
   const { body: document } = await send(`${target.url}/swagger/json`);
   const schemas = JSON.stringify(document.paths).match(/"#\/components\/schemas\/\w+"/g) ?? [];
   for (const name of new Set(schemas.map((text) => text.slice('"#/components/schemas/'.length, -1)))) {
+    if (name === 'Status') continue; // one of two schemas
     expect([name, document.components.schemas[name]?.type]).toEqual([name, name === 'RecordId' ? 'string' : 'object']);
   }
   expect(JSON.stringify(document.paths)).not.toContain('"schema":{"type":"object"}');
@@ -192,5 +194,56 @@ test('names of rejected requests do not count toward MAX_NAMES_PER_USER', async 
   for (const name of ['a', 'b', 'c']) expect((await record(name, '2100-01-01T00:00:00Z')).status).toBe(422);
   for (const name of ['a', 'd']) expect((await record(name)).status).toBe(200);
   expect((await record('e')).body.code).toBe('too_many_names');
+  await limited.stop();
+});
+
+test('NAMES rejects all other names with their locations, for every role, and replays what was stored before', async () => {
+  using folder = temporaryFolder();
+  const open = await startTarget({ JWT_SECRET: SECRET }, { dataDir: folder.path });
+  const key = { 'idempotency-key': 'before' };
+  const stored = await post(open, '/log_raw_metric', METRIC, key);
+  expect(stored.status).toBe(200);
+  await open.stop();
+  const limited = await startTarget({ JWT_SECRET: SECRET, NAMES: 'sign*,page?view' }, { dataDir: folder.path });
+  const admin = await bearer('admin');
+  const record = (name: string, headers = {}) =>
+    post(limited, '/log_raw_analytics', { ...ANALYTICS, type: name }, headers);
+  for (const name of ['sign', 'signup/now', 'page:view']) expect((await record(name)).status).toBe(200);
+  for (const headers of [{}, admin]) {
+    const rejected = await record('pageview', headers);
+    expectError(rejected, 422, 'validation_failed');
+    expect(rejected.body.detail).toEqual([
+      { loc: ['body', 'type'], msg: 'Value error, this name may not be recorded', type: 'value_error' },
+    ]);
+  }
+  const batch = await post(limited, '/log_batch', {
+    metrics: [{ ...METRIC, metric_name: 'signals' }, METRIC],
+    analytics: [{ ...ANALYTICS, type: '' }],
+  });
+  expect(batch.body.detail.map(({ loc }: { loc: unknown }) => loc)).toEqual([
+    ['body', 'metrics', 1, 'metric_name'],
+    ['body', 'analytics', 0, 'type'],
+  ]);
+  expect((await post(limited, '/log_raw_metric', METRIC, key)).body).toBe(stored.body);
+  const { body } = await send(`${limited.url}/api/status`, { headers: admin });
+  expect(body.ledger).toMatchObject({ stored: 4, duplicates: 1, rejected: { validation_failed: 5 } });
+  await limited.stop();
+});
+
+test('MAX_TIMESTAMP_AGE rejects older timestamps, except from admins', async () => {
+  const limited = await startTarget({ JWT_SECRET: SECRET, MAX_TIMESTAMP_AGE: '1d' });
+  const record = (hours: number, headers = {}) =>
+    post(limited, '/log_raw_metric', { ...METRIC, timestamp: new Date(Date.now() - hours * 3_600_000) }, headers);
+  expect((await record(23)).status).toBe(200);
+  const rejected = await record(25);
+  expectError(rejected, 422, 'validation_failed');
+  expect(rejected.body.detail).toEqual([
+    {
+      loc: ['body', 'timestamp'],
+      msg: "Value error, the timestamp is more than 86400 s before the server's clock",
+      type: 'value_error',
+    },
+  ]);
+  expect((await record(25, await bearer('admin'))).status).toBe(200);
   await limited.stop();
 });

@@ -57,7 +57,7 @@ test('exchanges a code for a token with the user, role and lifetime of the link'
   expect(headers.get('cache-control')).toBe('no-store');
   expect(body).toEqual({ token: expect.any(String), user_id: 'ada', expires_at: expect.any(String) });
   const session = decodeJwt(body.token);
-  expect(session).toMatchObject({ sub: 'ada', role: 'admin', aud: 'authenticated' });
+  expect(session).toMatchObject({ sub: 'ada', role: 'admin', aud: 'rawlog' });
   expect(session['use']).toBeUndefined();
   expect(Number(session.exp) * 1000).toBe(Date.parse(body.expires_at));
   expect(Math.abs(Number(session.exp) - secondsFromNow(7200))).toBeLessThan(60);

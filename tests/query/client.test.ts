@@ -2,6 +2,7 @@ import { afterAll, describe, expect, test } from 'bun:test';
 import { join } from 'node:path';
 import { ApiError } from '../../src/errors.ts';
 import { createLog } from '../../src/log.ts';
+import { BACKGROUND, type FinishedQuery } from '../../src/query/caller.ts';
 import { createQueryClient, type QueryClient } from '../../src/query/client.ts';
 import { createFairQueue } from '../../src/query/fair-queue.ts';
 import { openStorage } from '../../src/storage/database.ts';
@@ -54,6 +55,23 @@ describe('the fair queue', () => {
     gate.resolve();
     await Promise.all([first, ...queued]);
     expect(order).toEqual(['a1', 'b1', 'c1', 'a2', 'b2', 'a3', 'a4']);
+  });
+
+  test('runs a query of the server when no user waits, but after 100 turns at the latest', async () => {
+    const queue = createFairQueue();
+    const order: string[] = [];
+    const gate = Promise.withResolvers<void>();
+    const run = (userId: string) => queue.run(userId, NEVER, async () => void order.push(userId || 'server'));
+    const first = queue.run('a', NEVER, () => gate.promise);
+    const queued = [run(BACKGROUND), run('a'), run('b'), ...Array.from({ length: 3 }, () => run('a'))];
+    gate.resolve();
+    await Promise.all([first, ...queued]);
+    expect(order).toEqual(['a', 'b', 'a', 'a', 'a', 'server']);
+    const busy = Array.from({ length: 102 }, () => run('a'));
+    const late = run(BACKGROUND);
+    order.length = 0;
+    await Promise.all([late, ...busy]);
+    expect(order.indexOf('server')).toBe(100);
   });
 
   test('drops queries whose client disconnects, and rejects queries beyond its capacity', async () => {
@@ -118,9 +136,13 @@ describe('the query client', () => {
     const caller = (signal: AbortSignal, userId = 'a') => ({ userId, signal });
     await client.run('counts', query, caller(NEVER));
     const disconnecting = new AbortController();
-    const running = Array.from({ length: 5 }, () => codeOf(client.run('counts', query, caller(disconnecting.signal))));
+    const finished: FinishedQuery[] = [];
+    const leaving = { ...caller(disconnecting.signal), onFinished: (each: FinishedQuery) => void finished.push(each) };
+    const running = Array.from({ length: 5 }, () => codeOf(client.run('counts', query, leaving)));
     disconnecting.abort();
     expect(await Promise.all(running)).toEqual(Array(5).fill('ClientDisconnectedError'));
+    expect(finished.map(({ error }) => (error as Error).name)).toEqual(Array(5).fill('ClientDisconnectedError'));
+    expect(finished.filter(({ ranMs }) => ranMs === undefined)).toHaveLength(4);
     expect(JSON.parse((await client.run('counts', query, caller(NEVER, 'b'))).value).count).toBe(60_000);
     const last = codeOf(client.run('counts', query, caller(NEVER)));
     await client.close();

@@ -8,6 +8,7 @@ import { eraseUser, finishErasures } from '../../src/storage/erasure.ts';
 import { type Job, runJob } from '../../src/storage/job.ts';
 import { openReader, type ReaderStorage } from '../../src/storage/reader.ts';
 import { verifyDatabase } from '../../src/storage/verify.ts';
+import { nextStep, sampleOf } from '../harness/sampling.ts';
 import { close, filledDatabases, storeRows } from '../storage/filled.ts';
 import { event, FIRST_SEQ, metric, records } from '../storage/log.ts';
 
@@ -82,7 +83,7 @@ test.each(DELETIONS.map((deletion, i) => [i, ...deletion] as const))(
     const kept = expectedState(mixed.filter((record) => !isDeleted(record)));
     const all = expectedState(mixed);
     let isComplete = false;
-    for (let steps = 1; !isComplete; steps++) {
+    for (let steps = 1; !isComplete; steps = nextStep(steps)) {
       const opened = await openFilled(mixed);
       isComplete = runSteps(deleteRecords(opened.reader, 'metric', filter), steps);
       const hasBegun = opened.reader.client.query('SELECT 1 FROM deletions').get() !== null;
@@ -103,9 +104,9 @@ test.each(DELETIONS.map((deletion, i) => [i, ...deletion] as const))(
 
 test('is finished after a rebuild that came between, complete or interrupted', async () => {
   for (const [filter, isDeleted] of DELETIONS) {
-    for (const rebuildSteps of [1, 3, 6, 1_000]) {
+    for (const rebuildSteps of sampleOf([1, 3, 6, 1_000])) {
       let isComplete = false;
-      for (let steps = 3; !isComplete; steps += 5) {
+      for (let steps = 3; !isComplete; steps = nextStep(steps)) {
         const opened = await openFilled(mixed);
         isComplete = runSteps(deleteRecords(opened.reader, 'metric', filter), steps);
         const hasBegun = opened.reader.client.query('SELECT 1 FROM deletions').get() !== null;
@@ -162,7 +163,7 @@ test('removes the user, the names and the labels of an erasure and a deletion th
 
 test('keeps rows recorded while it runs, while their chunks are merged with those of the deleted rows', async () => {
   const label = (i: number) => (i % 3 === 0 ? 'gone' : '/');
-  for (const delay of [0, 2, 4, 5]) {
+  for (const delay of sampleOf([0, 2, 4, 5])) {
     const opened = await openFilled(records(60_000, (seq, i) => metric(seq, { dataString: label(i) })));
     const { path, storage, reader } = opened;
     const labels = { anyOf: ['gone'], noneOf: [], containsAny: [] };

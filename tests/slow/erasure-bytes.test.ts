@@ -73,8 +73,13 @@ function batchOf(mark: string, size: number, random: (below: number) => number) 
   };
 }
 
+/** Returns the names of the files in a data folder, without the folder of the control socket. */
+function filesIn(path: string): string[] {
+  return readdirSync(path).filter((name) => name !== 'control');
+}
+
 /** Searches every byte of every database file; returns each match with its surroundings. */
-function findTraces(path: string, wanted: readonly Buffer[], files = readdirSync(path)): string[] {
+function findTraces(path: string, wanted: readonly Buffer[], files = filesIn(path)): string[] {
   return files.flatMap((file) => {
     const bytes = readFileSync(join(path, file));
     return wanted.flatMap((pattern) => {
@@ -87,9 +92,7 @@ function findTraces(path: string, wanted: readonly Buffer[], files = readdirSync
 /** Returns every record ID that occurs anywhere in the files. */
 function findIds(path: string): Set<string> {
   const uuid = /[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}/g;
-  return new Set(
-    readdirSync(path).flatMap((file) => readFileSync(join(path, file)).toString('latin1').match(uuid) ?? []),
-  );
+  return new Set(filesIn(path).flatMap((file) => readFileSync(join(path, file)).toString('latin1').match(uuid) ?? []));
 }
 
 /** Returns a number as it is stored in rows (big-endian) and in the column store (little-endian). */

@@ -16,6 +16,7 @@ import {
 import { join } from 'node:path';
 import { noVolumes, smallVolume } from '../faults/volume.ts';
 import { ANALYTICS, post } from '../harness/client.ts';
+import { sampleOf } from '../harness/sampling.ts';
 import { COMMAND, runCli, SECRET, startTarget, type Target, temporaryFolder, UNLIMITED } from '../harness/target.ts';
 
 /*
@@ -40,7 +41,9 @@ beforeAll(async () => {
   for (let batch = 0; batch < BATCHES; batch++) {
     expect((await post(target, '/log_batch', { analytics: Array(1000).fill(event) })).status).toBe(200);
   }
-  writeFileSync(join(target.dataDir, 'jwt-secret'), 's'.repeat(40), { mode: 0o600 });
+  for (const name of ['jwt-secret', 'operator-secret', 'rawlog.db.audit', 'rawlog.db.alerts']) {
+    writeFileSync(join(target.dataDir, name), 's'.repeat(40), { mode: 0o600 });
+  }
   fullExport = (await runCli(['export'], { env })).stdout;
   expect(fullExport.split('\n')).toHaveLength(BATCHES * 1000 + 1);
 });
@@ -57,28 +60,33 @@ function newFolder(): string {
 }
 
 describe("an export to one of rawlog's own files is rejected:", () => {
-  test.each(['rawlog.db', 'rawlog.db-wal', 'rawlog.db-shm', 'rawlog.db.lock', 'jwt-secret', 'erasure-key'])(
-    '%s',
-    async (name) => {
-      const path = join(target.dataDir, name);
-      const before = readFileSync(path);
-      const byName = await runCli(['export', path], { env });
-      expect(byName).toEqual({ exitCode: 1, stdout: '', stderr: expect.stringContaining("one of rawlog's own files") });
-      const dir = newFolder();
-      symlinkSync(path, join(dir, 'link'));
-      linkSync(path, join(dir, 'hard'));
-      symlinkSync(target.dataDir, join(dir, 'folder'));
-      for (const other of ['link', 'hard', `folder/${name}`, `folder/../data/${name}`]) {
-        const { exitCode, stderr } = await runCli(['export', `${dir}/${other}`], { env });
-        expect({ other, exitCode, stderr }).toMatchObject({
-          exitCode: 1,
-          stderr: expect.stringContaining('own files'),
-        });
-      }
-      expect(readFileSync(path).equals(before)).toBe(true);
-      expect((await runCli(['export'], { env })).stdout === fullExport).toBe(true);
-    },
-  );
+  test.each([
+    ...['rawlog.db', 'rawlog.db-wal', 'rawlog.db-shm', 'rawlog.db.lock', 'rawlog.db.audit', 'rawlog.db.alerts'],
+    ...['jwt-secret', 'operator-secret', 'erasure-key'],
+  ])('%s', async (name) => {
+    const path = join(target.dataDir, name);
+    const before = readFileSync(path);
+    const inode = statSync(path).ino;
+    const byName = await runCli(['export', path], { env });
+    expect(byName).toEqual({ exitCode: 1, stdout: '', stderr: expect.stringContaining("one of rawlog's own files") });
+    const dir = newFolder();
+    symlinkSync(path, join(dir, 'link'));
+    linkSync(path, join(dir, 'hard'));
+    symlinkSync(target.dataDir, join(dir, 'folder'));
+    for (const other of sampleOf(['link', 'hard', `folder/${name}`, `folder/../data/${name}`])) {
+      const { exitCode, stderr } = await runCli(['export', `${dir}/${other}`], { env });
+      expect({ other, exitCode, stderr }).toMatchObject({
+        exitCode: 1,
+        stderr: expect.stringContaining('own files'),
+      });
+    }
+    expect(statSync(path).ino).toBe(inode);
+    expect(readFileSync(path).equals(before)).toBe(true);
+  });
+
+  test('and they are as before', async () => {
+    expect((await runCli(['export'], { env })).stdout === fullExport).toBe(true);
+  });
 
   test('a path without a file', async () => {
     // SQLite would read a file there as its journal

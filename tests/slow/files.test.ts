@@ -96,7 +96,7 @@ describe.skipIf(!isRoot)('a file that cannot be opened', () => {
     'is named in the error, with the reason: %s',
     async (name) => {
       const dataDir = newFolder();
-      cpSync(killed, dataDir, { recursive: true });
+      cpSync(killed, dataDir, { recursive: true, filter: (path) => !path.endsWith('.sock') });
       for (const file of [dataDir, ...readdirSync(dataDir).map((entry) => join(dataDir, entry))])
         chownSync(file, SERVICE, SERVICE);
       const path = join(dataDir, name);
@@ -194,7 +194,7 @@ describe('symbolic links', () => {
     }
     expect(rows({ databasePath: join(real, 'db') }, 'metrics')).toHaveLength(2);
     expect((await runCli(['verify'], { env })).exitCode).toBe(0);
-    expect(readdirSync(real).sort()).toEqual(['db', 'db.lock', 'erasure-key']);
+    expect(readdirSync(real).sort()).toEqual(['control', 'db', 'db.lock', 'erasure-key']);
   });
 
   test('DATA_DIR, relative: the target is created if it does not exist', async () => {
@@ -204,6 +204,7 @@ describe('symbolic links', () => {
     expect(target.databasePath).toBe(join(dir, 'real/data/rawlog.db'));
     expect(await target.stop()).toBe(0);
     expect(readdirSync(join(dir, 'real/data')).sort()).toEqual([
+      'control',
       'erasure-key',
       'jwt-secret',
       'rawlog.db',

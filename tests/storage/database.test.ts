@@ -1,11 +1,12 @@
 import { Database } from 'bun:sqlite';
 import { describe, expect, test } from 'bun:test';
-import { readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { getTableColumns, getTableName } from 'drizzle-orm';
 import { openStorage } from '../../src/storage/database.ts';
 import journal from '../../src/storage/migrations/meta/_journal.json' with { type: 'json' };
 import { analytics, metrics } from '../../src/storage/schema.ts';
+import { CHANGES_DATA } from '../../src/storage/schema-version.ts';
 import { runCli, SECRET, startTarget, temporaryFolder } from '../harness/target.ts';
 
 function readPragma(database: Database, name: string): unknown {
@@ -72,6 +73,16 @@ test('migrations are in chronological order: the migrator silently skips one tha
   const times = journal.entries.map(({ when }) => when);
   expect(times).toEqual([...times].sort((a, b) => a - b));
   expect(new Set(times).size).toBe(times.length);
+});
+
+test('each migration is classified, and one that only adds to the schema contains nothing else', () => {
+  expect(Object.keys(CHANGES_DATA)).toEqual(journal.entries.map(({ tag }) => tag));
+  for (const [name, changesData] of Object.entries(CHANGES_DATA)) {
+    const sql = readFileSync(join(import.meta.dir, `../../src/storage/migrations/${name}.sql`), 'utf8');
+    const statements = sql.split('--> statement-breakpoint').map((text) => text.replace(/^\s*--.*$/gm, '').trim());
+    const others = statements.filter((text) => !/^(CREATE (TABLE|(UNIQUE )?INDEX)|ALTER TABLE \S+ ADD) /.test(text));
+    expect({ name, changesData: others.length > 0 }).toEqual({ name, changesData });
+  }
 });
 
 describe('opening', () => {

@@ -1,4 +1,5 @@
 import { afterAll } from 'bun:test';
+import { cpSync } from 'node:fs';
 import { join } from 'node:path';
 import type { LogRecord } from '../../src/records.ts';
 import { openStorage, type Storage } from '../../src/storage/database.ts';
@@ -26,16 +27,28 @@ export async function storeRows(storage: Storage, rows: readonly LogRecord[]): P
   }
 }
 
-/** Returns the function that creates databases with rows. They are removed after the tests of the file. */
+/**
+ * Returns the function that creates databases with rows. They are removed after the tests of the file. Databases with the
+ * same rows are copies of one that was closed.
+ */
 export function filledDatabases(): (rows: readonly LogRecord[]) => Promise<FilledDatabase> {
   const folder = temporaryFolder();
   afterAll(() => folder[Symbol.dispose]());
+  const templates = new Map<readonly LogRecord[], string>();
   let databases = 0;
+  const newPath = () => join(folder.path, `${++databases}.db`);
   return async (rows) => {
-    const path = join(folder.path, `${++databases}.db`);
-    const storage = openStorage(path);
-    await storeRows(storage, rows);
-    return { path, storage, reader: openReader(path) };
+    let template = templates.get(rows);
+    if (template === undefined) {
+      template = newPath();
+      const storage = openStorage(template);
+      await storeRows(storage, rows);
+      storage.close();
+      templates.set(rows, template);
+    }
+    const path = newPath();
+    cpSync(template, path);
+    return { path, storage: openStorage(path), reader: openReader(path) };
   };
 }
 

@@ -2,8 +2,6 @@ import { Database } from 'bun:sqlite';
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { drizzle } from 'drizzle-orm/bun-sqlite';
-import { migrate } from 'drizzle-orm/bun-sqlite/migrator';
 import fc from 'fast-check';
 import { createQueryEngine } from '../../src/query/engine.ts';
 import { openForReading, openStorage, type Storage } from '../../src/storage/database.ts';
@@ -13,6 +11,7 @@ import { openReader } from '../../src/storage/reader.ts';
 import { verifyDatabase } from '../../src/storage/verify.ts';
 import { createWriter, type Writer } from '../../src/storage/writer.ts';
 import { NOTHING } from '../harness/commit.ts';
+import { createOlderDatabase } from '../harness/older-database.ts';
 import { temporaryFolder } from '../harness/target.ts';
 import { LIMITS } from '../query/test-database.ts';
 import { event, FIRST_SEQ, metric, records } from './log.ts';
@@ -265,20 +264,9 @@ describe('schema protection', () => {
 });
 
 /** Creates a database of an earlier version, with the first `count` migrations. Returns its path. */
-function createOlder(count: number, fill: (client: Database) => void = () => {}): string {
-  const source = join(import.meta.dir, '../../src/storage/migrations');
-  const migrationsFolder = newFolder();
-  mkdirSync(join(migrationsFolder, 'meta'));
-  const entries = journal.entries.slice(0, count);
-  writeFileSync(join(migrationsFolder, 'meta/_journal.json'), JSON.stringify({ ...journal, entries }));
-  for (const { tag } of entries) copyFileSync(join(source, `${tag}.sql`), join(migrationsFolder, `${tag}.sql`));
+function createOlder(count: number, fill?: (client: Database) => void): string {
   const path = join(newFolder(), 'rawlog.db');
-  const older = new Database(path, { create: true });
-  older.run('PRAGMA journal_mode = WAL');
-  older.run(`PRAGMA application_id = ${0x7261776c}`);
-  migrate(drizzle(older), { migrationsFolder });
-  fill(older);
-  older.close();
+  createOlderDatabase(path, count, fill);
   return path;
 }
 

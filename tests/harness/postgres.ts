@@ -1,0 +1,174 @@
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import postgres from 'postgres';
+
+/** The user that runs the server if the tests run as root, which PostgreSQL rejects. */
+const SERVER_USER = 'postgres';
+/** The superuser of the cluster, and the password of every user. */
+export const POSTGRES_USER = 'tester';
+export const POSTGRES_PASSWORD = 'pw-of-tests';
+
+/** The folder of the newest installed PostgreSQL's programs, or undefined. RAWLOG_POSTGRES_BIN names another one. */
+const binaries = Bun.env['RAWLOG_POSTGRES_BIN'] ?? newestInstalled('/usr/lib/postgresql');
+
+/** Why tests with PostgreSQL are skipped; undefined if they can run. */
+export const missingPostgres =
+  process.platform !== 'linux' || binaries === undefined ? 'PostgreSQL is not installed' : undefined;
+
+function newestInstalled(folder: string): string | undefined {
+  if (!existsSync(folder)) return undefined;
+  const versions = readdirSync(folder).sort((a, b) => Number(b) - Number(a));
+  return versions.map((version) => join(folder, version, 'bin')).find((bin) => existsSync(join(bin, 'initdb')));
+}
+
+/** A real PostgreSQL server with a private cluster, without fsync, which accepts TLS. */
+export interface PostgresServer extends AsyncDisposable {
+  readonly port: number;
+  /** The certificate that the server uses for localhost, as a PEM file. */
+  readonly certificate: string;
+  /** Returns a URL of its database with some parameters. By default it goes through the Unix socket. */
+  url(parameters?: Record<string, string>, options?: { user?: string; password?: string; host?: string }): string;
+  /** A connection of the superuser. */
+  readonly sql: postgres.Sql;
+  start(): void;
+  /** Kills every process of the server with SIGKILL. */
+  kill(): void;
+}
+
+/** Starts a server. */
+export function startPostgres(): PostgresServer {
+  const folder = mkdtempSync(join(tmpdir(), 'rawlog-pg-'));
+  const [data, password, log, key, certificate] = ['data', 'password', 'log', 'tls.key', 'tls.crt'].map((name) =>
+    join(folder, name),
+  ) as [string, string, string, string, string]; // one per name
+  mkdirSync(data);
+  writeFileSync(password, POSTGRES_PASSWORD);
+  // biome-ignore format: one option per line
+  execute(['openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2',
+    '-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost', '-keyout', key, '-out', certificate]);
+  chmodSync(key, 0o600);
+  if (isRoot()) for (const path of [folder, data, key]) chownSync(path, ...idsOf(SERVER_USER));
+  chmodSync(folder, 0o755);
+  run('initdb', [
+    '-D',
+    data,
+    '--no-sync',
+    '-U',
+    POSTGRES_USER,
+    '-A',
+    'scram-sha-256',
+    `--pwfile=${password}`,
+    '-E',
+    'UTF8',
+  ]);
+  const port = freePort();
+  const settings = Object.entries({
+    fsync: 'off',
+    listen_addresses: '127.0.0.1',
+    port,
+    unix_socket_directories: folder,
+    shared_buffers: '16MB',
+    ssl: 'on',
+    ssl_key_file: key,
+    ssl_cert_file: certificate,
+  });
+  const flags = settings.map(([name, value]) => `-c ${name}=${value}`).join(' ');
+  const start = () => {
+    try {
+      run('pg_ctl', ['-D', data, '-w', '-l', log, '-o', flags, 'start']);
+    } catch (error) {
+      throw new Error(`PostgreSQL did not start: ${existsSync(log) ? readFileSync(log, 'utf8') : ''}`, {
+        cause: error,
+      });
+    }
+  };
+  start();
+  const sql = postgres({
+    host: folder,
+    port,
+    database: 'postgres',
+    user: POSTGRES_USER,
+    password: POSTGRES_PASSWORD,
+    max: 2,
+    onnotice() {},
+  });
+  return {
+    port,
+    certificate,
+    sql,
+    url(parameters = {}, { user = POSTGRES_USER, password: withPassword = POSTGRES_PASSWORD, host } = {}) {
+      const query = new URLSearchParams({ ...(host === undefined && { host: folder }), ...parameters });
+      return `postgres://${user}${withPassword && `:${withPassword}`}@${host ?? 'localhost'}:${port}/postgres?${query}`;
+    },
+    start,
+    kill() {
+      const pid = Number(readFileSync(join(data, 'postmaster.pid'), 'utf8').split('\n')[0]);
+      const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean);
+      const processes = [pid, ...children.map(Number)];
+      for (const each of processes) process.kill(each, 'SIGKILL');
+      while (processes.some(isRunning)) Bun.sleepSync(5); // they hold the shared memory until they have ended
+      // in a container whose first process reaps no zombies, the server would seem to run
+      for (const name of ['data/postmaster.pid', `.s.PGSQL.${port}.lock`]) rmSync(join(folder, name), { force: true });
+    },
+    async [Symbol.asyncDispose]() {
+      await sql.end({ timeout: 1 });
+      run('pg_ctl', ['-D', data, '-w', '-m', 'immediate', 'stop'], { isOptional: true });
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+/** Returns a port that was free a moment ago. */
+function freePort(): number {
+  const listener = Bun.listen({ hostname: '127.0.0.1', port: 0, socket: { data() {} } });
+  const { port } = listener;
+  listener.stop(true);
+  return port;
+}
+
+/** Returns whether a process has not ended; a zombie has. */
+function isRunning(pid: number): boolean {
+  try {
+    return !readFileSync(`/proc/${pid}/stat`, 'utf8').includes(') Z ');
+  } catch {
+    return false;
+  }
+}
+
+/** Runs a program of PostgreSQL, as the user of the server. */
+function run(program: string, args: readonly string[], options?: { isOptional: boolean }): void {
+  const [uid, gid] = isRoot() ? idsOf(SERVER_USER) : [0, 0];
+  const prefix = isRoot() ? ['setpriv', `--reuid=${uid}`, `--regid=${gid}`, '--clear-groups'] : [];
+  execute([...prefix, join(binaries ?? '', program), ...args], options);
+}
+
+function execute(command: string[], { isOptional } = { isOptional: false }): void {
+  const env = { LANG: 'C.UTF-8', PATH: '/usr/bin:/bin' };
+  const done = Bun.spawnSync(command, { env, cwd: tmpdir(), stdout: 'ignore', stderr: 'pipe' });
+  if (done.exitCode !== 0 && !isOptional) throw new Error(`${command.join(' ')}: ${done.stderr}`);
+}
+
+function isRoot(): boolean {
+  return process.getuid?.() === 0;
+}
+
+/** Returns the user ID and group ID of a user. */
+function idsOf(user: string): [uid: number, gid: number] {
+  const [, , uid, gid] =
+    readFileSync('/etc/passwd', 'utf8')
+      .split('\n')
+      .find((line) => line.startsWith(`${user}:`))
+      ?.split(':') ?? [];
+  return [Number(uid), Number(gid)];
+}
