@@ -2,12 +2,16 @@ import { expect, test } from 'bun:test';
 import fc from 'fast-check';
 import {
   type Address,
+  COMPARISONS,
   KINDS,
   linkTo,
+  OPERATORS,
+  PERIODS,
   REFRESH_INTERVALS,
   readAddress,
   STATISTICS,
   VIEWS,
+  WEEK_STARTS,
 } from '../../src/dashboard/page/address.ts';
 import { INTERVALS, RANGES } from '../../src/dashboard/page/time.ts';
 
@@ -19,6 +23,15 @@ const ends = fc
 const named = fc
   .constantFrom(...RANGES.map(({ name }) => name), 'all')
   .map((range) => ({ range, from: undefined, to: undefined }));
+// a path may contain anything; one that ends in an operator's sign would read as that operator
+const property = text
+  .filter((path) => path !== '' && !/[!~]$/.test(path))
+  .map((path): `data.${string}` => `data.${path}`);
+const filter = fc.record({
+  field: fc.oneof(fc.constant('label' as const), property),
+  operator: fc.constantFrom(...OPERATORS),
+  value: text,
+});
 const address: fc.Arbitrary<Address> = fc
   .tuple(
     fc.oneof(ends, named),
@@ -29,13 +42,22 @@ const address: fc.Arbitrary<Address> = fc
       refresh: fc.constantFrom(...REFRESH_INTERVALS),
       user: maybe(text.filter((user) => user !== '')),
       name: maybe(text),
-      label: maybe(text),
-      compare: fc.boolean(),
+      filters: fc.array(filter, { maxLength: 5 }),
+      compare: maybe(fc.constantFrom(...COMPARISONS)),
+      statistic: maybe(fc.constantFrom(...STATISTICS)),
       split: maybe(fc.constantFrom(...STATISTICS)),
+      property: maybe(property),
+      sum: maybe(property),
+      logarithmic: fc.boolean(),
+      capped: fc.boolean(),
       top: fc.integer({ min: 1, max: 1000 }),
       steps: fc.array(text, { maxLength: 20 }),
       within: fc.constantFrom('1h', '7d', '90s'),
       retention: maybe(text),
+      returning: maybe(text),
+      period: fc.constantFrom(...PERIODS),
+      weekStart: fc.constantFrom(...WEEK_STARTS),
+      board: maybe(text.filter((id) => id !== '')),
       kind: fc.constantFrom(...KINDS),
       live: fc.boolean(),
     }),

@@ -12,15 +12,28 @@ import { useSignInLink } from './sign-in-link.ts';
 import { ErrorBoundary, ErrorMessage, GettingStarted, Loading, UserHasNoRows } from './states.tsx';
 import { chooseTheme, chosenTheme, THEMES } from './theme.ts';
 import { type QuerySession, QuerySessionContext, useQuery, useRefresh } from './use-query.ts';
+import { Boards } from './views/boards.tsx';
 import { EventView } from './views/event.tsx';
+import { FunnelView } from './views/funnel.tsx';
+import { Health } from './views/health.tsx';
 import { Ledger } from './views/ledger.tsx';
 import { MetricView } from './views/metric.tsx';
 import { Overview } from './views/overview.tsx';
 import { Records } from './views/records.tsx';
+import { RetentionView } from './views/retention.tsx';
 import { SignIn } from './views/sign-in.tsx';
 import { SwitchUser } from './views/switch-user.tsx';
 
-const TITLES: Record<View, string> = { overview: 'Overview', metric: 'Metrics', event: 'Events', records: 'Records' };
+const TITLES: Record<View, string> = {
+  overview: 'Overview',
+  event: 'Events',
+  metric: 'Metrics',
+  funnel: 'Funnels',
+  retention: 'Retention',
+  records: 'Records',
+  boards: 'Boards',
+  health: 'Health',
+};
 
 /**
  * Renders the page: the signed-in dashboard, or the sign-in form.
@@ -191,10 +204,24 @@ function Content({ session }: { session: Session }) {
         </>
       );
     }
-    if (address.view === 'metric') return <MetricView />;
-    if (address.view === 'event') return <EventView />;
-    if (address.view === 'records') return <Records />;
-    return <Overview status={status} />;
+    switch (address.view) {
+      case 'overview':
+        return <Overview />;
+      case 'event':
+        return <EventView />;
+      case 'metric':
+        return <MetricView />;
+      case 'funnel':
+        return <FunnelView />;
+      case 'retention':
+        return <RetentionView />;
+      case 'records':
+        return <Records />;
+      case 'boards':
+        return <Boards />;
+      case 'health':
+        return <Health status={status} />;
+    }
   };
   return (
     <CatalogContext.Provider value={catalog}>

@@ -1,6 +1,6 @@
 import { useContext, useEffect, useId, useState } from 'preact/hooks';
 import { offsetAt } from '../../formats/time-zone.ts';
-import { REFRESH_INTERVALS } from './address.ts';
+import { onlyLabel, REFRESH_INTERVALS, withFilter } from './address.ts';
 import { adjacentRange, formatOffset, useZone, type Zone } from './calendar.ts';
 import type { Names } from './catalog.ts';
 import { EMPTY, formatText } from './format.ts';
@@ -265,7 +265,7 @@ interface NamePickerProps {
 export function NamePicker({ label, name, choices: { names, isComplete }, canBeEmpty = false }: NamePickerProps) {
   const { go } = useNavigation();
   const choose = (selected: string | undefined) =>
-    go({ name: selected, label: undefined, steps: [], retention: undefined });
+    go({ name: selected, filters: [], property: undefined, sum: undefined });
   if (!isComplete) {
     return (
       <TextFilter
@@ -298,11 +298,14 @@ export function LabelFilter({ label, choices }: { label: string; choices?: reado
   return (
     <TextFilter
       label={label}
-      value={address.label}
+      value={onlyLabel(address.filters)}
       placeholder="All"
       {...(choices && { choices })}
       canBeEmpty
-      onSelect={(selected) => go({ label: selected })}
+      onSelect={(value) => {
+        const others = address.filters.filter(({ field }) => field !== 'label');
+        go({ filters: value === undefined ? others : withFilter(others, { field: 'label', operator: '=', value }) });
+      }}
     />
   );
 }

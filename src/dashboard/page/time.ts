@@ -116,3 +116,13 @@ export function isTimeZone(name: string): boolean {
 export function browserTimeZone(): string {
   return Intl.DateTimeFormat().resolvedOptions().timeZone || 'UTC';
 }
+
+/** Returns the day a week begins with in the browser's locale; Monday if the browser does not tell. */
+export function browserWeekStart(): 'monday' | 'sunday' {
+  const locale = new Intl.Locale(Intl.DateTimeFormat().resolvedOptions().locale) as Intl.Locale & {
+    getWeekInfo?: () => { firstDay: number };
+    weekInfo?: { firstDay: number };
+  };
+  const { firstDay } = locale.getWeekInfo?.() ?? locale.weekInfo ?? { firstDay: 1 };
+  return firstDay === 7 ? 'sunday' : 'monday';
+}

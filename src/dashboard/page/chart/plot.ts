@@ -57,7 +57,7 @@ export function createPlot(element: HTMLElement, options: PlotOptions): Plot {
   const { data, lines, band, zone, isDense, edges, onPointed, onSelect, onMoved } = options;
   const colorOf = (name: string) => getComputedStyle(element).getPropertyValue(name).trim();
   const grid = { stroke: colorOf('--line'), width: 1 };
-  const axis = { stroke: colorOf('--quiet'), grid, ticks: grid, font: '12px system-ui, sans-serif' };
+  const axis = { stroke: colorOf('--ink-2'), grid, ticks: grid, font: '12px system-ui, sans-serif' };
   const panning = createPanning(onMoved);
   const indexAt = (moment: number) => bucketIndexAt(edges(), moment) ?? null;
   const plot = new uPlot(

@@ -1,4 +1,5 @@
 import { useMemo } from 'preact/hooks';
+import { filterParameters, withFilter } from '../address.ts';
 import type { Responses } from '../api.ts';
 import { type BarRow, BarTable, MoreGroups, othersLabel } from '../bar-table.tsx';
 import { type Names, useCatalog } from '../catalog.ts';
@@ -12,8 +13,6 @@ import { useNameInAddress, useNavigation } from '../navigation.ts';
 import { useShownRange } from '../shown-range.ts';
 import { EmptyMessage, QueryErrorNotice, QueryResult } from '../states.tsx';
 import { useQuery } from '../use-query.ts';
-import { Funnel } from './funnel.tsx';
-import { Retention } from './retention.tsx';
 
 type Counts = Responses['/api/analytics/counts'];
 
@@ -22,14 +21,15 @@ const OFFERED = 100;
 
 /** An event type over time, with its funnel and cohort retention. */
 export function EventView() {
-  const { address, go } = useNavigation();
+  const { address } = useNavigation();
   const { types } = useCatalog();
   const type = address.name ?? types.names[0];
   const range = useShownRange();
   const { from, to, interval } = range;
   useNameInAddress(type);
-  const { zone: tz, user, label, compare, top } = address;
-  const parameters = type === undefined ? undefined : { type, user_id: user, data_index: label };
+  const { zone: tz, user, compare, top } = address;
+  const parameters =
+    type === undefined ? undefined : { type, user_id: user, ...filterParameters(address.filters, 'data_index') };
   const subject = JSON.stringify(parameters);
   const previous = compare ? range.previous : undefined;
 
@@ -59,10 +59,6 @@ export function EventView() {
           <h2 id="type">{formatText(type)}</h2>
           <NamePicker label="Type" name={type} choices={types} canBeEmpty />
           <LabelFilter label="data_index" choices={steps} />
-          <label class="check">
-            <input type="checkbox" checked={compare} onChange={() => go({ compare: !compare })} /> Compare with previous
-            period
-          </label>
         </div>
         <QueryResult query={counts}>
           {(value) => (
@@ -72,17 +68,17 @@ export function EventView() {
                   label="Events"
                   value={value.count}
                   format={formatCount}
-                  previous={compare ? (earlier.value?.count ?? 'unknown') : undefined}
+                  previous={previous ? (earlier.value?.count ?? 'unknown') : undefined}
                 />
                 <Figure
                   label="Unique users"
                   value={value.unique_users}
                   format={formatCount}
-                  previous={compare ? (earlier.value?.unique_users ?? 'unknown') : undefined}
+                  previous={previous ? (earlier.value?.unique_users ?? 'unknown') : undefined}
                 />
               </dl>
-              {compare && <QueryErrorNotice query={earlier} />}
-              <CountsChart counts={value} earlier={compare ? earlier.value : undefined} />
+              {previous && <QueryErrorNotice query={earlier} />}
+              <CountsChart counts={value} earlier={previous ? earlier.value : undefined} />
             </>
           )}
         </QueryResult>
@@ -91,8 +87,6 @@ export function EventView() {
         <h2 id="by-index">By data_index</h2>
         <QueryResult query={labels}>{(value) => <ByIndex counts={value} />}</QueryResult>
       </section>
-      <Funnel type={type} offered={steps} range={range} />
-      <QueryResult query={offered}>{() => <Retention type={type} offered={steps} range={range} />}</QueryResult>
     </>
   );
 }
@@ -140,7 +134,7 @@ function CountsChart({ counts, earlier }: { counts: Counts; earlier: Counts | un
 
 /** Counts by `data_index`, most frequent first, with the others summed up in the last row. */
 function ByIndex({ counts }: { counts: Counts }) {
-  const { go } = useNavigation();
+  const { address, go } = useNavigation();
   const { groups = [], other } = counts;
   if (groups.length === 0) return <EmptyMessage>No events in this range.</EmptyMessage>;
   const others = other && other.labels > 0 ? other : undefined;
@@ -160,7 +154,10 @@ function ByIndex({ counts }: { counts: Counts }) {
         rows={[
           ...groups.map((group) => ({
             ...row(group.data_index ?? '', group),
-            onSelect: () => go({ label: group.data_index }),
+            onSelect: () =>
+              go({
+                filters: withFilter(address.filters, { field: 'label', operator: '=', value: group.data_index ?? '' }),
+              }),
           })),
           ...(others ? [row(othersLabel(others.labels), others)] : []),
         ]}

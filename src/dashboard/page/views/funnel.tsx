@@ -2,10 +2,11 @@ import { useLayoutEffect, useRef } from 'preact/hooks';
 import { MAX_STEPS } from '../address.ts';
 import type { Responses } from '../api.ts';
 import { BarTable } from '../bar-table.tsx';
+import { useCatalog } from '../catalog.ts';
 import { TextFilter } from '../controls.tsx';
 import { formatCount, formatDuration, formatPart, formatText } from '../format.ts';
 import { useNavigation } from '../navigation.ts';
-import type { ShownRange } from '../shown-range.ts';
+import { useShownRange } from '../shown-range.ts';
 import { EmptyMessage, QueryResult } from '../states.tsx';
 import { useQuery } from '../use-query.ts';
 
@@ -18,19 +19,15 @@ const WITHIN = [
   { name: '365d', label: '1 year' },
 ];
 
-interface FunnelProps {
-  readonly type: string;
-  /** `data_index` values offered as steps. */
-  readonly offered: readonly string[];
-  readonly range: ShownRange;
-}
-
 /** How many users complete a sequence of steps, and the controls that build it. */
-export function Funnel({ type, offered, range: { from, to } }: FunnelProps) {
+export function FunnelView() {
   const { address, go } = useNavigation();
+  const { from, to } = useShownRange();
+  const { types } = useCatalog();
+  const offered = types.names;
   const { steps, within, user } = address;
-  const parameters = steps.length >= 2 ? { type, step: steps, from, to, within, user_id: user } : undefined;
-  const funnel = useQuery('/api/analytics/funnel', parameters, JSON.stringify([type, steps, user]));
+  const parameters = steps.length >= 2 ? { step: steps, from, to, within, user_id: user } : undefined;
+  const funnel = useQuery('/api/analytics/funnel', parameters, JSON.stringify([steps, user]));
   const remaining = offered.filter((step) => !steps.includes(step));
 
   const list = useRef<HTMLOListElement>(null);

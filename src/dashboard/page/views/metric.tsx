@@ -1,5 +1,5 @@
 import { useMemo } from 'preact/hooks';
-import { STATISTICS, type Statistic } from '../address.ts';
+import { filterParameters, STATISTICS, type Statistic, withFilter } from '../address.ts';
 import type { Responses } from '../api.ts';
 import { type BarRow, BarTable, MoreGroups, othersLabel } from '../bar-table.tsx';
 import { type Names, useCatalog } from '../catalog.ts';
@@ -26,6 +26,7 @@ const TITLES: Record<Statistic, string> = {
   min: 'Min',
   max: 'Max',
   count: 'Count',
+  sum: 'Sum',
 };
 
 /** Maximum number of labels in a breakdown chart. */
@@ -39,8 +40,9 @@ export function MetricView() {
   const range = useShownRange();
   const { from, to, interval } = range;
   useNameInAddress(name);
-  const { zone: tz, user, label, compare, split } = address;
-  const parameters = name === undefined ? undefined : { name, user_id: user, data_string: label };
+  const { zone: tz, user, compare, split } = address;
+  const parameters =
+    name === undefined ? undefined : { name, user_id: user, ...filterParameters(address.filters, 'data_string') };
   const subject = JSON.stringify(parameters);
   const previous = compare ? range.previous : undefined;
 
@@ -70,10 +72,6 @@ export function MetricView() {
           <h2 id="name">{name}</h2>
           <NamePicker label="Metric" name={name} choices={metrics} />
           <LabelFilter label="data_string" />
-          <label class="check">
-            <input type="checkbox" checked={compare} onChange={() => go({ compare: !compare })} /> Compare with previous
-            period
-          </label>
           <label>
             Break down by data_string{' '}
             <select
@@ -90,15 +88,15 @@ export function MetricView() {
           </label>
         </div>
         <QueryResult query={series}>
-          {(value) => <Totals current={value} previous={compare ? (earlier.value ?? 'unknown') : undefined} />}
+          {(value) => <Totals current={value} previous={previous ? (earlier.value ?? 'unknown') : undefined} />}
         </QueryResult>
-        {compare && <QueryErrorNotice query={earlier} />}
+        {previous && <QueryErrorNotice query={earlier} />}
         {split ? (
           <QueryResult query={lines}>
             {(value) => <LabelChart key={split} series={value} statistic={split} />}
           </QueryResult>
         ) : (
-          series.value && <Values series={series.value} earlier={compare ? earlier.value : undefined} />
+          series.value && <Values series={series.value} earlier={previous ? earlier.value : undefined} />
         )}
       </section>
       <section class="panel" aria-labelledby="by-label">
@@ -206,7 +204,7 @@ function LabelChart({ series, statistic }: { series: Series; statistic: Statisti
 
 /** The statistics of a metric by label. */
 function ByLabel({ series }: { series: Series }) {
-  const { go } = useNavigation();
+  const { address, go } = useNavigation();
   const { groups = [], other } = series;
   if (groups.length === 0) return <EmptyMessage>No values in this range.</EmptyMessage>;
   const others = other && other.labels > 0 ? other : undefined;
@@ -229,7 +227,8 @@ function ByLabel({ series }: { series: Series }) {
         rows={[
           ...groups.map((group) => ({
             ...row(group.data_string, group),
-            onSelect: () => go({ label: group.data_string }),
+            onSelect: () =>
+              go({ filters: withFilter(address.filters, { field: 'label', operator: '=', value: group.data_string }) }),
           })),
           ...(others ? [row(othersLabel(others.labels), others)] : []),
         ]}

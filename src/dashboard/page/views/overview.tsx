@@ -5,24 +5,21 @@ import { edgesOf } from '../chart/buckets.ts';
 import { Chart } from '../chart/chart.tsx';
 import type { Line } from '../chart/plot.ts';
 import { Figure, Sparkline } from '../figures.tsx';
-import { formatBytes, formatCount, formatDuration, formatText, formatValue } from '../format.ts';
+import { formatCount, formatText, formatValue } from '../format.ts';
 import { Link } from '../links.tsx';
 import { useNavigation } from '../navigation.ts';
 import { useShownRange } from '../shown-range.ts';
 import { EmptyMessage, QueryErrorNotice, QueryResult } from '../states.tsx';
 import { DAY, MINUTE } from '../time.ts';
-import { QuerySessionContext, type QueryState, useQuery } from '../use-query.ts';
-import { Ledger } from './ledger.tsx';
-import { Backups, Sinks, Storage } from './storage.tsx';
+import { QuerySessionContext, useQuery } from '../use-query.ts';
 
-type Status = Responses['/api/status'];
 type Activity = Responses['/api/activity'];
 
 /** Number of names listed. */
 const TOP = 8;
 
-/** Recent activity, and the state of the server. */
-export function Overview({ status }: { status: QueryState<Status> }) {
+/** Recent activity. */
+export function Overview() {
   const { address } = useNavigation();
   const { now } = useContext(QuerySessionContext);
   const { from, to, interval } = useShownRange();
@@ -72,18 +69,6 @@ export function Overview({ status }: { status: QueryState<Status> }) {
               />
             )}
           </QueryResult>
-        </section>
-      </div>
-      <div class="columns">
-        <Ledger status={status} />
-        <Storage status={status} />
-      </div>
-      <div class="columns">
-        <Backups status={status} />
-        <Sinks status={status} />
-        <section class="panel" aria-labelledby="server">
-          <h2 id="server">Server</h2>
-          <QueryResult query={status}>{(value) => <Server status={value} />}</QueryResult>
         </section>
       </div>
     </>
@@ -157,30 +142,6 @@ function Names({ kind, names, others, emptyText }: NamesProps) {
         </tbody>
       </table>
       {others > 0 && <p class="quiet">And {formatCount(others)} more.</p>}
-    </>
-  );
-}
-
-/** Durability, version, limits and load. */
-function Server({ status }: { status: Status }) {
-  const { queue, durability, version, uptime_seconds, limits } = status;
-  return (
-    <>
-      {queue && (
-        <dl class="figures">
-          <Figure label="Rows queued" value={queue.rows} format={formatCount}>
-            limit: {formatCount(queue.max_rows)}
-          </Figure>
-        </dl>
-      )}
-      <p>
-        Durability: rows are acknowledged <b>{durability.acknowledged}</b> ({durability.journal.toUpperCase()} mode).
-        Version {version}
-        {uptime_seconds !== undefined && `, up for ${formatDuration(uptime_seconds)}`}.
-      </p>
-      <p>
-        Limits: {formatBytes(limits.max_body_bytes)} per request, {formatCount(limits.max_batch_items)} items per batch.
-      </p>
     </>
   );
 }

@@ -1,5 +1,5 @@
 import { useCallback, useContext, useEffect, useMemo, useRef, useState } from 'preact/hooks';
-import type { RecordKind } from '../address.ts';
+import { filterParameters, type RecordKind } from '../address.ts';
 import { fetchJson, type LogRecord, type QueryParameters, type RequestError, toRequestError } from '../api.ts';
 import { useZone, type Zone } from '../calendar.ts';
 import { useCatalog } from '../catalog.ts';
@@ -32,7 +32,11 @@ export function Records() {
   const fields = FIELDS[kind];
   const { names } = kind === 'metrics' ? catalog.metrics : catalog.types;
 
-  const filter: QueryParameters = { [fields.name]: address.name, [fields.label]: address.label, user_id: user };
+  const filter: QueryParameters = {
+    [fields.name]: address.name,
+    ...filterParameters(address.filters, fields.label),
+    user_id: user,
+  };
   const { now } = useContext(QuerySessionContext);
   const zone = useZone();
   const currentRange = namedRange(address, now, catalog.extent, zone);
@@ -73,7 +77,7 @@ export function Records() {
               go({
                 kind: event.currentTarget.value === 'analytics' ? 'analytics' : 'metrics',
                 name: undefined,
-                label: undefined,
+                filters: [],
               })
             }
           >

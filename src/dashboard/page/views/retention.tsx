@@ -1,29 +1,26 @@
 import type { Responses } from '../api.ts';
 import { nextDay, useZone } from '../calendar.ts';
+import { useCatalog } from '../catalog.ts';
 import { TextFilter } from '../controls.tsx';
 import { formatCount, formatPart, formatText } from '../format.ts';
 import { useNavigation } from '../navigation.ts';
-import type { ShownRange } from '../shown-range.ts';
+import { useShownRange } from '../shown-range.ts';
 import { EmptyMessage, QueryResult } from '../states.tsx';
 import { useQuery } from '../use-query.ts';
 
 /** Number of days after the first one. */
 const DAYS = 14;
 
-interface RetentionProps {
-  readonly type: string;
-  /** `data_index` values offered as the step. */
-  readonly offered: readonly string[];
-  readonly range: ShownRange;
-}
-
 /** Cohort retention: users grouped by the day they first did a step, and how many returned on later days. */
-export function Retention({ type, offered, range: { from, to } }: RetentionProps) {
+export function RetentionView() {
   const { address, go } = useNavigation();
+  const { from, to } = useShownRange();
+  const { types } = useCatalog();
+  const offered = types.names;
   const { retention, user, zone: tz } = address;
   const step = retention ?? offered[0];
-  const parameters = step === undefined ? undefined : { type, step, from, to, tz, days: DAYS, user_id: user };
-  const cohorts = useQuery('/api/analytics/retention', parameters, JSON.stringify([type, step, user]));
+  const parameters = step === undefined ? undefined : { step, from, to, tz, days: DAYS, user_id: user };
+  const cohorts = useQuery('/api/analytics/retention', parameters, JSON.stringify([step, user]));
   return (
     <section class="panel" aria-labelledby="retention">
       <h2 id="retention">Cohort retention</h2>

@@ -1,0 +1,53 @@
+import type { Responses } from '../api.ts';
+import { Figure } from '../figures.tsx';
+import { formatBytes, formatCount, formatDuration } from '../format.ts';
+import { QueryResult } from '../states.tsx';
+import type { QueryState } from '../use-query.ts';
+import { Ledger } from './ledger.tsx';
+import { Backups, Sinks, Storage } from './storage.tsx';
+
+type Status = Responses['/api/status'];
+
+/** The state of the server: ledger, storage, backups, forwarding, durability. */
+export function Health({ status }: { status: QueryState<Status> }) {
+  return (
+    <>
+      <div class="columns">
+        <Ledger status={status} />
+        <Storage status={status} />
+      </div>
+      <div class="columns">
+        <Backups status={status} />
+        <Sinks status={status} />
+        <section class="panel" aria-labelledby="server">
+          <h2 id="server">Server</h2>
+          <QueryResult query={status}>{(value) => <Server status={value} />}</QueryResult>
+        </section>
+      </div>
+    </>
+  );
+}
+
+/** Durability, version, limits and load. */
+function Server({ status }: { status: Status }) {
+  const { queue, durability, version, uptime_seconds, limits } = status;
+  return (
+    <>
+      {queue && (
+        <dl class="figures">
+          <Figure label="Rows queued" value={queue.rows} format={formatCount}>
+            limit: {formatCount(queue.max_rows)}
+          </Figure>
+        </dl>
+      )}
+      <p>
+        Durability: rows are acknowledged <b>{durability.acknowledged}</b> ({durability.journal.toUpperCase()} mode).
+        Version {version}
+        {uptime_seconds !== undefined && `, up for ${formatDuration(uptime_seconds)}`}.
+      </p>
+      <p>
+        Limits: {formatBytes(limits.max_body_bytes)} per request, {formatCount(limits.max_batch_items)} items per batch.
+      </p>
+    </>
+  );
+}
