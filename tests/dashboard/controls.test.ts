@@ -102,7 +102,7 @@ describe('filters', () => {
       { plan: 'free' },
       'no object',
     ];
-    expect(propertyPaths(data)).toEqual(['data.plan', 'data.cart.total', String.raw`data.a\.b`]);
+    expect(propertyPaths(data)).toEqual(['data.plan', 'data.cart.total', 'data.a\\.b']);
     expect(propertyPaths([])).toEqual([]);
     expect(propertyPaths([{ big: JSON.rawJSON('12345678901234567890') }])).toEqual(['data.big']);
   });

@@ -111,7 +111,7 @@ test('splits ranges of two weeks to half a year into days, and a day by its name
   const berlin = zoneNamed('Europe/Berlin');
   const intervals = (now: string) =>
     ['today', 'yesterday', '24h', '7d', '28d', '30d', 'this-month', 'last-month', '90d', 'this-year'].map(
-      (range) => shownRange({ ...DEFAULTS, range }, new Date(now), {}, berlin).interval,
+      (range): string => shownRange({ ...DEFAULTS, range }, new Date(now), {}, berlin).interval,
     );
   const expected = ['1h', '1h', '15m', '1h', '1d', '1d', '1d', '1d', '1d', '1w'];
   // however little of the range has passed

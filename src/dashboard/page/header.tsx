@@ -27,7 +27,7 @@ export const TITLES: Record<View, string> = {
 export function Header({ session, onSignOut }: { session: Session; onSignOut: () => void }) {
   const { address } = useNavigation();
   return (
-    <header>
+    <header class="top">
       <b class="brand">
         <Mark />
         rawlog
