@@ -1,7 +1,7 @@
 import { useState } from 'preact/hooks';
 import { inView, VIEWS, type View } from './address.ts';
+import { Caret } from './controls/icons.tsx';
 import { Popover } from './controls/popover.tsx';
-import { Caret } from './controls/range-control.tsx';
 import { Segmented } from './controls/segmented.tsx';
 import { formatText } from './format.ts';
 import { Link } from './links.tsx';

@@ -1,6 +1,7 @@
-import { useEffect, useRef, useState } from 'preact/hooks';
+import { useLayoutEffect, useRef, useState } from 'preact/hooks';
 import type { WeekStart } from '../address.ts';
 import { addMonth, isSameMonth, monthDays, movedDay } from './days.ts';
+import { Chevron } from './icons.tsx';
 import { LOCALE } from './range-text.ts';
 
 interface MonthGridProps {
@@ -25,8 +26,9 @@ export function MonthGrid({ today, first, last, weekStart, onPick }: MonthGridPr
   const [active, setActive] = useState(last);
   const [mustFocus, setMustFocus] = useState(false);
   const grid = useRef<HTMLTableElement>(null);
-  useEffect(() => setActive(last), [last]);
-  useEffect(() => {
+  // layout effects, so that no key is handled in between
+  useLayoutEffect(() => setActive(last), [last]);
+  useLayoutEffect(() => {
     if (!mustFocus) return;
     setMustFocus(false);
     grid.current?.querySelector<HTMLElement>('[tabindex="0"]')?.focus();
@@ -50,7 +52,7 @@ export function MonthGrid({ today, first, last, weekStart, onPick }: MonthGridPr
           aria-label="Previous month"
           onClick={() => setActive(addMonth(active, -1))}
         >
-          ‹
+          <Chevron />
         </button>
         <b aria-live="polite">{MONTH_NAME.format(active)}</b>
         <button
@@ -60,7 +62,7 @@ export function MonthGrid({ today, first, last, weekStart, onPick }: MonthGridPr
           aria-label="Next month"
           onClick={() => setActive(addMonth(active, 1))}
         >
-          ›
+          <Chevron isForward />
         </button>
       </div>
       {/* biome-ignore lint/a11y/noNoninteractiveElementToInteractiveRole: a table is the base of a date grid */}
