@@ -48,8 +48,10 @@ const NO_ANNOTATIONS: readonly Annotation[] = [];
  * The address decides whether the value axis is logarithmic or capped.
  */
 export function Chart(props: ChartProps) {
-  const { label, range, starts, lines, tableLines = NO_LINES, band, unit = COUNT, isZeroBased = true } = props;
+  const { label, range, starts, lines, tableLines = NO_LINES, band, isZeroBased = true } = props;
   const { annotations = NO_ANNOTATIONS, format } = props;
+  // biome-ignore lint/correctness/useExhaustiveDependencies: units are equal if their parts are
+  const unit = useMemo(() => props.unit ?? COUNT, [JSON.stringify(props.unit)]);
   const { address, go } = useNavigation();
   const { now } = useContext(QuerySessionContext);
   const shown = useShownRange();
@@ -96,7 +98,7 @@ export function Chart(props: ChartProps) {
 
   // a change of any of these requires a new plot
   const structure = JSON.stringify([
-    ...[zone.name, theme, band, layout.hasLowerPane],
+    ...[zone.name, theme, band, layout.panes],
     lines.map(({ label, color, shape, pane }) => [label, color, shape, pane]),
   ]);
   // biome-ignore lint/correctness/useExhaustiveDependencies: `structure` covers everything but the content, which is read when it is drawn

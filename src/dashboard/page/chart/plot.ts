@@ -11,9 +11,8 @@ import { TICK_DISTANCES, tickLabels, ticksBetween } from './ticks.ts';
 
 export type { Annotation, Line } from './line.ts';
 
-/** Heights of a chart with one pane and with two, in pixels. */
-const HEIGHT = 260;
-const HEIGHT_OF_TWO = 340;
+/** Heights of a chart with one, two and three panes, in pixels. */
+const HEIGHTS = [260, 340, 420] as const;
 
 /**
  * Number of points from which lines are one pixel wide. Without a GPU, wider lines with joins take four times as long
@@ -60,7 +59,7 @@ export function createPlot(element: HTMLElement, options: PlotOptions): Plot {
   const indexAt = (moment: number) => bucketIndexAt(content().edges, moment) ?? null;
   const colors = lines.map(({ color }) => colorOf(color));
   const highlight = createHighlight(content, colors);
-  const height = layout.hasLowerPane ? HEIGHT_OF_TWO : HEIGHT;
+  const height = HEIGHTS[layout.panes - 1] ?? HEIGHTS[0];
   const plot = new uPlot(
     {
       width: element.clientWidth || 600,
