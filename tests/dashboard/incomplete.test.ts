@@ -1,5 +1,5 @@
 import { expect, test } from 'bun:test';
-import { bucketText } from '../../src/dashboard/page/chart/bucket-text.ts';
+import { bucketStartText, bucketText } from '../../src/dashboard/page/chart/bucket-text.ts';
 import { bucketEnd, incompleteBuckets } from '../../src/dashboard/page/chart/incomplete.ts';
 import { zoneNamed } from './zones.ts';
 
@@ -57,4 +57,7 @@ test('the range of a bucket is text as people say it', () => {
   expect(text('Europe/Berlin', '2025-10-26T00:00Z', '2025-10-26T01:00Z')).toBe(
     '26 Oct 2025, 02:00 +02:00–02:00 +01:00',
   );
+  const start = (tz: string, text: string) => bucketStartText(zoneNamed(tz), at(text));
+  expect(start('UTC', '2026-10-16T00:00Z')).toBe('16 Oct');
+  expect(start('Europe/Berlin', '2026-10-16T12:30Z')).toBe('16 Oct, 14:30');
 });

@@ -8,7 +8,7 @@ import { clampRange, type IntervalName } from '../time.ts';
 import { type Formatter, formatDetail } from '../unit-format.ts';
 import { COUNT, type Unit } from '../units.ts';
 import { QuerySessionContext } from '../use-query.ts';
-import { bucketText } from './bucket-text.ts';
+import { bucketStartText, bucketText } from './bucket-text.ts';
 import { type Buckets, edgesOf, middlesOf } from './buckets.ts';
 import { bucketEnd, incompleteBuckets } from './incomplete.ts';
 import { Legend } from './legend.tsx';
@@ -63,10 +63,12 @@ export function Chart(props: ChartProps) {
   const [pointed, setPointed] = useState<{ index: number }>();
   const [hidden, setHidden] = useState<ReadonlySet<string>>(new Set());
 
-  const edges = useMemo(
-    () => edgesOf({ starts, range: { from: range.from, to: range.to } }),
-    [starts, range.from, range.to],
-  );
+  const interval = props.interval ?? shown.interval;
+  const lastEnd = bucketEnd(zone, Date.parse(starts.at(-1) ?? ''), interval);
+  const incomplete = incompleteBuckets({ starts, range }, lastEnd, now.getTime());
+  // a range that ends now shows its last bucket in full width, so that today is as wide as yesterday
+  const end = incomplete.last === 'now' && address.to === undefined ? new Date(lastEnd).toISOString() : range.to;
+  const edges = useMemo(() => edgesOf({ starts, range: { from: range.from, to: end } }), [starts, range.from, end]);
   // points are centered in their buckets, like bars
   const middles = useMemo(() => middlesOf(edges), [edges]);
   const labels = useMemo(() => formatStarts(starts, zone), [starts, zone]);
@@ -79,9 +81,6 @@ export function Chart(props: ChartProps) {
       }),
     [lines, unit, isZeroBased, isLogarithmic, isCapped, hidden],
   );
-  const interval = props.interval ?? shown.interval;
-  const lastStart = Date.parse(starts.at(-1) ?? '');
-  const incomplete = incompleteBuckets({ starts, range }, bucketEnd(zone, lastStart, interval), now.getTime());
   const content = {
     ...{ lines, layout, edges, middles, incomplete },
     isShown: lines.map((line) => !hidden.has(line.label)),
@@ -156,7 +155,7 @@ export function Chart(props: ChartProps) {
       ...(before && {
         previous: {
           value: before.values[index] ?? null,
-          text: start && bucketText(zone, Date.parse(start), bucketEnd(zone, Date.parse(start), interval)),
+          text: start && bucketStartText(zone, Date.parse(start)),
         },
       }),
     };

@@ -37,7 +37,7 @@ export function previousOf<Bucket extends { readonly start: string }>(
     previousOf: line.label,
     shape: 'dashed',
     // bars hide a line of their own color
-    color: line.shape === 'bars' ? '--chart-4' : line.color,
+    color: line.shape === 'bars' ? '--ink-2' : line.color,
     values: before.map((bucket) => (bucket ? figureOf(bucket) : null)),
     startsOf: before.map((bucket) => bucket?.start),
   };

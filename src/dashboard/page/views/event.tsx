@@ -68,6 +68,16 @@ export function EventView() {
             choices={properties.numeric.map(fieldText)}
             onSelect={(text) => go({ sum: propertyIn(text) })}
           />
+          <div class="chart-options">
+            <label class="check">
+              <input
+                type="checkbox"
+                checked={split !== undefined}
+                onChange={() => go({ split: split ? undefined : 'count' })}
+              />
+              Break down by {property ? <code>{heading}</code> : 'label'}
+            </label>
+          </div>
         </div>
         <QueryResult query={counts}>
           {(value) => (
@@ -80,16 +90,6 @@ export function EventView() {
           )}
         </QueryResult>
         {previous && <QueryErrorNotice query={earlier} />}
-        <div class="chart-options">
-          <label class="check">
-            <input
-              type="checkbox"
-              checked={split !== undefined}
-              onChange={() => go({ split: split ? undefined : 'count' })}
-            />
-            Break down by {property ? <code>{heading}</code> : 'label'}
-          </label>
-        </div>
         {split ? (
           <QueryResult query={lines}>
             {(value) => <GroupChart key={groupBy} counts={value} groupBy={groupBy} heading={heading} />}

@@ -56,6 +56,16 @@ export function MetricView() {
         <div class="head">
           <h2 id="name">{name}</h2>
           <NamePicker label="Metric" name={name} choices={metrics} />
+          <div class="chart-options">
+            <label class="check">
+              <input
+                type="checkbox"
+                checked={split !== undefined}
+                onChange={() => go({ split: split ? undefined : charted[0], statistic: split ?? statistic })}
+              />
+              Break down by label
+            </label>
+          </div>
         </div>
         <QueryResult query={series}>
           {(value) => (
@@ -69,16 +79,6 @@ export function MetricView() {
           )}
         </QueryResult>
         {previous && <QueryErrorNotice query={earlier} />}
-        <div class="chart-options">
-          <label class="check">
-            <input
-              type="checkbox"
-              checked={split !== undefined}
-              onChange={() => go({ split: split ? undefined : charted[0], statistic: split ?? statistic })}
-            />
-            Break down by label
-          </label>
-        </div>
         {split ? (
           <QueryResult query={lines}>
             {(value) => <LabelChart key={split} series={value} statistic={split} unit={unit} />}
