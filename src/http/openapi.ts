@@ -10,7 +10,7 @@ import { STATUS_BY_CODE } from './status.ts';
  */
 
 /** Returns the documentation of error responses by status, with an example per error code. */
-function errorResponses(codes: readonly ErrorCode[]): NonNullable<DocumentDecoration['responses']> {
+export function errorResponses(codes: readonly ErrorCode[]): NonNullable<DocumentDecoration['responses']> {
   const statuses = [...new Set(codes.map((code) => STATUS_BY_CODE[code]))].sort();
   return Object.fromEntries(
     statuses.map((status) => {
