@@ -420,7 +420,7 @@ describe('annotations', () => {
       { text: 'x', timestamp: 'yesterday' },
       { text: 'x', timestamp: '1600-01-01T00:00:00Z' },
       { text: 'x', timestamp: '2300-01-01T00:00:00Z' },
-      { text: 'x', author: 'somebody' },
+      { text: 'x', author: 'ada' },
     ]) {
       expectError(await call(ROOT, 'POST', '/api/annotations', body), 422, 'validation_failed');
     }
