@@ -168,6 +168,7 @@ function queryNear({ zone, at }: (typeof SCENES)[number]): fc.Arbitrary<Query> {
       interval,
       zone: fc.constantFrom(zone, zone, zone, 'UTC'),
       top: fc.integer({ min: 1, max: 4 }),
+      uniqueUsers: fc.boolean(),
     })
     .chain((query) => rangeFor(query.interval).map((ends): Query => ({ ...query, ...ends })));
   const retention = fc
