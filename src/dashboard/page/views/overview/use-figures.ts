@@ -1,4 +1,4 @@
-import { useContext } from 'preact/hooks';
+import { useContext, useEffect, useState } from 'preact/hooks';
 import { addDays, nextDay, type Range, useZone } from '../../calendar.ts';
 import { useCatalog } from '../../catalog.ts';
 import { useNavigation } from '../../navigation.ts';
@@ -10,6 +10,8 @@ import { chooseMetrics, type Ranked, rankMetric, type Series, type ShownMetric }
 
 /** Number of names of each kind that are queried. Changes are found among them. */
 const TOP = 50;
+/** The same where the result would be too large, because names are long. */
+const FEW = 8;
 /** How long ago an active user did something, at most. */
 export const LIVE_MINUTES = 5;
 
@@ -26,7 +28,8 @@ export function useActivity(isOneUser: boolean) {
   const { from, to, interval, previous } = useShownRange();
   const { user, zone: tz } = address;
   const subject = JSON.stringify([user, isOneUser]);
-  const common = { top: TOP, user_id: user, unique_users: isOneUser ? undefined : 'true' };
+  const [top, setTop] = useState(TOP);
+  const common = { top, user_id: user, unique_users: isOneUser ? undefined : 'true' };
   const days = (name: string): Range =>
     namedRange({ ...address, range: name, from: undefined, to: undefined }, now, extent, zone);
   const today = { from: new Date(nextDay(zone, addDays(zone, now.getTime(), -1))), to: now };
@@ -34,8 +37,13 @@ export function useActivity(isOneUser: boolean) {
   const hasEarlier = address.range !== 'all' && extent.from !== undefined && extent.from < previous.to;
   const unlessOneUser = (range: Range) => (isOneUser ? undefined : { ...range, ...common });
 
+  const current = useQuery('/api/activity', { from, to, interval, tz, ...common }, subject);
+  const isTooLarge = current.error?.status === 422 && top > FEW;
+  useEffect(() => {
+    if (isTooLarge) setTop(FEW);
+  }, [isTooLarge]);
   return {
-    current: useQuery('/api/activity', { from, to, interval, tz, ...common }, subject),
+    current: isTooLarge ? { ...current, error: undefined } : current,
     earlier: useQuery(
       '/api/activity',
       hasEarlier ? { ...previous, interval, tz, ...common } : undefined,
