@@ -107,10 +107,32 @@ function formatLong(seconds: number): string {
   return `${sign}${WHOLE(count)} ${large.symbol}${rest > 0 && count < 100 ? ` ${rest} ${small.symbol}` : ''}`;
 }
 
-function withUnit(text: string, unit: Unit): string {
+function withUnit(text: string, unit: Pick<Unit, 'kind' | 'symbol'>): string {
   if (unit.kind === 'currency') return `${text} ${unit.symbol}`;
   return withSymbol(text, unit.symbol);
 }
+
+/**
+ * Formats a figure with more digits, for example in a tooltip: counts and whole numbers in full, amounts of money with
+ * two decimals, other numbers with five significant digits.
+ */
+export function formatDetail(value: number | null, unit: Unit): string {
+  if (value === null) return NO_VALUE;
+  const base = value * unit.scale;
+  const size = Math.abs(base);
+  if (unit.kind === 'duration' || unit.kind === 'bytes' || isExtreme(size)) return formatFigure(value, unit);
+  if (unit.kind === 'currency') {
+    const decimals =
+      Number.isInteger(base) || size < 0.01 ? {} : { minimumFractionDigits: 2, maximumFractionDigits: 2 };
+    return size >= 0.01 || size === 0
+      ? numberFormat({ ...currencyOptions(unit), ...decimals })(base)
+      : formatFigure(value, unit);
+  }
+  return withUnit(Number.isInteger(base) ? WHOLE(base) : FIVE_DIGITS(base), unit.kind === 'percent' ? PERCENT : unit);
+}
+
+const FIVE_DIGITS = numberFormat({ maximumSignificantDigits: 5 });
+const PERCENT = { kind: 'percent', symbol: '%' } as const;
 
 /** Formats a value exactly as recorded, with the unit it is recorded in: `1,234.5678 ms`. */
 export function formatExact(value: number | null, unit: Unit): string {
