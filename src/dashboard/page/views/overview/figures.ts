@@ -155,16 +155,22 @@ function scoreOf({ kind, now, before, rows }: Ranked): number {
   return now * before > 0 ? Math.abs(Math.log(now / before)) : difference / Math.max(Math.abs(now), Math.abs(before));
 }
 
-/** Returns the values of an earlier range, each at the bucket of the range it corresponds to. */
+/** Returns the values of an earlier range, each at the bucket that it corresponds to, and the starts of their buckets. */
 export function alignEarlierValues(
-  now: Pick<Activity, 'from' | 'to' | 'starts'>,
-  earlier: Pick<Activity, 'from' | 'to' | 'starts'>,
+  now: Buckets,
+  earlier: Buckets,
   values: readonly (number | null)[],
-): (number | null)[] {
-  const bucketed = ({ from, to, starts }: Pick<Activity, 'from' | 'to' | 'starts'>) => ({
+): { values: (number | null)[]; startsOf: (string | undefined)[] } {
+  const bucketed = ({ from, to, starts }: Buckets) => ({
     from,
     to,
     buckets: starts.map((start, i) => ({ start, value: values[i] ?? null })),
   });
-  return alignEarlierBuckets(bucketed(now), bucketed(earlier)).map((bucket) => bucket?.value ?? null);
+  const aligned = alignEarlierBuckets(bucketed(now), bucketed(earlier));
+  return {
+    values: aligned.map((bucket) => bucket?.value ?? null),
+    startsOf: aligned.map((bucket) => bucket?.start),
+  };
 }
+
+type Buckets = Pick<Activity, 'from' | 'to' | 'starts'>;

@@ -1,5 +1,5 @@
 import { useMemo } from 'preact/hooks';
-import type { Address } from '../../address.ts';
+import type { Address, Comparison } from '../../address.ts';
 import { useZone } from '../../calendar.ts';
 import { Chart } from '../../chart/chart.tsx';
 import type { Line } from '../../chart/plot.ts';
@@ -9,13 +9,18 @@ import { useNavigation } from '../../navigation.ts';
 import { useShownRange } from '../../shown-range.ts';
 import { EmptyMessage } from '../../states.tsx';
 import { INTERVALS } from '../../time.ts';
-import { formatFigure } from '../../unit-format.ts';
 import { COUNT, type Unit } from '../../units.ts';
 import { type Activity, alignEarlierValues } from './figures.ts';
 import type { LoadedMetric } from './use-figures.ts';
 
 /** Number of metrics among the headline figures. */
 const METRICS = 3;
+
+const EARLIER_LABELS = {
+  previous: 'Previous period',
+  year: 'Previous year',
+  weekdays: 'Matching weekdays',
+} as const satisfies Record<Comparison, string>;
 
 /** More users and more events are better. */
 const MORE_IS_BETTER: Unit = { ...COUNT, better: 'higher' };
@@ -140,26 +145,21 @@ interface HeadlineChartProps {
 
 /** The selected figure over time, with the period before as a dotted line. */
 export function HeadlineChart({ headline, current, earlier, beganWithin }: HeadlineChartProps) {
+  const { address } = useNavigation();
   const zone = useZone();
+  const earlierLabel = EARLIER_LABELS[address.compare ?? 'previous'];
   const { label, unit, values, earlierValues } = headline;
   const { starts, from, to } = current;
   const lines = useMemo((): Line[] => {
-    const before = earlier && earlierValues ? alignEarlierValues(current, earlier, earlierValues) : undefined;
-    return [
-      { label, values: values ?? starts.map(() => null), color: '--chart-1' },
-      ...(before ? [{ label: 'Period before', values: before, color: '--chart-4', shape: 'dashed' } as const] : []),
-    ];
-  }, [label, values, earlierValues, current, earlier, starts]);
+    const line: Line = { label, values: values ?? starts.map(() => null), color: '--chart-1' };
+    if (!earlier || !earlierValues) return [line];
+    const before = alignEarlierValues(current, earlier, earlierValues);
+    return [line, { ...before, label: earlierLabel, color: '--chart-4', shape: 'dashed', previousOf: label }];
+  }, [label, values, earlierLabel, earlierValues, current, earlier, starts]);
   if (starts.length === 0) return <EmptyMessage>Nothing was recorded in this range. Try a longer one.</EmptyMessage>;
   return (
     <>
-      <Chart
-        label={`${label} over time`}
-        range={{ from, to }}
-        starts={starts}
-        lines={lines}
-        format={(value) => formatFigure(value, unit)}
-      />
+      <Chart label={`${label} over time`} range={{ from, to }} starts={starts} lines={lines} unit={unit} />
       {beganWithin && (
         <p class="quiet">
           Recording began on {formatTime(beganWithin, zone, 'minute')}, within the period before, so changes look larger
