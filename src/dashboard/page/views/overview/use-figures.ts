@@ -2,11 +2,11 @@ import { useContext, useEffect, useState } from 'preact/hooks';
 import { addDays, nextDay, type Range, useZone } from '../../calendar.ts';
 import { useCatalog } from '../../catalog.ts';
 import { useNavigation } from '../../navigation.ts';
-import { namedRange, useShownRange } from '../../shown-range.ts';
+import { namedRange, type ShownRange, useShownRange } from '../../shown-range.ts';
 import { MINUTE } from '../../time.ts';
 import { UnitsContext } from '../../units.ts';
 import { QuerySessionContext, type QueryState, useQuery } from '../../use-query.ts';
-import { chooseMetrics, type Ranked, rankMetric, type Series, type ShownMetric } from './figures.ts';
+import { chooseMetrics, overviewInterval, type Ranked, rankMetric, type Series, type ShownMetric } from './figures.ts';
 
 /** Number of names of each kind that are queried. Changes are found among them. */
 const TOP = 50;
@@ -14,6 +14,15 @@ const TOP = 50;
 const FEW = 8;
 /** How long ago an active user did something, at most. */
 export const LIVE_MINUTES = 5;
+
+/** Returns the range that the overview shows, with its interval. */
+export function useOverviewRange(): ShownRange {
+  const { address } = useNavigation();
+  const shown = useShownRange();
+  const { from, to, interval } = shown;
+  if (address.interval !== 'auto') return shown;
+  return { ...shown, interval: overviewInterval(interval, to.getTime() - from.getTime()) };
+}
 
 /**
  * Queries the figures of the overview.
@@ -25,7 +34,7 @@ export function useActivity(isOneUser: boolean) {
   const { now } = useContext(QuerySessionContext);
   const { extent } = useCatalog();
   const zone = useZone();
-  const { from, to, interval, previous } = useShownRange();
+  const { from, to, interval, previous } = useOverviewRange();
   const { user, zone: tz } = address;
   const subject = JSON.stringify([user, isOneUser]);
   const [top, setTop] = useState(TOP);
@@ -97,7 +106,7 @@ export function useMetrics(names: readonly string[] | undefined, hasEarlier: boo
 
 function useMetric(metric: ShownMetric | undefined, hasEarlier: boolean): LoadedMetric | undefined {
   const { address } = useNavigation();
-  const { from, to, interval, previous } = useShownRange();
+  const { from, to, interval, previous } = useOverviewRange();
   const { user, zone: tz } = address;
   const name = metric?.name;
   const subject = JSON.stringify([name, user]);
