@@ -65,8 +65,9 @@ function linearAxis(
   const range = Number.isFinite(spread) ? spread : Number.MAX_VALUE;
   const padding = range > 0 ? range * PADDING : isFloating ? max * 0.1 : 0.5;
   const distance = tickDistance(Math.max(range, padding), unit, isWhole);
-  const low = isFloating ? Math.max(0, Math.floor((min - padding) / distance) * distance) : min < 0 ? min - padding : 0;
-  const high = range > 0 || isFloating ? max + padding : 1;
+  const lowest = isFloating ? Math.floor((min - padding) / distance) * distance : min - padding;
+  const low = min >= 0 ? (isFloating ? Math.max(0, lowest) : 0) : Math.max(-Number.MAX_VALUE, lowest);
+  const high = range > 0 || isFloating ? Math.min(Number.MAX_VALUE, max + padding) : 1;
   const length = high / 2 - low / 2;
   const placeOf = (value: number) => Math.min(1, (value / 2 - low / 2) / length);
   const ticks: number[] = [];
@@ -99,7 +100,7 @@ function exactMultiple(count: number, distance: number): number {
 }
 
 /** Round numbers of minutes or seconds within the next larger unit, and of hours within a day. */
-const ROUND_60 = [1, 2, 5, 10, 15, 20, 30];
+const ROUND_60 = [1, 2, 3, 5, 10, 15, 20, 30];
 const ROUND_24 = [1, 2, 3, 6, 12];
 
 /** Returns a round distance between ticks, so that there are at most about four in a range. */
