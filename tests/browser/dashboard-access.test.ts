@@ -4,11 +4,13 @@ import type { Browser, Page } from 'playwright-core';
 import { noBrowser, startBrowser } from '../harness/browser.ts';
 import { post } from '../harness/client.ts';
 import {
+  chooseTheme,
   type Dashboard,
   eventually,
   expandDetails,
   openDashboard,
   plotOf,
+  refreshNow,
   signIn,
   waitUntilLoaded,
 } from '../harness/dashboard.ts';
@@ -19,7 +21,7 @@ import { token } from '../harness/tokens.ts';
 
 const VIEWS = {
   overview: '/?range=7d',
-  metric: '/?view=metric&name=page_load_time&range=7d&compare=1',
+  metric: '/?view=metric&name=page_load_time&range=7d&compare=previous',
   'metric by label': '/?view=metric&name=page_load_time&range=7d&split=p95',
   event: '/?view=event&name=tutorial_step&range=7d&step=step_1&step=step_2&retention=step_1',
   records: '/?view=records&kind=analytics&range=7d&live=1',
@@ -102,7 +104,7 @@ describe.skipIf(noBrowser !== undefined)('dashboard accessibility', () => {
     await page.waitForSelector('dialog', { state: 'detached' });
     expect(await page.textContent('header')).toContain('first');
     await empty.stop();
-    await page.click('text=Refresh now');
+    await refreshNow(page);
     await page.waitForSelector('.banner');
     expect(await findViolations(page)).toEqual([]);
     await page.context().close();
@@ -184,15 +186,15 @@ describe.skipIf(noBrowser !== undefined)('dashboard accessibility', () => {
   test('the theme follows the system unless one is chosen in this browser', async () => {
     const { page } = await signIn(browser, target, undefined, { colorScheme: 'light' });
     const background = () => page.evaluate('getComputedStyle(document.documentElement).backgroundColor');
-    const [light, dark] = ['rgb(244, 245, 244)', 'rgb(16, 21, 19)'];
+    const [light, dark] = ['rgb(248, 248, 246)', 'rgb(15, 17, 21)'];
     await eventually(page, async () => expect(await background()).toBe(light));
     await page.emulateMedia({ colorScheme: 'dark' });
     await page.waitForSelector('html[data-theme=dark]');
     await eventually(page, async () => expect(await background()).toBe(dark));
-    await page.getByRole('combobox', { name: 'Theme' }).selectOption('light');
+    await chooseTheme(page, 'Light');
     await eventually(page, async () => expect(await background()).toBe(light));
     await page.emulateMedia({ colorScheme: 'light' });
-    await page.getByRole('combobox', { name: 'Theme' }).selectOption('dark');
+    await chooseTheme(page, 'Dark');
     await page.reload();
     await page.waitForSelector('header');
     await eventually(page, async () => expect(await background()).toBe(dark));

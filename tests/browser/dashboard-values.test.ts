@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import type { Browser } from 'playwright-core';
 import { noBrowser, startBrowser } from '../harness/browser.ts';
 import { post, send } from '../harness/client.ts';
-import { type Dashboard, eventually, readFigures, signIn, waitUntilLoaded } from '../harness/dashboard.ts';
+import { type Dashboard, eventually, openOptions, readFigures, signIn, waitUntilLoaded } from '../harness/dashboard.ts';
 import { startTarget, type Target } from '../harness/target.ts';
 import { token } from '../harness/tokens.ts';
 
@@ -237,7 +237,7 @@ describe.skipIf(noBrowser !== undefined)('the empty string', () => {
         headers: { authorization: `Bearer ${await token({ sub: 'ada', role: 'admin' })}` },
       })
     ).body;
-    await page.getByLabel('User').fill('');
+    await (await openOptions(page)).getByLabel('User').fill('');
     await page.keyboard.press('Enter');
     await page.waitForURL(({ searchParams }) => !searchParams.has('user'));
     await eventually(page, async () => expect((await readFigures(page))['Events']).toBe(all.analytics.count));
