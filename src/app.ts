@@ -11,6 +11,7 @@ import { type AdministrationParts, administrationRoutes } from './http/routes/ad
 import { type AuditLogParts, auditLogRoutes } from './http/routes/audit.ts';
 import { dashboardRoutes } from './http/routes/dashboard.ts';
 import { type DeletionParts, deletionRoutes } from './http/routes/deletion.ts';
+import { type DemoParts, demoRoutes } from './http/routes/demo.ts';
 import { docsRoutes } from './http/routes/docs.ts';
 import { exportRoutes } from './http/routes/exports.ts';
 import { type TailParts, tailRoutes } from './http/routes/live-tails.ts';
@@ -54,6 +55,7 @@ export interface AppParts {
     Pick<TailParts, 'tails'>;
   /** Erases users and deletes records. */
   readonly removal: Pick<AdministrationParts, 'erase'> & Pick<DeletionParts, 'deleteRecords'>;
+  readonly demo: DemoParts['demo'];
   readonly metrics: Metrics;
   /** Undefined if traces are not exported. */
   readonly tracing: Tracing | undefined;
@@ -111,6 +113,7 @@ export function createApp({ access, ingest, reading, removal, settings, ...rest 
     .use(deletionRoutes(parts))
     .use(auditLogRoutes(parts))
     .use(sessionRoutes(parts))
+    .use(demoRoutes(parts))
     .use(operationsRoutes(parts))
     .use(docsRoutes())
     .use(dashboardRoutes());

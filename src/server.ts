@@ -12,6 +12,7 @@ import { openWithUpgradeBackup } from './backup/upgrade-backup.ts';
 import type { Config } from './config.ts';
 import { createControlHandlers } from './control/handlers.ts';
 import { type ControlHandlers, type ControlListener, listenForCommands } from './control/listener.ts';
+import { createDemo } from './demo/demo-process.ts';
 import { createForwardingClient, type ForwardingClient } from './forwarding/client.ts';
 import { readNodeId } from './forwarding/node-id.ts';
 import { lagBehind } from './forwarding/query-lag.ts';
@@ -243,6 +244,7 @@ export async function startServer(
     });
     const { erase, deleteRecords, catchUp, maintainSpace } = maintenance;
     const shortHash = (userId: string) => hashUser(userId).toString('hex', 0, LOGGED_HASH_BYTES);
+    const demo = createDemo({ dataDir: config.dataDir, minFreeBytes: config.minFreeBytes, log });
     const slowQueries = createSlowQueryLog(log, config.slowQueryMs, shortHash);
     const app = createApp({
       access: {
@@ -273,6 +275,7 @@ export async function startServer(
       },
       reading: { queries, engine, slowQueries, tails },
       removal: { erase, deleteRecords },
+      demo,
       metrics,
       tracing,
       settings: {
@@ -369,6 +372,7 @@ export async function startServer(
       async stop() {
         stopping ??= drain();
         await stopping;
+        await demo.stop();
         await alerts?.close();
         await backups?.close();
         await forwarding?.close();
@@ -383,6 +387,7 @@ export async function startServer(
       async abandon() {
         stopping ??= drain();
         await stopping;
+        await demo.stop();
         await alerts?.close();
         await backups?.close();
         await forwarding?.abandon();

@@ -9,11 +9,13 @@ import { Link } from './links.tsx';
 import { NavigationContext, useBrowserNavigation, useNavigation } from './navigation.ts';
 import { clearToken, currentSession, type Session } from './session.ts';
 import { useSignInLink } from './sign-in-link.ts';
-import { ErrorBoundary, ErrorMessage, GettingStarted, Loading, UserHasNoRows } from './states.tsx';
+import { ErrorBoundary, ErrorMessage, Loading, UserHasNoRows } from './states.tsx';
 import { chooseTheme, chosenTheme, THEMES } from './theme.ts';
 import { type QuerySession, QuerySessionContext, useQuery, useRefresh } from './use-query.ts';
 import { Boards } from './views/boards.tsx';
+import { DemoBanner } from './views/demo-banner.tsx';
 import { EventView } from './views/event.tsx';
+import { FirstMinutes, useYoungLog } from './views/first-minutes.tsx';
 import { FunnelView } from './views/funnel.tsx';
 import { Health } from './views/health.tsx';
 import { Ledger } from './views/ledger.tsx';
@@ -58,7 +60,7 @@ export function App({ code }: { code: string | undefined }) {
       clearToken();
       clear();
       setReason(signOutReason);
-      setSession(undefined);
+      setSession(currentSession()); // after the demo, the user's own
     },
     [clear],
   );
@@ -153,6 +155,7 @@ function SignedIn({ session, onSignOut, linkError, onLinkErrorDismissed }: Signe
           Cannot reach the server. Retrying… The data shown may be out of date.
         </p>
       )}
+      {session.isDemo && <DemoBanner />}
       <Content session={session} />
     </QuerySessionContext.Provider>
   );
@@ -188,6 +191,7 @@ function Content({ session }: { session: Session }) {
   const catalog = useMemo(() => (all.value ? catalogOf(all.value) : UNKNOWN), [all.value]);
   // the server decides; until it responds, trust the role in the token
   const canSeeAllUsers = status.value ? status.value.ledger !== undefined : session.isAdmin;
+  useYoungLog(catalog.extent);
   const view = () => {
     if (zone === undefined) return rules.error ? <ErrorMessage error={rules.error} retry={rules.retry} /> : <Loading />;
     if (all.value === undefined) {
@@ -199,7 +203,7 @@ function Content({ session }: { session: Session }) {
       if (user_id !== undefined) return <UserHasNoRows />;
       return (
         <>
-          <GettingStarted />
+          <FirstMinutes canStartDemo={session.isAdmin} />
           <Ledger status={status} />
         </>
       );
