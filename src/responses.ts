@@ -135,11 +135,21 @@ export const Retention = record({
 });
 export type Retention = Static<typeof Retention>;
 
-const activity = { count, counts: Type.Array(count, { description: 'One number per entry in `starts`' }) };
+const WITH_USERS = 'Only with `unique_users=true`';
+const uniqueUsers = {
+  unique_users: Type.Optional(Type.Integer({ minimum: 0, description: `${WITH_USERS}: unique users in the range` })),
+  user_counts: Type.Optional(Type.Array(count, { description: `${WITH_USERS}: unique users per entry in \`starts\`` })),
+};
+const activity = {
+  count,
+  counts: Type.Array(count, { description: 'One number per entry in `starts`' }),
+  ...uniqueUsers,
+};
 
 export const Activity = record({
   ...range,
   starts: Type.Array(time),
+  ...uniqueUsers,
   metrics: record({
     ...activity,
     names: Type.Array(record({ name: Type.String(), ...activity })),

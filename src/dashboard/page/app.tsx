@@ -1,16 +1,17 @@
 import { useCallback, useEffect, useMemo, useState } from 'preact/hooks';
-import { inView, linkTo, VIEWS, type View } from './address.ts';
+import { linkTo } from './address.ts';
 import { UTC, ZoneContext, zoneOf } from './calendar.ts';
 import { CatalogContext, catalogOf, UNKNOWN } from './catalog.ts';
 import { onClockStep, serverNow } from './clock.ts';
-import { Controls } from './controls.tsx';
+import { ControlBar } from './controls/control-bar.tsx';
 import { formatText } from './format.ts';
-import { Link } from './links.tsx';
+import { Header, TITLES } from './header.tsx';
 import { NavigationContext, useBrowserNavigation, useNavigation } from './navigation.ts';
 import { clearToken, currentSession, type Session } from './session.ts';
+import { useShortcuts } from './shortcuts.tsx';
 import { useSignInLink } from './sign-in-link.ts';
 import { ErrorBoundary, ErrorMessage, Loading, UserHasNoRows } from './states.tsx';
-import { chooseTheme, chosenTheme, THEMES } from './theme.ts';
+import { isUnknownName, UnknownName } from './unknown-name.tsx';
 import { type QuerySession, QuerySessionContext, useQuery, useRefresh } from './use-query.ts';
 import { Boards } from './views/boards.tsx';
 import { DemoBanner } from './views/demo-banner.tsx';
@@ -25,17 +26,6 @@ import { Records } from './views/records.tsx';
 import { RetentionView } from './views/retention.tsx';
 import { SignIn } from './views/sign-in.tsx';
 import { SwitchUser } from './views/switch-user.tsx';
-
-const TITLES: Record<View, string> = {
-  overview: 'Overview',
-  event: 'Events',
-  metric: 'Metrics',
-  funnel: 'Funnels',
-  retention: 'Retention',
-  records: 'Records',
-  boards: 'Boards',
-  health: 'Health',
-};
 
 /**
  * Renders the page: the signed-in dashboard, or the sign-in form.
@@ -112,6 +102,7 @@ function SignedIn({ session, onSignOut, linkError, onLinkErrorDismissed }: Signe
 
   useRefresh(address.refresh, refresh);
   useEffect(() => onClockStep(refresh), [refresh]);
+  useShortcuts(refresh);
 
   const { token } = session;
   const querySession = useMemo(
@@ -123,25 +114,7 @@ function SignedIn({ session, onSignOut, linkError, onLinkErrorDismissed }: Signe
       <a class="skip" href="#content">
         Skip to content
       </a>
-      <header>
-        <b class="brand">rawlog</b>
-        <nav aria-label="Views">
-          {VIEWS.map((view) => (
-            <Link key={view} to={inView(address, view)} current={address.view === view}>
-              {TITLES[view]}
-            </Link>
-          ))}
-        </nav>
-        <span class="session">
-          <span>
-            {session.userId} <ScopeBadge session={session} />
-          </span>
-          <ThemeControl />
-          <button type="button" onClick={() => onSignOut()}>
-            Sign out
-          </button>
-        </span>
-      </header>
+      <Header session={session} onSignOut={() => onSignOut()} />
       {linkError && (
         <p class="banner" role="alert">
           {linkError} You are still signed in.{' '}
@@ -159,15 +132,6 @@ function SignedIn({ session, onSignOut, linkError, onLinkErrorDismissed }: Signe
       <Content session={session} />
     </QuerySessionContext.Provider>
   );
-}
-
-/** Shows that the user can see the rows of all users. */
-function ScopeBadge({ session }: { session: Session }) {
-  // paused: a token's role does not change
-  const { value } = useQuery('/api/status', {}, '', true);
-  if (session.isAdmin) return <small>admin</small>;
-  // the claim with the role is configurable, so only the response tells
-  return value?.ledger ? <small>all users</small> : null;
 }
 
 /** Maximum number of names to choose from. Nobody scrolls through a longer list. */
@@ -208,9 +172,14 @@ function Content({ session }: { session: Session }) {
         </>
       );
     }
+    const { view: shownView, name } = address;
+    if (name !== undefined && (shownView === 'metric' || shownView === 'event')) {
+      const names = shownView === 'metric' ? catalog.metrics : catalog.types;
+      if (isUnknownName(name, names)) return <UnknownName kind={shownView} name={name} />;
+    }
     switch (address.view) {
       case 'overview':
-        return <Overview />;
+        return <Overview canSeeAllUsers={canSeeAllUsers} />;
       case 'event':
         return <EventView />;
       case 'metric':
@@ -230,7 +199,7 @@ function Content({ session }: { session: Session }) {
   return (
     <CatalogContext.Provider value={catalog}>
       <ZoneContext.Provider value={zone ?? UTC}>
-        <Controls canSeeAllUsers={canSeeAllUsers} isZoneLoaded={zone !== undefined} />
+        <ControlBar canSeeAllUsers={canSeeAllUsers} isZoneLoaded={zone !== undefined} />
         <main id="content" tabIndex={-1}>
           <h1 class="visually-hidden">{TITLES[address.view]}</h1>
           <ErrorBoundary url={linkTo(address)}>
@@ -239,26 +208,5 @@ function Content({ session }: { session: Session }) {
         </main>
       </ZoneContext.Provider>
     </CatalogContext.Provider>
-  );
-}
-
-function ThemeControl() {
-  const [theme, setTheme] = useState(chosenTheme);
-  return (
-    <label>
-      <span class="visually-hidden">Theme</span>
-      <select
-        value={theme}
-        onChange={(event) => {
-          const chosen = THEMES.find((name) => name === event.currentTarget.value) ?? 'system';
-          chooseTheme(chosen);
-          setTheme(chosen);
-        }}
-      >
-        <option value="system">System</option>
-        <option value="light">Light</option>
-        <option value="dark">Dark</option>
-      </select>
-    </label>
   );
 }

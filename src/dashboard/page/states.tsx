@@ -29,7 +29,7 @@ export function QueryErrorNotice({ query: { error, retry } }: { query: QueryStat
   return error && error.status !== 0 ? <ErrorMessage error={error} retry={retry} /> : null;
 }
 
-/** A loading indicator that changes when the query is slow. */
+/** Shapes in place of the content, and a text for screen readers. The text becomes visible when the query is slow. */
 export function Loading() {
   const [isSlow, setSlow] = useState(false);
   useEffect(() => {
@@ -37,9 +37,14 @@ export function Loading() {
     return () => clearTimeout(timer);
   }, []);
   return (
-    <p class="loading" role="status">
-      {isSlow ? 'Still loading… The request times out after 30 seconds.' : 'Loading…'}
-    </p>
+    <div class="loading" role="status">
+      <span aria-hidden="true" />
+      <span aria-hidden="true" />
+      <span aria-hidden="true" />
+      <p class={isSlow ? '' : 'visually-hidden'}>
+        {isSlow ? 'Still loading… The request times out after 30 seconds.' : 'Loading…'}
+      </p>
+    </div>
   );
 }
 

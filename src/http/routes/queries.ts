@@ -42,6 +42,7 @@ import {
   TOP_NAMES,
   TYPE,
   TYPE_OF_STEPS,
+  UNIQUE_USERS,
   USER_ID,
   WITHIN,
 } from '../query-parameters.ts';
@@ -82,7 +83,7 @@ const COUNTS = {
   ...EVENT_FILTERS,
   user_id: USER_ID,
 };
-const ACTIVITY = { ...RANGE, ...BUCKETS, top: TOP_NAMES, user_id: USER_ID };
+const ACTIVITY = { ...RANGE, ...BUCKETS, top: TOP_NAMES, unique_users: UNIQUE_USERS, user_id: USER_ID };
 const FUNNEL = { type: TYPE_OF_STEPS, step: STEPS, ...RANGE, within: WITHIN, ...EVENT_FILTERS, user_id: USER_ID };
 const RETENTION = {
   type: TYPE_OF_STEPS,
@@ -196,8 +197,10 @@ export function queryRoutes({ verify, engine, idleTimeoutSeconds, metrics, slowQ
       '/api/activity',
       async ({ request, server, set, route, requestId }) => {
         const principal = await identify(request);
-        const { tz = 'UTC', top = DEFAULT_TOP, user_id, from, to, ...query } = readQuery(request, ACTIVITY);
-        const argument = { from, to, interval: intervalOf(query), zone: tz, top, user: scopeOf(principal, user_id) };
+        const query = readQuery(request, ACTIVITY);
+        const { tz: zone = 'UTC', top = DEFAULT_TOP, from, to, unique_users: uniqueUsers = false } = query;
+        const user = scopeOf(principal, query.user_id);
+        const argument = { from, to, interval: intervalOf(query), zone, top, uniqueUsers, user };
         return run('activity', argument, principal, { request, server, set, route, requestId });
       },
       {

@@ -70,7 +70,7 @@ export function Combobox({ label, text, placeholder, choices, isLoading, onOpen,
     }
   };
   return (
-    <span class="combobox">
+    <span class="step-combobox">
       <input
         type="text"
         role="combobox"

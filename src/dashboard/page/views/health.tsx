@@ -5,8 +5,8 @@ import { QueryResult } from '../states.tsx';
 import type { QueryState } from '../use-query.ts';
 import { type Check, checksOf } from './health-checks.ts';
 import { Ledger } from './ledger.tsx';
+import { RowRate } from './row-rate.tsx';
 import { Backups, Sinks, Storage } from './storage.tsx';
-import { Throughput } from './throughput.tsx';
 
 type Status = Responses['/api/status'];
 
@@ -16,7 +16,7 @@ export function Health({ status }: { status: QueryState<Status> }) {
   return (
     <>
       {checks.length > 0 && <Checks checks={checks} />}
-      <Throughput />
+      <RowRate />
       <div class="columns">
         <Ledger status={status} />
         <Storage status={status} />

@@ -3,7 +3,7 @@ import { filterParameters, type RecordKind } from '../address.ts';
 import { fetchJson, type LogRecord, type QueryParameters, type RequestError, toRequestError } from '../api.ts';
 import { useZone } from '../calendar.ts';
 import { useCatalog } from '../catalog.ts';
-import { LabelFilter, TextFilter } from '../controls.tsx';
+import { TextFilter } from '../controls.tsx';
 import { Download } from '../download.tsx';
 import { formatCount } from '../format.ts';
 import { useNavigation } from '../navigation.ts';
@@ -92,7 +92,6 @@ export function Records() {
           canBeEmpty={kind === 'analytics'}
           onSelect={(name) => go({ name })}
         />
-        <LabelFilter label="Label" />
         <label class="check">
           <input type="checkbox" checked={live} onChange={() => go({ live: !live })} /> Live
         </label>

@@ -2,6 +2,7 @@ import { filterParameters, PERIODS, type Period } from '../address.ts';
 import type { Responses } from '../api.ts';
 import { useZone } from '../calendar.ts';
 import { useCatalog } from '../catalog.ts';
+import { Segmented } from '../controls/segmented.tsx';
 import { formatCount, formatPart } from '../format.ts';
 import { useNavigation } from '../navigation.ts';
 import { useShownRange } from '../shown-range.ts';
@@ -53,15 +54,12 @@ export function RetentionView() {
     <section class="panel retention" aria-labelledby="retention">
       <div class="head">
         <h2 id="retention">Retention</h2>
-        <fieldset class="segments">
-          <legend class="visually-hidden">Cohorts by</legend>
-          {PERIODS.map((name) => (
-            <label key={name}>
-              <input type="radio" name="period" checked={period === name} onChange={() => go({ period: name })} />
-              {WORDS[name].title}
-            </label>
-          ))}
-        </fieldset>
+        <Segmented
+          label="Cohorts by"
+          options={PERIODS.map((name) => ({ value: name, label: WORDS[name].title }))}
+          value={period}
+          onSelect={(name) => go({ period: name })}
+        />
       </div>
       <p class="retention-question">
         Of the users who first did{' '}

@@ -13,16 +13,18 @@ import { QuerySessionContext, useQuery } from '../use-query.ts';
 
 type Activity = Responses['/api/activity'];
 
-/** Rows per minute: now, and over time. */
-export function Throughput() {
+/** How many rows are recorded: per minute over time, and recently. */
+export function RowRate() {
   const { address } = useNavigation();
   const { now } = useContext(QuerySessionContext);
   const { from, to, interval } = useShownRange();
   const { zone: tz, user } = address;
-  const ago = (milliseconds: number) => new Date(now.getTime() - milliseconds);
+  const since = (milliseconds: number) => ({ from: new Date(now.getTime() - milliseconds), to: now });
+
   const activity = useQuery('/api/activity', { from, to, interval, tz, top: 1, user_id: user }, user);
-  const minute = useQuery('/api/activity', { from: ago(MINUTE), to: now, top: 1, user_id: user }, user);
-  const day = useQuery('/api/activity', { from: ago(DAY), to: now, top: 1, user_id: user }, user);
+  const minute = useQuery('/api/activity', { ...since(MINUTE), top: 1, user_id: user }, user);
+  const day = useQuery('/api/activity', { ...since(DAY), top: 1, user_id: user }, user);
+
   return (
     <section class="panel" aria-labelledby="activity">
       <h2 id="activity">Rows per minute</h2>
@@ -33,7 +35,7 @@ export function Throughput() {
       </dl>
       <QueryErrorNotice query={minute} />
       <QueryErrorNotice query={day} />
-      <QueryResult query={activity}>{(value) => <ThroughputChart activity={value} />}</QueryResult>
+      <QueryResult query={activity}>{(value) => <RowRateChart activity={value} />}</QueryResult>
     </section>
   );
 }
@@ -43,7 +45,7 @@ function rowsOf(activity: Activity | undefined): number | undefined {
 }
 
 /** Rows per minute over time. Buckets clipped by the range count only the minutes within it. */
-function ThroughputChart({ activity }: { activity: Activity }) {
+function RowRateChart({ activity }: { activity: Activity }) {
   const { starts, from, to } = activity;
   const lines = useMemo((): Line[] => {
     const edges = edgesOf({ starts, range: { from, to } });
