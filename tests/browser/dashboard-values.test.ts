@@ -2,7 +2,16 @@ import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import type { Browser } from 'playwright-core';
 import { noBrowser, startBrowser } from '../harness/browser.ts';
 import { post, send } from '../harness/client.ts';
-import { type Dashboard, eventually, readFigures, signIn, waitUntilLoaded } from '../harness/dashboard.ts';
+import {
+  addStep,
+  type Dashboard,
+  eventually,
+  expandDetails,
+  pickIn,
+  readFigures,
+  signIn,
+  waitUntilLoaded,
+} from '../harness/dashboard.ts';
 import { startTarget, type Target } from '../harness/target.ts';
 import { token } from '../harness/tokens.ts';
 

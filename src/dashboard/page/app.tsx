@@ -16,7 +16,7 @@ import { type QuerySession, QuerySessionContext, useQuery, useRefresh } from './
 import { Boards } from './views/boards.tsx';
 import { DemoBanner } from './views/demo-banner.tsx';
 import { EventView } from './views/event.tsx';
-import { FirstMinutes, useYoungLog } from './views/first-minutes.tsx';
+import { FirstMinutes } from './views/first-minutes.tsx';
 import { FunnelView } from './views/funnel.tsx';
 import { Health } from './views/health.tsx';
 import { Ledger } from './views/ledger.tsx';
@@ -155,7 +155,6 @@ function Content({ session }: { session: Session }) {
   const catalog = useMemo(() => (all.value ? catalogOf(all.value) : UNKNOWN), [all.value]);
   // the server decides; until it responds, trust the role in the token
   const canSeeAllUsers = status.value ? status.value.ledger !== undefined : session.isAdmin;
-  useYoungLog(catalog.extent);
   const view = () => {
     if (zone === undefined) return rules.error ? <ErrorMessage error={rules.error} retry={rules.retry} /> : <Loading />;
     if (all.value === undefined) {

@@ -1,10 +1,5 @@
 import { useId, useRef, useState } from 'preact/hooks';
-
-/** A choice. The value undefined stands for "any" or "none". */
-export interface Choice {
-  readonly value: string | undefined;
-  readonly text: string;
-}
+import { type Choice, listedChoices } from './choices.ts';
 
 interface ComboboxProps {
   /** The accessible name. */
@@ -19,9 +14,6 @@ interface ComboboxProps {
   /** Called with the value of a choice, or with the typed text if it is not among them. */
   readonly onSelect: (value: string | undefined) => void;
 }
-
-/** Maximum number of choices listed at once. Typing narrows them down. */
-const MAX_LISTED = 50;
 
 /** A text field with a list of choices that typing narrows down (ARIA Authoring Practices, combobox pattern). */
 export function Combobox({ label, text, placeholder, choices, isLoading, onOpen, onSelect }: ComboboxProps) {
@@ -121,15 +113,4 @@ export function Combobox({ label, text, placeholder, choices, isLoading, onOpen,
       </div>
     </span>
   );
-}
-
-/** Returns the choices that contain the typed text, best first, and the text itself if it is none of them. */
-export function listedChoices(choices: readonly Choice[], draft: string | undefined): readonly Choice[] {
-  const typed = draft?.trim().toLowerCase() ?? '';
-  if (draft === undefined || typed === '') return choices.slice(0, MAX_LISTED);
-  const found = choices.filter(({ text }) => text.toLowerCase().includes(typed));
-  const starts = found.filter(({ text }) => text.toLowerCase().startsWith(typed));
-  const listed = [...starts, ...found.filter((choice) => !starts.includes(choice))].slice(0, MAX_LISTED);
-  const isListed = listed.some(({ text }) => text === draft);
-  return isListed ? listed : [...listed, { value: draft, text: `Use “${draft}”` }];
 }

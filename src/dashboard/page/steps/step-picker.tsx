@@ -4,7 +4,8 @@ import { formatText } from '../format.ts';
 import { useNavigation } from '../navigation.ts';
 import { useShownRange } from '../shown-range.ts';
 import { useQuery } from '../use-query.ts';
-import { type Choice, Combobox } from './combobox.tsx';
+import type { Choice } from './choices.ts';
+import { Combobox } from './combobox.tsx';
 import { parseStep, type Step, writeStep } from './step.ts';
 
 /** Number of labels to choose from. Others can be typed. */

@@ -1,16 +1,10 @@
-import { useContext, useEffect, useId, useRef, useState } from 'preact/hooks';
-import { DEFAULTS } from '../address.ts';
+import { useContext, useId, useRef, useState } from 'preact/hooks';
 import { controlDemo, type RequestError, toRequestError } from '../api.ts';
-import type { Extent } from '../catalog.ts';
-import { useNavigation } from '../navigation.ts';
 import { enterDemo } from '../session.ts';
 import { QuerySessionContext, useRefresh } from '../use-query.ts';
 
 /** Interval of checks for the first row, in seconds. */
 const FIRST_ROW_POLL_SECONDS = 2;
-
-/** A log that began less than this ago is shown for its last hour, in milliseconds. */
-const YOUNG_MS = 3_600_000;
 
 /** Ways to send, with a program that works as pasted. */
 const WAYS = [
@@ -157,17 +151,4 @@ function DemoOffer() {
       )}
     </div>
   );
-}
-
-/** Shows the last hour of a log that began less than an hour ago, once, unless another range was chosen. */
-export function useYoungLog({ from }: Extent): void {
-  const { address, go } = useNavigation();
-  const isDecided = useRef(false);
-  useEffect(() => {
-    if (isDecided.current || from === undefined) return;
-    isDecided.current = true;
-    const isYoung = Date.now() - from.getTime() < YOUNG_MS;
-    if (isYoung && address.view === 'overview' && address.range === DEFAULTS.range)
-      go({ range: '1h' }, { replace: true });
-  });
 }
