@@ -207,7 +207,7 @@ function StepResult({ index, figures, before, isBiggest }: StepResultProps) {
               </p>
               <p class="quiet">{formatPart(step.conversion)} of the first</p>
               <p class="quiet">
-                {step.median_seconds === null ? 'no time' : formatDuration(step.median_seconds)} between, median
+                {step.median_seconds === null ? 'no time known' : `median ${formatDuration(step.median_seconds)}`}
               </p>
             </>
           )}

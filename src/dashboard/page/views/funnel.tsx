@@ -1,7 +1,6 @@
 import { filterParameters, inView } from '../address.ts';
 import type { Responses } from '../api.ts';
 import { BarTable } from '../bar-table.tsx';
-import { useCatalog } from '../catalog.ts';
 import { formatCount, formatDuration, formatPart } from '../format.ts';
 import { Link } from '../links.tsx';
 import { useNavigation } from '../navigation.ts';
@@ -78,11 +77,17 @@ export function FunnelView() {
   );
 }
 
-/** What a funnel is, and an example made of the most frequent types. */
+/** What a funnel is, and an example made of the types with the most users. */
 function Instructions() {
   const { address } = useNavigation();
-  const { types } = useCatalog();
-  const example = types.names.slice(0, EXAMPLE_STEPS).map((type) => ({ type, label: undefined }));
+  const { from, to } = useShownRange();
+  // most users first, which is the order of most funnels
+  const parameters =
+    address.steps.length === 0
+      ? { from, to, top: EXAMPLE_STEPS, unique_users: 'true', user_id: address.user }
+      : undefined;
+  const popular = useQuery('/api/activity', parameters, address.user, true);
+  const example = (popular.value?.analytics.types ?? []).map(({ type }) => ({ type, label: undefined }));
   if (address.steps.length > 0) return <>Add a second step to see how many users get there.</>;
   return (
     <>

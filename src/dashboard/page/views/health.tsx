@@ -44,10 +44,10 @@ function Checks({ checks }: { checks: readonly Check[] }) {
       <h2 id="health">
         {count === 0 ? 'Everything is well' : `${count} ${count === 1 ? 'part needs' : 'parts need'} attention`}
       </h2>
-      <ul class="checks">
+      <ul class="health-checks">
         {checks.map(({ title, state, text }) => (
-          <li key={title} class={`check ${state}`}>
-            <span class="check-state">{STATES[state]}</span>
+          <li key={title} class={`health-check ${state}`}>
+            <span class="health-state">{STATES[state]}</span>
             <b>{title}</b>
             <span class="quiet">{text}</span>
           </li>
