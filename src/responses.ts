@@ -420,6 +420,14 @@ export type Session = Static<typeof Session>;
 
 export const RecordId = Type.String({ format: 'uuid', description: 'ID of the new row, a UUIDv7' });
 export const BatchIds = record({ metrics: Type.Array(uuid), analytics: Type.Array(uuid) });
+export const OtlpMetricsResponse = record({
+  partialSuccess: Type.Optional(
+    record({
+      rejectedDataPoints: Type.String({ description: 'Number of data points that were not stored, as an integer' }),
+      errorMessage: Type.String({ description: 'Why, and which' }),
+    }),
+  ),
+});
 export const Probe = record({ status: Type.Literal('ok') });
 
 export const ErrorBody = record({
@@ -457,6 +465,7 @@ export const RESPONSES = {
   Session,
   RecordId,
   BatchIds,
+  OtlpMetricsResponse,
   Probe,
   ErrorResponse: ErrorBody,
 } as const satisfies Record<string, TSchema>;

@@ -2,6 +2,7 @@ import type { TSchema } from '@sinclair/typebox';
 import { ERRORS, type ErrorCode } from '../errors.ts';
 import { analyticsCheck, batchCheck, metricCheck, signInCheck } from '../records.ts';
 import { RESPONSES } from '../responses.ts';
+import { OtlpMetricsRequest } from './otlp-metrics-schema.ts';
 import { STATUS_BY_CODE } from './status.ts';
 
 /*
@@ -51,7 +52,12 @@ export function ref(name: string) {
 }
 
 /** The bodies of the recording routes, by component name. */
-export const BODIES = { Metric: metricCheck.Schema(), Analytics: analyticsCheck.Schema(), Batch: batchCheck.Schema() };
+export const BODIES = {
+  Metric: metricCheck.Schema(),
+  Analytics: analyticsCheck.Schema(),
+  Batch: batchCheck.Schema(),
+  OtlpMetricsRequest,
+};
 
 /** The bodies of all routes, by component name. */
 export const ALL_BODIES = { ...BODIES, SignIn: signInCheck.Schema() };
