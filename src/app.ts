@@ -8,7 +8,9 @@ import { bunTimeout } from './http/idle-timeout.ts';
 import type { Metrics } from './http/metrics.ts';
 import { createRequestIds, requestStart } from './http/request-start.ts';
 import { type AdministrationParts, administrationRoutes } from './http/routes/administration.ts';
+import { type AnnotationParts, annotationRoutes } from './http/routes/annotations.ts';
 import { type AuditLogParts, auditLogRoutes } from './http/routes/audit.ts';
+import { type BoardParts, boardRoutes } from './http/routes/boards.ts';
 import { dashboardRoutes } from './http/routes/dashboard.ts';
 import { type DeletionParts, deletionRoutes } from './http/routes/deletion.ts';
 import { docsRoutes } from './http/routes/docs.ts';
@@ -20,6 +22,8 @@ import { type QueryParts, queryRoutes } from './http/routes/queries.ts';
 import { type RecordingParts, recordingRoutes } from './http/routes/recording.ts';
 import { type RejectionsParts, rejectionRoutes } from './http/routes/rejections.ts';
 import { type SessionParts, sessionRoutes } from './http/routes/sessions.ts';
+import { type SharedParts, sharedRoutes } from './http/routes/shared.ts';
+import { type UnitParts, unitRoutes } from './http/routes/units.ts';
 import type { Tracing } from './http/tracing.ts';
 
 /** Dependencies of the HTTP app. */
@@ -52,6 +56,11 @@ export interface AppParts {
   readonly reading: Pick<AdministrationParts, 'queries' | 'slowQueries'> &
     Pick<QueryParts, 'engine'> &
     Pick<TailParts, 'tails'>;
+  /** Boards, shared links, annotations and units. */
+  readonly boards: Pick<BoardParts, 'boards' | 'links' | 'drawChart' | 'audit'> &
+    Pick<SharedParts, 'sharedCharts' | 'linkRequests'> &
+    Pick<AnnotationParts, 'annotations'> &
+    Pick<UnitParts, 'units'>;
   /** Erases users and deletes records. */
   readonly removal: Pick<AdministrationParts, 'erase'> & Pick<DeletionParts, 'deleteRecords'>;
   readonly metrics: Metrics;
@@ -62,6 +71,8 @@ export interface AppParts {
     'limits' | 'queueBounds' | 'databasePath' | 'syncStatus' | 'lastBackupAt' | 'backupSchedule' | 'retention' | 'sinks'
   > & {
     readonly idleTimeoutSeconds: number;
+    /** The origins whose pages may embed shared boards; undefined for none. */
+    readonly embedOrigins: Config['embedOrigins'];
   };
   /** Whether the server accepts new records. */
   readonly isOpen: () => boolean;
@@ -74,8 +85,8 @@ export interface AppParts {
  * A request that matches a route is assigned an ID and a start time, then the route's handler runs, then the duration
  * is observed. The recording routes do all of this in their handler. Anything thrown becomes an error response.
  */
-export function createApp({ access, ingest, reading, removal, settings, ...rest }: AppParts) {
-  const parts = { ...access, ...ingest, ...reading, ...removal, ...settings, ...rest };
+export function createApp({ access, ingest, reading, boards, removal, settings, ...rest }: AppParts) {
+  const parts = { ...access, ...ingest, ...reading, ...boards, ...removal, ...settings, ...rest };
   const app = new Elysia({
     // by default, Elysia rewrites values before validation, so a list would pass as an empty object
     normalize: false,
@@ -111,7 +122,11 @@ export function createApp({ access, ingest, reading, removal, settings, ...rest 
     .use(deletionRoutes(parts))
     .use(auditLogRoutes(parts))
     .use(sessionRoutes(parts))
+    .use(boardRoutes(parts))
+    .use(sharedRoutes(parts))
+    .use(annotationRoutes(parts))
+    .use(unitRoutes(parts))
     .use(operationsRoutes(parts))
     .use(docsRoutes())
-    .use(dashboardRoutes());
+    .use(dashboardRoutes(parts.embedOrigins));
 }

@@ -1,4 +1,5 @@
 import type { TSchema } from '@sinclair/typebox';
+import { annotationCheck, boardCheck, linkCheck, unitCheck } from '../board-bodies.ts';
 import { ERRORS, type ErrorCode } from '../errors.ts';
 import { analyticsCheck, batchCheck, metricCheck, signInCheck } from '../records.ts';
 import { RESPONSES } from '../responses.ts';
@@ -54,7 +55,14 @@ export function ref(name: string) {
 export const BODIES = { Metric: metricCheck.Schema(), Analytics: analyticsCheck.Schema(), Batch: batchCheck.Schema() };
 
 /** The bodies of all routes, by component name. */
-export const ALL_BODIES = { ...BODIES, SignIn: signInCheck.Schema() };
+export const ALL_BODIES = {
+  ...BODIES,
+  SignIn: signInCheck.Schema(),
+  BoardBody: boardCheck.Schema(),
+  LinkBody: linkCheck.Schema(),
+  AnnotationBody: annotationCheck.Schema(),
+  UnitBody: unitCheck.Schema(),
+};
 
 /** Returns the body of an error response. */
 function exampleOf(code: ErrorCode) {
@@ -74,6 +82,7 @@ export const COMPONENTS = {
       bearerFormat: 'JWT',
       description: 'A token issued by your product, or one printed by `rawlog token --sub ID`.',
     },
+    boardLink: { type: 'apiKey', in: 'header', name: 'X-Board-Link', description: 'The value of a shared link.' },
   },
   examples: Object.fromEntries((Object.keys(ERRORS) as ErrorCode[]).map((code) => [code, { value: exampleOf(code) }])),
   schemas: {

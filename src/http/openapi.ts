@@ -10,7 +10,7 @@ import { STATUS_BY_CODE } from './status.ts';
  */
 
 /** Returns the documentation of error responses by status, with an example per error code. */
-function errorResponses(codes: readonly ErrorCode[]): NonNullable<DocumentDecoration['responses']> {
+export function errorResponses(codes: readonly ErrorCode[]): NonNullable<DocumentDecoration['responses']> {
   const statuses = [...new Set(codes.map((code) => STATUS_BY_CODE[code]))].sort();
   return Object.fromEntries(
     statuses.map((status) => {
@@ -276,7 +276,7 @@ export function documentAuditLog(parameters: NonNullable<DocumentDecoration['par
     operationId: 'listAuditEntries',
     summary: 'Read the audit log',
     description:
-      'Requires the role `admin`. Returns erasures, deletions of records and recordings for other users, newest first. An erasure or a deletion has an entry when it began and another one when it ended. Users and names are keyed hashes; pass `user_id` to find the entries about a user. A page may contain fewer entries than `limit`; there are more pages until `next_cursor` is null.',
+      'Requires the role `admin`. Returns erasures, deletions of records, recordings for other users, and links to shared boards that were created or revoked, newest first. An erasure or a deletion has an entry when it began and another one when it ended. Users and names are keyed hashes; pass `user_id` to find the entries about a user. A page may contain fewer entries than `limit`; there are more pages until `next_cursor` is null.',
     security: [{ bearer: [] }],
     parameters,
     responses: {

@@ -192,7 +192,7 @@ describe.skipIf(noBrowser !== undefined || isFaketimeMissing)('the clock of the 
     const ten = await signIn(browser, target);
     await ten.page.clock.install({ time: new Date('2025-10-26T22:20:00Z') });
     for (const { page, visit } of [admin, ten]) {
-      await visit('/?range=1h&tz=UTC&refresh=0');
+      await visit('/?view=health&range=1h&tz=UTC&refresh=0');
       await eventually(page, async () =>
         expect(await readFigures(page)).toMatchObject({
           'Rows in the last minute': 1,

@@ -175,7 +175,7 @@ function Content({ session }: { session: Session }) {
     }
     switch (address.view) {
       case 'overview':
-        return <Overview />;
+        return <Overview canSeeAllUsers={canSeeAllUsers} />;
       case 'event':
         return <EventView />;
       case 'metric':

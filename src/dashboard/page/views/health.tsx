@@ -4,6 +4,7 @@ import { formatBytes, formatCount, formatDuration } from '../format.ts';
 import { QueryResult } from '../states.tsx';
 import type { QueryState } from '../use-query.ts';
 import { Ledger } from './ledger.tsx';
+import { RowRate } from './row-rate.tsx';
 import { Backups, Sinks, Storage } from './storage.tsx';
 
 type Status = Responses['/api/status'];
@@ -12,6 +13,7 @@ type Status = Responses['/api/status'];
 export function Health({ status }: { status: QueryState<Status> }) {
   return (
     <>
+      <RowRate />
       <div class="columns">
         <Ledger status={status} />
         <Storage status={status} />

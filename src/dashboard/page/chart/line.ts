@@ -1,0 +1,44 @@
+import type { Unit } from '../units.ts';
+
+/** A line or a series of bars in a chart. */
+export interface Line {
+  readonly label: string;
+  /** One value per bucket; null: no value, which is a gap. */
+  readonly values: readonly (number | null)[];
+  /** The CSS custom property with the color. */
+  readonly color: `--${string}`;
+  /** `dashed` is for previous periods. */
+  readonly shape?: 'line' | 'dashed' | 'bars' | 'edge';
+  /** The unit; default: that of the chart. */
+  readonly unit?: Unit;
+  /** The pane: 0, or a smaller one below for figures that a larger line would flatten. Each has an axis of its own. */
+  readonly pane?: 0 | 1 | 2;
+  /** Label of the line whose previous period this is; the tooltip shows the change. */
+  readonly previousOf?: string;
+  /** For a previous period: the start of the bucket each value is from. */
+  readonly startsOf?: readonly (string | undefined)[];
+}
+
+/** A moment worth marking on a time axis, such as a deployment. */
+export interface Annotation {
+  readonly at: Date;
+  readonly text: string;
+}
+
+/** Returns the line of the previous period of a line, from the buckets aligned with its own. */
+export function previousOf<Bucket extends { readonly start: string }>(
+  line: Line,
+  before: readonly (Bucket | undefined)[],
+  figureOf: (bucket: Bucket) => number | null,
+): Line {
+  return {
+    ...line,
+    label: `${line.label}, previous period`,
+    previousOf: line.label,
+    shape: 'dashed',
+    // bars hide a line of their own color
+    color: line.shape === 'bars' ? '--ink-2' : line.color,
+    values: before.map((bucket) => (bucket ? figureOf(bucket) : null)),
+    startsOf: before.map((bucket) => bucket?.start),
+  };
+}
