@@ -486,8 +486,8 @@ describe.skipIf(noBrowser !== undefined)('empty and error states', () => {
     });
     await page.click('nav >> text=Metrics');
     // the message changes when the query is slow
-    await page.locator('main .loading', { hasText: /^(Loading…|Still loading)/ }).waitFor();
-    await page.waitForSelector('text=Still loading');
+    await page.locator('main .loading', { hasText: /^(Loading…|Still loading)/ }).first().waitFor();
+    await page.locator('text=Still loading').first().waitFor();
     gate.resolve();
     await page.waitForSelector('.figure');
     expect(requests).toBeGreaterThan(0);
