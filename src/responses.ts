@@ -421,8 +421,28 @@ export const Session = record({
 });
 export type Session = Static<typeof Session>;
 
+export const DemoSession = record({
+  token: Type.String({ description: 'A bearer token for the routes under `/demo`, which can only read' }),
+  expires_at: Type.String({ format: 'date-time', description: 'When the token expires, and the demo ends' }),
+  rows: { ...count, description: 'The number of invented rows' },
+});
+export type DemoSession = Static<typeof DemoSession>;
+
+export const DemoEnd = record({
+  deleted: Type.Boolean({ description: 'Whether there was a demo' }),
+});
+export type DemoEnd = Static<typeof DemoEnd>;
+
 export const RecordId = Type.String({ format: 'uuid', description: 'ID of the new row, a UUIDv7' });
 export const BatchIds = record({ metrics: Type.Array(uuid), analytics: Type.Array(uuid) });
+export const OtlpMetricsResponse = record({
+  partialSuccess: Type.Optional(
+    record({
+      rejectedDataPoints: Type.String({ description: 'Number of data points that were not stored, as an integer' }),
+      errorMessage: Type.String({ description: 'Why, and which' }),
+    }),
+  ),
+});
 export const Probe = record({ status: Type.Literal('ok') });
 
 export const ErrorBody = record({
@@ -459,8 +479,11 @@ export const RESPONSES = {
   Deletion,
   Session,
   ...BOARD_RESPONSES,
+  DemoSession,
+  DemoEnd,
   RecordId,
   BatchIds,
+  OtlpMetricsResponse,
   Probe,
   ErrorResponse: ErrorBody,
 } as const satisfies Record<string, TSchema>;

@@ -297,6 +297,12 @@ export const EXAMPLES: { readonly [Name in Exclude<ResponseName, 'ErrorResponse'
     },
     Erasure: { user_id: 'user-42', deleted: { metrics: 12, analytics: 3 } },
     Deletion: { dry_run: false, deleted: { metrics: 12 } },
+    DemoSession: {
+      token: 'eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJkZW1vIn0.c2lnbmF0dXJl',
+      expires_at: '2026-03-01T14:00:00.000Z',
+      rows: 108_000,
+    },
+    DemoEnd: { deleted: true },
     Session: {
       token: 'eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJtZSJ9.c2lnbmF0dXJl',
       user_id: 'me',
@@ -342,5 +348,12 @@ export const EXAMPLES: { readonly [Name in Exclude<ResponseName, 'ErrorResponse'
     Deleted: { id: BOARD_ID },
     RecordId: EXAMPLE_ID,
     BatchIds: { metrics: [EXAMPLE_ID], analytics: [EXAMPLE_ID.replace('001', '002')] },
+    OtlpMetricsResponse: {
+      partialSuccess: {
+        rejectedDataPoints: '1',
+        errorMessage:
+          '1 not stored: histograms are not supported, because a metric is a single value (first: resourceMetrics[0].scopeMetrics[0].metrics[2].histogram.dataPoints[0]).',
+      },
+    },
     Probe: { status: 'ok' },
   };
