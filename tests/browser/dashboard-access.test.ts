@@ -19,7 +19,7 @@ import { token } from '../harness/tokens.ts';
 
 const VIEWS = {
   overview: '/?range=7d',
-  metric: '/?view=metric&name=page_load_time&range=7d&compare=1',
+  metric: '/?view=metric&name=page_load_time&range=7d&compare=previous',
   'metric by label': '/?view=metric&name=page_load_time&range=7d&split=p95',
   event: '/?view=event&name=tutorial_step&range=7d&step=step_1&step=step_2&retention=step_1',
   records: '/?view=records&kind=analytics&range=7d&live=1',
@@ -143,7 +143,7 @@ describe.skipIf(noBrowser !== undefined)('dashboard accessibility', () => {
     await keyboard.press('ArrowRight');
     const first = await eventually(page, async () => {
       const text = await page.textContent('.pointed');
-      expect(text).toMatch(/^\d{4}-\d\d-\d\d \d\d:\d\d, max /);
+      expect(text).toMatch(/^\d{4}-\d\d-\d\d \d\d:\d\d, Median \(p50\) /);
       return text;
     });
     await keyboard.press('ArrowRight');
