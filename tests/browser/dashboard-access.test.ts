@@ -20,7 +20,8 @@ import { token } from '../harness/tokens.ts';
 const VIEWS = {
   overview: '/?range=7d',
   metric: '/?view=metric&name=page_load_time&range=7d&compare=previous',
-  'metric by label': '/?view=metric&name=page_load_time&range=7d&split=p95',
+  'metric by label': '/?view=metric&name=page_load_time&range=7d&split=p95&axis=log&cap=1',
+  'event by property': '/?view=event&name=page_view&range=7d&property=data.page&sum=data.width&compare=previous',
   event: '/?view=event&name=tutorial_step&range=7d&step=step_1&step=step_2&retention=step_1',
   records: '/?view=records&kind=analytics&range=7d&live=1',
   'no rows': '/?view=metric&name=never_recorded',
