@@ -13,6 +13,8 @@ interface JSON {
   parse(text: string, reviver: (key: string, value: unknown, context: { source?: string }) => unknown): unknown;
   /** Returns a value that JSON.stringify writes as the given text. */
   rawJSON(text: string): object;
+  /** Returns whether a value is the result of rawJSON. */
+  isRawJSON(value: unknown): boolean;
 }
 
 // Math.sumPrecise (https://tc39.es/proposal-math-sum/), supported by the runtime.

@@ -13,6 +13,7 @@ import { type AuditLogParts, auditLogRoutes } from './http/routes/audit.ts';
 import { type BoardParts, boardRoutes } from './http/routes/boards.ts';
 import { dashboardRoutes } from './http/routes/dashboard.ts';
 import { type DeletionParts, deletionRoutes } from './http/routes/deletion.ts';
+import { type DemoParts, demoRoutes } from './http/routes/demo.ts';
 import { docsRoutes } from './http/routes/docs.ts';
 import { exportRoutes } from './http/routes/exports.ts';
 import { type TailParts, tailRoutes } from './http/routes/live-tails.ts';
@@ -63,6 +64,7 @@ export interface AppParts {
     Pick<UnitParts, 'units'>;
   /** Erases users and deletes records. */
   readonly removal: Pick<AdministrationParts, 'erase'> & Pick<DeletionParts, 'deleteRecords'>;
+  readonly demo: DemoParts['demo'];
   readonly metrics: Metrics;
   /** Undefined if traces are not exported. */
   readonly tracing: Tracing | undefined;
@@ -122,6 +124,7 @@ export function createApp({ access, ingest, reading, boards, removal, settings, 
     .use(deletionRoutes(parts))
     .use(auditLogRoutes(parts))
     .use(sessionRoutes(parts))
+    .use(demoRoutes(parts))
     .use(boardRoutes(parts))
     .use(sharedRoutes(parts))
     .use(annotationRoutes(parts))

@@ -129,11 +129,21 @@ export const Retention = record({
 });
 export type Retention = Static<typeof Retention>;
 
-const activity = { count, counts: Type.Array(count, { description: 'One number per entry in `starts`' }) };
+const WITH_USERS = 'Only with `unique_users=true`';
+const uniqueUsers = {
+  unique_users: Type.Optional(Type.Integer({ minimum: 0, description: `${WITH_USERS}: unique users in the range` })),
+  user_counts: Type.Optional(Type.Array(count, { description: `${WITH_USERS}: unique users per entry in \`starts\`` })),
+};
+const activity = {
+  count,
+  counts: Type.Array(count, { description: 'One number per entry in `starts`' }),
+  ...uniqueUsers,
+};
 
 export const Activity = record({
   ...range,
   starts: Type.Array(time),
+  ...uniqueUsers,
   metrics: record({
     ...activity,
     names: Type.Array(record({ name: Type.String(), ...activity })),
@@ -411,6 +421,18 @@ export const Session = record({
 });
 export type Session = Static<typeof Session>;
 
+export const DemoSession = record({
+  token: Type.String({ description: 'A bearer token for the routes under `/demo`, which can only read' }),
+  expires_at: Type.String({ format: 'date-time', description: 'When the token expires, and the demo ends' }),
+  rows: { ...count, description: 'The number of invented rows' },
+});
+export type DemoSession = Static<typeof DemoSession>;
+
+export const DemoEnd = record({
+  deleted: Type.Boolean({ description: 'Whether there was a demo' }),
+});
+export type DemoEnd = Static<typeof DemoEnd>;
+
 export const RecordId = Type.String({ format: 'uuid', description: 'ID of the new row, a UUIDv7' });
 export const BatchIds = record({ metrics: Type.Array(uuid), analytics: Type.Array(uuid) });
 export const Probe = record({ status: Type.Literal('ok') });
@@ -449,6 +471,8 @@ export const RESPONSES = {
   Deletion,
   Session,
   ...BOARD_RESPONSES,
+  DemoSession,
+  DemoEnd,
   RecordId,
   BatchIds,
   Probe,

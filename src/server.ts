@@ -12,6 +12,7 @@ import { openWithUpgradeBackup } from './backup/upgrade-backup.ts';
 import type { Config } from './config.ts';
 import { createControlHandlers } from './control/handlers.ts';
 import { type ControlHandlers, type ControlListener, listenForCommands } from './control/listener.ts';
+import { createDemo } from './demo/demo-process.ts';
 import { createForwardingClient, type ForwardingClient } from './forwarding/client.ts';
 import { readNodeId } from './forwarding/node-id.ts';
 import { lagBehind } from './forwarding/query-lag.ts';
@@ -257,6 +258,7 @@ export async function startServer(
       isStopping: () => stopping !== undefined,
     });
     const { erase, deleteRecords, catchUp, maintainSpace } = maintenance;
+    const demo = createDemo({ dataDir: config.dataDir, minFreeBytes: config.minFreeBytes, log });
     const app = createApp({
       access: {
         verify: access.verify,
@@ -292,6 +294,7 @@ export async function startServer(
         units: openUnitStore(storage.client),
       },
       removal: { erase, deleteRecords },
+      demo,
       metrics,
       tracing,
       settings: {
@@ -390,6 +393,7 @@ export async function startServer(
       async stop() {
         stopping ??= drain();
         await stopping;
+        await demo.stop();
         await alerts?.close();
         await backups?.close();
         await forwarding?.close();
@@ -404,6 +408,7 @@ export async function startServer(
       async abandon() {
         stopping ??= drain();
         await stopping;
+        await demo.stop();
         await alerts?.close();
         await backups?.close();
         await forwarding?.abandon();

@@ -297,6 +297,12 @@ export const EXAMPLES: { readonly [Name in Exclude<ResponseName, 'ErrorResponse'
     },
     Erasure: { user_id: 'user-42', deleted: { metrics: 12, analytics: 3 } },
     Deletion: { dry_run: false, deleted: { metrics: 12 } },
+    DemoSession: {
+      token: 'eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJkZW1vIn0.c2lnbmF0dXJl',
+      expires_at: '2026-03-01T14:00:00.000Z',
+      rows: 108_000,
+    },
+    DemoEnd: { deleted: true },
     Session: {
       token: 'eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJtZSJ9.c2lnbmF0dXJl',
       user_id: 'me',

@@ -245,6 +245,51 @@ export function documentSession(): DocumentDecoration {
   };
 }
 
+const DEMO_ROUTES = {
+  startDemo: {
+    summary: 'Start the demo',
+    description:
+      'Requires the role `admin`. Writes a month of an invented shop to a database of its own, and returns a token for it. While it runs, the GET routes of this API also exist under `/demo`, where they return the invented data. Takes a few seconds; if the demo is running already, returns its token. The demo ends when its token expires, or with the server.',
+    outcome: 'The demo is running',
+    response: 'DemoSession',
+    errors: ['storage_full'],
+  },
+  stopDemo: {
+    summary: 'Stop the demo',
+    description: 'Requires the role `admin`. Stops the demo and deletes its data.',
+    outcome: 'There is no demo any more',
+    response: 'DemoEnd',
+    errors: [],
+  },
+} as const;
+
+/** Documents a route that starts or stops the demo. */
+export function documentDemo(operationId: keyof typeof DEMO_ROUTES): DocumentDecoration {
+  const { summary, description, outcome, response, errors } = DEMO_ROUTES[operationId];
+  return {
+    tags: ['Administration'],
+    operationId,
+    summary,
+    description,
+    security: [{ bearer: [] }],
+    responses: {
+      '200': {
+        description: outcome,
+        content: { 'application/json': { schema: ref(response), example: EXAMPLES[response] } },
+      },
+      ...errorResponses([
+        'unauthorized',
+        'forbidden',
+        'rate_limited',
+        'internal',
+        'keys_unavailable',
+        'shutting_down',
+        ...errors,
+      ]),
+    },
+  };
+}
+
 /** Documents a route that erases a user. */
 export function documentErasure(
   operationId: string,

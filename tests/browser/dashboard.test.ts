@@ -429,7 +429,7 @@ describe.skipIf(noBrowser !== undefined)('empty and error states', () => {
     const authorization = `Bearer ${await token({ sub: 'ada' })}`;
     expect((await post(many, '/log_batch', { metrics, analytics }, { authorization })).status).toBe(200);
     const { page, visit, consoleErrors } = await signIn(browser, many);
-    await page.waitForSelector('section:has(#top-metrics) :text("And 392 more.")');
+    await page.waitForSelector('section:has(#top-types) :text("And 392 more.")');
     for (const [view, label] of [
       ['metric', 'Metric'],
       ['event', 'Type'],

@@ -2,6 +2,7 @@ import { expect, test } from 'bun:test';
 import fc from 'fast-check';
 import {
   barWidth,
+  changeOf,
   formatBytes,
   formatChange,
   formatCount,
@@ -21,13 +22,13 @@ test('formats numbers', () => {
   expect([0, 2.5, -3, 12_345.678, 1e-9, 1e300, null].map(formatValue)).toEqual([
     '0',
     '2.5',
-    '-3',
+    '−3',
     '12,346',
-    '1E-9',
+    '1E−9',
     '1E300',
     '–',
   ]);
-  expect([0, 0.25, 1500, 2_000_000, 1e21].map(formatShort)).toEqual(['0', '0.25', '1.5K', '2M', '1E21']);
+  expect([0, 0.25, 1500, 2_000_000, 1e21].map(formatShort)).toEqual(['0', '0.25', '1.5k', '2M', '1E21']);
   expect([0.25, 1, 0.12345, null].map(formatPart)).toEqual(['25%', '100%', '12.3%', '–']);
 });
 
@@ -51,13 +52,13 @@ test('formats a fraction as 0% or 100% only if it is exactly that', () => {
 
 test('formats the change from the previous period', () => {
   expect(formatChange(12, 10)).toBe('+20%');
-  expect(formatChange(5, 10)).toBe('-50%');
+  expect(formatChange(5, 10)).toBe('−50%');
   expect(formatChange(-5, -10)).toBe('+50%');
   expect(formatChange(10, 10)).toBe('0%');
   expect(formatChange(10_001, 10_000)).toBe('+0.01%');
-  expect(formatChange(9_999, 10_000)).toBe('-0.01%');
-  expect(formatChange(1, 10_000)).toBe('-99.99%');
-  expect(formatChange(0, 10_000)).toBe('-100%');
+  expect(formatChange(9_999, 10_000)).toBe('−0.01%');
+  expect(formatChange(1, 10_000)).toBe('−99.99%');
+  expect(formatChange(0, 10_000)).toBe('−100%');
   expect(formatChange(20_001, 10_000)).toBe('+100.01%');
   for (const [now, before] of [
     [1, 0],
@@ -65,6 +66,29 @@ test('formats the change from the previous period', () => {
     [1, null],
   ] as const)
     expect(formatChange(now, before)).toBeUndefined();
+});
+
+test('a change says up or down and, where that is known, whether it is better', () => {
+  const words = (now: number, before: number, better?: 'lower' | 'higher') => changeOf(now, before, better)?.words;
+  expect(words(112, 100, 'higher')).toBe('up 12%, better');
+  expect(words(112, 100, 'lower')).toBe('up 12%, worse');
+  expect(words(88, 100, 'lower')).toBe('down 12%, better');
+  expect(words(88, 100)).toBe('down 12%');
+  expect(words(100, 100, 'lower')).toBe('unchanged');
+  expect(words(3, 0, 'higher')).toBe('up from zero, better');
+  expect(words(-5, -10, 'higher')).toBe('up 50%, better');
+  expect(words(0, 0)).toBeUndefined();
+  for (const [now, before] of [
+    [null, 1],
+    [1, null],
+    [undefined, 1],
+  ] as const)
+    expect(changeOf(now, before, 'higher')).toBeUndefined();
+  expect(changeOf(112, 100, 'lower')).toEqual({ direction: 'up', tone: 'bad', text: '12%', words: 'up 12%, worse' });
+  expect(changeOf(10.01, 10, undefined)).toMatchObject({ tone: 'neutral', text: '0.1%' });
+  // only a figure that became zero fell by 100%
+  expect(changeOf(1, 10_000, 'higher')?.text).toBe('99.99%');
+  expect(changeOf(0, 10_000, 'higher')?.text).toBe('100%');
 });
 
 test('formats bytes and durations', () => {

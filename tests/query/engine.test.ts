@@ -168,6 +168,7 @@ function queryNear({ zone, at }: (typeof SCENES)[number]): fc.Arbitrary<Query> {
       interval,
       zone: fc.constantFrom(zone, zone, zone, 'UTC'),
       top: fc.integer({ min: 1, max: 4 }),
+      uniqueUsers: fc.boolean(),
     })
     .chain((query) => rangeFor(query.interval).map((ends): Query => ({ ...query, ...ends })));
   const retention = fc
@@ -446,6 +447,55 @@ test('lists the most frequent of many names, and counts the others together', as
       database.check({ run: 'activity', from, to: undefined, user: undefined, interval: day, zone: 'UTC', top });
     }
   }
+  database.close();
+});
+
+test('ranks names by unique users, so that a user with many rows and names crowds nobody out', async () => {
+  const database = new TestDatabase();
+  const random = generator(8);
+  const row = (user: string, name: string): NewRow => ({
+    kind: random(3) === 0 ? 'metric' : 'analytics',
+    user,
+    name,
+    label: 'a',
+    time: FROM + random(3 * DAY),
+    value: 0,
+  });
+  await database.record(Array.from({ length: 2000 }, () => row('hostile', `noise ${random(30)}`)));
+  await database.record(
+    Array.from({ length: 500 }, () => row(`user ${random(40)}`, `name ${random(20) * random(20)}`)),
+  );
+  database.restart({ flushed: true });
+  await database.record(Array.from({ length: 500 }, () => row(`user ${random(60)}`, `name ${random(5)}`)));
+  const query = { from: undefined, to: undefined, user: undefined, zone: 'UTC', uniqueUsers: true } as const;
+  for (const interval of [undefined, { count: 1, unit: 'hour' } as const]) {
+    for (const top of [1, 5, 40, 1000]) {
+      for (const from of [undefined, FROM + 2.5 * DAY])
+        database.check({ run: 'activity', ...query, interval, top, from });
+    }
+  }
+  const { analytics } = JSON.parse(database.runQuery({ run: 'activity', ...query, interval: undefined, top: 5 }));
+  expect(analytics.types.map(({ type }: { type: string }) => type.replace(/\d+/, ''))).toEqual(Array(5).fill('name '));
+  database.close();
+});
+
+test('counts unique users of so many users and buckets that they need no bitmap', async () => {
+  const database = new TestDatabase();
+  const random = generator(9);
+  const users = 12_000;
+  await database.record(
+    Array.from({ length: users }, (_, i) => ({
+      kind: i % 3 === 0 ? ('metric' as const) : ('analytics' as const),
+      user: `user ${i % (users / 2)}`,
+      name: `name ${random(4)}`,
+      label: 'a',
+      time: FROM + random(8 * DAY),
+      value: 0,
+    })),
+  );
+  const minute = { count: 1, unit: 'minute' } as const;
+  const range = { from: FROM, to: FROM + 6.9 * DAY, user: undefined, zone: 'UTC' };
+  for (const top of [2, 10]) database.check({ run: 'activity', ...range, interval: minute, top, uniqueUsers: true });
   database.close();
 });
 

@@ -1,19 +1,22 @@
 import { useCallback, useEffect, useMemo, useState } from 'preact/hooks';
-import { inView, linkTo, VIEWS, type View } from './address.ts';
+import { linkTo } from './address.ts';
 import { UTC, ZoneContext, zoneOf } from './calendar.ts';
 import { CatalogContext, catalogOf, UNKNOWN } from './catalog.ts';
 import { onClockStep, serverNow } from './clock.ts';
-import { Controls } from './controls.tsx';
+import { ControlBar } from './controls/control-bar.tsx';
 import { formatText } from './format.ts';
-import { Link } from './links.tsx';
+import { Header, TITLES } from './header.tsx';
 import { NavigationContext, useBrowserNavigation, useNavigation } from './navigation.ts';
 import { clearToken, currentSession, type Session } from './session.ts';
+import { useShortcuts } from './shortcuts.tsx';
 import { useSignInLink } from './sign-in-link.ts';
-import { ErrorBoundary, ErrorMessage, GettingStarted, Loading, UserHasNoRows } from './states.tsx';
-import { chooseTheme, chosenTheme, THEMES } from './theme.ts';
+import { ErrorBoundary, ErrorMessage, Loading, UserHasNoRows } from './states.tsx';
+import { isUnknownName, UnknownName } from './unknown-name.tsx';
 import { type QuerySession, QuerySessionContext, useQuery, useRefresh } from './use-query.ts';
 import { Boards } from './views/boards.tsx';
+import { DemoBanner } from './views/demo-banner.tsx';
 import { EventView } from './views/event.tsx';
+import { FirstMinutes } from './views/first-minutes.tsx';
 import { FunnelView } from './views/funnel.tsx';
 import { Health } from './views/health.tsx';
 import { Ledger } from './views/ledger.tsx';
@@ -23,17 +26,6 @@ import { Records } from './views/records.tsx';
 import { RetentionView } from './views/retention.tsx';
 import { SignIn } from './views/sign-in.tsx';
 import { SwitchUser } from './views/switch-user.tsx';
-
-const TITLES: Record<View, string> = {
-  overview: 'Overview',
-  event: 'Events',
-  metric: 'Metrics',
-  funnel: 'Funnels',
-  retention: 'Retention',
-  records: 'Records',
-  boards: 'Boards',
-  health: 'Health',
-};
 
 /**
  * Renders the page: the signed-in dashboard, or the sign-in form.
@@ -58,7 +50,7 @@ export function App({ code }: { code: string | undefined }) {
       clearToken();
       clear();
       setReason(signOutReason);
-      setSession(undefined);
+      setSession(currentSession()); // after the demo, the user's own
     },
     [clear],
   );
@@ -110,6 +102,7 @@ function SignedIn({ session, onSignOut, linkError, onLinkErrorDismissed }: Signe
 
   useRefresh(address.refresh, refresh);
   useEffect(() => onClockStep(refresh), [refresh]);
+  useShortcuts(refresh);
 
   const { token } = session;
   const querySession = useMemo(
@@ -121,25 +114,7 @@ function SignedIn({ session, onSignOut, linkError, onLinkErrorDismissed }: Signe
       <a class="skip" href="#content">
         Skip to content
       </a>
-      <header>
-        <b class="brand">rawlog</b>
-        <nav aria-label="Views">
-          {VIEWS.map((view) => (
-            <Link key={view} to={inView(address, view)} current={address.view === view}>
-              {TITLES[view]}
-            </Link>
-          ))}
-        </nav>
-        <span class="session">
-          <span>
-            {session.userId} <ScopeBadge session={session} />
-          </span>
-          <ThemeControl />
-          <button type="button" onClick={() => onSignOut()}>
-            Sign out
-          </button>
-        </span>
-      </header>
+      <Header session={session} onSignOut={() => onSignOut()} />
       {linkError && (
         <p class="banner" role="alert">
           {linkError} You are still signed in.{' '}
@@ -153,18 +128,10 @@ function SignedIn({ session, onSignOut, linkError, onLinkErrorDismissed }: Signe
           Cannot reach the server. Retrying… The data shown may be out of date.
         </p>
       )}
+      {session.isDemo && <DemoBanner />}
       <Content session={session} />
     </QuerySessionContext.Provider>
   );
-}
-
-/** Shows that the user can see the rows of all users. */
-function ScopeBadge({ session }: { session: Session }) {
-  // paused: a token's role does not change
-  const { value } = useQuery('/api/status', {}, '', true);
-  if (session.isAdmin) return <small>admin</small>;
-  // the claim with the role is configurable, so only the response tells
-  return value?.ledger ? <small>all users</small> : null;
 }
 
 /** Maximum number of names to choose from. Nobody scrolls through a longer list. */
@@ -199,14 +166,19 @@ function Content({ session }: { session: Session }) {
       if (user_id !== undefined) return <UserHasNoRows />;
       return (
         <>
-          <GettingStarted />
+          <FirstMinutes canStartDemo={session.isAdmin} />
           <Ledger status={status} />
         </>
       );
     }
+    const { view: shownView, name } = address;
+    if (name !== undefined && (shownView === 'metric' || shownView === 'event')) {
+      const names = shownView === 'metric' ? catalog.metrics : catalog.types;
+      if (isUnknownName(name, names)) return <UnknownName kind={shownView} name={name} />;
+    }
     switch (address.view) {
       case 'overview':
-        return <Overview />;
+        return <Overview canSeeAllUsers={canSeeAllUsers} />;
       case 'event':
         return <EventView />;
       case 'metric':
@@ -226,7 +198,7 @@ function Content({ session }: { session: Session }) {
   return (
     <CatalogContext.Provider value={catalog}>
       <ZoneContext.Provider value={zone ?? UTC}>
-        <Controls canSeeAllUsers={canSeeAllUsers} isZoneLoaded={zone !== undefined} />
+        <ControlBar canSeeAllUsers={canSeeAllUsers} isZoneLoaded={zone !== undefined} />
         <main id="content" tabIndex={-1}>
           <h1 class="visually-hidden">{TITLES[address.view]}</h1>
           <ErrorBoundary url={linkTo(address)}>
@@ -235,26 +207,5 @@ function Content({ session }: { session: Session }) {
         </main>
       </ZoneContext.Provider>
     </CatalogContext.Provider>
-  );
-}
-
-function ThemeControl() {
-  const [theme, setTheme] = useState(chosenTheme);
-  return (
-    <label>
-      <span class="visually-hidden">Theme</span>
-      <select
-        value={theme}
-        onChange={(event) => {
-          const chosen = THEMES.find((name) => name === event.currentTarget.value) ?? 'system';
-          chooseTheme(chosen);
-          setTheme(chosen);
-        }}
-      >
-        <option value="system">System</option>
-        <option value="light">Light</option>
-        <option value="dark">Dark</option>
-      </select>
-    </label>
   );
 }

@@ -66,6 +66,38 @@ export function nextDay(zone: Zone, moment: number): number {
   return timeOf(zone, (Math.floor(wallOf(zone, moment) / DAY) + 1) * DAY);
 }
 
+/** Periods of the calendar. */
+export type CalendarPeriod = 'day' | 'week' | 'month' | 'year';
+
+/** Returns the start of the local day, week, month or year that contains a moment. */
+export function startOf(
+  period: CalendarPeriod,
+  zone: Zone,
+  moment: number,
+  weekStart: 'monday' | 'sunday' = 'monday',
+): number {
+  const midnight = Math.floor(wallOf(zone, moment) / DAY) * DAY;
+  const date = new Date(midnight);
+  if (period === 'week')
+    date.setUTCDate(date.getUTCDate() - ((date.getUTCDay() + (weekStart === 'monday' ? 6 : 0)) % 7));
+  if (period === 'month' || period === 'year') date.setUTCDate(1);
+  if (period === 'year') date.setUTCMonth(0);
+  return timeOf(zone, date.getTime());
+}
+
+/** Returns the end of the local day, week, month or year that contains a moment. */
+export function endOf(
+  period: CalendarPeriod,
+  zone: Zone,
+  moment: number,
+  weekStart: 'monday' | 'sunday' = 'monday',
+): number {
+  if (period === 'day') return nextDay(zone, moment);
+  const start = startOf(period, zone, moment, weekStart);
+  if (period === 'week') return addDays(zone, start, 7);
+  return addMonths(zone, start, period === 'month' ? 1 : 12);
+}
+
 /** Adds local days. A fraction of a day is a fraction of 24 hours of wall time. */
 export function addDays(zone: Zone, moment: number, days: number): number {
   return momentAt(zone, calendarTimeOf(zone, moment) + days * DAY, moment);
@@ -121,9 +153,38 @@ export function wallLength(range: Range, span: Span, zone: Zone): number {
   return calendarTimeOf(zone, range.to.getTime()) - calendarTimeOf(zone, range.from.getTime());
 }
 
-/** Returns the range of the same length that ends where the given one begins. */
-export function previousPeriod({ from, to }: Range, span: Span, zone: Zone): Range {
-  return { from: addSpan(zone, to, span, -2), to: from };
+/**
+ * Returns the period before a range: the one of the same length that ends where the range begins. A range that is still
+ * in progress, and thus shorter than its span, is compared with the same part of the period before: the first days of
+ * this month with the first days of the last one.
+ */
+export function previousPeriod(range: Range, span: Span, zone: Zone): Range {
+  const { from, to } = range;
+  if (to >= addSpan(zone, from, span, 1)) return { from: addSpan(zone, to, span, -2), to: from };
+  const end = addSpan(zone, to, span, -1);
+  // the 31st has no counterpart in a shorter month, whose last day then belongs to the period as a whole
+  const isLastDay = span.unit === 'months' && dayOfMonth(zone, end) < dayOfMonth(zone, to);
+  const earlier = { from: addSpan(zone, from, span, -1), to: isLastDay ? new Date(nextDay(zone, end.getTime())) : end };
+  return { from: earlier.from, to: earlier.to < from ? earlier.to : from };
+}
+
+function dayOfMonth(zone: Zone, moment: Date): number {
+  return new Date(wallOf(zone, moment.getTime())).getUTCDate();
+}
+
+/** Returns the same dates of the year before. */
+export function sameDatesLastYear({ from, to }: Range, zone: Zone): Range {
+  const start = addMonths(zone, from.getTime(), -12);
+  const end = addMonths(zone, to.getTime(), -12);
+  // the 29th of February becomes the 28th, which can leave nothing of the range
+  return { from: new Date(start), to: new Date(end > start ? end : nextDay(zone, start)) };
+}
+
+/** Returns the closest earlier range on the same weekdays that does not overlap the given one. */
+export function sameWeekdaysBefore({ from, to }: Range, span: Span, zone: Zone): Range {
+  const end = span.unit === 'milliseconds' ? to : addSpan(zone, from, span, 1);
+  const days = 7 * Math.max(1, Math.ceil(wallLength({ from, to: end }, span, zone) / (7 * DAY)));
+  return shiftRange({ from, to }, { unit: 'days', count: days }, zone, -1);
 }
 
 /**
@@ -168,7 +229,11 @@ export function zoomIn({ from, to }: Range, span: Span, zone: Zone): Range {
     const days = unit === 'months' ? wallLength({ from, to }, span, zone) / DAY : count;
     return { unit: 'days', count: days >= 3 ? Math.round(days / 4) : days / 4 };
   };
-  return { from: addSpan(zone, from, quarter(), 1), to: addSpan(zone, to, quarter(), -1) };
+  const inner = { from: addSpan(zone, from, quarter(), 1), to: addSpan(zone, to, quarter(), -1) };
+  if (inner.from < inner.to) return inner;
+  // a range in progress can be shorter than half of its span
+  const length = to.getTime() - from.getTime();
+  return { from: new Date(from.getTime() + length / 4), to: new Date(to.getTime() - length / 4) };
 }
 
 /** Formats a UTC offset as in RFC 3339, such as `+05:30`. Appends seconds if there are any. */

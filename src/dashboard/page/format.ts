@@ -1,10 +1,40 @@
 import { offsetAt } from '../../formats/time-zone.ts';
 import { formatOffset, isRepeated, wallOf, type Zone } from './calendar.ts';
 
-const COUNT = new Intl.NumberFormat('en');
-const SHORT = new Intl.NumberFormat('en', { notation: 'compact', maximumSignificantDigits: 3 });
-const VALUE = new Intl.NumberFormat('en', { maximumSignificantDigits: 5 });
-const SMALL = new Intl.NumberFormat('en', { notation: 'scientific', maximumSignificantDigits: 4 });
+const formats = new Map<string, Intl.NumberFormat>();
+
+/** Replaces the hyphen of a negative number by a minus sign, which is as wide as a digit. */
+export function withMinus(text: string): string {
+  return text.replaceAll('-', '−');
+}
+
+/** Returns a formatter of numbers with a real minus sign and a lower-case k for thousands. */
+export function numberFormat(options: Intl.NumberFormatOptions = {}): (value: number) => string {
+  const key = JSON.stringify(options);
+  const format = formats.get(key) ?? new Intl.NumberFormat('en', options);
+  formats.set(key, format);
+  const isCompact = options.notation === 'compact';
+  return (value) => {
+    const text = withMinus(format.format(value));
+    return isCompact ? text.replace('K', 'k') : text;
+  };
+}
+
+const COUNT = numberFormat();
+const SHORT = numberFormat({ notation: 'compact', maximumSignificantDigits: 3 });
+const VALUE = numberFormat({ maximumSignificantDigits: 5 });
+const SCIENTIFIC = numberFormat({ notation: 'scientific', maximumSignificantDigits: 4 });
+
+/** Formats a number in scientific notation: `1E−9`. */
+export function formatScientific(value: number): string {
+  return SCIENTIFIC(value);
+}
+
+/** Returns whether a size is too small or too large for the usual notation. */
+export function isExtreme(size: number): boolean {
+  return size !== 0 && (size < 1e-6 || size >= 1e15);
+}
+
 /** Placeholder for a missing figure. */
 export const NO_VALUE = '–';
 
@@ -18,22 +48,22 @@ export function formatText(text: string): string {
 
 /** Formats a count in full, with thousands separators. */
 export function formatCount(count: number | null): string {
-  return count === null ? NO_VALUE : COUNT.format(count);
+  return count === null ? NO_VALUE : COUNT(count);
 }
 
-/** Formats a number in a few characters, for axes: `12.3K`. */
+/** Formats a number in a few characters, for axes: `12.3k`. */
 export function formatShort(value: number): string {
   const size = Math.abs(value);
-  if (size !== 0 && (size < 1e-4 || size >= 1e15)) return SMALL.format(value);
-  return SHORT.format(value);
+  if (size !== 0 && (size < 1e-4 || size >= 1e15)) return SCIENTIFIC(value);
+  return SHORT(value);
 }
 
 /** Formats a measured value with up to five significant digits. */
 export function formatValue(value: number | null): string {
   if (value === null) return NO_VALUE;
   const size = Math.abs(value);
-  if (size !== 0 && (size < 1e-5 || size >= 1e15)) return SMALL.format(value);
-  return VALUE.format(value);
+  if (size !== 0 && (size < 1e-5 || size >= 1e15)) return SCIENTIFIC(value);
+  return VALUE(value);
 }
 
 /** Formats a fraction as a percentage: 0.25 is `25%`. */
@@ -47,25 +77,54 @@ export function formatChange(now: number | null, before: number | null): string 
   return formatPercent((now - before) / Math.abs(before), 'exceptZero');
 }
 
+/** A change from a previous figure, for display: in a few characters, and in words. */
+export interface Change {
+  readonly direction: 'up' | 'down' | 'same';
+  /** Whether it is an improvement. */
+  readonly tone: 'good' | 'bad' | 'neutral';
+  /** Without a sign: `12%`, or `new` if there was nothing before. */
+  readonly text: string;
+  /** For screen readers: `up 12%, better`. */
+  readonly words: string;
+}
+
+/**
+ * Returns the change from a previous figure; undefined if either is missing or both are zero.
+ *
+ * @param better whether lower or higher figures are an improvement; undefined: neither
+ */
+export function changeOf(
+  now: number | null | undefined,
+  before: number | null | undefined,
+  better: 'lower' | 'higher' | undefined,
+): Change | undefined {
+  if (now === null || now === undefined || before === null || before === undefined) return undefined;
+  if (now === before)
+    return before === 0 ? undefined : { direction: 'same', tone: 'neutral', text: '0%', words: 'unchanged' };
+  const direction = now > before ? 'up' : 'down';
+  const isBetter = better !== undefined && (better === 'higher') === now > before;
+  const tone = better === undefined ? 'neutral' : isBetter ? 'good' : 'bad';
+  const judgment = { good: ', better', bad: ', worse', neutral: '' }[tone];
+  if (before === 0) return { direction, tone, text: 'new', words: `${direction} from zero${judgment}` };
+  const ratio = Math.abs((now - before) / before);
+  const text = formatPercent(ratio, 'auto', ratio >= 0.1 ? 0 : 1);
+  return { direction, tone, text, words: `${direction} ${text}${judgment}` };
+}
+
 /** Maximum number of decimals: more do not distinguish a double from a whole percentage. */
 const MAX_DIGITS = 15;
-
-const percentFormats = new Map<string, Intl.NumberFormat>();
 
 /**
  * Formats a ratio as a percentage with one decimal, or more if it would otherwise round to 0% or 100%, which must mean
  * exactly none and all.
+ *
+ * @param decimals the number of decimals to start with
  */
-function formatPercent(ratio: number, signDisplay: 'auto' | 'exceptZero' = 'auto'): string {
-  for (let digits = 1; ; digits++) {
-    const key = `${digits} ${signDisplay}`;
-    const format =
-      percentFormats.get(key) ??
-      new Intl.NumberFormat('en', { style: 'percent', maximumFractionDigits: digits, signDisplay });
-    percentFormats.set(key, format);
-    const text = format.format(ratio);
+function formatPercent(ratio: number, signDisplay: 'auto' | 'exceptZero' = 'auto', decimals = 1): string {
+  for (let digits = decimals; ; digits++) {
+    const text = numberFormat({ style: 'percent', maximumFractionDigits: digits, signDisplay })(ratio);
     const isExact = ratio === 0 || Math.abs(ratio) === 1;
-    if (isExact || digits === MAX_DIGITS || !/^[+-]?(0|100)%$/.test(text)) return text;
+    if (isExact || digits === MAX_DIGITS || !/^[+−]?(0|100)%$/.test(text)) return text;
   }
 }
 
@@ -79,12 +138,11 @@ const BYTE_UNITS = ['byte', 'kilobyte', 'megabyte', 'gigabyte', 'terabyte', 'pet
 
 /** Formats bytes in decimal units (1 kB is 1,000 bytes). */
 export function formatBytes(bytes: number): string {
-  const power = bytes < 1 ? 0 : Math.min(BYTE_UNITS.length - 1, Math.floor(Math.log10(bytes) / 3));
+  const size = Math.abs(bytes);
+  const power = size < 1 ? 0 : Math.min(BYTE_UNITS.length - 1, Math.floor(Math.log10(size) / 3));
   const unit = BYTE_UNITS[power] as string; // `power` is clamped to the list
   const unitDisplay = power === 0 ? 'long' : 'short'; // the short form of "bytes" is "byte"
-  return new Intl.NumberFormat('en', { style: 'unit', unit, unitDisplay, maximumSignificantDigits: 3 }).format(
-    bytes / 1000 ** power,
-  );
+  return numberFormat({ style: 'unit', unit, unitDisplay, maximumSignificantDigits: 3 })(bytes / 1000 ** power);
 }
 
 const DURATIONS: readonly [seconds: number, name: string][] = [

@@ -1,5 +1,5 @@
 import { timeOf, timesOf } from '../../formats/time-zone.ts';
-import { type Range, type Span, wallOf, type Zone } from './calendar.ts';
+import { type CalendarPeriod, type Range, type Span, wallOf, type Zone } from './calendar.ts';
 
 /** In milliseconds. */
 export const MINUTE = 60_000;
@@ -23,17 +23,48 @@ export function clampRange({ from, to }: Range): Range {
 
 const hours = (count: number): Span => ({ unit: 'milliseconds', count: count * HOUR });
 const days = (count: number): Span => ({ unit: 'days', count });
+const months = (count: number): Span => ({ unit: 'months', count });
 
-/** Ranges that end now: name in the URL, label and length. */
+/** A range with a name. */
+export interface RangeName {
+  /** The name in the URL. */
+  readonly name: string;
+  readonly label: string;
+  readonly span: Span;
+  /**
+   * The calendar period in which the range ends. Its days are whole, except that none is later than now. Undefined: the
+   * range ends now, whatever the time of day.
+   */
+  readonly within?: CalendarPeriod;
+  /** Whether the range ends at the start of that period rather than at its end. */
+  readonly isOver?: true;
+  /** The interval of its buckets; default: {@link intervalFor} its length. */
+  readonly interval?: IntervalName;
+}
+
+/** Ranges that end with now or with a calendar period. */
 export const RANGES = [
   { name: '1h', label: 'Last hour', span: hours(1) },
   { name: '6h', label: 'Last 6 hours', span: hours(6) },
   { name: '24h', label: 'Last 24 hours', span: hours(24) },
-  { name: '7d', label: 'Last 7 days', span: days(7) },
-  { name: '30d', label: 'Last 30 days', span: days(30) },
-  { name: '90d', label: 'Last 90 days', span: days(90) },
-  { name: '1y', label: 'Last year', span: { unit: 'months', count: 12 } satisfies Span },
-] as const;
+  { name: '7d', label: 'Last 7 days', span: days(7), within: 'day' },
+  { name: '28d', label: 'Last 28 days', span: days(28), within: 'day' },
+  { name: '30d', label: 'Last 30 days', span: days(30), within: 'day' },
+  { name: '90d', label: 'Last 90 days', span: days(90), within: 'day' },
+  { name: '1y', label: 'Last 12 months', span: months(12), within: 'day' },
+  { name: 'today', label: 'Today', span: days(1), within: 'day', interval: '1h' },
+  { name: 'yesterday', label: 'Yesterday', span: days(1), within: 'day', isOver: true, interval: '1h' },
+  { name: 'this-week', label: 'This week', span: days(7), within: 'week' },
+  { name: 'last-week', label: 'Last week', span: days(7), within: 'week', isOver: true },
+  { name: 'this-month', label: 'This month', span: months(1), within: 'month' },
+  { name: 'last-month', label: 'Last month', span: months(1), within: 'month', isOver: true },
+  { name: 'this-year', label: 'This year', span: months(12), within: 'year' },
+] as const satisfies readonly RangeName[];
+
+/** Returns the range with a name. */
+export function rangeNamed(name: string): RangeName | undefined {
+  return RANGES.find((range) => range.name === name);
+}
 
 /** Bucket intervals: name in the query routes, label, and approximate length in milliseconds. */
 export const INTERVALS = [
@@ -59,8 +90,15 @@ const WANTED_BUCKETS = 180;
 /** Maximum number of buckets in a response of the query routes. */
 const MAX_BUCKETS = 10_000;
 
-/** Returns the shortest interval that splits a range into at most {@link WANTED_BUCKETS} buckets. */
+/** Lengths of the ranges that are split into days. Anything shorter mostly shows that people sleep at night. */
+const DAILY = { from: 14 * DAY, to: 180 * DAY };
+
+/**
+ * Returns the interval that suits a range: days for {@link DAILY} ranges, otherwise the shortest one that splits it into
+ * at most {@link WANTED_BUCKETS} buckets.
+ */
 export function intervalFor(milliseconds: number): IntervalName {
+  if (milliseconds >= DAILY.from && milliseconds <= DAILY.to) return '1d';
   return INTERVALS.find(({ length }) => milliseconds / length <= WANTED_BUCKETS)?.name ?? '1y';
 }
 

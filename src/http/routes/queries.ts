@@ -33,6 +33,7 @@ import {
   RECORD_FILTERS,
   recordFilter,
   TOP_NAMES,
+  UNIQUE_USERS,
   USER_ID,
 } from '../query-parameters.ts';
 import type { SlowQueryLog } from '../slow-query-log.ts';
@@ -53,7 +54,7 @@ export interface QueryParts {
 
 const DEFAULT_LIMIT = 100;
 
-const ACTIVITY = { ...RANGE, ...BUCKETS, top: TOP_NAMES, user_id: USER_ID };
+const ACTIVITY = { ...RANGE, ...BUCKETS, top: TOP_NAMES, unique_users: UNIQUE_USERS, user_id: USER_ID };
 const ZONE = { tz: BUCKETS.tz };
 const NAMES = { user_id: USER_ID };
 const PAGE = {
@@ -155,8 +156,10 @@ export function queryRoutes({ verify, engine, idleTimeoutSeconds, metrics, slowQ
       '/api/activity',
       async ({ request, server, set, route, requestId }) => {
         const principal = await identify(request);
-        const { tz = 'UTC', top = DEFAULT_TOP, user_id, from, to, ...query } = readQuery(request, ACTIVITY);
-        const argument = { from, to, interval: intervalOf(query), zone: tz, top, user: scopeOf(principal, user_id) };
+        const query = readQuery(request, ACTIVITY);
+        const { tz: zone = 'UTC', top = DEFAULT_TOP, from, to, unique_users: uniqueUsers = false } = query;
+        const user = scopeOf(principal, query.user_id);
+        const argument = { from, to, interval: intervalOf(query), zone, top, uniqueUsers, user };
         return run('activity', argument, principal, { request, server, set, route, requestId });
       },
       {

@@ -1,5 +1,6 @@
 import { useState } from 'preact/hooks';
 import { fetchJson, RequestError, toRequestError } from '../api.ts';
+import { Mark } from '../header.tsx';
 import { isToken, storeToken } from '../session.ts';
 
 interface SignInProps {
@@ -38,7 +39,10 @@ export function SignIn({ reason, linkError, onSignedIn }: SignInProps) {
   return (
     <main class="sign-in">
       <form class="panel" onSubmit={(event) => void signIn(event)}>
-        <h1>rawlog</h1>
+        <h1>
+          <Mark />
+          rawlog
+        </h1>
         {message && (
           <p class="error" role="alert">
             {reason && !error && !linkError && <b>Your session has ended. </b>}

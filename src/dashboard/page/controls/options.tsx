@@ -1,0 +1,152 @@
+import { useContext } from 'preact/hooks';
+import { REFRESH_INTERVALS, type View } from '../address.ts';
+import { useNavigation } from '../navigation.ts';
+import { INTERVALS, timeZones } from '../time.ts';
+import { QuerySessionContext } from '../use-query.ts';
+import { Combobox } from './combobox.tsx';
+import { TextFilter } from './pickers.tsx';
+import { Popover } from './popover.tsx';
+import { Segmented } from './segmented.tsx';
+
+/** What a view uses, besides the time zone and the refresh interval. */
+interface ViewControls {
+  readonly hasRange: boolean;
+  /** Whether its chart has buckets. */
+  readonly hasInterval: boolean;
+  /** Whether its chart has an axis of values that can be logarithmic or end below outliers. */
+  readonly hasAxis: boolean;
+  /** What it can be filtered by. */
+  readonly filters: 'none' | 'label' | 'all';
+}
+
+const NOTHING: ViewControls = { hasRange: false, hasInterval: false, hasAxis: false, filters: 'none' };
+
+/** The controls that each view uses. */
+export const VIEW_CONTROLS: Record<View, ViewControls> = {
+  overview: { ...NOTHING, hasRange: true, hasInterval: true },
+  event: { hasRange: true, hasInterval: true, hasAxis: true, filters: 'all' },
+  metric: { hasRange: true, hasInterval: true, hasAxis: true, filters: 'label' },
+  funnel: { ...NOTHING, hasRange: true, filters: 'all' },
+  retention: { ...NOTHING, hasRange: true, filters: 'all' },
+  records: { ...NOTHING, hasRange: true, filters: 'all' },
+  boards: { ...NOTHING, hasRange: true, hasInterval: true },
+  health: { ...NOTHING, hasRange: true, hasInterval: true },
+};
+
+const ZONES = timeZones();
+
+/** Everything that is rarely changed, behind one button. */
+export function Options({ canSeeAllUsers }: { canSeeAllUsers: boolean }) {
+  return (
+    <Popover
+      name="Options"
+      shortcut="options"
+      align="end"
+      buttonClass="button options-button"
+      button={
+        <>
+          <svg viewBox="0 0 16 16" width="16" height="16" aria-hidden="true">
+            <path d="M2 5h7M13 5h1M2 11h1M7 11h7" />
+            <circle cx="11" cy="5" r="1.75" />
+            <circle cx="5" cy="11" r="1.75" />
+          </svg>
+          <span class="wide-only">Options</span>
+        </>
+      }
+    >
+      {() => <OptionsPanel canSeeAllUsers={canSeeAllUsers} />}
+    </Popover>
+  );
+}
+
+function OptionsPanel({ canSeeAllUsers }: { canSeeAllUsers: boolean }) {
+  const { address, go } = useNavigation();
+  const { refresh, now } = useContext(QuerySessionContext);
+  const { hasRange, hasInterval, hasAxis } = VIEW_CONTROLS[address.view];
+  return (
+    <form class="options" aria-label="View options" onSubmit={(event) => event.preventDefault()}>
+      {hasInterval && (
+        <label>
+          Interval
+          <select
+            data-first
+            value={address.interval}
+            onChange={(event) =>
+              go({ interval: INTERVALS.find(({ name }) => name === event.currentTarget.value)?.name ?? 'auto' })
+            }
+          >
+            <option value="auto">Automatic</option>
+            {INTERVALS.map(({ name, label }) => (
+              <option key={name} value={name}>
+                {label}
+              </option>
+            ))}
+          </select>
+        </label>
+      )}
+      {hasAxis && (
+        <fieldset class="checks">
+          <legend class="visually-hidden">Value axis</legend>
+          <label class="check">
+            <input
+              type="checkbox"
+              checked={address.logarithmic}
+              onChange={() => go({ logarithmic: !address.logarithmic })}
+            />
+            Logarithmic axis
+          </label>
+          <label class="check">
+            <input type="checkbox" checked={address.capped} onChange={() => go({ capped: !address.capped })} />
+            Cut off outliers
+          </label>
+        </fieldset>
+      )}
+      {canSeeAllUsers && (
+        <TextFilter label="User" value={address.user} placeholder="All users" onSelect={(user) => go({ user })} />
+      )}
+      <Combobox
+        label="Time zone"
+        value={address.zone}
+        choices={ZONES.includes(address.zone) ? ZONES : [address.zone, ...ZONES]}
+        detail={(zone) => offsetText(zone, now)}
+        onSelect={(zone) => go({ zone })}
+      />
+      {hasRange && (
+        <Segmented
+          label="First day of the week"
+          options={[
+            { value: 'monday', label: 'Monday' },
+            { value: 'sunday', label: 'Sunday' },
+          ]}
+          value={address.weekStart}
+          onSelect={(weekStart) => go({ weekStart })}
+        />
+      )}
+      <div class="refresh">
+        <label>
+          Refresh
+          <select
+            value={String(address.refresh)}
+            onChange={(event) => go({ refresh: Number(event.currentTarget.value) }, { replace: true })}
+          >
+            {REFRESH_INTERVALS.map((seconds) => (
+              <option key={seconds} value={String(seconds)}>
+                {seconds === 0 ? 'Off' : `Every ${seconds < 60 ? `${seconds} s` : `${seconds / 60} min`}`}
+              </option>
+            ))}
+          </select>
+        </label>
+        <button type="button" onClick={refresh}>
+          Refresh now
+        </button>
+      </div>
+    </form>
+  );
+}
+
+/** Formats the offset of a time zone, such as `UTC+2`. Only a hint: the browser's rules can be older than the server's. */
+function offsetText(zone: string, now: Date): string {
+  const format = new Intl.DateTimeFormat('en', { timeZone: zone, timeZoneName: 'shortOffset' });
+  const name = format.formatToParts(now).find(({ type }) => type === 'timeZoneName')?.value ?? '';
+  return name.replace('GMT', 'UTC');
+}
