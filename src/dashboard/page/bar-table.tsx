@@ -1,22 +1,26 @@
+import type { ComponentChildren } from 'preact';
 import { MAX_TOP } from './address.ts';
-import { Bar } from './figures.tsx';
-import { formatCount, formatText } from './format.ts';
+import { barWidth, formatCount, formatText } from './format.ts';
 import { useNavigation } from './navigation.ts';
 
 /** A cell: its text and, for numbers, the exact value. */
 export interface Cell {
-  readonly text: string;
+  readonly text: ComponentChildren;
   readonly value?: number | null;
+  /** The exact value as text. */
+  readonly title?: string;
 }
 
-/** A row: a label, a bar, and cells. */
+/** A row: a label with a bar behind it, and cells. */
 export interface BarRow {
   readonly label: string;
+  /** What the label says if it is not a recorded text, such as `(none)`. */
+  readonly shown?: string;
   /** Length of the bar, from 0 to 1. */
   readonly part: number;
   readonly cells: readonly Cell[];
   /** Makes the label a button. */
-  readonly onSelect?: () => void;
+  readonly onSelect?: (() => void) | undefined;
 }
 
 interface BarTableProps {
@@ -30,7 +34,7 @@ interface BarTableProps {
   readonly rows: readonly BarRow[];
 }
 
-/** A table with a bar next to each label, for comparing rows at a glance. */
+/** A table with a soft bar behind each label, for comparing rows at a glance. */
 export function BarTable({ title, label, relativeTo, columns, rows }: BarTableProps) {
   return (
     // biome-ignore lint/a11y/noNoninteractiveTabindex: scrollable regions must be reachable by keyboard
@@ -38,9 +42,9 @@ export function BarTable({ title, label, relativeTo, columns, rows }: BarTablePr
       <table class="bars">
         <thead>
           <tr>
-            <th scope="col">{label}</th>
-            <th scope="col" class="wide">
-              <span class="visually-hidden">Relative to {relativeTo}</span>
+            <th scope="col">
+              {label}
+              <span class="visually-hidden">, with bars relative to {relativeTo}</span>
             </th>
             {columns.map((column) => (
               <th scope="col" class="number" key={column}>
@@ -52,27 +56,19 @@ export function BarTable({ title, label, relativeTo, columns, rows }: BarTablePr
         <tbody>
           {rows.map((row, i) => (
             // biome-ignore lint/suspicious/noArrayIndexKey: labels can repeat, so the index is part of the key
-            <tr key={`${i} ${row.label}`}>
+            <tr key={`${i} ${row.label}`} class={row.onSelect ? 'selectable' : undefined}>
               <th scope="row">
-                {row.onSelect ? (
-                  <button
-                    type="button"
-                    class="plain name"
-                    onClick={row.onSelect}
-                    title={`Show only ${formatText(row.label)}`}
-                  >
-                    {formatText(row.label)}
-                  </button>
-                ) : (
-                  <span class="name">{formatText(row.label)}</span>
-                )}
+                <RowLabel row={row} />
               </th>
-              <td class="wide">
-                <Bar part={row.part} />
-              </td>
-              {row.cells.map(({ text, value }, column) => (
+              {row.cells.map(({ text, value, title: exact }, column) => (
                 <td class="number" key={columns[column]}>
-                  {value === undefined ? text : <data value={String(value)}>{text}</data>}
+                  {value === undefined ? (
+                    text
+                  ) : (
+                    <data value={String(value)} title={exact}>
+                      {text}
+                    </data>
+                  )}
                 </td>
               ))}
             </tr>
@@ -80,6 +76,21 @@ export function BarTable({ title, label, relativeTo, columns, rows }: BarTablePr
         </tbody>
       </table>
     </section>
+  );
+}
+
+function RowLabel({ row: { label, shown = formatText(label), part, onSelect } }: { row: BarRow }) {
+  return (
+    <span class="barred">
+      <span class="share" aria-hidden="true" style={{ width: barWidth(part) }} />
+      {onSelect ? (
+        <button type="button" class="plain name" onClick={onSelect} title={`Show only ${shown}`}>
+          {shown}
+        </button>
+      ) : (
+        <span class="name">{shown}</span>
+      )}
+    </span>
   );
 }
 

@@ -38,8 +38,8 @@ export function Figure({ label, value, unit = COUNT, format, previous, onSelect,
         {value === undefined ? '…' : <Value value={value} unit={unit} format={formatted} />}
         {previous !== undefined && (
           <small class="quiet">
-            <ChangeText now={value} before={previous} better={unit.better} /> previously{' '}
-            {previous === 'unknown' ? '…' : formatted(previous)}
+            <ChangeText now={value} before={previous} better={unit.better} />{' '}
+            <span class="before">previously {previous === 'unknown' ? '…' : formatted(previous)}</span>
           </small>
         )}
         {children && <small class="quiet">{children}</small>}

@@ -36,6 +36,12 @@ export function bucketText(zone: Zone, start: number, end: number): string {
     : `${dayText(from)} – ${dayText(to)} ${year}`;
 }
 
+/** Formats the start of a bucket briefly: `16 Oct`, or `16 Oct, 14:00` if it is not midnight. */
+export function bucketStartText(zone: Zone, start: number): string {
+  const day = dayText(new Date(wallOf(zone, start)));
+  return isMidnight(zone, start) ? day : `${day}, ${timeText(zone, start)}`;
+}
+
 function isMidnight(zone: Zone, moment: number): boolean {
   return nextDay(zone, moment - 1) === moment;
 }

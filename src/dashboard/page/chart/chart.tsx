@@ -8,7 +8,7 @@ import { clampRange, type IntervalName } from '../time.ts';
 import { type Formatter, formatDetail } from '../unit-format.ts';
 import { COUNT, type Unit } from '../units.ts';
 import { QuerySessionContext } from '../use-query.ts';
-import { bucketText } from './bucket-text.ts';
+import { bucketStartText, bucketText } from './bucket-text.ts';
 import { type Buckets, edgesOf, middlesOf } from './buckets.ts';
 import { bucketEnd, incompleteBuckets } from './incomplete.ts';
 import { Legend } from './legend.tsx';
@@ -48,8 +48,10 @@ const NO_ANNOTATIONS: readonly Annotation[] = [];
  * The address decides whether the value axis is logarithmic or capped.
  */
 export function Chart(props: ChartProps) {
-  const { label, range, starts, lines, tableLines = NO_LINES, band, unit = COUNT, isZeroBased = true } = props;
+  const { label, range, starts, lines, tableLines = NO_LINES, band, isZeroBased = true } = props;
   const { annotations = NO_ANNOTATIONS, format } = props;
+  // biome-ignore lint/correctness/useExhaustiveDependencies: units are equal if their parts are
+  const unit = useMemo(() => props.unit ?? COUNT, [JSON.stringify(props.unit)]);
   const { address, go } = useNavigation();
   const { now } = useContext(QuerySessionContext);
   const shown = useShownRange();
@@ -61,10 +63,12 @@ export function Chart(props: ChartProps) {
   const [pointed, setPointed] = useState<{ index: number }>();
   const [hidden, setHidden] = useState<ReadonlySet<string>>(new Set());
 
-  const edges = useMemo(
-    () => edgesOf({ starts, range: { from: range.from, to: range.to } }),
-    [starts, range.from, range.to],
-  );
+  const interval = props.interval ?? shown.interval;
+  const lastEnd = bucketEnd(zone, Date.parse(starts.at(-1) ?? ''), interval);
+  const incomplete = incompleteBuckets({ starts, range }, lastEnd, now.getTime());
+  // a range that ends now shows its last bucket in full width, so that today is as wide as yesterday
+  const end = incomplete.last === 'now' && address.to === undefined ? new Date(lastEnd).toISOString() : range.to;
+  const edges = useMemo(() => edgesOf({ starts, range: { from: range.from, to: end } }), [starts, range.from, end]);
   // points are centered in their buckets, like bars
   const middles = useMemo(() => middlesOf(edges), [edges]);
   const labels = useMemo(() => formatStarts(starts, zone), [starts, zone]);
@@ -77,9 +81,6 @@ export function Chart(props: ChartProps) {
       }),
     [lines, unit, isZeroBased, isLogarithmic, isCapped, hidden],
   );
-  const interval = props.interval ?? shown.interval;
-  const lastStart = Date.parse(starts.at(-1) ?? '');
-  const incomplete = incompleteBuckets({ starts, range }, bucketEnd(zone, lastStart, interval), now.getTime());
   const content = {
     ...{ lines, layout, edges, middles, incomplete },
     isShown: lines.map((line) => !hidden.has(line.label)),
@@ -96,7 +97,7 @@ export function Chart(props: ChartProps) {
 
   // a change of any of these requires a new plot
   const structure = JSON.stringify([
-    ...[zone.name, theme, band, layout.hasLowerPane],
+    ...[zone.name, theme, band, layout.panes],
     lines.map(({ label, color, shape, pane }) => [label, color, shape, pane]),
   ]);
   // biome-ignore lint/correctness/useExhaustiveDependencies: `structure` covers everything but the content, which is read when it is drawn
@@ -154,7 +155,7 @@ export function Chart(props: ChartProps) {
       ...(before && {
         previous: {
           value: before.values[index] ?? null,
-          text: start && bucketText(zone, Date.parse(start), bucketEnd(zone, Date.parse(start), interval)),
+          text: start && bucketStartText(zone, Date.parse(start)),
         },
       }),
     };
@@ -174,9 +175,7 @@ export function Chart(props: ChartProps) {
             : undefined;
   return (
     <figure class="chart">
-      {lines.length > 1 && (
-        <Legend lines={lines} hidden={hidden} onToggle={(name) => setHidden((names) => toggled(names, name))} />
-      )}
+      <Legend lines={lines} hidden={hidden} onToggle={(name) => setHidden((names) => toggled(names, name))} />
       <output class="pointed visually-hidden" aria-live="polite">
         {at !== undefined && [
           labels[at],

@@ -11,8 +11,8 @@ export interface Line {
   readonly shape?: 'line' | 'dashed' | 'bars' | 'edge';
   /** The unit; default: that of the chart. */
   readonly unit?: Unit;
-  /** Puts the line in a small pane of its own below the others, for figures that a larger line would flatten. */
-  readonly pane?: 'lower';
+  /** The pane: 0, or a smaller one below for figures that a larger line would flatten. Each has an axis of its own. */
+  readonly pane?: 0 | 1 | 2;
   /** Label of the line whose previous period this is; the tooltip shows the change. */
   readonly previousOf?: string;
   /** For a previous period: the start of the bucket each value is from. */
@@ -23,4 +23,22 @@ export interface Line {
 export interface Annotation {
   readonly at: Date;
   readonly text: string;
+}
+
+/** Returns the line of the previous period of a line, from the buckets aligned with its own. */
+export function previousOf<Bucket extends { readonly start: string }>(
+  line: Line,
+  before: readonly (Bucket | undefined)[],
+  figureOf: (bucket: Bucket) => number | null,
+): Line {
+  return {
+    ...line,
+    label: `${line.label}, previous period`,
+    previousOf: line.label,
+    shape: 'dashed',
+    // bars hide a line of their own color
+    color: line.shape === 'bars' ? '--ink-2' : line.color,
+    values: before.map((bucket) => (bucket ? figureOf(bucket) : null)),
+    startsOf: before.map((bucket) => bucket?.start),
+  };
 }

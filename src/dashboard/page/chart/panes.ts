@@ -21,7 +21,8 @@ export interface Layout {
   readonly ticks: readonly ValueTick[];
   /** Sentences about what the axes do not show. */
   readonly notes: readonly string[];
-  readonly hasLowerPane: boolean;
+  /** The number of panes. */
+  readonly panes: number;
 }
 
 export interface LayoutOptions {
@@ -34,46 +35,57 @@ export interface LayoutOptions {
   readonly isCapped: boolean;
 }
 
-/** The heights of the panes. Lines in the lower pane have an axis of their own, so that no larger line flattens them. */
-const WHOLE = [0, 1] as const;
-const UPPER = [0.4, 1] as const;
-const LOWER = [0, 0.28] as const;
+/**
+ * Where panes are, from 0 (bottom) to 1 (top), by their number. Lines in a lower pane have an axis of their own, so that
+ * no larger line flattens them.
+ */
+const SPANS: readonly (readonly (readonly [low: number, high: number])[])[] = [
+  [[0, 1]],
+  [
+    [0.4, 1],
+    [0, 0.28],
+  ],
+  [
+    [0.52, 1],
+    [0.27, 0.43],
+    [0, 0.16],
+  ],
+];
 
-/** Lays lines out in one pane, or in two if some belong to the lower one. Both panes share the time axis. */
+/** Lays lines out in panes, which share the time axis. */
 export function layOut(options: LayoutOptions): Layout {
   const { lines, isShown, unit } = options;
-  const isLower = lines.map(({ pane }) => pane === 'lower');
-  const hasLowerPane = isLower.includes(true) && isLower.some((lower, i) => lower && isShown[i]);
-  const hasUpperPane = isLower.some((lower, i) => !lower && isShown[i]);
-  const hasTwo = hasLowerPane && hasUpperPane;
-  const panes = [false, true].map((lower) => {
-    const members = lines.filter((_line, i) => isLower[i] === lower && isShown[i]);
-    const paneUnit = members.find((line) => line.unit)?.unit ?? unit;
-    const values = members.flatMap((line) => line.values.filter((value) => value !== null));
-    const isZeroBased = options.isZeroBased || lower || members.some(({ shape }) => shape === 'bars');
-    return {
-      axis: valueAxis(values, { ...options, unit: paneUnit, isZeroBased }),
-      unit: paneUnit,
-      isEmpty: members.length === 0,
-      hasLines: members.some(({ shape }) => shape !== 'bars'),
-      span: hasTwo ? (lower ? LOWER : UPPER) : WHOLE,
-    };
-  });
-  const paneOf = (i: number) => panes[isLower[i] ? 1 : 0] as (typeof panes)[number]; // there are two
-  const shown = panes.filter(({ isEmpty }) => !isEmpty);
-  return {
-    heights: lines.map((line, i) => {
-      const { axis, span } = paneOf(i);
-      return line.values.map((value) => (value === null ? null : heightIn(span, axis.placeOf(value))));
+  const numbers = [...new Set(lines.filter((_line, i) => isShown[i]).map(({ pane = 0 }) => pane))].sort();
+  const panes = new Map(
+    numbers.map((number, i) => {
+      const members = lines.filter(({ pane = 0 }, at) => pane === number && isShown[at]);
+      const paneUnit = members.find((line) => line.unit)?.unit ?? unit;
+      const values = members.flatMap((line) => line.values.filter((value) => value !== null));
+      const isZeroBased = options.isZeroBased || members.some(({ shape }) => shape === 'bars');
+      const axis = valueAxis(values, { ...options, unit: paneUnit, isZeroBased });
+      const hasLines = members.some(({ shape }) => shape !== 'bars');
+      return [number, { axis, unit: paneUnit, hasLines, span: SPANS[numbers.length - 1]?.[i] ?? [0, 1] }] as const;
     }),
-    bases: lines.map((_line, i) => heightIn(paneOf(i).span, paneOf(i).axis.base) ?? 0),
-    canFill: lines.map((_line, i) => paneOf(i).axis.startsAt === undefined && !options.isLogarithmic),
+  );
+  const shown = [...panes.values()];
+  return {
+    heights: lines.map(({ pane = 0, values }) => {
+      const own = panes.get(pane);
+      return values.map((value) => (value === null || !own ? null : heightIn(own.span, own.axis.placeOf(value))));
+    }),
+    bases: lines.map(({ pane = 0 }) => {
+      const own = panes.get(pane);
+      return (own && heightIn(own.span, own.axis.base)) ?? 0;
+    }),
+    canFill: lines.map(({ pane = 0 }) => panes.get(pane)?.axis.startsAt === undefined && !options.isLogarithmic),
     ticks: shown.flatMap(({ axis, unit: paneUnit, span }) => {
-      const format = tickFormatter(axis.ticks, paneUnit);
-      return axis.ticks.map((tick) => ({ at: heightIn(span, axis.placeOf(tick)) ?? 0, label: format(tick) }));
+      // half as many in a small pane
+      const ticks = span[1] - span[0] < 0.3 ? axis.ticks.filter((_tick, i) => i % 2 === 0) : axis.ticks;
+      const format = tickFormatter(ticks, paneUnit);
+      return ticks.map((tick) => ({ at: heightIn(span, axis.placeOf(tick)) ?? 0, label: format(tick) }));
     }),
     notes: shown.flatMap(({ axis, unit: paneUnit, hasLines }) => notesOn(axis, paneUnit, hasLines, options)),
-    hasLowerPane: hasTwo,
+    panes: numbers.length,
   };
 }
 

@@ -11,9 +11,8 @@ import { TICK_DISTANCES, tickLabels, ticksBetween } from './ticks.ts';
 
 export type { Annotation, Line } from './line.ts';
 
-/** Heights of a chart with one pane and with two, in pixels. */
-const HEIGHT = 260;
-const HEIGHT_OF_TWO = 340;
+/** Heights of a chart with one, two and three panes, in pixels. */
+const HEIGHTS = [260, 340, 420] as const;
 
 /**
  * Number of points from which lines are one pixel wide. Without a GPU, wider lines with joins take four times as long
@@ -60,13 +59,13 @@ export function createPlot(element: HTMLElement, options: PlotOptions): Plot {
   const indexAt = (moment: number) => bucketIndexAt(content().edges, moment) ?? null;
   const colors = lines.map(({ color }) => colorOf(color));
   const highlight = createHighlight(content, colors);
-  const height = layout.hasLowerPane ? HEIGHT_OF_TWO : HEIGHT;
+  const height = HEIGHTS[layout.panes - 1] ?? HEIGHTS[0];
   const plot = new uPlot(
     {
       width: element.clientWidth || 600,
       height,
       legend: { show: false },
-      padding: [10, 12, 0, 0],
+      padding: [10, 20, 0, 0],
       scales: {
         x: {
           range() {
@@ -81,11 +80,13 @@ export function createPlot(element: HTMLElement, options: PlotOptions): Plot {
       axes: [
         {
           ...axis,
-          space: 72,
+          space: (self) => (self.width < 480 ? 58 : 72),
           grid: { show: false },
           ticks: { ...grid, size: 5 },
           incrs: TICK_DISTANCES,
-          splits: (_plot, _axis, from, to, distance) => ticksBetween(zone, from, to, distance),
+          // without one at the right edge, whose label would be cut off
+          splits: (_plot, _axis, from, to, distance) =>
+            ticksBetween(zone, from, to, distance).filter((tick) => tick < to - (to - from) * 0.02),
           values: (_plot, ticks, _axis, _space, distance) => tickLabels(zone, ticks, distance),
         },
         {
@@ -103,8 +104,8 @@ export function createPlot(element: HTMLElement, options: PlotOptions): Plot {
         x: false,
         y: false,
         points: {
-          size: (_self, index) => ((lines[lineOf(lines, index)]?.shape ?? 'line') === 'line' ? 9 : 0),
-          width: 2,
+          size: (_self, index) => (hasDot(lines[lineOf(lines, index)]) ? 9 : 0),
+          width: (_self, index) => (hasDot(lines[lineOf(lines, index)]) ? 2 : 0),
           stroke: (_self, index) => colors[lineOf(lines, index)] ?? '',
           fill: colorOf('--surface'),
         },
@@ -188,6 +189,11 @@ function lineOf(lines: readonly Line[], series: number): number {
   return series <= lines.length ? series - 1 : (endedLines(lines)[series - lines.length - 1] ?? 0);
 }
 
+/** Returns whether a dot marks the line's point under the cursor. */
+function hasDot(line: Line | undefined): boolean {
+  return (line?.shape ?? 'line') === 'line';
+}
+
 function showLines(plot: uPlot, { lines, isShown }: PlotContent): void {
   for (let series = 1; series < plot.series.length; series++) {
     const show = isShown[lineOf(lines, series)] ?? true;
@@ -222,7 +228,7 @@ function seriesOf({ content, band }: PlotOptions, colors: readonly string[], wid
     const stroke = colors[i] ?? '';
     const baseOf = () => content().layout.bases[i] ?? 0;
     if (shape === 'bars') {
-      return { label, stroke, fill: `${stroke}bb`, width: 0, points: { show: false }, paths: bars(edges, baseOf) };
+      return { label, stroke, fill: `${stroke}aa`, width: 0, points: { show: false }, paths: bars(edges, baseOf) };
     }
     const isAlone = () =>
       lines.every(
@@ -230,7 +236,7 @@ function seriesOf({ content, band }: PlotOptions, colors: readonly string[], wid
       );
     return {
       label,
-      stroke: shape === 'edge' ? `${stroke}66` : shape === 'dashed' ? `${stroke}aa` : stroke,
+      stroke: shape === 'edge' ? `${stroke}66` : shape === 'dashed' ? `${stroke}cc` : stroke,
       width: shape === 'line' ? width : Math.min(width, 1.5),
       ...(shape === 'dashed' && { dash: [2, 4], cap: 'round' as const }),
       ...(shape === 'line' &&

@@ -65,8 +65,9 @@ function linearAxis(
   const range = Number.isFinite(spread) ? spread : Number.MAX_VALUE;
   const padding = range > 0 ? range * PADDING : isFloating ? max * 0.1 : 0.5;
   const distance = tickDistance(Math.max(range, padding), unit, isWhole);
-  const low = isFloating ? Math.max(0, Math.floor((min - padding) / distance) * distance) : min < 0 ? min - padding : 0;
-  const high = range > 0 || isFloating ? max + padding : 1;
+  const lowest = isFloating ? Math.floor((min - padding) / distance) * distance : min - padding;
+  const low = min >= 0 ? (isFloating ? Math.max(0, lowest) : 0) : Math.max(-Number.MAX_VALUE, lowest);
+  const high = range > 0 || isFloating ? Math.min(Number.MAX_VALUE, max + padding) : 1;
   const length = high / 2 - low / 2;
   const placeOf = (value: number) => Math.min(1, (value / 2 - low / 2) / length);
   const ticks: number[] = [];
@@ -99,7 +100,7 @@ function exactMultiple(count: number, distance: number): number {
 }
 
 /** Round numbers of minutes or seconds within the next larger unit, and of hours within a day. */
-const ROUND_60 = [1, 2, 5, 10, 15, 20, 30];
+const ROUND_60 = [1, 2, 3, 5, 10, 15, 20, 30];
 const ROUND_24 = [1, 2, 3, 6, 12];
 
 /** Returns a round distance between ticks, so that there are at most about four in a range. */
@@ -133,12 +134,18 @@ function logarithmicAxis(shown: readonly number[], all: readonly number[]): Omit
   for (let power = Math.ceil(from - 1e-9); power <= to; power++) decades.push(power);
   const powers = thinned(decades).map((power) => Number(`1e${power}`));
   const between =
-    decades.length > 2 ? [] : [2, 5].flatMap((n) => [from - 1, from, to].map((at) => n * 10 ** Math.floor(at)));
-  const ticks = [...new Set([...powers, ...between.map((tick) => Number(tick.toPrecision(3)))])]
+    decades.length > 2 ? [] : decadesAround(from, to).flatMap((power) => [2, 5].map((n) => Number(`${n}e${power}`)));
+  const ticks = [...new Set([...powers, ...between])]
     .filter((tick) => Math.log10(tick) >= from - 1e-9 && Math.log10(tick) <= to)
     .sort((a, b) => a - b);
   const unplaced = all.filter((value) => value <= 0).length;
   return { placeOf, ticks: thinned(ticks), base: 0, startsAt: undefined, unplaced };
+}
+
+/** Returns the powers of ten from the one below a range to the last one in it. */
+function decadesAround(from: number, to: number): number[] {
+  const first = Math.floor(from);
+  return Array.from({ length: Math.max(0, Math.floor(to) - first + 1) }, (_item, i) => first + i);
 }
 
 /** From this number of values on, outliers can be told from other values. */

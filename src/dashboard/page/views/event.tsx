@@ -1,94 +1,144 @@
-import { useMemo } from 'preact/hooks';
-import { filterParameters, withFilter } from '../address.ts';
-import type { Responses } from '../api.ts';
-import { type BarRow, BarTable, MoreGroups, othersLabel } from '../bar-table.tsx';
+import { filterParameters, MAX_TOP } from '../address.ts';
 import { type Names, useCatalog } from '../catalog.ts';
-import { alignEarlierBuckets } from '../chart/buckets.ts';
-import { Chart } from '../chart/chart.tsx';
-import type { Line } from '../chart/plot.ts';
-import { LabelFilter, NamePicker } from '../controls.tsx';
+import { fieldOf, fieldText } from '../controls/property-paths.ts';
+import { NamePicker, TextFilter } from '../controls.tsx';
 import { Figure } from '../figures.tsx';
-import { formatCount, formatText } from '../format.ts';
+import { formatText } from '../format.ts';
 import { useNameInAddress, useNavigation } from '../navigation.ts';
 import { useShownRange } from '../shown-range.ts';
 import { EmptyMessage, QueryErrorNotice, QueryResult } from '../states.tsx';
+import { eventUnitOf, type Unit, useUnitOf } from '../units.ts';
+import { isUnknownName, UnknownName } from '../unknown-name.tsx';
 import { useQuery } from '../use-query.ts';
+import { type Counts, CountsChart, GroupChart, type SumOf } from './event/charts.tsx';
+import { GroupTable } from './event/group-table.tsx';
+import { useProperties } from './event/properties.ts';
+import { MAX_LINES } from './metric/charts.tsx';
 
-type Counts = Responses['/api/analytics/counts'];
-
-/** Number of `data_index` values offered as steps. */
-const OFFERED = 100;
-
-/** An event type over time, with its funnel and cohort retention. */
+/** An event type over time, and by label or by a property of its data. */
 export function EventView() {
-  const { address } = useNavigation();
+  const { address, go } = useNavigation();
   const { types } = useCatalog();
   const type = address.name ?? types.names[0];
   const range = useShownRange();
   const { from, to, interval } = range;
   useNameInAddress(type);
-  const { zone: tz, user, compare, top } = address;
+  const { zone: tz, user, compare, top, property, sum, split } = address;
   const parameters =
-    type === undefined ? undefined : { type, user_id: user, ...filterParameters(address.filters, 'data_index') };
+    type === undefined ? undefined : { type, user_id: user, sum, ...filterParameters(address.filters, 'data_index') };
   const subject = JSON.stringify(parameters);
   const previous = compare ? range.previous : undefined;
+  const field = property ?? 'label';
+  const groupBy = property ?? 'data_index';
+  const groupSubject = JSON.stringify([parameters, groupBy]);
 
-  const counts = useQuery('/api/analytics/counts', parameters && { ...parameters, from, to, interval, tz }, subject);
-  const earlier = useQuery(
+  const current = parameters && { ...parameters, from, to, tz };
+  const before = previous && parameters && { ...parameters, ...previous, tz };
+  const counts = useQuery('/api/analytics/counts', current && { ...current, interval }, subject);
+  const earlier = useQuery('/api/analytics/counts', before && { ...before, interval }, subject);
+  const grouped = { group_by: groupBy, top };
+  const groups = useQuery('/api/analytics/counts', current && { ...current, ...grouped }, groupSubject);
+  // more of them, because the most frequent groups were others
+  const manyGroups = { ...grouped, top: Math.min(MAX_TOP, top * 5) };
+  const earlierGroups = useQuery('/api/analytics/counts', before && { ...before, ...manyGroups }, groupSubject);
+  const lines = useQuery(
     '/api/analytics/counts',
-    previous && parameters && { ...parameters, ...previous, interval, tz },
-    subject,
+    split && current && { ...current, interval, ...grouped, top: MAX_LINES },
+    groupSubject,
   );
-  const labels = useQuery(
-    '/api/analytics/counts',
-    parameters && { ...parameters, from, to, tz, group_by: 'data_index', top },
-    subject,
-  );
-  const offered = useQuery(
-    '/api/analytics/counts',
-    type === undefined ? undefined : { type, user_id: user, from, to, tz, group_by: 'data_index', top: OFFERED },
-    JSON.stringify([type, user]),
-  );
-  const steps = offered.value?.groups?.map(({ data_index = '' }) => data_index) ?? [];
+  const properties = useProperties(type);
+  const sumName = sum && fieldText(sum);
+  const sumUnit = useUnitOf(sumName ?? '');
+  const sumOf = sumName === undefined ? undefined : { label: `Sum of ${sumName}`, unit: sumUnit };
 
   if (type === undefined) return <Unnamed choices={types} />;
+  if (isUnknownName(type, types)) return <UnknownName kind="event" name={type} />;
+  const unit = eventUnitOf(type);
+  const heading = property ? fieldText(property) : 'Label';
   return (
     <>
       <section class="panel" aria-labelledby="type">
-        <div class="head">
+        <div class="head named">
           <h2 id="type">{formatText(type)}</h2>
           <NamePicker label="Type" name={type} choices={types} canBeEmpty />
-          <LabelFilter label="data_index" choices={steps} />
         </div>
         <QueryResult query={counts}>
           {(value) => (
-            <>
-              <dl class="figures">
-                <Figure
-                  label="Events"
-                  value={value.count}
-                  format={formatCount}
-                  previous={previous ? (earlier.value?.count ?? 'unknown') : undefined}
-                />
-                <Figure
-                  label="Unique users"
-                  value={value.unique_users}
-                  format={formatCount}
-                  previous={previous ? (earlier.value?.unique_users ?? 'unknown') : undefined}
-                />
-              </dl>
-              {previous && <QueryErrorNotice query={earlier} />}
-              <CountsChart counts={value} earlier={previous ? earlier.value : undefined} />
-            </>
+            <Totals
+              current={value}
+              previous={previous ? (earlier.value ?? 'unknown') : undefined}
+              unit={unit}
+              sumOf={sumOf}
+            />
           )}
         </QueryResult>
+        {previous && <QueryErrorNotice query={earlier} />}
+        <div class="chart-options">
+          <TextFilter
+            label="Sum of"
+            value={sumName}
+            placeholder="Property"
+            choices={properties.numeric.map(fieldText)}
+            onSelect={(text) => go({ sum: propertyIn(text) })}
+          />
+          <label class="check">
+            <input
+              type="checkbox"
+              checked={split !== undefined}
+              onChange={() => go({ split: split ? undefined : 'count' })}
+            />
+            Break down by {property ? <code>{heading}</code> : 'label'}
+          </label>
+        </div>
+        {split ? (
+          <QueryResult query={lines}>
+            {(value) => <GroupChart key={groupBy} counts={value} groupBy={groupBy} heading={heading} />}
+          </QueryResult>
+        ) : (
+          counts.value && (
+            <CountsChart
+              counts={counts.value}
+              earlier={previous ? earlier.value : undefined}
+              sumOf={sumOf}
+              unit={unit}
+            />
+          )
+        )}
       </section>
-      <section class="panel" aria-labelledby="by-index">
-        <h2 id="by-index">By data_index</h2>
-        <QueryResult query={labels}>{(value) => <ByIndex counts={value} />}</QueryResult>
+      <section class="panel" aria-labelledby="by-group">
+        <div class="head">
+          <h2 id="by-group">By {property ? <code>{heading}</code> : 'label'}</h2>
+          <TextFilter
+            label="Property"
+            value={property && fieldText(property)}
+            placeholder="Label"
+            choices={properties.all.map(fieldText)}
+            onSelect={(text) => go({ property: propertyIn(text) })}
+          />
+        </div>
+        <QueryResult query={groups}>
+          {(value) => (
+            <GroupTable
+              counts={value}
+              earlier={previous ? (earlierGroups.value ?? 'unknown') : undefined}
+              field={field}
+              groupBy={groupBy}
+              heading={heading}
+              sumOf={sumOf}
+              unit={unit}
+            />
+          )}
+        </QueryResult>
+        {previous && <QueryErrorNotice query={earlierGroups} />}
       </section>
     </>
   );
+}
+
+/** Parses a property as typed; undefined for none, or for the label. */
+function propertyIn(text: string | undefined): `data.${string}` | undefined {
+  const field = fieldOf(text ?? '');
+  return field === 'label' ? undefined : field;
 }
 
 /** Shown if no type is selected: either there are none, or there are too many to list and the user enters one. */
@@ -102,67 +152,34 @@ function Unnamed({ choices }: { choices: Names }) {
   );
 }
 
-function CountsChart({ counts, earlier }: { counts: Counts; earlier: Counts | undefined }) {
-  const { buckets } = counts;
-  const starts = useMemo(() => buckets.map(({ start }) => start), [buckets]);
-  const lines = useMemo(() => {
-    const chartLines: Line[] = [
-      { label: 'Events', values: buckets.map(({ count }) => count), color: '--chart-1', shape: 'bars' },
-      { label: 'Unique users', values: buckets.map(({ unique_users }) => unique_users), color: '--chart-3' },
-    ];
-    if (earlier) {
-      const values = alignEarlierBuckets(counts, earlier).map((bucket) => bucket?.count ?? null);
-      chartLines.push({ label: 'Events, previous period', values, color: '--chart-5', shape: 'dashed' });
-    }
-    return chartLines;
-  }, [counts, buckets, earlier]);
-  return (
-    <>
-      {counts.count === 0 && <EmptyMessage>No events in this range. Try a longer range.</EmptyMessage>}
-      {starts.length > 0 && (
-        <Chart
-          label={`${formatText(counts.type)} over time`}
-          range={counts}
-          starts={starts}
-          lines={lines}
-          format={formatCount}
-        />
-      )}
-    </>
-  );
+interface TotalsProps {
+  readonly current: Counts;
+  readonly previous: Counts | 'unknown' | undefined;
+  readonly unit: Unit;
+  readonly sumOf: SumOf | undefined;
 }
 
-/** Counts by `data_index`, most frequent first, with the others summed up in the last row. */
-function ByIndex({ counts }: { counts: Counts }) {
-  const { address, go } = useNavigation();
-  const { groups = [], other } = counts;
-  if (groups.length === 0) return <EmptyMessage>No events in this range.</EmptyMessage>;
-  const others = other && other.labels > 0 ? other : undefined;
-  const max = Math.max(1, groups[0]?.count ?? 0, others?.count ?? 0);
-  const row = (label: string, { count, unique_users }: Pick<Counts, 'count' | 'unique_users'>): BarRow => ({
-    label,
-    part: count / max,
-    cells: [count, unique_users].map((value) => ({ value, text: formatCount(value) })),
-  });
+/** The figures of the whole range, and of the previous period. */
+function Totals({ current, previous, unit, sumOf }: TotalsProps) {
+  const before = (figureOf: (counts: Counts) => number | null) =>
+    typeof previous === 'object' ? figureOf(previous) : previous;
   return (
-    <>
-      <BarTable
-        title="Events by data_index"
-        label="data_index"
-        relativeTo="the highest count"
-        columns={['Events', 'Users']}
-        rows={[
-          ...groups.map((group) => ({
-            ...row(group.data_index ?? '', group),
-            onSelect: () =>
-              go({
-                filters: withFilter(address.filters, { field: 'label', operator: '=', value: group.data_index ?? '' }),
-              }),
-          })),
-          ...(others ? [row(othersLabel(others.labels), others)] : []),
-        ]}
+    <dl class="figures few">
+      <Figure label="Events" value={current.count} unit={unit} previous={before(({ count }) => count)} />
+      <Figure
+        label="Unique users"
+        value={current.unique_users}
+        unit={unit}
+        previous={before(({ unique_users }) => unique_users)}
       />
-      {others && <MoreGroups />}
-    </>
+      {sumOf && (
+        <Figure
+          label={sumOf.label}
+          value={current.sum ?? null}
+          unit={sumOf.unit}
+          previous={before(({ sum }) => sum ?? null)}
+        />
+      )}
+    </dl>
   );
 }

@@ -1,38 +1,18 @@
-import { useMemo } from 'preact/hooks';
-import { filterParameters, STATISTICS, type Statistic, withFilter } from '../address.ts';
-import type { Responses } from '../api.ts';
-import { type BarRow, BarTable, MoreGroups, othersLabel } from '../bar-table.tsx';
+import { filterParameters, MAX_TOP, STATISTICS, type Statistic } from '../address.ts';
 import { type Names, useCatalog } from '../catalog.ts';
-import { alignEarlierBuckets } from '../chart/buckets.ts';
-import { Chart } from '../chart/chart.tsx';
-import type { Line } from '../chart/plot.ts';
-import { LabelFilter, NamePicker } from '../controls.tsx';
+import { NamePicker } from '../controls.tsx';
 import { Figure } from '../figures.tsx';
-import { formatCount, formatText, formatValue } from '../format.ts';
 import { useNameInAddress, useNavigation } from '../navigation.ts';
 import { useShownRange } from '../shown-range.ts';
 import { EmptyMessage, QueryErrorNotice, QueryResult } from '../states.tsx';
+import { type Unit, unitOfStatistic, useUnitOf } from '../units.ts';
+import { isUnknownName, UnknownName } from '../unknown-name.tsx';
 import { useQuery } from '../use-query.ts';
+import { LabelChart, MAX_LINES, StatisticsChart } from './metric/charts.tsx';
+import { LabelTable } from './metric/label-table.tsx';
+import { chartedStatistics, type Series, TITLES } from './metric/statistics.ts';
 
-type Series = Responses['/api/metrics/series'];
-type Figures = Pick<Series, Statistic>;
-
-/** Labels of the statistics. */
-const TITLES: Record<Statistic, string> = {
-  avg: 'Average',
-  p50: 'Median (p50)',
-  p95: 'p95',
-  p99: 'p99',
-  min: 'Min',
-  max: 'Max',
-  count: 'Count',
-  sum: 'Sum',
-};
-
-/** Maximum number of labels in a breakdown chart. */
-const MAX_LINES = 5;
-
-/** A metric over time. */
+/** A metric over time and by label. */
 export function MetricView() {
   const { address, go } = useNavigation();
   const { metrics } = useCatalog();
@@ -40,68 +20,93 @@ export function MetricView() {
   const range = useShownRange();
   const { from, to, interval } = range;
   useNameInAddress(name);
-  const { zone: tz, user, compare, split } = address;
+  const unit = useUnitOf(name ?? '');
+  const { zone: tz, user, compare, split, statistic, top } = address;
   const parameters =
     name === undefined ? undefined : { name, user_id: user, ...filterParameters(address.filters, 'data_string') };
   const subject = JSON.stringify(parameters);
   const previous = compare ? range.previous : undefined;
 
-  const series = useQuery('/api/metrics/series', parameters && { ...parameters, from, to, interval, tz }, subject);
-  const earlier = useQuery(
-    '/api/metrics/series',
-    previous && parameters && { ...parameters, ...previous, interval, tz },
-    subject,
-  );
-  const top = address.top;
-  const labels = useQuery(
-    '/api/metrics/series',
-    parameters && { ...parameters, from, to, tz, group_by: 'data_string', top },
-    subject,
-  );
+  const current = parameters && { ...parameters, from, to, tz };
+  const before = previous && parameters && { ...parameters, ...previous, tz };
+  const series = useQuery('/api/metrics/series', current && { ...current, interval }, subject);
+  const earlier = useQuery('/api/metrics/series', before && { ...before, interval }, subject);
+  const byLabel = { group_by: 'data_string', top };
+  const labels = useQuery('/api/metrics/series', current && { ...current, ...byLabel }, subject);
+  // more of them, because the most frequent labels were others
+  const manyLabels = { ...byLabel, top: Math.min(MAX_TOP, top * 5) };
+  const earlierLabels = useQuery('/api/metrics/series', before && { ...before, ...manyLabels }, subject);
   const lines = useQuery(
     '/api/metrics/series',
-    split && parameters && { ...parameters, from, to, interval, tz, group_by: 'data_string', top: MAX_LINES },
+    split && current && { ...current, interval, ...byLabel, top: MAX_LINES },
     subject,
   );
 
   if (name === undefined) return <Unnamed choices={metrics} />;
+  if (isUnknownName(name, metrics)) return <UnknownName kind="metric" name={name} />;
+  const charted = split ? [split] : chartedStatistics(unit, statistic);
+  const select = (selected: Statistic) => {
+    const isOnly = charted.length === 1 && charted[0] === selected;
+    if (split) go({ split: selected });
+    else go({ statistic: isOnly ? undefined : selected });
+  };
   return (
     <>
       <section class="panel" aria-labelledby="name">
-        <div class="head">
+        <div class="head named">
           <h2 id="name">{name}</h2>
           <NamePicker label="Metric" name={name} choices={metrics} />
-          <LabelFilter label="data_string" />
-          <label>
-            Break down by data_string{' '}
-            <select
-              value={split ?? ''}
-              onChange={(event) => go({ split: STATISTICS.find((name) => name === event.currentTarget.value) })}
-            >
-              <option value="">Off</option>
-              {STATISTICS.map((statistic) => (
-                <option key={statistic} value={statistic}>
-                  {TITLES[statistic]}
-                </option>
-              ))}
-            </select>
-          </label>
         </div>
         <QueryResult query={series}>
-          {(value) => <Totals current={value} previous={previous ? (earlier.value ?? 'unknown') : undefined} />}
+          {(value) => (
+            <Totals
+              current={value}
+              previous={previous ? (earlier.value ?? 'unknown') : undefined}
+              unit={unit}
+              charted={charted}
+              onSelect={select}
+            />
+          )}
         </QueryResult>
         {previous && <QueryErrorNotice query={earlier} />}
+        <div class="chart-options">
+          <label class="check">
+            <input
+              type="checkbox"
+              checked={split !== undefined}
+              onChange={() => go({ split: split ? undefined : charted[0], statistic: split ?? statistic })}
+            />
+            Break down by label
+          </label>
+        </div>
         {split ? (
           <QueryResult query={lines}>
-            {(value) => <LabelChart key={split} series={value} statistic={split} />}
+            {(value) => <LabelChart key={split} series={value} statistic={split} unit={unit} />}
           </QueryResult>
         ) : (
-          series.value && <Values series={series.value} earlier={previous ? earlier.value : undefined} />
+          series.value && (
+            <StatisticsChart
+              key={charted.join()}
+              series={series.value}
+              earlier={previous ? earlier.value : undefined}
+              statistics={charted}
+              unit={unit}
+            />
+          )
         )}
       </section>
       <section class="panel" aria-labelledby="by-label">
-        <h2 id="by-label">By data_string</h2>
-        <QueryResult query={labels}>{(value) => <ByLabel series={value} />}</QueryResult>
+        <h2 id="by-label">By label</h2>
+        <QueryResult query={labels}>
+          {(value) => (
+            <LabelTable
+              series={value}
+              earlier={previous ? (earlierLabels.value ?? 'unknown') : undefined}
+              unit={unit}
+            />
+          )}
+        </QueryResult>
+        {previous && <QueryErrorNotice query={earlierLabels} />}
       </section>
     </>
   );
@@ -118,122 +123,30 @@ function Unnamed({ choices }: { choices: Names }) {
   );
 }
 
-/** The statistics of the whole range, and of the previous period. */
-function Totals({ current, previous }: { current: Series; previous: Series | 'unknown' | undefined }) {
+interface TotalsProps {
+  readonly current: Series;
+  readonly previous: Series | 'unknown' | undefined;
+  readonly unit: Unit;
+  /** The statistics on the chart. */
+  readonly charted: readonly Statistic[];
+  readonly onSelect: (statistic: Statistic) => void;
+}
+
+/** The statistics of the whole range, and of the previous period. Selecting one puts it on the chart. */
+function Totals({ current, previous, unit, charted, onSelect }: TotalsProps) {
   return (
-    <dl class="figures">
+    <dl class="figures many">
       {STATISTICS.map((statistic) => (
         <Figure
           key={statistic}
           label={TITLES[statistic]}
           value={current[statistic]}
-          format={statistic === 'count' ? formatCount : formatValue}
+          unit={unitOfStatistic(unit, statistic)}
           previous={typeof previous === 'object' ? previous[statistic] : previous}
+          isSelected={charted.includes(statistic)}
+          onSelect={() => onSelect(statistic)}
         />
       ))}
     </dl>
-  );
-}
-
-function Values({ series, earlier }: { series: Series; earlier: Series | undefined }) {
-  const { buckets } = series;
-  const starts = useMemo(() => buckets.map(({ start }) => start), [buckets]);
-  const lines = useMemo(() => {
-    const of = (statistic: Statistic) => buckets.map((bucket) => bucket[statistic]);
-    const chartLines: Line[] = [
-      { label: 'max', values: of('max'), color: '--chart-4', shape: 'edge' },
-      { label: 'min', values: of('min'), color: '--chart-4', shape: 'edge' },
-      { label: 'avg', values: of('avg'), color: '--chart-1' },
-      { label: 'p50', values: of('p50'), color: '--chart-2' },
-      { label: 'p95', values: of('p95'), color: '--chart-3' },
-      { label: 'p99', values: of('p99'), color: '--chart-5' },
-    ];
-    if (earlier) {
-      const values = alignEarlierBuckets(series, earlier).map((bucket) => bucket?.avg ?? null);
-      chartLines.push({ label: 'avg, previous period', values, color: '--chart-1', shape: 'dashed' });
-    }
-    return chartLines;
-  }, [series, buckets, earlier]);
-  return (
-    <>
-      {!buckets.some(({ count }) => count > 0) && (
-        <EmptyMessage>No values in this range. Try a longer range.</EmptyMessage>
-      )}
-      {buckets.length > 0 && (
-        <Chart
-          label={`${series.name} over time`}
-          range={series}
-          starts={starts}
-          lines={lines}
-          band={[0, 1]}
-          format={formatValue}
-        />
-      )}
-    </>
-  );
-}
-
-const LINE_COLORS = ['--chart-1', '--chart-2', '--chart-3', '--chart-5', '--chart-6'] as const;
-
-/** A statistic over time, for each of the most frequent labels. */
-function LabelChart({ series, statistic }: { series: Series; statistic: Statistic }) {
-  const { buckets, groups = [] } = series;
-  const starts = useMemo(() => buckets.map(({ start }) => start), [buckets]);
-  const lines = useMemo(
-    () =>
-      groups.map(
-        (group, i): Line => ({
-          label: formatText(group.data_string),
-          values: group.buckets.map((bucket) => bucket[statistic]),
-          color: LINE_COLORS[i] ?? '--chart-4',
-        }),
-      ),
-    [groups, statistic],
-  );
-  if (groups.length === 0) return <EmptyMessage>No values in this range. Try a longer range.</EmptyMessage>;
-  return (
-    <Chart
-      label={`${TITLES[statistic]} of ${series.name} by data_string`}
-      range={series}
-      starts={starts}
-      lines={lines}
-      format={formatValue}
-    />
-  );
-}
-
-/** The statistics of a metric by label. */
-function ByLabel({ series }: { series: Series }) {
-  const { address, go } = useNavigation();
-  const { groups = [], other } = series;
-  if (groups.length === 0) return <EmptyMessage>No values in this range.</EmptyMessage>;
-  const others = other && other.labels > 0 ? other : undefined;
-  const max = Math.max(1, groups[0]?.count ?? 0, others?.count ?? 0);
-  const row = (label: string, figures: Figures): BarRow => ({
-    label,
-    part: figures.count / max,
-    cells: STATISTICS.map((statistic) => {
-      const value = figures[statistic];
-      return { value, text: statistic === 'count' ? formatCount(value ?? 0) : formatValue(value) };
-    }),
-  });
-  return (
-    <>
-      <BarTable
-        title="Statistics by data_string"
-        label="data_string"
-        relativeTo="the highest count"
-        columns={STATISTICS.map((statistic) => TITLES[statistic])}
-        rows={[
-          ...groups.map((group) => ({
-            ...row(group.data_string, group),
-            onSelect: () =>
-              go({ filters: withFilter(address.filters, { field: 'label', operator: '=', value: group.data_string }) }),
-          })),
-          ...(others ? [row(othersLabel(others.labels), others)] : []),
-        ]}
-      />
-      {others && <MoreGroups />}
-    </>
   );
 }
