@@ -29,7 +29,8 @@ export const VIEW_CONTROLS: Record<View, ViewControls> = {
   funnel: { ...NOTHING, hasRange: true, filters: 'all' },
   retention: { ...NOTHING, hasRange: true, filters: 'all' },
   records: { ...NOTHING, hasRange: true, filters: 'all' },
-  boards: { ...NOTHING, hasRange: true, hasInterval: true },
+  // each chart of a board has a range of its own
+  boards: NOTHING,
   health: { ...NOTHING, hasRange: true, hasInterval: true },
 };
 
