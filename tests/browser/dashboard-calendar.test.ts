@@ -114,10 +114,10 @@ describe.skipIf(noBrowser !== undefined || isFaketimeMissing)('local days that a
   test('a day of cohort retention is over at local midnight', async () => {
     const { page } = admin;
     const cell = page.locator('table.cohorts tbody tr', { hasText: '2025-10-25' }).locator('td').nth(1);
-    await admin.visit(path({ range: '7d', retention: 'signup' }));
+    await admin.visit(path({ view: 'retention', range: '7d', retention: 'visit:signup', returning: 'visit' }));
     await eventually(page, async () => expect(await cell.textContent()).toBe('100%…'));
     expect(await cell.getAttribute('title')).toContain('the day is not over');
-    await admin.visit(path({ ...WEEK, retention: 'signup' }));
+    await admin.visit(path({ ...WEEK, view: 'retention', retention: 'visit:signup', returning: 'visit' }));
     await eventually(page, async () => expect(await cell.textContent()).toBe('100%'));
   });
 

@@ -5,11 +5,13 @@ import { SEQ_EPOCH } from '../../src/storage/record-id.ts';
 import { noBrowser, startBrowser } from '../harness/browser.ts';
 import { post, send } from '../harness/client.ts';
 import {
+  addStep,
   type Dashboard,
   eventually,
   expandDetails,
   get,
   openOptions,
+  pickIn,
   readFigures,
   signIn,
   tableRows,
@@ -385,37 +387,40 @@ describe.skipIf(noBrowser !== undefined)('figures of the dashboard', () => {
     );
   });
 
-  test('a funnel is built by adding, moving and removing steps', async () => {
+  test('a funnel is built by typing, narrowing, moving and removing steps', async () => {
     const { page } = admin;
-    const type = 'tutorial_step';
-    await admin.visit(fixed('event', { name: type }));
+    await admin.visit(fixed('funnel'));
     const panel = page.locator('section', { has: page.locator('#funnel') }).first();
-    for (const step of ['step_2', 'step_1', 'finish', 'step_3']) {
-      await panel.locator('select').first().selectOption({ label: step });
-      await panel.locator('.steps li', { hasText: step }).waitFor();
+    const labels = ['step_2', 'step_1', 'finish', 'step_3'];
+    for (const [i, label] of labels.entries()) {
+      await addStep(page, 'tutorial');
+      await page.waitForURL((url) => url.searchParams.getAll('step').length === i + 1);
+      await pickIn(page, `Label of step ${i + 1}`, label);
+      await page.waitForURL((url) => url.searchParams.getAll('step')[i] === `tutorial_step:${label}`);
     }
-    await panel.getByRole('button', { name: 'Move step_1 up' }).click();
-    await panel.getByRole('button', { name: 'Remove finish' }).click();
-    const steps = ['step_1', 'step_2', 'step_3'];
+    await panel.getByRole('button', { name: 'Move tutorial_step: step_1 earlier' }).click();
+    await panel.getByRole('button', { name: 'Remove tutorial_step: finish' }).click();
+    const steps = ['step_1', 'step_2', 'step_3'].map((label) => `tutorial_step:${label}`);
     await page.waitForURL((url) => url.searchParams.getAll('step').join() === steps.join());
-    const funnel = await get(target, '/api/analytics/funnel', { type, step: steps, ...range });
+    const funnel = await get(target, '/api/analytics/funnel', { step: steps, ...range });
     await eventually(page, async () => {
-      const rows = await tableRows(panel.locator('table'));
+      const rows = await tableRows(panel.locator('table.bars'));
       expect(rows.map(([step, , users]) => ({ step, users }))).toEqual(
-        funnel.steps.map(({ step, users }: { step: string; users: number }) => ({ step, users })),
+        funnel.steps.map(({ step, users }: { step: string; users: number }) => ({
+          step: step.replace(':', ': '),
+          users,
+        })),
       );
       expect(rows[2]?.[3]).toBe(`${Number((funnel.steps[2].conversion * 100).toFixed(1))}%`);
     });
     expect(funnel.steps[0].users).toBeGreaterThan(funnel.steps[2].users);
   });
 
-  test('cohort retention shows returning users by day', async () => {
+  test('cohort retention shows returning users by day, with the average of the days that are over', async () => {
     const { page } = admin;
-    const type = 'page_view';
-    await admin.visit(fixed('event', { name: type, retention: '/' }));
+    await admin.visit(fixed('retention', { retention: 'page_view:/', returning: 'page_view' }));
     const { cohorts } = await get(target, '/api/analytics/retention', {
-      type,
-      step: '/',
+      ...{ step: 'page_view:/', return_step: 'page_view' },
       ...range,
       tz: ZONE,
       days: '14',
@@ -431,6 +436,19 @@ describe.skipIf(noBrowser !== undefined)('figures of the dashboard', () => {
         const expected = shown[i].returned.slice(0, returned.length);
         expect(returned).toEqual(expected.map((count: number | null) => count ?? ''));
       });
+    });
+    // the last day is not over
+    const over = cohorts.slice(0, -2).filter(({ users }: { users: number }) => users > 0);
+    const sum = (numbers: number[]) => numbers.reduce((total, number) => total + number, 0);
+    const average =
+      sum(over.map(({ returned }: { returned: number[] }) => returned[0])) /
+      sum(over.map(({ users }: { users: number }) => users));
+    await eventually(page, async () => {
+      const values = await page
+        .locator('table.cohorts tfoot data')
+        .evaluateAll((elements) => elements.map((element) => Number(element.getAttribute('value'))));
+      expect(values[0]).toBe(sum(shown.map(({ users }: { users: number }) => users)));
+      expect(values[1]).toBeCloseTo(average, 12);
     });
   });
 

@@ -256,6 +256,21 @@ export async function tableRows(table: Locator): Promise<(string | number)[][]> 
   );
 }
 
+/** Types into a combobox, and picks the first choice. */
+export async function pickIn(page: Page, name: string, text: string): Promise<void> {
+  const combobox = page.getByRole('combobox', { name, exact: true });
+  await combobox.click();
+  await combobox.fill(text);
+  await page.getByRole('listbox', { name, exact: true }).getByRole('option', { name: text }).first().waitFor();
+  await page.keyboard.press('Enter');
+}
+
+/** Adds a step to the funnel by typing a part of its event type. */
+export async function addStep(page: Page, type: string): Promise<void> {
+  const isFirst = (await page.getByRole('combobox', { name: 'First step', exact: true }).count()) > 0;
+  await pickIn(page, isFirst ? 'First step' : 'Add a step', type);
+}
+
 /** Returns the response of a query route, by default as an admin. */
 export async function get(
   target: Pick<Target, 'url'>,
