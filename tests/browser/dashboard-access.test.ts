@@ -25,7 +25,8 @@ import { token } from '../harness/tokens.ts';
 const VIEWS = {
   overview: '/?range=7d',
   metric: '/?view=metric&name=page_load_time&range=7d&compare=previous',
-  'metric by label': '/?view=metric&name=page_load_time&range=7d&split=p95',
+  'metric by label': '/?view=metric&name=page_load_time&range=7d&split=p95&axis=log&cap=1',
+  'event by property': '/?view=event&name=page_view&range=7d&property=data.page&sum=data.width&compare=previous',
   event: '/?view=event&name=tutorial_step&range=7d',
   funnel: '/?view=funnel&range=7d&step=page_view&step=tutorial_step%3Astep_1&step=tutorial_step%3Astep_2',
   retention: '/?view=retention&range=7d&retention=tutorial_step%3Astep_1',
@@ -176,7 +177,7 @@ describe.skipIf(noBrowser !== undefined)('dashboard accessibility', () => {
     await keyboard.press('ArrowRight');
     const first = await eventually(page, async () => {
       const text = await page.textContent('.pointed');
-      expect(text).toMatch(/^\d{4}-\d\d-\d\d \d\d:\d\d, max /);
+      expect(text).toMatch(/^\d{4}-\d\d-\d\d \d\d:\d\d, Median \(p50\) /);
       return text;
     });
     await keyboard.press('ArrowRight');

@@ -175,9 +175,7 @@ export function Chart(props: ChartProps) {
             : undefined;
   return (
     <figure class="chart">
-      {lines.length > 1 && (
-        <Legend lines={lines} hidden={hidden} onToggle={(name) => setHidden((names) => toggled(names, name))} />
-      )}
+      <Legend lines={lines} hidden={hidden} onToggle={(name) => setHidden((names) => toggled(names, name))} />
       <output class="pointed visually-hidden" aria-live="polite">
         {at !== undefined && [
           labels[at],
