@@ -6,6 +6,7 @@ import { corsFor } from './http/cors.ts';
 import { createErrorResponder, type ErrorResponseParts, errorHandling } from './http/error-response.ts';
 import { bunTimeout } from './http/idle-timeout.ts';
 import type { Metrics } from './http/metrics.ts';
+import type { RecordingParts } from './http/recording-handler.ts';
 import { createRequestIds, requestStart } from './http/request-start.ts';
 import { type AdministrationParts, administrationRoutes } from './http/routes/administration.ts';
 import { type AnnotationParts, annotationRoutes } from './http/routes/annotations.ts';
@@ -19,8 +20,9 @@ import { exportRoutes } from './http/routes/exports.ts';
 import { type TailParts, tailRoutes } from './http/routes/live-tails.ts';
 import { type MetricsParts, metricsRoute } from './http/routes/metrics.ts';
 import { operationsRoutes } from './http/routes/operations.ts';
+import { otlpMetricsRoute } from './http/routes/otlp-metrics.ts';
 import { type QueryParts, queryRoutes } from './http/routes/queries.ts';
-import { type RecordingParts, recordingRoutes } from './http/routes/recording.ts';
+import { recordingRoutes } from './http/routes/recording.ts';
 import { type RejectionsParts, rejectionRoutes } from './http/routes/rejections.ts';
 import { type SessionParts, sessionRoutes } from './http/routes/sessions.ts';
 import { type SharedParts, sharedRoutes } from './http/routes/shared.ts';
@@ -113,6 +115,7 @@ export function createApp({ access, ingest, reading, boards, removal, settings, 
   return app
     .use(errorHandling(respond, () => app.routes, nextRequestId))
     .use(recordingRoutes({ ...parts, respond, nextRequestId })) // before the hooks below, which it does not use
+    .use(otlpMetricsRoute({ ...parts, respond, nextRequestId })) // likewise
     .use(requestStart(nextRequestId))
     .use(parts.tracing?.hooks() ?? new Elysia())
     .use(metricsRoute(parts))
@@ -124,11 +127,11 @@ export function createApp({ access, ingest, reading, boards, removal, settings, 
     .use(deletionRoutes(parts))
     .use(auditLogRoutes(parts))
     .use(sessionRoutes(parts))
-    .use(demoRoutes(parts))
     .use(boardRoutes(parts))
     .use(sharedRoutes(parts))
     .use(annotationRoutes(parts))
     .use(unitRoutes(parts))
+    .use(demoRoutes(parts))
     .use(operationsRoutes(parts))
     .use(docsRoutes())
     .use(dashboardRoutes(parts.embedOrigins));

@@ -435,6 +435,14 @@ export type DemoEnd = Static<typeof DemoEnd>;
 
 export const RecordId = Type.String({ format: 'uuid', description: 'ID of the new row, a UUIDv7' });
 export const BatchIds = record({ metrics: Type.Array(uuid), analytics: Type.Array(uuid) });
+export const OtlpMetricsResponse = record({
+  partialSuccess: Type.Optional(
+    record({
+      rejectedDataPoints: Type.String({ description: 'Number of data points that were not stored, as an integer' }),
+      errorMessage: Type.String({ description: 'Why, and which' }),
+    }),
+  ),
+});
 export const Probe = record({ status: Type.Literal('ok') });
 
 export const ErrorBody = record({
@@ -475,6 +483,7 @@ export const RESPONSES = {
   DemoEnd,
   RecordId,
   BatchIds,
+  OtlpMetricsResponse,
   Probe,
   ErrorResponse: ErrorBody,
 } as const satisfies Record<string, TSchema>;

@@ -500,7 +500,7 @@ export async function startServer(
 /** Starts exporting traces, if there is a target. Otherwise, the libraries for it are not loaded. */
 async function startTracing(target: Config['traces'], log: Logger): Promise<Tracing | undefined> {
   if (!target) return undefined;
-  const { createOtlpTracer } = await import('./http/otlp.ts');
+  const { createOtlpTracer } = await import('./http/trace-exporter.ts');
   const onFailed = (reason: string | number) => log.warn({ reason }, 'traces could not be exported');
   return createTracing(createOtlpTracer(target, onFailed));
 }

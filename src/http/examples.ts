@@ -348,5 +348,12 @@ export const EXAMPLES: { readonly [Name in Exclude<ResponseName, 'ErrorResponse'
     Deleted: { id: BOARD_ID },
     RecordId: EXAMPLE_ID,
     BatchIds: { metrics: [EXAMPLE_ID], analytics: [EXAMPLE_ID.replace('001', '002')] },
+    OtlpMetricsResponse: {
+      partialSuccess: {
+        rejectedDataPoints: '1',
+        errorMessage:
+          '1 not stored: histograms are not supported, because a metric is a single value (first: resourceMetrics[0].scopeMetrics[0].metrics[2].histogram.dataPoints[0]).',
+      },
+    },
     Probe: { status: 'ok' },
   };

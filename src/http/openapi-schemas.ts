@@ -3,6 +3,7 @@ import { annotationCheck, boardCheck, linkCheck, unitCheck } from '../board-bodi
 import { ERRORS, type ErrorCode } from '../errors.ts';
 import { analyticsCheck, batchCheck, metricCheck, signInCheck } from '../records.ts';
 import { RESPONSES } from '../responses.ts';
+import { OtlpMetricsRequest } from './otlp-metrics-schema.ts';
 import { STATUS_BY_CODE } from './status.ts';
 
 /*
@@ -52,7 +53,12 @@ export function ref(name: string) {
 }
 
 /** The bodies of the recording routes, by component name. */
-export const BODIES = { Metric: metricCheck.Schema(), Analytics: analyticsCheck.Schema(), Batch: batchCheck.Schema() };
+export const BODIES = {
+  Metric: metricCheck.Schema(),
+  Analytics: analyticsCheck.Schema(),
+  Batch: batchCheck.Schema(),
+  OtlpMetricsRequest,
+};
 
 /** The bodies of all routes, by component name. */
 export const ALL_BODIES = {

@@ -42,7 +42,8 @@ export function documentRecording(
   summary: string,
   description: string,
   body: keyof typeof BODIES,
-  response: 'RecordId' | 'BatchIds',
+  response: 'RecordId' | 'BatchIds' | 'OtlpMetricsResponse',
+  { hasPartialSuccess = false } = {},
 ): DocumentDecoration {
   return {
     tags: ['Recording'],
@@ -90,7 +91,7 @@ export function documentRecording(
         'unsupported_media_type',
         'validation_failed',
         'idempotency_mismatch',
-        'too_many_names',
+        ...(hasPartialSuccess ? [] : (['too_many_names'] as const)),
         'rate_limited',
         'internal',
         'keys_unavailable',

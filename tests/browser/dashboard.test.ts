@@ -3,13 +3,23 @@ import type { Browser, Page } from 'playwright-core';
 import { noBrowser, startBrowser } from '../harness/browser.ts';
 import { ANALYTICS, METRIC, post } from '../harness/client.ts';
 import {
+  chooseComparison,
+  chooseInterval,
+  chooseRange,
+  chooseRefresh,
+  chooseZone,
+  enterRange,
   eventually,
   get,
   openDashboard,
+  openOptions,
   plotOf,
   readFigures,
   record,
+  refreshNow,
+  removeFilter,
   signIn,
+  signOut,
   waitUntilLoaded,
 } from '../harness/dashboard.ts';
 import { recordProduct } from '../harness/product.ts';
@@ -91,8 +101,7 @@ describe.skipIf(noBrowser !== undefined)('signing in', () => {
     await page.waitForSelector('header');
     await page.click('text=Dismiss');
     await page.waitForSelector('[role=alert]', { state: 'detached' });
-    await page.click('text=Sign out');
-    await page.waitForSelector('input[name=token]');
+    await signOut(page);
     await page.goto(link);
     await page.waitForSelector('[role=alert]:has-text("already used")');
     await page.waitForSelector('input[name=token]');
@@ -149,8 +158,7 @@ describe.skipIf(noBrowser !== undefined)('signing in', () => {
     const other = await page.context().newPage();
     await other.goto(`${target.url}/`);
     await other.waitForSelector('input[name=token]');
-    await page.click('text=Sign out');
-    await page.waitForSelector('input[name=token]');
+    await signOut(page);
     await page.reload();
     await page.waitForSelector('input[name=token]');
     await eventually(page, async () => expect(await page.evaluate('sessionStorage.length')).toBe(0));
@@ -160,7 +168,7 @@ describe.skipIf(noBrowser !== undefined)('signing in', () => {
   test('ends when the token expires, reports it, and resumes at the same URL', async () => {
     const { page } = await signIn(browser, target, { sub: 'ada', role: 'admin', exp: secondsFromNow(12) });
     await page.click('nav >> text=Metrics');
-    await page.getByRole('combobox', { name: 'Refresh' }).selectOption('5');
+    await chooseRefresh(page, 5);
     const url = page.url();
     await page.waitForSelector('input[name=token]', { timeout: 40_000 });
     await eventually(page, async () =>
@@ -179,18 +187,19 @@ describe.skipIf(noBrowser !== undefined)('the URL', () => {
     const { page, consoleErrors } = await signIn(browser, target);
     await page.click('nav >> text=Metrics');
     await page.getByRole('combobox', { name: 'Metric' }).selectOption('response_bytes');
-    await page.getByRole('combobox', { name: 'Range' }).selectOption('30d');
-    await page.getByRole('combobox', { name: 'Interval' }).selectOption('1d');
-    await page.getByRole('combobox', { name: 'Time zone' }).selectOption('Asia/Tokyo');
-    await page.getByLabel('Compare with').check();
+    await chooseRange(page, 'Last 30 days');
+    await chooseInterval(page, '6h');
+    await chooseZone(page, 'Asia/Tokyo');
+    await chooseComparison(page, 'Previous period');
     await eventually(page, async () =>
       expect(Object.fromEntries(query(page))).toEqual({
         view: 'metric',
         name: 'response_bytes',
         range: '30d',
-        interval: '1d',
-        compare: '1',
+        interval: '6h',
+        compare: 'previous',
         tz: 'Asia/Tokyo',
+        week: 'sunday',
       }),
     );
     const count = (await get(target, '/api/metrics/series', { name: 'response_bytes' })).count;
@@ -204,24 +213,24 @@ describe.skipIf(noBrowser !== undefined)('the URL', () => {
     await other.page.goto(page.url());
     await waitUntilLoaded(other.page);
     await eventually(other.page, async () => expect(await readFigures(other.page)).toEqual(shown));
+    const options = await openOptions(other.page);
     await eventually(other.page, async () =>
-      expect(await other.page.getByRole('combobox', { name: 'Time zone' }).inputValue()).toBe('Asia/Tokyo'),
-    );
-    await eventually(other.page, async () =>
-      expect(await other.page.getByRole('combobox', { name: 'Interval' }).inputValue()).toBe('1d'),
+      expect([
+        await options.getByRole('combobox', { name: 'Time zone' }).inputValue(),
+        await options.getByRole('combobox', { name: 'Interval' }).inputValue(),
+      ]).toEqual(['Asia/Tokyo', '6h']),
     );
 
+    const button = page.getByRole('button', { name: 'Range: ' });
+    expect(await button.textContent()).toBe('Range: Last 30 days vs previous');
     await page.goBack();
-    await eventually(page, async () => expect(await page.getByLabel('Compare with').isChecked()).toBe(false));
+    await eventually(page, async () => expect(await button.textContent()).toBe('Range: Last 30 days'));
     await page.goBack();
     await page.goBack();
-    await eventually(page, async () =>
-      expect(await page.getByRole('combobox', { name: 'Interval' }).inputValue()).toBe('auto'),
-    );
+    const interval = (await openOptions(page)).getByRole('combobox', { name: 'Interval' });
+    await eventually(page, async () => expect(await interval.inputValue()).toBe('auto'));
     await page.goForward();
-    await eventually(page, async () =>
-      expect(await page.getByRole('combobox', { name: 'Interval' }).inputValue()).toBe('1d'),
-    );
+    await eventually(page, async () => expect(await interval.inputValue()).toBe('6h'));
     expect([...consoleErrors, ...other.consoleErrors]).toEqual([]);
     await Promise.all([page.context().close(), other.page.context().close()]);
   });
@@ -229,10 +238,7 @@ describe.skipIf(noBrowser !== undefined)('the URL', () => {
   test('contains a custom range, entered in the selected time zone', async () => {
     const { page, visit } = await signIn(browser, target);
     await visit('/?tz=Asia/Kolkata');
-    await page.getByRole('combobox', { name: 'Range' }).selectOption('custom');
-    await page.getByRole('textbox', { name: 'From' }).fill('2026-03-01T00:00');
-    await page.getByRole('textbox', { name: 'To', exact: true }).fill('2026-03-08T12:30');
-    await page.click('fieldset button:has-text("Apply")');
+    await enterRange(page, '2026-03-01T00:00', '2026-03-08T12:30');
     await page.waitForURL((url) => url.searchParams.get('from') === '2026-02-28T18:30:00.000Z');
     expect(query(page).get('to')).toBe('2026-03-08T07:00:00.000Z');
     await eventually(page, async () => expect(await page.textContent('main')).toContain('No metrics in this range'));
@@ -246,7 +252,11 @@ describe.skipIf(noBrowser !== undefined)('the URL', () => {
     await visit('/?view=nothing&range=9&from=x&to=y&tz=Mars/Base&interval=1s&refresh=1&top=-4&step=&within=never');
     expect(query(page).get('tz')).not.toBe('Mars/Base');
     await visit('/?view=metric&name=%00%3Cimg%20src=x%20onerror=alert(1)%3E');
-    await eventually(page, async () => expect(await page.textContent('main')).toContain('No values in this range'));
+    await eventually(page, async () =>
+      expect(await page.textContent('main')).toContain(
+        'Nothing named \0<img src=x onerror=alert(1)> has been recorded',
+      ),
+    );
     expect(consoleErrors).toEqual([]);
     await page.context().close();
   });
@@ -265,14 +275,93 @@ describe.skipIf(noBrowser !== undefined)('a chart', () => {
       for (let i = 0; i < data.length; i += 4) if (data[i + 3] === 255) found.add(data[i] + ',' + data[i + 1] + ',' + data[i + 2]);
       return [...found];
     })()`;
-    // p50 and p99, whose lines no equal line covers, in the colors of the style sheet
-    for (const color of ['53,88,184', '168,48,122']) {
+    // the median and p95, in the colors of the style sheet
+    for (const color of ['42,95,207', '11,122,117']) {
       await eventually(page, async () => expect(await page.evaluate(colors)).toContain(color));
     }
     const plot = await plotOf(page);
     await page.mouse.move(plot.x + plot.width - 5, plot.middle);
     await eventually(page, async () =>
-      expect(await page.textContent('.pointed')).toMatch(/^\d{4}-\d\d-\d\d \d\d:\d\d/),
+      expect(await page.textContent('.pointed')).toMatch(/^\d{4}-\d\d-\d\d \d\d:\d\d, Median \(p50\) /),
+    );
+    await page.context().close();
+  });
+
+  test('keeps its tooltip inside the window and off the bucket it explains, and marks the bucket in progress', async () => {
+    const { page, visit } = await signIn(browser, target);
+    await visit('/?view=event&name=page_view&range=7d&interval=1d');
+    const plot = await plotOf(page);
+    const boxOf = async (selector: string) => {
+      const box = await page.locator(selector).boundingBox();
+      if (!box) throw new Error(`${selector} is not shown`);
+      return box;
+    };
+    for (const part of [0.01, 0.3, 0.7, 0.99]) {
+      await page.mouse.move(plot.x + plot.width * part, plot.middle);
+      await eventually(page, async () => {
+        const [tooltip, bucket] = [await boxOf('.tooltip'), await boxOf('.pointed-bucket')];
+        expect(bucket.x).toBeLessThanOrEqual(plot.x + plot.width * part);
+        expect(bucket.x + bucket.width).toBeGreaterThanOrEqual(plot.x + plot.width * part);
+        expect(tooltip.x >= bucket.x + bucket.width || tooltip.x + tooltip.width <= bucket.x).toBe(true);
+        expect(tooltip.x).toBeGreaterThanOrEqual(plot.x);
+        expect(tooltip.x + tooltip.width).toBeLessThanOrEqual(plot.x + plot.width + 1);
+      });
+      // the bucket in progress is as wide as the others
+      await eventually(page, async () => expect((await boxOf('.pointed-bucket')).width).toBeCloseTo(plot.width / 7, 0));
+    }
+    await eventually(page, async () =>
+      expect(await page.textContent('.tooltip')).toContain('Incomplete: still in progress'),
+    );
+    await eventually(page, async () => expect(await page.locator('.pointed-bar:not([hidden])').count()).toBe(1));
+    await page.context().close();
+  });
+
+  test('shows its tooltip on a tap', async () => {
+    const { page, visit } = await signIn(browser, target, undefined, {
+      viewport: { width: 390, height: 800 },
+      hasTouch: true,
+      isMobile: true,
+    });
+    await visit('/?view=event&name=page_view&range=7d&interval=1d');
+    const plot = await plotOf(page);
+    await page.touchscreen.tap(plot.x + plot.width / 2, plot.middle);
+    const tooltip = page.locator('.tooltip');
+    await tooltip.waitFor();
+    await eventually(page, async () => {
+      const box = await tooltip.boundingBox();
+      expect(box?.x).toBeGreaterThanOrEqual(0);
+      expect((box?.x ?? 0) + (box?.width ?? 0)).toBeLessThanOrEqual(390);
+    });
+    await page.touchscreen.tap(20, 20);
+    await tooltip.waitFor({ state: 'detached' });
+    await page.context().close();
+  });
+
+  test('has a logarithmic axis and cuts off outliers if the URL says so, and tells what it does not show', async () => {
+    const at = (hour: number) => `2026-03-01T${String(hour).padStart(2, '0')}:30:00Z`;
+    const values = [3, 4, 5, 3, 4, 6, 5, 4, 900, 0];
+    const metrics = values.map((metric_value, i) => ({
+      metric_name: 'spiky',
+      metric_value,
+      timestamp: at(i),
+    }));
+    const authorization = `Bearer ${await token({ sub: 'spiky' })}`;
+    expect((await post(target, '/log_batch', { metrics }, { authorization })).status).toBe(200);
+    const { page, visit } = await signIn(browser, target);
+    const path = `/?view=metric&name=spiky&from=${at(0).replace(':30', ':00')}&to=${at(10).replace(':30', ':00')}&interval=1h&tz=UTC`;
+    await visit(path);
+    const plot = await plotOf(page);
+    expect(await page.locator('.notes').count()).toBe(0);
+    await visit(`${path}&cap=1`);
+    await eventually(page, async () =>
+      expect(await page.textContent('.notes')).toBe('1 value above 6 cut off at the top.'),
+    );
+    // the tooltip has the value that is cut off
+    await page.mouse.move(plot.x + plot.width * 0.85, plot.middle);
+    await page.locator('.tooltip data[value="900"]').waitFor();
+    await visit(`${path}&axis=log`);
+    await eventually(page, async () =>
+      expect(await page.textContent('.notes')).toBe('Logarithmic axis. 1 value of zero or less cannot be shown on it.'),
     );
     await page.context().close();
   });
@@ -331,7 +420,11 @@ describe.skipIf(noBrowser !== undefined)('a chart', () => {
           expect({
             part,
             time: (await page.textContent('.pointed'))?.slice(0, 16),
-            count: await page.locator('.legend button', { hasText: 'Events' }).locator('b').textContent(),
+            count: await page
+              .locator('.tooltip tr', { hasText: 'Events' })
+              .locator('data')
+              .first()
+              .getAttribute('value'),
           }).toEqual({ part, time: `2026-03-01 0${index}:00`, count: String(count) }),
         );
       }
@@ -350,7 +443,7 @@ describe.skipIf(noBrowser !== undefined)('a chart', () => {
   test('toggles a line from the legend', async () => {
     const { page, visit } = await signIn(browser, target);
     await visit('/?view=metric&name=page_load_time&range=7d');
-    const button = page.locator('.legend button', { hasText: 'p99' });
+    const button = page.locator('.legend button', { hasText: 'p95' });
     await eventually(page, async () => expect(await button.getAttribute('aria-pressed')).toBe('true'));
     await button.click();
     await eventually(page, async () => expect(await button.getAttribute('aria-pressed')).toBe('false'));
@@ -400,7 +493,7 @@ describe.skipIf(noBrowser !== undefined)('empty and error states', () => {
     await page.waitForURL(/label=&/);
     await waitUntilLoaded(page);
     await eventually(page, async () => expect((await readFigures(page))['Events']).toBe(1));
-    await page.click('button:has-text("(empty) ×")');
+    await removeFilter(page, 'Label is (empty)');
     await page.waitForSelector('.figure data[value="2"]');
     await page.context().close();
   });
@@ -476,8 +569,11 @@ describe.skipIf(noBrowser !== undefined)('empty and error states', () => {
     });
     await page.click('nav >> text=Metrics');
     // the message changes when the query is slow
-    await page.waitForSelector('main [role=status]:text-matches("^(Loading…|Still loading)")');
-    await page.waitForSelector('text=Still loading');
+    await page
+      .locator('main .loading', { hasText: /^(Loading…|Still loading)/ })
+      .first()
+      .waitFor();
+    await page.locator('text=Still loading').first().waitFor();
     gate.resolve();
     await page.waitForSelector('.figure');
     expect(requests).toBeGreaterThan(0);
@@ -492,7 +588,7 @@ describe.skipIf(noBrowser !== undefined)('empty and error states', () => {
           .replace(/interval=\w+/, 'interval=nonsense'),
       }),
     );
-    await page.click('text=Refresh now');
+    await refreshNow(page);
     const error = page.locator('.error').first();
     await eventually(page, async () => expect(await error.textContent()).toContain('the interval should be'));
     await eventually(page, async () => expect(await error.locator('code').textContent()).toMatch(/^[0-9a-f]+-/));

@@ -5,6 +5,7 @@ import {
   alignEarlierValues,
   biggestChanges,
   chooseMetrics,
+  overviewInterval,
   type Ranked,
   rankEvents,
   vanishedEvents,
@@ -81,9 +82,19 @@ describe('biggest changes', () => {
   test('leave out metrics with few values or without a value in either period', () => {
     const metric = { kind: 'metric', statistic: 'p50' } as const;
     expect(names([entry('slower', 2, 1, metric), entry('rare', 2, 1, { ...metric, rows: 12 })])).toEqual(['slower']);
+    const revenue = (rows: number) => entry('revenue', 110, 100, { kind: 'metric', statistic: 'sum', rows });
+    expect([100, 10_000].map((rows) => names([revenue(rows)]).length)).toEqual([0, 1]);
     expect(names([entry('none now', null, 1, metric), entry('none before', 1, null, metric)])).toEqual([]);
     expect(names([entry('sign', -2, 1, metric), entry('from zero', 1, 0, metric)])).toEqual(['sign']);
   });
+});
+
+test('the chart has at most a few dozen points for usual ranges', () => {
+  const hours = (count: number) => overviewInterval('5m', count * 3_600_000);
+  expect([1, 6, 24, 48, 7 * 24, 30 * 24, 90 * 24, 365 * 24].map(hours)).toEqual([
+    ...['5m', '15m', '1h', '1h', '1d', '1d', '1d'],
+    '5m',
+  ] as ReturnType<typeof hours>[]);
 });
 
 test('the overview shows amounts first, then durations, each with the statistic that matters', () => {

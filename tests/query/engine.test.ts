@@ -482,20 +482,42 @@ test('ranks names by unique users, so that a user with many rows and names crowd
 test('counts unique users of so many users and buckets that they need no bitmap', async () => {
   const database = new TestDatabase();
   const random = generator(9);
-  const users = 12_000;
-  await database.record(
-    Array.from({ length: users }, (_, i) => ({
-      kind: i % 3 === 0 ? ('metric' as const) : ('analytics' as const),
-      user: `user ${i % (users / 2)}`,
-      name: `name ${random(4)}`,
-      label: 'a',
-      time: FROM + random(8 * DAY),
-      value: 0,
-    })),
-  );
-  const minute = { count: 1, unit: 'minute' } as const;
-  const range = { from: FROM, to: FROM + 6.9 * DAY, user: undefined, zone: 'UTC' };
-  for (const top of [2, 10]) database.check({ run: 'activity', ...range, interval: minute, top, uniqueUsers: true });
+  const users = 7_000;
+  const minuteOf = (i: number) => (i * 37) % 9_900;
+  const rows = Array.from({ length: 2 * users }, (_, i) => ({
+    kind: i % 3 === 0 ? ('metric' as const) : ('analytics' as const),
+    user: `user ${random(users)}`,
+    name: `name ${i % 4}`,
+    label: 'a',
+    time: FROM + minuteOf(i) * 60 * SECOND,
+    value: 0,
+  }));
+  await database.record(rows);
+  const range = { from: FROM, to: FROM + 9_900 * 60 * SECOND, user: undefined, zone: 'UTC' };
+  const query = { ...range, interval: { count: 1, unit: 'minute' } as const, uniqueUsers: true };
+  const expectUsers = (actual: { unique_users: number; user_counts: number[] }, of: readonly NewRow[]) => {
+    const perMinute = Array.from({ length: 9_900 }, () => new Set<string>());
+    for (const { time, user: id } of of) perMinute[(time - FROM) / (60 * SECOND)]?.add(id);
+    expect(actual.unique_users).toBe(new Set(of.map(({ user: id }) => id)).size);
+    expect(actual.user_counts).toEqual(perMinute.map(({ size }) => size));
+  };
+  for (const top of [2, 10]) {
+    const result = JSON.parse(database.runQuery({ run: 'activity', ...query, top }));
+    const events = rows.filter(({ kind }) => kind === 'analytics');
+    expectUsers(result, rows);
+    expectUsers(result.analytics, events);
+    const listed = result.analytics.types.map(({ type }: { type: string }) => type);
+    expect(listed).toHaveLength(Math.min(top, 4));
+    for (const entry of result.analytics.types)
+      expectUsers(
+        entry,
+        events.filter(({ name }) => name === entry.type),
+      );
+    expectUsers(
+      result.analytics.other,
+      events.filter(({ name }) => !listed.includes(name)),
+    );
+  }
   database.close();
 });
 

@@ -1,16 +1,18 @@
 import { useContext, useEffect } from 'preact/hooks';
 import { DEFAULTS } from '../address.ts';
+import { useZone } from '../calendar.ts';
 import { useCatalog } from '../catalog.ts';
+import { bucketEnd, incompleteBuckets } from '../chart/incomplete.ts';
 import { formatCount } from '../format.ts';
 import { useNavigation } from '../navigation.ts';
 import { EmptyMessage, QueryErrorNotice, QueryResult } from '../states.tsx';
 import { DAY } from '../time.ts';
 import { QuerySessionContext } from '../use-query.ts';
-import { biggestChanges, rankEvents, vanishedEvents } from './overview/figures.ts';
+import { type Activity, biggestChanges, rankEvents, vanishedEvents } from './overview/figures.ts';
 import { ActiveUsers, HeadlineChart, Headlines, headlinesOf, selectedOf, useChartTitle } from './overview/headline.tsx';
 import { Changes, Ranking, Section } from './overview/lists.tsx';
 import { Live } from './overview/live.tsx';
-import { LIVE_MINUTES, useActivity, useMetrics } from './overview/use-figures.ts';
+import { LIVE_MINUTES, useActivity, useMetrics, useOverviewRange } from './overview/use-figures.ts';
 
 /** Number of event types listed. */
 const EVENTS = 8;
@@ -40,6 +42,7 @@ export function Overview({ canSeeAllUsers }: { canSeeAllUsers: boolean }) {
   const rankedMetrics = metrics.map(({ ranked }) => ranked);
   const failed = metrics.find(({ query }) => query.error);
   const isBusy = metrics.some(({ query }) => query.isLoading) || (hasEarlier && activity.earlier.isLoading);
+  const isLastIncomplete = useIsLastIncomplete(current.value);
   const active = [
     ['Now', activity.live.value?.unique_users],
     ['Today', activity.today.value?.unique_users],
@@ -70,7 +73,7 @@ export function Overview({ canSeeAllUsers }: { canSeeAllUsers: boolean }) {
           )}
         </QueryResult>
         {hasEarlier && <QueryErrorNotice query={activity.earlier} />}
-        {!isOneUser && <QueryErrorNotice query={activity.month} />}
+        {!isOneUser && address.range !== '30d' && <QueryErrorNotice query={activity.month} />}
       </section>
       {hasEarlier && current.value && earlier && (
         <Section id="changes" title="Biggest changes">
@@ -101,6 +104,7 @@ export function Overview({ canSeeAllUsers }: { canSeeAllUsers: boolean }) {
                     figure={isOneUser ? 'Events' : 'Users'}
                     entries={rankEvents(value, earlier, basis).slice(0, EVENTS)}
                     hasEarlier={hasEarlier}
+                    isLastIncomplete={isLastIncomplete}
                     hasShares
                   />
                   {left > 0 && <p class="quiet">And {formatCount(left)} more.</p>}
@@ -117,7 +121,13 @@ export function Overview({ canSeeAllUsers }: { canSeeAllUsers: boolean }) {
               return (
                 <>
                   {failed && <QueryErrorNotice query={failed.query} />}
-                  <Ranking label="Metric" figure="Figure" entries={rankedMetrics} hasEarlier={hasEarlier} />
+                  <Ranking
+                    label="Metric"
+                    figure="Value"
+                    entries={rankedMetrics}
+                    hasEarlier={hasEarlier}
+                    isLastIncomplete={isLastIncomplete}
+                  />
                   {left > 0 && <p class="quiet">And {formatCount(left)} more.</p>}
                 </>
               );
@@ -130,6 +140,17 @@ export function Overview({ canSeeAllUsers }: { canSeeAllUsers: boolean }) {
       </Section>
     </div>
   );
+}
+
+/** Returns whether the last bucket is cut by the end of the range, or still in progress. */
+function useIsLastIncomplete(activity: Activity | undefined): boolean {
+  const { interval } = useOverviewRange();
+  const { now } = useContext(QuerySessionContext);
+  const zone = useZone();
+  if (!activity) return false;
+  const { starts, from, to } = activity;
+  const end = bucketEnd(zone, Date.parse(starts.at(-1) ?? ''), interval);
+  return incompleteBuckets({ starts, range: { from, to } }, end, now.getTime()).last !== undefined;
 }
 
 let hasChosenRange = false;

@@ -1,10 +1,25 @@
 import type { Statistic } from '../../address.ts';
 import type { Responses } from '../../api.ts';
 import { alignEarlierBuckets } from '../../chart/buckets.ts';
+import type { IntervalName } from '../../time.ts';
 import { eventUnitOf, headlineOf, type Unit, type UnitSetting, unitOf, unitOfStatistic } from '../../units.ts';
 
 export type Activity = Responses['/api/activity'];
 export type Series = Responses['/api/metrics/series'];
+
+const HOUR = 3_600_000;
+
+/**
+ * Returns the interval of the overview's chart: coarser than elsewhere, because it shows trends rather than times.
+ *
+ * @param interval that of the range
+ * @param milliseconds the length of the range
+ */
+export function overviewInterval(interval: IntervalName, milliseconds: number): IntervalName {
+  const hours = milliseconds / HOUR;
+  if (hours <= 3 || hours > 184 * 24) return interval;
+  return hours <= 12 ? '15m' : hours < 72 ? '1h' : '1d';
+}
 
 /** What is counted of events: unique users, or the events themselves if all are of one user. */
 export type Basis = 'users' | 'events';
@@ -122,14 +137,19 @@ export function rankMetric(metric: ShownMetric, now: Series | undefined, earlier
 
 /** Minimum relative change that is worth a mention. */
 const MIN_CHANGE = 0.05;
-/** Minimum number of values of a metric in both periods together; a median of fewer says little. */
+/** Minimum number of values of a metric in both periods together; figures of fewer say little. */
 const MIN_VALUES = 40;
+/**
+ * Relative change of a metric that is likely chance, times the square root of its number of values: two standard
+ * deviations, for sums of values that vary as much as their mean, and for medians of values that vary half as much.
+ */
+const CHANCE = { sum: 5.7, other: 2.5 };
 /** Weighs against small counts, which change a lot by chance. */
 const SMALL_COUNT = 5;
 
 /**
  * Returns the entries whose figures changed most, the largest change first. Leaves out changes that are likely chance:
- * of counts, those within two standard deviations; of metrics, those with few values.
+ * of counts, those within two standard deviations; of metrics, those that are small for their number of values.
  */
 export function biggestChanges(entries: readonly Ranked[], count: number): Ranked[] {
   const scored = entries.flatMap((entry) => {
@@ -143,16 +163,18 @@ export function biggestChanges(entries: readonly Ranked[], count: number): Ranke
 }
 
 /** Returns the size of a change; 0 if it is not worth a mention. */
-function scoreOf({ kind, now, before, rows }: Ranked): number {
+function scoreOf({ kind, now, before, rows, statistic }: Ranked): number {
   if (now === undefined || now === null || before === undefined || before === null) return 0;
   const difference = Math.abs(now - before);
-  if (difference < MIN_CHANGE * Math.max(Math.abs(now), Math.abs(before))) return 0;
+  const change = difference / Math.max(Math.abs(now), Math.abs(before));
+  if (!(change >= MIN_CHANGE)) return 0;
   if (kind === 'event') {
     if (difference ** 2 < 4 * (now + before)) return 0; // two standard deviations of Poisson counts
     return Math.abs(Math.log((now + SMALL_COUNT) / (before + SMALL_COUNT)));
   }
-  if (rows < MIN_VALUES || before === 0) return 0;
-  return now * before > 0 ? Math.abs(Math.log(now / before)) : difference / Math.max(Math.abs(now), Math.abs(before));
+  const chance = (statistic === 'sum' ? CHANCE.sum : CHANCE.other) / Math.sqrt(rows);
+  if (rows < MIN_VALUES || change < chance || before === 0) return 0;
+  return now * before > 0 ? Math.abs(Math.log(now / before)) : change;
 }
 
 /** Returns the values of an earlier range, each at the bucket that it corresponds to, and the starts of their buckets. */

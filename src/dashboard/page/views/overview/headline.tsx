@@ -6,12 +6,11 @@ import type { Line } from '../../chart/plot.ts';
 import { Figure, Value } from '../../figures.tsx';
 import { formatText, formatTime } from '../../format.ts';
 import { useNavigation } from '../../navigation.ts';
-import { useShownRange } from '../../shown-range.ts';
 import { EmptyMessage } from '../../states.tsx';
 import { INTERVALS } from '../../time.ts';
 import { COUNT, type Unit } from '../../units.ts';
 import { type Activity, alignEarlierValues } from './figures.ts';
-import type { LoadedMetric } from './use-figures.ts';
+import { type LoadedMetric, useOverviewRange } from './use-figures.ts';
 
 /** Number of metrics among the headline figures. */
 const METRICS = 3;
@@ -146,6 +145,7 @@ interface HeadlineChartProps {
 /** The selected figure over time, with the period before as a dotted line. */
 export function HeadlineChart({ headline, current, earlier, beganWithin }: HeadlineChartProps) {
   const { address } = useNavigation();
+  const { interval } = useOverviewRange();
   const zone = useZone();
   const earlierLabel = EARLIER_LABELS[address.compare ?? 'previous'];
   const { label, unit, values, earlierValues } = headline;
@@ -159,7 +159,14 @@ export function HeadlineChart({ headline, current, earlier, beganWithin }: Headl
   if (starts.length === 0) return <EmptyMessage>Nothing was recorded in this range. Try a longer one.</EmptyMessage>;
   return (
     <>
-      <Chart label={`${label} over time`} range={{ from, to }} starts={starts} lines={lines} unit={unit} />
+      <Chart
+        label={`${label} over time`}
+        range={{ from, to }}
+        starts={starts}
+        lines={lines}
+        unit={unit}
+        interval={interval}
+      />
       {beganWithin && (
         <p class="quiet">
           Recording began on {formatTime(beganWithin, zone, 'minute')}, within the period before, so changes look larger
@@ -172,7 +179,7 @@ export function HeadlineChart({ headline, current, earlier, beganWithin }: Headl
 
 /** Returns the title of the chart, such as `Active users per day`. */
 export function useChartTitle(headline: Headline | undefined): string {
-  const { interval } = useShownRange();
+  const { interval } = useOverviewRange();
   const length = INTERVALS.find(({ name }) => name === interval)?.label.replace(/^1 /, '') ?? interval;
   return `${headline?.label ?? 'Figures'} per ${length}`;
 }

@@ -15,12 +15,14 @@ interface RankingProps {
   readonly entries: readonly Ranked[];
   /** Whether figures are compared with those of the period before. */
   readonly hasEarlier: boolean;
+  /** Whether the last bucket is still in progress; its figures say nothing about the trend yet. */
+  readonly isLastIncomplete: boolean;
   /** Draws each figure's share of the largest one behind the name; for figures of one unit. */
   readonly hasShares?: boolean;
 }
 
 /** Event types or metrics with their figures, each over time and with its change. Each links to its view. */
-export function Ranking({ label, figure, entries, hasEarlier, hasShares = false }: RankingProps) {
+export function Ranking({ label, figure, entries, hasEarlier, isLastIncomplete, hasShares = false }: RankingProps) {
   const largest = Math.max(0, ...entries.map(({ now }) => now ?? 0));
   return (
     <table class="ranking">
@@ -55,7 +57,9 @@ export function Ranking({ label, figure, entries, hasEarlier, hasShares = false 
               {entry.kind === 'metric' && <small class="quiet">{entry.statistic}</small>}
             </th>
             <td class="trend">
-              <Sparkline counts={entry.values} />
+              <Sparkline
+                counts={isLastIncomplete && entry.values.length > 2 ? entry.values.slice(0, -1) : entry.values}
+              />
             </td>
             <td class="number">
               {entry.now === undefined ? (
@@ -101,7 +105,8 @@ export function Changes({ entries, basis }: { entries: readonly Ranked[]; basis:
             </b>
             <span class="quiet">
               {kind === 'metric' && `${statistic} `}
-              <Value value={now} unit={unit} /> {kind === 'event' && basis}, before {formatFigure(before, unit)}
+              <Value value={now} unit={unit} />
+              {kind === 'event' && ` ${basis}`}, before {formatFigure(before, unit)}
             </span>
           </li>
         );

@@ -23,16 +23,18 @@ export function Live({ activity, minutes, isOneUser }: LiveProps) {
   const { value } = activity;
   const rows = value && value.metrics.count + value.analytics.count;
   return (
-    <>
+    <div class="live-columns">
       <dl class="figures">
         {!isOneUser && (
           <Figure label={`Active in the last ${minutes} minutes`} value={value && (value.unique_users ?? 0)} />
         )}
         <Figure label="Rows per minute" value={rows === undefined ? undefined : rows / minutes} format={formatValue} />
       </dl>
-      <QueryErrorNotice query={activity} />
-      <LatestEvents isOneUser={isOneUser} />
-    </>
+      <div>
+        <QueryErrorNotice query={activity} />
+        <LatestEvents isOneUser={isOneUser} />
+      </div>
+    </div>
   );
 }
 
@@ -53,8 +55,8 @@ function LatestEvents({ isOneUser }: { isOneUser: boolean }) {
                 </Link>
                 {event.data_index !== undefined && event.data_index !== '' && <span>{event.data_index}</span>}
                 {!isOneUser && <span class="quiet">{event.user_id}</span>}
-                <time class="quiet" dateTime={event.received_at}>
-                  {agoOf(event.received_at, now)}
+                <time class="quiet" dateTime={event.timestamp}>
+                  {agoOf(event.timestamp, now)}
                 </time>
               </li>
             ))}
