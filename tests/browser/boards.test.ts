@@ -137,7 +137,7 @@ describe.skipIf(noBrowser !== undefined)('boards', () => {
         'Retention after tutorial_step: step_1',
       ]);
       const users = await page
-        .locator('.bars tbody tr td:nth-child(2) data')
+        .locator('.board-grid > li:first-child td:nth-child(2) data')
         .evaluateAll((cells) => cells.map((cell) => Number(cell.getAttribute('value'))));
       expect(users).toEqual(funnel.result.steps.map((step: { users: number }) => step.users));
     });
@@ -196,7 +196,7 @@ describe.skipIf(noBrowser !== undefined)('boards', () => {
     await page.getByRole('button', { name: 'Rename' }).click();
     await page.getByRole('heading', { name: 'Weekly' }).waitFor();
     await page.getByRole('button', { name: 'Edit', exact: true }).click();
-    await page.getByRole('radio', { name: 'Everyone' }).check();
+    await page.getByRole('radio', { name: 'Everyone' }).click();
     await eventually(page, async () => expect((await get(target, `/api/boards/${id}`)).scope).toBe('everyone'));
 
     const user = await signIn(browser, target, { sub: 'user-1' });
