@@ -176,7 +176,7 @@ describe.skipIf(noBrowser !== undefined)('dashboard accessibility', () => {
     await keyboard.press('ArrowRight');
     const first = await eventually(page, async () => {
       const text = await page.textContent('.pointed');
-      expect(text).toMatch(/^\d{4}-\d\d-\d\d \d\d:\d\d, max /);
+      expect(text).toMatch(/^\d{4}-\d\d-\d\d \d\d:\d\d, Median /);
       return text;
     });
     await keyboard.press('ArrowRight');
