@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import { join } from 'node:path';
-import type { Browser } from 'playwright-core';
+import type { Browser, Locator } from 'playwright-core';
 import { SEQ_EPOCH } from '../../src/storage/record-id.ts';
 import { noBrowser, startBrowser } from '../harness/browser.ts';
 import { post, send } from '../harness/client.ts';
@@ -12,6 +12,7 @@ import {
   get,
   openOptions,
   pickIn,
+  plotOf,
   readFigures,
   signIn,
   tableRows,
@@ -65,8 +66,42 @@ async function importOldRow(dataDir: string): Promise<void> {
 const fixed = (view: string, parameters: Record<string, string> = {}) =>
   `/?${new URLSearchParams({ view, ...range, tz: ZONE, refresh: '0', ...parameters })}`;
 
-/** Statistics in the order of the page's tables. */
-const STATISTICS = ['count', 'avg', 'p50', 'p95', 'p99', 'min', 'max'] as const;
+/** Statistics of a metric with their names on the page. */
+const TITLES = {
+  count: 'Count',
+  sum: 'Sum',
+  avg: 'Average',
+  p50: 'Median (p50)',
+  p95: 'p95',
+  p99: 'p99',
+  min: 'Min',
+  max: 'Max',
+} as const;
+const STATISTICS = Object.keys(TITLES) as (keyof typeof TITLES)[];
+
+/** Returns the columns of a table by their heading. A cell is its exact number if it has one, otherwise its text. */
+async function columnsOf(table: Locator): Promise<Record<string, (string | number)[]>> {
+  const headings = await table.locator('thead th').allTextContents();
+  const rows = await tableRows(table);
+  return Object.fromEntries(headings.map((heading, i) => [heading, rows.map((row) => row[i] ?? '')]));
+}
+
+/** Returns the tooltip of a chart: its title, its exact figures by line, and its other lines. */
+async function readTooltip(page: Dashboard['page']) {
+  return page.locator('.tooltip').evaluate((tooltip) => ({
+    title: tooltip.querySelector('b')?.textContent ?? '',
+    figures: Object.fromEntries(
+      [...tooltip.querySelectorAll('tr')].map((row) => [
+        row.querySelector('.name')?.textContent ?? '',
+        [...row.querySelectorAll('data')].map((data) => {
+          const value = data.getAttribute('value');
+          return value === 'null' ? null : Number(value);
+        }),
+      ]),
+    ),
+    others: [...tooltip.querySelectorAll('p')].map((line) => line.textContent ?? ''),
+  }));
+}
 
 describe.skipIf(noBrowser !== undefined)('figures of the dashboard', () => {
   test('the health view shows the rows, ledger and queue of the query routes', async () => {
@@ -242,42 +277,113 @@ describe.skipIf(noBrowser !== undefined)('figures of the dashboard', () => {
     const name = 'page_load_time';
     await admin.visit(fixed('metric', { name, interval: '12h' }));
     const total = await get(target, '/api/metrics/series', { name, ...range, interval: '12h', tz: ZONE });
-    const titles = {
-      avg: 'Average',
-      p50: 'Median (p50)',
-      p95: 'p95',
-      p99: 'p99',
-      min: 'Min',
-      max: 'Max',
-      count: 'Count',
-    };
     await eventually(page, async () =>
-      expect(await readFigures(page)).toMatchObject(
-        Object.fromEntries(STATISTICS.map((statistic) => [titles[statistic], total[statistic]])),
+      expect(await readFigures(page)).toEqual(
+        Object.fromEntries(STATISTICS.map((statistic) => [TITLES[statistic], total[statistic]])),
       ),
     );
 
     const { buckets } = total;
     await expandDetails(page);
-    await eventually(page, async () =>
-      expect((await tableRows(page.locator('figure table'))).map((row) => row.slice(1))).toEqual(
-        buckets.map((bucket: Record<string, number | null>) =>
-          ['max', 'min', 'avg', 'p50', 'p95', 'p99'].map((statistic) => bucket[statistic] ?? '–'),
-        ),
-      ),
-    );
+    await eventually(page, async () => {
+      const columns = await columnsOf(page.locator('figure table'));
+      for (const statistic of STATISTICS) {
+        expect(columns[TITLES[statistic]]).toEqual(
+          buckets.map((bucket: Record<string, number | null>) => bucket[statistic] ?? '–'),
+        );
+      }
+    });
     expect(buckets.length).toBeGreaterThan(15);
 
     const { groups } = await get(target, '/api/metrics/series', { name, ...range, tz: ZONE, group_by: 'data_string' });
     await eventually(page, async () =>
       expect(await tableRows(page.locator('table.bars'))).toEqual(
-        groups.map(({ data_string, buckets: [bucket] }: { data_string: string; buckets: Record<string, number>[] }) => [
-          data_string,
-          '',
-          ...STATISTICS.map((statistic) => bucket?.[statistic]),
+        groups.map((group: Record<string, number>) => [
+          group['data_string'],
+          (group['count'] as number) / total.count,
+          ...['sum', 'count', 'p50', 'p95'].map((statistic) => group[statistic]),
         ]),
       ),
     );
+  });
+
+  test('selecting a figure of a metric puts it on the chart; the unit chooses the first ones', async () => {
+    const { page } = admin;
+    await admin.visit(fixed('metric', { name: 'page_load_time', interval: '1d' }));
+    const legend = page.locator('.legend button');
+    await eventually(page, async () => expect(await legend.allTextContents()).toEqual(['Median (p50)', 'p95']));
+    const selected = page.locator('.figure button[aria-pressed=true]');
+    await eventually(page, async () => expect(await selected.allTextContents()).toEqual(['Median (p50)', 'p95']));
+    await page.locator('.figure', { hasText: 'Max' }).click();
+    await page.waitForURL(({ searchParams }) => searchParams.get('statistic') === 'max');
+    await eventually(page, async () => expect(await selected.allTextContents()).toEqual(['Max']));
+    await page.waitForSelector('.plot[aria-label^="Max of page_load_time"]');
+    // again: back to the default
+    await page.locator('.figure', { hasText: 'Max' }).click();
+    await page.waitForURL(({ searchParams }) => !searchParams.has('statistic'));
+
+    const authorization = `Bearer ${await token({ sub: 'ada', role: 'admin' })}`;
+    const metrics = [10, 20.5].map((metric_value) => ({ metric_name: 'revenue_eur', metric_value, data_string: 'x' }));
+    expect((await post(target, '/log_batch', { metrics }, { authorization })).status).toBe(200);
+    await admin.visit(`/?view=metric&name=revenue_eur&range=1h&refresh=0`);
+    await eventually(page, async () => expect(await selected.allTextContents()).toEqual(['Sum']));
+    const sum = page.locator('.figure', { hasText: 'Sum' }).locator('data');
+    await eventually(page, async () => expect(await sum.textContent()).toBe('€30.50'));
+    expect(await sum.getAttribute('title')).toBe('30.5 EUR');
+  });
+
+  test('the tooltip shows the figures of the bucket under the pointer, of the period before, and the change', async () => {
+    const { page } = admin;
+    const name = 'page_load_time';
+    const half = new Date((Date.parse(range.from) + Date.parse(range.to)) / 2).toISOString();
+    const parameters = { name, interval: '12h', tz: ZONE };
+    await admin.visit(fixed('metric', { name, from: half, interval: '12h', compare: 'previous' }));
+    const [current, earlier] = await Promise.all([
+      get(target, '/api/metrics/series', { ...parameters, from: half, to: range.to }),
+      get(target, '/api/metrics/series', { ...parameters, from: range.from, to: half }),
+    ]);
+    type Bucket = { start: string; p50: number | null; p95: number | null };
+    const { buckets }: { buckets: Bucket[] } = current;
+    // both periods are equally long, and begin half a day apart or more
+    const middle = (all: Bucket[], i: number, from: string, to: string) => {
+      const start = Math.max(Date.parse(all[i]?.start ?? ''), Date.parse(from));
+      return (start + Math.min(Date.parse(all[i + 1]?.start ?? to), Date.parse(to))) / 2;
+    };
+    const length = Date.parse(range.to) - Date.parse(half);
+    const before = (i: number): Bucket | undefined => {
+      const at = middle(buckets, i, half, range.to) - length;
+      return (earlier.buckets as Bucket[]).findLast(({ start }) => Date.parse(start) <= at);
+    };
+    const plot = await plotOf(page);
+    for (const i of [0, 3, buckets.length - 1]) {
+      const part = (middle(buckets, i, half, range.to) - Date.parse(half)) / length;
+      await page.mouse.move(plot.x + plot.width * part, plot.middle);
+      await eventually(page, async () =>
+        expect((await readTooltip(page)).figures).toEqual({
+          'Median (p50)': [buckets[i]?.p50 ?? null, before(i)?.p50 ?? null],
+          p95: [buckets[i]?.p95 ?? null, before(i)?.p95 ?? null],
+        }),
+      );
+    }
+    const { title, others } = await readTooltip(page);
+    expect(title).toMatch(/^\d+ \w{3} \d{4}, \d\d:\d\d–\d\d:\d\d:\d\d$/);
+    expect(others).toEqual([expect.stringMatching(/^Incomplete: /)]);
+    await page.mouse.move(0, 0);
+    await page.locator('.tooltip').waitFor({ state: 'detached' });
+
+    // the arrow keys show the same
+    await page.locator('.plot').focus();
+    for (let i = 0; i < 4; i++) await page.keyboard.press('ArrowRight');
+    await eventually(page, async () =>
+      expect((await readTooltip(page)).figures['p95']).toEqual([buckets[3]?.p95 ?? null, before(3)?.p95 ?? null]),
+    );
+    const change = page.locator('.tooltip tr', { hasText: 'Median' }).locator('.change');
+    const isUp = (buckets[3]?.p50 ?? 0) > (before(3)?.p50 ?? 0);
+    expect(await change.locator('.visually-hidden').textContent()).toMatch(
+      isUp ? /^up [\d.]+%, worse$/ : /^down [\d.]+%, better$/,
+    );
+    await page.keyboard.press('Escape');
+    await page.locator('.tooltip').waitFor({ state: 'detached' });
   });
 
   test('a metric can be compared with the previous period, filtered by label and broken down by label', async () => {
@@ -297,7 +403,9 @@ describe.skipIf(noBrowser !== undefined)('figures of the dashboard', () => {
 
     // buckets are aligned: the period before the last 7 days begins 7 calendar days earlier
     admin.requestedUrls.length = 0;
-    await admin.visit(`/?view=metric&name=${name}&range=7d&interval=1d&compare=previous&tz=${ZONE}&refresh=0`);
+    await admin.visit(
+      `/?view=metric&name=${name}&range=7d&interval=1d&compare=previous&statistic=avg&tz=${ZONE}&refresh=0`,
+    );
     const queries = await eventually(page, async () => {
       const urls = admin.requestedUrls.filter((url) => /\/api\/.*interval=1d/.test(url));
       expect(urls).toHaveLength(2);
@@ -316,23 +424,33 @@ describe.skipIf(noBrowser !== undefined)('figures of the dashboard', () => {
     await expandDetails(page);
     const averages = ({ buckets }: { buckets: { avg: number | null }[] }) => buckets.map(({ avg }) => avg ?? '–');
     await eventually(page, async () => {
-      const compared = await tableRows(page.locator('figure table'));
-      expect(compared.map((row) => row[3])).toEqual(averages(thisWeek));
-      expect(compared.map((row) => row[7])).toEqual(averages(lastWeek));
+      const columns = await columnsOf(page.locator('figure table'));
+      expect(columns['Average']).toEqual(averages(thisWeek));
+      expect(columns['Average, previous period']).toEqual(averages(lastWeek));
     });
 
     await admin.visit(fixed('metric', { name, from: half, compare: 'previous' }));
-    await page.click('table.bars button:has-text("/dashboard")');
-    await page.waitForURL((url) => url.searchParams.get('label') === '/dashboard');
-    const filtered = await get(target, '/api/metrics/series', {
-      name,
-      from: half,
-      to: range.to,
-      data_string: '/dashboard',
-    });
+    const label = '/dashboard';
+    const byLabel = (from: string, to: string) =>
+      get(target, '/api/metrics/series', { name, from, to, group_by: 'data_string' });
+    const [labels, labelsBefore] = await Promise.all([byLabel(half, range.to), byLabel(range.from, half)]);
+    const p50 = ({ groups }: typeof labels) =>
+      groups.find(({ data_string }: { data_string: string }) => data_string === label).p50;
+    const row = page.locator('table.bars tr', { hasText: label });
+    const ratio = Math.abs(p50(labels) / p50(labelsBefore) - 1) * 100;
+    await eventually(page, async () =>
+      expect(await row.locator('.change .visually-hidden').textContent()).toBe(
+        `${p50(labels) > p50(labelsBefore) ? 'up' : 'down'} ${Number(ratio.toFixed(ratio >= 10 ? 0 : 1))}%, ${p50(labels) > p50(labelsBefore) ? 'worse' : 'better'}`,
+      ),
+    );
+    await row.locator('button').click();
+    await page.waitForURL((url) => url.searchParams.get('label') === label);
+    const filtered = await get(target, '/api/metrics/series', { name, from: half, to: range.to, data_string: label });
     await eventually(page, async () => expect((await readFigures(page))['Count']).toBe(filtered.count));
 
-    await admin.visit(fixed('metric', { name, split: 'p95', interval: '1d' }));
+    await admin.visit(fixed('metric', { name, statistic: 'p95', interval: '1d' }));
+    await page.getByRole('checkbox', { name: 'Break down by label' }).check();
+    await page.waitForURL((url) => url.searchParams.get('split') === 'p95');
     const split = await get(target, '/api/metrics/series', {
       name,
       ...range,
@@ -341,12 +459,13 @@ describe.skipIf(noBrowser !== undefined)('figures of the dashboard', () => {
       group_by: 'data_string',
       top: '5',
     });
+    await page.waitForSelector('.plot[aria-label^="p95 of page_load_time by label"]');
     await expandDetails(page);
     expect(split.groups).toHaveLength(5);
     await eventually(page, async () => {
       const rows = await tableRows(page.locator('figure table'));
       split.groups.forEach((group: { buckets: { p95: number | null }[] }, i: number) => {
-        expect(rows.map((row) => row[i + 1])).toEqual(group.buckets.map(({ p95 }) => p95 ?? '–'));
+        expect(rows.map((cells) => cells[i + 1])).toEqual(group.buckets.map(({ p95 }) => p95 ?? '–'));
       });
     });
   });
@@ -372,19 +491,102 @@ describe.skipIf(noBrowser !== undefined)('figures of the dashboard', () => {
         counts.buckets.map((bucket: Record<string, number>) => [bucket['count'], bucket['unique_users']]),
       ),
     );
-    const labels = page.locator('section', { has: page.locator('#by-index') }).locator('table');
+    const labels = page.locator('section', { has: page.locator('#by-group') }).locator('table');
     expect(counts.other.labels).toBe(4);
     await eventually(page, async () =>
       expect(await tableRows(labels)).toEqual([
-        ...counts.groups.map((group: Record<string, unknown>) => [
+        ...counts.groups.map((group: Record<string, number>) => [
           group['data_index'],
-          '',
+          (group['count'] as number) / counts.count,
           group['count'],
           group['unique_users'],
         ]),
-        ['4 others', '', counts.other.count, counts.other.unique_users],
+        ['4 others', counts.other.count / counts.count, counts.other.count, counts.other.unique_users],
       ]),
     );
+  });
+
+  test('an event type is broken down by a typed property, filtered by it, and its numbers are summed', async () => {
+    const { page } = admin;
+    const type = 'tutorial_step';
+    const authorization = `Bearer ${await token({ sub: 'ada', role: 'admin' })}`;
+    const analytics = [{ type, data: { note: 'no step' }, data_index: 'other', timestamp: range.from }];
+    expect((await post(target, '/log_batch', { analytics }, { authorization })).status).toBe(200);
+    await admin.visit(fixed('event', { name: type, interval: '1d' }));
+    const property = page.getByRole('combobox', { name: 'Property', exact: true });
+    // the latest events' properties are offered
+    await eventually(page, async () =>
+      expect(
+        await page
+          .locator('section:has(#by-group) datalist option')
+          .evaluateAll((all) => all.map((option) => (option as HTMLOptionElement).value)),
+      ).toEqual(expect.arrayContaining(['step', 'outcome'])),
+    );
+    await property.fill('step');
+    await property.press('Enter');
+    await page.waitForURL(({ searchParams }) => searchParams.get('property') === 'data.step');
+    const sum = page.getByRole('combobox', { name: 'Sum of' });
+    await sum.fill('step');
+    await sum.press('Enter');
+    await page.waitForURL(({ searchParams }) => searchParams.get('sum') === 'data.step');
+
+    const query = { type, ...range, tz: ZONE, sum: 'data.step' };
+    const counts = await get(target, '/api/analytics/counts', { ...query, interval: '1d', group_by: 'data.step' });
+    expect(counts.sum).toBeGreaterThan(100);
+    await eventually(page, async () =>
+      expect(await readFigures(page)).toEqual({
+        Events: counts.count,
+        'Unique users': counts.unique_users,
+        'Sum of step': counts.sum,
+      }),
+    );
+    const table = page.locator('section', { has: page.locator('#by-group') }).locator('table');
+    expect(counts.groups.map((group: Record<string, unknown>) => group['data.step'])).toContain(null);
+    await eventually(page, async () =>
+      expect(await tableRows(table)).toEqual(
+        counts.groups.map((group: Record<string, number | null>) => [
+          group['data.step'] === null ? '(none)' : String(group['data.step']),
+          (group['count'] as number) / counts.count,
+          group['count'],
+          group['unique_users'],
+          group['sum'],
+        ]),
+      ),
+    );
+    expect(await table.locator('tr', { hasText: '(none)' }).locator('button').count()).toBe(0);
+    await expandDetails(page);
+    await eventually(page, async () =>
+      expect((await columnsOf(page.locator('figure table')))['Sum of step']).toEqual(
+        counts.buckets.map((bucket: Record<string, number>) => bucket['sum']),
+      ),
+    );
+
+    await table.getByRole('button', { name: '2', exact: true }).click();
+    await page.waitForURL(({ searchParams }) => searchParams.get('data.step') === '2');
+    const filtered = await get(target, '/api/analytics/counts', { ...query, 'data.step': '2' });
+    expect(filtered.count).toBeLessThan(counts.count);
+    await eventually(page, async () =>
+      expect(await readFigures(page)).toMatchObject({ Events: filtered.count, 'Sum of step': filtered.sum }),
+    );
+    await page.getByRole('button', { name: 'Remove the filter step is 2' }).click();
+    await eventually(page, async () => expect((await readFigures(page))['Events']).toBe(counts.count));
+
+    await page.getByRole('checkbox', { name: /^Break down by/ }).check();
+    await page.waitForURL(({ searchParams }) => searchParams.get('split') === 'count');
+    const top = await get(target, '/api/analytics/counts', {
+      ...query,
+      interval: '1d',
+      group_by: 'data.step',
+      top: '5',
+    });
+    await page.waitForSelector('.plot[aria-label^="Events of tutorial_step by step"]');
+    await expandDetails(page);
+    await eventually(page, async () => {
+      const rows = await tableRows(page.locator('figure table'));
+      top.groups.forEach((group: { buckets: { count: number }[] }, i: number) => {
+        expect(rows.map((cells) => cells[i + 1])).toEqual(group.buckets.map(({ count }) => count));
+      });
+    });
   });
 
   test('a funnel is built by typing, narrowing, moving and removing steps', async () => {

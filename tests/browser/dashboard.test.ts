@@ -282,7 +282,86 @@ describe.skipIf(noBrowser !== undefined)('a chart', () => {
     const plot = await plotOf(page);
     await page.mouse.move(plot.x + plot.width - 5, plot.middle);
     await eventually(page, async () =>
-      expect(await page.textContent('.pointed')).toMatch(/^\d{4}-\d\d-\d\d \d\d:\d\d/),
+      expect(await page.textContent('.pointed')).toMatch(/^\d{4}-\d\d-\d\d \d\d:\d\d, Median \(p50\) /),
+    );
+    await page.context().close();
+  });
+
+  test('keeps its tooltip inside the window and off the bucket it explains, and marks the bucket in progress', async () => {
+    const { page, visit } = await signIn(browser, target);
+    await visit('/?view=event&name=page_view&range=7d&interval=1d');
+    const plot = await plotOf(page);
+    const boxOf = async (selector: string) => {
+      const box = await page.locator(selector).boundingBox();
+      if (!box) throw new Error(`${selector} is not shown`);
+      return box;
+    };
+    for (const part of [0.01, 0.3, 0.7, 0.99]) {
+      await page.mouse.move(plot.x + plot.width * part, plot.middle);
+      await eventually(page, async () => {
+        const [tooltip, bucket] = [await boxOf('.tooltip'), await boxOf('.pointed-bucket')];
+        expect(bucket.x).toBeLessThanOrEqual(plot.x + plot.width * part);
+        expect(bucket.x + bucket.width).toBeGreaterThanOrEqual(plot.x + plot.width * part);
+        expect(tooltip.x >= bucket.x + bucket.width || tooltip.x + tooltip.width <= bucket.x).toBe(true);
+        expect(tooltip.x).toBeGreaterThanOrEqual(plot.x);
+        expect(tooltip.x + tooltip.width).toBeLessThanOrEqual(plot.x + plot.width + 1);
+      });
+      // the bucket in progress is as wide as the others
+      await eventually(page, async () => expect((await boxOf('.pointed-bucket')).width).toBeCloseTo(plot.width / 7, 0));
+    }
+    await eventually(page, async () =>
+      expect(await page.textContent('.tooltip')).toContain('Incomplete: still in progress'),
+    );
+    await eventually(page, async () => expect(await page.locator('.pointed-bar:not([hidden])').count()).toBe(1));
+    await page.context().close();
+  });
+
+  test('shows its tooltip on a tap', async () => {
+    const { page, visit } = await signIn(browser, target, undefined, {
+      viewport: { width: 390, height: 800 },
+      hasTouch: true,
+      isMobile: true,
+    });
+    await visit('/?view=event&name=page_view&range=7d&interval=1d');
+    const plot = await plotOf(page);
+    await page.touchscreen.tap(plot.x + plot.width / 2, plot.middle);
+    const tooltip = page.locator('.tooltip');
+    await tooltip.waitFor();
+    await eventually(page, async () => {
+      const box = await tooltip.boundingBox();
+      expect(box?.x).toBeGreaterThanOrEqual(0);
+      expect((box?.x ?? 0) + (box?.width ?? 0)).toBeLessThanOrEqual(390);
+    });
+    await page.touchscreen.tap(20, 20);
+    await tooltip.waitFor({ state: 'detached' });
+    await page.context().close();
+  });
+
+  test('has a logarithmic axis and cuts off outliers if the URL says so, and tells what it does not show', async () => {
+    const at = (hour: number) => `2026-03-01T${String(hour).padStart(2, '0')}:30:00Z`;
+    const values = [3, 4, 5, 3, 4, 6, 5, 4, 900, 0];
+    const metrics = values.map((metric_value, i) => ({
+      metric_name: 'spiky',
+      metric_value,
+      timestamp: at(i),
+    }));
+    const authorization = `Bearer ${await token({ sub: 'spiky' })}`;
+    expect((await post(target, '/log_batch', { metrics }, { authorization })).status).toBe(200);
+    const { page, visit } = await signIn(browser, target);
+    const path = `/?view=metric&name=spiky&from=${at(0).replace(':30', ':00')}&to=${at(10).replace(':30', ':00')}&interval=1h&tz=UTC`;
+    await visit(path);
+    const plot = await plotOf(page);
+    expect(await page.locator('.notes').count()).toBe(0);
+    await visit(`${path}&cap=1`);
+    await eventually(page, async () =>
+      expect(await page.textContent('.notes')).toBe('1 value above 6 cut off at the top.'),
+    );
+    // the tooltip has the value that is cut off
+    await page.mouse.move(plot.x + plot.width * 0.85, plot.middle);
+    await page.locator('.tooltip data[value="900"]').waitFor();
+    await visit(`${path}&axis=log`);
+    await eventually(page, async () =>
+      expect(await page.textContent('.notes')).toBe('Logarithmic axis. 1 value of zero or less cannot be shown on it.'),
     );
     await page.context().close();
   });

@@ -82,6 +82,7 @@ test('a logarithmic axis has ticks at powers of ten, and says which values it ca
   const place = (value: number) => axis.placeOf(value) ?? Number.NaN;
   expect(place(100) - place(10)).toBeCloseTo(place(100_000) - place(10_000), 9);
   expect(axis.placeOf(0)).toBeNull();
+  expect(valueAxis([1, 11], { ...OPTIONS, isLogarithmic: true }).ticks).toEqual([1, 2, 5, 10]);
   expect(valueAxis([3, 4], { ...OPTIONS, isLogarithmic: true }).ticks.length).toBeGreaterThan(1);
   const line = { label: 'x', values: [0, 0, 10, null], color: '--chart-1' } as const;
   const options = { ...OPTIONS, isLogarithmic: true, isShown: [true] };

@@ -12,7 +12,7 @@ export interface Highlight {
 }
 
 /** Maximum width of a bucket that a tooltip is placed beside as a whole, in pixels. */
-const NARROW = 120;
+const NARROW = 200;
 
 /** Creates a uPlot plugin that highlights the bucket under the cursor, with elements over and under the canvas. */
 export function createHighlight(content: () => PlotContent, colors: readonly string[]): Highlight {

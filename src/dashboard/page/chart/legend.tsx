@@ -8,11 +8,11 @@ interface LegendProps {
   readonly onToggle: (label: string) => void;
 }
 
-/** The lines of a chart, each a button that shows or hides it. */
+/** The lines of a chart, each a button that shows or hides it. A single line needs none. */
 export function Legend({ lines, hidden, onToggle }: LegendProps) {
   return (
     <div class="legend">
-      {lines.map((line) => (
+      {(lines.length > 1 ? lines : []).map((line) => (
         <button
           type="button"
           key={line.label}

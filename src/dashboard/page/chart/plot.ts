@@ -80,11 +80,13 @@ export function createPlot(element: HTMLElement, options: PlotOptions): Plot {
       axes: [
         {
           ...axis,
-          space: 72,
+          space: (self) => (self.width < 480 ? 58 : 72),
           grid: { show: false },
           ticks: { ...grid, size: 5 },
           incrs: TICK_DISTANCES,
-          splits: (_plot, _axis, from, to, distance) => ticksBetween(zone, from, to, distance),
+          // without one at the right edge, whose label would be cut off
+          splits: (_plot, _axis, from, to, distance) =>
+            ticksBetween(zone, from, to, distance).filter((tick) => tick < to - (to - from) * 0.02),
           values: (_plot, ticks, _axis, _space, distance) => tickLabels(zone, ticks, distance),
         },
         {

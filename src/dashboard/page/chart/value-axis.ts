@@ -134,12 +134,18 @@ function logarithmicAxis(shown: readonly number[], all: readonly number[]): Omit
   for (let power = Math.ceil(from - 1e-9); power <= to; power++) decades.push(power);
   const powers = thinned(decades).map((power) => Number(`1e${power}`));
   const between =
-    decades.length > 2 ? [] : [2, 5].flatMap((n) => [from - 1, from, to].map((at) => n * 10 ** Math.floor(at)));
-  const ticks = [...new Set([...powers, ...between.map((tick) => Number(tick.toPrecision(3)))])]
+    decades.length > 2 ? [] : decadesAround(from, to).flatMap((power) => [2, 5].map((n) => Number(`${n}e${power}`)));
+  const ticks = [...new Set([...powers, ...between])]
     .filter((tick) => Math.log10(tick) >= from - 1e-9 && Math.log10(tick) <= to)
     .sort((a, b) => a - b);
   const unplaced = all.filter((value) => value <= 0).length;
   return { placeOf, ticks: thinned(ticks), base: 0, startsAt: undefined, unplaced };
+}
+
+/** Returns the powers of ten from the one below a range to the last one in it. */
+function decadesAround(from: number, to: number): number[] {
+  const first = Math.floor(from);
+  return Array.from({ length: Math.max(0, Math.floor(to) - first + 1) }, (_item, i) => first + i);
 }
 
 /** From this number of values on, outliers can be told from other values. */

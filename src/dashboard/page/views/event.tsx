@@ -58,26 +58,9 @@ export function EventView() {
   return (
     <>
       <section class="panel" aria-labelledby="type">
-        <div class="head">
+        <div class="head named">
           <h2 id="type">{formatText(type)}</h2>
           <NamePicker label="Type" name={type} choices={types} canBeEmpty />
-          <TextFilter
-            label="Sum of"
-            value={sumName}
-            placeholder="Property"
-            choices={properties.numeric.map(fieldText)}
-            onSelect={(text) => go({ sum: propertyIn(text) })}
-          />
-          <div class="chart-options">
-            <label class="check">
-              <input
-                type="checkbox"
-                checked={split !== undefined}
-                onChange={() => go({ split: split ? undefined : 'count' })}
-              />
-              Break down by {property ? <code>{heading}</code> : 'label'}
-            </label>
-          </div>
         </div>
         <QueryResult query={counts}>
           {(value) => (
@@ -90,6 +73,23 @@ export function EventView() {
           )}
         </QueryResult>
         {previous && <QueryErrorNotice query={earlier} />}
+        <div class="chart-options">
+          <TextFilter
+            label="Sum of"
+            value={sumName}
+            placeholder="Property"
+            choices={properties.numeric.map(fieldText)}
+            onSelect={(text) => go({ sum: propertyIn(text) })}
+          />
+          <label class="check">
+            <input
+              type="checkbox"
+              checked={split !== undefined}
+              onChange={() => go({ split: split ? undefined : 'count' })}
+            />
+            Break down by {property ? <code>{heading}</code> : 'label'}
+          </label>
+        </div>
         {split ? (
           <QueryResult query={lines}>
             {(value) => <GroupChart key={groupBy} counts={value} groupBy={groupBy} heading={heading} />}

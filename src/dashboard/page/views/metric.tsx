@@ -1,4 +1,5 @@
 import { filterParameters, MAX_TOP, STATISTICS, type Statistic } from '../address.ts';
+import { UnitMenu } from '../boards/unit-menu.tsx';
 import { type Names, useCatalog } from '../catalog.ts';
 import { NamePicker } from '../controls.tsx';
 import { Figure } from '../figures.tsx';
@@ -53,19 +54,10 @@ export function MetricView() {
   return (
     <>
       <section class="panel" aria-labelledby="name">
-        <div class="head">
+        <div class="head named">
           <h2 id="name">{name}</h2>
+          <UnitMenu name={name} />
           <NamePicker label="Metric" name={name} choices={metrics} />
-          <div class="chart-options">
-            <label class="check">
-              <input
-                type="checkbox"
-                checked={split !== undefined}
-                onChange={() => go({ split: split ? undefined : charted[0], statistic: split ?? statistic })}
-              />
-              Break down by label
-            </label>
-          </div>
         </div>
         <QueryResult query={series}>
           {(value) => (
@@ -79,6 +71,16 @@ export function MetricView() {
           )}
         </QueryResult>
         {previous && <QueryErrorNotice query={earlier} />}
+        <div class="chart-options">
+          <label class="check">
+            <input
+              type="checkbox"
+              checked={split !== undefined}
+              onChange={() => go({ split: split ? undefined : charted[0], statistic: split ?? statistic })}
+            />
+            Break down by label
+          </label>
+        </div>
         {split ? (
           <QueryResult query={lines}>
             {(value) => <LabelChart key={split} series={value} statistic={split} unit={unit} />}
@@ -135,7 +137,7 @@ interface TotalsProps {
 /** The statistics of the whole range, and of the previous period. Selecting one puts it on the chart. */
 function Totals({ current, previous, unit, charted, onSelect }: TotalsProps) {
   return (
-    <dl class="figures">
+    <dl class="figures many">
       {STATISTICS.map((statistic) => (
         <Figure
           key={statistic}
