@@ -6,20 +6,27 @@ import { corsFor } from './http/cors.ts';
 import { createErrorResponder, type ErrorResponseParts, errorHandling } from './http/error-response.ts';
 import { bunTimeout } from './http/idle-timeout.ts';
 import type { Metrics } from './http/metrics.ts';
+import type { RecordingParts } from './http/recording-handler.ts';
 import { createRequestIds, requestStart } from './http/request-start.ts';
 import { type AdministrationParts, administrationRoutes } from './http/routes/administration.ts';
+import { type AnnotationParts, annotationRoutes } from './http/routes/annotations.ts';
 import { type AuditLogParts, auditLogRoutes } from './http/routes/audit.ts';
+import { type BoardParts, boardRoutes } from './http/routes/boards.ts';
 import { dashboardRoutes } from './http/routes/dashboard.ts';
 import { type DeletionParts, deletionRoutes } from './http/routes/deletion.ts';
+import { type DemoParts, demoRoutes } from './http/routes/demo.ts';
 import { docsRoutes } from './http/routes/docs.ts';
 import { exportRoutes } from './http/routes/exports.ts';
 import { type TailParts, tailRoutes } from './http/routes/live-tails.ts';
 import { type MetricsParts, metricsRoute } from './http/routes/metrics.ts';
 import { operationsRoutes } from './http/routes/operations.ts';
+import { otlpMetricsRoute } from './http/routes/otlp-metrics.ts';
 import { type QueryParts, queryRoutes } from './http/routes/queries.ts';
-import { type RecordingParts, recordingRoutes } from './http/routes/recording.ts';
+import { recordingRoutes } from './http/routes/recording.ts';
 import { type RejectionsParts, rejectionRoutes } from './http/routes/rejections.ts';
 import { type SessionParts, sessionRoutes } from './http/routes/sessions.ts';
+import { type SharedParts, sharedRoutes } from './http/routes/shared.ts';
+import { type UnitParts, unitRoutes } from './http/routes/units.ts';
 import type { Tracing } from './http/tracing.ts';
 
 /** Dependencies of the HTTP app. */
@@ -52,8 +59,14 @@ export interface AppParts {
   readonly reading: Pick<AdministrationParts, 'queries' | 'slowQueries'> &
     Pick<QueryParts, 'engine'> &
     Pick<TailParts, 'tails'>;
+  /** Boards, shared links, annotations and units. */
+  readonly boards: Pick<BoardParts, 'boards' | 'links' | 'drawChart' | 'audit'> &
+    Pick<SharedParts, 'sharedCharts' | 'linkRequests'> &
+    Pick<AnnotationParts, 'annotations'> &
+    Pick<UnitParts, 'units'>;
   /** Erases users and deletes records. */
   readonly removal: Pick<AdministrationParts, 'erase'> & Pick<DeletionParts, 'deleteRecords'>;
+  readonly demo: DemoParts['demo'];
   readonly metrics: Metrics;
   /** Undefined if traces are not exported. */
   readonly tracing: Tracing | undefined;
@@ -62,6 +75,8 @@ export interface AppParts {
     'limits' | 'queueBounds' | 'databasePath' | 'syncStatus' | 'lastBackupAt' | 'backupSchedule' | 'retention' | 'sinks'
   > & {
     readonly idleTimeoutSeconds: number;
+    /** The origins whose pages may embed shared boards; undefined for none. */
+    readonly embedOrigins: Config['embedOrigins'];
   };
   /** Whether the server accepts new records. */
   readonly isOpen: () => boolean;
@@ -74,8 +89,8 @@ export interface AppParts {
  * A request that matches a route is assigned an ID and a start time, then the route's handler runs, then the duration
  * is observed. The recording routes do all of this in their handler. Anything thrown becomes an error response.
  */
-export function createApp({ access, ingest, reading, removal, settings, ...rest }: AppParts) {
-  const parts = { ...access, ...ingest, ...reading, ...removal, ...settings, ...rest };
+export function createApp({ access, ingest, reading, boards, removal, settings, ...rest }: AppParts) {
+  const parts = { ...access, ...ingest, ...reading, ...boards, ...removal, ...settings, ...rest };
   const app = new Elysia({
     // by default, Elysia rewrites values before validation, so a list would pass as an empty object
     normalize: false,
@@ -100,6 +115,7 @@ export function createApp({ access, ingest, reading, removal, settings, ...rest 
   return app
     .use(errorHandling(respond, () => app.routes, nextRequestId))
     .use(recordingRoutes({ ...parts, respond, nextRequestId })) // before the hooks below, which it does not use
+    .use(otlpMetricsRoute({ ...parts, respond, nextRequestId })) // likewise
     .use(requestStart(nextRequestId))
     .use(parts.tracing?.hooks() ?? new Elysia())
     .use(metricsRoute(parts))
@@ -111,7 +127,12 @@ export function createApp({ access, ingest, reading, removal, settings, ...rest 
     .use(deletionRoutes(parts))
     .use(auditLogRoutes(parts))
     .use(sessionRoutes(parts))
+    .use(boardRoutes(parts))
+    .use(sharedRoutes(parts))
+    .use(annotationRoutes(parts))
+    .use(unitRoutes(parts))
+    .use(demoRoutes(parts))
     .use(operationsRoutes(parts))
     .use(docsRoutes())
-    .use(dashboardRoutes());
+    .use(dashboardRoutes(parts.embedOrigins));
 }

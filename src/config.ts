@@ -7,7 +7,7 @@ import { parseDuration, parseOptionalDuration, parseThreshold } from './formats/
 import { type ForwardUrl, parseForwardUrls, parseNodeId } from './formats/forward-url.ts';
 import { type Networks, parseNetworks } from './formats/ip-address.ts';
 import { type NameTest, parseNamePatterns } from './formats/name-patterns.ts';
-import { type Origins, parseOrigins } from './formats/origins.ts';
+import { type Origins, parseEmbedOrigins, parseOrigins } from './formats/origins.ts';
 import { parseByteRate, parseRate, type Rate } from './formats/rate.ts';
 import { type NameRule, parseDays, parseRetentionRules, type Retention } from './formats/retention.ts';
 import {
@@ -88,6 +88,8 @@ export interface Config {
   readonly maxTimestampAgeUs: number | undefined;
   /** Browser origins that may call the API. */
   readonly corsOrigins: Origins | undefined;
+  /** Origins whose pages may embed shared boards in a frame. */
+  readonly embedOrigins: Origins | undefined;
   /** Bounds of the commit queue. */
   readonly maxQueueRows: number;
   readonly maxQueueBytes: number;
@@ -189,6 +191,7 @@ export function loadConfig(sources: ConfigSources): Config {
   const authFailureLimit = read('AUTH_FAILURE_LIMIT', parseRate);
   const trustedProxies = read('TRUSTED_PROXIES', parseNetworks);
   const corsOrigins = read('CORS_ORIGINS', (text) => (text === '' ? undefined : parseOrigins(text)));
+  const embedOrigins = read('EMBED_ORIGINS', parseEmbedOrigins);
   const issuer = read('JWT_ISSUER', (text) => text);
   const retentionSeconds = read('RETENTION_DAYS', parseDays);
   const retentionRules = read('RETENTION', parseRetentionRules);
@@ -277,6 +280,7 @@ export function loadConfig(sources: ConfigSources): Config {
     authFailureLimit,
     trustedProxies,
     corsOrigins,
+    embedOrigins,
     retention: { seconds: retentionSeconds, rules: retentionRules ?? [] },
     metricsToken,
     backupDir,

@@ -20,7 +20,7 @@ export const ERRORS = {
   },
   not_found: {
     message: 'No such route.',
-    hint: 'See /swagger for the list of routes.',
+    hint: 'Check the path and the IDs in it. See /swagger for the list of routes.',
   },
   method_not_allowed: {
     message: 'This route does not support the request method.',
@@ -104,6 +104,7 @@ export const TOKEN_REJECTIONS = [
   'issuer',
   'claims',
   'sign_in_link',
+  'shared_link',
   'keys_unavailable',
 ] as const;
 export type TokenRejection = (typeof TOKEN_REJECTIONS)[number];

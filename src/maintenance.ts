@@ -46,6 +46,8 @@ export interface MaintenanceParts {
   readonly retention: Retention;
   /** Returns the sinks in FORWARD_URL; undefined shortly after a start. */
   readonly sinks: () => readonly SinkStatus[] | undefined;
+  /** Called when rows have been erased or deleted. */
+  readonly onRemoved: () => void;
   readonly isStopping: () => boolean;
   readonly log: Logger;
   /** The clock, in milliseconds since 1970. */
@@ -129,6 +131,7 @@ export function createMaintenance(parts: MaintenanceParts) {
     try {
       const result = await queries.maintain(name, argument, onProgress);
       recordRemoval();
+      parts.onRemoved();
       return result;
     } catch (error) {
       resumedAtRestart = undefined;
@@ -187,6 +190,7 @@ export function createMaintenance(parts: MaintenanceParts) {
         await queries.maintain('resume', undefined);
         resumedAtRestart = restarts;
         recordRemoval();
+        parts.onRemoved();
         isErasureLogDue = true; // an interrupted erasure may have been finished
       }
       void logMissingErasures(); // rows are not kept waiting for a folder that hangs
@@ -253,6 +257,7 @@ export function createMaintenance(parts: MaintenanceParts) {
     try {
       const pruned = await queries.maintain('prune', request, onProgress);
       recordRemoval();
+      parts.onRemoved();
       const canShrink = await queries.maintain('reclaim', KEEP_NOTHING, onProgress);
       storage.stampWal();
       return { ...pruned, before, after: size(), needsRewrite: !canShrink };
@@ -277,6 +282,7 @@ export function createMaintenance(parts: MaintenanceParts) {
     const request = { retention: parts.retention, now: now(), delivered: delivered() };
     const { rows, bytes, skipped } = await queries.maintain('prune', request);
     recordRemoval();
+    parts.onRemoved();
     const { metric: metrics, analytics } = rows;
     if (metrics + analytics > 0) log.info({ metrics, analytics, bytes }, 'expired records deleted');
     for (const { sink, rows: missed } of skipped) {

@@ -100,6 +100,8 @@ const batchFields = {
 const BatchMetric = Type.Object({ ...metricFields, data_string: Type.Optional(dataString), ...batchFields });
 const BatchEvent = Type.Object({ ...eventFields, data_index: Type.Optional(dataIndex), ...batchFields });
 
+export const batchMetricCheck = TypeCompiler.Compile(BatchMetric);
+
 /** A metric in a request body or a batch. A missing label means the empty string. */
 export type Metric = Static<typeof BatchMetric>;
 /** An event in a request body or a batch. A missing label means the empty string. */

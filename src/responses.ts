@@ -1,5 +1,7 @@
 import { type Static, type TSchema, Type } from '@sinclair/typebox';
+import { BOARD_RESPONSES } from './board-responses.ts';
 import { ERRORS, type ErrorCode } from './errors.ts';
+import { literals, orNull, record, time, zoneOffsets } from './response-schema.ts';
 
 /*
  * Schemas of the JSON responses. They document the routes and provide the types that the dashboard shares with the
@@ -7,15 +9,7 @@ import { ERRORS, type ErrorCode } from './errors.ts';
  * responses of every route instead.
  */
 
-/** Returns the schema of an object with exactly these fields. */
-const record = <Fields extends Record<string, TSchema>>(fields: Fields, description?: string) =>
-  Type.Object(fields, { additionalProperties: false, ...(description !== undefined && { description }) });
-const orNull = <Schema extends TSchema>(schema: Schema) => Type.Union([schema, Type.Null()]);
-const literals = <const Values extends readonly string[]>(values: Values) =>
-  Type.Union(values.map((value) => Type.Literal(value as Values[number])));
-
 const count = Type.Integer({ minimum: 0 });
-const time = Type.String({ format: 'date-time', description: 'RFC 3339, with up to microsecond precision' });
 const uuid = Type.String({ format: 'uuid', description: 'UUIDv7' });
 /** The bounds of a range; null if the request sets none and there are no rows to derive it from. */
 const range = { from: orNull(time), to: orNull(time), tz: Type.String({ description: 'IANA time zone' }) };
@@ -135,11 +129,21 @@ export const Retention = record({
 });
 export type Retention = Static<typeof Retention>;
 
-const activity = { count, counts: Type.Array(count, { description: 'One number per entry in `starts`' }) };
+const WITH_USERS = 'Only with `unique_users=true`';
+const uniqueUsers = {
+  unique_users: Type.Optional(Type.Integer({ minimum: 0, description: `${WITH_USERS}: unique users in the range` })),
+  user_counts: Type.Optional(Type.Array(count, { description: `${WITH_USERS}: unique users per entry in \`starts\`` })),
+};
+const activity = {
+  count,
+  counts: Type.Array(count, { description: 'One number per entry in `starts`' }),
+  ...uniqueUsers,
+};
 
 export const Activity = record({
   ...range,
   starts: Type.Array(time),
+  ...uniqueUsers,
   metrics: record({
     ...activity,
     names: Type.Array(record({ name: Type.String(), ...activity })),
@@ -153,17 +157,7 @@ export const Activity = record({
 });
 export type Activity = Static<typeof Activity>;
 
-export const ZoneOffsets = record({
-  tz: Type.String({ description: 'IANA time zone' }),
-  offsets: Type.Array(
-    record({
-      from: orNull(
-        Type.String({ format: 'date-time', description: 'When the offset takes effect; null for the first offset' }),
-      ),
-      offset_seconds: Type.Integer({ description: 'Local time minus UTC' }),
-    }),
-  ),
-});
+export const ZoneOffsets = zoneOffsets;
 export type ZoneOffsets = Static<typeof ZoneOffsets>;
 
 const stamps = {
@@ -388,6 +382,15 @@ export const AuditLog = record({
         has_conditions: Type.Boolean({ description: 'Whether the filter had conditions on labels or properties' }),
       }),
       record({ at: time, action: Type.Literal('act-as'), actor: hash, users: Type.Array(hash) }),
+      record({
+        at: time,
+        action: literals(['share', 'unshare']),
+        actor: hash,
+        request_id: Type.String(),
+        link: Type.String({ description: 'The random ID of the shared link' }),
+        rows: Type.Optional(literals(['all', 'user'])),
+        expires_at: Type.Optional(time),
+      }),
     ]),
   ),
   next_cursor: orNull(Type.String({ description: 'The `cursor` of the next page; null after the oldest entry' })),
@@ -418,8 +421,28 @@ export const Session = record({
 });
 export type Session = Static<typeof Session>;
 
+export const DemoSession = record({
+  token: Type.String({ description: 'A bearer token for the routes under `/demo`, which can only read' }),
+  expires_at: Type.String({ format: 'date-time', description: 'When the token expires, and the demo ends' }),
+  rows: { ...count, description: 'The number of invented rows' },
+});
+export type DemoSession = Static<typeof DemoSession>;
+
+export const DemoEnd = record({
+  deleted: Type.Boolean({ description: 'Whether there was a demo' }),
+});
+export type DemoEnd = Static<typeof DemoEnd>;
+
 export const RecordId = Type.String({ format: 'uuid', description: 'ID of the new row, a UUIDv7' });
 export const BatchIds = record({ metrics: Type.Array(uuid), analytics: Type.Array(uuid) });
+export const OtlpMetricsResponse = record({
+  partialSuccess: Type.Optional(
+    record({
+      rejectedDataPoints: Type.String({ description: 'Number of data points that were not stored, as an integer' }),
+      errorMessage: Type.String({ description: 'Why, and which' }),
+    }),
+  ),
+});
 export const Probe = record({ status: Type.Literal('ok') });
 
 export const ErrorBody = record({
@@ -455,8 +478,12 @@ export const RESPONSES = {
   Erasure,
   Deletion,
   Session,
+  ...BOARD_RESPONSES,
+  DemoSession,
+  DemoEnd,
   RecordId,
   BatchIds,
+  OtlpMetricsResponse,
   Probe,
   ErrorResponse: ErrorBody,
 } as const satisfies Record<string, TSchema>;

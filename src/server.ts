@@ -12,13 +12,16 @@ import { openWithUpgradeBackup } from './backup/upgrade-backup.ts';
 import type { Config } from './config.ts';
 import { createControlHandlers } from './control/handlers.ts';
 import { type ControlHandlers, type ControlListener, listenForCommands } from './control/listener.ts';
+import { createDemo } from './demo/demo-process.ts';
 import { createForwardingClient, type ForwardingClient } from './forwarding/client.ts';
 import { readNodeId } from './forwarding/node-id.ts';
 import { lagBehind } from './forwarding/query-lag.ts';
 import { createActAsLog } from './http/act-as-log.ts';
+import { createChartDrawing } from './http/board-charts.ts';
 import { listen } from './http/listener.ts';
 import { createMetrics, observe, observeConnections } from './http/metrics.ts';
 import { operatorStatus } from './http/routes/administration.ts';
+import { createSharedCharts } from './http/shared-charts.ts';
 import { createSlowQueryLog } from './http/slow-query-log.ts';
 import { createTracing, type Tracing } from './http/tracing.ts';
 import { type CommitQueue, createCommitQueue } from './ingest/commit-queue.ts';
@@ -36,10 +39,14 @@ import { createMaintenance, type ServerMaintenance } from './maintenance.ts';
 import { createQueryClient } from './query/client.ts';
 import { createLagTracker } from './query/ingest-lag.ts';
 import type { LogRecord } from './records.ts';
+import { openAnnotationStore } from './storage/annotation-store.ts';
 import { openAuditLog } from './storage/audit-log.ts';
+import { openBoardLinkStore } from './storage/board-link-store.ts';
+import { openBoardStore } from './storage/board-store.ts';
 import { fingerprintOf, openUserHash, readErasureKey, type UserHash } from './storage/erasure-list.ts';
 import { readErasedUsers } from './storage/sink-erasures.ts';
 import { StorageError, toStorageError } from './storage/storage-error.ts';
+import { openUnitStore } from './storage/unit-store.ts';
 import { createWriter } from './storage/writer.ts';
 import { createLiveTails } from './tail/live-tails.ts';
 
@@ -54,6 +61,9 @@ const DRAIN_TIMEOUT_MS = 6_000;
 
 /** How often a stopping server checks whether all requests have finished. */
 const DRAIN_POLL_MS = 5;
+
+/** Requests per link to a shared board. */
+const LINK_REQUESTS = { amount: 10, window: 1 };
 
 /** How often expired cached responses and sign-in codes are deleted. */
 const PRUNE_INTERVAL_MS = 60_000;
@@ -236,14 +246,19 @@ export async function startServer(
       metrics.actAs();
       audit.actAs(admin, user);
     };
+    const shortHash = (userId: string) => hashUser(userId).toString('hex', 0, LOGGED_HASH_BYTES);
+    const slowQueries = createSlowQueryLog(log, config.slowQueryMs, shortHash);
+    const drawChart = createChartDrawing({ engine, metrics, slowQueries, now });
+    const sharedCharts = createSharedCharts(drawChart);
+    const links = openBoardLinkStore(storage.client);
     maintenance = createMaintenance({
       ...{ queries, queue, writer, ledger, rejections, userNames, audit, freeSpace, log, now, monotonic },
       ...{ storage, databasePath, erasureLog, retention: config.retention, sinks },
+      onRemoved: sharedCharts.clear,
       isStopping: () => stopping !== undefined,
     });
     const { erase, deleteRecords, catchUp, maintainSpace } = maintenance;
-    const shortHash = (userId: string) => hashUser(userId).toString('hex', 0, LOGGED_HASH_BYTES);
-    const slowQueries = createSlowQueryLog(log, config.slowQueryMs, shortHash);
+    const demo = createDemo({ dataDir: config.dataDir, minFreeBytes: config.minFreeBytes, log });
     const app = createApp({
       access: {
         verify: access.verify,
@@ -272,12 +287,20 @@ export async function startServer(
         actAs: createActAsLog(log, shortHash, onActAs, monotonic),
       },
       reading: { queries, engine, slowQueries, tails },
+      boards: {
+        ...{ boards: openBoardStore(storage.client), links, drawChart, sharedCharts, audit },
+        linkRequests: createRateLimit('shared-link', LINK_REQUESTS, 0, monotonic),
+        annotations: openAnnotationStore(storage.client),
+        units: openUnitStore(storage.client),
+      },
       removal: { erase, deleteRecords },
+      demo,
       metrics,
       tracing,
       settings: {
         ...{ limits, queueBounds, databasePath, syncStatus },
         idleTimeoutSeconds: config.idleTimeoutSeconds,
+        embedOrigins: config.embedOrigins,
         lastBackupAt,
         backupSchedule: () => backups,
         retention: config.retention,
@@ -320,6 +343,7 @@ export async function startServer(
       } catch (error) {
         log.warn({ err: error }, 'expired sign-in codes could not be deleted; retrying in a minute');
       }
+      void deleteExpiredLinks();
       expireResponses(writer, now, () => stopping === undefined).catch((error: unknown) => {
         log.warn({ err: error }, 'expired cached responses could not be deleted; retrying in a minute');
       });
@@ -369,6 +393,7 @@ export async function startServer(
       async stop() {
         stopping ??= drain();
         await stopping;
+        await demo.stop();
         await alerts?.close();
         await backups?.close();
         await forwarding?.close();
@@ -383,6 +408,7 @@ export async function startServer(
       async abandon() {
         stopping ??= drain();
         await stopping;
+        await demo.stop();
         await alerts?.close();
         await backups?.close();
         await forwarding?.abandon();
@@ -405,6 +431,16 @@ export async function startServer(
         erasureKey: key && fingerprintOf(key),
         worker: BACKUP_WORKER,
       });
+    }
+
+    /** Deletes links that have expired. They no longer open anything, so a failure only delays it. */
+    async function deleteExpiredLinks(): Promise<void> {
+      try {
+        if (!links.hasExpired(now())) return; // a commit takes an fsync
+        await queue.store([], 0, { change: () => links.deleteExpired(now()) });
+      } catch (error) {
+        log.warn({ err: error }, 'expired shared links could not be deleted; retrying in a minute');
+      }
     }
 
     /** Listens for commands. The server also runs without its control socket, which not every file system supports. */
@@ -464,7 +500,7 @@ export async function startServer(
 /** Starts exporting traces, if there is a target. Otherwise, the libraries for it are not loaded. */
 async function startTracing(target: Config['traces'], log: Logger): Promise<Tracing | undefined> {
   if (!target) return undefined;
-  const { createOtlpTracer } = await import('./http/otlp.ts');
+  const { createOtlpTracer } = await import('./http/trace-exporter.ts');
   const onFailed = (reason: string | number) => log.warn({ reason }, 'traces could not be exported');
   return createTracing(createOtlpTracer(target, onFailed));
 }

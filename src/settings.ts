@@ -110,6 +110,9 @@ const settings = {
     help: 'browser origins that may call the API, comma-separated, such as https://app.example or https://*.example.com',
     default: '',
   },
+  EMBED_ORIGINS: {
+    help: 'origins of pages that may embed shared boards in a frame, comma-separated, such as https://intranet.example; none if unset',
+  },
   BACKUP_DIR: {
     help: 'folder of scheduled backups and the erasure log, or s3://BUCKET/PREFIX; neither is written if unset',
   },

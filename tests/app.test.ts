@@ -4,7 +4,9 @@ import { createApp } from '../src/app.ts';
 import { cacheVerified } from '../src/auth/token-cache.ts';
 import { createVerifier } from '../src/auth/verifier.ts';
 import { loadConfig } from '../src/config.ts';
+import { createChartDrawing } from '../src/http/board-charts.ts';
 import { createMetrics } from '../src/http/metrics.ts';
+import { createSharedCharts } from '../src/http/shared-charts.ts';
 import { createCommitQueue } from '../src/ingest/commit-queue.ts';
 import { createIdempotency } from '../src/ingest/idempotency.ts';
 import { createIdSource } from '../src/ingest/ids.ts';
@@ -17,7 +19,11 @@ import { createUsedCodes } from '../src/ingest/used-codes.ts';
 import { createUserNames } from '../src/ingest/user-names.ts';
 import { createLog } from '../src/log.ts';
 import { createQueryClient } from '../src/query/client.ts';
+import { openAnnotationStore } from '../src/storage/annotation-store.ts';
+import { openBoardLinkStore } from '../src/storage/board-link-store.ts';
+import { openBoardStore } from '../src/storage/board-store.ts';
 import { openStorage } from '../src/storage/database.ts';
+import { openUnitStore } from '../src/storage/unit-store.ts';
 import { createWriter } from '../src/storage/writer.ts';
 import { createLiveTails } from '../src/tail/live-tails.ts';
 import { SECRET, temporaryFolder } from './harness/target.ts';
@@ -45,6 +51,12 @@ test('Elysia parses no cookies, query or headers for the recording routes', asyn
     log: createLog('silent'),
   });
   const queue = createCommitQueue(writer, ledger, { rows: 1, bytes: 1 }, () => {});
+  const drawChart = createChartDrawing({
+    engine: queries,
+    metrics: createMetrics(),
+    slowQueries: { report() {} },
+    now: Date.now,
+  });
   const app = createApp({
     access: {
       verify: cacheVerified(verify, Date.now),
@@ -72,7 +84,18 @@ test('Elysia parses no cookies, query or headers for the recording routes', asyn
       bytes: unlimited,
       actAs: { report() {} },
     },
+    demo: { start: () => Promise.reject(new Error('no demo')), stop: async () => false, running: () => undefined },
     reading: { queries, engine: queries, slowQueries: { report() {} }, tails: createLiveTails(Date.now, 30) },
+    boards: {
+      boards: openBoardStore(storage.client),
+      links: openBoardLinkStore(storage.client),
+      annotations: openAnnotationStore(storage.client),
+      units: openUnitStore(storage.client),
+      drawChart,
+      sharedCharts: createSharedCharts(drawChart),
+      linkRequests: unlimited,
+      audit: { link: async () => {} },
+    },
     removal: { erase: async () => ({ metrics: 0, analytics: 0, pending: [] }), deleteRecords: async () => 0 },
     metrics: createMetrics(),
     tracing: undefined,
@@ -94,6 +117,7 @@ test('Elysia parses no cookies, query or headers for the recording routes', asyn
       retention: { seconds: undefined, rules: [] },
       sinks: () => [],
       idleTimeoutSeconds: 30,
+      embedOrigins: undefined,
     },
     isOpen: () => true,
     log: createLog('silent'),

@@ -29,6 +29,7 @@ function recorded(onJob: (name: keyof Maintenance) => void, changes: Partial<Mai
     storage: { stampWal: () => {} },
     databasePath: import.meta.path,
     retention: { seconds: undefined, rules: [] },
+    onRemoved: () => {},
     isStopping: () => false,
     log: pino({ enabled: false }),
     now: () => 0,

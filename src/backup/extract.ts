@@ -1,6 +1,6 @@
 import fs from 'node:fs';
 import { dirname } from 'node:path';
-import { catchSignals } from '../durable-file.ts';
+import { catchSignals, InterruptedError } from '../durable-file.ts';
 import { chownToFolderOwner } from '../file-owner.ts';
 import { diskFullMessage, isFullError, reasonOf } from '../system-error.ts';
 import type { Manifest } from './manifest.ts';
@@ -38,7 +38,7 @@ export async function extractDatabase(
     const onData = (bytes: Uint8Array) => {
       for (let at = 0; at < bytes.length; ) at += fs.writeSync(file, bytes, at);
     };
-    const manifest = await readBackup(checked(source, signals.check), { onData, onBytes });
+    const manifest = await readBackup(untilSignal(source, signals), { onData, onBytes });
     if (manifest.database_bytes > 0) fs.writeSync(file, ROLLBACK_MODE, 0, ROLLBACK_MODE.length, MODE_OFFSET);
     fs.fsyncSync(file);
     await signals.check();
@@ -61,10 +61,20 @@ function createFile(path: string): number {
   }
 }
 
-/** Yields the chunks of a source, and checks for signals between them. */
-async function* checked(source: AsyncIterable<Uint8Array>, check: () => Promise<void>): AsyncGenerator<Uint8Array> {
-  for await (const chunk of source) {
-    yield chunk;
-    await check();
+/** Yields the chunks of a source until a signal is received. A source that keeps it waiting, such as S3, is abandoned. */
+async function* untilSignal(
+  source: AsyncIterable<Uint8Array>,
+  signals: ReturnType<typeof catchSignals>,
+): AsyncGenerator<Uint8Array> {
+  const interrupted = signals.received.then((signal): never => {
+    throw new InterruptedError(signal);
+  });
+  interrupted.catch(() => {}); // also reported by the check between the chunks
+  const chunks = source[Symbol.asyncIterator]();
+  let chunk = await Promise.race([chunks.next(), interrupted]);
+  while (!chunk.done) {
+    yield chunk.value;
+    await signals.check();
+    chunk = await Promise.race([chunks.next(), interrupted]);
   }
 }

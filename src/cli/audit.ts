@@ -23,7 +23,8 @@ const OPTIONS = {
 /** The command that prints the audit log. */
 export const auditCommand = defineCommand({
   name: 'audit',
-  summary: 'Print the audit log of erasures, deletions and recordings for other users, newest first, as JSON lines',
+  summary:
+    'Print the audit log of erasures, deletions, recordings for other users and shared links, newest first, as JSON lines',
   settings: DATABASE_SETTINGS,
   examples: [
     { purpose: 'Print the last ten entries', commandLine: 'rawlog audit | head' },

@@ -8,7 +8,7 @@ import { walPath } from '../storage/wal.ts';
 import { report } from './output.ts';
 
 /*
- * How commands open the database. Only `serve` and `import` create one; the others fail if it does not exist, without
+ * How commands open the database. Only `serve`, `import` and `demo` create one; the others fail if it does not exist, without
  * creating any file.
  */
 

@@ -16,6 +16,7 @@ import { readSettingFile } from './setting-file.ts';
 /** Loads each command, in the order of the help. Most of a command's start would be spent on loading the others. */
 const COMMANDS: Readonly<Record<string, () => Promise<CliCommand>>> = {
   serve: async () => (await import('./serve.ts')).serveCommand,
+  demo: async () => (await import('./demo.ts')).demoCommand,
   token: async () => (await import('./token.ts')).tokenCommand,
   backup: async () => (await import('./backup.ts')).backupCommand,
   restore: async () => (await import('./restore.ts')).restoreCommand,

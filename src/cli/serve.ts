@@ -1,24 +1,15 @@
-import { dirname } from 'node:path';
-import type { Logger } from 'pino';
 import { issuersOf } from '../auth/access.ts';
-import { loadSecrets, type Secrets } from '../auth/secrets.ts';
+import type { Secrets } from '../auth/secrets.ts';
 import { createSignInCode } from '../auth/sign-in-code.ts';
-import { type Config, ConfigError, loadConfig } from '../config.ts';
+import { type Config, loadConfig } from '../config.ts';
 import { signInLink } from '../dashboard/link.ts';
-import { makeDurableFolder } from '../durable-folder.ts';
-import { createLog } from '../log.ts';
-import { assertTrustedFolder } from '../secret-file.ts';
-import type { Server } from '../server.ts';
-import { openServiceNotifier } from '../service-notifier.ts';
 import { SETTING_NAMES } from '../settings.ts';
-import { openSink } from '../sink.ts';
 import type { CliCommand, CommandContext } from './command.ts';
 import { commandPrefix, currentInvocation, settingFlags, shellQuote } from './invocation.ts';
+import { runServer } from './run-server.ts';
 
 /** Lifetime of the token in the printed curl command. */
 const EXAMPLE_TOKEN_LIFETIME_SECONDS = 3600;
-/** How long an exiting server waits for its log to be written. */
-const LOG_FLUSH_TIMEOUT_MS = 1_000;
 
 /** The command that runs the server until it receives a signal or its storage fails. */
 export const serveCommand: CliCommand = {
@@ -34,82 +25,16 @@ export const serveCommand: CliCommand = {
     },
   ],
   resolvesHost: true,
-  async run(context) {
+  run(context) {
     const config = context.config();
-    const errors = openSink(2);
-    const log = createLog(config.logLevel, errors);
-    const onError = (error: unknown) => {
-      log.fatal({ err: error }, 'unexpected error; exiting');
-      void errors.flush(LOG_FLUSH_TIMEOUT_MS).then(() => process.exit(1));
-    };
-    process.on('uncaughtException', onError).on('unhandledRejection', onError);
-    // a signal or a storage failure can end the server at any time, even while it is starting or stopping
-    let exitCode = 0;
-    const end = Promise.withResolvers<void>();
-    const onSignal = (signal: NodeJS.Signals) => {
-      log.info({ signal }, 'stopping');
-      end.resolve();
-    };
-    process.on('SIGTERM', onSignal).on('SIGINT', onSignal).on('SIGQUIT', onSignal);
-    // without a listener, these signals would kill the process
-    for (const signal of ['SIGUSR1', 'SIGUSR2', 'SIGPIPE'] as const) process.on(signal, () => {});
-    let hangUp = Promise.withResolvers<void>();
-    process.on('SIGHUP', () => hangUp.resolve());
-    if (config.insecureDev)
-      log.warn('INSECURE_DEV is on: published sample secrets are accepted. Turn it off in production');
-    for (const folder of [config.dataDir, dirname(config.databasePath)]) {
-      makeDurableFolder(folder, { isOurs: true });
-      assertTrustedFolder(folder);
-    }
-    const secrets = loadSecrets(config);
-
-    // imported on demand, because loading the server takes longer than the rest of a short command
-    const { startServer } = await import('../server.ts');
-    const server = await startServer(config, secrets, log, errors.dropped, () => {
-      exitCode = 1;
-      end.resolve();
+    return runServer({
+      config,
+      reloadConfig: () => loadConfig(context),
+      env: context.env,
+      greeting: (url, secrets) => greeting(url, config, secrets, context),
     });
-
-    // through a sink, because the server must run even if nobody reads standard output
-    openSink(1).write(await greeting(server.url, config, secrets, context));
-    log.info({ url: server.url.href, database: config.databasePath }, 'listening');
-    const notifier = await openServiceNotifier(context.env, log);
-    const status = `Listening on ${server.url.href}`;
-    notifier.ready(status);
-    void (async () => {
-      for (;;) {
-        await hangUp.promise;
-        hangUp = Promise.withResolvers();
-        notifier.reloading();
-        await reloadSecrets(server, context, log);
-        notifier.ready(status);
-      }
-    })();
-    await end.promise;
-    notifier.stopping();
-    try {
-      await (exitCode === 0 ? server.stop() : server.abandon());
-    } catch (error) {
-      exitCode = 1;
-      log.fatal({ err: error }, 'the server did not shut down cleanly');
-    }
-    log.info({ exit_code: exitCode }, 'stopped');
-    await errors.flush(LOG_FLUSH_TIMEOUT_MS);
-    return exitCode;
   },
 };
-
-/** Reloads the secret files. If one is invalid, nothing changes. */
-async function reloadSecrets(server: Server, context: CommandContext, log: Logger): Promise<void> {
-  try {
-    const config = loadConfig(context);
-    await server.reloadSecrets(config, loadSecrets(config));
-    log.info('secret files reloaded');
-  } catch (error) {
-    const issues = error instanceof ConfigError ? error.issues : [(error as Error).message];
-    log.error({ issues }, 'secret files could not be reloaded; the previous secrets remain in use');
-  }
-}
 
 /** Returns the startup message: the server's URLs and, with a generated secret, how to sign in and send a first metric. */
 async function greeting(url: URL, config: Config, secrets: Secrets, context: CommandContext): Promise<string> {

@@ -2,6 +2,8 @@
 export interface Origins {
   /** Returns whether the value of an `Origin` header is in the set. */
   contains(origin: string): boolean;
+  /** The origins and wildcards as they were listed, which are also the sources of a Content-Security-Policy. */
+  readonly sources: readonly string[];
 }
 
 /** The origins of all subdomains of a domain: `https://*.example.com`. */
@@ -29,14 +31,29 @@ const CUSTOM = /^[a-z][a-z\d+.-]*:\/\/[^\s/?#@*"'<>\\^`{|}]+$/;
 export function parseOrigins(text: string): Origins {
   const exact = new Set<string>();
   const wildcards: Wildcard[] = [];
-  for (const origin of text.split(',').flatMap((entry) => entry.trim() || [])) {
+  const sources = text.split(',').flatMap((entry) => entry.trim() || []);
+  for (const origin of sources) {
     const wildcard = parseWildcard(origin);
     if (wildcard) wildcards.push(wildcard);
     else exact.add(checkOrigin(origin));
   }
   return {
+    sources,
     contains: (origin) => exact.has(origin) || wildcards.some((wildcard) => matches(wildcard, origin)),
   };
+}
+
+/**
+ * Parses the origins of pages that may embed others in a frame, as {@link parseOrigins} does.
+ *
+ * @throws {Error} also if an entry has another scheme than http and https
+ */
+export function parseEmbedOrigins(text: string): Origins {
+  const origins = parseOrigins(text);
+  if (!origins.sources.every((source) => HTTP_SCHEME.test(source))) {
+    throw new Error('should contain only http and https origins');
+  }
+  return origins;
 }
 
 function checkOrigin(origin: string): string {

@@ -29,7 +29,7 @@ export function corsFor(origins: Origins) {
       cors({
         // a function, because the plugin's own string comparison also matches property names of Object.prototype
         origin: isAllowed,
-        methods: ['GET', 'POST', 'DELETE'],
+        methods: ['GET', 'POST', 'PUT', 'DELETE'],
         allowedHeaders: KNOWN_HEADERS,
         exposeHeaders: [
           'X-Request-Id',

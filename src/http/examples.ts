@@ -5,6 +5,36 @@ import type { RESPONSES, ResponseName } from '../responses.ts';
  * Example responses for the OpenAPI document, by schema name.
  */
 
+const BOARD_ID = 'Zb0cVnq3T4mJ7pXkQyR2sA';
+const LINK = {
+  id: 'mW5tXyZ81LkQv0cN3rJ7dg',
+  board_id: BOARD_ID,
+  user_id: 'me',
+  rows: 'all',
+  created_at: '2026-03-01T10:00:00Z',
+  expires_at: '2026-03-31T10:00:00Z',
+} as const;
+const LINK_VALUE = 'q3hV8e0nQ2kq1m8bq7b0rWm4m3l1c9xJ5s6t2u8v0wY';
+const BOARD = {
+  id: BOARD_ID,
+  name: 'Growth',
+  scope: 'account',
+  can_edit: true,
+  created_at: '2026-03-01T10:00:00Z',
+  updated_at: '2026-03-01T10:00:00Z',
+} as const;
+const CHART_HEAD = {
+  title: 'Signups',
+  view: 'view=event&name=signup&range=30d',
+  query: 'counts',
+  tz: 'Europe/Berlin',
+} as const;
+const ANNOTATION = {
+  timestamp: '2026-03-01T10:00:00Z',
+  text: 'deploy 2.4.0',
+  url: 'https://example.com/releases/2.4.0',
+} as const;
+
 /** The record ID used in examples. */
 export const EXAMPLE_ID = '019aab3c-5f00-7001-9c3e-5a1d7f0b2c44';
 
@@ -267,12 +297,63 @@ export const EXAMPLES: { readonly [Name in Exclude<ResponseName, 'ErrorResponse'
     },
     Erasure: { user_id: 'user-42', deleted: { metrics: 12, analytics: 3 } },
     Deletion: { dry_run: false, deleted: { metrics: 12 } },
+    DemoSession: {
+      token: 'eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJkZW1vIn0.c2lnbmF0dXJl',
+      expires_at: '2026-03-01T14:00:00.000Z',
+      rows: 108_000,
+    },
+    DemoEnd: { deleted: true },
     Session: {
       token: 'eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJtZSJ9.c2lnbmF0dXJl',
       user_id: 'me',
       expires_at: '2026-03-01T11:00:00Z',
     },
+    Board: {
+      ...BOARD,
+      charts: [
+        {
+          title: 'Signups',
+          view: 'view=event&name=signup&range=30d',
+          query: {
+            name: 'counts',
+            parameters: { type: 'signup', interval: '1d', tz: 'Europe/Berlin' },
+            range: { last: '30d' },
+          },
+        },
+      ],
+    },
+    Boards: { boards: [{ ...BOARD, charts: 1 }] },
+    SharedLink: LINK,
+    SharedLinks: { links: [LINK] },
+    CreatedLink: { ...LINK, value: LINK_VALUE, path: `/share#${LINK_VALUE}` },
+    SharedBoard: {
+      name: 'Growth',
+      expires_at: '2026-03-31T10:00:00Z',
+      charts: [CHART_HEAD],
+      zones: [{ tz: 'Europe/Berlin', offsets: [{ from: null, offset_seconds: 3208 }] }],
+    },
+    DrawnChart: {
+      ...CHART_HEAD,
+      from: '2026-01-30T10:00:00Z',
+      to: '2026-03-01T10:00:00Z',
+      result: { type: 'signup', count: 3, unique_users: 3 },
+      compared: null,
+      unit: null,
+      annotations: [ANNOTATION],
+    },
+    Annotation: { id: 'uP4sK9aQ1xN7eV2bT6yC0w', ...ANNOTATION, author: 'me' },
+    Annotations: { annotations: [{ id: 'uP4sK9aQ1xN7eV2bT6yC0w', ...ANNOTATION, author: 'me' }] },
+    Unit: { name: 'page_load_time', unit: 's', better: 'lower' },
+    Units: { units: [{ name: 'page_load_time', unit: 's', better: 'lower' }] },
+    Deleted: { id: BOARD_ID },
     RecordId: EXAMPLE_ID,
     BatchIds: { metrics: [EXAMPLE_ID], analytics: [EXAMPLE_ID.replace('001', '002')] },
+    OtlpMetricsResponse: {
+      partialSuccess: {
+        rejectedDataPoints: '1',
+        errorMessage:
+          '1 not stored: histograms are not supported, because a metric is a single value (first: resourceMetrics[0].scopeMetrics[0].metrics[2].histogram.dataPoints[0]).',
+      },
+    },
     Probe: { status: 'ok' },
   };

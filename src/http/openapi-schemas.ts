@@ -1,7 +1,9 @@
 import type { TSchema } from '@sinclair/typebox';
+import { annotationCheck, boardCheck, linkCheck, unitCheck } from '../board-bodies.ts';
 import { ERRORS, type ErrorCode } from '../errors.ts';
 import { analyticsCheck, batchCheck, metricCheck, signInCheck } from '../records.ts';
 import { RESPONSES } from '../responses.ts';
+import { OtlpMetricsRequest } from './otlp-metrics-schema.ts';
 import { STATUS_BY_CODE } from './status.ts';
 
 /*
@@ -51,10 +53,22 @@ export function ref(name: string) {
 }
 
 /** The bodies of the recording routes, by component name. */
-export const BODIES = { Metric: metricCheck.Schema(), Analytics: analyticsCheck.Schema(), Batch: batchCheck.Schema() };
+export const BODIES = {
+  Metric: metricCheck.Schema(),
+  Analytics: analyticsCheck.Schema(),
+  Batch: batchCheck.Schema(),
+  OtlpMetricsRequest,
+};
 
 /** The bodies of all routes, by component name. */
-export const ALL_BODIES = { ...BODIES, SignIn: signInCheck.Schema() };
+export const ALL_BODIES = {
+  ...BODIES,
+  SignIn: signInCheck.Schema(),
+  BoardBody: boardCheck.Schema(),
+  LinkBody: linkCheck.Schema(),
+  AnnotationBody: annotationCheck.Schema(),
+  UnitBody: unitCheck.Schema(),
+};
 
 /** Returns the body of an error response. */
 function exampleOf(code: ErrorCode) {
@@ -74,6 +88,7 @@ export const COMPONENTS = {
       bearerFormat: 'JWT',
       description: 'A token issued by your product, or one printed by `rawlog token --sub ID`.',
     },
+    boardLink: { type: 'apiKey', in: 'header', name: 'X-Board-Link', description: 'The value of a shared link.' },
   },
   examples: Object.fromEntries((Object.keys(ERRORS) as ErrorCode[]).map((code) => [code, { value: exampleOf(code) }])),
   schemas: {

@@ -10,7 +10,7 @@ import { STATUS_BY_CODE } from './status.ts';
  */
 
 /** Returns the documentation of error responses by status, with an example per error code. */
-function errorResponses(codes: readonly ErrorCode[]): NonNullable<DocumentDecoration['responses']> {
+export function errorResponses(codes: readonly ErrorCode[]): NonNullable<DocumentDecoration['responses']> {
   const statuses = [...new Set(codes.map((code) => STATUS_BY_CODE[code]))].sort();
   return Object.fromEntries(
     statuses.map((status) => {
@@ -42,7 +42,8 @@ export function documentRecording(
   summary: string,
   description: string,
   body: keyof typeof BODIES,
-  response: 'RecordId' | 'BatchIds',
+  response: 'RecordId' | 'BatchIds' | 'OtlpMetricsResponse',
+  { hasPartialSuccess = false } = {},
 ): DocumentDecoration {
   return {
     tags: ['Recording'],
@@ -90,7 +91,7 @@ export function documentRecording(
         'unsupported_media_type',
         'validation_failed',
         'idempotency_mismatch',
-        'too_many_names',
+        ...(hasPartialSuccess ? [] : (['too_many_names'] as const)),
         'rate_limited',
         'internal',
         'keys_unavailable',
@@ -245,6 +246,51 @@ export function documentSession(): DocumentDecoration {
   };
 }
 
+const DEMO_ROUTES = {
+  startDemo: {
+    summary: 'Start the demo',
+    description:
+      'Requires the role `admin`. Writes a month of an invented shop to a database of its own, and returns a token for it. While it runs, the GET routes of this API also exist under `/demo`, where they return the invented data. Takes a few seconds; if the demo is running already, returns its token. The demo ends when its token expires, or with the server.',
+    outcome: 'The demo is running',
+    response: 'DemoSession',
+    errors: ['storage_full'],
+  },
+  stopDemo: {
+    summary: 'Stop the demo',
+    description: 'Requires the role `admin`. Stops the demo and deletes its data.',
+    outcome: 'There is no demo any more',
+    response: 'DemoEnd',
+    errors: [],
+  },
+} as const;
+
+/** Documents a route that starts or stops the demo. */
+export function documentDemo(operationId: keyof typeof DEMO_ROUTES): DocumentDecoration {
+  const { summary, description, outcome, response, errors } = DEMO_ROUTES[operationId];
+  return {
+    tags: ['Administration'],
+    operationId,
+    summary,
+    description,
+    security: [{ bearer: [] }],
+    responses: {
+      '200': {
+        description: outcome,
+        content: { 'application/json': { schema: ref(response), example: EXAMPLES[response] } },
+      },
+      ...errorResponses([
+        'unauthorized',
+        'forbidden',
+        'rate_limited',
+        'internal',
+        'keys_unavailable',
+        'shutting_down',
+        ...errors,
+      ]),
+    },
+  };
+}
+
 /** Documents a route that erases a user. */
 export function documentErasure(
   operationId: string,
@@ -276,7 +322,7 @@ export function documentAuditLog(parameters: NonNullable<DocumentDecoration['par
     operationId: 'listAuditEntries',
     summary: 'Read the audit log',
     description:
-      'Requires the role `admin`. Returns erasures, deletions of records and recordings for other users, newest first. An erasure or a deletion has an entry when it began and another one when it ended. Users and names are keyed hashes; pass `user_id` to find the entries about a user. A page may contain fewer entries than `limit`; there are more pages until `next_cursor` is null.',
+      'Requires the role `admin`. Returns erasures, deletions of records, recordings for other users, and links to shared boards that were created or revoked, newest first. An erasure or a deletion has an entry when it began and another one when it ended. Users and names are keyed hashes; pass `user_id` to find the entries about a user. A page may contain fewer entries than `limit`; there are more pages until `next_cursor` is null.',
     security: [{ bearer: [] }],
     parameters,
     responses: {

@@ -38,7 +38,7 @@ export interface ParameterFamily<Value> {
 type AddIssue = (name: string, issue: Pick<ValidationIssue, 'msg' | 'type'>) => void;
 
 /** The values of query parameters; undefined for absent ones. */
-type Values<Known extends Parameters> = {
+export type Values<Known extends Parameters> = {
   [Name in keyof Known]: Known[Name] extends ParameterFamily<infer Value>
     ? Value
     : Known[Name] extends Parameter<infer Value>
@@ -51,7 +51,7 @@ type Values<Known extends Parameters> = {
 };
 
 /** Query parameters by name. */
-type Parameters = Record<string, Parameter<unknown> | ParameterFamily<unknown>>;
+export type Parameters = Record<string, Parameter<unknown> | ParameterFamily<unknown>>;
 
 /** Longest parameter name in a validation issue, in UTF-16 code units. Longer names are truncated. */
 const MAX_NAME_IN_ISSUE = 100;
@@ -68,7 +68,15 @@ export function readQuery<Known extends Parameters>(
   parameters: Known,
   conflictsOf: (values: Values<Known>) => ValidationIssue[] = () => [],
 ): Values<Known> {
-  const params = parseSearchParams(targetOf(request).query);
+  return readParameters(parseSearchParams(targetOf(request).query), parameters, conflictsOf);
+}
+
+/** Parses parameters as {@link readQuery} does, but not from a request. */
+export function readParameters<Known extends Parameters>(
+  params: URLSearchParams,
+  parameters: Known,
+  conflictsOf: (values: Values<Known>) => ValidationIssue[] = () => [],
+): Values<Known> {
   const issues: ValidationIssue[] = [];
   const addIssueOf: AddIssue = (name, issue) =>
     void issues.push({ loc: ['query', name.slice(0, MAX_NAME_IN_ISSUE)], ...issue });

@@ -65,6 +65,10 @@ export const TOP_NAMES = {
     'Number of metric names and of event types to return, most frequent first. The remaining ones are combined in `other`.',
 };
 
+export const UNIQUE_USERS = flag(
+  'Also returns unique users, in total and by name, and sorts names by them instead of by frequency. Default: `false`.',
+);
+
 export const groupBy = <Label extends string>(label: Label) =>
   choice('Groups the result by this label, most frequent first.', [label]);
 

@@ -3,7 +3,7 @@ import { ApiError } from '../errors.ts';
 import type { LogRecord } from '../records.ts';
 import { type Count, STORED } from '../storage/ledger.ts';
 import { type StorageError, toStorageError } from '../storage/storage-error.ts';
-import type { CachedResponse, UsedCode, UserName, Writer } from '../storage/writer.ts';
+import type { CachedResponse, Change, UsedCode, UserName, Writer } from '../storage/writer.ts';
 import type { Ledger } from './ledger.ts';
 import { toApiError } from './to-api-error.ts';
 
@@ -76,6 +76,8 @@ export interface CommitExtras {
   readonly names?: readonly UserName[] | undefined;
   /** A sign-in code to mark as used. */
   readonly code?: UsedCode | undefined;
+  /** Another change. If the transaction is retried, it runs again. */
+  readonly change?: Change | undefined;
 }
 
 interface QueuedRequest {
@@ -97,6 +99,7 @@ interface Contents {
   readonly responses: CachedResponse[];
   readonly names: UserName[];
   readonly codes: UsedCode[];
+  readonly changes: Change[];
 }
 
 /**
@@ -216,9 +219,9 @@ export function createCommitQueue(
     }
   }
 
-  function write({ records, responses, names, codes }: Contents, counts: Count[]): Promise<void> | undefined {
+  function write({ records, responses, names, codes, changes }: Contents, counts: Count[]): Promise<void> | undefined {
     const countsToWrite: Count[] = records.length > 0 ? [...counts, [STORED, records.length]] : counts;
-    return writer.commit({ records, responses, names, codes, counts: countsToWrite });
+    return writer.commit({ records, responses, names, codes, changes, counts: countsToWrite });
   }
 
   function succeed({ records }: Contents): undefined {
@@ -290,18 +293,19 @@ export function createCommitQueue(
         await drained.promise;
       }
       // write the counts since the last commit
-      await attempt({ records: [], responses: [], names: [], codes: [] });
+      await attempt({ records: [], responses: [], names: [], codes: [], changes: [] });
     },
   };
 }
 
 function createGroup(requests: QueuedRequest[]): Group {
-  const group: Group = { requests, records: [], responses: [], names: [], codes: [] };
+  const group: Group = { requests, records: [], responses: [], names: [], codes: [], changes: [] };
   for (const { records, extras } of requests) {
     for (const record of records) group.records.push(record);
     if (extras.response) group.responses.push(extras.response);
     for (const name of extras.names ?? []) group.names.push(name);
     if (extras.code) group.codes.push(extras.code);
+    if (extras.change) group.changes.push(extras.change);
   }
   return group;
 }

@@ -31,6 +31,8 @@ export interface UserNames {
    * @throws {ApiError} `too_many_names` with an issue for each name beyond the limit
    */
   admit(userId: string, uses: readonly NameUse[]): readonly UserName[];
+  /** Returns whether a user has recorded a name. */
+  has(userId: string, kind: Kind, name: string): boolean;
   /** Evicts a user from the cache when it may differ from the database: after an erasure or a failed request. */
   invalidate(userId: string): void;
 }
@@ -106,6 +108,12 @@ export function createUserNames(
       users.set(userId, known); // its size has changed
       const user = userHash ?? hash(userId);
       return [...added.keys()].map((nameHash) => ({ userHash: user, nameHash }));
+    },
+    has(userId, kind, name) {
+      const known = users.get(userId) ?? readDatabase(() => writer.namesOf(hash(userId)));
+      const nameHash = hashOf(kind, name);
+      const isKnown = known instanceof Set ? known.has(nameHash) : known.includes(nameHash);
+      return isKnown || readDatabase(() => writer.hasRecorded(userId, kind, name));
     },
     invalidate: (userId) => void users.delete(userId),
   };

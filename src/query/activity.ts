@@ -2,6 +2,14 @@ import type { Activity as ActivityResult } from '../responses.ts';
 import type { Chunk } from '../storage/columns/chunk.ts';
 import { type ChunkOutline, type ColumnStore, type Extent, extentOfAll } from '../storage/columns/column-store.ts';
 import { QUARTER_US, type Quarters } from '../storage/columns/summary.ts';
+import {
+  type ActivityScope,
+  countByUsers,
+  type KindUsers,
+  type Ranking,
+  type UserCounts,
+  type UsersByKind,
+} from './activity-users.ts';
 import type { Budget } from './budget.ts';
 import { startsOf } from './calendar.ts';
 import {
@@ -9,7 +17,6 @@ import {
   bucketOf,
   edgesOf,
   extentsOf,
-  type Range,
   type RangeQuery,
   rangeOf,
   resolveRange,
@@ -21,8 +28,10 @@ import { TopList } from './top-list.ts';
 
 /** A query for the number of rows, in total and by name. */
 export interface ActivityQuery extends RangeQuery, Bucketing {
-  /** How many of the most frequent names of each kind to list; the others are counted together. */
+  /** How many of the first names of each kind to list; the others are counted together. */
   readonly top: number;
+  /** Whether to count unique users too, and to sort the names by them instead of by rows. */
+  readonly uniqueUsers?: boolean;
 }
 
 /** Minimum length of a bucket's count in the result, including the comma. */
@@ -31,8 +40,9 @@ const COUNT_BYTES = 2;
 const START_BYTES = '"2026-01-01T00:00:00Z",'.length;
 
 /**
- * Counts the rows of each kind, in total and by name. Names are sorted by count, descending, then by UTF-16 code units.
- * Names without rows in the range are omitted.
+ * Counts the rows of each kind, in total and by name, and optionally their unique users. Names are sorted by unique users,
+ * if these are counted, and by rows, both descending, then by UTF-16 code units. Names without rows in the range are
+ * omitted.
  *
  * There may be hundreds of thousands of names. The first pass counts the rows of each; then only the most frequent names
  * get counts per bucket, and all others share one array.
@@ -48,18 +58,21 @@ export function activity(store: ColumnStore, query: ActivityQuery, budget: Budge
   const buckets = Math.max(0, edges.length - 1);
   budget.checkResult(buckets * START_BYTES);
   const scope: Scope = { user: user ?? -1, range, edges, isQuarterly: areQuarterly(edges), budget };
-  const ranked = { metric: rank(all.metric, query.top, scope), analytics: rank(all.analytics, query.top, scope) };
-  reserveActivity(buckets, ranked.metric.top.length + ranked.analytics.top.length, budget);
+  const byRows = { metric: rank(all.metric, query.top, scope), analytics: rank(all.analytics, query.top, scope) };
+  reserveActivity(buckets, byRows.metric.top.length + byRows.analytics.top.length, query, budget);
+  const { ranked, users } = query.uniqueUsers
+    ? countByUsers(byRows, query.top, scope, store.userLimit)
+    : { ranked: byRows, users: undefined };
   const metrics = countByBucket(ranked.metric, scope);
   const analytics = countByBucket(ranked.analytics, scope);
   return {
     ...rangeOf(range, query, query.zone),
     starts: startsOf(edges, query.zone),
-    ...activityOf({ metrics, analytics }),
+    ...activityOf({ metrics, analytics }, users),
   };
 }
 
-/** The rows of a kind per bucket: by name for the most frequent names, of the other names together, and of all. */
+/** The rows of a kind per bucket: by name for the first names, of the other names together, and of all. */
 export interface CountedNames {
   readonly named: readonly { readonly name: string; readonly counts: Uint32Array }[];
   /** The number of other names. */
@@ -67,21 +80,37 @@ export interface CountedNames {
   readonly other: Uint32Array;
 }
 
-/** Returns the counts of both kinds as they stand in the result. */
-export function activityOf({ metrics, analytics }: { metrics: CountedNames; analytics: CountedNames }) {
-  const named = (counted: CountedNames) => counted.named.map(({ name, counts }) => [name, withSum(counts)] as const);
+/**
+ * Returns the counts of both kinds as they stand in the result.
+ *
+ * @param users the unique users of the same names, in the same order
+ */
+export function activityOf(
+  { metrics, analytics }: { metrics: CountedNames; analytics: CountedNames },
+  users: UsersByKind | undefined,
+) {
+  const named = (counted: CountedNames, ofKind: KindUsers | undefined) =>
+    counted.named.map(({ name, counts }, i) => [name, { ...withSum(counts), ...usersOf(ofKind?.named[i]) }] as const);
   return {
+    ...usersOf(users?.all),
     metrics: {
       ...withSum(allOf(metrics)),
-      names: named(metrics).map(([name, counts]) => ({ name, ...counts })),
-      other: { names: metrics.otherNames, ...withSum(metrics.other) },
+      ...usersOf(users?.metric.all),
+      names: named(metrics, users?.metric).map(([name, counts]) => ({ name, ...counts })),
+      other: { names: metrics.otherNames, ...withSum(metrics.other), ...usersOf(users?.metric.other) },
     },
     analytics: {
       ...withSum(allOf(analytics)),
-      types: named(analytics).map(([type, counts]) => ({ type, ...counts })),
-      other: { types: analytics.otherNames, ...withSum(analytics.other) },
+      ...usersOf(users?.analytics.all),
+      types: named(analytics, users?.analytics).map(([type, counts]) => ({ type, ...counts })),
+      other: { types: analytics.otherNames, ...withSum(analytics.other), ...usersOf(users?.analytics.other) },
     },
   };
+}
+
+/** Returns unique users as they stand in the result. */
+function usersOf(users: UserCounts | undefined) {
+  return users && { unique_users: users.all, user_counts: users.counts };
 }
 
 /** Adds up the counts of all names. */
@@ -96,27 +125,21 @@ function allOf({ named, other }: CountedNames): Uint32Array {
  *
  * @param names number of names that are listed, of both kinds
  */
-export function reserveActivity(buckets: number, names: number, budget: Budget): void {
-  const lists = names + 4; // for each kind: the names, all together, and the others together
+export function reserveActivity(
+  buckets: number,
+  names: number,
+  { uniqueUsers }: Pick<ActivityQuery, 'uniqueUsers'>,
+  budget: Budget,
+): void {
+  // for each kind: the names, all together, and the others together. Users of both kinds together are one more list
+  const lists = uniqueUsers ? 2 * (names + 4) + 1 : names + 4;
   budget.checkResult(buckets * (START_BYTES + lists * COUNT_BYTES));
   budget.reserve(4 * buckets * lists);
 }
 
-/** The filter and limits of an activity query. */
-interface Scope {
-  /** The number of the user whose rows are counted; -1: all users. */
-  readonly user: number;
-  readonly range: Pick<Range, 'from' | 'to'>;
-  readonly edges: Float64Array;
+interface Scope extends ActivityScope {
   /** See {@link areQuarterly}. */
   readonly isQuarterly: boolean;
-  readonly budget: Budget;
-}
-
-/** The series with rows in the range: the most frequent ones, sorted, and the others. */
-interface Ranking {
-  readonly top: readonly SeriesExtent[];
-  readonly others: readonly SeriesExtent[];
 }
 
 /** Finds the most frequent series. */

@@ -136,7 +136,7 @@ function* withinDay(day: number, minutes: number, zone: Zone): Generator<number>
 }
 
 /** Returns the start of the bucket that contains a date. Buckets of several units are counted from 1970. */
-function startOf(date: Temporal.PlainDate, { count, unit, weekStart = 'monday' }: Interval): Temporal.PlainDate {
+export function startOf(date: Temporal.PlainDate, { count, unit, weekStart = 'monday' }: Interval): Temporal.PlainDate {
   const first =
     unit === 'week'
       ? date.subtract({ days: weekStart === 'sunday' ? date.dayOfWeek % 7 : date.dayOfWeek - 1 })
@@ -153,6 +153,6 @@ function startOf(date: Temporal.PlainDate, { count, unit, weekStart = 'monday' }
 }
 
 /** Returns the midnight of a date as a wall time. */
-function wallOf(date: Temporal.PlainDate): number {
+export function wallOf(date: Temporal.PlainDate): number {
   return EPOCH.until(date, { largestUnit: 'days' }).days * DAY_US;
 }

@@ -46,11 +46,18 @@ const MAX_BITMAP_BITS = 2 ** 27;
  * about ten times slower per row.
  *
  * @param userLimit one more than the largest user number
+ * @param counters number of counters of the query, which share its memory
  */
-export function createUserCounter(groupCount: number, buckets: number, userLimit: number, budget: Budget): UserCounter {
+export function createUserCounter(
+  groupCount: number,
+  buckets: number,
+  userLimit: number,
+  budget: Budget,
+  counters = 1,
+): UserCounter {
   return groupCount * buckets * userLimit <= MAX_BITMAP_BITS
     ? new UserBitmap(groupCount, buckets, userLimit, budget)
-    : new UserPairs(groupCount, buckets, budget);
+    : new UserPairs(groupCount, buckets, budget, MAX_PAIRS / counters);
 }
 
 /** The counts of a counter. */

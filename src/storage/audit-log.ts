@@ -35,7 +35,9 @@ export interface Actor {
 }
 
 /** An entry of the audit log, as it is stored. Hashes are HMAC-SHA-256 with `erasure-key`, in base64url. */
-export type AuditEntry = { readonly at: string } & (ErasureEntry | DeletionEntry | ActAsEntry);
+export type AuditEntry = { readonly at: string } & Entry;
+
+type Entry = ErasureEntry | DeletionEntry | ActAsEntry | LinkEntry;
 
 interface RemovalEntry {
   /** An action that has begun and has no further entry was interrupted. */
@@ -76,10 +78,26 @@ interface ActAsEntry {
   readonly users: readonly string[];
 }
 
+/** A shared link of a board was created or revoked. */
+interface LinkEntry {
+  readonly action: 'share' | 'unshare';
+  /** The hash of the caller's ID. */
+  readonly actor: string;
+  readonly request_id: string;
+  /** The random ID of the link, which does not open it. */
+  readonly link: string;
+  /** For a new link: whose rows it shows, and until when. */
+  readonly rows?: 'all' | 'user';
+  readonly expires_at?: string;
+}
+
 /** The error of an erasure or a deletion that did not begin, because it could not be recorded. */
 export class AuditLogError extends Error {
   override readonly name = 'AuditLogError';
 }
+
+/** What happens to a shared link. */
+export type LinkChange = Omit<LinkEntry, 'actor' | 'request_id'>;
 
 /** The audit log of a database. */
 export interface AuditLog {
@@ -95,6 +113,12 @@ export interface AuditLog {
   ): Promise<Rows>;
   /** Deletes records, as {@link erasure} does. */
   deletion(actor: Actor, kind: Kind, filter: DeletionFilter, remove: () => number | Promise<number>): Promise<number>;
+  /**
+   * Records that a link of a board was created or revoked. Resolves once the entry is on disk.
+   *
+   * @throws {AuditLogError} if it cannot be written
+   */
+  link(actor: { readonly userId: string; readonly requestId: string }, entry: LinkChange): Promise<void>;
   /** Records that an admin has recorded for another user, within about a second, and once per day for each user. */
   actAs(adminId: string, userId: string): void;
   /** Writes what is still to be written. */
@@ -132,7 +156,7 @@ export function openAuditLog(
   /** Resolves when all earlier entries are written: one write at a time. */
   let lastWrite: Promise<unknown> = Promise.resolve();
 
-  function append(entries: readonly (ErasureEntry | DeletionEntry | ActAsEntry)[]): Promise<void> {
+  function append(entries: readonly Entry[]): Promise<void> {
     const at = formatTimestamp(now() * 1000);
     const text = entries.map((entry) => `${JSON.stringify({ at, ...entry })}\n`).join('');
     const written = lastWrite.then(() => appendDurably(path, text));
@@ -205,6 +229,13 @@ export function openAuditLog(
         has_conditions: labels !== undefined || (properties ?? []).length > 0,
       };
       return audit(entry, remove, (rows) => ({ [table]: rows }));
+    },
+    async link({ userId, requestId }, { action, ...change }) {
+      try {
+        await append([{ action, actor: hashText(userId), request_id: requestId, ...change }]);
+      } catch (error) {
+        throw new AuditLogError(`the audit log ${path} cannot be written`, { cause: error });
+      }
     },
     actAs(adminId, userId) {
       const pair = `${adminId}\0${userId}`;

@@ -81,5 +81,6 @@ function parseEntry(line: Buffer): AuditEntry | undefined {
 /** Returns whether a user is the subject or the actor of an entry. */
 function concerns(entry: AuditEntry, user: string): boolean {
   if (entry.actor === user) return true;
-  return entry.action === 'act-as' ? entry.users.includes(user) : entry.user === user;
+  if (entry.action === 'act-as') return entry.users.includes(user);
+  return 'user' in entry && entry.user === user;
 }

@@ -236,6 +236,10 @@ function compactSmall(client: Database, store: ColumnStore): void {
     client.run('DELETE FROM chunk_summaries WHERE chunk_id NOT IN (SELECT id FROM chunks)');
     client.run('DELETE FROM property_columns WHERE chunk_id = 0');
     client.run('DELETE FROM user_rows WHERE rows = 0');
+    client.run('DELETE FROM boards WHERE board_id IS NULL');
+    client.run('DELETE FROM board_links WHERE link_id IS NULL');
+    client.run('DELETE FROM annotations WHERE annotation_id IS NULL');
+    client.run('DELETE FROM metric_units WHERE name IS NULL');
     markMovedCells(client); // until VACUUM is complete
   });
   removeMovedCells(client);

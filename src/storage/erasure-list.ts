@@ -3,6 +3,7 @@ import { createHash, createHmac, randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { readOrCreateSecretFile } from '../secret-file.ts';
+import { newestChangeOf } from './board-users.ts';
 import { combine, createOverwriting, type Overwriting } from './overwriting.ts';
 import { beginSinkErasures } from './sink-erasures.ts';
 
@@ -18,6 +19,8 @@ export interface UnfinishedErasure {
   readonly cutoffSeq: number;
   /** The user's number in the column store; null if there was none. */
   readonly userNumber: number | null;
+  /** Milliseconds since 1970, and not before any board, shared link or annotation that existed then: those are erased. */
+  readonly requestedAt: number;
 }
 
 /**
@@ -26,7 +29,7 @@ export interface UnfinishedErasure {
  */
 export interface ErasureList extends Overwriting {
   /** Adds an erasure, here and for every sink, in the caller's transaction. */
-  begin(erasure: Omit<UnfinishedErasure, 'id'>): void;
+  begin(erasure: Omit<UnfinishedErasure, 'id' | 'requestedAt'>): void;
   /** Returns the erasures that have begun and are not finished, oldest first. */
   unfinished(): UnfinishedErasure[];
   /** Marks an erasure as finished in all tables and deletes its user ID, in the caller's transaction. */
@@ -134,7 +137,8 @@ export function openErasureList(client: Database, databasePath: string, now: () 
        VALUES (?, ?, ?, ?, ?, 0)`,
     ),
     unfinished: client.prepare<UnfinishedErasure, []>(
-      `SELECT id, pending_user_id AS userId, cutoff_seq AS cutoffSeq, user_number AS userNumber
+      `SELECT id, pending_user_id AS userId, cutoff_seq AS cutoffSeq, user_number AS userNumber,
+         requested_at AS requestedAt
        FROM erasures WHERE pending_user_id IS NOT NULL ORDER BY id`,
     ),
     finish: client.prepare('UPDATE erasures SET pending_user_id = NULL, user_number = NULL WHERE id = ?'),
@@ -144,7 +148,9 @@ export function openErasureList(client: Database, databasePath: string, now: () 
   };
   return {
     begin({ userId, cutoffSeq, userNumber }) {
-      statements.begin.run(hash(userId), cutoffSeq, now(), userId, userNumber);
+      // the clock may have been set back
+      const requestedAt = Math.max(now(), newestChangeOf(client));
+      statements.begin.run(hash(userId), cutoffSeq, requestedAt, userId, userNumber);
       beginSinkErasures(client, userId, cutoffSeq, now());
     },
     unfinished: () => statements.unfinished.all(),

@@ -1,6 +1,8 @@
 import type { Database } from 'bun:sqlite';
 import { KINDS } from '../records.ts';
 import { blankRows, durably, overwrite, type RemovalContext } from './blanking.ts';
+import { eraseBoards } from './board-erasure.ts';
+import { usersOfBoards } from './board-users.ts';
 import { seqsOf } from './columns/chunk.ts';
 import type { RowSelector } from './columns/series-removal.ts';
 import { blankResponses, finishErasures } from './erasure.ts';
@@ -59,6 +61,7 @@ export function* replayErasures(
     const { cutoffSeq } = erasure;
     if (hasRowsOfUserAfter(client, userId, cutoffSeq)) {
       yield* eraseOlderRows(context, userId, cutoffSeq);
+      yield* eraseBoards(context, userId, erasure.requestedAt);
     } else {
       durably(client, () =>
         store.retireUser(userId, ({ number }) => list.begin({ userId, cutoffSeq, userNumber: number }), cutoffSeq),
@@ -93,7 +96,7 @@ function* eraseOlderRows(context: RemovalContext, userId: string, cutoffSeq: num
   yield* store.blankStaleColumns();
 }
 
-/** Returns every user of whom a database has rows or cached responses. */
+/** Returns every user of whom a database has rows, cached responses or anything about boards. */
 function userIds(client: Database): Iterable<string> {
   const rows = client
     .query<{ userId: string }, []>(
@@ -101,7 +104,7 @@ function userIds(client: Database): Iterable<string> {
        UNION SELECT user_id FROM cached_responses WHERE user_id IS NOT NULL`,
     )
     .all();
-  return rows.map(({ userId }) => userId);
+  return new Set([...rows.map(({ userId }) => userId), ...usersOfBoards(client)]);
 }
 
 /** Returns the erasure with the latest cutoff of each user. */

@@ -8,6 +8,7 @@ import {
   overwrite,
   type RemovalContext,
 } from './blanking.ts';
+import { eraseBoards } from './board-erasure.ts';
 import type { ColumnStore } from './columns/column-store.ts';
 import type { UnfinishedErasure } from './erasure-list.ts';
 import { inTransactions, type Job } from './job.ts';
@@ -28,8 +29,8 @@ export interface ErasedRows {
 }
 
 /**
- * Erases a user: all rows committed so far, their copies in the column store, the user's cached responses, and every
- * name and label that only this user recorded. Rows recorded later are kept.
+ * Erases a user: all rows committed so far, their copies in the column store, the user's cached responses, boards and
+ * shared links, and every name and label that only this user recorded. Rows recorded later are kept.
  *
  * The intent is durable before anything is erased, so the next start can finish an interrupted erasure: see
  * {@link finishErasures}. After the job returns, no query returns the rows. Bytes that an older snapshot still
@@ -61,6 +62,7 @@ export function* finishErasures(context: RemovalContext): Job<ErasedRows> {
     metrics += yield* blankRowsOf(context, 'metric', erasure, places);
     analytics += yield* blankRowsOf(context, 'analytics', erasure, places);
     yield* blankResponses(context, erasure);
+    yield* eraseBoards(context, erasure.userId, erasure.requestedAt);
     if (erasure.userNumber !== null) {
       const times = places.timesBySeries(store);
       const all = store.seriesOfUser(erasure.userNumber);

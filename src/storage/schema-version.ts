@@ -38,6 +38,7 @@ export const CHANGES_DATA: Readonly<Record<string, boolean>> = {
   '0007_summaries': true, // discards the chunks
   '0008_forwarding': false,
   '0009_record_sources': false,
+  '0010_boards': false,
 };
 
 export interface Migration {

@@ -405,3 +405,76 @@ export const importedRows = sqliteTable('imported_rows', {
   /** `seq` of the rows, ascending, as doubles. */
   seqs: blob('seqs', { mode: 'buffer' }).notNull(),
 });
+
+/*
+ * Boards, shared links, annotations and units. Like tables of rows, they only grow at their end: a change adds a row and
+ * blanks the former one, so SQLite never moves texts between pages (blanking.ts). The longest column comes last.
+ */
+
+/** The boards: see board-store.ts. */
+export const boards = sqliteTable(
+  'boards',
+  {
+    id: integer('id').primaryKey(),
+    /** The random ID in the API; null once the board was changed or deleted. */
+    boardId: text('board_id'),
+    /** The user ID of the owner; null once the owner of a board for everyone was erased. */
+    owner: text('owner'),
+    scope: text('scope', { enum: ['account', 'everyone'] }).notNull(),
+    /** Milliseconds since 1970-01-01T00:00:00Z. */
+    createdAt: integer('created_at').notNull(),
+    updatedAt: integer('updated_at').notNull(),
+    /** The user IDs that charts filter by, as a JSON array; null if there are none. An erasure reads only these boards. */
+    filteredUsers: text('filtered_users'),
+    name: text('name').notNull(),
+    /** The charts as a JSON array. */
+    charts: text('charts').notNull(),
+  },
+  (table) => [index('boards_board_id').on(table.boardId).where(sql`board_id IS NOT NULL`)],
+);
+
+/** The shared links of boards: see board-link-store.ts. */
+export const boardLinks = sqliteTable(
+  'board_links',
+  {
+    id: integer('id').primaryKey(),
+    /** The random ID in the API; null once the link was revoked or has expired. */
+    linkId: text('link_id'),
+    /** SHA-256 of the link's value, which is stored nowhere. */
+    hash: blob('hash', { mode: 'buffer' }),
+    boardId: text('board_id'),
+    /** The user ID of the user who created it. */
+    creator: text('creator'),
+    /** 1 if the charts read the rows of all users; 0 if they read only those of the creator. */
+    isForAll: integer('is_for_all').notNull(),
+    /** Milliseconds since 1970-01-01T00:00:00Z. */
+    createdAt: integer('created_at').notNull(),
+    expiresAt: integer('expires_at').notNull(),
+  },
+  (table) => [index('board_links_hash').on(table.hash).where(sql`hash IS NOT NULL`)],
+);
+
+/** Annotations of charts: see annotation-store.ts. */
+export const annotations = sqliteTable('annotations', {
+  id: integer('id').primaryKey(),
+  /** The random ID in the API; null once deleted. */
+  annotationId: text('annotation_id'),
+  /** Microseconds since 1970-01-01T00:00:00Z. */
+  at: integer('at').notNull(),
+  /** Milliseconds since 1970-01-01T00:00:00Z. */
+  createdAt: integer('created_at').notNull(),
+  /** The user ID of the admin who added it; null once erased. */
+  author: text('author'),
+  url: text('url'),
+  text: text('text'),
+});
+
+/** Units of metrics: see unit-store.ts. */
+export const metricUnits = sqliteTable('metric_units', {
+  id: integer('id').primaryKey(),
+  unit: text('unit').notNull(),
+  /** Which values are better; null if neither is. */
+  better: text('better', { enum: ['lower', 'higher'] }),
+  /** The name of the metric; null once its unit was changed or removed. */
+  name: text('name'),
+});

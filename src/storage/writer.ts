@@ -46,12 +46,17 @@ export interface UsedCode {
   readonly expiresAt: number;
 }
 
+/** A change within a transaction. Returns the number of rows that it has inserted, updated or deleted. */
+export type Change = () => number;
+
 /** The content of one transaction. */
 export interface Commit {
   readonly records: readonly LogRecord[];
   readonly responses: readonly CachedResponse[];
   readonly names: readonly UserName[];
   readonly codes?: readonly UsedCode[];
+  /** Other changes. A transaction that is retried runs them again. */
+  readonly changes?: readonly Change[];
   /** Increments of ledger counts. */
   readonly counts: readonly Count[];
 }
@@ -222,7 +227,7 @@ export function createWriter(
   }
 
   return {
-    commit({ records, responses, names, codes = [], counts }) {
+    commit({ records, responses, names, codes = [], changes = [], counts }) {
       const startedAt = performance.now();
       transact(() => {
         const before = changesSoFar();
@@ -257,6 +262,7 @@ export function createWriter(
         let expected = records.length + responses.length + counts.length;
         for (const { userHash, nameHash } of names) expected += insertName.run(userHash, nameHash).changes;
         for (const { jti, expiresAt } of codes) expected += insertCode.run(jti, expiresAt).changes;
+        for (const change of changes) expected += change();
         for (const [name, items] of counts) addToLedger(client, name, items);
         // A statement's own count excludes changes made by triggers; the total includes them.
         assertChanges(changesSoFar() - before, expected);

@@ -4,11 +4,13 @@ import type { Browser, Page } from 'playwright-core';
 import { noBrowser, startBrowser } from '../harness/browser.ts';
 import { post } from '../harness/client.ts';
 import {
+  chooseTheme,
   type Dashboard,
   eventually,
   expandDetails,
   openDashboard,
   plotOf,
+  refreshNow,
   signIn,
   waitUntilLoaded,
 } from '../harness/dashboard.ts';
@@ -22,7 +24,10 @@ const VIEWS = {
   metric: '/?view=metric&name=page_load_time&range=7d&compare=previous',
   'metric by label': '/?view=metric&name=page_load_time&range=7d&split=p95&axis=log&cap=1',
   'event by property': '/?view=event&name=page_view&range=7d&property=data.page&sum=data.width&compare=previous',
-  event: '/?view=event&name=tutorial_step&range=7d&step=step_1&step=step_2&retention=step_1',
+  event: '/?view=event&name=tutorial_step&range=7d',
+  funnel: '/?view=funnel&range=7d&step=page_view&step=tutorial_step%3Astep_1&step=tutorial_step%3Astep_2',
+  retention: '/?view=retention&range=7d&retention=tutorial_step%3Astep_1',
+  health: '/?view=health&range=7d',
   records: '/?view=records&kind=analytics&range=7d&live=1',
   'no rows': '/?view=metric&name=never_recorded',
   custom: '/?from=2026-03-01T00:00:00Z&to=2026-03-02T00:00:00Z',
@@ -103,7 +108,7 @@ describe.skipIf(noBrowser !== undefined)('dashboard accessibility', () => {
     await page.waitForSelector('dialog', { state: 'detached' });
     expect(await page.textContent('header')).toContain('first');
     await empty.stop();
-    await page.click('text=Refresh now');
+    await refreshNow(page);
     await page.waitForSelector('.banner');
     expect(await findViolations(page)).toEqual([]);
     await page.context().close();
@@ -185,15 +190,15 @@ describe.skipIf(noBrowser !== undefined)('dashboard accessibility', () => {
   test('the theme follows the system unless one is chosen in this browser', async () => {
     const { page } = await signIn(browser, target, undefined, { colorScheme: 'light' });
     const background = () => page.evaluate('getComputedStyle(document.documentElement).backgroundColor');
-    const [light, dark] = ['rgb(244, 245, 244)', 'rgb(16, 21, 19)'];
+    const [light, dark] = ['rgb(248, 248, 246)', 'rgb(15, 17, 21)'];
     await eventually(page, async () => expect(await background()).toBe(light));
     await page.emulateMedia({ colorScheme: 'dark' });
     await page.waitForSelector('html[data-theme=dark]');
     await eventually(page, async () => expect(await background()).toBe(dark));
-    await page.getByRole('combobox', { name: 'Theme' }).selectOption('light');
+    await chooseTheme(page, 'Light');
     await eventually(page, async () => expect(await background()).toBe(light));
     await page.emulateMedia({ colorScheme: 'light' });
-    await page.getByRole('combobox', { name: 'Theme' }).selectOption('dark');
+    await chooseTheme(page, 'Dark');
     await page.reload();
     await page.waitForSelector('header');
     await eventually(page, async () => expect(await background()).toBe(dark));

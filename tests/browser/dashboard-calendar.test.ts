@@ -3,7 +3,15 @@ import type { Browser, Page } from 'playwright-core';
 import { noBrowser, startBrowser } from '../harness/browser.ts';
 import { METRIC, post } from '../harness/client.ts';
 import { clockAt, isFaketimeMissing } from '../harness/clock.ts';
-import { type Dashboard, eventually, expandDetails, readFigures, signIn, tableRows } from '../harness/dashboard.ts';
+import {
+  type Dashboard,
+  eventually,
+  expandDetails,
+  openRange,
+  readFigures,
+  signIn,
+  tableRows,
+} from '../harness/dashboard.ts';
 import { startTarget, type Target, UNLIMITED } from '../harness/target.ts';
 import { token } from '../harness/tokens.ts';
 
@@ -58,7 +66,7 @@ describe.skipIf(noBrowser !== undefined || isFaketimeMissing)('local days that a
   test('the previous period of a week in which clocks change is the week before, with aligned buckets', async () => {
     const { page } = admin;
     admin.requestedUrls.length = 0;
-    await admin.visit(path({ ...WEEK, interval: '1d', compare: '1' }));
+    await admin.visit(path({ ...WEEK, interval: '1d', compare: 'previous' }));
     const before = page.locator('.figure', { hasText: 'Events' }).locator('small');
     // 13 to 19 October
     await eventually(page, async () => expect(await before.textContent()).toContain('previously 5'));
@@ -106,18 +114,18 @@ describe.skipIf(noBrowser !== undefined || isFaketimeMissing)('local days that a
   test('a day of cohort retention is over at local midnight', async () => {
     const { page } = admin;
     const cell = page.locator('table.cohorts tbody tr', { hasText: '2025-10-25' }).locator('td').nth(1);
-    await admin.visit(path({ range: '7d', retention: 'signup' }));
+    await admin.visit(path({ view: 'retention', range: '7d', retention: 'visit:signup', returning: 'visit' }));
     await eventually(page, async () => expect(await cell.textContent()).toBe('100%…'));
     expect(await cell.getAttribute('title')).toContain('the day is not over');
-    await admin.visit(path({ ...WEEK, retention: 'signup' }));
+    await admin.visit(path({ ...WEEK, view: 'retention', retention: 'visit:signup', returning: 'visit' }));
     await eventually(page, async () => expect(await cell.textContent()).toBe('100%'));
   });
 
-  test('a relative range of days begins at the same time of day as now', async () => {
+  test('a relative range of days begins at local midnight', async () => {
     const { page } = admin;
     admin.requestedUrls.length = 0;
     await admin.visit(path({ range: '7d' }));
-    const from = /from=2025-10-19T21%3A3\d/; // 23:30 in Berlin, like now, although that is 22:30 in UTC
+    const from = /from=2025-10-19T22%3A00%3A00/; // the 20th in Berlin: today is the last of the seven days
     await eventually(page, async () => expect(admin.requestedUrls.filter((url) => from.test(url))).not.toEqual([]));
   });
 });
@@ -144,9 +152,10 @@ describe.skipIf(noBrowser !== undefined || isFaketimeMissing)('hours that occur 
         '2025-10-26 02:10:00.000 +02:00',
       ]),
     );
-    await page.getByRole('textbox', { name: 'From' }).fill('2025-10-26T02:00');
-    await page.getByRole('combobox', { name: 'From: UTC offset' }).selectOption({ label: '+01:00' });
-    await page.click('fieldset button:has-text("Apply")');
+    const panel = await openRange(page);
+    await panel.getByRole('textbox', { name: 'From' }).fill('2025-10-26T02:00');
+    await panel.getByRole('combobox', { name: 'From: UTC offset' }).selectOption({ label: '+01:00' });
+    await panel.getByRole('button', { name: 'Apply' }).click();
     await ends(page, '2025-10-26T01:00:00.000Z', '2025-10-26T03:00:00.000Z');
     await eventually(page, async () => expect(await page.locator('td.time').count()).toBe(2));
   });
@@ -183,7 +192,7 @@ describe.skipIf(noBrowser !== undefined || isFaketimeMissing)('the clock of the 
     const ten = await signIn(browser, target);
     await ten.page.clock.install({ time: new Date('2025-10-26T22:20:00Z') });
     for (const { page, visit } of [admin, ten]) {
-      await visit('/?range=1h&tz=UTC&refresh=0');
+      await visit('/?view=health&range=1h&tz=UTC&refresh=0');
       await eventually(page, async () =>
         expect(await readFigures(page)).toMatchObject({
           'Rows in the last minute': 1,

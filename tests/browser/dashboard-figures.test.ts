@@ -5,10 +5,13 @@ import { SEQ_EPOCH } from '../../src/storage/record-id.ts';
 import { noBrowser, startBrowser } from '../harness/browser.ts';
 import { post, send } from '../harness/client.ts';
 import {
+  addStep,
   type Dashboard,
   eventually,
   expandDetails,
   get,
+  openOptions,
+  pickIn,
   plotOf,
   readFigures,
   signIn,
@@ -101,27 +104,15 @@ async function readTooltip(page: Dashboard['page']) {
 }
 
 describe.skipIf(noBrowser !== undefined)('figures of the dashboard', () => {
-  test('the overview shows the rows, names, ledger and queue of the query routes', async () => {
+  test('the health view shows the rows, ledger and queue of the query routes', async () => {
     const { page } = admin;
-    await admin.visit(fixed('overview', { interval: '6h' }));
+    await admin.visit(fixed('health', { interval: '6h' }));
     const activity = await get(target, '/api/activity', { ...range, interval: '6h', tz: ZONE, top: '8' });
     const panel = page.locator('section', { has: page.locator('#activity') });
     await eventually(page, async () =>
       expect((await readFigures(panel))['Rows in this range']).toBe(activity.metrics.count + activity.analytics.count),
     );
     expect(activity.metrics.count).toBeGreaterThan(100);
-
-    const listed = (id: string) => tableRows(page.locator('section', { has: page.locator(id) }).locator('table'));
-    await eventually(page, async () =>
-      expect((await listed('#top-metrics')).map(([name, , count]) => ({ name, count }))).toEqual(
-        activity.metrics.names.map(({ name, count }: { name: string; count: number }) => ({ name, count })),
-      ),
-    );
-    await eventually(page, async () =>
-      expect((await listed('#top-types')).map(([type, , count]) => ({ type, count }))).toEqual(
-        activity.analytics.types.map(({ type, count }: { type: string; count: number }) => ({ type, count })),
-      ),
-    );
 
     await expandDetails(panel);
     const rows = await eventually(page, async () => {
@@ -156,7 +147,7 @@ describe.skipIf(noBrowser !== undefined)('figures of the dashboard', () => {
       if (new URL(response.url()).pathname === '/api/status') status = await response.json();
     });
     await eventually(page, async () => {
-      await admin.visit(fixed('overview'));
+      await admin.visit(fixed('health'));
       expect(status.storage.forecast).not.toBeNull(); // null while the query worker is busy
       expect(status.backup.age_seconds).not.toBeNull();
     });
@@ -182,7 +173,7 @@ describe.skipIf(noBrowser !== undefined)('figures of the dashboard', () => {
     const rejectedResponse = await post(target, '/log_raw_metric', { metric_name: '', metric_value: 1 }, {});
     expect(rejectedResponse.status).toBe(422);
     const { page } = admin;
-    await admin.visit(fixed('overview'));
+    await admin.visit(fixed('health'));
     const rejected = page.locator('details.rejected', { hasText: 'validation_failed' });
     const { ledger } = await get(target, '/api/status');
     await eventually(page, async () =>
@@ -203,7 +194,7 @@ describe.skipIf(noBrowser !== undefined)('figures of the dashboard', () => {
     expect(tooLarge.status).toBe(413);
     const invalid = await post(target, '/log_raw_metric', { metric_name: '', metric_value: 1 }, {});
     const { page } = admin;
-    await admin.visit(fixed('overview'));
+    await admin.visit(fixed('health'));
     await expandDetails(page.locator('section', { has: page.locator('#ledger') }));
     const linesOf = async ({ body }: typeof invalid) =>
       (await page.locator('.reasons li', { hasText: body.request_id }).innerText()).split(/\n+/);
@@ -255,7 +246,7 @@ describe.skipIf(noBrowser !== undefined)('figures of the dashboard', () => {
           Average: 56 / 3,
         }),
       );
-      await visit(`/?${new URLSearchParams(parameters)}`);
+      await visit(`/?${new URLSearchParams({ ...parameters, view: 'health' })}`);
       await eventually(page, async () => expect((await readFigures(page))['Rows in this range']).toBe(6));
     }
     await page.context().close();
@@ -271,7 +262,7 @@ describe.skipIf(noBrowser !== undefined)('figures of the dashboard', () => {
       },
     );
     const { page } = user;
-    await user.visit(fixed('overview'));
+    await user.visit(fixed('health'));
     await page.locator('.reasons li', { hasText: rejectedResponse.body.request_id }).waitFor();
     await page.waitForSelector('main :text("after fsync")');
     await eventually(page, async () => expect(Object.keys(await readFigures(page))).toHaveLength(3));
@@ -598,37 +589,40 @@ describe.skipIf(noBrowser !== undefined)('figures of the dashboard', () => {
     });
   });
 
-  test('a funnel is built by adding, moving and removing steps', async () => {
+  test('a funnel is built by typing, narrowing, moving and removing steps', async () => {
     const { page } = admin;
-    const type = 'tutorial_step';
-    await admin.visit(fixed('event', { name: type }));
+    await admin.visit(fixed('funnel'));
     const panel = page.locator('section', { has: page.locator('#funnel') }).first();
-    for (const step of ['step_2', 'step_1', 'finish', 'step_3']) {
-      await panel.locator('select').first().selectOption({ label: step });
-      await panel.locator('.steps li', { hasText: step }).waitFor();
+    const labels = ['step_2', 'step_1', 'finish', 'step_3'];
+    for (const [i, label] of labels.entries()) {
+      await addStep(page, 'tutorial');
+      await page.waitForURL((url) => url.searchParams.getAll('step').length === i + 1);
+      await pickIn(page, `Label of step ${i + 1}`, label);
+      await page.waitForURL((url) => url.searchParams.getAll('step')[i] === `tutorial_step:${label}`);
     }
-    await panel.getByRole('button', { name: 'Move step_1 up' }).click();
-    await panel.getByRole('button', { name: 'Remove finish' }).click();
-    const steps = ['step_1', 'step_2', 'step_3'];
+    await panel.getByRole('button', { name: 'Move tutorial_step: step_1 earlier' }).click();
+    await panel.getByRole('button', { name: 'Remove tutorial_step: finish' }).click();
+    const steps = ['step_1', 'step_2', 'step_3'].map((label) => `tutorial_step:${label}`);
     await page.waitForURL((url) => url.searchParams.getAll('step').join() === steps.join());
-    const funnel = await get(target, '/api/analytics/funnel', { type, step: steps, ...range });
+    const funnel = await get(target, '/api/analytics/funnel', { step: steps, ...range });
     await eventually(page, async () => {
-      const rows = await tableRows(panel.locator('table'));
-      expect(rows.map(([step, , users]) => ({ step, users }))).toEqual(
-        funnel.steps.map(({ step, users }: { step: string; users: number }) => ({ step, users })),
+      const rows = await tableRows(panel.locator('table.bars'));
+      expect(rows.map(([step, users]) => ({ step, users }))).toEqual(
+        funnel.steps.map(({ step, users }: { step: string; users: number }) => ({
+          step: step.replace(':', ': '),
+          users,
+        })),
       );
-      expect(rows[2]?.[3]).toBe(`${Number((funnel.steps[2].conversion * 100).toFixed(1))}%`);
+      expect(rows[2]?.[2]).toBe(`${Number((funnel.steps[2].conversion * 100).toFixed(1))}%`);
     });
     expect(funnel.steps[0].users).toBeGreaterThan(funnel.steps[2].users);
   });
 
-  test('cohort retention shows returning users by day', async () => {
+  test('cohort retention shows returning users by day, with the average of the days that are over', async () => {
     const { page } = admin;
-    const type = 'page_view';
-    await admin.visit(fixed('event', { name: type, retention: '/' }));
+    await admin.visit(fixed('retention', { retention: 'page_view:/', returning: 'page_view' }));
     const { cohorts } = await get(target, '/api/analytics/retention', {
-      type,
-      step: '/',
+      ...{ step: 'page_view:/', return_step: 'page_view' },
       ...range,
       tz: ZONE,
       days: '14',
@@ -644,6 +638,19 @@ describe.skipIf(noBrowser !== undefined)('figures of the dashboard', () => {
         const expected = shown[i].returned.slice(0, returned.length);
         expect(returned).toEqual(expected.map((count: number | null) => count ?? ''));
       });
+    });
+    // the last day is not over
+    const over = cohorts.slice(0, -2).filter(({ users }: { users: number }) => users > 0);
+    const sum = (numbers: number[]) => numbers.reduce((total, number) => total + number, 0);
+    const average =
+      sum(over.map(({ returned }: { returned: number[] }) => returned[0])) /
+      sum(over.map(({ users }: { users: number }) => users));
+    await eventually(page, async () => {
+      const values = await page
+        .locator('table.cohorts tfoot data')
+        .evaluateAll((elements) => elements.map((element) => Number(element.getAttribute('value'))));
+      expect(values[0]).toBe(sum(shown.map(({ users }: { users: number }) => users)));
+      expect(values[1]).toBeCloseTo(average, 12);
     });
   });
 
@@ -704,7 +711,7 @@ describe.skipIf(noBrowser !== undefined)('figures of the dashboard', () => {
     const all = await get(target, '/api/metrics/series', { name, ...range });
     expect(own.count).toBeLessThan(all.count);
     await eventually(page, async () => expect((await readFigures(page))['Count']).toBe(own.count));
-    await eventually(page, async () => expect(await page.getByLabel('User').count()).toBe(0));
+    expect(await (await openOptions(page)).getByLabel('User').count()).toBe(0);
 
     await admin.visit(fixed('metric', { name, user: 'user-2' }));
     await eventually(admin.page, async () => expect((await readFigures(admin.page))['Count']).toBe(own.count));

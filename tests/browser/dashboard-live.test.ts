@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import type { Browser } from 'playwright-core';
 import { noBrowser, startBrowser } from '../harness/browser.ts';
 import { METRIC, post } from '../harness/client.ts';
-import { type Dashboard, eventually, record, signIn } from '../harness/dashboard.ts';
+import { chooseRefresh, type Dashboard, eventually, record, signIn } from '../harness/dashboard.ts';
 import { startTarget, type Target, temporaryFolder, UNLIMITED } from '../harness/target.ts';
 import { token } from '../harness/tokens.ts';
 
@@ -105,7 +105,7 @@ describe.skipIf(noBrowser !== undefined)('an unreachable server', () => {
     await record(first);
     const overview: Dashboard = await signIn(browser, first, { sub: 'ada', role: 'admin' });
     const live: Dashboard = await signIn(browser, first, { sub: 'ada', role: 'admin' });
-    await overview.page.getByRole('combobox', { name: 'Refresh' }).selectOption('5');
+    await chooseRefresh(overview.page, 5);
     await live.visit('/?view=records&live=1&range=1h');
     await live.page.waitForSelector('.live.open');
 

@@ -3,13 +3,23 @@ import type { Browser, Page } from 'playwright-core';
 import { noBrowser, startBrowser } from '../harness/browser.ts';
 import { ANALYTICS, METRIC, post } from '../harness/client.ts';
 import {
+  chooseComparison,
+  chooseInterval,
+  chooseRange,
+  chooseRefresh,
+  chooseZone,
+  enterRange,
   eventually,
   get,
   openDashboard,
+  openOptions,
   plotOf,
   readFigures,
   record,
+  refreshNow,
+  removeFilter,
   signIn,
+  signOut,
   waitUntilLoaded,
 } from '../harness/dashboard.ts';
 import { recordProduct } from '../harness/product.ts';
@@ -91,8 +101,7 @@ describe.skipIf(noBrowser !== undefined)('signing in', () => {
     await page.waitForSelector('header');
     await page.click('text=Dismiss');
     await page.waitForSelector('[role=alert]', { state: 'detached' });
-    await page.click('text=Sign out');
-    await page.waitForSelector('input[name=token]');
+    await signOut(page);
     await page.goto(link);
     await page.waitForSelector('[role=alert]:has-text("already used")');
     await page.waitForSelector('input[name=token]');
@@ -149,8 +158,7 @@ describe.skipIf(noBrowser !== undefined)('signing in', () => {
     const other = await page.context().newPage();
     await other.goto(`${target.url}/`);
     await other.waitForSelector('input[name=token]');
-    await page.click('text=Sign out');
-    await page.waitForSelector('input[name=token]');
+    await signOut(page);
     await page.reload();
     await page.waitForSelector('input[name=token]');
     await eventually(page, async () => expect(await page.evaluate('sessionStorage.length')).toBe(0));
@@ -160,7 +168,7 @@ describe.skipIf(noBrowser !== undefined)('signing in', () => {
   test('ends when the token expires, reports it, and resumes at the same URL', async () => {
     const { page } = await signIn(browser, target, { sub: 'ada', role: 'admin', exp: secondsFromNow(12) });
     await page.click('nav >> text=Metrics');
-    await page.getByRole('combobox', { name: 'Refresh' }).selectOption('5');
+    await chooseRefresh(page, 5);
     const url = page.url();
     await page.waitForSelector('input[name=token]', { timeout: 40_000 });
     await eventually(page, async () =>
@@ -179,18 +187,19 @@ describe.skipIf(noBrowser !== undefined)('the URL', () => {
     const { page, consoleErrors } = await signIn(browser, target);
     await page.click('nav >> text=Metrics');
     await page.getByRole('combobox', { name: 'Metric' }).selectOption('response_bytes');
-    await page.getByRole('combobox', { name: 'Range' }).selectOption('30d');
-    await page.getByRole('combobox', { name: 'Interval' }).selectOption('1d');
-    await page.getByRole('combobox', { name: 'Time zone' }).selectOption('Asia/Tokyo');
-    await page.getByLabel('Compare with').check();
+    await chooseRange(page, 'Last 30 days');
+    await chooseInterval(page, '6h');
+    await chooseZone(page, 'Asia/Tokyo');
+    await chooseComparison(page, 'Previous period');
     await eventually(page, async () =>
       expect(Object.fromEntries(query(page))).toEqual({
         view: 'metric',
         name: 'response_bytes',
         range: '30d',
-        interval: '1d',
-        compare: '1',
+        interval: '6h',
+        compare: 'previous',
         tz: 'Asia/Tokyo',
+        week: 'sunday',
       }),
     );
     const count = (await get(target, '/api/metrics/series', { name: 'response_bytes' })).count;
@@ -204,24 +213,24 @@ describe.skipIf(noBrowser !== undefined)('the URL', () => {
     await other.page.goto(page.url());
     await waitUntilLoaded(other.page);
     await eventually(other.page, async () => expect(await readFigures(other.page)).toEqual(shown));
+    const options = await openOptions(other.page);
     await eventually(other.page, async () =>
-      expect(await other.page.getByRole('combobox', { name: 'Time zone' }).inputValue()).toBe('Asia/Tokyo'),
-    );
-    await eventually(other.page, async () =>
-      expect(await other.page.getByRole('combobox', { name: 'Interval' }).inputValue()).toBe('1d'),
+      expect([
+        await options.getByRole('combobox', { name: 'Time zone' }).inputValue(),
+        await options.getByRole('combobox', { name: 'Interval' }).inputValue(),
+      ]).toEqual(['Asia/Tokyo', '6h']),
     );
 
+    const button = page.getByRole('button', { name: 'Range: ' });
+    expect(await button.textContent()).toBe('Range: Last 30 days vs previous');
     await page.goBack();
-    await eventually(page, async () => expect(await page.getByLabel('Compare with').isChecked()).toBe(false));
+    await eventually(page, async () => expect(await button.textContent()).toBe('Range: Last 30 days'));
     await page.goBack();
     await page.goBack();
-    await eventually(page, async () =>
-      expect(await page.getByRole('combobox', { name: 'Interval' }).inputValue()).toBe('auto'),
-    );
+    const interval = (await openOptions(page)).getByRole('combobox', { name: 'Interval' });
+    await eventually(page, async () => expect(await interval.inputValue()).toBe('auto'));
     await page.goForward();
-    await eventually(page, async () =>
-      expect(await page.getByRole('combobox', { name: 'Interval' }).inputValue()).toBe('1d'),
-    );
+    await eventually(page, async () => expect(await interval.inputValue()).toBe('6h'));
     expect([...consoleErrors, ...other.consoleErrors]).toEqual([]);
     await Promise.all([page.context().close(), other.page.context().close()]);
   });
@@ -229,10 +238,7 @@ describe.skipIf(noBrowser !== undefined)('the URL', () => {
   test('contains a custom range, entered in the selected time zone', async () => {
     const { page, visit } = await signIn(browser, target);
     await visit('/?tz=Asia/Kolkata');
-    await page.getByRole('combobox', { name: 'Range' }).selectOption('custom');
-    await page.getByRole('textbox', { name: 'From' }).fill('2026-03-01T00:00');
-    await page.getByRole('textbox', { name: 'To', exact: true }).fill('2026-03-08T12:30');
-    await page.click('fieldset button:has-text("Apply")');
+    await enterRange(page, '2026-03-01T00:00', '2026-03-08T12:30');
     await page.waitForURL((url) => url.searchParams.get('from') === '2026-02-28T18:30:00.000Z');
     expect(query(page).get('to')).toBe('2026-03-08T07:00:00.000Z');
     await eventually(page, async () => expect(await page.textContent('main')).toContain('No metrics in this range'));
@@ -246,7 +252,11 @@ describe.skipIf(noBrowser !== undefined)('the URL', () => {
     await visit('/?view=nothing&range=9&from=x&to=y&tz=Mars/Base&interval=1s&refresh=1&top=-4&step=&within=never');
     expect(query(page).get('tz')).not.toBe('Mars/Base');
     await visit('/?view=metric&name=%00%3Cimg%20src=x%20onerror=alert(1)%3E');
-    await eventually(page, async () => expect(await page.textContent('main')).toContain('No values in this range'));
+    await eventually(page, async () =>
+      expect(await page.textContent('main')).toContain(
+        'Nothing named \0<img src=x onerror=alert(1)> has been recorded',
+      ),
+    );
     expect(consoleErrors).toEqual([]);
     await page.context().close();
   });
@@ -479,7 +489,7 @@ describe.skipIf(noBrowser !== undefined)('empty and error states', () => {
     await page.waitForURL(/label=&/);
     await waitUntilLoaded(page);
     await eventually(page, async () => expect((await readFigures(page))['Events']).toBe(1));
-    await page.click('button:has-text("(empty) ×")');
+    await removeFilter(page, 'Label is (empty)');
     await page.waitForSelector('.figure data[value="2"]');
     await page.context().close();
   });
@@ -508,7 +518,7 @@ describe.skipIf(noBrowser !== undefined)('empty and error states', () => {
     const authorization = `Bearer ${await token({ sub: 'ada' })}`;
     expect((await post(many, '/log_batch', { metrics, analytics }, { authorization })).status).toBe(200);
     const { page, visit, consoleErrors } = await signIn(browser, many);
-    await page.waitForSelector('section:has(#top-metrics) :text("And 392 more.")');
+    await page.waitForSelector('section:has(#top-types) :text("And 392 more.")');
     for (const [view, label] of [
       ['metric', 'Metric'],
       ['event', 'Type'],
@@ -555,7 +565,7 @@ describe.skipIf(noBrowser !== undefined)('empty and error states', () => {
     });
     await page.click('nav >> text=Metrics');
     // the message changes when the query is slow
-    await page.waitForSelector('main [role=status]:text-matches("^(Loading…|Still loading)")');
+    await page.locator('main .loading', { hasText: /^(Loading…|Still loading)/ }).waitFor();
     await page.waitForSelector('text=Still loading');
     gate.resolve();
     await page.waitForSelector('.figure');
@@ -571,7 +581,7 @@ describe.skipIf(noBrowser !== undefined)('empty and error states', () => {
           .replace(/interval=\w+/, 'interval=nonsense'),
       }),
     );
-    await page.click('text=Refresh now');
+    await refreshNow(page);
     const error = page.locator('.error').first();
     await eventually(page, async () => expect(await error.textContent()).toContain('the interval should be'));
     await eventually(page, async () => expect(await error.locator('code').textContent()).toMatch(/^[0-9a-f]+-/));

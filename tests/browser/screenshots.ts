@@ -2,7 +2,7 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { startBrowser } from '../harness/browser.ts';
 import { post } from '../harness/client.ts';
-import { signIn, waitUntilLoaded } from '../harness/dashboard.ts';
+import { signIn, signOut, waitUntilLoaded } from '../harness/dashboard.ts';
 import { recordProduct } from '../harness/product.ts';
 import { startTarget } from '../harness/target.ts';
 
@@ -20,7 +20,7 @@ const PRODUCTS = {
 };
 const VIEWS = {
   overview: '/?range=7d&tz=Europe/Berlin',
-  metric: '/?view=metric&name=page_load_time&range=30d&compare=1&tz=Europe/Berlin',
+  metric: '/?view=metric&name=page_load_time&range=30d&compare=previous&tz=Europe/Berlin',
   labels: '/?view=metric&name=page_load_time&range=7d&interval=6h&split=p95&tz=Europe/Berlin',
   event:
     '/?view=event&name=tutorial_step&range=30d&interval=1d&step=step_1&step=step_2&step=step_3&retention=step_1&tz=Europe/Berlin',
@@ -61,7 +61,7 @@ for (const [amount, product] of Object.entries(PRODUCTS)) {
       }
       const { page } = admin;
       if (!onlyReadme) {
-        await page.click('text=Sign out');
+        await signOut(page);
         await page.screenshot({ path: join(folder, `sign-in-${colorScheme}-${width}.png`) });
       }
       await Promise.all([page.context().close(), user.page.context().close()]);

@@ -68,6 +68,7 @@ test('a dry run lists pending migrations and about how long they take, and chang
     true,
     false,
     false,
+    false,
   ]);
   expect(appliedMigrations()).toBe(OLDER);
   expect(backups()).toEqual([]);

@@ -90,6 +90,121 @@ export async function eventually<T>(page: Page, attempt: () => Promise<T>): Prom
   }
 }
 
+/** Opens the panel of a button and returns it. */
+async function openPanel(page: Page, button: string, name: string): Promise<Locator> {
+  const panel = page.getByRole('dialog', { name, exact: true });
+  if (!(await panel.isVisible())) await page.getByRole('button', { name: button }).click();
+  await panel.waitFor();
+  return panel;
+}
+
+/** Closes the open panel, if there is one. */
+export async function closePanel(page: Page): Promise<void> {
+  const panel = page.locator('.popover:popover-open');
+  if (await panel.count()) await page.keyboard.press('Escape');
+  await panel.waitFor({ state: 'hidden' });
+}
+
+/** Opens the panel with the range and the comparison. */
+export function openRange(page: Page): Promise<Locator> {
+  return openPanel(page, 'Range: ', 'Range and comparison');
+}
+
+/** Selects a range by its label, such as `Last 30 days`. */
+export async function chooseRange(page: Page, label: string): Promise<void> {
+  const panel = await openRange(page);
+  await panel.locator('.range-names').getByRole('button', { name: label }).click();
+  await panel.waitFor({ state: 'hidden' });
+}
+
+/** Shows a range entered as wall times, such as `2026-03-01T00:00`. */
+export async function enterRange(page: Page, from: string, to: string): Promise<void> {
+  const panel = await openRange(page);
+  await panel.getByRole('textbox', { name: 'From' }).fill(from);
+  await panel.getByRole('textbox', { name: 'To', exact: true }).fill(to);
+  await panel.getByRole('button', { name: 'Apply' }).click();
+  await panel.waitFor({ state: 'hidden' });
+}
+
+/** Selects the period to compare with by its label, such as `Previous period`. */
+export async function chooseComparison(page: Page, label: string): Promise<void> {
+  const panel = await openRange(page);
+  await panel.getByRole('radio', { name: label }).check();
+  await closePanel(page);
+}
+
+/** Opens the panel with the less frequent controls. */
+export function openOptions(page: Page): Promise<Locator> {
+  return openPanel(page, 'Options', 'Options');
+}
+
+/** Selects the interval of the buckets, such as `1d`. */
+export async function chooseInterval(page: Page, interval: string): Promise<void> {
+  const panel = await openOptions(page);
+  await panel.getByRole('combobox', { name: 'Interval' }).selectOption(interval);
+  await closePanel(page);
+}
+
+/** Selects a time zone by searching for it. */
+export async function chooseZone(page: Page, zone: string): Promise<void> {
+  const panel = await openOptions(page);
+  await panel.getByRole('combobox', { name: 'Time zone' }).fill(zone);
+  await panel
+    .getByRole('option', { name: zone.replaceAll('_', ' ') })
+    .first()
+    .click();
+  await closePanel(page);
+}
+
+/** Selects how often the page refreshes, in seconds. */
+export async function chooseRefresh(page: Page, seconds: number): Promise<void> {
+  const panel = await openOptions(page);
+  await panel.getByRole('combobox', { name: 'Refresh' }).selectOption(String(seconds));
+  await closePanel(page);
+}
+
+/** Refreshes the page's data. */
+export async function refreshNow(page: Page): Promise<void> {
+  const panel = await openOptions(page);
+  await panel.getByRole('button', { name: 'Refresh now' }).click();
+  await closePanel(page);
+}
+
+/** Adds a filter: on `Label` or a property, that `is`, `is not` or `contains` a value. */
+export async function addFilter(page: Page, field: string, operator: string, value: string): Promise<void> {
+  const panel = await openPanel(page, 'Add filter', 'Add filter');
+  const fieldInput = panel.getByRole('combobox', { name: 'Field' });
+  if (await fieldInput.count()) await fieldInput.fill(field);
+  await panel.getByRole('combobox', { name: 'Operator' }).selectOption({ label: operator });
+  await panel.getByRole('combobox', { name: 'Value' }).fill(value);
+  await panel.getByRole('button', { name: 'Add' }).click();
+  await panel.waitFor({ state: 'hidden' });
+}
+
+/** Removes the filter with the given text, such as `Label is free`. */
+export async function removeFilter(page: Page, text: string): Promise<void> {
+  await page.getByRole('button', { name: `Remove the filter ${text}`, exact: true }).click();
+}
+
+/** Opens the menu of the account. */
+export function openAccount(page: Page): Promise<Locator> {
+  return openPanel(page, 'Account: ', 'Account');
+}
+
+/** Selects a theme: `System`, `Light` or `Dark`. */
+export async function chooseTheme(page: Page, theme: string): Promise<void> {
+  const panel = await openAccount(page);
+  await panel.getByRole('radio', { name: theme }).check();
+  await closePanel(page);
+}
+
+/** Signs out, and waits for the sign-in form. */
+export async function signOut(page: Page): Promise<void> {
+  const panel = await openAccount(page);
+  await panel.getByRole('button', { name: 'Sign out' }).click();
+  await page.waitForSelector('input[name=token]');
+}
+
 /** Opens all `details` elements, of which there must be at least one, and waits until they are rendered. */
 export async function expandDetails(scope: Locator | Page): Promise<void> {
   await scope.locator('details').first().waitFor();
@@ -139,6 +254,21 @@ export async function tableRows(table: Locator): Promise<(string | number)[][]> 
       }),
     ),
   );
+}
+
+/** Types into a combobox, and picks the first choice. */
+export async function pickIn(page: Page, name: string, text: string): Promise<void> {
+  const combobox = page.getByRole('combobox', { name, exact: true });
+  await combobox.click();
+  await combobox.fill(text);
+  await page.getByRole('listbox', { name, exact: true }).getByRole('option', { name: text }).first().waitFor();
+  await page.keyboard.press('Enter');
+}
+
+/** Adds a step to the funnel by typing a part of its event type. */
+export async function addStep(page: Page, type: string): Promise<void> {
+  const isFirst = (await page.getByRole('combobox', { name: 'First step', exact: true }).count()) > 0;
+  await pickIn(page, isFirst ? 'First step' : 'Add a step', type);
 }
 
 /** Returns the response of a query route, by default as an admin. */

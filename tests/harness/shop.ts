@@ -91,7 +91,7 @@ export function* shopDays({ days, signupsPerDay, end = Date.now(), seed = 7 }: S
     const start = end - (days - day) * DAY;
     const daysLeft = days - day - 1;
     const weekday = WEEKDAYS[(new Date(start + DAY / 2).getUTCDay() + 6) % 7] as number;
-    const trend = 0.75 + (0.5 * day) / Math.max(1, days - 1);
+    const trend = 0.9 + (0.2 * day) / Math.max(1, days - 1);
     const spike = daysLeft === CAMPAIGN ? 2.6 : daysLeft === CAMPAIGN - 1 ? 1.6 : 1;
     const newUsers = Math.max(1, Math.round(signupsPerDay * weekday * trend * spike * (0.9 + 0.2 * random())));
     for (let i = 0; i < newUsers; i++) {
@@ -115,8 +115,9 @@ export function* shopDays({ days, signupsPerDay, end = Date.now(), seed = 7 }: S
 
   function visit(user: User, isFirst: boolean, start: number, daysLeft: number, rows: ShopRow[]): void {
     const { id: user_id, plan, country, device } = user;
-    // most visits are around noon and in the evening, UTC
-    const hour = Math.min(23.5, Math.max(0, random() < 0.45 ? 12 + 2.5 * normal() : 19.5 + 2 * normal()));
+    // most visits are around noon and in the evening, UTC, and some at any time
+    const peak = random() < 0.45 ? 12 + 2.5 * normal() : 19.5 + 2 * normal();
+    const hour = Math.min(23.9, Math.max(0, random() < 0.15 ? 24 * random() : peak));
     const midnight = Math.floor(start / DAY) * DAY;
     let at = midnight + hour * HOUR;
     if (at < start) at += DAY;

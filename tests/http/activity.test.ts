@@ -59,6 +59,42 @@ describe('activity', () => {
     expect(analytics).toMatchObject({ count: 5, types: [{ type: 'tutorial' }], other: { types: 1, counts: [1] } });
   });
 
+  test('counts unique users per bucket, by name and in total, and ranks names by them', async () => {
+    const range = { from: '2024-05-01T00:00:00Z', to: '2024-05-03T00:00:00Z' };
+    const event = (type: string, timestamp: string) => ({ type, data: {}, data_index: '', timestamp });
+    const [first, second] = ['2024-05-01T10:00:00Z', '2024-05-02T10:00:00Z'];
+    // one user makes most of the rows, with many names
+    const noise = Array.from({ length: 40 }, (_, i) => event(`noise ${i % 8}`, first));
+    await record('noisy', '/log_batch', { metrics: [load(1, first)], analytics: noise });
+    await record('carla', '/log_batch', { analytics: [event('buy', first), event('buy', second)] });
+    await record('dora', '/log_batch', { metrics: [load(2, second)], analytics: [event('buy', second)] });
+    const query = { ...range, interval: 'day', top: '1', unique_users: 'true' };
+    const { body } = await getAsAdmin(path, query);
+    expect(body).toEqual({
+      ...range,
+      tz: 'UTC',
+      starts: [range.from, '2024-05-02T00:00:00Z'],
+      unique_users: 3,
+      user_counts: [2, 2],
+      metrics: {
+        ...{ count: 2, counts: [1, 1], unique_users: 2, user_counts: [1, 1] },
+        names: [{ name: 'load', count: 2, counts: [1, 1], unique_users: 2, user_counts: [1, 1] }],
+        other: { names: 0, count: 0, counts: [0, 0], unique_users: 0, user_counts: [0, 0] },
+      },
+      analytics: {
+        ...{ count: 43, counts: [41, 2], unique_users: 3, user_counts: [2, 2] },
+        types: [{ type: 'buy', count: 3, counts: [1, 2], unique_users: 2, user_counts: [1, 2] }],
+        other: { types: 8, count: 40, counts: [40, 0], unique_users: 1, user_counts: [1, 0] },
+      },
+    });
+    const byRows = (await getAsAdmin(path, { ...query, unique_users: 'false' })).body;
+    expect(byRows).not.toHaveProperty('unique_users');
+    expect(byRows.analytics.types).toEqual([{ type: 'noise 0', count: 5, counts: [5, 0] }]);
+    const own = (await get('carla', path, { ...range, unique_users: 'true' })).body;
+    expect(own).toMatchObject({ unique_users: 1, user_counts: [1], metrics: { unique_users: 0 } });
+    expect((await get('carla', path, { unique_users: 'yes' })).status).toBe(422);
+  });
+
   test('sorts equally frequent names by UTF-16 code units, not by age', async () => {
     for (const name of ['b', 'a', 'B', 'ä', 'aa']) {
       await record('ties', '/log_raw_metric', { ...load(1, '2026-01-01T00:00:00Z'), metric_name: name });
@@ -82,6 +118,8 @@ describe('activity', () => {
       const { body } = await get(user, path, range);
       expect(body).toMatchObject({ ...range, starts: [range.from], metrics: { count: 0, counts: [0], names: [] } });
     }
+    const users = (await get('nobody', path, { unique_users: 'true', interval: 'day' })).body;
+    expect(users).toMatchObject({ unique_users: 0, user_counts: [], analytics: { other: { unique_users: 0 } } });
   });
 });
 

@@ -38,6 +38,7 @@ describe('response schemas', () => {
     ['MetricNames', '/api/metrics'],
     ['EventTypes', '/api/analytics'],
     ['Activity', '/api/activity?interval=hour&top=1'],
+    ['Activity', '/api/activity?interval=hour&top=1&unique_users=true'],
     ['Series', '/api/metrics/series?name=page_load_time'],
     ['Series', '/api/metrics/series?name=page_load_time&interval=hour&group_by=data_string&top=1'],
     ['Series', '/api/metrics/series?name=none'],

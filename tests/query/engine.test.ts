@@ -168,6 +168,7 @@ function queryNear({ zone, at }: (typeof SCENES)[number]): fc.Arbitrary<Query> {
       interval,
       zone: fc.constantFrom(zone, zone, zone, 'UTC'),
       top: fc.integer({ min: 1, max: 4 }),
+      uniqueUsers: fc.boolean(),
     })
     .chain((query) => rangeFor(query.interval).map((ends): Query => ({ ...query, ...ends })));
   const retention = fc
@@ -445,6 +446,77 @@ test('lists the most frequent of many names, and counts the others together', as
     for (const from of [undefined, FROM + 2.9 * DAY]) {
       database.check({ run: 'activity', from, to: undefined, user: undefined, interval: day, zone: 'UTC', top });
     }
+  }
+  database.close();
+});
+
+test('ranks names by unique users, so that a user with many rows and names crowds nobody out', async () => {
+  const database = new TestDatabase();
+  const random = generator(8);
+  const row = (user: string, name: string): NewRow => ({
+    kind: random(3) === 0 ? 'metric' : 'analytics',
+    user,
+    name,
+    label: 'a',
+    time: FROM + random(3 * DAY),
+    value: 0,
+  });
+  await database.record(Array.from({ length: 2000 }, () => row('hostile', `noise ${random(30)}`)));
+  await database.record(
+    Array.from({ length: 500 }, () => row(`user ${random(40)}`, `name ${random(20) * random(20)}`)),
+  );
+  database.restart({ flushed: true });
+  await database.record(Array.from({ length: 500 }, () => row(`user ${random(60)}`, `name ${random(5)}`)));
+  const query = { from: undefined, to: undefined, user: undefined, zone: 'UTC', uniqueUsers: true } as const;
+  for (const interval of [undefined, { count: 1, unit: 'hour' } as const]) {
+    for (const top of [1, 5, 40, 1000]) {
+      for (const from of [undefined, FROM + 2.5 * DAY])
+        database.check({ run: 'activity', ...query, interval, top, from });
+    }
+  }
+  const { analytics } = JSON.parse(database.runQuery({ run: 'activity', ...query, interval: undefined, top: 5 }));
+  expect(analytics.types.map(({ type }: { type: string }) => type.replace(/\d+/, ''))).toEqual(Array(5).fill('name '));
+  database.close();
+});
+
+test('counts unique users of so many users and buckets that they need no bitmap', async () => {
+  const database = new TestDatabase();
+  const random = generator(9);
+  const users = 7_000;
+  const minuteOf = (i: number) => (i * 37) % 9_900;
+  const rows = Array.from({ length: 2 * users }, (_, i) => ({
+    kind: i % 3 === 0 ? ('metric' as const) : ('analytics' as const),
+    user: `user ${random(users)}`,
+    name: `name ${i % 4}`,
+    label: 'a',
+    time: FROM + minuteOf(i) * 60 * SECOND,
+    value: 0,
+  }));
+  await database.record(rows);
+  const range = { from: FROM, to: FROM + 9_900 * 60 * SECOND, user: undefined, zone: 'UTC' };
+  const query = { ...range, interval: { count: 1, unit: 'minute' } as const, uniqueUsers: true };
+  const expectUsers = (actual: { unique_users: number; user_counts: number[] }, of: readonly NewRow[]) => {
+    const perMinute = Array.from({ length: 9_900 }, () => new Set<string>());
+    for (const { time, user: id } of of) perMinute[(time - FROM) / (60 * SECOND)]?.add(id);
+    expect(actual.unique_users).toBe(new Set(of.map(({ user: id }) => id)).size);
+    expect(actual.user_counts).toEqual(perMinute.map(({ size }) => size));
+  };
+  for (const top of [2, 10]) {
+    const result = JSON.parse(database.runQuery({ run: 'activity', ...query, top }));
+    const events = rows.filter(({ kind }) => kind === 'analytics');
+    expectUsers(result, rows);
+    expectUsers(result.analytics, events);
+    const listed = result.analytics.types.map(({ type }: { type: string }) => type);
+    expect(listed).toHaveLength(Math.min(top, 4));
+    for (const entry of result.analytics.types)
+      expectUsers(
+        entry,
+        events.filter(({ name }) => name === entry.type),
+      );
+    expectUsers(
+      result.analytics.other,
+      events.filter(({ name }) => !listed.includes(name)),
+    );
   }
   database.close();
 });

@@ -71,6 +71,7 @@ const QUERIES = {
   series: (store, budget) => series(store, { ...narrow }, budget),
   counts: (store, budget) => counts(store, { ...narrow }, budget),
   activity: (store, budget) => activity(store, { ...narrow }, budget),
+  'activity with unique users': (store, budget) => activity(store, { ...narrow, uniqueUsers: true }, budget),
   names: (store, budget) => names(store, 'metric', undefined, budget),
   funnel: (store, budget) =>
     funnel(store, { ...base, type: 'wide', steps: stepsOf('wide', 'label 1', 'label 2'), within: 60 }, budget),
@@ -114,9 +115,13 @@ describe('a result that exceeds the size limit', () => {
       expect(rowsRead).toBe(0);
     }
     const top = { ...wide, top: 10 };
-    const { error, rowsRead } = run((store, budget) => activity(store, top, budget), { maxResultBytes: 1e5 });
-    expect(error).toBeInstanceOf(QueryTooLargeError);
-    expect(rowsRead).toBe(0);
+    for (const uniqueUsers of [false, true]) {
+      const { error, rowsRead } = run((store, budget) => activity(store, { ...top, uniqueUsers }, budget), {
+        maxResultBytes: 1e5,
+      });
+      expect(error).toBeInstanceOf(QueryTooLargeError);
+      expect(rowsRead).toBe(0);
+    }
   });
 
   test('because of its groups is rejected once the labels are known, before buckets are allocated', () => {
@@ -161,6 +166,14 @@ describe('an overview', () => {
     const text = serialize(activity(database.openStore(), query, budget), budget);
     expect(JSON.parse(text).metrics.other.names).toBe(NAMES + 1 - 2);
     expect(budget.reserved()).toBeLessThan(1e6); // 2,000 arrays would need 80 MB
+  });
+
+  test('with unique users needs memory for a few names at a time', () => {
+    const budget = countingBudget();
+    const query = { ...narrow, top: 1_000, uniqueUsers: true };
+    const text = serialize(activity(database.openStore(), query, budget), budget);
+    expectSame(JSON.parse(text), reference.activity(database.rows, query));
+    expect(budget.reserved()).toBeLessThan(2e6);
   });
 });
 

@@ -533,16 +533,23 @@ export function activity(allRows: readonly Row[], query: ActivityQuery) {
   const { from, to, formatted } = rangeOf(all, query, zone);
   const bounds = edges(from, to, query);
   if (bounds === TOO_LARGE) return TOO_LARGE;
+  const uniqueUsers = (rows: readonly Row[]) => new Set(rows.map((row) => row.user)).size;
+  const perBucket = (rows: readonly Row[], count: (rows: readonly Row[]) => number) =>
+    bounds.slice(1).map((end, i) => count(within(rows, bounds[i] as number, end)));
+  const usersOf = (rows: readonly Row[]) =>
+    query.uniqueUsers && { unique_users: uniqueUsers(rows), user_counts: perBucket(rows, uniqueUsers) };
   const countsOf = (rows: readonly Row[]) => ({
     count: rows.length,
-    counts: bounds.slice(1).map((end, i) => within(rows, bounds[i] as number, end).length),
+    counts: perBucket(rows, ({ length }) => length),
+    ...usersOf(rows),
   });
   const ofKind = (kind: Kind) => {
     const rows = within(all, from, to).filter((row) => row.kind === kind);
     const ranked = [...new Set(rows.map(({ name }) => name))]
       .sort()
       .map((name) => ({ name, named: rows.filter((row) => row.name === name) }))
-      .sort((a, b) => b.named.length - a.named.length);
+      .sort((a, b) => b.named.length - a.named.length)
+      .sort((a, b) => (query.uniqueUsers ? uniqueUsers(b.named) - uniqueUsers(a.named) : 0));
     const others = ranked.slice(top);
     return {
       all: countsOf(rows),
@@ -555,6 +562,7 @@ export function activity(allRows: readonly Row[], query: ActivityQuery) {
   return {
     ...formatted,
     starts: bounds.slice(0, -1).map((start) => formatTime(start, zone)),
+    ...usersOf(within(all, from, to)),
     metrics: { ...metrics.all, names: metrics.named, other: { names: metrics.others, ...metrics.other } },
     analytics: {
       ...analytics.all,

@@ -11,7 +11,7 @@ const ROOT = resolve(import.meta.dir, '../../client/python');
 const isMissing = Bun.spawnSync([PYTHON, '-c', 'import sqlite3, asyncio'], { stderr: 'ignore' }).exitCode !== 0;
 if (isMissing) console.warn('SKIPPED: the Python client: "apt-get install python3"');
 
-const MODULES = ['test_delivery', 'test_rejection', 'test_processes', 'test_asyncio'];
+const MODULES = ['test_delivery', 'test_rejection', 'test_processes', 'test_offline', 'test_asyncio'];
 
 let target: Target;
 /** A server whose rate limit the tests exceed. */

@@ -115,6 +115,35 @@ test('an upload that is killed leaves no object, and one that is canceled leaves
   }
 });
 
+test.each([
+  ['verify', [], []],
+  ['restore', ['--data-dir', 'new'], ['new', 'new/rawlog.db.lock']],
+])(
+  'a signal ends %s while S3 does not respond, and leaves only the lock of a data folder',
+  async (command, options, left) => {
+    const url = 's3://my-bucket/silent/backup.tar';
+    expect(await rawlog(['backup', url, '--force'])).toMatchObject({ exitCode: 0 });
+    const { promise: isReading, resolve } = Promise.withResolvers<void>();
+    const release = s3.hang((request) => {
+      const isRead = request === 'GET /my-bucket/silent/backup.tar';
+      if (isRead) resolve();
+      return isRead;
+    });
+    using work = temporaryFolder();
+    const child = Bun.spawn([...COMMAND, command, url, ...options], {
+      cwd: work.path,
+      env: { DATA_DIR: dataDir, JWT_SECRET: SECRET, TMPDIR: work.path, ...s3.env },
+      stderr: 'ignore',
+    });
+    await isReading;
+    child.kill('SIGINT');
+    await child.exited;
+    expect(child.signalCode).toBe('SIGINT');
+    expect(readdirSync(work.path, { recursive: true })).toEqual(left);
+    release();
+  },
+);
+
 test('errors say what to do, and never contain credentials', async () => {
   const url = 's3://my-bucket/errors/backup.tar';
   for (const [address, env, exitCode, words] of [

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test';
-import { createOtlpTracer } from '../../src/http/otlp.ts';
+import { createOtlpTracer } from '../../src/http/trace-exporter.ts';
 import { METRIC, post, send } from '../harness/client.ts';
 import { startTarget, type Target, UNLIMITED } from '../harness/target.ts';
 import { token } from '../harness/tokens.ts';

@@ -9,7 +9,7 @@ from typing import Any, Awaitable, Callable, List, Mapping, Optional, Union
 
 from ._client import Client
 from ._items import Item, Rejection, Timestamp
-from ._sender import OnRejected
+from ._returns import OnRejected
 
 #: A token, or a function, possibly async, that returns a fresh one.
 AsyncToken = Union[str, Callable[[], Union[str, Awaitable[str]]]]

@@ -14,7 +14,8 @@ from ._delivery import Token
 from ._file_queue import FileQueue
 from ._items import CLOSED, INVALID, Item, Rejection, Timestamp, encode, event_item, metric_item
 from ._queue import Limits
-from ._sender import OnRejected, Sender, log
+from ._returns import OnRejected, log
+from ._sender import Sender
 from ._transport import Transport
 
 #: How long a client waits at the end of its process, in seconds.

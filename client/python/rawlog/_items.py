@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 import uuid
 from datetime import datetime, timezone
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple, Union
@@ -84,7 +85,7 @@ def new_key() -> str:
 
 def now_text() -> str:
     """Returns the current time in RFC 3339, with microseconds."""
-    return _rfc3339(datetime.now(timezone.utc))
+    return _rfc3339(datetime.fromtimestamp(time.time(), timezone.utc))
 
 
 def metric_item(
@@ -170,6 +171,6 @@ def _number(value: object) -> float:
     return number
 
 
-def _rfc3339(time: datetime) -> str:
+def _rfc3339(moment: datetime) -> str:
     # a datetime without a time zone is local time, as for datetime.timestamp()
-    return time.astimezone(timezone.utc).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return moment.astimezone(timezone.utc).isoformat(timespec="microseconds").replace("+00:00", "Z")

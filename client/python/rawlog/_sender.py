@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-import logging
 import sqlite3
 import threading
 import time
-from collections import deque
-from typing import Callable, Deque, List, Optional, Sequence, Tuple
+from typing import Callable, List, Optional, Sequence, Tuple
 
 from ._delivery import Delivery, Token
 from ._file_queue import FileQueue
 from ._items import CLOSED, OUTCOME_UNKNOWN, QUEUE_FULL, Entry, Item, Rejection
 from ._queue import Limits, MemoryQueue, Queue
+from ._returns import OnRejected, Returns, log
 from ._transport import Transport
-
-log = logging.getLogger("rawlog")
-
-#: Receives items that will never be sent, and why.
-OnRejected = Callable[[List[Item], Rejection], object]
 
 #: How long `close` waits for a request that it aborted, in seconds.
 _ABORT_SECONDS = 1.0
 #: How often a client looks whether another process still sends what is in their file, in seconds.
 _POLL_SECONDS = 0.1
-#: How many items wait to be handed back, while a request is running, before callers hand them back themselves.
-_MAX_REJECTED = 1000
 #: How often the file is checkpointed, in items.
 _CHECKPOINT_ITEMS = 512
 
@@ -58,7 +50,6 @@ class Sender:
         batch: Limits,
         interval: float,
     ) -> None:
-        self._on_rejected = on_rejected
         self._interval = interval
         self._batch = batch
         self._file = file
@@ -66,12 +57,8 @@ class Sender:
         self._delivery = Delivery(transport, token, batch, self._hand_back)
         #: Guards everything below, and is held while the process forks.
         self.changed = threading.Condition(threading.Lock())
+        self._returns = Returns(self.changed, on_rejected, self._look_at_waiters)
         self._thread: Optional[threading.Thread] = None
-        #: Items that are in no queue, and why.
-        self._rejected: Deque[Tuple[List[Item], Rejection]] = deque()
-        #: Number of threads that are handing items back, one after another.
-        self._handing_back = 0
-        self._calling = threading.RLock()
         #: When the next batch is due, on the monotonic clock; None if the queue is empty.
         self._due: Optional[float] = None
         #: Items and bytes recorded since everything was last sent.
@@ -152,11 +139,10 @@ class Sender:
     def reject(self, items: List[Item], reason: Rejection) -> None:
         """Hands items back in the thread."""
         with self.changed:
-            self._rejected.append((items, reason))
+            has_room = self._returns.add(items, reason)
             self._wake()
-            is_full = len(self._rejected) > _MAX_REJECTED
-        if is_full:
-            self._hand_back_rejected()
+        if not has_room:
+            self._returns.hand_back()
 
     def when_flushed(self, done: Callable[[bool], None]) -> None:
         """Calls a function, in any thread, with True once everything recorded so far is stored or handed back, and with
@@ -181,7 +167,7 @@ class Sender:
         return [self._memory] if self._file is None else [self._file, self._memory]
 
     def _wake(self) -> None:
-        """Wakes the thread, and starts it if there is none; `_changed` is held."""
+        """Wakes the thread, and starts it if there is none; `changed` is held."""
         if self._thread is None:
             thread = threading.Thread(target=self._run, name="rawlog", daemon=True)
             try:
@@ -194,12 +180,12 @@ class Sender:
     def _run(self) -> None:
         while True:
             with self.changed:
-                while not (self._is_stopping or self._rejected or self._must_checkpoint() or self._must_send()):
+                while not (self._is_stopping or self._returns.is_waiting or self._must_checkpoint() or self._must_send()):
                     self.changed.wait(self._idle_seconds())
                 is_stopping = self._is_stopping
                 must_send = self._must_send()
             try:
-                self._hand_back_rejected()
+                self._returns.hand_back()
                 if must_send and not is_stopping:
                     self._send()
                 self._checkpoint()
@@ -271,47 +257,26 @@ class Sender:
                 if self._delivery.is_unauthorized:
                     queue.release()  # another process may have a better token
                 return False
-            self._hand_back_rejected()
+            self._returns.hand_back()
             self._settle()
         return False
-
-    def _hand_back_rejected(self) -> None:
-        with self.changed:
-            if not self._rejected:
-                return
-            self._handing_back += 1
-        with self._calling:
-            while True:
-                with self.changed:
-                    if not self._rejected:
-                        self._handing_back -= 1
-                        self._requested = self._requested or bool(self._waiters)
-                        self.changed.notify_all()
-                        return
-                    items, reason = self._rejected.popleft()
-                    # joined, because evictions come one by one
-                    while self._rejected and self._rejected[0][1] == reason:
-                        items += self._rejected.popleft()[0]
-                self.call_on_rejected(items, reason)
 
     def _hand_back(self, entries: Sequence[Entry], reason: Rejection) -> None:
         self.call_on_rejected([entry.item() for entry in entries], reason)
 
     def call_on_rejected(self, items: List[Item], reason: Rejection) -> None:
         """Hands items back in the caller's thread."""
-        if self._on_rejected is None:
-            log.warning("%d items were rejected: %s (status %d)", len(items), reason.code, reason.status)
-            return
-        try:
-            with self._calling:
-                self._on_rejected(items, reason)
-        except Exception as error:
-            log.error("on_rejected failed: %s", type(error).__name__)
+        self._returns.call(items, reason)
+
+    def _look_at_waiters(self) -> None:
+        """Lets the thread call the waiters that waited for items to be handed back; `changed` is held."""
+        self._requested = self._requested or bool(self._waiters)
+        self.changed.notify_all()
 
     def _settle(self) -> None:
         """Calls the waiters whose items have left the queues."""
         with self.changed:
-            if not self._waiters or self._rejected or self._handing_back:
+            if not self._waiters or self._returns.is_busy:
                 return
             waiters, self._waiters = self._waiters, []
         for waiter in waiters:
@@ -347,4 +312,4 @@ class Sender:
                     break
                 self._hand_back(batch.entries, CLOSED if batch.uncertain_at is None else OUTCOME_UNKNOWN)
                 self._memory.complete(batch)
-        self._hand_back_rejected()
+        self._returns.hand_back()

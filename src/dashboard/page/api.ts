@@ -2,6 +2,7 @@
 import type {
   Activity,
   Counts,
+  DemoSession,
   EventPage,
   Funnel,
   MetricPage,
@@ -17,6 +18,7 @@ import type {
 } from '../../responses.ts';
 
 import { syncClock } from './clock.ts';
+import { isInDemo } from './session.ts';
 
 /** The status. Fields that only admins and viewers may see are missing for other users. */
 export type Status = UserStatus & Partial<OperatorStatus>;
@@ -106,7 +108,9 @@ export async function request(url: string, token: string, signal: AbortSignal): 
 
 async function send(url: string, init: RequestInit): Promise<Response> {
   const sentAt = Date.now();
-  const response = await fetch(url, { ...init, cache: 'no-store' }).catch((error: unknown) => {
+  // the demo answers under its own path
+  const path = isInDemo() && url !== DEMO_PATH ? `/demo${url}` : url;
+  const response = await fetch(path, { ...init, cache: 'no-store' }).catch((error: unknown) => {
     throw toRequestError(error);
   });
   syncClock(response.headers, sentAt);
@@ -128,6 +132,21 @@ export async function exchangeCode(code: string): Promise<string> {
   });
   const { token } = (await response.json()) as Session; // the server's own type
   return token;
+}
+
+const DEMO_PATH = '/api/demo';
+
+/**
+ * Starts or stops the demo, which takes a few seconds.
+ *
+ * @param token an admin's
+ * @returns the demo's token; undefined if it was stopped
+ * @throws {RequestError} when the server rejects it
+ */
+export async function controlDemo(method: 'POST' | 'DELETE', token: string): Promise<string | undefined> {
+  const response = await send(DEMO_PATH, { method, headers: { authorization: `Bearer ${token}` } });
+  const body = (await response.json()) as Partial<DemoSession>; // the server's own type
+  return body.token;
 }
 
 /** Converts an error thrown by a request, or while its body was read, to a {@link RequestError}. */

@@ -10,11 +10,13 @@ import { NavigationContext, useBrowserNavigation, useNavigation } from './naviga
 import { clearToken, currentSession, type Session } from './session.ts';
 import { useShortcuts } from './shortcuts.tsx';
 import { useSignInLink } from './sign-in-link.ts';
-import { ErrorBoundary, ErrorMessage, GettingStarted, Loading, UserHasNoRows } from './states.tsx';
+import { ErrorBoundary, ErrorMessage, Loading, UserHasNoRows } from './states.tsx';
 import { isUnknownName, UnknownName } from './unknown-name.tsx';
 import { type QuerySession, QuerySessionContext, useQuery, useRefresh } from './use-query.ts';
 import { Boards } from './views/boards.tsx';
+import { DemoBanner } from './views/demo-banner.tsx';
 import { EventView } from './views/event.tsx';
+import { FirstMinutes } from './views/first-minutes.tsx';
 import { FunnelView } from './views/funnel.tsx';
 import { Health } from './views/health.tsx';
 import { Ledger } from './views/ledger.tsx';
@@ -48,7 +50,7 @@ export function App({ code }: { code: string | undefined }) {
       clearToken();
       clear();
       setReason(signOutReason);
-      setSession(undefined);
+      setSession(currentSession()); // after the demo, the user's own
     },
     [clear],
   );
@@ -126,6 +128,7 @@ function SignedIn({ session, onSignOut, linkError, onLinkErrorDismissed }: Signe
           Cannot reach the server. Retrying… The data shown may be out of date.
         </p>
       )}
+      {session.isDemo && <DemoBanner />}
       <Content session={session} />
     </QuerySessionContext.Provider>
   );
@@ -163,7 +166,7 @@ function Content({ session }: { session: Session }) {
       if (user_id !== undefined) return <UserHasNoRows />;
       return (
         <>
-          <GettingStarted />
+          <FirstMinutes canStartDemo={session.isAdmin} />
           <Ledger status={status} />
         </>
       );
@@ -175,7 +178,7 @@ function Content({ session }: { session: Session }) {
     }
     switch (address.view) {
       case 'overview':
-        return <Overview />;
+        return <Overview canSeeAllUsers={canSeeAllUsers} />;
       case 'event':
         return <EventView />;
       case 'metric':

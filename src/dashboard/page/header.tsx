@@ -1,7 +1,7 @@
 import { useState } from 'preact/hooks';
 import { inView, VIEWS, type View } from './address.ts';
+import { Caret } from './controls/icons.tsx';
 import { Popover } from './controls/popover.tsx';
-import { Caret } from './controls/range-control.tsx';
 import { Segmented } from './controls/segmented.tsx';
 import { formatText } from './format.ts';
 import { Link } from './links.tsx';
@@ -27,7 +27,7 @@ export const TITLES: Record<View, string> = {
 export function Header({ session, onSignOut }: { session: Session; onSignOut: () => void }) {
   const { address } = useNavigation();
   return (
-    <header>
+    <header class="top">
       <b class="brand">
         <Mark />
         rawlog

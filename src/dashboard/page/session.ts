@@ -1,11 +1,16 @@
 /** The sessionStorage key of the token. The browser deletes it when the tab is closed. */
 const KEY = 'rawlog.token';
 
+/** The sessionStorage key of the demo's token. While there is one, the page shows the demo instead of the real data. */
+const DEMO_KEY = 'rawlog.demo';
+
 /** The signed-in user. The claims are only for display; the server verifies the token. */
 export interface Session {
   readonly token: string;
   readonly userId: string;
   readonly isAdmin: boolean;
+  /** Whether this is the session of the demo, whose data is invented. */
+  readonly isDemo: boolean;
 }
 
 /**
@@ -32,20 +37,32 @@ export function storeToken(token: string): void {
   sessionStorage.setItem(KEY, token);
 }
 
-/** Deletes the stored token. */
+/** Deletes the stored token: that of the demo if the page shows the demo, otherwise the user's own. */
 export function clearToken(): void {
-  sessionStorage.removeItem(KEY);
+  sessionStorage.removeItem(isInDemo() ? DEMO_KEY : KEY);
 }
 
-/** Returns the session of the stored token, or undefined if there is none. */
+/** Returns the session of the stored token, or undefined if there is none. The demo's token comes first. */
 export function currentSession(): Session | undefined {
-  const token = sessionStorage.getItem(KEY);
-  return token === null ? undefined : sessionOf(token);
+  const token = sessionStorage.getItem(DEMO_KEY) ?? sessionStorage.getItem(KEY);
+  if (token === null) return undefined;
+  return { token, userId: userIdOf(token), isAdmin: claimsOf(token).role === 'admin', isDemo: isInDemo() };
 }
 
-/** Decodes the session of a token. */
-function sessionOf(token: string): Session {
-  return { token, userId: userIdOf(token), isAdmin: claimsOf(token).role === 'admin' };
+/** Returns whether the page shows the demo. */
+export function isInDemo(): boolean {
+  return sessionStorage.getItem(DEMO_KEY) !== null;
+}
+
+/** Shows the demo until {@link leaveDemo}, or until the tab is closed. */
+export function enterDemo(token: string): void {
+  sessionStorage.setItem(DEMO_KEY, token);
+}
+
+/** Shows the real data again. Returns the user's own token. */
+export function leaveDemo(): string {
+  sessionStorage.removeItem(DEMO_KEY);
+  return sessionStorage.getItem(KEY) ?? '';
 }
 
 /** Returns the user ID in a token or a code, or an empty string if there is none. */

@@ -1,11 +1,8 @@
 import { Component, type ComponentChildren } from 'preact';
-import { useContext, useEffect, useState } from 'preact/hooks';
+import { useEffect, useState } from 'preact/hooks';
 import { RequestError } from './api.ts';
 import { useNavigation } from './navigation.ts';
-import { QuerySessionContext, type QueryState, useRefresh } from './use-query.ts';
-
-/** Interval of checks for the first row, in seconds. */
-const FIRST_ROW_POLL_SECONDS = 2;
+import type { QueryState } from './use-query.ts';
 
 /** Time after which a pending query is reported as slow, in milliseconds. */
 const SLOW_MS = 3_000;
@@ -89,37 +86,6 @@ export function UserHasNoRows() {
         <button type="button" onClick={() => go({ user: undefined })}>
           Show all users
         </button>
-      </p>
-    </section>
-  );
-}
-
-/** Shown when nothing has been recorded yet, with a command that records the first row. */
-export function GettingStarted() {
-  const { token, refresh } = useContext(QuerySessionContext);
-  const [copied, setCopied] = useState(false);
-  const command = `curl -X POST ${location.origin}/log_raw_metric -H 'Authorization: Bearer ${token}' -H 'Content-Type: application/json' -d '{"metric_name":"page_load_time","metric_value":2.5,"data_string":"/dashboard"}'`;
-  useRefresh(FIRST_ROW_POLL_SECONDS, refresh);
-  const copy = () =>
-    navigator.clipboard.writeText(command).then(
-      () => setCopied(true),
-      () => setCopied(false),
-    );
-  return (
-    <section class="panel empty">
-      <h2>No data yet</h2>
-      <p>
-        Run this command in a terminal to record your first metric. It contains your token. This page updates
-        automatically.
-      </p>
-      <pre>
-        <code>{command}</code>
-      </pre>
-      <p>
-        <button type="button" class="primary" onClick={() => void copy()}>
-          {copied ? 'Copied' : 'Copy'}
-        </button>{' '}
-        <a href="/swagger">API documentation</a>
       </p>
     </section>
   );

@@ -22,7 +22,7 @@ const PARAMETERS = {
   cursor: CURSOR,
 };
 
-/** Creates the route that lists erasures, deletions of records and recordings for other users. */
+/** Creates the route that lists the entries of the audit log. */
 export function auditLogRoutes({ verify, databasePath, hashUser }: AuditLogParts) {
   return new Elysia({ name: 'audit' }).get(
     '/api/audit',

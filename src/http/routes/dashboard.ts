@@ -1,10 +1,11 @@
 import { Elysia } from 'elysia';
 import { bundlePage } from '../../dashboard/bundle.ts' with { type: 'macro' };
+import type { Origins } from '../../formats/origins.ts';
 import { codingWeight, GZIP, matchesEntityTag } from '../header-fields.ts';
 
 /**
- * The dashboard's content security policy. The page loads only its own files and connects only to this server. Scripts
- * cannot turn text into markup (trusted types), and other pages cannot embed it in a frame.
+ * The dashboard's content security policy, except for who may embed it in a frame. The page loads only its own files and
+ * connects only to this server. Scripts cannot turn text into markup (trusted types).
  */
 const CONTENT_SECURITY_POLICY = [
   "default-src 'none'",
@@ -14,10 +15,12 @@ const CONTENT_SECURITY_POLICY = [
   "connect-src 'self'",
   "base-uri 'none'",
   "form-action 'none'",
-  "frame-ancestors 'none'",
   "require-trusted-types-for 'script'",
   "trusted-types 'none'",
 ].join('; ');
+
+/** All other file names include a content hash. */
+const CACHING: Readonly<Record<string, string>> = { '/': 'no-cache', '/share': 'no-store', '/embed': 'no-store' };
 
 const TYPES: Readonly<Record<string, string>> = {
   js: 'text/javascript; charset=utf-8',
@@ -25,26 +28,41 @@ const TYPES: Readonly<Record<string, string>> = {
   svg: 'image/svg+xml',
 };
 
-/** Creates the routes of the dashboard: `/` and its files. */
-export function dashboardRoutes() {
+/** Paths of the page. `/share` and `/embed` show a shared board, whose link is in the fragment. */
+const PAGE_PATHS = ['/', '/share', '/embed'];
+
+/**
+ * Creates the routes of the dashboard: the page and its files.
+ *
+ * @param embedOrigins the origins whose pages may embed `/embed`; nobody may embed the other paths
+ */
+export function dashboardRoutes(embedOrigins: Origins | undefined) {
   const app = new Elysia({ name: 'dashboard' });
   for (const { path, gzip } of bundlePage()) {
-    const respond = createFileResponder(path, Buffer.from(gzip, 'base64'));
-    app.get(path, ({ request }) => respond(request.headers), { detail: { hide: true } });
+    const content = Buffer.from(gzip, 'base64');
+    for (const route of path === '/' ? PAGE_PATHS : [path]) {
+      const ancestors = route === '/embed' ? embedOrigins?.sources.join(' ') : undefined;
+      const respond = createFileResponder(route, content, ancestors || "'none'");
+      app.get(route, ({ request }) => respond(request.headers), { detail: { hide: true } });
+    }
   }
   return app;
 }
 
 /** Creates the responder for a file. It responds with gzip if the request headers accept it. */
-function createFileResponder(path: string, gzip: Buffer<ArrayBuffer>): (requestHeaders: Headers) => Response {
-  const etag = `"${Bun.hash(gzip).toString(36)}"`;
+function createFileResponder(
+  path: string,
+  gzip: Buffer<ArrayBuffer>,
+  ancestors: string,
+): (requestHeaders: Headers) => Response {
+  // the policy is part of the response that a browser caches
+  const etag = `"${Bun.hash(gzip).toString(36)}-${Bun.hash(ancestors).toString(36)}"`;
   const headers = {
     'content-type': TYPES[path.split('.').at(-1) ?? ''] ?? 'text/html; charset=utf-8',
-    // all file names except the page's own include a content hash
-    'cache-control': path === '/' ? 'no-cache' : 'public, max-age=31536000, immutable',
+    'cache-control': CACHING[path] ?? 'public, max-age=31536000, immutable',
     etag,
     vary: 'accept-encoding',
-    'content-security-policy': CONTENT_SECURITY_POLICY,
+    'content-security-policy': `${CONTENT_SECURITY_POLICY}; frame-ancestors ${ancestors}`,
     'cross-origin-opener-policy': 'same-origin',
     'referrer-policy': 'no-referrer',
     'x-content-type-options': 'nosniff',

@@ -59,6 +59,7 @@ export function docsRoutes() {
             tags: [
               { name: 'Recording', description: 'Store metrics and analytics events' },
               { name: 'Queries', description: 'Read records and aggregates, export them, and stream new ones' },
+              { name: 'Boards', description: 'Boards, shared links, annotations and units' },
               { name: 'Administration', description: 'Server status, sign-in and erasure' },
               { name: 'Operations', description: 'Probes and metrics for operators' },
             ],

@@ -2,51 +2,43 @@ import { Elysia } from 'elysia';
 import type { CachedVerifier } from '../../auth/token-cache.ts';
 import { canReadAll, type Principal } from '../../auth/verifier.ts';
 import { ApiError } from '../../errors.ts';
-import { UTC } from '../../formats/time-zone.ts';
-import { formatTimestamp } from '../../formats/timestamp.ts';
-import type { PropertyFilter } from '../../properties.ts';
-import type { WeekStart } from '../../query/calendar.ts';
 import type { FinishedQuery } from '../../query/caller.ts';
 import type { QueryClient } from '../../query/client.ts';
 import type { Queries } from '../../query/engine.ts';
-import type { BucketQuery, Property } from '../../query/selection.ts';
-import { zoneNamed } from '../../query/zone-database.ts';
 import type { Kind } from '../../records.ts';
-import type { ZoneOffsets } from '../../responses.ts';
 import { authenticate } from '../auth.ts';
-import { parseStep } from '../event-step.ts';
 import { bunTimeout } from '../idle-timeout.ts';
 import type { Metrics } from '../metrics.ts';
 import { documentQuery, documentZone } from '../openapi.ts';
 import { documentParameters, readQuery } from '../parameters.ts';
 import {
+  COUNTS,
+  countsArgument,
+  DEFAULT_TOP,
+  FUNNEL,
+  funnelArgument,
+  intervalOf,
+  RETENTION,
+  retentionArgument,
+  SERIES,
+  seriesArgument,
+} from '../query-arguments.ts';
+import {
   BUCKETS,
-  COHORTS,
   CURSOR,
   cohortConflicts,
   cursorOf,
-  EVENT_FILTERS,
-  GROUP_BY_EVENT,
-  groupBy,
-  LABEL,
   LIMIT,
-  labelFilter,
-  NAME,
   RANGE,
   RECORD_FILTERS,
-  RETURN_STEP,
   recordFilter,
-  STEP,
-  STEPS,
-  SUM,
   TOP_NAMES,
-  TYPE,
-  TYPE_OF_STEPS,
+  UNIQUE_USERS,
   USER_ID,
-  WITHIN,
 } from '../query-parameters.ts';
 import type { SlowQueryLog } from '../slow-query-log.ts';
 import type { Tracing } from '../tracing.ts';
+import { zoneOffsets } from '../zone-offsets.ts';
 
 /** Dependencies of the query routes. */
 export interface QueryParts {
@@ -60,41 +52,9 @@ export interface QueryParts {
   readonly tracing: Pick<Tracing, 'query'> | undefined;
 }
 
-const DEFAULT_TOP = 10;
 const DEFAULT_LIMIT = 100;
-const DEFAULT_WITHIN_SECONDS = 7 * 86_400;
-const DEFAULT_PERIODS = 14;
 
-const SERIES = {
-  name: NAME,
-  ...RANGE,
-  ...BUCKETS,
-  group_by: groupBy('data_string'),
-  ...LABEL.metric,
-  user_id: USER_ID,
-};
-const COUNTS = {
-  type: TYPE,
-  ...RANGE,
-  ...BUCKETS,
-  group_by: GROUP_BY_EVENT,
-  sum: SUM,
-  ...EVENT_FILTERS,
-  user_id: USER_ID,
-};
-const ACTIVITY = { ...RANGE, ...BUCKETS, top: TOP_NAMES, user_id: USER_ID };
-const FUNNEL = { type: TYPE_OF_STEPS, step: STEPS, ...RANGE, within: WITHIN, ...EVENT_FILTERS, user_id: USER_ID };
-const RETENTION = {
-  type: TYPE_OF_STEPS,
-  step: STEP,
-  return_step: RETURN_STEP,
-  ...RANGE,
-  tz: BUCKETS.tz,
-  week_start: BUCKETS.week_start,
-  ...COHORTS,
-  ...EVENT_FILTERS,
-  user_id: USER_ID,
-};
+const ACTIVITY = { ...RANGE, ...BUCKETS, top: TOP_NAMES, unique_users: UNIQUE_USERS, user_id: USER_ID };
 const ZONE = { tz: BUCKETS.tz };
 const NAMES = { user_id: USER_ID };
 const PAGE = {
@@ -196,8 +156,10 @@ export function queryRoutes({ verify, engine, idleTimeoutSeconds, metrics, slowQ
       '/api/activity',
       async ({ request, server, set, route, requestId }) => {
         const principal = await identify(request);
-        const { tz = 'UTC', top = DEFAULT_TOP, user_id, from, to, ...query } = readQuery(request, ACTIVITY);
-        const argument = { from, to, interval: intervalOf(query), zone: tz, top, user: scopeOf(principal, user_id) };
+        const query = readQuery(request, ACTIVITY);
+        const { tz: zone = 'UTC', top = DEFAULT_TOP, from, to, unique_users: uniqueUsers = false } = query;
+        const user = scopeOf(principal, query.user_id);
+        const argument = { from, to, interval: intervalOf(query), zone, top, uniqueUsers, user };
         return run('activity', argument, principal, { request, server, set, route, requestId });
       },
       {
@@ -215,7 +177,8 @@ export function queryRoutes({ verify, engine, idleTimeoutSeconds, metrics, slowQ
       async ({ request, server, set, route, requestId }) => {
         const principal = await identify(request);
         const query = readQuery(request, SERIES);
-        return run('series', bucketQuery(principal, query), principal, { request, server, set, route, requestId });
+        const argument = seriesArgument(query, scopeOf(principal, query.user_id));
+        return run('series', argument, principal, { request, server, set, route, requestId });
       },
       {
         detail: documentQuery(
@@ -231,14 +194,9 @@ export function queryRoutes({ verify, engine, idleTimeoutSeconds, metrics, slowQ
       '/api/analytics/counts',
       async ({ request, server, set, route, requestId }) => {
         const principal = await identify(request);
-        const { type: name, ...query } = readQuery(request, COUNTS);
-        return run('counts', bucketQuery(principal, { ...query, name }), principal, {
-          request,
-          server,
-          set,
-          route,
-          requestId,
-        });
+        const query = readQuery(request, COUNTS);
+        const argument = countsArgument(query, scopeOf(principal, query.user_id));
+        return run('counts', argument, principal, { request, server, set, route, requestId });
       },
       {
         detail: documentQuery(
@@ -254,20 +212,8 @@ export function queryRoutes({ verify, engine, idleTimeoutSeconds, metrics, slowQ
       '/api/analytics/funnel',
       async ({ request, server, set, route, requestId }) => {
         const principal = await identify(request);
-        const {
-          type,
-          step,
-          within = DEFAULT_WITHIN_SECONDS,
-          user_id,
-          from,
-          to,
-          ...filters
-        } = readQuery(request, FUNNEL);
-        const steps = step.map((each) => parseStep(each, type));
-        const argument = {
-          ...{ from, to, type, steps, within, labels: labelFilter(filters), properties: filters['data.PATH'] },
-          user: scopeOf(principal, user_id),
-        };
+        const query = readQuery(request, FUNNEL);
+        const argument = funnelArgument(query, scopeOf(principal, query.user_id));
         return run('funnel', argument, principal, { request, server, set, route, requestId });
       },
       {
@@ -285,16 +231,7 @@ export function queryRoutes({ verify, engine, idleTimeoutSeconds, metrics, slowQ
       async ({ request, server, set, route, requestId }) => {
         const principal = await identify(request);
         const query = readQuery(request, RETENTION, cohortConflicts);
-        const { from, to, type, tz: zone = 'UTC', period = 'day', days } = query;
-        const step = parseStep(query.step, type);
-        const returnStep = query.return_step === undefined ? undefined : parseStep(query.return_step, type);
-        const periods = query.periods ?? days ?? DEFAULT_PERIODS;
-        const argument = {
-          ...{ from, to, type, step, returnStep, zone, period, periods, labels: labelFilter(query) },
-          properties: query['data.PATH'],
-          weekStart: query.week_start,
-          user: scopeOf(principal, query.user_id),
-        };
+        const argument = retentionArgument(query, scopeOf(principal, query.user_id));
         return run('retention', argument, principal, { request, server, set, route, requestId });
       },
       {
@@ -353,56 +290,6 @@ export function queryRoutes({ verify, engine, idleTimeoutSeconds, metrics, slowQ
 
 const RECORD_PAGES =
   'Returns records as they were stored, sorted by time of receipt, newest first. A page may contain fewer records than `limit`, or none; there are more pages until `next_cursor` is null.';
-
-function zoneOffsets(tz: string): ZoneOffsets {
-  const { starts, offsets } = zoneNamed(tz) ?? UTC; // the parameter has been validated
-  const list = starts.map((start, i) => ({
-    from: Number.isFinite(start) ? formatTimestamp(start) : null,
-    offset_seconds: (offsets[i] as number) / 1e6,
-  }));
-  return { tz, offsets: list };
-}
-
-/** Returns the interval of a query, with the first day of its weeks. */
-function intervalOf({
-  interval,
-  week_start: weekStart,
-}: {
-  readonly interval: BucketQuery['interval'];
-  readonly week_start: WeekStart | undefined;
-}): BucketQuery['interval'] {
-  return interval && { ...interval, weekStart };
-}
-
-/** Returns a bucket query within the caller's scope. */
-function bucketQuery(
-  principal: Principal,
-  query: {
-    readonly name: string;
-    readonly from: number | undefined;
-    readonly to: number | undefined;
-    readonly interval: BucketQuery['interval'];
-    readonly week_start: WeekStart | undefined;
-    readonly tz: string | undefined;
-    readonly top: number | undefined;
-    readonly group_by: 'data_string' | 'data_index' | Property | undefined;
-    readonly sum?: Property | undefined;
-    readonly user_id: string | undefined;
-    readonly 'data.PATH'?: readonly PropertyFilter[];
-  } & Parameters<typeof labelFilter>[0],
-): BucketQuery {
-  const { name, from, to, tz: zone = 'UTC', top = DEFAULT_TOP } = query;
-  const interval = intervalOf(query);
-  const labels = labelFilter(query);
-  const user = scopeOf(principal, query.user_id);
-  const properties = query['data.PATH'];
-  const { group_by: groupBy, sum } = query;
-  return {
-    ...{ name, from, to, interval, labels, properties, zone, user, sum },
-    top: groupBy === undefined ? undefined : top,
-    groupBy: typeof groupBy === 'object' ? groupBy : undefined,
-  };
-}
 
 /**
  * Returns the user whose rows a query reads; undefined means all users. Admins and viewers can name any user or none,

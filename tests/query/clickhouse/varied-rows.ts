@@ -223,7 +223,9 @@ export function variedQueries(count: number): string[] {
     all.push(`${path}?${query(Object.assign({}, ...parameters))}`);
   for (const range of RANGES) {
     for (const buckets of BUCKETS) {
-      for (const top of [{}, { top: '1' }, { user_id: USERS[3] }]) add('/api/activity', buckets, range, top);
+      for (const top of [{}, { top: '1' }, { user_id: USERS[3] }]) {
+        for (const users of [{}, { unique_users: 'true' }]) add('/api/activity', buckets, range, top, users);
+      }
       for (const filter of METRIC_FILTERS) add('/api/metrics/series', { name: pick(NAMES) }, buckets, range, filter);
       for (const filter of EVENT_FILTERS)
         add('/api/analytics/counts', { type: pick([...TYPES, 'nosuch']) }, buckets, range, filter);

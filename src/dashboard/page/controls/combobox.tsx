@@ -1,4 +1,5 @@
 import { useId, useLayoutEffect, useRef, useState } from 'preact/hooks';
+import { matching } from './search.ts';
 
 interface ComboboxProps {
   readonly label: string;
@@ -17,9 +18,16 @@ export function Combobox({ label, value, choices, detail, onSelect }: ComboboxPr
   const id = useId();
   const [search, setSearch] = useState<string>();
   const [active, setActive] = useState(0);
-  const list = useRef<HTMLUListElement>(null);
+  const list = useRef<HTMLDivElement>(null);
   const isOpen = search !== undefined;
-  const listed = isOpen ? matching(choices, search).slice(0, MAX_LISTED) : [];
+  // the current value first, so that it is listed
+  const listed = search
+    ? matching(choices, search)
+    : isOpen
+      ? [value, ...choices.filter((name) => name !== value)]
+      : [];
+
+  const shown = listed.slice(0, MAX_LISTED);
   useLayoutEffect(() => {
     list.current?.children[active]?.scrollIntoView({ block: 'nearest' });
   }, [active]);
@@ -28,7 +36,7 @@ export function Combobox({ label, value, choices, detail, onSelect }: ComboboxPr
   const open = () => {
     if (isOpen) return;
     setSearch('');
-    setActive(Math.max(0, matching(choices, '').slice(0, MAX_LISTED).indexOf(value)));
+    setActive(0);
   };
   const select = (choice: string | undefined) => {
     if (choice !== undefined) onSelect(choice);
@@ -37,8 +45,8 @@ export function Combobox({ label, value, choices, detail, onSelect }: ComboboxPr
   const onKeyDown = (event: KeyboardEvent) => {
     const step = event.key === 'ArrowDown' ? 1 : event.key === 'ArrowUp' ? -1 : 0;
     if (step !== 0 && !isOpen) open();
-    else if (step !== 0) setActive((active + step + listed.length) % Math.max(1, listed.length));
-    else if (event.key === 'Enter' && isOpen) select(listed[active]);
+    else if (step !== 0) setActive((active + step + shown.length) % Math.max(1, shown.length));
+    else if (event.key === 'Enter' && isOpen) select(shown[active]);
     else if (event.key === 'Escape' && isOpen) close();
     else return;
     // also keeps Escape from closing the panel that contains the field
@@ -54,7 +62,7 @@ export function Combobox({ label, value, choices, detail, onSelect }: ComboboxPr
         aria-expanded={isOpen}
         aria-controls={`${id}-list`}
         aria-autocomplete="list"
-        aria-activedescendant={isOpen && listed.length > 0 ? `${id}-${active}` : undefined}
+        aria-activedescendant={isOpen && shown.length > 0 ? `${id}-${active}` : undefined}
         autocomplete="off"
         spellcheck={false}
         value={search || (isOpen ? '' : value)}
@@ -67,11 +75,11 @@ export function Combobox({ label, value, choices, detail, onSelect }: ComboboxPr
         onKeyDown={onKeyDown}
         onBlur={close}
       />
-      <ul ref={list} id={`${id}-list`} role="listbox" aria-label={label} hidden={!isOpen}>
-        {listed.map((choice, i) => (
+      <div ref={list} id={`${id}-list`} role="listbox" aria-label={label} hidden={!isOpen}>
+        {shown.map((choice, i) => (
           // biome-ignore lint/a11y/useKeyWithClickEvents: the field handles the keys
-          // biome-ignore lint/a11y/useFocusableInteractive: the field keeps the focus
-          <li
+          // biome-ignore lint/a11y/useFocusableInteractive: the field keeps the focus, and names the active choice
+          <div
             key={choice}
             id={`${id}-${i}`}
             role="option"
@@ -82,23 +90,10 @@ export function Combobox({ label, value, choices, detail, onSelect }: ComboboxPr
           >
             {choice.replaceAll('_', ' ')}
             {detail && <small>{detail(choice)}</small>}
-          </li>
+          </div>
         ))}
-        {isOpen && listed.length === 0 && <li class="quiet">Nothing matches.</li>}
-      </ul>
+        {isOpen && shown.length === 0 && <p class="quiet">Nothing matches.</p>}
+      </div>
     </div>
   );
-}
-
-/** Returns the choices that contain every word of a search, those that begin with it first. */
-export function matching(choices: readonly string[], search: string): string[] {
-  const plain = (text: string) => text.toLowerCase().replaceAll(/[_/]/g, ' ');
-  const words = plain(search).split(' ').filter(Boolean);
-  const found = choices.filter((choice) => words.every((word) => plain(choice).includes(word)));
-  const [first = ''] = words;
-  const begins = (choice: string) =>
-    plain(choice)
-      .split(' ')
-      .some((part) => part.startsWith(first));
-  return [...found.filter(begins), ...found.filter((choice) => !begins(choice))];
 }

@@ -1,3 +1,4 @@
+import { Fragment } from 'preact';
 import { useState } from 'preact/hooks';
 import { type Address, type Filter, OPERATORS, type Operator, withFilter, withoutFilter } from '../address.ts';
 import type { QueryParameters } from '../api.ts';
@@ -43,15 +44,14 @@ export function FilterChips() {
               <i>{OPERATOR_TEXTS[operator as Operator]}</i>
             </span>
             {values.map((filter, i) => (
-              <>
+              <Fragment key={filter.value}>
                 {i > 0 && <i>or</i>}
                 <ChipValue
-                  key={filter.value}
                   text={formatText(filter.value)}
                   name={describe(filter)}
                   onRemove={() => go({ filters: withoutFilter(address.filters, filter) })}
                 />
-              </>
+              </Fragment>
             ))}
           </li>
         );

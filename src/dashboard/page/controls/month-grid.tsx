@@ -1,6 +1,7 @@
-import { useEffect, useRef, useState } from 'preact/hooks';
+import { useLayoutEffect, useRef, useState } from 'preact/hooks';
 import type { WeekStart } from '../address.ts';
-import { DAY } from '../time.ts';
+import { addMonth, isSameMonth, monthDays, movedDay } from './days.ts';
+import { Chevron } from './icons.tsx';
 import { LOCALE } from './range-text.ts';
 
 interface MonthGridProps {
@@ -25,8 +26,9 @@ export function MonthGrid({ today, first, last, weekStart, onPick }: MonthGridPr
   const [active, setActive] = useState(last);
   const [mustFocus, setMustFocus] = useState(false);
   const grid = useRef<HTMLTableElement>(null);
-  useEffect(() => setActive(last), [last]);
-  useEffect(() => {
+  // layout effects, so that no key is handled in between
+  useLayoutEffect(() => setActive(last), [last]);
+  useLayoutEffect(() => {
     if (!mustFocus) return;
     setMustFocus(false);
     grid.current?.querySelector<HTMLElement>('[tabindex="0"]')?.focus();
@@ -50,7 +52,7 @@ export function MonthGrid({ today, first, last, weekStart, onPick }: MonthGridPr
           aria-label="Previous month"
           onClick={() => setActive(addMonth(active, -1))}
         >
-          ‹
+          <Chevron />
         </button>
         <b aria-live="polite">{MONTH_NAME.format(active)}</b>
         <button
@@ -60,9 +62,10 @@ export function MonthGrid({ today, first, last, weekStart, onPick }: MonthGridPr
           aria-label="Next month"
           onClick={() => setActive(addMonth(active, 1))}
         >
-          ›
+          <Chevron isForward />
         </button>
       </div>
+      {/* biome-ignore lint/a11y/noNoninteractiveElementToInteractiveRole: a table is the base of a date grid */}
       <table ref={grid} role="grid" aria-label={MONTH_NAME.format(active)} onKeyDown={onKeyDown}>
         <thead>
           <tr>
@@ -77,6 +80,7 @@ export function MonthGrid({ today, first, last, weekStart, onPick }: MonthGridPr
           {Array.from({ length: days.length / 7 }, (_, week) => days.slice(week * 7, week * 7 + 7)).map((week) => (
             <tr key={week[0]}>
               {week.map((day) => (
+                // biome-ignore lint/a11y/useAriaPropsSupportedByRole: the cells of a grid have the role gridcell
                 <td
                   key={day}
                   aria-selected={day >= first && day <= last}
@@ -106,49 +110,4 @@ export function MonthGrid({ today, first, last, weekStart, onPick }: MonthGridPr
       </table>
     </div>
   );
-}
-
-/** Returns how many days a day is after the start of its week. */
-function weekdayOf(day: number, weekStart: WeekStart): number {
-  return (new Date(day).getUTCDay() + (weekStart === 'monday' ? 6 : 0)) % 7;
-}
-
-/** Returns the days of the weeks that contain the days of a month. */
-function monthDays(day: number, weekStart: WeekStart): number[] {
-  const date = new Date(day);
-  const first = Date.UTC(date.getUTCFullYear(), date.getUTCMonth(), 1);
-  const start = first - weekdayOf(first, weekStart) * DAY;
-  // always six weeks, so that the panel keeps its height
-  return Array.from({ length: 42 }, (_, i) => start + i * DAY);
-}
-
-function isSameMonth(day: number, other: number): boolean {
-  return new Date(day).toISOString().slice(0, 7) === new Date(other).toISOString().slice(0, 7);
-}
-
-/** Adds months to a day. The 31st becomes the last day of a shorter month. */
-function addMonth(day: number, months: number): number {
-  const date = new Date(day);
-  const [year, month] = [date.getUTCFullYear(), date.getUTCMonth() + months];
-  return Math.min(Date.UTC(year, month, date.getUTCDate()), Date.UTC(year, month + 1, 0));
-}
-
-/** Returns the day that a key moves to. */
-export function movedDay(
-  day: number,
-  { key, shiftKey }: Pick<KeyboardEvent, 'key' | 'shiftKey'>,
-  weekStart: WeekStart,
-): number | undefined {
-  const weekday = weekdayOf(day, weekStart);
-  const moves: Record<string, number> = {
-    ArrowLeft: day - DAY,
-    ArrowRight: day + DAY,
-    ArrowUp: day - 7 * DAY,
-    ArrowDown: day + 7 * DAY,
-    Home: day - weekday * DAY,
-    End: day + (6 - weekday) * DAY,
-    PageUp: addMonth(day, shiftKey ? -12 : -1),
-    PageDown: addMonth(day, shiftKey ? 12 : 1),
-  };
-  return moves[key];
 }

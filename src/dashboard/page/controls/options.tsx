@@ -30,7 +30,7 @@ export const VIEW_CONTROLS: Record<View, ViewControls> = {
   retention: { ...NOTHING, hasRange: true, filters: 'all' },
   records: { ...NOTHING, hasRange: true, filters: 'all' },
   boards: { ...NOTHING, hasRange: true, hasInterval: true },
-  health: NOTHING,
+  health: { ...NOTHING, hasRange: true, hasInterval: true },
 };
 
 const ZONES = timeZones();

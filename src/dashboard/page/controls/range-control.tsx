@@ -5,6 +5,7 @@ import { useNavigation } from '../navigation.ts';
 import { pagedRange, type ShownRange, useShownRange } from '../shown-range.ts';
 import { clampRange, DAY, RANGES, rangeNamed } from '../time.ts';
 import { QuerySessionContext } from '../use-query.ts';
+import { Caret, Chevron } from './icons.tsx';
 import { MonthGrid } from './month-grid.tsx';
 import { Popover } from './popover.tsx';
 import { momentOfTyped, RangeEnd, type TypedTime } from './range-end.tsx';
@@ -61,24 +62,6 @@ export function RangeControl() {
   );
 }
 
-/** An arrow head that points back or forward. */
-function Chevron({ isForward }: { isForward?: boolean }) {
-  return (
-    <svg viewBox="0 0 16 16" width="16" height="16" aria-hidden="true">
-      <path d={isForward ? 'M6 3.5 10.5 8 6 12.5' : 'M10 3.5 5.5 8 10 12.5'} />
-    </svg>
-  );
-}
-
-/** The arrow of a button that opens a panel. */
-export function Caret() {
-  return (
-    <svg class="caret" viewBox="0 0 16 16" width="12" height="12" aria-hidden="true">
-      <path d="M3.5 6 8 10.5 12.5 6" />
-    </svg>
-  );
-}
-
 /** Ranges that are named after their length, and those named after a calendar period. */
 const ROLLING = RANGES.filter(({ name }) => /^\d/.test(name));
 const CALENDAR = RANGES.filter(({ name }) => !/^\d/.test(name));
@@ -115,7 +98,6 @@ function RangePanel({ shown, close }: { shown: ShownRange; close: () => void }) 
         {list(ROLLING)}
         {list([...CALENDAR, { name: 'all', label: 'All time' }])}
       </div>
-      <CustomRange shown={shown} close={close} />
       <Segmented
         label="Compare with"
         options={[
@@ -127,6 +109,7 @@ function RangePanel({ shown, close }: { shown: ShownRange; close: () => void }) 
         value={address.compare ?? 'none'}
         onSelect={(value) => go({ compare: COMPARISONS.find((name) => name === value) })}
       />
+      <CustomRange shown={shown} close={close} />
     </div>
   );
 }

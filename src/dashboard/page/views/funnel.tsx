@@ -1,14 +1,15 @@
-import { useLayoutEffect, useRef } from 'preact/hooks';
-import { MAX_STEPS } from '../address.ts';
+import { filterParameters, inView } from '../address.ts';
 import type { Responses } from '../api.ts';
 import { BarTable } from '../bar-table.tsx';
-import { useCatalog } from '../catalog.ts';
-import { TextFilter } from '../controls.tsx';
-import { formatCount, formatDuration, formatPart, formatText } from '../format.ts';
+import { formatCount, formatDuration, formatPart } from '../format.ts';
+import { Link } from '../links.tsx';
 import { useNavigation } from '../navigation.ts';
 import { useShownRange } from '../shown-range.ts';
-import { EmptyMessage, QueryResult } from '../states.tsx';
+import { QueryErrorNotice } from '../states.tsx';
+import { formatPoints, indexOfBiggestLoss, type StepFigures, withDropOff } from '../steps/drop-off.ts';
+import { parseStep, titleOfStep, writeStep } from '../steps/step.ts';
 import { useQuery } from '../use-query.ts';
+import { FunnelSteps } from './funnel-steps.tsx';
 
 /** Time limits for completing a funnel; each name is a value of the query parameter `within`. */
 const WITHIN = [
@@ -19,106 +20,31 @@ const WITHIN = [
   { name: '365d', label: '1 year' },
 ];
 
-/** How many users complete a sequence of steps, and the controls that build it. */
+/** Number of steps of the example. */
+const EXAMPLE_STEPS = 3;
+
+/** How many users complete a sequence of steps, and where they are lost. The steps are edited in place. */
 export function FunnelView() {
   const { address, go } = useNavigation();
-  const { from, to } = useShownRange();
-  const { types } = useCatalog();
-  const offered = types.names;
-  const { steps, within, user } = address;
-  const parameters = steps.length >= 2 ? { step: steps, from, to, within, user_id: user } : undefined;
-  const funnel = useQuery('/api/analytics/funnel', parameters, JSON.stringify([steps, user]));
-  const remaining = offered.filter((step) => !steps.includes(step));
-
-  const list = useRef<HTMLOListElement>(null);
-  // the button to focus after the list is rendered again: the index of its step, and its name
-  const nextFocus = useRef<{ index: number; button: string } | undefined>(undefined);
-  // not useEffect: a pending effect could run before the list is rendered, and focus an element about to be removed
-  useLayoutEffect(() => {
-    if (!nextFocus.current) return;
-    const { index, button } = nextFocus.current;
-    nextFocus.current = undefined;
-    const buttons = list.current?.children[index]?.querySelectorAll('button:not(:disabled)') ?? [];
-    const focused = [...buttons].find((element) => element.getAttribute('name') === button) ?? buttons[0];
-    if (focused instanceof HTMLElement) focused.focus();
-  });
-
-  const move = (index: number, by: 1 | -1) => {
-    const moved = [...steps];
-    moved.splice(index + by, 0, ...moved.splice(index, 1));
-    nextFocus.current = { index: index + by, button: by < 0 ? 'up' : 'down' };
-    go({ steps: moved });
-  };
-  const remove = (index: number) => {
-    nextFocus.current = { index: Math.min(index, steps.length - 2), button: 'remove' };
-    go({ steps: steps.filter((_, i) => i !== index) });
-  };
+  const { from, to, previous } = useShownRange();
+  const { steps, within, user, filters, compare } = address;
+  const isComplete = steps.length >= 2;
+  const shared = { step: steps, within, user_id: user, ...filterParameters(filters, 'data_index') };
+  const subject = JSON.stringify([steps, user]);
+  const funnel = useQuery('/api/analytics/funnel', isComplete ? { ...shared, from, to } : undefined, subject);
+  const earlier = useQuery(
+    '/api/analytics/funnel',
+    isComplete && compare !== undefined ? { ...shared, ...previous } : undefined,
+    subject,
+  );
+  const before = compare === undefined ? undefined : earlier.value?.steps;
+  const figures = funnel.value && withDropOff(funnel.value.steps);
   return (
-    <section class="panel" aria-labelledby="funnel">
-      <h2 id="funnel">Funnel</h2>
-      <p class="quiet">How many users complete a sequence of steps, in this order.</p>
-      <ol class="steps" ref={list}>
-        {steps.map((step, i) => (
-          // biome-ignore lint/suspicious/noArrayIndexKey: steps can repeat, so the index is part of the key
-          <li key={`${i} ${step}`}>
-            <span class="name">{formatText(step)}</span>
-            <button
-              type="button"
-              name="up"
-              aria-label={`Move ${formatText(step)} up`}
-              disabled={i === 0}
-              onClick={() => move(i, -1)}
-            >
-              ↑
-            </button>
-            <button
-              type="button"
-              name="down"
-              aria-label={`Move ${formatText(step)} down`}
-              disabled={i === steps.length - 1}
-              onClick={() => move(i, 1)}
-            >
-              ↓
-            </button>
-            <button type="button" name="remove" aria-label={`Remove ${formatText(step)}`} onClick={() => remove(i)}>
-              ×
-            </button>
-          </li>
-        ))}
-      </ol>
+    <section class="panel funnel" aria-labelledby="funnel" aria-busy={isComplete && funnel.isLoading}>
       <div class="head">
-        {steps.length < MAX_STEPS && (
-          <>
-            <label>
-              Add a step{' '}
-              <select
-                value=""
-                onChange={(event) => {
-                  const index = Number(event.currentTarget.value);
-                  event.currentTarget.value = '';
-                  const step = remaining[index];
-                  if (step !== undefined) go({ steps: [...steps, step] });
-                }}
-              >
-                <option value="">Choose…</option>
-                {remaining.map((step, index) => (
-                  <option key={step} value={String(index)}>
-                    {formatText(step)}
-                  </option>
-                ))}
-              </select>
-            </label>
-            <TextFilter
-              label="or type one"
-              value={undefined}
-              placeholder="data_index"
-              canBeEmpty
-              onSelect={(step) => step !== undefined && go({ steps: [...steps, step] })}
-            />
-          </>
-        )}
+        <h2 id="funnel">Funnel</h2>
         <label>
-          Within{' '}
+          Complete within{' '}
           <select value={within} onChange={(event) => go({ within: event.currentTarget.value })}>
             {[...WITHIN, ...(WITHIN.some(({ name }) => name === within) ? [] : [{ name: within, label: within }])].map(
               ({ name, label }) => (
@@ -135,16 +61,81 @@ export function FunnelView() {
           </button>
         )}
       </div>
-      {parameters ? (
-        <QueryResult query={funnel}>{(value) => <Steps funnel={value} />}</QueryResult>
-      ) : (
-        <EmptyMessage>Add at least two steps.</EmptyMessage>
+      <p class="funnel-summary">
+        {isComplete ? figures && <Summary figures={figures} before={before} /> : <Instructions />}
+      </p>
+      <QueryErrorNotice query={funnel} />
+      <QueryErrorNotice query={earlier} />
+      <FunnelSteps figures={isComplete ? figures : undefined} before={before} />
+      {isComplete && funnel.value && (
+        <details>
+          <summary>Table of figures</summary>
+          <StepTable funnel={funnel.value} />
+        </details>
       )}
     </section>
   );
 }
 
-function Steps({ funnel }: { funnel: Responses['/api/analytics/funnel'] }) {
+/** What a funnel is, and an example made of the types with the most users. */
+function Instructions() {
+  const { address } = useNavigation();
+  const { from, to } = useShownRange();
+  // most users first, which is the order of most funnels
+  const parameters =
+    address.steps.length === 0
+      ? { from, to, top: EXAMPLE_STEPS, unique_users: 'true', user_id: address.user }
+      : undefined;
+  const popular = useQuery('/api/activity', parameters, address.user, true);
+  const example = (popular.value?.analytics.types ?? []).map(({ type }) => ({ type, label: undefined }));
+  if (address.steps.length > 0) return <>Add a second step to see how many users get there.</>;
+  return (
+    <>
+      A funnel shows how many users do one thing after another, and where they stop. Pick the first step
+      {example.length < 2 ? (
+        '.'
+      ) : (
+        <>
+          , or try{' '}
+          <Link to={inView(address, 'funnel', { steps: example.map(writeStep), within: address.within })}>
+            {example.map(titleOfStep).join(' → ')}
+          </Link>
+          .
+        </>
+      )}
+    </>
+  );
+}
+
+interface SummaryProps {
+  readonly figures: readonly StepFigures[];
+  readonly before: Responses['/api/analytics/funnel']['steps'] | undefined;
+}
+
+/** The result in two sentences: the conversion, and where most users are lost. */
+function Summary({ figures, before }: SummaryProps) {
+  const [first, last] = [figures[0], figures.at(-1)];
+  if (!first || !last) return null;
+  if (first.users === 0) return <>No users did the first step in this range. Try a longer range.</>;
+  const biggest = indexOfBiggestLoss(figures);
+  const [previous, loss] = [figures[biggest - 1], figures[biggest]];
+  const change = formatPoints(last.conversion, before?.at(-1)?.conversion);
+  return (
+    <>
+      <b>{formatPart(last.conversion)}</b> of {formatCount(first.users)} users complete all {figures.length} steps
+      {change && <> ({change} against the previous period)</>}.
+      {loss && previous && (
+        <>
+          {' '}
+          Most are lost between <b>{titleOfStep(parseStep(previous.step))}</b> and{' '}
+          <b>{titleOfStep(parseStep(loss.step))}</b>: {formatCount(loss.lost)} users, {formatPart(loss.lostPart)}.
+        </>
+      )}
+    </>
+  );
+}
+
+function StepTable({ funnel }: { funnel: Responses['/api/analytics/funnel'] }) {
   return (
     <BarTable
       title="Users by step"
@@ -152,7 +143,7 @@ function Steps({ funnel }: { funnel: Responses['/api/analytics/funnel'] }) {
       relativeTo="the first step"
       columns={['Users', '% of first step', '% of previous step', 'Median time from previous step']}
       rows={funnel.steps.map(({ step, users, conversion, conversion_from_previous, median_seconds }, i) => ({
-        label: step,
+        label: titleOfStep(parseStep(step)),
         part: conversion ?? 0,
         cells: [
           { value: users, text: formatCount(users) },

@@ -3,15 +3,20 @@ import { Figure } from '../figures.tsx';
 import { formatBytes, formatCount, formatDuration } from '../format.ts';
 import { QueryResult } from '../states.tsx';
 import type { QueryState } from '../use-query.ts';
+import { type Check, checksOf } from './health-checks.ts';
 import { Ledger } from './ledger.tsx';
+import { RowRate } from './row-rate.tsx';
 import { Backups, Sinks, Storage } from './storage.tsx';
 
 type Status = Responses['/api/status'];
 
-/** The state of the server: ledger, storage, backups, forwarding, durability. */
+/** The state of the server: what needs attention, rows per minute, ledger, storage, backups, forwarding, durability. */
 export function Health({ status }: { status: QueryState<Status> }) {
+  const checks = status.value ? checksOf(status.value) : [];
   return (
     <>
+      {checks.length > 0 && <Checks checks={checks} />}
+      <RowRate />
       <div class="columns">
         <Ledger status={status} />
         <Storage status={status} />
@@ -25,6 +30,30 @@ export function Health({ status }: { status: QueryState<Status> }) {
         </section>
       </div>
     </>
+  );
+}
+
+/** The words for the states of a check. */
+const STATES: Record<Check['state'], string> = { ok: 'OK', attention: 'Attention', off: 'Off' };
+
+/** Whether everything is well, and the state of each part. */
+function Checks({ checks }: { checks: readonly Check[] }) {
+  const count = checks.filter(({ state }) => state === 'attention').length;
+  return (
+    <section class="panel health" aria-labelledby="health">
+      <h2 id="health">
+        {count === 0 ? 'Everything is well' : `${count} ${count === 1 ? 'part needs' : 'parts need'} attention`}
+      </h2>
+      <ul class="health-checks">
+        {checks.map(({ title, state, text }) => (
+          <li key={title} class={`health-check ${state}`}>
+            <span class="health-state">{STATES[state]}</span>
+            <b>{title}</b>
+            <span class="quiet">{text}</span>
+          </li>
+        ))}
+      </ul>
+    </section>
   );
 }
 

@@ -1,147 +1,169 @@
-import { useContext, useMemo } from 'preact/hooks';
-import { inView } from '../address.ts';
-import type { Responses } from '../api.ts';
-import { edgesOf } from '../chart/buckets.ts';
-import { Chart } from '../chart/chart.tsx';
-import type { Line } from '../chart/plot.ts';
-import { Figure, Sparkline } from '../figures.tsx';
-import { formatCount, formatText, formatValue } from '../format.ts';
-import { Link } from '../links.tsx';
+import { useContext, useEffect } from 'preact/hooks';
+import { DEFAULTS } from '../address.ts';
+import { useZone } from '../calendar.ts';
+import { useCatalog } from '../catalog.ts';
+import { bucketEnd, incompleteBuckets } from '../chart/incomplete.ts';
+import { formatCount } from '../format.ts';
 import { useNavigation } from '../navigation.ts';
-import { useShownRange } from '../shown-range.ts';
 import { EmptyMessage, QueryErrorNotice, QueryResult } from '../states.tsx';
-import { DAY, MINUTE } from '../time.ts';
-import { QuerySessionContext, useQuery } from '../use-query.ts';
+import { DAY } from '../time.ts';
+import { QuerySessionContext } from '../use-query.ts';
+import { type Activity, biggestChanges, rankEvents, vanishedEvents } from './overview/figures.ts';
+import { ActiveUsers, HeadlineChart, Headlines, headlinesOf, selectedOf, useChartTitle } from './overview/headline.tsx';
+import { Changes, Ranking, Section } from './overview/lists.tsx';
+import { Live } from './overview/live.tsx';
+import { LIVE_MINUTES, useActivity, useMetrics, useOverviewRange } from './overview/use-figures.ts';
 
-type Activity = Responses['/api/activity'];
+/** Number of event types listed. */
+const EVENTS = 8;
+/** Number of changes listed. */
+const CHANGES = 4;
 
-/** Number of names listed. */
-const TOP = 8;
-
-/** Recent activity. */
-export function Overview() {
+/**
+ * What happens in the product: users, events and metrics against the period before, and what is going on now.
+ *
+ * @param canSeeAllUsers whether the rows of all users are shown, unless the address selects one
+ */
+export function Overview({ canSeeAllUsers }: { canSeeAllUsers: boolean }) {
   const { address } = useNavigation();
-  const { now } = useContext(QuerySessionContext);
-  const { from, to, interval } = useShownRange();
-  const { zone: tz, user } = address;
-  const ago = (milliseconds: number) => new Date(now.getTime() - milliseconds);
-
-  const activity = useQuery('/api/activity', { from, to, interval, tz, top: TOP, user_id: user }, user);
-  const minute = useQuery('/api/activity', { from: ago(MINUTE), to: now, top: 1, user_id: user }, user);
-  const day = useQuery('/api/activity', { from: ago(DAY), to: now, top: 1, user_id: user }, user);
+  useRangeOfYoungLog();
+  const isOneUser = !canSeeAllUsers || address.user !== undefined;
+  const basis = isOneUser ? 'events' : 'users';
+  const activity = useActivity(isOneUser);
+  const { current, hasEarlier } = activity;
+  const earlier = hasEarlier ? activity.earlier.value : undefined;
+  const metrics = useMetrics(
+    current.value?.metrics.names.map(({ name }) => name),
+    hasEarlier,
+  );
+  const headlines = current.value ? headlinesOf(current.value, earlier, metrics, isOneUser) : [];
+  const selected = selectedOf(headlines, address);
+  const title = useChartTitle(selected);
+  const rankedMetrics = metrics.map(({ ranked }) => ranked);
+  const failed = metrics.find(({ query }) => query.error);
+  const isBusy = metrics.some(({ query }) => query.isLoading) || (hasEarlier && activity.earlier.isLoading);
+  const isLastIncomplete = useIsLastIncomplete(current.value);
+  const active = [
+    ['Now', activity.live.value?.unique_users],
+    ['Today', activity.today.value?.unique_users],
+    ['7 days', activity.week.value?.unique_users],
+    ['30 days', activity.month.value?.unique_users],
+  ] as const;
 
   return (
-    <>
-      <section class="panel" aria-labelledby="activity">
-        <h2 id="activity">Rows per minute</h2>
-        <dl class="figures">
-          <Figure label="Rows in the last minute" value={rowsOf(minute.value)} format={formatCount} />
-          <Figure label="Rows in the last 24 hours" value={rowsOf(day.value)} format={formatCount} />
-          <Figure label="Rows in this range" value={rowsOf(activity.value)} format={formatCount} />
-        </dl>
-        <QueryErrorNotice query={minute} />
-        <QueryErrorNotice query={day} />
-        <QueryResult query={activity}>{(value) => <ActivityChart activity={value} />}</QueryResult>
+    <div class="overview">
+      <section class="panel" aria-labelledby="headline">
+        <QueryResult query={current}>
+          {(value) => (
+            <>
+              <Headlines headlines={headlines} selected={selected} hasEarlier={hasEarlier} />
+              <div class="head">
+                <h2 id="headline">{title}</h2>
+                {!isOneUser && <ActiveUsers periods={active} />}
+              </div>
+              {selected && (
+                <HeadlineChart
+                  headline={selected}
+                  current={value}
+                  earlier={earlier}
+                  beganWithin={activity.beganWithin}
+                />
+              )}
+            </>
+          )}
+        </QueryResult>
+        {hasEarlier && <QueryErrorNotice query={activity.earlier} />}
+        {!isOneUser && <QueryErrorNotice query={activity.month} />}
       </section>
-      <div class="columns">
-        <section class="panel" aria-labelledby="top-metrics">
-          <h2 id="top-metrics">Top metrics</h2>
-          <QueryResult query={activity}>
-            {({ metrics }) => (
-              <Names
-                kind="metric"
-                names={metrics.names}
-                others={metrics.other.names}
-                emptyText="No metrics in this range. Try a longer range."
-              />
+      {hasEarlier && current.value && earlier && (
+        <Section id="changes" title="Biggest changes">
+          <Changes
+            entries={biggestChanges(
+              [
+                ...rankEvents(current.value, earlier, basis),
+                ...vanishedEvents(current.value, earlier, basis),
+                ...rankedMetrics,
+              ],
+              CHANGES,
             )}
+            basis={basis}
+          />
+        </Section>
+      )}
+      <div class="columns" aria-busy={isBusy}>
+        <Section id="top-types" title="Top events">
+          <QueryResult query={current}>
+            {(value) => {
+              const { types, other } = value.analytics;
+              if (types.length === 0) return <EmptyMessage>No events in this range. Try a longer one.</EmptyMessage>;
+              const left = types.length + other.types - EVENTS;
+              return (
+                <>
+                  <Ranking
+                    label="Event"
+                    figure={isOneUser ? 'Events' : 'Users'}
+                    entries={rankEvents(value, earlier, basis).slice(0, EVENTS)}
+                    hasEarlier={hasEarlier}
+                    isLastIncomplete={isLastIncomplete}
+                    hasShares
+                  />
+                  {left > 0 && <p class="quiet">And {formatCount(left)} more.</p>}
+                </>
+              );
+            }}
           </QueryResult>
-        </section>
-        <section class="panel" aria-labelledby="top-types">
-          <h2 id="top-types">Top event types</h2>
-          <QueryResult query={activity}>
-            {({ analytics }) => (
-              <Names
-                kind="event"
-                names={analytics.types.map(({ type, ...counts }) => ({ name: type, ...counts }))}
-                others={analytics.other.types}
-                emptyText="No events in this range. Try a longer range."
-              />
-            )}
+        </Section>
+        <Section id="top-metrics" title="Top metrics">
+          <QueryResult query={current}>
+            {({ metrics: { names, other } }) => {
+              if (names.length === 0) return <EmptyMessage>No metrics in this range. Try a longer one.</EmptyMessage>;
+              const left = names.length + other.names - rankedMetrics.length;
+              return (
+                <>
+                  {failed && <QueryErrorNotice query={failed.query} />}
+                  <Ranking
+                    label="Metric"
+                    figure="Value"
+                    entries={rankedMetrics}
+                    hasEarlier={hasEarlier}
+                    isLastIncomplete={isLastIncomplete}
+                  />
+                  {left > 0 && <p class="quiet">And {formatCount(left)} more.</p>}
+                </>
+              );
+            }}
           </QueryResult>
-        </section>
+        </Section>
       </div>
-    </>
+      <Section id="live" title="Right now">
+        <Live activity={activity.live} minutes={LIVE_MINUTES} isOneUser={isOneUser} />
+      </Section>
+    </div>
   );
 }
 
-function rowsOf(activity: Activity | undefined): number | undefined {
-  return activity && activity.metrics.count + activity.analytics.count;
-}
-
-/** Rows per minute over time. Buckets clipped by the range count only the minutes within it. */
-function ActivityChart({ activity }: { activity: Activity }) {
+/** Returns whether the last bucket is cut by the end of the range, or still in progress. */
+function useIsLastIncomplete(activity: Activity | undefined): boolean {
+  const { interval } = useOverviewRange();
+  const { now } = useContext(QuerySessionContext);
+  const zone = useZone();
+  if (!activity) return false;
   const { starts, from, to } = activity;
-  const lines = useMemo((): Line[] => {
-    const edges = edgesOf({ starts, range: { from, to } });
-    const perMinute = (counts: readonly number[]) =>
-      counts.map((count, i) => (count * 60) / Math.max(60, (edges[i + 1] ?? 0) - (edges[i] ?? 0)));
-    return [
-      { label: 'Metrics', values: perMinute(activity.metrics.counts), color: '--chart-1' },
-      { label: 'Events', values: perMinute(activity.analytics.counts), color: '--chart-2' },
-    ];
-  }, [activity, starts, from, to]);
-  if (starts.length === 0) return <EmptyMessage>No rows in this range.</EmptyMessage>;
-  return (
-    <Chart label="Rows per minute over time" range={activity} starts={starts} lines={lines} format={formatValue} />
-  );
+  const end = bucketEnd(zone, Date.parse(starts.at(-1) ?? ''), interval);
+  return incompleteBuckets({ starts, range: { from, to } }, end, now.getTime()).last !== undefined;
 }
 
-interface NamesProps {
-  readonly kind: 'metric' | 'event';
-  readonly names: readonly { readonly name: string; readonly count: number; readonly counts: readonly number[] }[];
-  /** Number of names that are not listed. */
-  readonly others: number;
-  readonly emptyText: string;
-}
+let hasChosenRange = false;
 
-/** Names with their counts. Each links to its view. */
-function Names({ kind, names, others, emptyText }: NamesProps) {
-  const { address } = useNavigation();
-  if (names.length === 0) return <EmptyMessage>{emptyText}</EmptyMessage>;
-  return (
-    <>
-      <table class="names">
-        <thead>
-          <tr>
-            <th scope="col">{kind === 'metric' ? 'Metric' : 'Type'}</th>
-            <th scope="col">
-              <span class="visually-hidden">Over time</span>
-            </th>
-            <th scope="col" class="number">
-              Rows
-            </th>
-          </tr>
-        </thead>
-        <tbody>
-          {names.map(({ name, count, counts }) => (
-            <tr key={name}>
-              <th scope="row">
-                <Link to={inView(address, kind, { name })}>
-                  <span class="name">{formatText(name)}</span>
-                </Link>
-              </th>
-              <td>
-                <Sparkline counts={counts} />
-              </td>
-              <td class="number">
-                <data value={String(count)}>{formatCount(count)}</data>
-              </td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
-      {others > 0 && <p class="quiet">And {formatCount(others)} more.</p>}
-    </>
-  );
+/** Shows the last hour of a log that is less than a day old, once, unless the address has a range. */
+function useRangeOfYoungLog(): void {
+  const { address, go } = useNavigation();
+  const { extent } = useCatalog();
+  const { now } = useContext(QuerySessionContext);
+  const isYoung = extent.from !== undefined && now.getTime() - extent.from.getTime() < DAY;
+  useEffect(() => {
+    if (hasChosenRange || extent.from === undefined) return;
+    hasChosenRange = true;
+    if (isYoung && address.range === DEFAULTS.range) go({ range: '1h' }, { replace: true });
+  });
 }

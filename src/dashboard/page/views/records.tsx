@@ -1,24 +1,22 @@
-import { useCallback, useContext, useEffect, useMemo, useRef, useState } from 'preact/hooks';
+import { useContext, useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { filterParameters, type RecordKind } from '../address.ts';
 import { fetchJson, type LogRecord, type QueryParameters, type RequestError, toRequestError } from '../api.ts';
-import { useZone, type Zone } from '../calendar.ts';
+import { useZone } from '../calendar.ts';
 import { useCatalog } from '../catalog.ts';
-import { LabelFilter, TextFilter } from '../controls.tsx';
+import { TextFilter } from '../controls.tsx';
 import { Download } from '../download.tsx';
-import { EMPTY, formatCount, formatStored } from '../format.ts';
+import { formatCount } from '../format.ts';
 import { useNavigation } from '../navigation.ts';
 import { namedRange } from '../shown-range.ts';
 import { EmptyMessage, ErrorMessage, QueryResult } from '../states.tsx';
 import { type LiveTail, useLiveTail } from '../use-live-tail.ts';
 import { QuerySessionContext, useQuery } from '../use-query.ts';
-
-/** Maximum length of an event's data in its row, in characters. The JSON button shows all of it. */
-const MAX_TEXT = 300;
+import { RecordRows } from './record-rows.tsx';
 
 /** Number of records per page. */
 const PAGE = 100;
 
-/** Parameters of the query routes for name and label, and the heading of the name. */
+/** Parameters of the query routes for name and label, and the title of the name. */
 const FIELDS = {
   metrics: { name: 'name', label: 'data_string', title: 'Metric' },
   analytics: { name: 'type', label: 'data_index', title: 'Type' },
@@ -94,7 +92,6 @@ export function Records() {
           canBeEmpty={kind === 'analytics'}
           onSelect={(name) => go({ name })}
         />
-        <LabelFilter label={fields.label} />
         <label class="check">
           <input type="checkbox" checked={live} onChange={() => go({ live: !live })} /> Live
         </label>
@@ -104,10 +101,12 @@ export function Records() {
       <QueryResult query={first}>
         {() =>
           records.length === 0 ? (
-            <EmptyMessage>No rows in this range match the filters.</EmptyMessage>
+            <EmptyMessage>
+              No rows in this range match the filters. Try a longer range, or remove a filter.
+            </EmptyMessage>
           ) : (
             <>
-              <Rows kind={kind} records={records} zone={zone} />
+              <RecordRows kind={kind} records={records} zone={zone} />
               {older.error && <ErrorMessage error={older.error} retry={() => cursor && older.load(cursor, query)} />}
               {cursor && (
                 <button type="button" disabled={older.isLoading} onClick={() => older.load(cursor, query)}>
@@ -208,110 +207,4 @@ function useOlderPages(kind: RecordKind, subject: string) {
     clear,
     load: (at: string, query: QueryParameters) => void load(at, query),
   };
-}
-
-interface RowsProps {
-  readonly kind: RecordKind;
-  readonly records: readonly LogRecord[];
-  readonly zone: Zone;
-}
-
-function Rows({ kind, records, zone }: RowsProps) {
-  const [opened, setOpened] = useState<string>();
-  const toggle = useCallback((id: string) => setOpened((current) => (current === id ? undefined : id)), []);
-  const isMetric = kind === 'metrics';
-  return (
-    // biome-ignore lint/a11y/noNoninteractiveTabindex: scrollable regions must be reachable by keyboard
-    <section class="scroll" tabIndex={0} aria-label="Rows, newest first">
-      <table class="records">
-        <thead>
-          <tr>
-            <th scope="col">
-              <span class="visually-hidden">JSON</span>
-            </th>
-            <th scope="col">Time ({zone.name})</th>
-            <th scope="col">User</th>
-            <th scope="col">{FIELDS[kind].title}</th>
-            <th scope="col" class={isMetric ? 'number' : undefined}>
-              {isMetric ? 'Value' : 'data_index'}
-            </th>
-            <th scope="col">{isMetric ? 'data_string' : 'Data'}</th>
-          </tr>
-        </thead>
-        <tbody>
-          {records.map((record) => (
-            <Row
-              key={record.id}
-              isMetric={isMetric}
-              record={record}
-              zone={zone}
-              isOpen={opened === record.id}
-              onToggle={toggle}
-            />
-          ))}
-        </tbody>
-      </table>
-    </section>
-  );
-}
-
-interface RowProps {
-  readonly isMetric: boolean;
-  readonly record: LogRecord;
-  readonly zone: Zone;
-  readonly isOpen: boolean;
-  readonly onToggle: (id: string) => void;
-}
-
-/** A row and, when open, its JSON. Memoized, because a live tail renders the table often. */
-function Row({ isMetric, record, zone, isOpen, onToggle }: RowProps) {
-  return useMemo(
-    () => (
-      <>
-        <tr data-id={record.id}>
-          <td>
-            <button
-              type="button"
-              aria-expanded={isOpen}
-              aria-label={`JSON of row ${record.id}`}
-              onClick={() => onToggle(record.id)}
-            >
-              JSON
-            </button>
-          </td>
-          <td class="time">{formatStored(record.timestamp, zone)}</td>
-          <td class="name">{record.user_id}</td>
-          <td class="name">{isMetric ? record.metric_name : <Text of={record.type} />}</td>
-          <td class={isMetric ? 'number' : 'name'}>
-            {isMetric ? (
-              <data value={String(record.metric_value)}>{JSON.stringify(record.metric_value)}</data>
-            ) : (
-              <Text of={record.data_index} />
-            )}
-          </td>
-          <td class="name">{isMetric ? <Text of={record.data_string} /> : truncate(JSON.stringify(record.data))}</td>
-        </tr>
-        {isOpen && (
-          <tr class="opened">
-            <td colSpan={6}>
-              <pre>
-                <code>{JSON.stringify(record, null, 2)}</code>
-              </pre>
-            </td>
-          </tr>
-        )}
-      </>
-    ),
-    [isMetric, record, zone, isOpen, onToggle],
-  );
-}
-
-/** A text, with a placeholder for the empty string. */
-function Text({ of = '' }: { of: string | undefined }) {
-  return of === '' ? <i class="quiet">{EMPTY}</i> : of;
-}
-
-/** Truncates a text that is too long for a row, with an ellipsis. */
-function truncate(text: string): string {
-  return text.length > MAX_TEXT ? `${text.slice(0, MAX_TEXT)}…` : text;
 }

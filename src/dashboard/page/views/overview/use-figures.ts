@@ -1,0 +1,126 @@
+import { useContext, useEffect, useState } from 'preact/hooks';
+import { addDays, nextDay, type Range, useZone } from '../../calendar.ts';
+import { useCatalog } from '../../catalog.ts';
+import { useNavigation } from '../../navigation.ts';
+import { namedRange, type ShownRange, useShownRange } from '../../shown-range.ts';
+import { MINUTE } from '../../time.ts';
+import { UnitsContext } from '../../units.ts';
+import { QuerySessionContext, type QueryState, useQuery } from '../../use-query.ts';
+import { chooseMetrics, overviewInterval, type Ranked, rankMetric, type Series, type ShownMetric } from './figures.ts';
+
+/** Number of names of each kind that are queried. Changes are found among them. */
+const TOP = 50;
+/** The same where the result would be too large, because names are long. */
+const FEW = 8;
+/** How long ago an active user did something, at most. */
+export const LIVE_MINUTES = 5;
+
+/** Returns the range that the overview shows, with its interval. */
+export function useOverviewRange(): ShownRange {
+  const { address } = useNavigation();
+  const shown = useShownRange();
+  const { from, to, interval } = shown;
+  if (address.interval !== 'auto') return shown;
+  return { ...shown, interval: overviewInterval(interval, to.getTime() - from.getTime()) };
+}
+
+/**
+ * Queries the figures of the overview.
+ *
+ * @param isOneUser whether the page shows the rows of one user; unique users are then not counted
+ */
+export function useActivity(isOneUser: boolean) {
+  const { address } = useNavigation();
+  const { now } = useContext(QuerySessionContext);
+  const { extent } = useCatalog();
+  const zone = useZone();
+  const { from, to, interval, previous } = useOverviewRange();
+  const { user, zone: tz } = address;
+  const subject = JSON.stringify([user, isOneUser]);
+  const [top, setTop] = useState(TOP);
+  const common = { top, user_id: user, unique_users: isOneUser ? undefined : 'true' };
+  const days = (name: string): Range =>
+    namedRange({ ...address, range: name, from: undefined, to: undefined }, now, extent, zone);
+  const today = { from: new Date(nextDay(zone, addDays(zone, now.getTime(), -1))), to: now };
+  // rows of the future are not compared, and without earlier rows there is nothing to compare with
+  const hasEarlier = address.range !== 'all' && extent.from !== undefined && extent.from < previous.to;
+  const unlessOneUser = (range: Range) => (isOneUser ? undefined : { ...range, ...common });
+
+  const current = useQuery('/api/activity', { from, to, interval, tz, ...common }, subject);
+  const isTooLarge = current.error?.status === 422 && top > FEW;
+  useEffect(() => {
+    if (isTooLarge) setTop(FEW);
+  }, [isTooLarge]);
+  return {
+    current: isTooLarge ? { ...current, error: undefined } : current,
+    earlier: useQuery(
+      '/api/activity',
+      hasEarlier ? { ...previous, interval, tz, ...common } : undefined,
+      JSON.stringify([subject, previous.from]),
+    ),
+    today: useQuery('/api/activity', unlessOneUser(today), subject),
+    week: useQuery('/api/activity', unlessOneUser(days('7d')), subject),
+    month: useQuery('/api/activity', unlessOneUser(days('30d')), subject),
+    live: useQuery(
+      '/api/activity',
+      { from: new Date(now.getTime() - LIVE_MINUTES * MINUTE), to: now, ...common },
+      subject,
+    ),
+    /** Whether there are rows to compare with. */
+    hasEarlier,
+    /** When recording began, if that was within the earlier range. */
+    beganWithin: hasEarlier && extent.from && extent.from > previous.from ? extent.from : undefined,
+  };
+}
+
+/** Number of metrics shown. */
+const METRICS = 6;
+
+/** A metric with its series. */
+export interface LoadedMetric {
+  readonly metric: ShownMetric;
+  readonly ranked: Ranked;
+  readonly query: QueryState<Series>;
+  readonly earlier: Series | undefined;
+}
+
+/**
+ * Queries the series of the most important metrics.
+ *
+ * @param names the metrics in order of importance; undefined: not known yet
+ */
+export function useMetrics(names: readonly string[] | undefined, hasEarlier: boolean): readonly LoadedMetric[] {
+  const settings = useContext(UnitsContext);
+  const shown = chooseMetrics(names ?? [], settings, METRICS);
+  // a fixed number of hooks
+  const loaded = [
+    useMetric(shown[0], hasEarlier),
+    useMetric(shown[1], hasEarlier),
+    useMetric(shown[2], hasEarlier),
+    useMetric(shown[3], hasEarlier),
+    useMetric(shown[4], hasEarlier),
+    useMetric(shown[5], hasEarlier),
+  ];
+  return loaded.filter((metric) => metric !== undefined);
+}
+
+function useMetric(metric: ShownMetric | undefined, hasEarlier: boolean): LoadedMetric | undefined {
+  const { address } = useNavigation();
+  const { from, to, interval, previous } = useOverviewRange();
+  const { user, zone: tz } = address;
+  const name = metric?.name;
+  const subject = JSON.stringify([name, user]);
+  const now = useQuery(
+    '/api/metrics/series',
+    name === undefined ? undefined : { name, from, to, interval, tz, user_id: user },
+    subject,
+  );
+  const earlier = useQuery(
+    '/api/metrics/series',
+    name === undefined || !hasEarlier ? undefined : { name, ...previous, interval, tz, user_id: user },
+    JSON.stringify([subject, previous.from]),
+  );
+  if (!metric) return undefined;
+  const before = hasEarlier ? earlier.value : undefined;
+  return { metric, ranked: rankMetric(metric, now.value, before), query: now, earlier: before };
+}

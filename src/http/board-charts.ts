@@ -1,0 +1,232 @@
+import { canReadAll, type Principal } from '../auth/verifier.ts';
+import type { BoardBody, BoardChart, ChartQuery, ChartQueryName } from '../board-bodies.ts';
+import { ApiError, type ValidationIssue } from '../errors.ts';
+import { UTC, type Zone } from '../formats/time-zone.ts';
+import { formatTimestamp, parseTimestamp } from '../formats/timestamp.ts';
+import type { FinishedQuery } from '../query/caller.ts';
+import { comparedRange, type ResolvedRange, resolveRange } from '../query/chart-range.ts';
+import type { QueryClient } from '../query/client.ts';
+import type { Queries } from '../query/engine.ts';
+import { zoneNamed } from '../query/zone-database.ts';
+import type { BoardScope } from '../storage/board-store.ts';
+import type { Metrics } from './metrics.ts';
+import { readParameters, valueError } from './parameters.ts';
+import {
+  COUNTS,
+  countsArgument,
+  FUNNEL,
+  funnelArgument,
+  RETENTION,
+  retentionArgument,
+  SERIES,
+  seriesArgument,
+} from './query-arguments.ts';
+import { cohortConflicts } from './query-parameters.ts';
+import type { QueryRequest, SlowQueryLog } from './slow-query-log.ts';
+import { MAX_ISSUES } from './validation.ts';
+
+/*
+ * The queries of the charts on boards. They pass the same checks as the query routes, when a board is stored and again when
+ * a chart is drawn.
+ */
+
+/** Maximum length of the parameters of a chart's query, as a query string. */
+const MAX_QUERY_LENGTH = 4_096;
+
+/** Whose rows the charts of a board read. */
+export interface ChartScope {
+  /** The only user whose rows they read; undefined: all users, or the one that a chart filters by. */
+  readonly user: string | undefined;
+}
+
+/** Who draws a chart: the query engine serves its callers in turn. */
+export interface ChartCaller {
+  readonly key: string;
+  readonly signal: AbortSignal;
+  /** The request, if it waits for this query. */
+  readonly client: QueryRequest | undefined;
+}
+
+/** Returns the scope of a caller's charts. */
+export function scopeOfCharts(principal: Principal): ChartScope {
+  return { user: canReadAll(principal) ? undefined : principal.userId };
+}
+
+/** A query that is ready to run. */
+type Run =
+  | { readonly name: 'series'; readonly argument: Parameters<Queries['series']>[0] }
+  | { readonly name: 'counts'; readonly argument: Parameters<Queries['counts']>[0] }
+  | { readonly name: 'funnel'; readonly argument: Parameters<Queries['funnel']>[0] }
+  | { readonly name: 'retention'; readonly argument: Parameters<Queries['retention']>[0] };
+
+/** Parses the parameters of a query, and returns what runs it in a range and a scope. */
+type Parse = (params: URLSearchParams) => {
+  readonly tz: string;
+  readonly weekStart: 'monday' | 'sunday' | undefined;
+  readonly user: string | undefined;
+  readonly runOf: (range: ResolvedRange, user: string | undefined) => Run;
+};
+
+const PARSERS: Readonly<Record<ChartQueryName, Parse>> = {
+  series(params) {
+    const query = readParameters(params, SERIES);
+    return {
+      ...commonOf(query),
+      runOf: (range, user) => ({ name: 'series', argument: seriesArgument({ ...query, ...range }, user) }),
+    };
+  },
+  counts(params) {
+    const query = readParameters(params, COUNTS);
+    return {
+      ...commonOf(query),
+      runOf: (range, user) => ({ name: 'counts', argument: countsArgument({ ...query, ...range }, user) }),
+    };
+  },
+  funnel(params) {
+    // the range follows the calendar of a time zone, which the query itself does not need
+    const tz = params.getAll('tz');
+    params.delete('tz');
+    const query = readParameters(params, FUNNEL);
+    funnelArgument(query, undefined); // checks the steps
+    const zone = tz.length === 1 && zoneNamed(tz[0] ?? '') ? (tz[0] as string) : 'UTC';
+    return {
+      ...{ tz: zone, weekStart: undefined, user: query.user_id },
+      runOf: (range, user) => ({ name: 'funnel', argument: funnelArgument({ ...query, ...range }, user) }),
+    };
+  },
+  retention(params) {
+    const query = readParameters(params, RETENTION, cohortConflicts);
+    retentionArgument(query, undefined);
+    return {
+      ...commonOf(query),
+      runOf: (range, user) => ({ name: 'retention', argument: retentionArgument({ ...query, ...range }, user) }),
+    };
+  },
+};
+
+function commonOf(query: {
+  readonly tz: string | undefined;
+  readonly week_start: 'monday' | 'sunday' | undefined;
+  readonly user_id: string | undefined;
+}) {
+  return { tz: query.tz ?? 'UTC', weekStart: query.week_start, user: query.user_id };
+}
+
+function paramsOf({ parameters }: Pick<ChartQuery, 'parameters'>): URLSearchParams {
+  return new URLSearchParams(
+    Object.entries(parameters).flatMap(([name, values]) => [values].flat().map((value) => [name, value])),
+  );
+}
+
+/**
+ * Checks the queries of a board that is to be stored.
+ *
+ * @throws {ApiError} `validation_failed` with all issues; `forbidden` for a chart of another user's rows
+ */
+export function checkCharts({ charts, scope }: Pick<BoardBody, 'charts' | 'scope'>, principal: Principal): void {
+  const issues: ValidationIssue[] = [];
+  for (const [index, chart] of charts.entries()) {
+    const loc = ['body', 'charts', index];
+    issues.push(...issuesOf(chart, scope).map((issue) => ({ ...issue, loc: [...loc, ...issue.loc] })));
+  }
+  if (issues.length > 0) throw new ApiError('validation_failed', { issues: issues.slice(0, MAX_ISSUES) });
+  for (const { query } of charts) scopeFor(parse(query).user, scopeOfCharts(principal));
+}
+
+function parse(query: ChartQuery): ReturnType<Parse> {
+  return PARSERS[query.name](paramsOf(query));
+}
+
+/** Returns what is wrong with a chart. */
+function issuesOf({ query, view }: BoardChart, scope: BoardScope): ValidationIssue[] {
+  const params = paramsOf(query);
+  const loc = ['query', 'parameters'];
+  if (String(params).length > MAX_QUERY_LENGTH) {
+    return [{ loc, ...valueError(`the parameters should have at most ${MAX_QUERY_LENGTH} characters`) }];
+  }
+  const issues: ValidationIssue[] = [];
+  for (const name of ['from', 'to']) {
+    if (params.has(name)) issues.push({ loc: [...loc, name], ...valueError('a chart sets its range in "range"') });
+  }
+  const { range } = query;
+  if ('from' in range && (parseTimestamp(range.from) as number) >= (parseTimestamp(range.to) as number)) {
+    issues.push({ loc: ['query', 'range', 'to'], ...valueError('the range ends before it starts') });
+  }
+  const isFiltered = params.has('user_id') || new URLSearchParams(view).has('user');
+  if (scope === 'everyone' && isFiltered) {
+    issues.push({ loc: [...loc, 'user_id'], ...valueError('a board for everyone cannot filter by user') });
+  }
+  try {
+    parse(query);
+  } catch (error) {
+    if (!(error instanceof ApiError && error.issues)) throw error;
+    issues.push(...error.issues.map((issue) => ({ ...issue, loc: [...loc, ...issue.loc.slice(1)] })));
+  }
+  return issues;
+}
+
+/**
+ * Returns the user whose rows a chart reads; undefined: all users.
+ *
+ * @throws {ApiError} `forbidden` if the chart filters by a user outside the scope
+ */
+function scopeFor(requested: string | undefined, { user }: ChartScope): string | undefined {
+  if (user === undefined) return requested;
+  if (requested !== undefined && requested !== user) throw new ApiError('forbidden');
+  return user;
+}
+
+/** Dependencies of the function that draws charts. */
+export interface ChartParts {
+  readonly engine: Pick<QueryClient, 'run'>;
+  readonly metrics: Pick<Metrics, 'query'>;
+  readonly slowQueries: SlowQueryLog;
+  /** The clock, in milliseconds since 1970. */
+  readonly now: () => number;
+}
+
+/** The results of a chart's queries, as JSON, and its range in microseconds since 1970. */
+export interface DrawnChart extends ResolvedRange {
+  readonly result: string;
+  /** Undefined without a comparison. */
+  readonly compared: string | undefined;
+}
+
+/** Draws a chart in a scope: runs its queries for its range as of now. */
+export type DrawChart = (query: ChartQuery, scope: ChartScope, caller: ChartCaller) => Promise<DrawnChart>;
+
+/** Creates the function that draws charts. */
+export function createChartDrawing({ engine, metrics, slowQueries, now }: ChartParts): DrawChart {
+  async function run({ name, argument }: Run, { key, signal, client }: ChartCaller): Promise<string> {
+    const onFinished = (finished: FinishedQuery) => {
+      metrics.query(name, finished);
+      slowQueries.report({ name, argument, client }, finished);
+    };
+    const { value } = await engine.run(name, argument, { userId: key, signal, onFinished });
+    return value;
+  }
+
+  return async (query, scope, caller) => {
+    const { tz, weekStart, user: requested, runOf } = parse(query);
+    const user = scopeFor(requested, scope);
+    const zone: Zone = zoneNamed(tz) ?? UTC;
+    const range = resolveRange(query.range, now() * 1000, zone, weekStart);
+    const compared = comparedRange(query, range, zone);
+    const [result, comparedResult] = await Promise.all([
+      run(runOf(range, user), caller),
+      compared && run(runOf(compared, user), caller),
+    ]);
+    return { ...range, result, compared: comparedResult };
+  };
+}
+
+/** Returns a resolved range as RFC 3339; null for a bound that the rows determine. */
+export function formatRange({ from, to }: ResolvedRange): { from: string | null; to: string | null } {
+  const format = (time: number | undefined) => (time === undefined ? null : formatTimestamp(time));
+  return { from: format(from), to: format(to) };
+}
+
+/** Returns the time zone of a chart's query. */
+export function zoneOfChart(query: ChartQuery): string {
+  return parse(query).tz;
+}

@@ -1,0 +1,58 @@
+import { BLANK_ROW_BYTES, type RemovalContext } from './blanking.ts';
+import { BLANK_LINKS } from './board-link-store.ts';
+import { BLANK_BOARD } from './board-store.ts';
+import { type StoredChart, usersFilteredBy, usersOf } from './board-users.ts';
+import { inTransactions, type Job } from './job.ts';
+
+/*
+ * Erasure of what a user has created: boards, shared links, and authorship of annotations. Charts of other users' boards
+ * that filter by the user are removed too: without the filter, they would show the rows of everyone.
+ */
+
+/**
+ * Erases what a user created up to a time, and the charts that filter by the user. A board for everyone stays, without
+ * its owner, as annotations stay without their author.
+ *
+ * @param until milliseconds since 1970
+ */
+export function* eraseBoards({ client, store }: RemovalContext, userId: string, until: number): Job<void> {
+  const { transact } = store;
+  const owned = client
+    .query<{ id: number; scope: string }, [string, number]>(
+      'SELECT id, scope FROM boards WHERE owner = ? AND updated_at <= ?',
+    )
+    .all(userId, until);
+  const blankBoard = client.query(BLANK_BOARD);
+  const blankLinksOf = client.query(`${BLANK_LINKS} WHERE board_id = (SELECT board_id FROM boards WHERE id = ?)`);
+  const disown = client.query('UPDATE boards SET owner = NULL WHERE id = ?');
+  yield* inTransactions(transact, owned, ({ id, scope }) => {
+    if (scope === 'everyone') disown.run(id);
+    else {
+      blankLinksOf.run(id);
+      blankBoard.run(id);
+    }
+    return BLANK_ROW_BYTES;
+  });
+  yield;
+  const filtered = client
+    .query<{ id: number; users: string }, [number]>(
+      'SELECT id, filtered_users AS users FROM boards WHERE filtered_users IS NOT NULL AND updated_at <= ?',
+    )
+    .all(until)
+    .filter(({ users }) => (JSON.parse(users) as string[]).includes(userId));
+  const chartsOf = client.query<{ charts: string }, [number]>('SELECT charts FROM boards WHERE id = ?');
+  const setCharts = client.query('UPDATE boards SET filtered_users = ?, charts = ? WHERE id = ?');
+  yield* inTransactions(transact, filtered, ({ id }) => {
+    const charts = JSON.parse(chartsOf.get(id)?.charts || '[]') as StoredChart[];
+    const kept = charts.filter((chart) => !usersOf(chart).includes(userId));
+    const users = usersFilteredBy(kept);
+    setCharts.run(users.length > 0 ? JSON.stringify(users) : null, JSON.stringify(kept), id);
+    return BLANK_ROW_BYTES;
+  });
+  yield;
+  transact(() => {
+    client.query(`${BLANK_LINKS} WHERE creator = ? AND created_at <= ?`).run(userId, until);
+    client.query('UPDATE annotations SET author = NULL WHERE author = ? AND created_at <= ?').run(userId, until);
+  });
+  yield;
+}
