@@ -8,7 +8,10 @@ import {
   type Dashboard,
   eventually,
   expandDetails,
+  openAccount,
   openDashboard,
+  openOptions,
+  openRange,
   plotOf,
   refreshNow,
   signIn,
@@ -92,6 +95,31 @@ describe.skipIf(noBrowser !== undefined)('dashboard accessibility', () => {
         expect({ name, violations: await findViolations(view) }).toEqual({ name, violations: [] });
       }
       await Promise.all([admin.page.context().close(), user.page.context().close()]);
+    }, 120_000);
+  }
+
+  for (const colorScheme of ['light', 'dark'] as const) {
+    test(`every panel and the list of shortcuts pass axe: ${colorScheme}`, async () => {
+      const { page, visit } = await signIn(browser, target, undefined, { colorScheme });
+      await visit('/?view=event&name=tutorial_step&range=30d&compare=weekdays&label=step_1&data.plan~=x&user=user-1');
+      for (const [name, open] of [
+        ['range', openRange],
+        ['options', openOptions],
+        ['account', openAccount],
+        ['filter', () => page.getByRole('button', { name: 'Add filter' }).click()],
+        ['shortcuts', () => page.keyboard.press('?')],
+      ] as const) {
+        await open(page);
+        await page.locator(':is(.popover:popover-open, dialog[open])').waitFor();
+        if (name === 'options') await page.getByRole('combobox', { name: 'Time zone' }).click();
+        expect({ name, violations: await findViolations(page) }).toEqual({ name, violations: [] });
+        if (name === 'options') await page.keyboard.press('Escape');
+        await page.keyboard.press('Escape');
+        await page.locator(':is(.popover:popover-open, dialog[open])').waitFor({ state: 'hidden' });
+      }
+      await visit('/?view=metric&name=page_laod_time');
+      expect(await findViolations(page)).toEqual([]);
+      await page.context().close();
     }, 120_000);
   }
 

@@ -73,7 +73,7 @@ describe.skipIf(noBrowser !== undefined || isFaketimeMissing)('local days that a
     expect(admin.requestedUrls.some((url) => url.includes('from=2025-10-12T22%3A00%3A00.000Z'))).toBe(true);
     await expandDetails(page);
     await eventually(page, async () =>
-      expect((await tableRows(page.locator('figure table'))).map((row) => [row[0], row[1], row[3]])).toEqual([
+      expect((await tableRows(page.locator('figure table'))).map((row) => row.slice(0, 3))).toEqual([
         ['2025-10-20 00:00', 4, 2],
         ['2025-10-21 00:00', 0, 0],
         ['2025-10-22 00:00', 0, 0],

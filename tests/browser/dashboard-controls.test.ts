@@ -217,7 +217,7 @@ describe.skipIf(noBrowser !== undefined)('the frame', () => {
       await panel.waitFor({ state: 'hidden' });
       return [...buttons, ...fields].join(', ');
     };
-    await admin.visit(path({ view: 'health' }));
+    await admin.visit(path({ view: 'boards' }));
     expect(await names()).not.toMatch(/Range|Interval|Logarithmic|First day|Add filter/);
     await admin.visit(path({ view: 'funnel' }));
     expect(await names()).not.toMatch(/Interval|Logarithmic/);

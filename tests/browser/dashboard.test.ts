@@ -275,7 +275,7 @@ describe.skipIf(noBrowser !== undefined)('a chart', () => {
       for (let i = 0; i < data.length; i += 4) if (data[i + 3] === 255) found.add(data[i] + ',' + data[i + 1] + ',' + data[i + 2]);
       return [...found];
     })()`;
-    // p50 and p95, in the colors of the style sheet
+    // the median and p95, in the colors of the style sheet
     for (const color of ['42,95,207', '11,122,117']) {
       await eventually(page, async () => expect(await page.evaluate(colors)).toContain(color));
     }
@@ -420,7 +420,11 @@ describe.skipIf(noBrowser !== undefined)('a chart', () => {
           expect({
             part,
             time: (await page.textContent('.pointed'))?.slice(0, 16),
-            count: await page.locator('.tooltip tr', { hasText: 'Events' }).locator('data').getAttribute('value'),
+            count: await page
+              .locator('.tooltip tr', { hasText: 'Events' })
+              .locator('data')
+              .first()
+              .getAttribute('value'),
           }).toEqual({ part, time: `2026-03-01 0${index}:00`, count: String(count) }),
         );
       }
@@ -565,8 +569,11 @@ describe.skipIf(noBrowser !== undefined)('empty and error states', () => {
     });
     await page.click('nav >> text=Metrics');
     // the message changes when the query is slow
-    await page.locator('main .loading', { hasText: /^(Loading…|Still loading)/ }).waitFor();
-    await page.waitForSelector('text=Still loading');
+    await page
+      .locator('main .loading', { hasText: /^(Loading…|Still loading)/ })
+      .first()
+      .waitFor();
+    await page.locator('text=Still loading').first().waitFor();
     gate.resolve();
     await page.waitForSelector('.figure');
     expect(requests).toBeGreaterThan(0);

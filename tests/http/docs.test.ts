@@ -58,6 +58,7 @@ test('lists exactly the existing routes', () => {
   expect(operations.map(([method, path]) => `${method} ${path}`).sort()).toEqual([
     'delete /api/annotations/{annotation_id}',
     'delete /api/boards/{board_id}',
+    'delete /api/demo',
     'delete /api/links/{link_id}',
     'delete /api/records/analytics',
     'delete /api/records/metrics',
@@ -94,6 +95,7 @@ test('lists exactly the existing routes', () => {
     'post /api/annotations',
     'post /api/boards',
     'post /api/boards/{board_id}/links',
+    'post /api/demo',
     'post /api/session',
     'post /log_batch',
     'post /log_raw_analytics',

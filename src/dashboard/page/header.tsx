@@ -1,4 +1,4 @@
-import { useState } from 'preact/hooks';
+import { useEffect, useRef, useState } from 'preact/hooks';
 import { inView, VIEWS, type View } from './address.ts';
 import { Caret } from './controls/icons.tsx';
 import { Popover } from './controls/popover.tsx';
@@ -26,13 +26,22 @@ export const TITLES: Record<View, string> = {
 /** The header of the page: its name, the views, and the account. */
 export function Header({ session, onSignOut }: { session: Session; onSignOut: () => void }) {
   const { address } = useNavigation();
+  const nav = useRef<HTMLElement>(null);
+  // on a phone, the views scroll sideways
+  // biome-ignore lint/correctness/useExhaustiveDependencies: the current link changes with the view
+  useEffect(() => {
+    const current = nav.current?.querySelector<HTMLElement>('[aria-current]');
+    if (!nav.current || !current) return;
+    nav.current.scrollLeft =
+      current.offsetLeft - nav.current.offsetLeft - (nav.current.clientWidth - current.offsetWidth) / 2;
+  }, [address.view]);
   return (
     <header class="top">
       <b class="brand">
         <Mark />
         rawlog
       </b>
-      <nav aria-label="Views">
+      <nav ref={nav} aria-label="Views">
         {VIEWS.map((view) => (
           <Link key={view} to={inView(address, view)} current={address.view === view}>
             {TITLES[view]}

@@ -26,14 +26,23 @@ export function useBrowserNavigation(): Navigation {
     return () => removeEventListener('popstate', onMove);
   }, []);
   const go: Navigation['go'] = (change, { replace } = { replace: false }) => {
-    const next = { ...readAddress(location.search), ...change };
+    const current = readAddress(location.search);
+    const next = { ...current, ...change };
     const link = linkTo(next);
     if (link === location.pathname + location.search) return;
     if (replace) history.replaceState(null, '', link);
     else history.pushState(null, '', link);
     setAddress(next);
+    if (next.view !== current.view) startAtTop();
   };
   return { address, go };
+}
+
+/** Scrolls to the top of a new view. If the link to it was in the view before, the focus moves to the new one. */
+function startAtTop(): void {
+  scrollTo(0, 0);
+  const content = document.getElementById('content');
+  if (content?.contains(document.activeElement)) content.focus({ preventScroll: true });
 }
 
 /** Stores a default name in the address, so a shared URL keeps showing the same one. */

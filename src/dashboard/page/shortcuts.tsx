@@ -134,14 +134,8 @@ function areShortcutsOn(): boolean {
 }
 
 /** A button that opens the list of keyboard shortcuts. */
-export function ShortcutsButton({ onOpen }: { onOpen?: () => void }) {
-  const dialog = useRef<HTMLDialogElement>(null);
-  const [isOn, setOn] = useState(areShortcutsOn);
-  const toggle = () => {
-    if (isOn) localStorage.setItem(KEY, 'off');
-    else localStorage.removeItem(KEY);
-    setOn(!isOn);
-  };
+export function ShortcutsButton() {
+  const [isOpen, setOpen] = useState(false);
   return (
     <>
       <button
@@ -150,46 +144,57 @@ export function ShortcutsButton({ onOpen }: { onOpen?: () => void }) {
         title="Keyboard shortcuts"
         aria-label="Keyboard shortcuts"
         data-shortcut="help"
-        onClick={() => {
-          onOpen?.();
-          dialog.current?.showModal();
-        }}
+        onClick={() => setOpen(true)}
       >
         ?
       </button>
-      <dialog ref={dialog} class="shortcuts" aria-labelledby="shortcuts" closedby="any">
-        <form method="dialog" class="dialog-head">
-          <h2 id="shortcuts">Keyboard shortcuts</h2>
-          <button type="submit" class="icon" aria-label="Close">
-            ×
-          </button>
-        </form>
-        <div class="shortcut-lists">
-          {LISTED.map(({ title, keys }) => (
-            <section key={title} aria-label={title}>
-              <h3>{title}</h3>
-              <dl>
-                {keys.map(([key, action]) => (
-                  <div key={key}>
-                    <dt>
-                      {key.split(' ').map((part) => (
-                        <kbd key={part}>{part}</kbd>
-                      ))}
-                    </dt>
-                    <dd>{action}</dd>
-                  </div>
-                ))}
-              </dl>
-            </section>
-          ))}
-        </div>
-        <p class="quiet">
-          On a chart, the arrow keys move between points, Shift and an arrow key pan, plus and minus zoom.
-        </p>
-        <label class="check">
-          <input type="checkbox" checked={isOn} onChange={toggle} /> Use keyboard shortcuts in this browser
-        </label>
-      </dialog>
+      {isOpen && <ShortcutsDialog onClose={() => setOpen(false)} />}
     </>
+  );
+}
+
+function ShortcutsDialog({ onClose }: { onClose: () => void }) {
+  const dialog = useRef<HTMLDialogElement>(null);
+  const [isOn, setOn] = useState(areShortcutsOn);
+  useEffect(() => dialog.current?.showModal(), []);
+  const toggle = () => {
+    if (isOn) localStorage.setItem(KEY, 'off');
+    else localStorage.removeItem(KEY);
+    setOn(!isOn);
+  };
+  return (
+    <dialog ref={dialog} class="shortcuts" aria-labelledby="shortcuts" closedby="any" onClose={onClose}>
+      <form method="dialog" class="dialog-head">
+        <h2 id="shortcuts">Keyboard shortcuts</h2>
+        <button type="submit" class="icon" aria-label="Close">
+          ×
+        </button>
+      </form>
+      <div class="shortcut-lists">
+        {LISTED.map(({ title, keys }) => (
+          <section key={title} aria-label={title}>
+            <h3>{title}</h3>
+            <dl>
+              {keys.map(([key, action]) => (
+                <div key={key}>
+                  <dt>
+                    {key.split(' ').map((part) => (
+                      <kbd key={part}>{part}</kbd>
+                    ))}
+                  </dt>
+                  <dd>{action}</dd>
+                </div>
+              ))}
+            </dl>
+          </section>
+        ))}
+      </div>
+      <p class="quiet">
+        On a chart, the arrow keys move between points, Shift and an arrow key pan, plus and minus zoom.
+      </p>
+      <label class="check">
+        <input type="checkbox" checked={isOn} onChange={toggle} /> Use keyboard shortcuts in this browser
+      </label>
+    </dialog>
   );
 }

@@ -1,17 +1,15 @@
 import { useNavigation } from '../navigation.ts';
 import { AddFilter, FilterChips } from './filters.tsx';
-import { Options, VIEW_CONTROLS } from './options.tsx';
+import { Options } from './options.tsx';
 import { RangeControl } from './range-control.tsx';
+import { controlsOf } from './view-controls.ts';
 
 /** The controls that the current view uses: its range, its filters, and everything else behind one button. */
 export function ControlBar({ canSeeAllUsers, isZoneLoaded }: { canSeeAllUsers: boolean; isZoneLoaded: boolean }) {
   const { address } = useNavigation();
-  const { hasRange } = VIEW_CONTROLS[address.view];
-  // the list of boards has no charts
-  const isRangeUsed = hasRange && (address.view !== 'boards' || address.board !== undefined);
   return (
     <section class="controls" aria-label="Controls">
-      {isZoneLoaded && isRangeUsed && <RangeControl />}
+      {isZoneLoaded && controlsOf(address).hasRange && <RangeControl />}
       <AddFilter />
       <FilterChips />
       <Options canSeeAllUsers={canSeeAllUsers} />

@@ -6,23 +6,16 @@ import { EMPTY, formatText } from '../format.ts';
 import { useNavigation } from '../navigation.ts';
 import { useShownRange } from '../shown-range.ts';
 import { useQuery } from '../use-query.ts';
-import { VIEW_CONTROLS } from './options.tsx';
 import { Popover } from './popover.tsx';
 import { fieldOf, fieldText, propertyPaths } from './property-paths.ts';
+import { controlsOf } from './view-controls.ts';
 
 const OPERATOR_TEXTS: Record<Operator, string> = { '=': 'is', '!=': 'is not', '~=': 'contains' };
-
-/** Returns what the current view can be filtered by. */
-export function filterKinds({ view, kind }: Address): 'none' | 'label' | 'all' {
-  // metrics have no data
-  if (view === 'records' && kind === 'metrics') return 'label';
-  return VIEW_CONTROLS[view].filters;
-}
 
 /** The filters of the view as chips. Each value has a button that removes it. */
 export function FilterChips() {
   const { address, go } = useNavigation();
-  const filters = filterKinds(address) === 'none' ? [] : address.filters;
+  const filters = controlsOf(address).filters === 'none' ? [] : address.filters;
   const groups = Map.groupBy(filters, ({ field, operator }) => JSON.stringify([field, operator]));
   if (groups.size === 0 && address.user === undefined) return null;
   return (
@@ -78,7 +71,7 @@ function ChipValue({ text, name, onRemove }: { text: string; name: string; onRem
 /** A button that opens the editor of a new filter. */
 export function AddFilter() {
   const { address } = useNavigation();
-  const kinds = filterKinds(address);
+  const kinds = controlsOf(address).filters;
   if (kinds === 'none') return null;
   return (
     <Popover

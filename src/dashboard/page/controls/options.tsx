@@ -1,5 +1,5 @@
 import { useContext } from 'preact/hooks';
-import { REFRESH_INTERVALS, type View } from '../address.ts';
+import { REFRESH_INTERVALS } from '../address.ts';
 import { useNavigation } from '../navigation.ts';
 import { INTERVALS, timeZones } from '../time.ts';
 import { QuerySessionContext } from '../use-query.ts';
@@ -7,31 +7,7 @@ import { Combobox } from './combobox.tsx';
 import { TextFilter } from './pickers.tsx';
 import { Popover } from './popover.tsx';
 import { Segmented } from './segmented.tsx';
-
-/** What a view uses, besides the time zone and the refresh interval. */
-interface ViewControls {
-  readonly hasRange: boolean;
-  /** Whether its chart has buckets. */
-  readonly hasInterval: boolean;
-  /** Whether its chart has an axis of values that can be logarithmic or end below outliers. */
-  readonly hasAxis: boolean;
-  /** What it can be filtered by. */
-  readonly filters: 'none' | 'label' | 'all';
-}
-
-const NOTHING: ViewControls = { hasRange: false, hasInterval: false, hasAxis: false, filters: 'none' };
-
-/** The controls that each view uses. */
-export const VIEW_CONTROLS: Record<View, ViewControls> = {
-  overview: { ...NOTHING, hasRange: true, hasInterval: true },
-  event: { hasRange: true, hasInterval: true, hasAxis: true, filters: 'all' },
-  metric: { hasRange: true, hasInterval: true, hasAxis: true, filters: 'label' },
-  funnel: { ...NOTHING, hasRange: true, filters: 'all' },
-  retention: { ...NOTHING, hasRange: true, filters: 'all' },
-  records: { ...NOTHING, hasRange: true, filters: 'all' },
-  boards: { ...NOTHING, hasRange: true, hasInterval: true },
-  health: { ...NOTHING, hasRange: true, hasInterval: true },
-};
+import { controlsOf } from './view-controls.ts';
 
 const ZONES = timeZones();
 
@@ -62,7 +38,7 @@ export function Options({ canSeeAllUsers }: { canSeeAllUsers: boolean }) {
 function OptionsPanel({ canSeeAllUsers }: { canSeeAllUsers: boolean }) {
   const { address, go } = useNavigation();
   const { refresh, now } = useContext(QuerySessionContext);
-  const { hasRange, hasInterval, hasAxis } = VIEW_CONTROLS[address.view];
+  const { hasRange, hasInterval, hasAxis } = controlsOf(address);
   return (
     <form class="options" aria-label="View options" onSubmit={(event) => event.preventDefault()}>
       {hasInterval && (
