@@ -109,7 +109,7 @@ export async function request(url: string, token: string, signal: AbortSignal): 
 /** Sends a request. Throws a {@link RequestError} when the server is unreachable or returns an error. */
 export async function send(url: string, init: RequestInit): Promise<Response> {
   const sentAt = Date.now();
-  // the demo answers under its own path
+  // the routes of the demo are under a path of their own
   const path = isInDemo() && url !== DEMO_PATH ? `/demo${url}` : url;
   const response = await fetch(path, { ...init, cache: 'no-store' }).catch((error: unknown) => {
     throw toRequestError(error);
