@@ -14,9 +14,11 @@ export function ControlBar({ canSeeAllUsers, isZoneLoaded }: { canSeeAllUsers: b
       {isZoneLoaded && controlsOf(address).hasRange && <RangeControl />}
       <AddFilter />
       <FilterChips />
-      {isZoneLoaded && <AnnotateButton />}
-      {isZoneLoaded && <PinButton />}
-      <Options canSeeAllUsers={canSeeAllUsers} />
+      <div class="actions">
+        {isZoneLoaded && <AnnotateButton />}
+        {isZoneLoaded && <PinButton />}
+        <Options canSeeAllUsers={canSeeAllUsers} />
+      </div>
     </section>
   );
 }
