@@ -253,6 +253,8 @@ async function queries(): Promise<MeasuredQuery[]> {
       ['activity by day, all time', '/api/activity?interval=day'],
       ['activity by hour, 7 days', `/api/activity?interval=hour&${lastDays(7)}`],
       ['activity by day, 30 days', `/api/activity?interval=day&${lastDays(30)}`],
+      ['unique users by day, 30 days', `/api/activity?unique_users=true&top=50&interval=day&${lastDays(30)}`],
+      ['unique users by day, all time', '/api/activity?unique_users=true&top=50&interval=day'],
       ['metric names', '/api/metrics'],
       ['event types', '/api/analytics'],
     ]),

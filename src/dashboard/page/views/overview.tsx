@@ -73,7 +73,7 @@ export function Overview({ canSeeAllUsers }: { canSeeAllUsers: boolean }) {
           )}
         </QueryResult>
         {hasEarlier && <QueryErrorNotice query={activity.earlier} />}
-        {!isOneUser && <QueryErrorNotice query={activity.month} />}
+        {!isOneUser && address.range !== '30d' && <QueryErrorNotice query={activity.month} />}
       </section>
       {hasEarlier && current.value && earlier && (
         <Section id="changes" title="Biggest changes">

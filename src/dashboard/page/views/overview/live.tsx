@@ -55,8 +55,8 @@ function LatestEvents({ isOneUser }: { isOneUser: boolean }) {
                 </Link>
                 {event.data_index !== undefined && event.data_index !== '' && <span>{event.data_index}</span>}
                 {!isOneUser && <span class="quiet">{event.user_id}</span>}
-                <time class="quiet" dateTime={event.received_at}>
-                  {agoOf(event.received_at, now)}
+                <time class="quiet" dateTime={event.timestamp}>
+                  {agoOf(event.timestamp, now)}
                 </time>
               </li>
             ))}

@@ -1,4 +1,5 @@
 import { useContext, useEffect, useState } from 'preact/hooks';
+import type { Address } from '../../address.ts';
 import { addDays, nextDay, type Range, useZone } from '../../calendar.ts';
 import { useCatalog } from '../../catalog.ts';
 import { useNavigation } from '../../navigation.ts';
@@ -15,6 +16,9 @@ const FEW = 8;
 /** How long ago an active user did something, at most. */
 export const LIVE_MINUTES = 5;
 
+/** How often the active users of 7 and 30 days are queried, in milliseconds. */
+const LONG_RANGE_REFRESH_MS = 5 * MINUTE;
+
 /** Returns the range that the overview shows, with its interval. */
 export function useOverviewRange(): ShownRange {
   const { address } = useNavigation();
@@ -22,6 +26,11 @@ export function useOverviewRange(): ShownRange {
   const { from, to, interval } = shown;
   if (address.interval !== 'auto') return shown;
   return { ...shown, interval: overviewInterval(interval, to.getTime() - from.getTime()) };
+}
+
+/** Returns what identifies the period before: not its moments, which move with the clock. */
+function comparisonOf({ range, from, to, compare }: Address) {
+  return [range, from, to, compare];
 }
 
 /**
@@ -39,28 +48,34 @@ export function useActivity(isOneUser: boolean) {
   const subject = JSON.stringify([user, isOneUser]);
   const [top, setTop] = useState(TOP);
   const common = { top, user_id: user, unique_users: isOneUser ? undefined : 'true' };
-  const days = (name: string): Range =>
-    namedRange({ ...address, range: name, from: undefined, to: undefined }, now, extent, zone);
   const today = { from: new Date(nextDay(zone, addDays(zone, now.getTime(), -1))), to: now };
+  // long ranges change little in a few minutes, and take long to count in a large log
+  const soon = new Date(Math.ceil(now.getTime() / LONG_RANGE_REFRESH_MS) * LONG_RANGE_REFRESH_MS);
+  const days = (name: '7d' | '30d'): Range | undefined => {
+    if (address.range === name) return undefined; // already queried
+    return { ...namedRange({ ...address, range: name, from: undefined, to: undefined }, now, extent, zone), to: soon };
+  };
   // rows of the future are not compared, and without earlier rows there is nothing to compare with
   const hasEarlier = address.range !== 'all' && extent.from !== undefined && extent.from < previous.to;
-  const unlessOneUser = (range: Range) => (isOneUser ? undefined : { ...range, ...common });
+  const unlessOneUser = (range: Range | undefined) => (isOneUser || !range ? undefined : { ...range, ...common });
 
   const current = useQuery('/api/activity', { from, to, interval, tz, ...common }, subject);
   const isTooLarge = current.error?.status === 422 && top > FEW;
   useEffect(() => {
     if (isTooLarge) setTop(FEW);
   }, [isTooLarge]);
+  const week = useQuery('/api/activity', unlessOneUser(days('7d')), subject, true);
+  const month = useQuery('/api/activity', unlessOneUser(days('30d')), subject, true);
   return {
     current: isTooLarge ? { ...current, error: undefined } : current,
     earlier: useQuery(
       '/api/activity',
       hasEarlier ? { ...previous, interval, tz, ...common } : undefined,
-      JSON.stringify([subject, previous.from]),
+      JSON.stringify([subject, comparisonOf(address)]),
     ),
     today: useQuery('/api/activity', unlessOneUser(today), subject),
-    week: useQuery('/api/activity', unlessOneUser(days('7d')), subject),
-    month: useQuery('/api/activity', unlessOneUser(days('30d')), subject),
+    week: address.range === '7d' ? current : week,
+    month: address.range === '30d' ? current : month,
     live: useQuery(
       '/api/activity',
       { from: new Date(now.getTime() - LIVE_MINUTES * MINUTE), to: now, ...common },
@@ -118,7 +133,7 @@ function useMetric(metric: ShownMetric | undefined, hasEarlier: boolean): Loaded
   const earlier = useQuery(
     '/api/metrics/series',
     name === undefined || !hasEarlier ? undefined : { name, ...previous, interval, tz, user_id: user },
-    JSON.stringify([subject, previous.from]),
+    JSON.stringify([subject, comparisonOf(address)]),
   );
   if (!metric) return undefined;
   const before = hasEarlier ? earlier.value : undefined;
