@@ -120,7 +120,8 @@ export function createPlot(element: HTMLElement, options: PlotOptions): Plot {
         setCursor: [
           (self) => {
             const left = self.cursor.left ?? -1;
-            const index = left < 0 ? null : indexAt(self.posToVal(left, 'x'));
+            // nothing is read while the chart moves
+            const index = left < 0 || panning.movedTo() ? null : indexAt(self.posToVal(left, 'x'));
             highlight.show(self, index);
             onPointed(index);
           },
