@@ -71,9 +71,7 @@ const dragged = await measureFrames(async () => {
 await page.mouse.up();
 await page.keyboard.up('Shift');
 printHeader('Panning: time between frames while a chart is dragged, against an idle page', 'none');
-console.log(
-  `Chart of ${POINTS} points with six lines and a band, ${Math.round(box.width)} px wide; time between frames`,
-);
+console.log(`Chart of ${POINTS} points with one line, ${Math.round(box.width)} px wide; time between frames`);
 printTable([['', 'frames', 'median, ms', 'p95, ms', 'max, ms'], row('idle', idle), row('dragged', dragged)]);
 await browser.close();
 await target.stop();

@@ -48,6 +48,12 @@ test('figures have three significant digits and their unit', () => {
   expect(figures('jobs', 12, 12_000)).toEqual(['12 jobs', '12k jobs']);
 });
 
+test('zero has the unit that values are recorded in', () => {
+  expect(['ms', 's', 'min', 'µs', 'bytes', '€', '%'].flatMap((unit) => figures(unit, 0))).toEqual([
+    ...['0 ms', '0 s', '0 s', '0 µs', '0 bytes', '€0', '0%'],
+  ]);
+});
+
 test('extreme figures stay short', () => {
   for (const unit of ['', 's', 'ns', 'bytes', '€', '%', 'jobs']) {
     for (const value of [1.7976931348623157e308, -1e300, 5e-324, 1e-9, 1e15]) {

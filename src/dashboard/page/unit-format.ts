@@ -42,6 +42,7 @@ const BYTE_PARTS: readonly Part[] = [
 function partOf(unit: Unit, size: number): Part {
   if (unit.kind === 'bytes') return BYTE_PARTS.find((part) => size >= part.size) ?? { size: 1, symbol: 'bytes' };
   if (unit.kind === 'duration') {
+    if (size === 0) return { size: 1, symbol: unit.scale >= 1 ? 's' : unit.symbol };
     const slack = unit.scale >= 1 ? 10 : 1;
     return (
       SECOND_PARTS.find((part) => size * (part.size === 1 ? slack : 1) >= part.size) ?? { size: 1e-9, symbol: 'ns' }
