@@ -17,6 +17,20 @@ import type {
   ZoneOffsets,
 } from '../../responses.ts';
 
+export type { BoardBody, BoardChart, ChartRange } from '../../board-bodies.ts';
+export type {
+  Annotation,
+  Annotations,
+  Board,
+  Boards,
+  CreatedLink,
+  DrawnChart,
+  SharedBoard,
+  SharedLinks,
+  Unit,
+  Units,
+} from '../../board-responses.ts';
+
 import { syncClock } from './clock.ts';
 import { isInDemo } from './session.ts';
 
@@ -109,7 +123,7 @@ export async function request(url: string, token: string, signal: AbortSignal): 
 /** Sends a request. Throws a {@link RequestError} when the server is unreachable or returns an error. */
 export async function send(url: string, init: RequestInit): Promise<Response> {
   const sentAt = Date.now();
-  // the demo answers under its own path
+  // the demo has its own path
   const path = isInDemo() && url !== DEMO_PATH ? `/demo${url}` : url;
   const response = await fetch(path, { ...init, cache: 'no-store' }).catch((error: unknown) => {
     throw toRequestError(error);
