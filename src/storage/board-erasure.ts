@@ -23,7 +23,7 @@ export function* eraseBoards({ client, store }: RemovalContext, userId: string, 
     )
     .all(userId, until);
   const blankBoard = client.query(BLANK_BOARD);
-  const blankLinksOf = client.query(`${BLANK_LINKS} WHERE board_id = (SELECT board_id FROM boards WHERE id = ?)`);
+  const blankLinksOf = client.query(`${BLANK_LINKS} board_id = (SELECT board_id FROM boards WHERE id = ?)`);
   const disown = client.query('UPDATE boards SET owner = NULL WHERE id = ?');
   yield* inTransactions(transact, owned, ({ id, scope }) => {
     if (scope === 'everyone') disown.run(id);
@@ -51,7 +51,7 @@ export function* eraseBoards({ client, store }: RemovalContext, userId: string, 
   });
   yield;
   transact(() => {
-    client.query(`${BLANK_LINKS} WHERE creator = ? AND created_at <= ?`).run(userId, until);
+    client.query(`${BLANK_LINKS} creator = ? AND created_at <= ?`).run(userId, until);
     client.query('UPDATE annotations SET author = NULL WHERE author = ? AND created_at <= ?').run(userId, until);
   });
   yield;

@@ -19,12 +19,15 @@ export interface StoredLink {
 
 type Row = Omit<StoredLink, 'isForAll'> & { readonly id: number; readonly isForAll: number };
 
+/** The links that exist: without the index, SQLite would scan blank rows too. */
+const EXISTING = 'board_links INDEXED BY board_links_hash WHERE hash IS NOT NULL';
+
 const COLUMNS = `id, link_id AS linkId, board_id AS boardId, creator, is_for_all AS isForAll, created_at AS createdAt,
   expires_at AS expiresAt`;
 
-/** SQL that blanks rows of `board_links`, up to its condition. */
+/** SQL that blanks links, to which a condition is added. */
 export const BLANK_LINKS =
-  'UPDATE board_links SET link_id = NULL, hash = NULL, board_id = NULL, creator = NULL, created_at = 0, expires_at = 0';
+  'UPDATE board_links INDEXED BY board_links_hash SET link_id = NULL, hash = NULL, board_id = NULL, creator = NULL, created_at = 0, expires_at = 0 WHERE hash IS NOT NULL AND';
 
 /** The shared links of a database. Functions that change it run in the caller's transaction and return the changed rows. */
 export interface BoardLinkStore {
@@ -47,24 +50,22 @@ export interface BoardLinkStore {
 
 /** Opens the shared links of a database. */
 export function openBoardLinkStore(client: Database): BoardLinkStore {
-  const all = client.prepare<Row, []>(`SELECT ${COLUMNS} FROM board_links WHERE link_id IS NOT NULL ORDER BY id`);
-  const ofCreator = client.prepare<Row, [string]>(
-    `SELECT ${COLUMNS} FROM board_links WHERE link_id IS NOT NULL AND creator = ? ORDER BY id`,
-  );
-  const findRow = client.prepare<Row, [string]>(`SELECT ${COLUMNS} FROM board_links WHERE link_id = ?`);
+  const all = client.prepare<Row, []>(`SELECT ${COLUMNS} FROM ${EXISTING} ORDER BY id`);
+  const ofCreator = client.prepare<Row, [string]>(`SELECT ${COLUMNS} FROM ${EXISTING} AND creator = ? ORDER BY id`);
+  const findRow = client.prepare<Row, [string]>(`SELECT ${COLUMNS} FROM ${EXISTING} AND link_id = ?`);
   const findHash = client.prepare<Row, [Uint8Array]>(`SELECT ${COLUMNS} FROM board_links WHERE hash = ?`);
   const count = client.prepare<{ total: number; board: number }, [string, string]>(
     `SELECT count(*) AS total, coalesce(sum(creator = ? AND board_id = ?), 0) AS board
-     FROM board_links WHERE link_id IS NOT NULL`,
+     FROM ${EXISTING}`,
   );
   const insertRow = client.prepare(
     `INSERT INTO board_links (link_id, hash, board_id, creator, is_for_all, created_at, expires_at)
      VALUES (?, ?, ?, ?, ?, ?, ?)`,
   );
-  const findExpired = client.prepare('SELECT 1 FROM board_links WHERE link_id IS NOT NULL AND expires_at < ? LIMIT 1');
-  const blank = client.prepare(`${BLANK_LINKS} WHERE link_id = ?`);
-  const blankBoard = client.prepare(`${BLANK_LINKS} WHERE board_id = ?`);
-  const blankExpired = client.prepare(`${BLANK_LINKS} WHERE link_id IS NOT NULL AND expires_at < ?`);
+  const findExpired = client.prepare(`SELECT 1 FROM ${EXISTING} AND expires_at < ? LIMIT 1`);
+  const blank = client.prepare(`${BLANK_LINKS} link_id = ?`);
+  const blankBoard = client.prepare(`${BLANK_LINKS} board_id = ?`);
+  const blankExpired = client.prepare(`${BLANK_LINKS} expires_at < ?`);
 
   return {
     list: (creator) => (creator === undefined ? all.all() : ofCreator.all(creator)).map(toLink),

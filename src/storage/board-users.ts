@@ -29,7 +29,8 @@ export function newestChangeOf(client: Database): number {
   const found = client
     .query<{ newest: number | null }, []>(
       `SELECT max(at) AS newest FROM (
-         SELECT max(updated_at) AS at FROM boards UNION ALL SELECT max(created_at) FROM board_links
+         SELECT max(updated_at) AS at FROM boards INDEXED BY boards_board_id WHERE board_id IS NOT NULL
+         UNION ALL SELECT max(created_at) FROM board_links INDEXED BY board_links_hash WHERE hash IS NOT NULL
          UNION ALL SELECT max(created_at) FROM annotations)`,
     )
     .get();

@@ -1,3 +1,4 @@
+import { Database } from 'bun:sqlite';
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -23,6 +24,26 @@ async function record(target: Target, user: string, count = 5): Promise<string[]
   return body.metrics;
 }
 
+/** Creates a board and a shared link of a user. */
+async function share(target: Target, user: string): Promise<void> {
+  const authorization = `Bearer ${await token({ sub: user })}`;
+  const board = { name: `Board of ${user}`, scope: 'account', charts: [] };
+  const { body } = await post(target, '/api/boards', board, { authorization });
+  expect((await post(target, `/api/boards/${body.id}/links`, {}, { authorization })).status).toBe(200);
+}
+
+/** Returns the owners of the boards and the creators of the links in a database. */
+function sharers(dataDir: string): string[] {
+  using database = new Database(join(dataDir, 'rawlog.db'), { readonly: true });
+  return database
+    .query<{ user: string }, []>(
+      `SELECT owner AS user FROM boards WHERE owner IS NOT NULL
+       UNION ALL SELECT creator FROM board_links WHERE creator IS NOT NULL ORDER BY 1`,
+    )
+    .all()
+    .map(({ user }) => user);
+}
+
 async function erase(target: Target, user: string) {
   const authorization = `Bearer ${await token({ sub: 'root', role: 'admin' })}`;
   return send(`${target.url}/api/users/${user}`, { method: 'DELETE', headers: { authorization } });
@@ -30,7 +51,10 @@ async function erase(target: Target, user: string) {
 
 beforeAll(async () => {
   const target = await startTarget({ ...UNLIMITED, BACKUP_DIR: backupDir }, { dataDir });
-  for (const user of ['user-ada', 'user-berta', 'user-carla']) ids[user] = await record(target, user);
+  for (const user of ['user-ada', 'user-berta', 'user-carla']) {
+    ids[user] = await record(target, user);
+    await share(target, user);
+  }
   await succeed(['backup', backup], dataDir);
   expect(existsSync(log)).toBe(false);
   expect((await erase(target, 'user-ada')).status).toBe(200);
@@ -49,6 +73,7 @@ describe('erasures after the backup', () => {
     const output = await succeed(['restore', backup, '--erasure-key', keyCopy], restored, { BACKUP_DIR: backupDir });
     expect(output).toContain('Erased again: 2 of 2 users');
     expect(await exportedIds(restored)).toEqual(ids['user-carla'] ?? []);
+    expect(sharers(restored)).toEqual(['user-carla', 'user-carla']);
     expect(await succeed(['verify'], restored)).toContain('5 metrics');
     expect(readFileSync(join(restored, 'erasure-key'), 'utf8')).toBe(readFileSync(keyCopy, 'utf8'));
     // importing an export from before the erasures does not bring the users back either

@@ -12,7 +12,17 @@ import { type BoardStore, MAX_BOARDS, type StoredBoard } from '../../storage/boa
 import { usersFilteredBy } from '../../storage/board-users.ts';
 import { isFullError } from '../../system-error.ts';
 import { authenticate } from '../auth.ts';
-import { canEdit, chartAt, checkId, noSuchBoard, randomId, toBoard, toLink, visibleBoard } from '../board-access.ts';
+import {
+  canEdit,
+  chartAt,
+  checkId,
+  noSuchBoard,
+  randomId,
+  toBoard,
+  toLink,
+  toSummary,
+  visibleBoard,
+} from '../board-access.ts';
 import { checkCharts, type DrawChart, scopeOfCharts } from '../board-charts.ts';
 import { readJson } from '../body.ts';
 import { admitChange, type ChangeParts, commitChange, readStored } from '../changes.ts';
@@ -167,12 +177,7 @@ export function boardRoutes(parts: BoardParts) {
         const principal = await authenticate(request.headers, verify);
         readQuery(request, {});
         const visible = readStored(() => boards.visibleTo(principal.userId));
-        return {
-          boards: visible.map((stored) => {
-            const board = toBoard(stored, principal);
-            return { ...board, charts: board.charts.length };
-          }),
-        };
+        return { boards: visible.map((board) => toSummary(board, principal)) };
       },
       { detail: documentBoardRoute('listBoards') },
     )

@@ -200,6 +200,8 @@ function lostText(lost: number, before: number): string {
   return lost > 0 ? `−${formatCount(lost)}, ${formatPart(lost / before)}` : '0';
 }
 
+const ABBREVIATIONS = { day: 'd', week: 'w', month: 'mo' } as const;
+
 function Cohorts({ retention, address }: { retention: Retention; address: Address }) {
   const zone = useZone();
   const { cohorts, isOver } = cohortsOf(retention, zone, address.weekStart);
@@ -219,7 +221,7 @@ function Cohorts({ retention, address }: { retention: Retention; address: Addres
         />
         <Figure label="Users" value={users} />
       </dl>
-      <RetentionCurve averages={averages} unit={period} />
+      <RetentionCurve averages={averages} unit={ABBREVIATIONS[period]} />
       <details>
         <summary>Table of figures</summary>
         <BarTable
