@@ -124,7 +124,7 @@ export function ActiveUsers({
   return (
     <dl class="active-users">
       {periods.map(([label, users]) => (
-        <div key={label}>
+        <div key={label} class={users ? 'some' : ''}>
           <dt>{label}</dt>
           <dd>{users === undefined ? '…' : <Value value={users} unit={COUNT} />}</dd>
         </div>
