@@ -24,6 +24,9 @@ const Range = Type.Union(
           pattern: '^[1-9]\\d{0,3}[hdM]$',
           description: 'A number of hours, days or months that end now: `24h`, `7d`, `12M`',
         }),
+        whole: Type.Optional(
+          Type.Literal(true, { description: 'Begins at midnight, so that the current day is the last of them' }),
+        ),
       },
       strict,
     ),

@@ -10,6 +10,7 @@ import { startOf, type WeekStart, wallOf } from './calendar.ts';
 const HOUR_US = 3_600_000_000;
 const DAY_US = 24 * HOUR_US;
 const WEEK_DAYS = 7;
+const LONGEST_MONTH_DAYS = 31;
 const EPOCH = Temporal.PlainDate.from('1970-01-01');
 
 /** A resolved range; undefined bounds are those of the rows. */
@@ -31,13 +32,13 @@ export function resolveRange(
   if ('all' in range) return { from: undefined, to: undefined };
   if ('from' in range) return { from: parseTimestamp(range.from), to: parseTimestamp(range.to) };
   if ('last' in range) {
-    const count = Number.parseInt(range.last, 10);
-    const unit = range.last.at(-1);
-    if (unit === 'h') return { from: now - count * HOUR_US, to: now };
-    return { from: shift(now, unit === 'd' ? { days: -count } : { months: -count }, zone), to: now };
+    const span = spanOf(range);
+    if (span === undefined) return { from: now - Number.parseInt(range.last, 10) * HOUR_US, to: now };
+    const end = range.whole ? timeOf(zone, wallOf(dateAt(now, zone).add({ days: 1 }))) : now;
+    return { from: shift(end, negate(span), zone), to: now };
   }
   const { period, back = 0, count = 1 } = range;
-  const today = EPOCH.add({ days: Math.floor((now + offsetAt(zone, now)) / DAY_US) });
+  const today = dateAt(now, zone);
   const current = startOf(today, { count: 1, unit: period, weekStart });
   const at = (periods: number) => timeOf(zone, wallOf(current.add({ [`${period}s`]: periods })));
   return { from: at(1 - back - count), to: Math.min(at(1 - back), now) };
@@ -57,18 +58,34 @@ export function comparedRange(
 
 /** Returns by how much a range is shifted for a comparison; undefined: by its own length. */
 function spanBetween(range: ChartRange, compare: NonNullable<ChartQuery['compare']>, length: number): Span | undefined {
+  const span = spanOf(range);
   if (compare === 'year') return { months: -12 };
-  if (compare === 'weekdays') return { days: -WEEK_DAYS * Math.ceil(length / (WEEK_DAYS * DAY_US)) };
+  if (compare === 'previous') return span && negate(span);
+  // of the whole range, even if it has not ended
+  const days = span === undefined ? length / DAY_US : 'days' in span ? span.days : span.months * LONGEST_MONTH_DAYS;
+  return { days: -WEEK_DAYS * Math.max(1, Math.ceil(days / WEEK_DAYS)) };
+}
+
+/** Returns the length of a range in units of the calendar; undefined if it has none. */
+function spanOf(range: ChartRange): Span | undefined {
   if ('last' in range) {
     const count = Number.parseInt(range.last, 10);
     const unit = range.last.at(-1);
-    return unit === 'd' ? { days: -count } : unit === 'M' ? { months: -count } : undefined;
+    return unit === 'd' ? { days: count } : unit === 'M' ? { months: count } : undefined;
   }
   if (!('period' in range)) return undefined;
-  const count = range.count ?? 1;
-  if (range.period === 'day') return { days: -count };
-  if (range.period === 'week') return { days: -count * WEEK_DAYS };
-  return { months: range.period === 'month' ? -count : -count * 12 };
+  const { period, count = 1 } = range;
+  if (period === 'day') return { days: count };
+  return period === 'week' ? { days: count * WEEK_DAYS } : { months: period === 'month' ? count : count * 12 };
+}
+
+function negate(span: Span): Span {
+  return 'days' in span ? { days: -span.days } : { months: -span.months };
+}
+
+/** Returns the local date at a time. */
+function dateAt(time: number, zone: Zone): Temporal.PlainDate {
+  return EPOCH.add({ days: Math.floor((time + offsetAt(zone, time)) / DAY_US) });
 }
 
 /** Moves a time by a length of the calendar. Its time of day stays, unless clocks skip it. */

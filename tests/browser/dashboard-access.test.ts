@@ -188,24 +188,36 @@ describe.skipIf(noBrowser !== undefined)('dashboard accessibility', () => {
     await keyboard.press('Shift+ArrowLeft');
     await page.waitForURL((url) => (url.searchParams.get('from') ?? '') < from);
 
-    await page.goto(`${target.url}/?view=event&name=tutorial_step&range=7d`);
+    await page.goto(`${target.url}/?view=funnel&range=7d`);
     await waitUntilLoaded(page);
-    for (const step of ['step_1', 'step_2']) {
-      await tabTo('label:has-text("or type one") input');
-      await keyboard.type(step);
-      await keyboard.press('Enter');
-      await page.locator('.steps li', { hasText: step }).waitFor();
-    }
-    await page.waitForSelector('section[aria-label="Users by step"]');
+    const hasSteps = (...steps: string[]) =>
+      page.waitForURL(({ searchParams }) => searchParams.getAll('step').join('|') === steps.join('|'));
+    await tabTo('input[aria-label="First step"]');
+    await keyboard.type('tutorial');
+    await keyboard.press('Enter');
+    await hasSteps('tutorial_step');
+    await tabTo('input[aria-label="Label of step 1"]');
+    await keyboard.type('step_1');
+    await keyboard.press('Enter');
+    await hasSteps('tutorial_step:step_1');
+    await tabTo('input[aria-label="Add a step"]');
+    await keyboard.type('tutorial_step:step_2');
+    await keyboard.press('Enter');
+    await hasSteps('tutorial_step:step_1', 'tutorial_step:step_2');
+    await page.waitForSelector('.funnel-figures');
     // the focus follows the moved step
-    await page.locator('button[aria-label="Move step_2 up"]').focus();
+    await page.locator('button[aria-label="Move tutorial_step: step_2 earlier"]').focus();
     await keyboard.press('Enter');
-    await page.waitForSelector('.steps li:first-child:has-text("step_2")');
-    await eventually(page, async () => expect(await focused().getAttribute('aria-label')).toBe('Move step_2 down'));
-    await page.locator('button[aria-label="Remove step_2"]').focus();
+    await hasSteps('tutorial_step:step_2', 'tutorial_step:step_1');
+    await eventually(page, async () =>
+      expect(await focused().getAttribute('aria-label')).toBe('Move tutorial_step: step_2 later'),
+    );
+    await page.locator('button[aria-label="Remove tutorial_step: step_2"]').focus();
     await keyboard.press('Enter');
-    await page.waitForSelector('.steps li:first-child:has-text("step_1")');
-    await eventually(page, async () => expect(await focused().getAttribute('aria-label')).toBe('Remove step_1'));
+    await hasSteps('tutorial_step:step_1');
+    await eventually(page, async () =>
+      expect(await focused().getAttribute('aria-label')).toBe('Remove tutorial_step: step_1'),
+    );
 
     await page.goto(`${target.url}/?view=records&range=7d`);
     await waitUntilLoaded(page);

@@ -28,7 +28,7 @@ describe('the demo of a server', () => {
     expect(existsSync(demoFolder())).toBe(false);
   });
 
-  test('answers under /demo with its own rows, for its own token only', async () => {
+  test('serves its own rows under /demo, for its own token only', async () => {
     await post(target, '/log_raw_metric', METRIC, { authorization: `Bearer ${admin}` });
     // both requests get the same demo
     const [started, again] = await Promise.all([call('POST', '/api/demo', admin), call('POST', '/api/demo', admin)]);
@@ -56,7 +56,7 @@ describe('the demo of a server', () => {
     expect([status, body.code]).toEqual([422, 'validation_failed']);
   }, 60_000);
 
-  test('is gone with its data once it is deleted, and recording goes on', async () => {
+  test('is gone with its data once it is deleted, and recording continues', async () => {
     const { token: demoToken } = (await call('POST', '/api/demo', admin)).body;
     expect(existsSync(demoFolder())).toBe(true);
     expect((await call('DELETE', '/api/demo', admin)).body).toEqual({ deleted: true });

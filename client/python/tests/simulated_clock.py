@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rawlog import Client
 
-_time, _monotonic = time.time, time.monotonic
+_time, _monotonic, _sleep = time.time, time.monotonic, time.sleep
 
 
 class SimulatedClock:
@@ -30,8 +30,15 @@ class SimulatedClock:
         time.time, time.monotonic = _time, _monotonic
 
     def advance(self, client: "Client", seconds: float) -> None:
-        """Lets time pass. The client does what is due by then, in its thread."""
-        changed = client._sender.changed
-        with changed:
+        """Lets time pass, and waits until the client's thread has done what is due by then."""
+        _await_idle(client)
+        with client._sender.changed:
             self._advanced += seconds
-            changed.notify_all()
+            client._sender.changed.notify_all()
+        _await_idle(client)
+
+
+def _await_idle(client: "Client") -> None:
+    """Waits until the client's thread waits for something to happen."""
+    while client._sender.has_started and not client._sender.changed._waiters:  # type: ignore[attr-defined]
+        _sleep(0.001)

@@ -106,9 +106,10 @@ export async function request(url: string, token: string, signal: AbortSignal): 
   return send(url, { headers: { authorization: `Bearer ${token}` }, signal });
 }
 
-async function send(url: string, init: RequestInit): Promise<Response> {
+/** Sends a request. Throws a {@link RequestError} when the server is unreachable or returns an error. */
+export async function send(url: string, init: RequestInit): Promise<Response> {
   const sentAt = Date.now();
-  // the demo answers under its own path
+  // the demo has its own path
   const path = isInDemo() && url !== DEMO_PATH ? `/demo${url}` : url;
   const response = await fetch(path, { ...init, cache: 'no-store' }).catch((error: unknown) => {
     throw toRequestError(error);

@@ -1,5 +1,6 @@
 import { useCallback, useEffect, useMemo, useState } from 'preact/hooks';
 import { linkTo } from './address.ts';
+import { Providers } from './boards/providers.tsx';
 import { UTC, ZoneContext, zoneOf } from './calendar.ts';
 import { CatalogContext, catalogOf, UNKNOWN } from './catalog.ts';
 import { onClockStep, serverNow } from './clock.ts';
@@ -198,13 +199,20 @@ function Content({ session }: { session: Session }) {
   return (
     <CatalogContext.Provider value={catalog}>
       <ZoneContext.Provider value={zone ?? UTC}>
-        <ControlBar canSeeAllUsers={canSeeAllUsers} isZoneLoaded={zone !== undefined} />
-        <main id="content" tabIndex={-1}>
-          <h1 class="visually-hidden">{TITLES[address.view]}</h1>
-          <ErrorBoundary url={linkTo(address)}>
-            <div aria-busy={all.isLoading}>{view()}</div>
-          </ErrorBoundary>
-        </main>
+        <Providers
+          isReady={zone !== undefined && all.value !== undefined}
+          isAdmin={session.isAdmin}
+          canSeeAllUsers={canSeeAllUsers}
+          canHaveBoards={!session.isDemo}
+        >
+          <ControlBar canSeeAllUsers={canSeeAllUsers} isZoneLoaded={zone !== undefined} />
+          <main id="content" tabIndex={-1}>
+            <h1 class="visually-hidden">{TITLES[address.view]}</h1>
+            <ErrorBoundary url={linkTo(address)}>
+              <div aria-busy={all.isLoading}>{view()}</div>
+            </ErrorBoundary>
+          </main>
+        </Providers>
       </ZoneContext.Provider>
     </CatalogContext.Provider>
   );

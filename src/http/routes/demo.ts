@@ -23,7 +23,7 @@ const PREFIX = '/demo';
 
 /**
  * Creates the routes that start and stop the demo, and those of the demo itself: under `/demo`, all GET routes of its API
- * answer from its own database, for its own tokens only.
+ * read its own database, for its own tokens only.
  */
 export function demoRoutes({ verify, demo }: DemoParts) {
   return new Elysia({ name: 'demo' })

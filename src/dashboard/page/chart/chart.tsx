@@ -1,4 +1,5 @@
 import { useContext, useEffect, useMemo, useRef, useState } from 'preact/hooks';
+import { AnnotationsContext } from '../boards/annotations.ts';
 import { addSpan, moveRange, type Range, useZone, zoomIn, zoomOut } from '../calendar.ts';
 import { formatStarts } from '../format.ts';
 import { useNavigation } from '../navigation.ts';
@@ -38,7 +39,6 @@ interface ChartProps extends Buckets {
 }
 
 const NO_LINES: readonly Line[] = [];
-const NO_ANNOTATIONS: readonly Annotation[] = [];
 
 /**
  * A time chart. The tooltip shows the figures of the bucket under the pointer, or of the one that the arrow keys move to.
@@ -49,7 +49,8 @@ const NO_ANNOTATIONS: readonly Annotation[] = [];
  */
 export function Chart(props: ChartProps) {
   const { label, range, starts, lines, tableLines = NO_LINES, band, isZeroBased = true } = props;
-  const { annotations = NO_ANNOTATIONS, format } = props;
+  const shared = useContext(AnnotationsContext);
+  const { annotations = shared, format } = props;
   // biome-ignore lint/correctness/useExhaustiveDependencies: units are equal if their parts are
   const unit = useMemo(() => props.unit ?? COUNT, [JSON.stringify(props.unit)]);
   const { address, go } = useNavigation();

@@ -1,3 +1,5 @@
+import { AnnotateButton } from '../boards/annotate.tsx';
+import { PinButton } from '../boards/pin-button.tsx';
 import { useNavigation } from '../navigation.ts';
 import { AddFilter, FilterChips } from './filters.tsx';
 import { Options } from './options.tsx';
@@ -12,6 +14,8 @@ export function ControlBar({ canSeeAllUsers, isZoneLoaded }: { canSeeAllUsers: b
       {isZoneLoaded && controlsOf(address).hasRange && <RangeControl />}
       <AddFilter />
       <FilterChips />
+      {isZoneLoaded && <AnnotateButton />}
+      {isZoneLoaded && <PinButton />}
       <Options canSeeAllUsers={canSeeAllUsers} />
     </section>
   );

@@ -20,14 +20,13 @@ const VIEW_CONTROLS: Record<View, ViewControls> = {
   funnel: { ...NOTHING, hasRange: true, filters: 'all' },
   retention: { ...NOTHING, hasRange: true, filters: 'all' },
   records: { ...NOTHING, hasRange: true, filters: 'all' },
-  boards: { ...NOTHING, hasRange: true, hasInterval: true },
+  // each chart of a board has a range of its own
+  boards: NOTHING,
   health: { ...NOTHING, hasRange: true, hasInterval: true },
 };
 
 /** Returns the controls that the current view uses. */
-export function controlsOf({ view, kind, board }: Address): ViewControls {
-  // the list of boards has no charts
-  if (view === 'boards' && board === undefined) return NOTHING;
+export function controlsOf({ view, kind }: Address): ViewControls {
   // metrics have no data
   if (view === 'records' && kind === 'metrics') return { ...VIEW_CONTROLS.records, filters: 'label' };
   return VIEW_CONTROLS[view];

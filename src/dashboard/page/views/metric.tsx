@@ -1,4 +1,5 @@
 import { filterParameters, MAX_TOP, STATISTICS, type Statistic } from '../address.ts';
+import { UnitMenu } from '../boards/unit-menu.tsx';
 import { type Names, useCatalog } from '../catalog.ts';
 import { NamePicker } from '../controls.tsx';
 import { Figure } from '../figures.tsx';
@@ -55,6 +56,7 @@ export function MetricView() {
       <section class="panel" aria-labelledby="name">
         <div class="head named">
           <h2 id="name">{name}</h2>
+          <UnitMenu name={name} />
           <NamePicker label="Metric" name={name} choices={metrics} />
         </div>
         <QueryResult query={series}>

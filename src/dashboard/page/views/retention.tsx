@@ -61,7 +61,7 @@ export function RetentionView() {
           onSelect={(name) => go({ period: name })}
         />
       </div>
-      <p class="retention-question">
+      <p class="retention-sentence">
         Of the users who first did{' '}
         <StepPicker label="First step" step={step} onSelect={(picked) => go({ retention: picked })} /> in a {period},
         how many did{' '}
@@ -158,7 +158,7 @@ function CohortTable({ cohorts, isOver, averages, period, users }: CohortTablePr
   return (
     // biome-ignore lint/a11y/noNoninteractiveTabindex: scrollable regions must be reachable by keyboard
     <section class="scroll tall" tabIndex={0} aria-label={`Returning users by ${period}`}>
-      <table class="cohorts">
+      <table class="cohorts" style={{ '--columns': String(averages.length) }}>
         <thead>
           <tr>
             <th scope="col">{title}</th>

@@ -1,0 +1,24 @@
+import { createContext } from 'preact';
+import { useMemo } from 'preact/hooks';
+import type { Range } from '../calendar.ts';
+import type { Annotation as Mark } from '../chart/line.ts';
+import { type Annotation, useBoardQuery } from './requests.ts';
+
+/** The annotations that charts mark, unless they have their own. */
+export const AnnotationsContext = createContext<readonly Mark[]>([]);
+
+/**
+ * Returns the annotations in a range, oldest first.
+ *
+ * @param range undefined: none
+ */
+export function useAnnotations(range: Range | undefined): readonly Annotation[] {
+  const query = useBoardQuery('annotations', range && '/api/annotations', range && { from: range.from, to: range.to });
+  const found = query.value?.annotations;
+  return useMemo(() => found ?? [], [found]);
+}
+
+/** Returns annotations as charts mark them. */
+export function marksOf(annotations: readonly { readonly timestamp: string; readonly text: string }[]): Mark[] {
+  return annotations.map(({ timestamp, text }) => ({ at: new Date(timestamp), text }));
+}

@@ -1,0 +1,110 @@
+import { useLayoutEffect, useRef, useState } from 'preact/hooks';
+import { BoardCard } from './board-card.tsx';
+import { type Board, type BoardChart, useBoardQuery } from './requests.ts';
+
+interface BoardGridProps {
+  readonly board: Board;
+  readonly isBusy: boolean;
+  /** Stores other charts. Resolves when they are shown. */
+  readonly onChange: (charts: readonly BoardChart[]) => Promise<unknown>;
+}
+
+/** The charts of a board. Owners reorder them by dragging or with the arrow keys. */
+export function BoardGrid({ board, isBusy, onChange }: BoardGridProps) {
+  const { charts, can_edit: canEdit } = board;
+  const [dragged, setDragged] = useState<number>();
+  const [target, setTarget] = useState<number>();
+  const [announced, setAnnounced] = useState('');
+  const list = useRef<HTMLUListElement>(null);
+  // the chart whose handle gets the focus after the list is rendered again
+  const nextFocus = useRef<number | undefined>(undefined);
+  useLayoutEffect(() => {
+    if (nextFocus.current === undefined || isBusy) return;
+    const handle = list.current?.children[nextFocus.current]?.querySelector('.grip');
+    nextFocus.current = undefined;
+    if (handle instanceof HTMLElement) handle.focus();
+  });
+
+  const move = async (from: number, to: number) => {
+    const chart = charts[from];
+    if (isBusy || chart === undefined || to < 0 || to >= charts.length || from === to) return;
+    await onChange(charts.toSpliced(from, 1).toSpliced(to, 0, chart));
+    nextFocus.current = to;
+    setAnnounced(`${chart.title} is now chart ${to + 1} of ${charts.length}`);
+  };
+  const endDrag = () => {
+    setDragged(undefined);
+    setTarget(undefined);
+  };
+  return (
+    <>
+      <p class="visually-hidden" role="status">
+        {announced}
+      </p>
+      <ul class="board-grid" ref={list}>
+        {keysOf(charts).map((key, i) => {
+          const chart = charts[i] as BoardChart; // as many as keys
+          return (
+            <li
+              key={key}
+              class={['panel', i === dragged && 'dragged', i === target && i !== dragged && 'target']
+                .filter(Boolean)
+                .join(' ')}
+              onDragOver={(event) => {
+                if (dragged === undefined) return;
+                event.preventDefault();
+                setTarget(i);
+              }}
+              onDrop={(event) => {
+                event.preventDefault();
+                if (dragged !== undefined) void move(dragged, i);
+                endDrag();
+              }}
+            >
+              <StoredCard
+                chart={chart}
+                path={`/api/boards/${board.id}/charts/${i}`}
+                edit={
+                  canEdit
+                    ? {
+                        ...{ isFirst: i === 0, isLast: i === charts.length - 1, isBusy },
+                        move: (by) => void move(i, i + by),
+                        rename: (title) => void onChange(charts.with(i, { ...chart, title })),
+                        remove: () => void onChange(charts.toSpliced(i, 1)),
+                        onDragStart(event) {
+                          const card = (event.currentTarget as Element).closest('li');
+                          if (card) event.dataTransfer?.setDragImage(card, 16, 16);
+                          event.dataTransfer?.setData('text/plain', chart.title);
+                          setDragged(i);
+                        },
+                        onDragEnd: endDrag,
+                      }
+                    : undefined
+                }
+              />
+            </li>
+          );
+        })}
+      </ul>
+    </>
+  );
+}
+
+type StoredCardProps = { readonly path: string } & Omit<Parameters<typeof BoardCard>[0], 'query'>;
+
+function StoredCard({ chart, path, edit }: StoredCardProps) {
+  // the result of a chart stays when the chart moves
+  const query = useBoardQuery('chart', path, {}, false, JSON.stringify(chart.query));
+  return <BoardCard chart={chart} query={query} edit={edit} />;
+}
+
+/** Returns a key per chart that moves with it. The same chart can be there twice. */
+function keysOf(charts: readonly BoardChart[]): string[] {
+  const counts = new Map<string, number>();
+  return charts.map((chart) => {
+    const text = JSON.stringify(chart.query);
+    const count = (counts.get(text) ?? 0) + 1;
+    counts.set(text, count);
+    return `${count} ${text}`;
+  });
+}
