@@ -9,6 +9,7 @@ import {
   formatDuration,
   formatInterval,
   formatPart,
+  formatShare,
   formatShort,
   formatStarts,
   formatStored,
@@ -48,6 +49,12 @@ test('formats a fraction as 0% or 100% only if it is exactly that', () => {
     }),
   );
   expect([barWidth(0), barWidth(1)]).toEqual(['0', '100%']);
+});
+
+test('shares have one decimal, and are 0.0% or 100.0% only if they are exactly that', () => {
+  expect([0.13, 0.3571, 0, 1, 0.0001, 0.99999, 1e-12, null].map(formatShare)).toEqual([
+    ...['13.0%', '35.7%', '0.0%', '100.0%', '<0.1%', '>99.9%', '<0.1%', '–'],
+  ]);
 });
 
 test('formats the change from the previous period', () => {

@@ -71,6 +71,18 @@ export function formatPart(part: number | null): string {
   return part === null ? NO_VALUE : formatPercent(part);
 }
 
+const SHARE = numberFormat({ style: 'percent', minimumFractionDigits: 1, maximumFractionDigits: 1 });
+
+/**
+ * Formats a share in a column of shares, which all have one decimal. A share that is neither none nor all is never shown
+ * as 0.0% or 100.0%.
+ */
+export function formatShare(part: number | null): string {
+  if (part === null) return NO_VALUE;
+  if (part > 0 && part < 0.0005) return '<0.1%';
+  return part < 1 && part >= 0.9995 ? '>99.9%' : SHARE(part);
+}
+
 /** Formats the change from a previous figure, such as `+12%`; undefined if there was none or it was zero. */
 export function formatChange(now: number | null, before: number | null): string | undefined {
   if (now === null || before === null || before === 0) return undefined;

@@ -83,7 +83,8 @@ export function createPlot(element: HTMLElement, options: PlotOptions): Plot {
           space: (self) => (self.width < 480 ? 58 : 72),
           grid: { show: false },
           ticks: { ...grid, size: 5 },
-          incrs: TICK_DISTANCES,
+          // not shorter than a bucket: noon says nothing about days
+          incrs: () => TICK_DISTANCES.filter((distance) => distance >= 0.9 * bucketLength(content().edges)),
           // without one at the right edge, whose label would be cut off
           splits: (_plot, _axis, from, to, distance) =>
             ticksBetween(zone, from, to, distance).filter((tick) => tick < to - (to - from) * 0.02),
@@ -187,6 +188,12 @@ function endedLines(lines: readonly Line[]): number[] {
 /** Returns the index of the line that a series of uPlot belongs to. */
 function lineOf(lines: readonly Line[], series: number): number {
   return series <= lines.length ? series - 1 : (endedLines(lines)[series - lines.length - 1] ?? 0);
+}
+
+/** Returns the length of a bucket, in seconds: of the second one, because the first can be cut by the range. */
+function bucketLength(edges: readonly number[]): number {
+  const [start = 0, end = start] = edges.length > 3 ? edges.slice(1, 3) : [];
+  return end - start;
 }
 
 /** Returns whether a dot marks the line's point under the cursor. */

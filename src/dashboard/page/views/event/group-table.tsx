@@ -1,7 +1,7 @@
 import { type Filter, withFilter } from '../../address.ts';
 import { type BarRow, BarTable, type Cell, MoreGroups, othersLabel } from '../../bar-table.tsx';
 import { ChangeText } from '../../figures.tsx';
-import { formatPart, NO_VALUE } from '../../format.ts';
+import { formatShare, NO_VALUE } from '../../format.ts';
 import { useNavigation } from '../../navigation.ts';
 import { EmptyMessage } from '../../states.tsx';
 import { columnFormatter, formatExact } from '../../unit-format.ts';
@@ -49,7 +49,7 @@ export function GroupTable({ counts, earlier, field, groupBy, heading, sumOf, un
       shown: label,
       part: figures.count / max,
       cells: [
-        { text: formatPart(share), value: share },
+        { text: formatShare(share), value: share },
         ...columns.map(({ of, format, unit: own }): Cell => {
           const value = of(figures);
           return { value, text: format(value), title: formatExact(value, own) };

@@ -1,7 +1,7 @@
 import { type Statistic, withFilter } from '../../address.ts';
 import { type BarRow, BarTable, type Cell, MoreGroups, othersLabel } from '../../bar-table.tsx';
 import { ChangeText } from '../../figures.tsx';
-import { formatPart, NO_VALUE } from '../../format.ts';
+import { formatShare, NO_VALUE } from '../../format.ts';
 import { useNavigation } from '../../navigation.ts';
 import { EmptyMessage } from '../../states.tsx';
 import { columnFormatter, formatExact } from '../../unit-format.ts';
@@ -49,7 +49,7 @@ export function LabelTable({ series, earlier, unit }: LabelTableProps) {
       label,
       part: max > 0 ? figures[measure] / max : 0,
       cells: [
-        { text: formatPart(share), value: share },
+        { text: formatShare(share), value: share },
         ...formats.map(
           ({ statistic, unit: own, format }): Cell => ({
             value: figures[statistic],
