@@ -66,7 +66,7 @@ export function createDemo({ dataDir, minFreeBytes, log }: DemoOptions): Demo {
     void started.exited.then((exitCode) => {
       if (child !== started) return;
       log.warn({ exit_code: exitCode }, 'the demo has ended by itself');
-      reset();
+      clear();
     });
     const timer = setTimeout(() => started.kill('SIGKILL'), START_TIMEOUT_MS);
     try {
@@ -85,14 +85,14 @@ export function createDemo({ dataDir, minFreeBytes, log }: DemoOptions): Demo {
     return report;
   }
 
-  function reset(): void {
+  function clear(): void {
     clearTimeout(expiry);
     [child, report, starting] = [undefined, undefined, undefined];
   }
 
   async function stop(): Promise<boolean> {
     const stopped = child;
-    reset();
+    clear();
     if (!stopped) return false;
     stopped.kill('SIGTERM');
     const timer = setTimeout(() => stopped.kill('SIGKILL'), STOP_TIMEOUT_MS);

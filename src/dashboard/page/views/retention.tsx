@@ -61,7 +61,7 @@ export function RetentionView() {
           onSelect={(name) => go({ period: name })}
         />
       </div>
-      <p class="retention-sentence">
+      <p class="retention-steps">
         Of the users who first did{' '}
         <StepPicker label="First step" step={step} onSelect={(picked) => go({ retention: picked })} /> in a {period},
         how many did{' '}
