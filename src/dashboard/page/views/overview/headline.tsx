@@ -16,9 +16,9 @@ import { type LoadedMetric, useOverviewRange } from './use-figures.ts';
 const METRICS = 3;
 
 const EARLIER_LABELS = {
-  previous: 'Previous period',
-  year: 'Previous year',
-  weekdays: 'Matching weekdays',
+  previous: 'previous period',
+  year: 'previous year',
+  weekdays: 'matching weekdays',
 } as const satisfies Record<Comparison, string>;
 
 /** More users and more events are better. */
@@ -124,7 +124,7 @@ export function ActiveUsers({
   return (
     <dl class="active-users">
       {periods.map(([label, users]) => (
-        <div key={label}>
+        <div key={label} class={users ? 'some' : ''}>
           <dt>{label}</dt>
           <dd>{users === undefined ? '…' : <Value value={users} unit={COUNT} />}</dd>
         </div>
@@ -154,7 +154,10 @@ export function HeadlineChart({ headline, current, earlier, beganWithin }: Headl
     const line: Line = { label, values: values ?? starts.map(() => null), color: '--chart-1' };
     if (!earlier || !earlierValues) return [line];
     const before = alignEarlierValues(current, earlier, earlierValues);
-    return [line, { ...before, label: earlierLabel, color: '--chart-4', shape: 'dashed', previousOf: label }];
+    return [
+      line,
+      { ...before, label: `${label}, ${earlierLabel}`, color: '--chart-4', shape: 'dashed', previousOf: label },
+    ];
   }, [label, values, earlierLabel, earlierValues, current, earlier, starts]);
   if (starts.length === 0) return <EmptyMessage>Nothing was recorded in this range. Try a longer one.</EmptyMessage>;
   return (

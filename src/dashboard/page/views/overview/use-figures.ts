@@ -44,8 +44,9 @@ export function useActivity(isOneUser: boolean) {
   const { extent } = useCatalog();
   const zone = useZone();
   const { from, to, interval, previous } = useOverviewRange();
-  const { user, zone: tz } = address;
+  const { user, zone: tz, weekStart: week_start } = address;
   const subject = JSON.stringify([user, isOneUser]);
+  const buckets = { interval, tz, week_start };
   const [top, setTop] = useState(TOP);
   const common = { top, user_id: user, unique_users: isOneUser ? undefined : 'true' };
   const today = { from: new Date(nextDay(zone, addDays(zone, now.getTime(), -1))), to: now };
@@ -59,7 +60,7 @@ export function useActivity(isOneUser: boolean) {
   const hasEarlier = address.range !== 'all' && extent.from !== undefined && extent.from < previous.to;
   const unlessOneUser = (range: Range | undefined) => (isOneUser || !range ? undefined : { ...range, ...common });
 
-  const current = useQuery('/api/activity', { from, to, interval, tz, ...common }, subject);
+  const current = useQuery('/api/activity', { from, to, ...buckets, ...common }, subject);
   const isTooLarge = current.error?.status === 422 && top > FEW;
   useEffect(() => {
     if (isTooLarge) setTop(FEW);
@@ -70,7 +71,7 @@ export function useActivity(isOneUser: boolean) {
     current: isTooLarge ? { ...current, error: undefined } : current,
     earlier: useQuery(
       '/api/activity',
-      hasEarlier ? { ...previous, interval, tz, ...common } : undefined,
+      hasEarlier ? { ...previous, ...buckets, ...common } : undefined,
       JSON.stringify([subject, comparisonOf(address)]),
     ),
     today: useQuery('/api/activity', unlessOneUser(today), subject),
@@ -122,17 +123,18 @@ export function useMetrics(names: readonly string[] | undefined, hasEarlier: boo
 function useMetric(metric: ShownMetric | undefined, hasEarlier: boolean): LoadedMetric | undefined {
   const { address } = useNavigation();
   const { from, to, interval, previous } = useOverviewRange();
-  const { user, zone: tz } = address;
+  const { user, zone: tz, weekStart: week_start } = address;
+  const buckets = { interval, tz, week_start };
   const name = metric?.name;
   const subject = JSON.stringify([name, user]);
   const now = useQuery(
     '/api/metrics/series',
-    name === undefined ? undefined : { name, from, to, interval, tz, user_id: user },
+    name === undefined ? undefined : { name, from, to, ...buckets, user_id: user },
     subject,
   );
   const earlier = useQuery(
     '/api/metrics/series',
-    name === undefined || !hasEarlier ? undefined : { name, ...previous, interval, tz, user_id: user },
+    name === undefined || !hasEarlier ? undefined : { name, ...previous, ...buckets, user_id: user },
     JSON.stringify([subject, comparisonOf(address)]),
   );
   if (!metric) return undefined;
