@@ -18,7 +18,7 @@ import type {
 } from '../../responses.ts';
 
 import { syncClock } from './clock.ts';
-import { isInDemo } from './session.ts';
+import { demoToken } from './session.ts';
 
 /** The status. Fields that only admins and viewers may see are missing for other users. */
 export type Status = UserStatus & Partial<OperatorStatus>;
@@ -110,7 +110,8 @@ export async function request(url: string, token: string, signal: AbortSignal): 
 export async function send(url: string, init: RequestInit): Promise<Response> {
   const sentAt = Date.now();
   // the routes of the demo are under a path of their own
-  const path = isInDemo() && url !== DEMO_PATH ? `/demo${url}` : url;
+  const isOfDemo = new Headers(init.headers).get('authorization') === `Bearer ${demoToken()}`;
+  const path = isOfDemo ? `/demo${url}` : url;
   const response = await fetch(path, { ...init, cache: 'no-store' }).catch((error: unknown) => {
     throw toRequestError(error);
   });
@@ -135,8 +136,6 @@ export async function exchangeCode(code: string): Promise<string> {
   return token;
 }
 
-const DEMO_PATH = '/api/demo';
-
 /**
  * Starts or stops the demo, which takes a few seconds.
  *
@@ -145,7 +144,7 @@ const DEMO_PATH = '/api/demo';
  * @throws {RequestError} when the server rejects it
  */
 export async function controlDemo(method: 'POST' | 'DELETE', token: string): Promise<string | undefined> {
-  const response = await send(DEMO_PATH, { method, headers: { authorization: `Bearer ${token}` } });
+  const response = await send('/api/demo', { method, headers: { authorization: `Bearer ${token}` } });
   const body = (await response.json()) as Partial<DemoSession>; // the server's own type
   return body.token;
 }
