@@ -17,6 +17,20 @@ import type {
   ZoneOffsets,
 } from '../../responses.ts';
 
+export type { BoardBody, BoardChart, ChartRange } from '../../board-bodies.ts';
+export type {
+  Annotation,
+  Annotations,
+  Board,
+  Boards,
+  CreatedLink,
+  DrawnChart,
+  SharedBoard,
+  SharedLinks,
+  Unit,
+  Units,
+} from '../../board-responses.ts';
+
 import { syncClock } from './clock.ts';
 import { demoToken } from './session.ts';
 

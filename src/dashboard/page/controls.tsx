@@ -1,2 +1,2 @@
 // the controls that views place themselves
-export { LabelFilter, NamePicker, TextFilter } from './controls/pickers.tsx';
+export { NamePicker, TextFilter } from './controls/pickers.tsx';

@@ -3,15 +3,18 @@ import { type Address, readAddress } from '../address.ts';
 import type { Responses } from '../api.ts';
 import { BarTable } from '../bar-table.tsx';
 import { useZone, type Zone, ZoneContext } from '../calendar.ts';
+import { alignEarlierBuckets } from '../chart/buckets.ts';
+import { Chart } from '../chart/chart.tsx';
+import { type Line, previousOf } from '../chart/line.ts';
 import { fieldText } from '../controls/property-paths.ts';
 import { Figure } from '../figures.tsx';
-import { formatCount, formatPart } from '../format.ts';
+import { formatCount, formatPart, formatText } from '../format.ts';
 import { type Navigation, NavigationContext } from '../navigation.ts';
 import { EmptyMessage } from '../states.tsx';
 import { averagesOf, cohortsOf } from '../steps/cohorts.ts';
 import { parseStep, titleOfStep } from '../steps/step.ts';
 import { eventUnitOf, headlineOf, type Unit, unitOf, unitOfStatistic } from '../units.ts';
-import { CountsChart, GroupChart } from '../views/event/charts.tsx';
+import { type CountsChart, GroupChart } from '../views/event/charts.tsx';
 import { LabelChart, StatisticsChart } from '../views/metric/charts.tsx';
 import { chartedStatistics, TITLES } from '../views/metric/statistics.ts';
 import { RetentionCurve } from '../views/retention-curve.tsx';
@@ -121,9 +124,47 @@ function Events({ counts, earlier, address }: { counts: Counts; earlier: Counts 
           heading={property ? fieldText(property) : 'Label'}
         />
       ) : (
-        <CountsChart counts={counts} earlier={earlier} sumOf={sumOf} unit={unit} />
+        <MainCounts counts={counts} earlier={earlier} sumOf={sumOf} unit={unit} />
       )}
     </>
+  );
+}
+
+type CountsProps = Parameters<typeof CountsChart>[0];
+
+/** The sum over time, or without one the events. The table of the chart has all figures, as in the view of the event. */
+function MainCounts({ counts, earlier, sumOf, unit }: CountsProps) {
+  const { buckets } = counts;
+  const starts = useMemo(() => buckets.map(({ start }) => start), [buckets]);
+  const [sumLabel, sumSymbol] = [sumOf?.label, sumOf?.unit.symbol];
+  // biome-ignore lint/correctness/useExhaustiveDependencies: sums are equal if their parts are
+  const [lines, others] = useMemo(() => {
+    const events: Line = {
+      label: 'Events',
+      color: '--chart-1',
+      shape: 'bars',
+      unit,
+      values: buckets.map(({ count }) => count),
+    };
+    const users: Line = {
+      label: 'Unique users',
+      color: '--chart-3',
+      unit,
+      values: buckets.map((bucket) => bucket.unique_users),
+    };
+    const sums: Line | undefined = sumOf && {
+      ...{ label: sumOf.label, color: '--chart-1', shape: 'bars', unit: sumOf.unit },
+      values: buckets.map(({ sum }) => sum ?? null),
+    };
+    const main = sums ?? events;
+    const before = earlier && alignEarlierBuckets(counts, earlier);
+    const previous = before && previousOf(main, before, (bucket) => (sums ? (bucket.sum ?? null) : bucket.count));
+    return [previous ? [main, previous] : [main], sums ? [events, users] : [users]];
+  }, [counts, earlier, sumLabel, sumSymbol, unit.better]);
+  if (counts.count === 0) return <EmptyMessage>No events in this range.</EmptyMessage>;
+  const label = `${sumOf ? `${sumOf.label} of ` : ''}${formatText(counts.type)} over time`;
+  return (
+    <Chart label={label} range={counts} starts={starts} lines={lines} tableLines={others} unit={sumOf?.unit ?? unit} />
   );
 }
 

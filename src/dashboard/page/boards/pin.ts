@@ -1,6 +1,5 @@
-import type { BoardChart, ChartRange } from '../../../board-bodies.ts';
 import { type Address, filterParameters, linkTo } from '../address.ts';
-import type { QueryParameters } from '../api.ts';
+import type { BoardChart, ChartRange, QueryParameters } from '../api.ts';
 import { formatText } from '../format.ts';
 import type { ShownRange } from '../shown-range.ts';
 import { parseStep, titleOfStep } from '../steps/step.ts';

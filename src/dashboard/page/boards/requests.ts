@@ -1,17 +1,22 @@
 import { useContext, useState } from 'preact/hooks';
-import type { BoardBody, BoardChart } from '../../../board-bodies.ts';
-import type {
-  Annotation,
-  Annotations,
-  Board,
-  Boards,
-  CreatedLink,
-  DrawnChart,
-  SharedLinks,
-  Unit,
-  Units,
-} from '../../../board-responses.ts';
-import { type Path, type QueryParameters, RequestError, send, toRequestError } from '../api.ts';
+import {
+  type Annotation,
+  type Annotations,
+  type Board,
+  type BoardBody,
+  type BoardChart,
+  type Boards,
+  type CreatedLink,
+  type DrawnChart,
+  type Path,
+  type QueryParameters,
+  RequestError,
+  type SharedLinks,
+  send,
+  toRequestError,
+  type Unit,
+  type Units,
+} from '../api.ts';
 import { QuerySessionContext, type QueryState, useQuery } from '../use-query.ts';
 
 export type { Annotation, Annotations, Board, BoardBody, BoardChart, Boards, CreatedLink, DrawnChart, SharedLinks };

@@ -28,9 +28,15 @@ export function ShareButton({ board }: { board: Board }) {
       >
         Share
       </button>
-      <dialog ref={dialog} class="share" aria-labelledby="share" closedby="any" onClose={() => setOpen(false)}>
+      <dialog
+        ref={dialog}
+        class="share-dialog"
+        aria-labelledby="share-title"
+        closedby="any"
+        onClose={() => setOpen(false)}
+      >
         <div class="dialog-head">
-          <h2 id="share">Share “{board.name}”</h2>
+          <h2 id="share-title">Share “{board.name}”</h2>
           <button type="button" class="icon" aria-label="Close" onClick={() => dialog.current?.close()}>
             ×
           </button>

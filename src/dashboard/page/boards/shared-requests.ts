@@ -1,5 +1,5 @@
 import { useEffect, useState } from 'preact/hooks';
-import type { DrawnChart, SharedBoard } from '../../../board-responses.ts';
+import type { DrawnChart, SharedBoard } from '../api.ts';
 import { type RequestError, send, toRequestError } from '../api.ts';
 import type { QueryState } from '../use-query.ts';
 

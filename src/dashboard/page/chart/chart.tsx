@@ -176,7 +176,7 @@ export function Chart(props: ChartProps) {
             : undefined;
   return (
     <figure class="chart">
-      <Legend lines={lines} hidden={hidden} onToggle={(name) => setHidden((names) => toggled(names, name))} />
+      <Legend lines={lines} hidden={hidden} onToggle={(labels) => setHidden((names) => toggled(names, labels))} />
       <output class="pointed visually-hidden" aria-live="polite">
         {at !== undefined && [
           labels[at],
@@ -242,8 +242,10 @@ function dateOf(seconds: number): Date {
   return new Date(seconds * 1000);
 }
 
-function toggled(set: ReadonlySet<string>, value: string): Set<string> {
-  const next = new Set(set);
-  if (!next.delete(value)) next.add(value);
+/** Hides lines, or shows them if all are hidden. */
+function toggled(hidden: ReadonlySet<string>, labels: readonly string[]): Set<string> {
+  const next = new Set(hidden);
+  const areHidden = labels.every((label) => hidden.has(label));
+  for (const label of labels) areHidden ? next.delete(label) : next.add(label);
   return next;
 }

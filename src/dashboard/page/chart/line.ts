@@ -1,3 +1,4 @@
+import type { Comparison } from '../address.ts';
 import type { Unit } from '../units.ts';
 
 /** A line or a series of bars in a chart. */
@@ -13,7 +14,7 @@ export interface Line {
   readonly unit?: Unit;
   /** The pane: 0, or a smaller one below for figures that a larger line would flatten. Each has an axis of its own. */
   readonly pane?: 0 | 1 | 2;
-  /** Label of the line whose previous period this is; the tooltip shows the change. */
+  /** Label of the line whose previous period this is; the tooltip shows the change. The own label begins with it. */
   readonly previousOf?: string;
   /** For a previous period: the start of the bucket each value is from. */
   readonly startsOf?: readonly (string | undefined)[];
@@ -25,15 +26,23 @@ export interface Annotation {
   readonly text: string;
 }
 
-/** Returns the line of the previous period of a line, from the buckets aligned with its own. */
+/** Names of the periods that a range is compared with. */
+const PERIODS: Readonly<Record<Comparison, string>> = {
+  previous: 'previous period',
+  year: 'previous year',
+  weekdays: 'matching weekdays',
+};
+
+/** Returns the line of the period that a line is compared with, from the buckets aligned with its own. */
 export function previousOf<Bucket extends { readonly start: string }>(
   line: Line,
   before: readonly (Bucket | undefined)[],
   figureOf: (bucket: Bucket) => number | null,
+  comparison: Comparison = 'previous',
 ): Line {
   return {
     ...line,
-    label: `${line.label}, previous period`,
+    label: `${line.label}, ${PERIODS[comparison]}`,
     previousOf: line.label,
     shape: 'dashed',
     // bars hide a line of their own color

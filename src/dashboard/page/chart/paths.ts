@@ -81,11 +81,14 @@ export function drawMarks(self: uPlot, moments: readonly number[], color: string
     const x = self.valToPos(moment, 'x', true);
     if (x < bbox.left || x > bbox.left + bbox.width) continue;
     const bottom = bbox.top + bbox.height;
+    // a quiet line: the mark is what is pointed at
+    ctx.globalAlpha = 0.45;
     ctx.setLineDash([2 * devicePixelRatio, 3 * devicePixelRatio]);
     ctx.beginPath();
     ctx.moveTo(x, bbox.top);
     ctx.lineTo(x, bottom);
     ctx.stroke();
+    ctx.globalAlpha = 1;
     ctx.beginPath();
     ctx.moveTo(x, bottom - size);
     ctx.lineTo(x - size, bottom + size * 0.8);

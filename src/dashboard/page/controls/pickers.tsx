@@ -1,5 +1,4 @@
 import { useEffect, useId, useState } from 'preact/hooks';
-import { onlyLabel, withFilter } from '../address.ts';
 import type { Names } from '../catalog.ts';
 import { EMPTY, formatText } from '../format.ts';
 import { useNavigation } from '../navigation.ts';
@@ -100,23 +99,5 @@ export function NamePicker({ label, name, choices: { names, isComplete }, canBeE
         ))}
       </select>
     </label>
-  );
-}
-
-/** Filters rows by label. */
-export function LabelFilter({ label, choices }: { label: string; choices?: readonly string[] }) {
-  const { address, go } = useNavigation();
-  return (
-    <TextFilter
-      label={label}
-      value={onlyLabel(address.filters)}
-      placeholder="All"
-      {...(choices && { choices })}
-      canBeEmpty
-      onSelect={(value) => {
-        const others = address.filters.filter(({ field }) => field !== 'label');
-        go({ filters: value === undefined ? others : withFilter(others, { field: 'label', operator: '=', value }) });
-      }}
-    />
   );
 }

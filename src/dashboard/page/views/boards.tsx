@@ -153,9 +153,9 @@ function Loaded({ stored }: { stored: Board }) {
   return (
     <>
       <div class="board-head">
-        <nav aria-label="Boards">
+        <span class="board-path">
           <Link to={inView(address, 'boards')}>Boards</Link>
-        </nav>
+        </span>
         <h2>{name}</h2>
         {board.scope === 'everyone' && <small class="badge">everyone</small>}
         <div class="board-actions">

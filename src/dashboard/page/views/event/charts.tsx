@@ -4,6 +4,7 @@ import { alignEarlierBuckets } from '../../chart/buckets.ts';
 import { Chart } from '../../chart/chart.tsx';
 import { type Line, previousOf } from '../../chart/line.ts';
 import { formatText } from '../../format.ts';
+import { useNavigation } from '../../navigation.ts';
 import { EmptyMessage } from '../../states.tsx';
 import type { Unit } from '../../units.ts';
 import { LINE_COLORS } from '../metric/charts.tsx';
@@ -30,6 +31,7 @@ interface CountsChartProps {
 /** Events, unique users and a sum over time. Each has a pane of its own, because the largest would flatten the others. */
 export function CountsChart({ counts, earlier, sumOf, unit }: CountsChartProps) {
   const { buckets } = counts;
+  const { compare } = useNavigation().address;
   const starts = useMemo(() => buckets.map(({ start }) => start), [buckets]);
   const [sumLabel, sumKind, sumScale, sumSymbol] = [
     ...[sumOf?.label, sumOf?.unit.kind],
@@ -40,7 +42,7 @@ export function CountsChart({ counts, earlier, sumOf, unit }: CountsChartProps) 
     const before = earlier && alignEarlierBuckets(counts, earlier);
     const withEarlier = (line: Omit<Line, 'values'>, figureOf: (bucket: Bucket) => number | null): Line[] => {
       const current = { ...line, values: buckets.map(figureOf) };
-      return before ? [current, previousOf(current, before, figureOf)] : [current];
+      return before ? [current, previousOf(current, before, figureOf, compare)] : [current];
     };
     const users: Omit<Line, 'values'> = { label: 'Unique users', color: '--chart-3', pane: 1, unit };
     return [
@@ -53,7 +55,7 @@ export function CountsChart({ counts, earlier, sumOf, unit }: CountsChartProps) 
           )
         : []),
     ];
-  }, [counts, buckets, earlier, sumLabel, sumKind, sumScale, sumSymbol, unit.better]);
+  }, [counts, buckets, earlier, compare, sumLabel, sumKind, sumScale, sumSymbol, unit.better]);
   if (counts.count === 0) return <EmptyMessage>No events in this range. Try a longer range.</EmptyMessage>;
   return (
     <Chart label={`${formatText(counts.type)} over time`} range={counts} starts={starts} lines={lines} unit={unit} />

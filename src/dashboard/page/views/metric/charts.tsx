@@ -3,6 +3,7 @@ import { STATISTICS, type Statistic } from '../../address.ts';
 import { Chart } from '../../chart/chart.tsx';
 import type { Line } from '../../chart/line.ts';
 import { formatText } from '../../format.ts';
+import { useNavigation } from '../../navigation.ts';
 import { EmptyMessage } from '../../states.tsx';
 import { type Unit, unitOfStatistic } from '../../units.ts';
 import { ADDITIVE, linesOf, type Series, TITLES } from './statistics.ts';
@@ -18,14 +19,15 @@ interface StatisticsChartProps {
 /** Statistics of a metric over time. The table of the chart has all of them. */
 export function StatisticsChart({ series, earlier, statistics, unit }: StatisticsChartProps) {
   const { buckets } = series;
+  const { compare } = useNavigation().address;
   const { kind, scale, symbol, better, isAmount } = unit;
   const names = statistics.join();
   const starts = useMemo(() => buckets.map(({ start }) => start), [buckets]);
   // biome-ignore lint/correctness/useExhaustiveDependencies: units and lists of statistics are equal if their parts are
   const [lines, others] = useMemo(() => {
     const rest = STATISTICS.filter((statistic) => !statistics.includes(statistic));
-    return [linesOf(series, earlier, statistics, unit), linesOf(series, undefined, rest, unit)];
-  }, [series, earlier, names, kind, scale, symbol, better, isAmount]);
+    return [linesOf(series, earlier, statistics, unit, compare), linesOf(series, undefined, rest, unit)];
+  }, [series, earlier, names, compare, kind, scale, symbol, better, isAmount]);
   if (!buckets.some(({ count }) => count > 0)) {
     return <EmptyMessage>No values in this range. Try a longer range.</EmptyMessage>;
   }

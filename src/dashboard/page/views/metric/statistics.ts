@@ -1,4 +1,4 @@
-import type { Statistic } from '../../address.ts';
+import type { Comparison, Statistic } from '../../address.ts';
 import type { Responses } from '../../api.ts';
 import { alignEarlierBuckets } from '../../chart/buckets.ts';
 import { type Line, previousOf } from '../../chart/line.ts';
@@ -39,6 +39,7 @@ export function linesOf(
   earlier: Series | undefined,
   statistics: readonly Statistic[],
   unit: Unit,
+  comparison?: Comparison,
 ): Line[] {
   const before = earlier && alignEarlierBuckets(series, earlier);
   return statistics.flatMap((statistic, i): Line[] => {
@@ -51,6 +52,6 @@ export function linesOf(
       unit: unitOfStatistic(unit, statistic),
     };
     if (!before) return [line];
-    return [line, previousOf(line, before, (bucket) => bucket[statistic])];
+    return [line, previousOf(line, before, (bucket) => bucket[statistic], comparison)];
   });
 }
