@@ -27,7 +27,10 @@ const GROWTH = 0.012;
 const LAUNCH = { day: 17, factor: 2.6, fading: 0.45 };
 /** The day on which the checkout becomes slow, at noon, and by which factor. */
 const SLOWDOWN = { day: 21.5, factor: 2.7, page: '/checkout' };
-/** From Sunday. */
+/** Visitors who arrive in the last minutes before now. */
+const RECENT_VISITORS = 24;
+const RECENT_MINUTES = 20;
+/** How many more visitors come on each day of the week, from Sunday. */
 const WEEKDAYS = [0.62, 1.04, 1.1, 1.08, 1.05, 0.98, 0.68];
 /** Visits by hour of the day, in UTC. */
 const HOURS = [2, 1, 1, 1, 1, 2, 4, 7, 10, 12, 12, 12, 13, 12, 12, 11, 10, 10, 11, 13, 13, 11, 7, 4].map(
@@ -99,23 +102,37 @@ export function generateShop(now: number, seed = 7): ShopRow[] {
   let visitors = 0;
   for (let day = 0; day < DAYS; day++) {
     for (let count = newVisitors(random, day, startOf(day)); count > 0; count--) {
-      const visitor: Visitor = {
-        user: `shopper-${String(++visitors).padStart(4, '0')}`,
-        country: random.pick(COUNTRIES),
-        source: random.pick(SOURCES),
-        device: random.next() < 0.46 ? 'phone' : 'desktop',
-        isSignedUp: false,
-      };
-      visit(random, visitor, startOf(day), { slowFrom, isFirst: true, rows });
+      const visitor = newVisitor(random, ++visitors);
+      visit(random, visitor, arrival(random, startOf(day)), { slowFrom, isFirst: true, rows });
       for (let later = day + 1; later < DAYS; later++) {
         if (random.next() < chanceOfReturn(visitor, later - day) * weekdayFactor(startOf(later))) {
-          visit(random, visitor, startOf(later), { slowFrom, isFirst: false, rows });
+          visit(random, visitor, arrival(random, startOf(later)), { slowFrom, isFirst: false, rows });
         }
       }
     }
   }
-  // nothing is in the future, and the newest row is a moment ago
+  // some visitors are there now, at any time of day
+  for (let count = RECENT_VISITORS; count > 0; count--) {
+    const at = now - random.next() * RECENT_MINUTES * MINUTE;
+    visit(random, newVisitor(random, ++visitors), at, { slowFrom, isFirst: true, rows });
+  }
+  // nothing is in the future
   return rows.filter(({ at }) => at < now).sort((a, b) => a.at - b.at);
+}
+
+function newVisitor(random: Random, number: number): Visitor {
+  return {
+    user: `shopper-${String(number).padStart(4, '0')}`,
+    country: random.pick(COUNTRIES),
+    source: random.pick(SOURCES),
+    device: random.next() < 0.46 ? 'phone' : 'desktop',
+    isSignedUp: false,
+  };
+}
+
+/** Returns when a visit begins on the day that starts at a time. */
+function arrival(random: Random, start: number): number {
+  return start + random.pick(HOURS) * 60 * MINUTE + random.next() * 60 * MINUTE;
 }
 
 function weekdayFactor(start: number): number {
@@ -140,9 +157,9 @@ interface Visit {
 }
 
 /** Adds the rows of one visit to the shop. */
-function visit(random: Random, visitor: Visitor, start: number, { slowFrom, isFirst, rows }: Visit): void {
+function visit(random: Random, visitor: Visitor, begin: number, { slowFrom, isFirst, rows }: Visit): void {
   const { user, country, source, device } = visitor;
-  let at = start + random.pick(HOURS) * 60 * MINUTE + random.next() * 60 * MINUTE;
+  let at = begin;
   const wait = (seconds: number) => {
     at += seconds * 1000 * Math.exp(0.6 * random.normal());
   };

@@ -21,6 +21,7 @@ describe('the invented shop', () => {
   test('covers the 30 days until now in chronological order, without a row in the future', () => {
     expect(rows.every(({ at }, i) => i === 0 || at >= (rows[i - 1]?.at ?? 0))).toBe(true);
     expect(rows.at(-1)?.at).toBeLessThan(NOW);
+    expect(new Set(rows.filter(({ at }) => at > NOW - 5 * 60_000).map(({ user }) => user)).size).toBeGreaterThan(3);
     expect(rows[0]?.at).toBeGreaterThan(NOW - 31 * DAY);
     expect(rows.length).toBeGreaterThan(50_000);
   });

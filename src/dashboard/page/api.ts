@@ -32,7 +32,7 @@ export type {
 } from '../../board-responses.ts';
 
 import { syncClock } from './clock.ts';
-import { isInDemo } from './session.ts';
+import { demoToken } from './session.ts';
 
 /** The status. Fields that only admins and viewers may see are missing for other users. */
 export type Status = UserStatus & Partial<OperatorStatus>;
@@ -123,8 +123,9 @@ export async function request(url: string, token: string, signal: AbortSignal): 
 /** Sends a request. Throws a {@link RequestError} when the server is unreachable or returns an error. */
 export async function send(url: string, init: RequestInit): Promise<Response> {
   const sentAt = Date.now();
-  // the demo has its own path
-  const path = isInDemo() && url !== DEMO_PATH ? `/demo${url}` : url;
+  // the routes of the demo are under a path of their own
+  const isOfDemo = new Headers(init.headers).get('authorization') === `Bearer ${demoToken()}`;
+  const path = isOfDemo ? `/demo${url}` : url;
   const response = await fetch(path, { ...init, cache: 'no-store' }).catch((error: unknown) => {
     throw toRequestError(error);
   });
@@ -149,8 +150,6 @@ export async function exchangeCode(code: string): Promise<string> {
   return token;
 }
 
-const DEMO_PATH = '/api/demo';
-
 /**
  * Starts or stops the demo, which takes a few seconds.
  *
@@ -159,7 +158,7 @@ const DEMO_PATH = '/api/demo';
  * @throws {RequestError} when the server rejects it
  */
 export async function controlDemo(method: 'POST' | 'DELETE', token: string): Promise<string | undefined> {
-  const response = await send(DEMO_PATH, { method, headers: { authorization: `Bearer ${token}` } });
+  const response = await send('/api/demo', { method, headers: { authorization: `Bearer ${token}` } });
   const body = (await response.json()) as Partial<DemoSession>; // the server's own type
   return body.token;
 }

@@ -32,26 +32,32 @@ export function isToken(text: string): boolean {
   return /^[\w-]+\.[\w-]+\.[\w-]*$/.test(text);
 }
 
-/** Stores a token until the tab is closed. */
+/** Stores a token until the tab is closed. Ends the demo. */
 export function storeToken(token: string): void {
+  sessionStorage.removeItem(DEMO_KEY);
   sessionStorage.setItem(KEY, token);
 }
 
 /** Deletes the stored token: that of the demo if the page shows the demo, otherwise the user's own. */
 export function clearToken(): void {
-  sessionStorage.removeItem(isInDemo() ? DEMO_KEY : KEY);
+  sessionStorage.removeItem(demoToken() === undefined ? KEY : DEMO_KEY);
 }
 
 /** Returns the session of the stored token, or undefined if there is none. The demo's token comes first. */
 export function currentSession(): Session | undefined {
   const token = sessionStorage.getItem(DEMO_KEY) ?? sessionStorage.getItem(KEY);
   if (token === null) return undefined;
-  return { token, userId: userIdOf(token), isAdmin: claimsOf(token).role === 'admin', isDemo: isInDemo() };
+  return {
+    token,
+    userId: userIdOf(token),
+    isAdmin: claimsOf(token).role === 'admin',
+    isDemo: demoToken() !== undefined,
+  };
 }
 
-/** Returns whether the page shows the demo. */
-export function isInDemo(): boolean {
-  return sessionStorage.getItem(DEMO_KEY) !== null;
+/** Returns the token of the demo, if the page shows it. */
+export function demoToken(): string | undefined {
+  return sessionStorage.getItem(DEMO_KEY) ?? undefined;
 }
 
 /** Shows the demo until {@link leaveDemo}, or until the tab is closed. */

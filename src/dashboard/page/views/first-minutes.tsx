@@ -130,7 +130,8 @@ function DemoOffer() {
       const demoToken = await controlDemo('POST', token);
       if (demoToken === undefined) return;
       enterDemo(demoToken);
-      location.assign('/?range=30d');
+      // the demo has a month: two weeks can be compared
+      location.assign('/?range=7d&compare=previous');
     } catch (thrown) {
       setError(toRequestError(thrown));
     }
