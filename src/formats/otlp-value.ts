@@ -16,7 +16,7 @@ export const OtlpDouble = Type.Union([
 /** A time in nanoseconds since 1970; 0 means unknown. */
 export const OtlpTime = Type.Union([
   Type.String({ pattern: '^\\d{1,20}$' }),
-  Type.Integer({ minimum: 0 }),
+  Type.Integer({ minimum: 0, maximum: 2 ** 64 }),
   Type.Null(),
 ]);
 

@@ -233,7 +233,7 @@ function targetOf(random: Random, { path, parameters }: Route): string {
   return variant + (query.length > 0 ? `?${query.join('&')}` : random.chance(0.03) ? '?' : '');
 }
 
-/** Returns the body of a metric, an event or a batch, in which some fields are missing or wrong. */
+/** Returns the body of a metric, an event, a batch or an export of OpenTelemetry, in which some fields are missing or wrong. */
 function bodyValue(random: Random, path: string): unknown {
   const field = (value: unknown) => (random.chance(0.06) ? random.pick(VALUES) : value);
   const dropSome = (body: Record<string, unknown>) => {
@@ -254,10 +254,27 @@ function bodyValue(random: Random, path: string): unknown {
       data: field({ step: random.below(5), value: random.pick(VALUES) }),
       data_index: field(`step_${random.below(5)}`),
     });
+  const list = (make: () => unknown) =>
+    Array.from({ length: random.below(random.chance(0.02) ? 1_100 : 4) }, () => field(make()));
+  const dataPoint = () =>
+    dropSome({
+      timeUnixNano: field(`${Date.now()}000000`),
+      asDouble: field(random.next() * 100),
+      attributes: field([{ key: field('page'), value: field({ stringValue: field('/dashboard') }) }]),
+    });
+  const otlpMetric = () => ({
+    name: field('page_load_time'),
+    [random.pick(['gauge', 'sum', 'histogram'])]: field({
+      aggregationTemporality: field(1 + random.below(2)),
+      isMonotonic: field(random.chance(0.5)),
+      dataPoints: field(list(dataPoint)),
+    }),
+  });
+  if (path === '/v1/metrics') {
+    return dropSome({ resourceMetrics: field([{ scopeMetrics: field([{ metrics: field([otlpMetric()]) }]) }]) });
+  }
   if (path.includes('metric')) return metric();
   if (path.includes('batch')) {
-    const list = (make: () => unknown) =>
-      Array.from({ length: random.below(random.chance(0.02) ? 1_100 : 4) }, () => field(make()));
     return dropSome({ metrics: field(list(metric)), analytics: field(list(event)) });
   }
   return event();

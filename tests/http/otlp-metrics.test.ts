@@ -390,6 +390,10 @@ describe('rejected requests', () => {
       ['body', 'resourceMetrics', 0, 'scopeMetrics', 0, 'metrics', 0, 'gauge', 'dataPoints', 0, 'asDouble'],
     ],
     [
+      exportOf(gauge('n', point(1, { timeUnixNano: 1e300 }))),
+      ['body', 'resourceMetrics', 0, 'scopeMetrics', 0, 'metrics', 0, 'gauge', 'dataPoints', 0, 'timeUnixNano'],
+    ],
+    [
       exportOf(gauge('n', point(1, { timeUnixNano: '-1' }))),
       ['body', 'resourceMetrics', 0, 'scopeMetrics', 0, 'metrics', 0, 'gauge', 'dataPoints', 0, 'timeUnixNano'],
     ],
@@ -397,6 +401,59 @@ describe('rejected requests', () => {
     const response = await post(target, PATH, body);
     expectError(response, 422, 'validation_failed');
     expect(response.body.detail[0].loc).toEqual(loc);
+  });
+
+  test('any value at any place is stored, reported or rejected, and never fails', () => {
+    const place = fc.constantFrom(
+      ...[
+        'resourceMetrics',
+        'scopeMetrics',
+        'metrics',
+        'gauge',
+        'sum',
+        'dataPoints',
+        'name',
+        'asDouble',
+        'asInt',
+        'flags',
+      ],
+      ...['timeUnixNano', 'attributes', 'key', 'value', 'stringValue', 'intValue', 'doubleValue', 'arrayValue'],
+      ...['kvlistValue', 'values', 'exemplars', 'aggregationTemporality', 'isMonotonic'],
+    );
+    const value = fc.oneof(
+      fc.jsonValue({ maxDepth: 2 }),
+      fc.double(),
+      fc.constantFrom<unknown>(
+        1e300,
+        -1,
+        2 ** 64,
+        '18446744073709551616',
+        '99999999999999999999',
+        '1e9',
+        {},
+        [],
+        [null],
+      ),
+      fc.string({ unit: 'binary' }),
+    );
+    const attributes = [
+      attribute('a', {
+        intValue: '1',
+        doubleValue: 1,
+        arrayValue: { values: [{ kvlistValue: { values: [{ key: 'b' }] } }] },
+      }),
+      attribute('c', { stringValue: 'd' }),
+    ];
+    const full = [point(1, { asInt: '1', flags: 0, exemplars: [], attributes })];
+    const body = exportOf(gauge('n', ...full), sum('n', DELTA, true, ...full));
+    return fc.assert(
+      fc.asyncProperty(place, value, async (name, replacement) => {
+        const changed = JSON.stringify(body, (key, old) => (key === name ? replacement : old));
+        const { status } = await post(target, PATH, changed);
+        expect([200, 422]).toContain(status);
+      }),
+      { numRuns: 300 },
+    );
   });
 
   test('rejects a request with too many data points or bytes as a whole, and counts its data points', async () => {
@@ -426,7 +483,7 @@ describe('rejected requests', () => {
     }
   });
 
-  test('admins record for others, viewers and other users do not', async () => {
+  test('admins record for others, and other users do not', async () => {
     const acting = { 'x-act-as-user-id': 'otlp-acted' };
     const admin = await newUser({ role: 'admin' });
     const body = exportOf(gauge('n', point(1)));
