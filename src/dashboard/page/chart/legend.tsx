@@ -48,6 +48,6 @@ export function Legend({ lines, hidden, onToggle }: LegendProps) {
 
 /** Returns the name of the period that a line is about: what its label adds to that of the current line. */
 function periodOf({ label, previousOf = '' }: Line): string {
-  const period = label.slice(previousOf.length).replace(/^, /, '');
+  const period = label.startsWith(`${previousOf}, `) ? label.slice(`${previousOf}, `.length) : label;
   return period.charAt(0).toUpperCase() + period.slice(1);
 }

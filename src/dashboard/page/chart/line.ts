@@ -14,7 +14,7 @@ export interface Line {
   readonly unit?: Unit;
   /** The pane: 0, or a smaller one below for figures that a larger line would flatten. Each has an axis of its own. */
   readonly pane?: 0 | 1 | 2;
-  /** Label of the line whose previous period this is; the tooltip shows the change. The own label begins with it. */
+  /** Label of the line whose previous period this is; the tooltip shows the change. */
   readonly previousOf?: string;
   /** For a previous period: the start of the bucket each value is from. */
   readonly startsOf?: readonly (string | undefined)[];

@@ -38,6 +38,28 @@ const FIRST_EVENTS = [
   /sign.?in|log.?in/i,
 ];
 
+/** Types of events on the way from a visit to a payment, in the order in which users usually get there. */
+const JOURNEY = [
+  /page.?view|visit|app.?open/i,
+  /sign.?up|regist(er|ration)/i,
+  /tutorial|onboard|activat/i,
+  /cart/i,
+  /checkout/i,
+  /purchase|payment|paid|subscri|order/i,
+];
+
+/**
+ * Returns steps of a funnel that makes sense: types whose names tell their order, otherwise those with the most users.
+ *
+ * @param types the ones with the most users first
+ */
+export function exampleFunnel(types: readonly string[], count: number): Step[] {
+  const named = JOURNEY.flatMap((pattern) => types.find((type) => pattern.test(type)) ?? []);
+  const chosen = new Set(named);
+  const steps = chosen.size >= 2 ? [...chosen] : types;
+  return steps.slice(0, count).map((type) => ({ type, label: undefined }));
+}
+
 /** Returns the type that most likely begins the life of a user; otherwise the most frequent one. */
 export function likelyFirstType(types: readonly string[]): string | undefined {
   for (const pattern of FIRST_EVENTS) {

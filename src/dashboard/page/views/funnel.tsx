@@ -7,7 +7,7 @@ import { useNavigation } from '../navigation.ts';
 import { useShownRange } from '../shown-range.ts';
 import { QueryErrorNotice } from '../states.tsx';
 import { formatPoints, indexOfBiggestLoss, type StepFigures, withDropOff } from '../steps/drop-off.ts';
-import { parseStep, titleOfStep, writeStep } from '../steps/step.ts';
+import { exampleFunnel, parseStep, titleOfStep, writeStep } from '../steps/step.ts';
 import { useQuery } from '../use-query.ts';
 import { FunnelSteps } from './funnel-steps.tsx';
 
@@ -22,6 +22,8 @@ const WITHIN = [
 
 /** Number of steps of the example. */
 const EXAMPLE_STEPS = 3;
+/** Number of types that its steps are chosen from. */
+const EXAMPLE_TYPES = 20;
 
 /** How many users complete a sequence of steps, and where they are lost. The steps are edited in place. */
 export function FunnelView() {
@@ -77,17 +79,17 @@ export function FunnelView() {
   );
 }
 
-/** What a funnel is, and an example made of the types with the most users. */
+/** What a funnel is, and an example made of the recorded types. */
 function Instructions() {
   const { address } = useNavigation();
   const { from, to } = useShownRange();
-  // most users first, which is the order of most funnels
   const parameters =
     address.steps.length === 0
-      ? { from, to, top: EXAMPLE_STEPS, unique_users: 'true', user_id: address.user }
+      ? { from, to, top: EXAMPLE_TYPES, unique_users: 'true', user_id: address.user }
       : undefined;
   const popular = useQuery('/api/activity', parameters, address.user, true);
-  const example = (popular.value?.analytics.types ?? []).map(({ type }) => ({ type, label: undefined }));
+  const types = (popular.value?.analytics.types ?? []).map(({ type }) => type);
+  const example = exampleFunnel(types, EXAMPLE_STEPS);
   if (address.steps.length > 0) return <>Add a second step to see how many users get there.</>;
   return (
     <>

@@ -67,6 +67,7 @@ export function Overview({ canSeeAllUsers }: { canSeeAllUsers: boolean }) {
                   current={value}
                   earlier={earlier}
                   beganWithin={activity.beganWithin}
+                  beganAfter={activity.beganAfter}
                 />
               )}
             </>

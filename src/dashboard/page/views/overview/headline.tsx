@@ -140,10 +140,12 @@ interface HeadlineChartProps {
   readonly earlier: Activity | undefined;
   /** When recording began, if that was within the range before. */
   readonly beganWithin: Date | undefined;
+  /** When recording began, if that was after the range before. */
+  readonly beganAfter: Date | undefined;
 }
 
 /** The selected figure over time, with the period before as a dotted line. */
-export function HeadlineChart({ headline, current, earlier, beganWithin }: HeadlineChartProps) {
+export function HeadlineChart({ headline, current, earlier, beganWithin, beganAfter }: HeadlineChartProps) {
   const { address } = useNavigation();
   const { interval } = useOverviewRange();
   const zone = useZone();
@@ -174,6 +176,11 @@ export function HeadlineChart({ headline, current, earlier, beganWithin }: Headl
         <p class="quiet">
           Recording began on {formatTime(beganWithin, zone, 'minute')}, within the period before, so changes look larger
           than they are.
+        </p>
+      )}
+      {beganAfter && (
+        <p class="quiet">
+          Recording began on {formatTime(beganAfter, zone, 'minute')}, so there is no period before to compare with.
         </p>
       )}
     </>

@@ -84,6 +84,8 @@ export function useActivity(isOneUser: boolean) {
     ),
     /** Whether there are rows to compare with. */
     hasEarlier,
+    /** When recording began, if nothing was recorded in the earlier range. */
+    beganAfter: address.range !== 'all' && extent.from && extent.from >= previous.to ? extent.from : undefined,
     /** When recording began, if that was within the earlier range. */
     beganWithin: hasEarlier && extent.from && extent.from > previous.from ? extent.from : undefined,
   };
