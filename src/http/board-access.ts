@@ -1,11 +1,11 @@
 import { randomBytes } from 'node:crypto';
 import type { Principal } from '../auth/verifier.ts';
 import type { BoardChart } from '../board-bodies.ts';
-import type { Board, SharedLink } from '../board-responses.ts';
+import type { Board, Boards, SharedLink } from '../board-responses.ts';
 import { ApiError } from '../errors.ts';
 import { formatTimestamp } from '../formats/timestamp.ts';
 import type { StoredLink } from '../storage/board-link-store.ts';
-import type { BoardStore, StoredBoard } from '../storage/board-store.ts';
+import type { BoardStore, ListedBoard, StoredBoard } from '../storage/board-store.ts';
 
 /** The form of the random IDs of boards, links and annotations. */
 const RANDOM_ID = /^[\w-]{22}$/;
@@ -33,7 +33,7 @@ export function isVisible({ scope, owner }: StoredBoard, userId: string): boolea
 }
 
 /** Returns whether a caller may change a board. */
-export function canEdit({ scope, owner }: StoredBoard, { userId, role }: Principal): boolean {
+export function canEdit({ scope, owner }: Pick<StoredBoard, 'scope' | 'owner'>, { userId, role }: Principal): boolean {
   return scope === 'everyone' ? role === 'admin' : owner === userId;
 }
 
@@ -73,9 +73,14 @@ const timeOf = (milliseconds: number) => formatTimestamp(milliseconds * 1000);
 
 /** Returns a board as the API returns it to a caller. */
 export function toBoard(board: StoredBoard, principal: Principal): Board {
-  const { boardId: id, name, scope, createdAt, updatedAt } = board;
+  return { ...toListedBoard(board, principal), charts: chartsOf(board) };
+}
+
+/** Returns a board of a list, with the number of its charts. */
+export function toListedBoard(board: ListedBoard, principal: Principal): Boards['boards'][number] {
+  const { boardId: id, name, scope, chartCount: charts, createdAt, updatedAt } = board;
   const times = { created_at: timeOf(createdAt), updated_at: timeOf(updatedAt) };
-  return { id, name, scope, can_edit: canEdit(board, principal), charts: chartsOf(board), ...times };
+  return { id, name, scope, can_edit: canEdit(board, principal), charts, ...times };
 }
 
 /** Returns a shared link as the API returns it. Its value is not stored. */
