@@ -13,7 +13,7 @@ export const OtlpDouble = Type.Union([
   Type.String({ pattern: '^(?:NaN|-?Infinity|-?\\d+(?:\\.\\d+)?(?:[eE][+-]?\\d+)?)$' }),
   Type.Null(),
 ]);
-/** A time in nanoseconds since 1970; 0 means unknown. */
+/** A time in nanoseconds since 1970, as an unsigned 64-bit integer; 0 means unknown. */
 export const OtlpTime = Type.Union([
   Type.String({ pattern: '^\\d{1,20}$' }),
   Type.Integer({ minimum: 0, maximum: 2 ** 64 }),

@@ -5,7 +5,7 @@ import type { Board, Boards, SharedLink } from '../board-responses.ts';
 import { ApiError } from '../errors.ts';
 import { formatTimestamp } from '../formats/timestamp.ts';
 import type { StoredLink } from '../storage/board-link-store.ts';
-import type { BoardStore, BoardSummary, StoredBoard } from '../storage/board-store.ts';
+import type { BoardStore, ListedBoard, StoredBoard } from '../storage/board-store.ts';
 
 /** The form of the random IDs of boards, links and annotations. */
 const RANDOM_ID = /^[\w-]{22}$/;
@@ -71,18 +71,16 @@ export function chartAt(board: StoredBoard, index: string | undefined): BoardCha
 
 const timeOf = (milliseconds: number) => formatTimestamp(milliseconds * 1000);
 
-/** Returns a board as the API lists it for a caller. */
-export function toSummary(board: BoardSummary, principal: Principal): Boards['boards'][number] {
-  const { boardId: id, name, scope, createdAt, updatedAt, chartCount: charts } = board;
-  const times = { created_at: timeOf(createdAt), updated_at: timeOf(updatedAt) };
-  return { id, name, scope, can_edit: canEdit(board, principal), charts, ...times };
-}
-
 /** Returns a board as the API returns it to a caller. */
 export function toBoard(board: StoredBoard, principal: Principal): Board {
-  const { boardId: id, name, scope, createdAt, updatedAt } = board;
+  return { ...toListedBoard(board, principal), charts: chartsOf(board) };
+}
+
+/** Returns a board of a list, with the number of its charts. */
+export function toListedBoard(board: ListedBoard, principal: Principal): Boards['boards'][number] {
+  const { boardId: id, name, scope, chartCount: charts, createdAt, updatedAt } = board;
   const times = { created_at: timeOf(createdAt), updated_at: timeOf(updatedAt) };
-  return { id, name, scope, can_edit: canEdit(board, principal), charts: chartsOf(board), ...times };
+  return { id, name, scope, can_edit: canEdit(board, principal), charts, ...times };
 }
 
 /** Returns a shared link as the API returns it. Its value is not stored. */

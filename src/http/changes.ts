@@ -40,15 +40,17 @@ export function admitChange(
 /**
  * Runs a change in a transaction. Resolves with its outcome once the transaction is on disk.
  *
+ * @param bytes approximate memory that the change uses
  * @param work returns the number of changed rows and the outcome; may run several times. Must not throw
  * @throws {ApiError} as {@link CommitQueue.store} does
  */
 export async function commitChange<Outcome>(
   queue: ChangeParts['queue'],
+  bytes: number,
   work: () => { readonly changes: number; readonly outcome: Outcome },
 ): Promise<Outcome> {
   let latest: { readonly outcome: Outcome } | undefined;
-  await queue.store([], 0, {
+  await queue.store([], bytes, {
     change() {
       const done = work();
       latest = done;

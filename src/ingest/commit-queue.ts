@@ -19,6 +19,8 @@ const LOCK_RETRY_MS = { first: 1, longest: 10 };
  * about 4 µs per row. This limit leaves time to reject excess requests and to respond to probes.
  */
 const MAX_COMMIT_ROWS = 2000;
+/** How many rows another change counts as: a board of 64 KB takes as long to replace as 100 rows to insert. */
+const ROWS_PER_CHANGE = 100;
 /**
  * Maximum number of event-loop turns for which a group may grow; it stops earlier if a turn adds no request. A commit
  * uses as much CPU as ten requests, so larger groups leave more CPU for requests.
@@ -47,7 +49,7 @@ export interface CommitQueue {
    * Stores the records of a request, all or none, in one transaction with other queued requests. Resolves once they are
    * on disk. Without records, it tests whether a commit succeeds.
    *
-   * @param bytes approximate memory used by the records
+   * @param bytes approximate memory used by the records and the other change
    * @param extras data to store in the same transaction
    * @throws {ApiError} `storage_unavailable`, `storage_full`, `internal`, `overloaded` or `shutting_down`
    */
@@ -161,10 +163,11 @@ export function createCommitQueue(
   function takeGroup(): Group {
     let groupRows = 0;
     let count = 0;
-    for (const { records } of queued) {
-      if (count > 0 && groupRows + records.length > MAX_COMMIT_ROWS) break;
+    for (const { records, extras } of queued) {
+      const weight = records.length + (extras.change ? ROWS_PER_CHANGE : 0);
+      if (count > 0 && groupRows + weight > MAX_COMMIT_ROWS) break;
       count++;
-      groupRows += records.length;
+      groupRows += weight;
     }
     const requests = queued;
     queued = requests.splice(count);
@@ -271,8 +274,8 @@ export function createCommitQueue(
     store(records, size, extras = {}) {
       const error = closedReason();
       if (error) return Promise.reject(error);
-      // a request without records uses no space: it tests whether a commit succeeds
-      if (records.length > 0 && !hasRoom(size)) return Promise.reject(new ApiError('overloaded'));
+      // a request that uses no space tests whether a commit succeeds, or deletes
+      if (records.length + size > 0 && !hasRoom(size)) return Promise.reject(new ApiError('overloaded'));
       rows += records.length;
       bytes += size;
       return new Promise((resolve, reject) => {

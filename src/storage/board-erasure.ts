@@ -23,7 +23,7 @@ export function* eraseBoards({ client, store }: RemovalContext, userId: string, 
     )
     .all(userId, until);
   const blankBoard = client.query(BLANK_BOARD);
-  const blankLinksOf = client.query(`${BLANK_LINKS} board_id = (SELECT board_id FROM boards WHERE id = ?)`);
+  const blankLinksOf = client.query(`${BLANK_LINKS} AND board_id = (SELECT board_id FROM boards WHERE id = ?)`);
   const disown = client.query('UPDATE boards SET owner = NULL WHERE id = ?');
   yield* inTransactions(transact, owned, ({ id, scope }) => {
     if (scope === 'everyone') disown.run(id);
@@ -41,17 +41,24 @@ export function* eraseBoards({ client, store }: RemovalContext, userId: string, 
     .all(until)
     .filter(({ users }) => (JSON.parse(users) as string[]).includes(userId));
   const chartsOf = client.query<{ charts: string }, [number]>('SELECT charts FROM boards WHERE id = ?');
-  const setCharts = client.query('UPDATE boards SET filtered_users = ?, charts = ? WHERE id = ?');
+  // a new row, because an update could move other rows within the file
+  const copy = client.query(
+    `INSERT INTO boards (board_id, owner, scope, created_at, updated_at, filtered_users, chart_count, name, charts)
+     SELECT board_id, owner, scope, created_at, updated_at, ?, ?, name, ? FROM boards WHERE id = ?`,
+  );
   yield* inTransactions(transact, filtered, ({ id }) => {
-    const charts = JSON.parse(chartsOf.get(id)?.charts || '[]') as StoredChart[];
+    const stored = chartsOf.get(id)?.charts;
+    if (!stored) return 0; // replaced meanwhile
+    const charts = JSON.parse(stored) as StoredChart[];
     const kept = charts.filter((chart) => !usersOf(chart).includes(userId));
     const users = usersFilteredBy(kept);
-    setCharts.run(users.length > 0 ? JSON.stringify(users) : null, JSON.stringify(kept), id);
+    copy.run(users.length > 0 ? JSON.stringify(users) : null, kept.length, JSON.stringify(kept), id);
+    blankBoard.run(id);
     return BLANK_ROW_BYTES;
   });
   yield;
   transact(() => {
-    client.query(`${BLANK_LINKS} creator = ? AND created_at <= ?`).run(userId, until);
+    client.query(`${BLANK_LINKS} AND creator = ? AND created_at <= ?`).run(userId, until);
     client.query('UPDATE annotations SET author = NULL WHERE author = ? AND created_at <= ?').run(userId, until);
   });
   yield;

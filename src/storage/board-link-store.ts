@@ -19,15 +19,15 @@ export interface StoredLink {
 
 type Row = Omit<StoredLink, 'isForAll'> & { readonly id: number; readonly isForAll: number };
 
-/** The links that exist: without the index, SQLite would scan blank rows too. */
-const EXISTING = 'board_links INDEXED BY board_links_hash WHERE hash IS NOT NULL';
-
 const COLUMNS = `id, link_id AS linkId, board_id AS boardId, creator, is_for_all AS isForAll, created_at AS createdAt,
   expires_at AS expiresAt`;
 
-/** SQL that blanks links, to which a condition is added. */
+/** A partial index without the blank rows of former links, up to further conditions. */
+const LIVE_LINKS = 'board_links INDEXED BY board_links_hash WHERE hash IS NOT NULL';
+
+/** SQL that blanks rows of `board_links`, up to further conditions. */
 export const BLANK_LINKS =
-  'UPDATE board_links INDEXED BY board_links_hash SET link_id = NULL, hash = NULL, board_id = NULL, creator = NULL, created_at = 0, expires_at = 0 WHERE hash IS NOT NULL AND';
+  'UPDATE board_links INDEXED BY board_links_hash SET link_id = NULL, hash = NULL, board_id = NULL, creator = NULL, created_at = 0, expires_at = 0 WHERE hash IS NOT NULL';
 
 /** The shared links of a database. Functions that change it run in the caller's transaction and return the changed rows. */
 export interface BoardLinkStore {
@@ -40,6 +40,8 @@ export interface BoardLinkStore {
   fullFor(creator: string, boardId: string): keyof typeof MAX_LINKS | undefined;
   insert(link: StoredLink, hash: Uint8Array): number;
   delete(linkId: string): number;
+  /** Makes all links of a board show only the rows of their creators. */
+  narrow(boardId: string): number;
   /** Deletes the links of a board. */
   deleteOf(boardId: string): number;
   /** Returns whether a link expired before a time in milliseconds since 1970. */
@@ -50,22 +52,25 @@ export interface BoardLinkStore {
 
 /** Opens the shared links of a database. */
 export function openBoardLinkStore(client: Database): BoardLinkStore {
-  const all = client.prepare<Row, []>(`SELECT ${COLUMNS} FROM ${EXISTING} ORDER BY id`);
-  const ofCreator = client.prepare<Row, [string]>(`SELECT ${COLUMNS} FROM ${EXISTING} AND creator = ? ORDER BY id`);
-  const findRow = client.prepare<Row, [string]>(`SELECT ${COLUMNS} FROM ${EXISTING} AND link_id = ?`);
+  const all = client.prepare<Row, []>(`SELECT ${COLUMNS} FROM ${LIVE_LINKS} ORDER BY id`);
+  const ofCreator = client.prepare<Row, [string]>(`SELECT ${COLUMNS} FROM ${LIVE_LINKS} AND creator = ? ORDER BY id`);
+  const findRow = client.prepare<Row, [string]>(`SELECT ${COLUMNS} FROM ${LIVE_LINKS} AND link_id = ?`);
   const findHash = client.prepare<Row, [Uint8Array]>(`SELECT ${COLUMNS} FROM board_links WHERE hash = ?`);
   const count = client.prepare<{ total: number; board: number }, [string, string]>(
     `SELECT count(*) AS total, coalesce(sum(creator = ? AND board_id = ?), 0) AS board
-     FROM ${EXISTING}`,
+     FROM ${LIVE_LINKS}`,
   );
   const insertRow = client.prepare(
     `INSERT INTO board_links (link_id, hash, board_id, creator, is_for_all, created_at, expires_at)
      VALUES (?, ?, ?, ?, ?, ?, ?)`,
   );
-  const findExpired = client.prepare(`SELECT 1 FROM ${EXISTING} AND expires_at < ? LIMIT 1`);
-  const blank = client.prepare(`${BLANK_LINKS} link_id = ?`);
-  const blankBoard = client.prepare(`${BLANK_LINKS} board_id = ?`);
-  const blankExpired = client.prepare(`${BLANK_LINKS} expires_at < ?`);
+  const findExpired = client.prepare(`SELECT 1 FROM ${LIVE_LINKS} AND expires_at < ? LIMIT 1`);
+  const blank = client.prepare(`${BLANK_LINKS} AND link_id = ?`);
+  const blankBoard = client.prepare(`${BLANK_LINKS} AND board_id = ?`);
+  const narrowBoard = client.prepare(
+    'UPDATE board_links INDEXED BY board_links_hash SET is_for_all = 0 WHERE hash IS NOT NULL AND board_id = ? AND is_for_all = 1',
+  );
+  const blankExpired = client.prepare(`${BLANK_LINKS} AND expires_at < ?`);
 
   return {
     list: (creator) => (creator === undefined ? all.all() : ofCreator.all(creator)).map(toLink),
@@ -89,6 +94,7 @@ export function openBoardLinkStore(client: Database): BoardLinkStore {
       return changes;
     },
     delete: (linkId) => blank.run(linkId).changes,
+    narrow: (boardId) => narrowBoard.run(boardId).changes,
     deleteOf: (boardId) => blankBoard.run(boardId).changes,
     hasExpired: (before) => findExpired.get(before) !== null,
     deleteExpired: (before) => blankExpired.run(before).changes,

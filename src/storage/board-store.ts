@@ -17,6 +17,7 @@ export interface StoredBoard {
   readonly name: string;
   /** The charts as a JSON array. */
   readonly charts: string;
+  readonly chartCount: number;
   /** The user IDs that charts filter by. */
   readonly filteredUsers: readonly string[];
   /** Milliseconds since 1970. */
@@ -24,25 +25,24 @@ export interface StoredBoard {
   readonly updatedAt: number;
 }
 
-/** A board in a list. */
-export type BoardSummary = Omit<StoredBoard, 'charts' | 'filteredUsers'> & { readonly chartCount: number };
-
-/** The boards that exist: without the index, SQLite would scan the blank rows of former versions too. */
-const EXISTING = 'boards INDEXED BY boards_board_id WHERE board_id IS NOT NULL';
-
 type Row = Omit<StoredBoard, 'filteredUsers'> & { readonly id: number; readonly filteredUsers: string | null };
 
-const COLUMNS = `id, board_id AS boardId, owner, scope, created_at AS createdAt, updated_at AS updatedAt,
-  filtered_users AS filteredUsers, name, charts`;
+/** A board in a list. */
+export type ListedBoard = Omit<StoredBoard, 'charts' | 'filteredUsers'>;
+
+const LISTED_COLUMNS = `board_id AS boardId, owner, scope, created_at AS createdAt, updated_at AS updatedAt,
+  chart_count AS chartCount, name`;
+/** A partial index without the blank rows, of which every change leaves one. */
+const LIVE_BOARDS = 'boards INDEXED BY boards_board_id WHERE board_id IS NOT NULL';
 
 /** SQL that blanks a row of `boards` by its `id`. */
 export const BLANK_BOARD = `UPDATE boards SET board_id = NULL, owner = NULL, created_at = 0, updated_at = 0,
-  filtered_users = NULL, name = '', charts = '' WHERE id = ?`;
+  filtered_users = NULL, chart_count = 0, name = '', charts = '' WHERE id = ?`;
 
 /** The boards of a database. Functions that change it run in the caller's transaction and return the changed rows. */
 export interface BoardStore {
   /** Returns the boards that a user owns, and those for everyone, oldest first. */
-  visibleTo(userId: string): BoardSummary[];
+  visibleTo(userId: string): ListedBoard[];
   find(boardId: string): StoredBoard | undefined;
   /** Returns which limit a new board would exceed; undefined if none. */
   fullFor(owner: string, scope: BoardScope): keyof typeof MAX_BOARDS | undefined;
@@ -55,26 +55,27 @@ export interface BoardStore {
 
 /** Opens the boards of a database. */
 export function openBoardStore(client: Database): BoardStore {
-  const visible = client.prepare<BoardSummary, [string]>(
-    `SELECT board_id AS boardId, owner, scope, created_at AS createdAt, updated_at AS updatedAt, name,
-       json_array_length(charts) AS chartCount
-     FROM ${EXISTING} AND (owner = ? OR scope = 'everyone') ORDER BY created_at, id`,
+  const visible = client.prepare<ListedBoard, [string]>(
+    `SELECT ${LISTED_COLUMNS} FROM ${LIVE_BOARDS} AND (owner = ? OR scope = 'everyone') ORDER BY created_at, id`,
   );
-  const findRow = client.prepare<Row, [string]>(`SELECT ${COLUMNS} FROM boards WHERE board_id = ?`);
+  const findRow = client.prepare<Row, [string]>(
+    `SELECT id, ${LISTED_COLUMNS}, filtered_users AS filteredUsers, charts FROM boards WHERE board_id = ?`,
+  );
   const count = client.prepare<{ total: number; everyone: number; account: number }, [string]>(
     `SELECT count(*) AS total, coalesce(sum(scope = 'everyone'), 0) AS everyone,
        coalesce(sum(scope = 'account' AND owner = ?), 0) AS account
-     FROM ${EXISTING}`,
+     FROM ${LIVE_BOARDS}`,
   );
   const insertRow = client.prepare(
-    `INSERT INTO boards (board_id, owner, scope, created_at, updated_at, filtered_users, name, charts)
-     VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+    `INSERT INTO boards (board_id, owner, scope, created_at, updated_at, filtered_users, chart_count, name, charts)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
   );
   const blank = client.prepare(BLANK_BOARD);
 
-  function insert({ boardId, owner, scope, createdAt, updatedAt, filteredUsers, name, charts }: StoredBoard): number {
+  function insert(board: StoredBoard): number {
+    const { boardId, owner, scope, createdAt, updatedAt, filteredUsers, chartCount, name, charts } = board;
     const users = filteredUsers.length > 0 ? JSON.stringify(filteredUsers) : null;
-    const { changes } = insertRow.run(boardId, owner, scope, createdAt, updatedAt, users, name, charts);
+    const { changes } = insertRow.run(boardId, owner, scope, createdAt, updatedAt, users, chartCount, name, charts);
     assertChanges(changes, 1);
     return changes;
   }

@@ -426,6 +426,8 @@ export const boards = sqliteTable(
     updatedAt: integer('updated_at').notNull(),
     /** The user IDs that charts filter by, as a JSON array; null if there are none. An erasure reads only these boards. */
     filteredUsers: text('filtered_users'),
+    /** The number of charts, so that a list of boards need not read them. */
+    chartCount: integer('chart_count').notNull(),
     name: text('name').notNull(),
     /** The charts as a JSON array. */
     charts: text('charts').notNull(),

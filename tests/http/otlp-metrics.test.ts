@@ -397,6 +397,10 @@ describe('rejected requests', () => {
       exportOf(gauge('n', point(1, { timeUnixNano: '-1' }))),
       ['body', 'resourceMetrics', 0, 'scopeMetrics', 0, 'metrics', 0, 'gauge', 'dataPoints', 0, 'timeUnixNano'],
     ],
+    [
+      exportOf(gauge('n', point(1, { timeUnixNano: 1e22 }))),
+      ['body', 'resourceMetrics', 0, 'scopeMetrics', 0, 'metrics', 0, 'gauge', 'dataPoints', 0, 'timeUnixNano'],
+    ],
   ])('rejects a body that is no export request: %j', async (body, loc) => {
     const response = await post(target, PATH, body);
     expectError(response, 422, 'validation_failed');

@@ -113,7 +113,10 @@ describe('creating a link', () => {
     const { board } = await share(ADA);
     expectError(await call(ROOT, 'POST', `/api/boards/${board}/links`, {}), 404, 'not_found');
     for (let i = 1; i < 20; i++) await link(ADA, board);
+    const audit = () => readFileSync(`${target.databasePath}.audit`, 'utf8');
+    const before = audit();
     expectError(await call(ADA, 'POST', `/api/boards/${board}/links`, {}), 422, 'validation_failed');
+    expect(audit()).toBe(before); // rejected requests do not fill it
   });
 });
 
@@ -171,6 +174,19 @@ describe('an opened link', () => {
     expectError(await open(value), 401, 'unauthorized');
     // a link of the same person without the role
     expect(await sumOf((await share(ADA)).value)).toBe(1);
+  });
+
+  test('shows only rows of its creator once that person changes the board without the role', async () => {
+    const promoted: Caller = ['ada', 'viewer'];
+    const { board, id, value } = await share(promoted);
+    expect(await sumOf(value)).toBe(11);
+    const changed = { name: 'Speed', scope: 'account', charts: [load({ data_string: 'x' })] };
+    expect((await call(promoted, 'PUT', `/api/boards/${board}`, changed)).status).toBe(200);
+    expect(await sumOf(value)).toBe(11);
+    expect((await call(ADA, 'PUT', `/api/boards/${board}`, changed)).status).toBe(200);
+    expect(await sumOf(value)).toBe(1);
+    const { links } = (await call(ADA, 'GET', `/api/links?board_id=${board}`)).body;
+    expect(links).toEqual([expect.objectContaining({ id, rows: 'user' })]);
   });
 
   test('draws no chart of another user for a user', async () => {

@@ -64,6 +64,15 @@ describe('group commit', () => {
     );
   });
 
+  test('limits the other changes per transaction, and counts their memory', async () => {
+    await Promise.all(Array.from({ length: 100 }, () => queue.store([], 1, { change: () => 0 })));
+    expect(transactions).toBe(5);
+    const heavy = queue.store([], 1_000_000, { change: () => 0 });
+    await expect(queue.store([], 1, { change: () => 0 })).rejects.toMatchObject({ code: 'overloaded' });
+    await queue.store([], 0, { change: () => 0 }); // a deletion needs no memory
+    await heavy;
+  });
+
   test('resolves after the row is in the database', async () => {
     for (let i = 1; i <= 5; i++) {
       await queue.store([metric(i)], 100);

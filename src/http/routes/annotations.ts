@@ -64,7 +64,7 @@ export function annotationRoutes(parts: AnnotationParts) {
           ...{ author: principal.userId, text, url: url ?? null },
         };
         admitChange(parts, principal, bytes);
-        const isStored = await commitChange(queue, () => {
+        const isStored = await commitChange(queue, bytes, () => {
           const outcome = !annotations.isFull();
           return { changes: outcome ? annotations.insert(annotation) : 0, outcome };
         });
@@ -81,7 +81,7 @@ export function annotationRoutes(parts: AnnotationParts) {
         readQuery(request, {});
         const id = checkId(params.annotation_id, NO_ANNOTATION);
         admitChange(parts, principal, 0);
-        const changes = await commitChange(queue, () => {
+        const changes = await commitChange(queue, 0, () => {
           const outcome = annotations.delete(id);
           return { changes: outcome, outcome };
         });

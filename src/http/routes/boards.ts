@@ -20,7 +20,7 @@ import {
   randomId,
   toBoard,
   toLink,
-  toSummary,
+  toListedBoard,
   visibleBoard,
 } from '../board-access.ts';
 import { checkCharts, type DrawChart, scopeOfCharts } from '../board-charts.ts';
@@ -60,25 +60,25 @@ export function boardRoutes(parts: BoardParts) {
   const { verify, boards, links, queue, drawChart, audit, now } = parts;
 
   /** Reads and checks a board that a caller wants to store. */
-  async function readBoard(request: Request, principal: Principal): Promise<BoardBody> {
+  async function readBoard(request: Request, principal: Principal): Promise<BoardBody & { readonly bytes: number }> {
     const { value, bytes } = await readJson(request, MAX_BODY_BYTES, { grow: () => true });
     const body = validate('body', boardCheck, value);
     if (body.scope === 'everyone' && principal.role !== 'admin') throw new ApiError('forbidden');
     checkCharts(body, principal);
     admitChange(parts, principal, bytes);
-    return body;
+    return { ...body, bytes };
   }
 
   async function create(request: Request): Promise<Board> {
     const principal = await authenticate(request.headers, verify);
     readQuery(request, {});
-    const { name, scope, charts } = await readBoard(request, principal);
+    const { name, scope, charts, bytes } = await readBoard(request, principal);
     const time = now();
     const board: StoredBoard = {
       ...{ boardId: randomId(), owner: principal.userId, scope, name, charts: JSON.stringify(charts) },
-      ...{ filteredUsers: usersFilteredBy(charts), createdAt: time, updatedAt: time },
+      ...{ chartCount: charts.length, filteredUsers: usersFilteredBy(charts), createdAt: time, updatedAt: time },
     };
-    const full = await commitChange(queue, () => {
+    const full = await commitChange(queue, bytes, () => {
       const outcome = boards.fullFor(principal.userId, scope);
       return { changes: outcome ? 0 : boards.insert(board), outcome };
     });
@@ -90,18 +90,22 @@ export function boardRoutes(parts: BoardParts) {
     const principal = await authenticate(request.headers, verify);
     readQuery(request, {});
     const before = editable(id, principal);
-    const { name, scope, charts } = await readBoard(request, principal);
+    const { name, scope, charts, bytes } = await readBoard(request, principal);
     // a board of one account without an owner would belong to nobody
     if (scope === 'account' && before.owner !== principal.userId) throw new ApiError('forbidden');
     const board: StoredBoard = {
-      ...{ ...before, scope, name, charts: JSON.stringify(charts), filteredUsers: usersFilteredBy(charts) },
+      ...{ ...before, scope, name, charts: JSON.stringify(charts), chartCount: charts.length },
+      filteredUsers: usersFilteredBy(charts),
       updatedAt: Math.max(now(), before.updatedAt + 1),
     };
-    const isStored = await commitChange(queue, () => {
+    const isStored = await commitChange(queue, bytes, () => {
       const current = boards.find(before.boardId);
       // it may have been deleted, erased or moved since it was read
       const outcome = current !== undefined && current.scope === before.scope && current.owner === before.owner;
-      return { changes: outcome ? boards.replace(board) : 0, outcome };
+      if (!outcome) return { changes: 0, outcome };
+      // queries of a caller who cannot read all rows must not run over all rows, although a link allowed that before
+      const narrowed = canReadAll(principal) ? 0 : links.narrow(before.boardId);
+      return { changes: narrowed + boards.replace(board), outcome };
     });
     if (!isStored) throw noSuchBoard();
     return toBoard(board, principal);
@@ -122,6 +126,8 @@ export function boardRoutes(parts: BoardParts) {
     const { expires } = validate('body', linkCheck, body);
     const seconds = expires === undefined ? LINK_SECONDS.default : secondsOf(expires);
     admitChange(parts, principal, bytes);
+    // before the audit log: otherwise requests beyond the limit would fill it
+    checkRoom(readStored(() => links.fullFor(principal.userId, boardId)));
     const value = randomBytes(32).toString('base64url');
     const time = now();
     const link: StoredLink = {
@@ -132,13 +138,21 @@ export function boardRoutes(parts: BoardParts) {
     await writeAudit(principal, requestId, {
       ...{ action: 'share', link: link.linkId, rows: created.rows, expires_at: created.expires_at },
     });
-    const outcome = await commitChange(queue, () => {
+    const outcome = await commitChange(queue, bytes, () => {
       const full = boards.find(boardId) ? links.fullFor(principal.userId, boardId) : ('gone' as const);
       return { changes: full === undefined ? links.insert(link, hashOfLink(value)) : 0, outcome: full };
     });
     if (outcome === 'gone') throw noSuchBoard();
-    if (outcome) throw tooMany(outcome === 'total' ? 'links in total' : 'links to a board', MAX_LINKS[outcome]);
+    checkRoom(outcome);
     return { ...created, value, path: `/share#${value}` };
+  }
+
+  /**
+   * @param full the limit that a new link would exceed
+   * @throws {ApiError} `validation_failed` if there is one
+   */
+  function checkRoom(full: keyof typeof MAX_LINKS | undefined): void {
+    if (full) throw tooMany(full === 'total' ? 'links in total' : 'links to a board', MAX_LINKS[full]);
   }
 
   async function revokeLink(request: Request, given: string | undefined, requestId: string): Promise<Deleted> {
@@ -150,7 +164,7 @@ export function boardRoutes(parts: BoardParts) {
       throw new ApiError('not_found', { message: NO_LINK });
     }
     admitChange(parts, principal, 0);
-    const changes = await commitChange(queue, () => {
+    const changes = await commitChange(queue, 0, () => {
       const outcome = links.delete(id);
       return { changes: outcome, outcome };
     });
@@ -177,7 +191,7 @@ export function boardRoutes(parts: BoardParts) {
         const principal = await authenticate(request.headers, verify);
         readQuery(request, {});
         const visible = readStored(() => boards.visibleTo(principal.userId));
-        return { boards: visible.map((board) => toSummary(board, principal)) };
+        return { boards: visible.map((board) => toListedBoard(board, principal)) };
       },
       { detail: documentBoardRoute('listBoards') },
     )
@@ -208,7 +222,7 @@ export function boardRoutes(parts: BoardParts) {
         readQuery(request, {});
         const { boardId: id } = editable(params.board_id, principal);
         admitChange(parts, principal, 0);
-        const isDeleted = await commitChange(queue, () => {
+        const isDeleted = await commitChange(queue, 0, () => {
           const changes = links.deleteOf(id) + boards.delete(id);
           return { changes, outcome: changes > 0 };
         });

@@ -49,7 +49,7 @@ export function unitRoutes(parts: UnitParts) {
         const { value, bytes } = await readJson(request, MAX_BODY_BYTES, { grow: () => true });
         const { name, unit, better = null } = validate('body', unitCheck, value);
         admitChange(parts, principal, bytes);
-        const isStored = await commitChange(queue, () => {
+        const isStored = await commitChange(queue, bytes, () => {
           if (unit === null) return { changes: units.remove(name), outcome: true };
           const outcome = units.find(name) !== undefined || !units.isFull();
           return { changes: outcome ? units.set({ name, unit, better }) : 0, outcome };

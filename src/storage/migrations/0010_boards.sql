@@ -28,6 +28,7 @@ CREATE TABLE `boards` (
 	`created_at` integer NOT NULL,
 	`updated_at` integer NOT NULL,
 	`filtered_users` text,
+	`chart_count` integer NOT NULL,
 	`name` text NOT NULL,
 	`charts` text NOT NULL
 ) STRICT;
