@@ -93,6 +93,8 @@ test('a change says up or down and, where that is known, whether it is better', 
     expect(changeOf(now, before, 'higher')).toBeUndefined();
   expect(changeOf(112, 100, 'lower')).toEqual({ direction: 'up', tone: 'bad', text: '12%', words: 'up 12%, worse' });
   expect(changeOf(10.01, 10, undefined)).toMatchObject({ tone: 'neutral', text: '0.1%' });
+  // a slight change is neither good nor bad
+  expect(changeOf(10.01, 10, 'higher')).toMatchObject({ tone: 'neutral', words: 'up 0.1%' });
   // only a figure that became zero fell by 100%
   expect(changeOf(1, 10_000, 'higher')?.text).toBe('99.99%');
   expect(changeOf(0, 10_000, 'higher')?.text).toBe('100%');

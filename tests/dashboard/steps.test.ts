@@ -3,7 +3,13 @@ import { UTC } from '../../src/dashboard/page/calendar.ts';
 import { listedChoices } from '../../src/dashboard/page/steps/choices.ts';
 import { averagesOf, cohortsOf, nextPeriod } from '../../src/dashboard/page/steps/cohorts.ts';
 import { formatPoints, indexOfBiggestLoss, withDropOff } from '../../src/dashboard/page/steps/drop-off.ts';
-import { likelyFirstType, parseStep, titleOfStep, writeStep } from '../../src/dashboard/page/steps/step.ts';
+import {
+  exampleFunnel,
+  likelyFirstType,
+  parseStep,
+  titleOfStep,
+  writeStep,
+} from '../../src/dashboard/page/steps/step.ts';
 import { parseStep as parseOnServer } from '../../src/http/event-step.ts';
 
 describe('a step', () => {
@@ -117,4 +123,15 @@ describe('choices', () => {
     expect(texts('view')).toEqual(['view', 'page_view']);
     expect(texts('new')).toEqual(['Use “new”']);
   });
+});
+
+test('the example of a funnel follows the order that names tell, otherwise the numbers of users', () => {
+  const typesOf = (types: string[]) => exampleFunnel(types, 3).map(({ type }) => type);
+  expect(typesOf(['page_view', 'add_to_cart', 'tutorial_step', 'signup'])).toEqual([
+    'page_view',
+    'signup',
+    'tutorial_step',
+  ]);
+  expect(typesOf(['b', 'signup', 'a', 'c'])).toEqual(['b', 'signup', 'a']);
+  expect(typesOf([])).toEqual([]);
 });

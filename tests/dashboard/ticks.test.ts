@@ -1,5 +1,5 @@
 import { expect, test } from 'bun:test';
-import { TICK_DISTANCES, tickLabels, ticksBetween } from '../../src/dashboard/page/chart/ticks.ts';
+import { TICK_DISTANCES, tickDistances, tickLabels, ticksBetween } from '../../src/dashboard/page/chart/ticks.ts';
 import { zoneNamed } from './zones.ts';
 
 const [MINUTES, HOUR, DAY, MONTH, YEAR] = [1800, 3600, 86_400, 30 * 86_400, 365 * 86_400];
@@ -68,4 +68,9 @@ test('returns ascending ticks within the range at every distance', () => {
       expect(ticks.every((tick) => tick >= from && tick <= to)).toBe(true);
     }
   }
+});
+
+test('buckets of a day or longer have no ticks within a day, even where clocks skip an hour', () => {
+  const shortest = (seconds: number) => Math.min(...tickDistances(seconds));
+  expect([3600, 12 * 3600, 23 * 3600, 86_400].map(shortest)).toEqual([1, 1, 86_400, 86_400]);
 });

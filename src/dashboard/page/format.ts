@@ -100,6 +100,9 @@ export interface Change {
   readonly words: string;
 }
 
+/** A relative change below this is neither good nor bad. */
+const SLIGHT_CHANGE = 0.01;
+
 /**
  * Returns the change from a previous figure; undefined if either is missing or both are zero.
  *
@@ -115,7 +118,8 @@ export function changeOf(
     return before === 0 ? undefined : { direction: 'same', tone: 'neutral', text: '0%', words: 'unchanged' };
   const direction = now > before ? 'up' : 'down';
   const isBetter = better !== undefined && (better === 'higher') === now > before;
-  const tone = better === undefined ? 'neutral' : isBetter ? 'good' : 'bad';
+  const isSlight = before !== 0 && Math.abs((now - before) / before) < SLIGHT_CHANGE;
+  const tone = better === undefined || isSlight ? 'neutral' : isBetter ? 'good' : 'bad';
   const judgment = { good: ', better', bad: ', worse', neutral: '' }[tone];
   if (before === 0) return { direction, tone, text: 'new', words: `${direction} from zero${judgment}` };
   const ratio = Math.abs((now - before) / before);

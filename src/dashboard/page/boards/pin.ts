@@ -1,4 +1,4 @@
-import { type Address, filterParameters, linkTo } from '../address.ts';
+import { type Address, filterParameters, linkTo, onlyLabel } from '../address.ts';
 import type { BoardChart, ChartRange, QueryParameters } from '../api.ts';
 import { formatText } from '../format.ts';
 import type { ShownRange } from '../shown-range.ts';
@@ -102,12 +102,13 @@ function textsOf(parameters: QueryParameters): Record<string, string | string[]>
 
 /** Returns the heading of a view's chart. */
 function titleOf(
-  { view, name = '', statistic, split, steps, retention, property }: Address,
+  { view, name = '', statistic, split, steps, retention, property, filters }: Address,
   units: readonly UnitSetting[],
 ): string {
   if (view === 'funnel') return steps.map((step) => titleOfStep(parseStep(step))).join(' → ');
   if (view === 'retention') return `Retention after ${titleOfStep(parseStep(retention ?? ''))}`;
-  const text = formatText(name);
+  const label = onlyLabel(filters);
+  const text = label === undefined ? formatText(name) : `${formatText(name)} ${formatText(label)}`;
   const groups = split ? ` by ${property ? property.slice('data.'.length) : 'label'}` : '';
   if (view === 'event') return text + groups;
   const [shown] = chartedStatistics(unitOf(name, units), split ?? statistic);

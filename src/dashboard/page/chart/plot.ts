@@ -7,7 +7,7 @@ import type { Line } from './line.ts';
 import { createPanning } from './panning.ts';
 import { bars, drawMarks, faded, hatched } from './paths.ts';
 import { type Extent, placeTooltip, type Size } from './placement.ts';
-import { TICK_DISTANCES, tickLabels, ticksBetween } from './ticks.ts';
+import { tickDistances, tickLabels, ticksBetween } from './ticks.ts';
 
 export type { Annotation, Line } from './line.ts';
 
@@ -44,6 +44,12 @@ export interface Plot {
   /** Returns where a tooltip about the bucket under the cursor belongs, in pixels from the top left of the element. */
   placeOf(tooltip: Size, index: number): { left: number; top: number };
   destroy(): void;
+}
+
+/** Returns the length of the second bucket, because the first and the last one can be cut; of the only one otherwise. */
+function bucketLength(edges: readonly number[]): number {
+  const [first = 0, second = first, third = second] = edges;
+  return edges.length > 3 ? third - second : second - first;
 }
 
 /** Renders lines over time into an element, in the current colors of its style sheet. */
@@ -83,8 +89,7 @@ export function createPlot(element: HTMLElement, options: PlotOptions): Plot {
           space: (self) => (self.width < 480 ? 58 : 72),
           grid: { show: false },
           ticks: { ...grid, size: 5 },
-          // not shorter than a bucket: noon says nothing about days
-          incrs: () => TICK_DISTANCES.filter((distance) => distance >= 0.9 * bucketLength(content().edges)),
+          incrs: () => tickDistances(bucketLength(content().edges)),
           // without one at the right edge, whose label would be cut off
           splits: (_plot, _axis, from, to, distance) =>
             ticksBetween(zone, from, to, distance).filter((tick) => tick < to - (to - from) * 0.02),

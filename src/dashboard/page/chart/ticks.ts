@@ -18,6 +18,12 @@ export const TICK_DISTANCES: number[] = [
   ...[1, 2, 5, 10, 25, 50, 100].map((years) => years * YEAR),
 ];
 
+/** Returns the distances for a chart: days and more where its buckets are no shorter, because hours say nothing there. */
+export function tickDistances(bucketSeconds: number): number[] {
+  const isOfDays = bucketSeconds >= DAY - 3600; // clocks can skip an hour
+  return isOfDays ? TICK_DISTANCES.filter((distance) => distance >= DAY) : TICK_DISTANCES;
+}
+
 /**
  * Returns the ticks of a time axis, at round wall times. A wall time that occurs twice gets two ticks.
  *

@@ -10,6 +10,7 @@ import { EmptyMessage, QueryErrorNotice, QueryResult } from '../states.tsx';
 import { eventUnitOf, type Unit, useUnitOf } from '../units.ts';
 import { isUnknownName, UnknownName } from '../unknown-name.tsx';
 import { useQuery } from '../use-query.ts';
+import { NothingBefore, useComparedPeriod } from './before-recording.tsx';
 import { type Counts, CountsChart, GroupChart, type SumOf } from './event/charts.tsx';
 import { GroupTable } from './event/group-table.tsx';
 import { useProperties } from './event/properties.ts';
@@ -20,14 +21,13 @@ export function EventView() {
   const { address, go } = useNavigation();
   const { types } = useCatalog();
   const type = address.name ?? types.names[0];
-  const range = useShownRange();
-  const { from, to, interval } = range;
+  const { from, to, interval } = useShownRange();
   useNameInAddress(type);
-  const { zone: tz, user, compare, top, property, sum, split } = address;
+  const { zone: tz, user, top, property, sum, split } = address;
   const parameters =
     type === undefined ? undefined : { type, user_id: user, sum, ...filterParameters(address.filters, 'data_index') };
   const subject = JSON.stringify(parameters);
-  const previous = compare ? range.previous : undefined;
+  const previous = useComparedPeriod();
   const field = property ?? 'label';
   const groupBy = property ?? 'data_index';
   const groupSubject = JSON.stringify([parameters, groupBy]);
@@ -73,6 +73,7 @@ export function EventView() {
           )}
         </QueryResult>
         {previous && <QueryErrorNotice query={earlier} />}
+        <NothingBefore />
         <div class="chart-options">
           <TextFilter
             label="Sum of"

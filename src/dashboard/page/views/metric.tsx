@@ -9,6 +9,7 @@ import { EmptyMessage, QueryErrorNotice, QueryResult } from '../states.tsx';
 import { type Unit, unitOfStatistic, useUnitOf } from '../units.ts';
 import { isUnknownName, UnknownName } from '../unknown-name.tsx';
 import { useQuery } from '../use-query.ts';
+import { NothingBefore, useComparedPeriod } from './before-recording.tsx';
 import { LabelChart, MAX_LINES, StatisticsChart } from './metric/charts.tsx';
 import { LabelTable } from './metric/label-table.tsx';
 import { chartedStatistics, type Series, TITLES } from './metric/statistics.ts';
@@ -18,15 +19,14 @@ export function MetricView() {
   const { address, go } = useNavigation();
   const { metrics } = useCatalog();
   const name = address.name ?? metrics.names[0];
-  const range = useShownRange();
-  const { from, to, interval } = range;
+  const { from, to, interval } = useShownRange();
   useNameInAddress(name);
   const unit = useUnitOf(name ?? '');
-  const { zone: tz, user, compare, split, statistic, top } = address;
+  const { zone: tz, user, split, statistic, top } = address;
   const parameters =
     name === undefined ? undefined : { name, user_id: user, ...filterParameters(address.filters, 'data_string') };
   const subject = JSON.stringify(parameters);
-  const previous = compare ? range.previous : undefined;
+  const previous = useComparedPeriod();
 
   const current = parameters && { ...parameters, from, to, tz };
   const before = previous && parameters && { ...parameters, ...previous, tz };
@@ -71,6 +71,7 @@ export function MetricView() {
           )}
         </QueryResult>
         {previous && <QueryErrorNotice query={earlier} />}
+        <NothingBefore />
         <div class="chart-options">
           <label class="check">
             <input

@@ -9,7 +9,7 @@ const MARGIN = 4;
 interface RetentionCurveProps {
   /** By period after the first; undefined for periods that are not over. */
   readonly averages: readonly (Average | undefined)[];
-  /** Abbreviation of the period. */
+  /** What the period is called: `week`. */
   readonly unit: string;
 }
 
@@ -31,7 +31,7 @@ export function RetentionCurve({ averages, unit }: RetentionCurveProps) {
       <figcaption>
         <span>100% in the first</span>
         <span>
-          {formatPart(parts.at(-1) ?? 0)} after +{known.length} {unit}
+          {formatPart(parts.at(-1) ?? 0)} after {known.length} {known.length === 1 ? unit : `${unit}s`}
         </span>
       </figcaption>
     </figure>

@@ -111,7 +111,7 @@ function Cohorts({ retention }: { retention: Responses['/api/analytics/retention
         </p>
       )}
       <Summary averages={averages} period={period} />
-      <RetentionCurve averages={averages} unit={WORDS[period].short} />
+      <RetentionCurve averages={averages} unit={period} />
       <CohortTable cohorts={cohorts} isOver={isOver} averages={averages} period={period} users={users} />
       <Legend max={maxPart(cohorts, isOver)} />
     </>
