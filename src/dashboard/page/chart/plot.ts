@@ -196,12 +196,6 @@ function lineOf(lines: readonly Line[], series: number): number {
   return series <= lines.length ? series - 1 : (endedLines(lines)[series - lines.length - 1] ?? 0);
 }
 
-/** Returns the length of a bucket, in seconds: of the second one, because the first can be cut by the range. */
-function bucketLength(edges: readonly number[]): number {
-  const [start = 0, end = start] = edges.length > 3 ? edges.slice(1, 3) : [];
-  return end - start;
-}
-
 /** Returns whether a dot marks the line's point under the cursor. */
 function hasDot(line: Line | undefined): boolean {
   return (line?.shape ?? 'line') === 'line';
