@@ -134,6 +134,12 @@ test('names ranges after the calendar of the zone, weeks from the chosen first d
   expect(shown('last-month', 'Europe/Berlin', 'monday')).toEqual(['2025-09-01T00:00', '2025-10-01T00:00']);
 });
 
+test('the last 12 months are never longer than that, also before a leap day', () => {
+  const berlin = zoneNamed('Europe/Berlin');
+  const shown = shownRange({ ...DEFAULTS, range: '1y' }, new Date('2020-02-28T08:00:00+01:00'), {}, berlin);
+  expect(walls(berlin, shown)).toEqual(['2019-03-01T00:00', '2020-02-28T08:00']);
+});
+
 test('skips a day that a zone never had', () => {
   const apia = zoneNamed('Pacific/Apia');
   const now = new Date('2011-12-30T12:00:00Z'); // the 31st; there was no 30th

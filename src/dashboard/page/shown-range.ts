@@ -42,6 +42,8 @@ export function namedRange({ range, from, to, weekStart }: Address, now: Date, e
   if (within === undefined) return { from: addSpan(zone, now, span, -1), to: now };
   const end = new Date((isOver ? startOf : endOf)(within, zone, now.getTime(), weekStart));
   let start = addSpan(zone, end, span, -1);
+  // twelve months before 29 February is the first of March, not the 28th of February
+  if (addSpan(zone, start, span, 1) < end) start = new Date(addDays(zone, start.getTime(), 1));
   // a zone that crossed the date line has no such day
   for (let days = 2; start >= end; days++) start = new Date(addDays(zone, end.getTime(), -days));
   // at midnight, the new day is a minute long rather than empty
