@@ -15,6 +15,7 @@ test('an axis contains zero and every value, and has two to five ticks at round 
   expect(valueAxis([-3, 5], OPTIONS)).toMatchObject({ ticks: [-2, 0, 2, 4] });
   expect(valueAxis([0, 0], OPTIONS).ticks).toEqual([0, 1]);
   expect(valueAxis([], OPTIONS).ticks[0]).toBe(0);
+  expect(valueAxis([Number.MIN_VALUE], OPTIONS).ticks).toEqual([0, 1]);
   // no halves of an event
   expect(valueAxis([1, 2], OPTIONS).ticks).toEqual([0, 1, 2]);
   const value = fc.double({ noNaN: true, noDefaultInfinity: true });

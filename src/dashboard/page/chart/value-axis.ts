@@ -36,8 +36,21 @@ export interface ValueAxis {
 /** Space above the highest value and below the lowest negative one, as a fraction of the axis. */
 const PADDING = 0.06;
 
+/** Values closer to zero are placed like zero: the distances between their ticks would not be doubles. */
+const TINIEST = 1e-290;
+
+function withoutTiniest(value: number): number {
+  return Math.abs(value) < TINIEST ? 0 : value;
+}
+
 /** Returns the axis for values. */
-export function valueAxis(values: readonly number[], options: ValueAxisOptions): ValueAxis {
+export function valueAxis(exact: readonly number[], options: ValueAxisOptions): ValueAxis {
+  const values = exact.map(withoutTiniest);
+  const { placeOf, ...axis } = axisOf(values, options);
+  return { ...axis, placeOf: (value) => placeOf(withoutTiniest(value)) };
+}
+
+function axisOf(values: readonly number[], options: ValueAxisOptions): ValueAxis {
   const cap = options.isCapped ? capOf(values) : undefined;
   const above = cap === undefined ? 0 : values.filter((value) => value > cap).length;
   const shown = cap === undefined ? values : values.filter((value) => value <= cap);
