@@ -393,7 +393,7 @@ export async function startServer(
       async stop() {
         stopping ??= drain();
         await stopping;
-        await demo.stop();
+        await demo.close();
         await alerts?.close();
         await backups?.close();
         await forwarding?.close();
@@ -408,7 +408,7 @@ export async function startServer(
       async abandon() {
         stopping ??= drain();
         await stopping;
-        await demo.stop();
+        await demo.close();
         await alerts?.close();
         await backups?.close();
         await forwarding?.abandon();
@@ -472,6 +472,7 @@ export async function startServer(
     }
 
     async function drain(): Promise<void> {
+      void demo.close(); // requests to it, or for its start, would delay the stop
       clearInterval(pruneTimer);
       clearInterval(catchUpTimer);
       freeSpace.close();

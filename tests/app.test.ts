@@ -84,7 +84,12 @@ test('Elysia parses no cookies, query or headers for the recording routes', asyn
       bytes: unlimited,
       actAs: { report() {} },
     },
-    demo: { start: () => Promise.reject(new Error('no demo')), stop: async () => false, running: () => undefined },
+    demo: {
+      start: () => Promise.reject(new Error('no demo')),
+      stop: async () => false,
+      close: async () => {},
+      running: () => undefined,
+    },
     reading: { queries, engine: queries, slowQueries: { report() {} }, tails: createLiveTails(Date.now, 30) },
     boards: {
       boards: openBoardStore(storage.client),

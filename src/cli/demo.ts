@@ -1,10 +1,9 @@
-import { join } from 'node:path';
 import { createOperatorIssuer } from '../auth/issuer.ts';
 import type { Secrets } from '../auth/secrets.ts';
 import { createSignInCode } from '../auth/sign-in-code.ts';
 import { type Config, loadConfig } from '../config.ts';
 import { signInLink } from '../dashboard/link.ts';
-import { demoFolderOf, makeDemoFolder } from '../demo/folder.ts';
+import { demoDatabaseOf, demoFolderOf, makeDemoFolder } from '../demo/folder.ts';
 import { reportOf } from '../demo/session.ts';
 import { generateShop } from '../demo/shop.ts';
 import { storeRows } from '../demo/store-rows.ts';
@@ -56,7 +55,7 @@ function demoConfig(context: CommandContext): Config {
     Object.fromEntries(Object.entries(values).filter(([name]) => (SETTINGS as readonly string[]).includes(name)));
   const sources: ConfigSources = { ...context, flags: only(context.flags), env: only(context.env) };
   const dataDir = demoFolderOf(context.config().dataDir);
-  return { ...loadConfig(sources), dataDir, databasePath: join(dataDir, 'rawlog.db') };
+  return { ...loadConfig(sources), dataDir, databasePath: demoDatabaseOf(dataDir) };
 }
 
 /** Writes the data of the shop to a new database. Returns the number of rows. */

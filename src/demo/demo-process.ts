@@ -26,6 +26,8 @@ export interface Demo {
   start(): Promise<DemoReport>;
   /** Stops the demo and deletes its data. Returns whether there was one. */
   stop(): Promise<boolean>;
+  /** Stops the demo and lets no other start, because the server stops. */
+  close(): Promise<void>;
   /** Returns the running demo. */
   running(): DemoReport | undefined;
 }
@@ -41,15 +43,25 @@ interface DemoOptions {
   readonly log: Logger;
 }
 
+type DemoChild = Bun.Subprocess<'pipe', 'pipe', 'ignore'>;
+
 /** Creates the demo of a server, which does not run yet. */
 export function createDemo({ dataDir, minFreeBytes, log }: DemoOptions): Demo {
   const folder = demoFolderOf(dataDir);
-  let child: Bun.Subprocess<'pipe', 'pipe', 'ignore'> | undefined;
+  let child: DemoChild | undefined;
   let starting: Promise<DemoReport> | undefined;
   let report: DemoReport | undefined;
   let expiry: ReturnType<typeof setTimeout> | undefined;
+  /** Resolves once the former demo has exited and its data is deleted. Two must never share the folder. */
+  let ended: Promise<void> = Promise.resolve();
+  /** How often the demo was stopped: a start that was waiting is then obsolete. */
+  let stops = 0;
+  let isClosed = false;
 
   async function launch(): Promise<DemoReport> {
+    const startedAfter = stops;
+    await ended;
+    if (isClosed || stops !== startedAfter) throw new Error('the demo was stopped before it started');
     if (readFreeBytes(dataDir) < minFreeBytes + DEMO_BYTES) throw new DemoSpaceError('too little free space');
     const started = Bun.spawn([...programCommand(), 'demo', '--attached'], {
       // nothing else: neither secrets nor other settings of this server
@@ -66,7 +78,7 @@ export function createDemo({ dataDir, minFreeBytes, log }: DemoOptions): Demo {
     void started.exited.then((exitCode) => {
       if (child !== started) return;
       log.warn({ exit_code: exitCode }, 'the demo has ended by itself');
-      clear();
+      void stop();
     });
     const timer = setTimeout(() => started.kill('SIGKILL'), START_TIMEOUT_MS);
     try {
@@ -74,7 +86,7 @@ export function createDemo({ dataDir, minFreeBytes, log }: DemoOptions): Demo {
       if (child !== started) throw new Error('the demo was stopped while it was starting');
       report = JSON.parse(line) as DemoReport; // printed by this program
     } catch (error) {
-      await stop();
+      if (child === started) await stop();
       throw error;
     } finally {
       clearTimeout(timer);
@@ -85,15 +97,18 @@ export function createDemo({ dataDir, minFreeBytes, log }: DemoOptions): Demo {
     return report;
   }
 
-  function clear(): void {
-    clearTimeout(expiry);
-    [child, report, starting] = [undefined, undefined, undefined];
-  }
-
   async function stop(): Promise<boolean> {
     const stopped = child;
-    clear();
-    if (!stopped) return false;
+    stops++;
+    clearTimeout(expiry);
+    [child, report, starting] = [undefined, undefined, undefined];
+    if (stopped) ended = end(stopped);
+    await ended;
+    return stopped !== undefined;
+  }
+
+  /** Ends the process and deletes its data. Never throws. */
+  async function end(stopped: DemoChild): Promise<void> {
     stopped.kill('SIGTERM');
     const timer = setTimeout(() => stopped.kill('SIGKILL'), STOP_TIMEOUT_MS);
     await stopped.exited;
@@ -104,18 +119,23 @@ export function createDemo({ dataDir, minFreeBytes, log }: DemoOptions): Demo {
       log.warn({ err: error }, 'the data of the demo could not be deleted');
     }
     log.info('the demo was stopped');
-    return true;
   }
 
   return {
     start() {
-      starting ??= launch().catch((error: unknown) => {
-        starting = undefined;
-        throw error;
+      if (starting) return starting;
+      const launched = launch();
+      starting = launched;
+      launched.catch(() => {
+        if (starting === launched) starting = undefined;
       });
-      return starting;
+      return launched;
     },
     stop,
+    async close() {
+      isClosed = true;
+      await stop();
+    },
     running: () => report,
   };
 }

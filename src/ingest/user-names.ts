@@ -31,8 +31,8 @@ export interface UserNames {
    * @throws {ApiError} `too_many_names` with an issue for each name beyond the limit
    */
   admit(userId: string, uses: readonly NameUse[]): readonly UserName[];
-  /** Returns whether a user has recorded a name. */
-  has(userId: string, kind: Kind, name: string): boolean;
+  /** Returns which of some names a user has recorded. */
+  recordedOf(userId: string, kind: Kind, names: readonly string[]): ReadonlySet<string>;
   /** Evicts a user from the cache when it may differ from the database: after an erasure or a failed request. */
   invalidate(userId: string): void;
 }
@@ -44,7 +44,7 @@ export interface UserNames {
  * @param max maximum number of distinct metric names and event types per user, combined
  */
 export function createUserNames(
-  writer: Pick<Writer, 'namesOf' | 'hasRecorded'>,
+  writer: Pick<Writer, 'namesOf' | 'hasRecorded' | 'recordedNames'>,
   hash: TextHash,
   max: number,
 ): UserNames {
@@ -109,11 +109,13 @@ export function createUserNames(
       const user = userHash ?? hash(userId);
       return [...added.keys()].map((nameHash) => ({ userHash: user, nameHash }));
     },
-    has(userId, kind, name) {
-      const known = users.get(userId) ?? readDatabase(() => writer.namesOf(hash(userId)));
-      const nameHash = hashOf(kind, name);
-      const isKnown = known instanceof Set ? known.has(nameHash) : known.includes(nameHash);
-      return isKnown || readDatabase(() => writer.hasRecorded(userId, kind, name));
+    recordedOf(userId, kind, names) {
+      const known = users.get(userId) ?? new Set(readDatabase(() => writer.namesOf(hash(userId))));
+      const found = new Set(names.filter((name) => known.has(hashOf(kind, name))));
+      if (found.size === new Set(names).size) return found;
+      const others = new Set(readDatabase(() => writer.recordedNames(userId, kind)));
+      for (const name of names) if (others.has(name)) found.add(name);
+      return found;
     },
     invalidate: (userId) => void users.delete(userId),
   };

@@ -101,6 +101,8 @@ export interface Writer {
    * recorded before names were counted.
    */
   hasRecorded(userId: string, kind: Kind, name: string): boolean;
+  /** Returns all names for which {@link Writer.hasRecorded} returns true. */
+  recordedNames(userId: string, kind: Kind): string[];
   /**
    * Returns the highest `seq` in the rows, the column store's watermarks, the erasure list and the deletions; 0 if there is
    * none.
@@ -192,6 +194,11 @@ export function createWriter(
     `SELECT 1 AS found FROM users JOIN user_series ON user_series.user = users.id
      JOIN series ON series.id = user_series.series_id
      WHERE users.hash = ? AND users.user_id = ? AND series.kind = ? AND series.name = ?`,
+  );
+  const listRecorded = client.prepare<{ name: string }, [number, string, string]>(
+    `SELECT series.name FROM users JOIN user_series ON user_series.user = users.id
+     JOIN series ON series.id = user_series.series_id
+     WHERE users.hash = ? AND users.user_id = ? AND series.kind = ? AND series.name IS NOT NULL`,
   );
   const totalChanges = client.prepare<{ n: number }, []>('SELECT total_changes() AS n');
   const changesSoFar = () => totalChanges.get()?.n ?? 0;
@@ -322,6 +329,7 @@ export function createWriter(
     },
     namesOf: (userHash) => read(() => findNames.all(userHash)).map(({ nameHash }) => nameHash),
     hasRecorded: (userId, kind, name) => read(() => findRecorded.get(hash(userId), userId, kind, name)) !== null,
+    recordedNames: (userId, kind) => read(() => listRecorded.all(hash(userId), userId, kind)).map(({ name }) => name),
     lastSeq() {
       const query = () =>
         orm.all<{ last: number }>(

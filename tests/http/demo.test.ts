@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { METRIC, post, send } from '../harness/client.ts';
-import { startTarget, type Target, UNLIMITED } from '../harness/target.ts';
+import { COMMAND, runCli, startTarget, type Target, UNLIMITED } from '../harness/target.ts';
 import { token } from '../harness/tokens.ts';
 
 let target: Target;
@@ -74,6 +74,59 @@ describe('the demo of a server', () => {
     expect((await send(`${other.url}/api/demo`, { method: 'POST', headers })).status).toBe(200);
     expect(await other.stop()).toBe(0);
     expect(existsSync(join(other.dataDir, 'demo'))).toBe(false);
+  }, 60_000);
+
+  test('can be stopped while it starts, and started again at once', async () => {
+    const [stopped, , restarted] = await Promise.all([
+      call('POST', '/api/demo', admin),
+      call('DELETE', '/api/demo', admin),
+      call('POST', '/api/demo', admin),
+    ]);
+    expect([200, 500]).toContain(stopped.status); // the order of arrival is open
+    expect(restarted.status).toBe(200);
+    const shown = await call('GET', '/demo/api/activity', restarted.body.token);
+    expect(shown.body.metrics.count + shown.body.analytics.count).toBe(restarted.body.rows);
+    // the former one, which ends later, deletes nothing of it
+    const [ended, next] = await Promise.all([call('DELETE', '/api/demo', admin), call('POST', '/api/demo', admin)]);
+    expect([ended.body, next.status]).toEqual([{ deleted: true }, 200]);
+    expect(existsSync(join(demoFolder(), 'rawlog.db'))).toBe(true);
+    expect((await call('GET', '/demo/api/metrics', next.body.token)).status).toBe(200);
+    await call('DELETE', '/api/demo', admin);
+  }, 60_000);
+
+  test('a server that stops while the demo starts ends it and leaves nothing behind', async () => {
+    const headers = { authorization: `Bearer ${admin}` };
+    const starting = await startTarget(UNLIMITED, { dataDir: join(target.dataDir, 'starting') });
+    const start = fetch(`${starting.url}/api/demo`, { method: 'POST', headers }).then((response) => response.json());
+    while (!existsSync(join(starting.dataDir, 'demo', 'rawlog-demo'))) await new Promise(setImmediate);
+    const exit = starting.stop();
+    expect(await start).toMatchObject({ code: 'shutting_down' });
+    expect(await exit).toBe(0);
+    expect(existsSync(join(starting.dataDir, 'demo'))).toBe(false);
+  }, 60_000);
+
+  test('a demo that was killed has ended, and its data is deleted', async () => {
+    const { token: demoToken } = (await call('POST', '/api/demo', admin)).body;
+    const [pid = ''] = readFileSync(`/proc/${target.process.pid}/task/${target.process.pid}/children`, 'utf8').split(
+      ' ',
+    );
+    process.kill(Number(pid), 'SIGKILL');
+    expect((await call('GET', '/demo/api/activity', demoToken)).status).toBe(401);
+    await target.logged(({ msg }) => msg === 'the demo has ended by itself');
+    await call('DELETE', '/api/demo', admin); // waits for the end
+    expect(existsSync(demoFolder())).toBe(false);
+  }, 60_000);
+
+  test('leaves the data of another running demo alone', async () => {
+    const folder = join(target.dataDir, 'two');
+    const env = { PORT: '0', DATA_DIR: folder };
+    const first = Bun.spawn([...COMMAND, 'demo'], { env, stdout: 'pipe', stderr: 'ignore' });
+    for await (const bytes of first.stdout) if (Buffer.from(bytes).includes('listening on')) break;
+    const second = await runCli(['demo'], { env });
+    expect([second.exitCode, second.stderr]).toEqual([1, expect.stringContaining('A demo is running in')]);
+    expect(existsSync(join(folder, 'demo', 'rawlog.db'))).toBe(true);
+    first.kill();
+    await first.exited;
   }, 60_000);
 
   test('does not start on a disk without room for it', async () => {

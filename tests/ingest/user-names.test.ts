@@ -68,6 +68,24 @@ test('names that the column store already contains are exempt from the limit', a
   names.admit('ada', [use('new 1'), use('new 2')]);
   for (let i = 0; i < 10; i++) expect(names.admit('ada', [use(`old ${i}`)])).toEqual([]);
   expect(rejectedNames(() => names.admit('ada', [use('old 1'), use('new 3')]))).toEqual(['too_many_names', ['new 3']]);
+  // any number of names takes the same number of reads
+  let reads = 0;
+  const counting = <Args extends unknown[], Result>(read: (...args: Args) => Result) => {
+    return (...args: Args): Result => {
+      reads++;
+      return read(...args);
+    };
+  };
+  const counted = {
+    namesOf: counting(writer.namesOf),
+    hasRecorded: counting(writer.hasRecorded),
+    recordedNames: counting(writer.recordedNames),
+  };
+  const recorded = createUserNames(counted, storage.hash, 2).recordedOf('ada', 'metric', [
+    ...Array.from({ length: 100 }, (_, i) => `other ${i}`),
+    'old 3',
+  ]);
+  expect([[...recorded], reads]).toEqual([['old 3'], 2]);
   expect(rejectedNames(() => names.admit('eve', [use('old 1'), use('old 2'), use('old 3')]))).toEqual([
     'too_many_names',
     ['old 3'],

@@ -11,6 +11,8 @@ import { targetOf } from '../request-target.ts';
 export interface DemoParts {
   readonly verify: CachedVerifier;
   readonly demo: Demo;
+  /** Returns whether the server accepts new records; otherwise it is stopping. */
+  readonly isOpen: () => boolean;
 }
 
 /** Header fields of a request that the demo needs. It is never told who the caller is on this server. */
@@ -25,7 +27,7 @@ const PREFIX = '/demo';
  * Creates the routes that start and stop the demo, and those of the demo itself: under `/demo`, all GET routes of its API
  * read its own database, for its own tokens only.
  */
-export function demoRoutes({ verify, demo }: DemoParts) {
+export function demoRoutes({ verify, demo, isOpen }: DemoParts) {
   return new Elysia({ name: 'demo' })
     .decorate('requestId', '') // set by request-start.ts
     .post(
@@ -39,6 +41,7 @@ export function demoRoutes({ verify, demo }: DemoParts) {
           return { token, expires_at, rows };
         } catch (error) {
           if (error instanceof DemoSpaceError) throw new ApiError('storage_full', { cause: error });
+          if (!isOpen()) throw new ApiError('shutting_down');
           throw error;
         }
       },
@@ -56,13 +59,7 @@ export function demoRoutes({ verify, demo }: DemoParts) {
       `${PREFIX}/api/*`,
       async ({ request, server }) => {
         const running = demo.running();
-        if (!running) {
-          throw new ApiError('unauthorized', {
-            message: 'The demo has ended',
-            tokenRejection: 'expired',
-            isSigned: true,
-          });
-        }
+        if (!running) throw demoHasEnded();
         server?.timeout(request, 0); // the demo has its own timeouts
         const { path, query } = targetOf(request);
         const headers = new Headers(
@@ -75,6 +72,8 @@ export function demoRoutes({ verify, demo }: DemoParts) {
           headers,
           signal: request.signal,
           redirect: 'manual',
+        }).catch((error: unknown) => {
+          throw demoHasEnded(error); // it may have been killed a moment ago
         });
         const kept = new Headers(response.headers);
         for (const name of DROPPED) kept.delete(name);
@@ -82,4 +81,14 @@ export function demoRoutes({ verify, demo }: DemoParts) {
       },
       { detail: { hide: true } },
     );
+}
+
+/** @param cause why the demo did not respond */
+function demoHasEnded(cause?: unknown): ApiError {
+  const rejection = { tokenRejection: 'expired', isSigned: true } as const;
+  return new ApiError('unauthorized', {
+    message: 'The demo has ended',
+    ...rejection,
+    ...(cause !== undefined && { cause }),
+  });
 }
