@@ -125,24 +125,31 @@ function paramsOf({ parameters }: Pick<ChartQuery, 'parameters'>): URLSearchPara
  */
 export function checkCharts({ charts, scope }: Pick<BoardBody, 'charts' | 'scope'>, principal: Principal): void {
   const issues: ValidationIssue[] = [];
+  const users: (string | undefined)[] = [];
   for (const [index, chart] of charts.entries()) {
     const loc = ['body', 'charts', index];
-    issues.push(...issuesOf(chart, scope).map((issue) => ({ ...issue, loc: [...loc, ...issue.loc] })));
+    const checked = checkChart(chart, scope);
+    issues.push(...checked.issues.map((issue) => ({ ...issue, loc: [...loc, ...issue.loc] })));
+    users.push(checked.user);
   }
   if (issues.length > 0) throw new ApiError('validation_failed', { issues: issues.slice(0, MAX_ISSUES) });
-  for (const { query } of charts) scopeFor(parse(query).user, scopeOfCharts(principal));
+  for (const user of users) scopeFor(user, scopeOfCharts(principal));
 }
 
 function parse(query: ChartQuery): ReturnType<Parse> {
   return PARSERS[query.name](paramsOf(query));
 }
 
-/** Returns what is wrong with a chart. */
-function issuesOf({ query, view }: BoardChart, scope: BoardScope): ValidationIssue[] {
+/** Returns what is wrong with a chart, and the user that it filters by. */
+function checkChart(
+  { query, view }: BoardChart,
+  scope: BoardScope,
+): { readonly issues: ValidationIssue[]; readonly user: string | undefined } {
   const params = paramsOf(query);
   const loc = ['query', 'parameters'];
   if (String(params).length > MAX_QUERY_LENGTH) {
-    return [{ loc, ...valueError(`the parameters should have at most ${MAX_QUERY_LENGTH} characters`) }];
+    const issue = { loc, ...valueError(`the parameters should have at most ${MAX_QUERY_LENGTH} characters`) };
+    return { issues: [issue], user: undefined };
   }
   const issues: ValidationIssue[] = [];
   for (const name of ['from', 'to']) {
@@ -156,13 +163,14 @@ function issuesOf({ query, view }: BoardChart, scope: BoardScope): ValidationIss
   if (scope === 'everyone' && isFiltered) {
     issues.push({ loc: [...loc, 'user_id'], ...valueError('a board for everyone cannot filter by user') });
   }
+  let user: string | undefined;
   try {
-    parse(query);
+    ({ user } = parse(query));
   } catch (error) {
     if (!(error instanceof ApiError && error.issues)) throw error;
     issues.push(...error.issues.map((issue) => ({ ...issue, loc: [...loc, ...issue.loc.slice(1)] })));
   }
-  return issues;
+  return { issues, user };
 }
 
 /**
