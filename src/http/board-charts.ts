@@ -6,7 +6,7 @@ import { formatTimestamp, parseTimestamp } from '../formats/timestamp.ts';
 import type { FinishedQuery } from '../query/caller.ts';
 import { comparedRange, type ResolvedRange, resolveRange } from '../query/chart-range.ts';
 import type { QueryClient } from '../query/client.ts';
-import type { Queries } from '../query/engine.ts';
+import type { IngestLag, Queries } from '../query/engine.ts';
 import { zoneNamed } from '../query/zone-database.ts';
 import type { BoardScope } from '../storage/board-store.ts';
 import type { Metrics } from './metrics.ts';
@@ -198,6 +198,8 @@ export interface DrawnChart extends ResolvedRange {
   readonly result: string;
   /** Undefined without a comparison. */
   readonly compared: string | undefined;
+  /** The ingest lag when the queries ran. */
+  readonly lag: IngestLag;
 }
 
 /** Draws a chart in a scope: runs its queries for its range as of now. */
@@ -205,13 +207,13 @@ export type DrawChart = (query: ChartQuery, scope: ChartScope, caller: ChartCall
 
 /** Creates the function that draws charts. */
 export function createChartDrawing({ engine, metrics, slowQueries, now }: ChartParts): DrawChart {
-  async function run({ name, argument }: Run, { key, signal, client }: ChartCaller): Promise<string> {
+  async function run({ name, argument }: Run, { key, signal, client }: ChartCaller) {
     const onFinished = (finished: FinishedQuery) => {
       metrics.query(name, finished);
       slowQueries.report({ name, argument, client }, finished);
     };
-    const { value } = await engine.run(name, argument, { userId: key, signal, onFinished });
-    return value;
+    const { value, lag } = await engine.run(name, argument, { userId: key, signal, onFinished });
+    return { value: value as string, lag };
   }
 
   return async (query, scope, caller) => {
@@ -224,7 +226,7 @@ export function createChartDrawing({ engine, metrics, slowQueries, now }: ChartP
       run(runOf(range, user), caller),
       compared && run(runOf(compared, user), caller),
     ]);
-    return { ...range, result, compared: comparedResult };
+    return { ...range, result: result.value, compared: comparedResult?.value, lag: result.lag };
   };
 }
 
