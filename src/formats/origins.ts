@@ -15,6 +15,8 @@ interface Wildcard {
 }
 
 const HTTP_SCHEME = /^https?:/;
+/** A source of a Content-Security-Policy, whose hosts have neither semicolons, which would end it, nor IPv6 addresses. */
+const POLICY_SOURCE = /^https?:\/\/(?:\*\.)?[\w.-]+(?::\d+)?$/;
 /** Schemes without pages, or whose pages have the origin `null`. */
 const WITHOUT_ORIGIN = /^(?:wss?|ftp|file|data|blob|about|javascript|filesystem):/;
 const WILDCARD_FORM = 'should write wildcards as https://*.example.com';
@@ -46,12 +48,15 @@ export function parseOrigins(text: string): Origins {
 /**
  * Parses the origins of pages that may embed others in a frame, as {@link parseOrigins} does.
  *
- * @throws {Error} also if an entry has another scheme than http and https
+ * @throws {Error} also if an entry has another scheme than http and https, or cannot be in a Content-Security-Policy
  */
 export function parseEmbedOrigins(text: string): Origins {
   const origins = parseOrigins(text);
   if (!origins.sources.every((source) => HTTP_SCHEME.test(source))) {
     throw new Error('should contain only http and https origins');
+  }
+  if (!origins.sources.every((source) => POLICY_SOURCE.test(source))) {
+    throw new Error('should contain only host names and IPv4 addresses, with an optional port, separated by commas');
   }
   return origins;
 }

@@ -6,7 +6,7 @@ import { formatTimestamp, parseTimestamp } from '../formats/timestamp.ts';
 import type { FinishedQuery } from '../query/caller.ts';
 import { comparedRange, type ResolvedRange, resolveRange } from '../query/chart-range.ts';
 import type { QueryClient } from '../query/client.ts';
-import type { Queries } from '../query/engine.ts';
+import type { IngestLag, Queries } from '../query/engine.ts';
 import { zoneNamed } from '../query/zone-database.ts';
 import type { BoardScope } from '../storage/board-store.ts';
 import type { Metrics } from './metrics.ts';
@@ -125,24 +125,31 @@ function paramsOf({ parameters }: Pick<ChartQuery, 'parameters'>): URLSearchPara
  */
 export function checkCharts({ charts, scope }: Pick<BoardBody, 'charts' | 'scope'>, principal: Principal): void {
   const issues: ValidationIssue[] = [];
+  const users: (string | undefined)[] = [];
   for (const [index, chart] of charts.entries()) {
     const loc = ['body', 'charts', index];
-    issues.push(...issuesOf(chart, scope).map((issue) => ({ ...issue, loc: [...loc, ...issue.loc] })));
+    const checked = checkChart(chart, scope);
+    issues.push(...checked.issues.map((issue) => ({ ...issue, loc: [...loc, ...issue.loc] })));
+    users.push(checked.user);
   }
   if (issues.length > 0) throw new ApiError('validation_failed', { issues: issues.slice(0, MAX_ISSUES) });
-  for (const { query } of charts) scopeFor(parse(query).user, scopeOfCharts(principal));
+  for (const user of users) scopeFor(user, scopeOfCharts(principal));
 }
 
 function parse(query: ChartQuery): ReturnType<Parse> {
   return PARSERS[query.name](paramsOf(query));
 }
 
-/** Returns what is wrong with a chart. */
-function issuesOf({ query, view }: BoardChart, scope: BoardScope): ValidationIssue[] {
+/** Returns what is wrong with a chart, and the user that it filters by. */
+function checkChart(
+  { query, view }: BoardChart,
+  scope: BoardScope,
+): { readonly issues: ValidationIssue[]; readonly user: string | undefined } {
   const params = paramsOf(query);
   const loc = ['query', 'parameters'];
   if (String(params).length > MAX_QUERY_LENGTH) {
-    return [{ loc, ...valueError(`the parameters should have at most ${MAX_QUERY_LENGTH} characters`) }];
+    const issue = { loc, ...valueError(`the parameters should have at most ${MAX_QUERY_LENGTH} characters`) };
+    return { issues: [issue], user: undefined };
   }
   const issues: ValidationIssue[] = [];
   for (const name of ['from', 'to']) {
@@ -156,13 +163,14 @@ function issuesOf({ query, view }: BoardChart, scope: BoardScope): ValidationIss
   if (scope === 'everyone' && isFiltered) {
     issues.push({ loc: [...loc, 'user_id'], ...valueError('a board for everyone cannot filter by user') });
   }
+  let user: string | undefined;
   try {
-    parse(query);
+    ({ user } = parse(query));
   } catch (error) {
     if (!(error instanceof ApiError && error.issues)) throw error;
     issues.push(...error.issues.map((issue) => ({ ...issue, loc: [...loc, ...issue.loc.slice(1)] })));
   }
-  return issues;
+  return { issues, user };
 }
 
 /**
@@ -190,6 +198,8 @@ export interface DrawnChart extends ResolvedRange {
   readonly result: string;
   /** Undefined without a comparison. */
   readonly compared: string | undefined;
+  /** The ingest lag when the queries ran. */
+  readonly lag: IngestLag;
 }
 
 /** Draws a chart in a scope: runs its queries for its range as of now. */
@@ -197,13 +207,13 @@ export type DrawChart = (query: ChartQuery, scope: ChartScope, caller: ChartCall
 
 /** Creates the function that draws charts. */
 export function createChartDrawing({ engine, metrics, slowQueries, now }: ChartParts): DrawChart {
-  async function run({ name, argument }: Run, { key, signal, client }: ChartCaller): Promise<string> {
+  async function run({ name, argument }: Run, { key, signal, client }: ChartCaller) {
     const onFinished = (finished: FinishedQuery) => {
       metrics.query(name, finished);
       slowQueries.report({ name, argument, client }, finished);
     };
-    const { value } = await engine.run(name, argument, { userId: key, signal, onFinished });
-    return value;
+    const { value, lag } = await engine.run(name, argument, { userId: key, signal, onFinished });
+    return { value: value as string, lag };
   }
 
   return async (query, scope, caller) => {
@@ -216,7 +226,7 @@ export function createChartDrawing({ engine, metrics, slowQueries, now }: ChartP
       run(runOf(range, user), caller),
       compared && run(runOf(compared, user), caller),
     ]);
-    return { ...range, result, compared: comparedResult };
+    return { ...range, result: result.value, compared: comparedResult?.value, lag: result.lag };
   };
 }
 

@@ -10,3 +10,23 @@ const MAX_SECONDS = 255;
 export function bunTimeout(idleTimeoutSeconds: number): number {
   return Math.min(MAX_SECONDS, idleTimeoutSeconds + CHECK_SECONDS);
 }
+
+/** A request, and the server that it was sent to. */
+export interface BusyRequest {
+  readonly request: Request;
+  readonly server: { timeout(request: Request, seconds: number): void } | null;
+}
+
+/** Waits for the work of a request. A queued query sends no bytes, but its connection must not time out as idle. */
+export async function whileBusy<Result>(
+  { request, server }: BusyRequest,
+  idleTimeoutSeconds: number,
+  work: Promise<Result>,
+): Promise<Result> {
+  server?.timeout(request, 0);
+  try {
+    return await work;
+  } finally {
+    server?.timeout(request, bunTimeout(idleTimeoutSeconds));
+  }
+}

@@ -24,13 +24,16 @@ export function* eraseBoards({ client, store }: RemovalContext, userId: string, 
     .all(userId, until);
   const blankBoard = client.query(BLANK_BOARD);
   const blankLinksOf = client.query(`${BLANK_LINKS} AND board_id = (SELECT board_id FROM boards WHERE id = ?)`);
-  const disown = client.query('UPDATE boards SET owner = NULL WHERE id = ?');
+  // a new row, because an update could move other rows within the file
+  const disown = client.query(
+    `INSERT INTO boards (board_id, owner, scope, created_at, updated_at, filtered_users, chart_count, name, charts)
+     SELECT board_id, NULL, scope, created_at, updated_at, filtered_users, chart_count, name, charts FROM boards
+     WHERE id = ? AND board_id IS NOT NULL`,
+  );
   yield* inTransactions(transact, owned, ({ id, scope }) => {
     if (scope === 'everyone') disown.run(id);
-    else {
-      blankLinksOf.run(id);
-      blankBoard.run(id);
-    }
+    else blankLinksOf.run(id);
+    blankBoard.run(id);
     return BLANK_ROW_BYTES;
   });
   yield;
@@ -41,7 +44,6 @@ export function* eraseBoards({ client, store }: RemovalContext, userId: string, 
     .all(until)
     .filter(({ users }) => (JSON.parse(users) as string[]).includes(userId));
   const chartsOf = client.query<{ charts: string }, [number]>('SELECT charts FROM boards WHERE id = ?');
-  // a new row, because an update could move other rows within the file
   const copy = client.query(
     `INSERT INTO boards (board_id, owner, scope, created_at, updated_at, filtered_users, chart_count, name, charts)
      SELECT board_id, owner, scope, created_at, updated_at, ?, ?, name, ? FROM boards WHERE id = ?`,

@@ -358,6 +358,8 @@ describe('the page', () => {
     'https://a.example/path',
     'capacitor://localhost',
     "https://x;script-src 'x'",
+    'https://x.example;script-src',
+    'http://[::1]:3000',
   ])('EMBED_ORIGINS=%s is an invalid setting', async (value) => {
     const { exitCode, stderr } = await runCli(['serve'], { env: { EMBED_ORIGINS: value, JWT_SECRET: SECRET } });
     expect(exitCode).toBe(2);

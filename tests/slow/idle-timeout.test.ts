@@ -88,10 +88,15 @@ test.concurrent('returns the results of queries that were queued for longer than
     const from = new Date(Date.now() - 6 * 86_400_000).toISOString();
     const url = `${impatient.url}/api/metrics/series?name=page_load_time&group_by=data_string&top=20&interval=minute&from=${from}`;
     const headers = { authorization };
-    const get = async () => {
+    // a chart of a board runs the same query
+    const parameters = { name: 'page_load_time', group_by: 'data_string', top: '20', interval: 'minute' };
+    const chart = { title: 'Load', view: '', query: { name: 'series', parameters, range: { last: '6d' } } };
+    const board = await post(impatient, '/api/boards', { name: 'b', scope: 'account', charts: [chart] });
+    const chartUrl = `${impatient.url}/api/boards/${board.body.id}/charts/0`;
+    const get = async (_: unknown, i: number) => {
       const started = Date.now();
       // a new connection, because a reused one may just have been closed
-      const response = await fetch(url, { headers, keepalive: false });
+      const response = await fetch(i % 2 === 0 ? url : chartUrl, { headers, keepalive: false });
       await response.bytes();
       return { status: response.status, took: Date.now() - started };
     };

@@ -27,6 +27,8 @@ import { checkCharts, type DrawChart, scopeOfCharts } from '../board-charts.ts';
 import { readJson } from '../body.ts';
 import { admitChange, type ChangeParts, commitChange, readStored } from '../changes.ts';
 import { chartJson, type DrawnChartParts } from '../drawn-chart.ts';
+import { whileBusy } from '../idle-timeout.ts';
+import { reportLag } from '../lag-headers.ts';
 import { documentBoardRoute } from '../openapi-boards.ts';
 import { documentParameters, readQuery, valueError } from '../parameters.ts';
 import { validate } from '../validation.ts';
@@ -43,6 +45,7 @@ export interface BoardParts extends ChangeParts, DrawnChartParts {
   readonly links: BoardLinkStore;
   readonly drawChart: DrawChart;
   readonly audit: Pick<AuditLog, 'link'>;
+  readonly idleTimeoutSeconds: number;
   /** The clock, in milliseconds since 1970. */
   readonly now: () => number;
 }
@@ -57,7 +60,7 @@ const LINK_FILTER = {
 
 /** Creates the routes of boards and of the shared links to them. */
 export function boardRoutes(parts: BoardParts) {
-  const { verify, boards, links, queue, drawChart, audit, now } = parts;
+  const { verify, boards, links, queue, drawChart, audit, now, idleTimeoutSeconds } = parts;
 
   /** Reads and checks a board that a caller wants to store. */
   async function readBoard(request: Request, principal: Principal): Promise<BoardBody & { readonly bytes: number }> {
@@ -233,14 +236,16 @@ export function boardRoutes(parts: BoardParts) {
     )
     .get(
       '/api/boards/:board_id/charts/:index',
-      async ({ request, params, set, route, requestId }) => {
+      async ({ request, server, params, set, route, requestId }) => {
         const principal = await authenticate(request.headers, verify);
         readQuery(request, {});
         const board = readStored(() => visibleBoard(boards, params.board_id, principal));
         const chart = chartAt(board, params.index);
         const scope = scopeOfCharts(principal);
         const client = { principal, request, route, requestId };
-        const drawn = await drawChart(chart.query, scope, { key: principal.userId, signal: request.signal, client });
+        const drawing = drawChart(chart.query, scope, { key: principal.userId, signal: request.signal, client });
+        const drawn = await whileBusy({ request, server }, idleTimeoutSeconds, drawing);
+        reportLag(set.headers, drawn.lag);
         set.headers['content-type'] = 'application/json';
         return chartJson(parts, chart, drawn, scope);
       },

@@ -7,7 +7,8 @@ import type { QueryClient } from '../../query/client.ts';
 import type { Queries } from '../../query/engine.ts';
 import type { Kind } from '../../records.ts';
 import { authenticate } from '../auth.ts';
-import { bunTimeout } from '../idle-timeout.ts';
+import { type BusyRequest, whileBusy } from '../idle-timeout.ts';
+import { reportLag } from '../lag-headers.ts';
 import type { Metrics } from '../metrics.ts';
 import { documentQuery, documentZone } from '../openapi.ts';
 import { documentParameters, readQuery } from '../parameters.ts';
@@ -63,9 +64,7 @@ const PAGE = {
 };
 
 /** The properties of Elysia's context that a handler needs. */
-interface QueryContext {
-  readonly request: Request;
-  readonly server: { timeout(request: Request, seconds: number): void } | null;
+interface QueryContext extends BusyRequest {
   readonly set: { readonly headers: Record<string, string | number> };
   readonly route: string;
   readonly requestId: string;
@@ -82,8 +81,6 @@ export function queryRoutes({ verify, engine, idleTimeoutSeconds, metrics, slowQ
     principal: Principal,
     { request, server, set, route, requestId }: QueryContext,
   ): Promise<ReturnType<Queries[Name]>> => {
-    // a queued query sends no bytes, but its connection must not time out as idle
-    server?.timeout(request, 0);
     const caller = {
       userId: principal.userId,
       signal: request.signal,
@@ -93,13 +90,9 @@ export function queryRoutes({ verify, engine, idleTimeoutSeconds, metrics, slowQ
         slowQueries.report({ name, argument, client: { principal, request, route, requestId } }, finished);
       },
     };
-    const { value, lag } = await engine
-      .run(name, argument, caller)
-      .finally(() => server?.timeout(request, bunTimeout(idleTimeoutSeconds)));
-    if (lag.rows > 0) {
-      set.headers['x-ingest-lag-rows'] = String(lag.rows);
-      set.headers['x-ingest-lag-seconds'] = lag.seconds.toFixed(3);
-    }
+    const running = engine.run(name, argument, caller);
+    const { value, lag } = await whileBusy({ request, server }, idleTimeoutSeconds, running);
+    reportLag(set.headers, lag);
     return value;
   };
 

@@ -9,6 +9,8 @@ import { chartAt, chartsOf, isVisible } from '../board-access.ts';
 import type { ChartScope } from '../board-charts.ts';
 import { readStored } from '../changes.ts';
 import { chartJson, type DrawnChartParts, headOf } from '../drawn-chart.ts';
+import { whileBusy } from '../idle-timeout.ts';
+import { reportLag } from '../lag-headers.ts';
 import { documentBoardRoute } from '../openapi-boards.ts';
 import { readQuery } from '../parameters.ts';
 import type { SharedCharts } from '../shared-charts.ts';
@@ -25,13 +27,14 @@ export interface SharedParts extends DrawnChartParts {
   readonly sharedCharts: Pick<SharedCharts, 'draw'>;
   /** Requests per link. */
   readonly linkRequests: RateLimit;
+  readonly idleTimeoutSeconds: number;
   /** The clock, in milliseconds since 1970. */
   readonly now: () => number;
 }
 
 /** Creates the routes of shared boards, which need a link's value in place of a token, and have no parameters. */
 export function sharedRoutes(parts: SharedParts) {
-  const { boards, links, sharedCharts, linkRequests, now } = parts;
+  const { boards, links, sharedCharts, linkRequests, now, idleTimeoutSeconds } = parts;
 
   /**
    * Returns the board of the request's link, and whose rows its charts read.
@@ -75,13 +78,15 @@ export function sharedRoutes(parts: SharedParts) {
     )
     .get(
       '/api/shared/charts/:index',
-      async ({ request, params, set }) => {
+      async ({ request, server, params, set }) => {
         set.headers['referrer-policy'] = 'no-referrer';
         const { link, board, scope } = open(request);
         const chart = chartAt(board, params.index);
         const key = `${board.boardId} ${board.updatedAt} ${params.index}`;
         // a user ID has no control characters
-        const drawn = await sharedCharts.draw(key, chart.query, scope, { key: `\0${link.linkId}` });
+        const drawing = sharedCharts.draw(key, chart.query, scope, { key: `\0${link.linkId}` });
+        const drawn = await whileBusy({ request, server }, idleTimeoutSeconds, drawing);
+        reportLag(set.headers, drawn.lag);
         set.headers['content-type'] = 'application/json';
         return chartJson(parts, chart, drawn, scope);
       },
