@@ -24,12 +24,16 @@ export function usersOf({ view, query }: StoredChart): string[] {
   return [...[query.parameters['user_id'] ?? []].flat(), ...new URLSearchParams(view).getAll('user')];
 }
 
-/** Returns the newest time in boards, links and annotations, in milliseconds since 1970; 0 if there are none. */
+/**
+ * Returns the newest time in boards, links and annotations, in milliseconds since 1970; 0 if there are none. Skips blank rows,
+ * because an erasure calls it while it holds the write lock.
+ */
 export function newestChangeOf(client: Database): number {
   const found = client
     .query<{ newest: number | null }, []>(
       `SELECT max(at) AS newest FROM (
-         SELECT max(updated_at) AS at FROM boards UNION ALL SELECT max(created_at) FROM board_links
+         SELECT max(updated_at) AS at FROM boards INDEXED BY boards_board_id WHERE board_id IS NOT NULL
+         UNION ALL SELECT max(created_at) FROM board_links INDEXED BY board_links_hash WHERE hash IS NOT NULL
          UNION ALL SELECT max(created_at) FROM annotations)`,
     )
     .get();
