@@ -24,7 +24,10 @@ export function usersOf({ view, query }: StoredChart): string[] {
   return [...[query.parameters['user_id'] ?? []].flat(), ...new URLSearchParams(view).getAll('user')];
 }
 
-/** Returns the newest time in boards, links and annotations, in milliseconds since 1970; 0 if there are none. */
+/**
+ * Returns the newest time in boards, links and annotations, in milliseconds since 1970; 0 if there are none. Skips blank rows,
+ * because an erasure calls it while it holds the write lock.
+ */
 export function newestChangeOf(client: Database): number {
   const found = client
     .query<{ newest: number | null }, []>(
