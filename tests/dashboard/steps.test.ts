@@ -3,7 +3,13 @@ import { UTC } from '../../src/dashboard/page/calendar.ts';
 import { listedChoices } from '../../src/dashboard/page/steps/choices.ts';
 import { averagesOf, cohortsOf, nextPeriod } from '../../src/dashboard/page/steps/cohorts.ts';
 import { formatPoints, indexOfBiggestLoss, withDropOff } from '../../src/dashboard/page/steps/drop-off.ts';
-import { exampleFunnel, likelyFirstType, parseStep, titleOfStep, writeStep } from '../../src/dashboard/page/steps/step.ts';
+import {
+  exampleFunnel,
+  likelyFirstType,
+  parseStep,
+  titleOfStep,
+  writeStep,
+} from '../../src/dashboard/page/steps/step.ts';
 import { parseStep as parseOnServer } from '../../src/http/event-step.ts';
 
 describe('a step', () => {
