@@ -155,7 +155,8 @@ export function columnFormatter(values: readonly (number | null)[], unit: Unit):
   const isUsual = (size: number) => !isExtreme(size / partOf(unit, size).size);
   const sizes = bases.filter(isUsual).sort((a, b) => a - b);
   const typical = sizes[sizes.length >> 1] ?? 1;
-  if (unit.kind === 'duration' && typical >= 60) return (value) => formatFigure(value, unit);
+  const areExtreme = sizes.length === 0 && bases.length > 0;
+  if (areExtreme || (unit.kind === 'duration' && typical >= 60)) return (value) => formatFigure(value, unit);
   const part = partOf(unit, typical);
   const isWhole = bases.every((base) => Number.isInteger(base / part.size) || !isUsual(base));
   const decimals = isWhole ? 0 : decimalsOf(typical / part.size, unit);
@@ -182,7 +183,7 @@ function decimalsOf(size: number, unit: Unit): number {
 /** Returns a formatter for the ticks of an axis: short, in one unit, with as many decimals as tell them apart. */
 export function tickFormatter(ticks: readonly number[], unit: Unit): (value: number) => string {
   const largest = Math.max(0, ...ticks.map((tick) => Math.abs(tick * unit.scale)));
-  if (isExtreme(largest)) return (value) => withUnit(formatScientific(value), unit);
+  if (isExtreme(largest)) return (value) => (value === 0 ? '0' : withUnit(formatScientific(value), unit));
   const part = axisPartOf(unit, largest);
   const isShort = unit.kind !== 'duration' && unit.kind !== 'bytes' && largest >= COMPACT_FROM;
   const amounts = ticks.map((tick) => (tick * unit.scale) / part.size);
