@@ -359,8 +359,8 @@ test.skipIf(noBrowser !== undefined)(
           ...{ colorScheme, viewport: { width, height: 900 } },
         },
       );
-      const check = async () => {
-        expect(await findViolations(page)).toEqual([]);
+      const check = async (part?: string) => {
+        expect(await findViolations(page, part)).toEqual([]);
         expect(await page.evaluate('document.documentElement.scrollWidth - innerWidth')).toBeLessThanOrEqual(0);
       };
       await visit('/?view=boards');
@@ -380,7 +380,8 @@ test.skipIf(noBrowser !== undefined)(
       for (const name of ['Pin to board', 'Annotations', 'Unit']) {
         await page.getByRole('button', { name, exact: true }).click();
         await page.locator('.popover:popover-open :is(input, p)').first().waitFor();
-        await check();
+        // not what is behind the panel, which it may cover in part
+        await check('.popover:popover-open');
         await page.keyboard.press('Escape');
       }
       await page.context().close();

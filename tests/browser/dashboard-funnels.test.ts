@@ -128,10 +128,10 @@ describe.skipIf(noBrowser !== undefined)('a funnel', () => {
     );
   });
 
-  test('is suggested from the types with the most users, and built by typing a type with its label', async () => {
+  test('is suggested in the order of a journey, and built by typing a type with its label', async () => {
     const { page } = admin;
     await admin.visit(path('funnel', []));
-    await page.getByRole('link', { name: 'page_view → signup → a:b' }).waitFor();
+    await page.getByRole('link', { name: 'page_view → signup → purchase' }).waitFor();
     await addStep(page, 'page_view:/pricing');
     await page.waitForURL(({ searchParams }) => searchParams.get('step') === 'page_view:/pricing');
     expect(await page.textContent('.funnel-summary')).toContain('Add a second step');

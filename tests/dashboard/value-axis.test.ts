@@ -19,14 +19,11 @@ test('an axis contains zero and every value, and has two to five ticks at round 
   // no halves of an event
   expect(valueAxis([1, 2], OPTIONS).ticks).toEqual([0, 1, 2]);
   const value = fc.double({ noNaN: true, noDefaultInfinity: true });
+  const flags = fc.tuple(fc.boolean(), fc.boolean(), fc.boolean());
   fc.assert(
-    fc.property(fc.array(value, { minLength: 1, maxLength: 20 }), fc.boolean(), fc.boolean(), (values, zero, log) => {
-      const { ticks, placeOf } = valueAxis(values, {
-        ...OPTIONS,
-        unit: unitNamed(''),
-        isZeroBased: zero,
-        isLogarithmic: log,
-      });
+    fc.property(fc.array(value, { minLength: 1, maxLength: 20 }), flags, (values, isTrue) => {
+      const [isZeroBased, isLogarithmic, isCapped] = isTrue;
+      const { ticks, placeOf } = valueAxis(values, { unit: unitNamed(''), isZeroBased, isLogarithmic, isCapped });
       expect(ticks.length).toBeLessThanOrEqual(5);
       expect([...new Set(ticks)]).toEqual([...ticks]);
       for (const place of values.map(placeOf)) {
@@ -36,6 +33,13 @@ test('an axis contains zero and every value, and has two to five ticks at round 
       }
     }),
   );
+});
+
+test('a logarithmic axis is linear where the cap leaves no positive value', () => {
+  const values = [-5, -5, -4, -4, -4, -3, -3, -3, 100];
+  const axis = valueAxis(values, { ...OPTIONS, isLogarithmic: true, isCapped: true });
+  expect(axis).toMatchObject({ cap: -3, above: 1, unplaced: 0 });
+  expect(axis.ticks.length).toBeWithin(2, 6);
 });
 
 test('durations have ticks at round numbers of minutes and hours', () => {

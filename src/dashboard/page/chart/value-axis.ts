@@ -55,7 +55,7 @@ function axisOf(values: readonly number[], options: ValueAxisOptions): ValueAxis
   const above = cap === undefined ? 0 : values.filter((value) => value > cap).length;
   const shown = cap === undefined ? values : values.filter((value) => value <= cap);
   const common = { cap, above };
-  if (options.isLogarithmic && values.some((value) => value > 0))
+  if (options.isLogarithmic && shown.some((value) => value > 0))
     return { ...logarithmicAxis(shown, values), ...common };
   return { ...linearAxis(shown, options), ...common };
 }
