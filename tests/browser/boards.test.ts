@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
-import axe from 'axe-core';
 import type { Browser, Page } from 'playwright-core';
+import { findViolations } from '../harness/accessibility.ts';
 import { noBrowser, startBrowser } from '../harness/browser.ts';
 import { post, send } from '../harness/client.ts';
 import { eventually, get, readFigures, signIn, waitUntilLoaded } from '../harness/dashboard.ts';
@@ -69,18 +69,6 @@ async function createBoard(name: string, charts: readonly object[], scope = 'acc
 const titlesOf = (page: Page) => page.locator('.board-grid h2').allTextContents();
 const storedTitles = async (id: string) =>
   (await get(target, `/api/boards/${id}`)).charts.map(({ title }: { title: string }) => title);
-
-/** Returns the violations that axe finds in the current page. */
-async function findViolations(page: Page): Promise<string[]> {
-  await page.evaluate(axe.source);
-  const { violations } = (await page.evaluate(
-    `axe.run(document, {
-      runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'],
-      resultTypes: ['violations'],
-    })`,
-  )) as axe.AxeResults;
-  return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' | ')}`);
-}
 
 describe.skipIf(noBrowser !== undefined)('boards', () => {
   test('the chart of a view is pinned to a new board, and then to the same one, with the figures of the view', async () => {

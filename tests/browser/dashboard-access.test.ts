@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
-import axe from 'axe-core';
 import type { Browser, Page } from 'playwright-core';
+import { findViolations } from '../harness/accessibility.ts';
 import { noBrowser, startBrowser } from '../harness/browser.ts';
 import { post } from '../harness/client.ts';
 import {
@@ -49,18 +49,6 @@ afterAll(async () => {
   await browser?.close();
   await target?.stop();
 });
-
-/** Returns the violations that axe finds in the current page, or part of it: WCAG 2.2 A and AA, and best practices. */
-async function findViolations(page: Page, scope = 'html'): Promise<string[]> {
-  await page.evaluate(axe.source);
-  const { violations } = (await page.evaluate(
-    `axe.run('${scope}', {
-      runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'],
-      resultTypes: ['violations'],
-    })`,
-  )) as axe.AxeResults;
-  return violations.map(({ id, impact, nodes }) => `${impact} ${id}: ${nodes.map(({ html }) => html).join(' | ')}`);
-}
 
 /** Returns by how many pixels the page is wider than the viewport. */
 const overflowOf = (page: Page) =>

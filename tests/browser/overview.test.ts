@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
-import axe from 'axe-core';
 import type { Browser, Locator, Page } from 'playwright-core';
 import { changeOf } from '../../src/dashboard/page/format.ts';
 import { eventUnitOf } from '../../src/dashboard/page/units.ts';
 import { chooseMetrics } from '../../src/dashboard/page/views/overview/figures.ts';
+import { findViolations } from '../harness/accessibility.ts';
 import { noBrowser, startBrowser } from '../harness/browser.ts';
 import { post } from '../harness/client.ts';
 import {
@@ -248,14 +248,7 @@ describe.skipIf(noBrowser !== undefined)('the overview', () => {
       });
       await visit(path());
       await section(page, '#changes').waitFor();
-      await page.evaluate(axe.source);
-      const { violations } = (await page.evaluate(
-        `axe.run(document, {
-          runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'],
-          resultTypes: ['violations'],
-        })`,
-      )) as axe.AxeResults;
-      expect(violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' | ')}`)).toEqual([]);
+      expect(await findViolations(page)).toEqual([]);
       const box = await page.locator('.figure data').first().boundingBox();
       if (width === 390) expect(box?.y).toBeLessThan(200);
       expect(await page.evaluate('document.documentElement.scrollWidth - document.documentElement.clientWidth')).toBe(

@@ -124,13 +124,15 @@ function Summary({ figures, before }: SummaryProps) {
   const change = formatPoints(last.conversion, before?.at(-1)?.conversion);
   return (
     <>
-      <b>{formatPart(last.conversion)}</b> of {formatCount(first.users)} {first.users === 1 ? 'user' : 'users'} complete all {figures.length} steps
+      <b>{formatPart(last.conversion)}</b> of {formatCount(first.users)} {first.users === 1 ? 'user' : 'users'} complete
+      all {figures.length} steps
       {change && <> ({change} against the previous period)</>}.
       {loss && previous && (
         <>
           {' '}
           Most are lost between <b>{titleOfStep(parseStep(previous.step))}</b> and{' '}
-          <b>{titleOfStep(parseStep(loss.step))}</b>: {formatCount(loss.lost)} {loss.lost === 1 ? 'user' : 'users'}, {formatPart(loss.lostPart)}.
+          <b>{titleOfStep(parseStep(loss.step))}</b>: {formatCount(loss.lost)} {loss.lost === 1 ? 'user' : 'users'},{' '}
+          {formatPart(loss.lostPart)}.
         </>
       )}
     </>
