@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import type { Browser, Page } from 'playwright-core';
+import { DEFAULTS } from '../../src/dashboard/page/address.ts';
 import { findViolations } from '../harness/accessibility.ts';
 import { noBrowser, startBrowser } from '../harness/browser.ts';
 import { post, send } from '../harness/client.ts';
@@ -100,7 +101,7 @@ describe.skipIf(noBrowser !== undefined)('boards', () => {
     await eventually(page, async () =>
       expect(await readFigures(page)).toMatchObject({ 'Median (p50)': median as number }),
     );
-    expect(new URL(page.url()).searchParams.get('range')).toBe('7d');
+    expect(new URL(page.url()).searchParams.get('range') ?? DEFAULTS.range).toBe('7d');
     expect(consoleErrors).toEqual([]);
     await page.context().close();
   });

@@ -83,7 +83,7 @@ test('reads any query string as a valid address', () => {
     }),
   );
   for (const tz of ['+05:30', 'Mars/Base', '']) expect(readAddress(`?tz=${tz}`).zone).toMatch(/^[A-Z]/);
-  expect(readAddress('?from=-271821-04-20T00:00:00Z&to=2026-01-01T00:00:00Z').range).toBe('24h');
-  expect(readAddress('?from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00Z').range).toBe('24h');
+  expect(readAddress('?from=-271821-04-20T00:00:00Z&to=2026-01-01T00:00:00Z').range).toBe('7d');
+  expect(readAddress('?from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00Z').range).toBe('7d');
   expect(readAddress('?within=0s').within).toBe('7d');
 });

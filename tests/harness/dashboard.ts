@@ -261,7 +261,9 @@ export async function pickIn(page: Page, name: string, text: string): Promise<vo
   const combobox = page.getByRole('combobox', { name, exact: true });
   await combobox.click();
   await combobox.fill(text);
-  await page.getByRole('listbox', { name, exact: true }).getByRole('option', { name: text }).first().waitFor();
+  const list = page.getByRole('listbox', { name, exact: true });
+  // while choices are loading, the first one can be the typed text
+  await list.and(page.locator(':not([aria-busy=true])')).getByRole('option', { name: text }).first().waitFor();
   await page.keyboard.press('Enter');
 }
 

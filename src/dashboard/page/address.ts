@@ -105,7 +105,7 @@ export interface Address {
 
 export const DEFAULTS: Address = {
   view: 'overview',
-  range: '24h',
+  range: '7d',
   from: undefined,
   to: undefined,
   zone: 'UTC',

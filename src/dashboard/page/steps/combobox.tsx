@@ -89,7 +89,14 @@ export function Combobox({ label, text, placeholder, choices, isLoading, onOpen,
           if (isOpen) select(draft === undefined ? undefined : choices.find((choice) => choice.text === draft));
         }}
       />
-      <div id={id} role="listbox" aria-label={label} hidden={!isOpen} ref={list}>
+      <div
+        id={id}
+        role="listbox"
+        aria-label={label}
+        aria-busy={isOpen && isLoading === true}
+        hidden={!isOpen}
+        ref={list}
+      >
         {isOpen &&
           listed.map((choice, i) => (
             // biome-ignore lint/a11y/useKeyWithClickEvents: the keyboard works in the text field, which keeps the focus
