@@ -157,7 +157,8 @@ describe.skipIf(noBrowser !== undefined)('the TypeScript client in a browser', (
     await proxy.received(1);
     const [first] = proxy.requests;
     expect(first?.body.length).toBeLessThan(65_536);
-    await flushTab(await tabs.open());
+    // the first page that opens after the browser has released the lock of the one that was left
+    for (let pages = 0; pages < 20 && values().length < 1510; pages++) await flushTab(await tabs.open());
     expectStored(1510);
   }, 60_000);
 
