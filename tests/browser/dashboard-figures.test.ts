@@ -366,7 +366,8 @@ describe.skipIf(noBrowser !== undefined)('figures of the dashboard', () => {
       );
     }
     const { title, others } = await readTooltip(page);
-    expect(title).toMatch(/^\d+ \w{3} \d{4}, \d\d:\d\d–\d\d:\d\d:\d\d$/);
+    // without seconds if the range ends at a full minute
+    expect(title).toMatch(/^\d+ \w{3} \d{4}, \d\d:\d\d–\d\d:\d\d(:\d\d)?$/);
     expect(others).toEqual([expect.stringMatching(/^Incomplete: /)]);
     await page.mouse.move(0, 0);
     await page.locator('.tooltip').waitFor({ state: 'detached' });
