@@ -24,9 +24,9 @@ export interface Demo {
    * @throws {DemoSpaceError} if the disk has too little free space
    */
   start(): Promise<DemoReport>;
-  /** Stops the demo and deletes its data. Returns whether there was one. */
+  /** Stops the demo, after a start in progress, and deletes its data. Returns whether there was one. */
   stop(): Promise<boolean>;
-  /** Stops the demo and lets no other start, because the server stops. */
+  /** Stops the demo at once, even while it starts, and lets no other start, because the server stops. */
   close(): Promise<void>;
   /** Returns the running demo. */
   running(): DemoReport | undefined;
@@ -49,19 +49,23 @@ type DemoChild = Bun.Subprocess<'pipe', 'pipe', 'ignore'>;
 export function createDemo({ dataDir, minFreeBytes, log }: DemoOptions): Demo {
   const folder = demoFolderOf(dataDir);
   let child: DemoChild | undefined;
+  /** The start of the demo that is running, or will be once it is its turn. */
   let starting: Promise<DemoReport> | undefined;
   let report: DemoReport | undefined;
   let expiry: ReturnType<typeof setTimeout> | undefined;
-  /** Resolves once the former demo has exited and its data is deleted. Two must never share the folder. */
-  let ended: Promise<void> = Promise.resolve();
-  /** How often the demo was stopped: a start that was waiting is then obsolete. */
-  let stops = 0;
   let isClosed = false;
+  let last: Promise<unknown> = Promise.resolve();
 
-  async function launch(): Promise<DemoReport> {
-    const startedAfter = stops;
-    await ended;
-    if (isClosed || stops !== startedAfter) throw new Error('the demo was stopped before it started');
+  /** Runs starts and stops one after the other, in the order of their requests: two demos must never share the folder. */
+  function inTurn<Result>(task: () => Promise<Result>): Promise<Result> {
+    const result = last.then(task);
+    last = result.catch(() => {});
+    return result;
+  }
+
+  /** @param onExit called if the process exits by itself */
+  async function launch(onExit: () => void): Promise<DemoReport> {
+    if (isClosed) throw new Error('the server stops');
     if (readFreeBytes(dataDir) < minFreeBytes + DEMO_BYTES) throw new DemoSpaceError('too little free space');
     const started = Bun.spawn([...programCommand(), 'demo', '--attached'], {
       // nothing else: neither secrets nor other settings of this server
@@ -78,15 +82,16 @@ export function createDemo({ dataDir, minFreeBytes, log }: DemoOptions): Demo {
     void started.exited.then((exitCode) => {
       if (child !== started) return;
       log.warn({ exit_code: exitCode }, 'the demo has ended by itself');
-      void stop();
+      report = undefined;
+      onExit();
+      void inTurn(() => end(started));
     });
     const timer = setTimeout(() => started.kill('SIGKILL'), START_TIMEOUT_MS);
     try {
       const line = await firstLine(started.stdout);
-      if (child !== started) throw new Error('the demo was stopped while it was starting');
       report = JSON.parse(line) as DemoReport; // printed by this program
     } catch (error) {
-      if (child === started) await stop();
+      await end(started);
       throw error;
     } finally {
       clearTimeout(timer);
@@ -97,21 +102,14 @@ export function createDemo({ dataDir, minFreeBytes, log }: DemoOptions): Demo {
     return report;
   }
 
-  async function stop(): Promise<boolean> {
-    const stopped = child;
-    stops++;
+  /** Ends the process, if it is the current one, and deletes its data. Returns whether there was one. */
+  async function end(ending = child): Promise<boolean> {
+    if (!ending || ending !== child) return false;
     clearTimeout(expiry);
-    [child, report, starting] = [undefined, undefined, undefined];
-    if (stopped) ended = end(stopped);
-    await ended;
-    return stopped !== undefined;
-  }
-
-  /** Ends the process and deletes its data. Never throws. */
-  async function end(stopped: DemoChild): Promise<void> {
-    stopped.kill('SIGTERM');
-    const timer = setTimeout(() => stopped.kill('SIGKILL'), STOP_TIMEOUT_MS);
-    await stopped.exited;
+    [child, report] = [undefined, undefined];
+    ending.kill('SIGTERM');
+    const timer = setTimeout(() => ending.kill('SIGKILL'), STOP_TIMEOUT_MS);
+    await ending.exited;
     clearTimeout(timer);
     try {
       removeDemoFolder(folder);
@@ -119,21 +117,29 @@ export function createDemo({ dataDir, minFreeBytes, log }: DemoOptions): Demo {
       log.warn({ err: error }, 'the data of the demo could not be deleted');
     }
     log.info('the demo was stopped');
+    return true;
+  }
+
+  function stop(): Promise<boolean> {
+    starting = undefined;
+    return inTurn(() => end());
   }
 
   return {
     start() {
       if (starting) return starting;
-      const launched = launch();
-      starting = launched;
-      launched.catch(() => {
+      const launched = inTurn(() => launch(clear));
+      function clear(): void {
         if (starting === launched) starting = undefined;
-      });
+      }
+      starting = launched;
+      launched.catch(clear);
       return launched;
     },
     stop,
     async close() {
       isClosed = true;
+      child?.kill('SIGTERM');
       await stop();
     },
     running: () => report,

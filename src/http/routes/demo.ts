@@ -49,8 +49,9 @@ export function demoRoutes({ verify, demo, isOpen }: DemoParts) {
     )
     .delete(
       '/api/demo',
-      async ({ request }): Promise<DemoEnd> => {
+      async ({ request, server }): Promise<DemoEnd> => {
         await authenticateAdmin(request.headers, verify);
+        server?.timeout(request, 0); // it waits for a start in progress
         return { deleted: await demo.stop() };
       },
       { parse: 'none', detail: documentDemo('stopDemo') },
