@@ -41,7 +41,7 @@ suite() {
   if [ "$fail" -gt 0 ] && [ "$pass" -gt 0 ]; then
     keep_details
     mapfile -t first_failures < <(failed_tests)
-    mapfile -t files < <(awk '/^tests\/.*\.test\.ts:$/ { file = substr($0, 1, length($0) - 1) } /^\(fail\)/ { print file }' "$log" | sort -u)
+    mapfile -t files < <(awk '/^[0-9]+ tests? failed:$/ { exit } /^tests\/.*\.test\.ts:$/ { file = substr($0, 1, length($0) - 1) } /^\(fail\)/ { print file }' "$log" | sort -u)
     local first_pass=$pass first_fail=$fail
     printf '\n== %s, once more: %s\n' "$name" "${files[*]}"
     env RAWLOG_TARGET="$target" npx bun test --timeout "$test_timeout_ms" "${files[@]}" 2>&1 | tee "$log" | grep -v '^(pass)'

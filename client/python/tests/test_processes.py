@@ -100,6 +100,7 @@ class ProcessTest(ClientTest):
                 self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), 0)
                 client.track(self.type, None, "in the parent")
                 self.assertTrue(client.flush(PATIENCE))
+                client.close()  # before its folder is deleted
                 self.assert_stored_once(["before", "in the child", "in the parent"])
 
     def test_recording_continues_in_memory_if_the_file_fails(self) -> None:
@@ -109,4 +110,5 @@ class ProcessTest(ClientTest):
             with self.assertLogs("rawlog", "WARNING"):
                 client.track(self.type, None, "a")
                 self.assertTrue(client.flush(PATIENCE))
+                client.close()
         self.assert_stored_once(["a"])
