@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
-import { expectError, type HttpResponse, send } from '../harness/client.ts';
+import { ADA, type Caller, callAs, ROOT, VIEWER } from '../harness/callers.ts';
+import { expectError } from '../harness/client.ts';
 import { SECRET, startTarget, type Target } from '../harness/target.ts';
-import { token } from '../harness/tokens.ts';
 
 let target: Target;
 beforeAll(async () => {
@@ -9,20 +9,8 @@ beforeAll(async () => {
 });
 afterAll(() => target.stop());
 
-type Caller = readonly [sub: string, role?: string];
-const ROOT: Caller = ['root', 'admin'];
-const VIEWER: Caller = ['vera', 'viewer'];
-const ADA: Caller = ['ada'];
-
-/** Sends a request with a JSON body as a caller. */
-async function call([sub, role]: Caller, method: string, path: string, body?: unknown): Promise<HttpResponse> {
-  const authorization = `Bearer ${await token({ sub, ...(role && { role }) })}`;
-  return send(target.url + path, {
-    method,
-    headers: { authorization, 'content-type': 'application/json' },
-    ...(body !== undefined && { body: JSON.stringify(body) }),
-  });
-}
+const call = (caller: Caller, method: string, path: string, body?: unknown) =>
+  callAs(target, caller, method, path, body);
 
 describe('annotations', () => {
   test('admins write them, admins and viewers read them, users do not', async () => {

@@ -5,6 +5,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Value } from '@sinclair/typebox/value';
 import { RESPONSES } from '../../src/responses.ts';
+import { ADA, type Caller, callAs, ROOT, VIEWER } from '../harness/callers.ts';
 import { expectError, expectLimited, type HttpResponse, send } from '../harness/client.ts';
 import { runCli, SECRET, startTarget, type Target, temporaryFolder } from '../harness/target.ts';
 import { token } from '../harness/tokens.ts';
@@ -31,19 +32,8 @@ afterAll(async () => {
   folder[Symbol.dispose]();
 });
 
-type Caller = readonly [sub: string, role?: string];
-const ROOT: Caller = ['root', 'admin'];
-const VIEWER: Caller = ['vera', 'viewer'];
-const ADA: Caller = ['ada'];
-
-async function call([sub, role]: Caller, method: string, path: string, body?: unknown): Promise<HttpResponse> {
-  const authorization = `Bearer ${await token({ sub, ...(role && { role }) })}`;
-  return send(target.url + path, {
-    method,
-    headers: { authorization, 'content-type': 'application/json' },
-    ...(body !== undefined && { body: JSON.stringify(body) }),
-  });
-}
+const call = (caller: Caller, method: string, path: string, body?: unknown) =>
+  callAs(target, caller, method, path, body);
 
 const load = (parameters: object = {}) => ({
   title: 'Load',

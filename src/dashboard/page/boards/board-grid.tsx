@@ -1,4 +1,5 @@
 import { useLayoutEffect, useRef, useState } from 'preact/hooks';
+import { useDragReorder } from '../use-drag-reorder.ts';
 import { BoardCard } from './board-card.tsx';
 import { type Board, type BoardChart, useBoardQuery } from './requests.ts';
 
@@ -12,8 +13,6 @@ interface BoardGridProps {
 /** The charts of a board. Owners reorder them by dragging or with the arrow keys. */
 export function BoardGrid({ board, isBusy, onChange }: BoardGridProps) {
   const { charts, can_edit: canEdit } = board;
-  const [dragged, setDragged] = useState<number>();
-  const [target, setTarget] = useState<number>();
   const [announced, setAnnounced] = useState('');
   const list = useRef<HTMLUListElement>(null);
   // the chart whose handle gets the focus after the list is rendered again
@@ -32,10 +31,7 @@ export function BoardGrid({ board, isBusy, onChange }: BoardGridProps) {
     nextFocus.current = to;
     setAnnounced(`${chart.title} is now chart ${to + 1} of ${charts.length}`);
   };
-  const endDrag = () => {
-    setDragged(undefined);
-    setTarget(undefined);
-  };
+  const drag = useDragReorder((from, to) => void move(from, to));
   return (
     <>
       <p class="visually-hidden" role="status">
@@ -45,22 +41,7 @@ export function BoardGrid({ board, isBusy, onChange }: BoardGridProps) {
         {keysOf(charts).map((key, i) => {
           const chart = charts[i] as BoardChart; // as many as keys
           return (
-            <li
-              key={key}
-              class={['panel', i === dragged && 'dragged', i === target && i !== dragged && 'target']
-                .filter(Boolean)
-                .join(' ')}
-              onDragOver={(event) => {
-                if (dragged === undefined) return;
-                event.preventDefault();
-                setTarget(i);
-              }}
-              onDrop={(event) => {
-                event.preventDefault();
-                if (dragged !== undefined) void move(dragged, i);
-                endDrag();
-              }}
-            >
+            <li key={key} class={`panel ${drag.classesOf(i)}`} {...drag.itemOf(i)}>
               <StoredCard
                 chart={chart}
                 path={`/api/boards/${board.id}/charts/${i}`}
@@ -71,13 +52,7 @@ export function BoardGrid({ board, isBusy, onChange }: BoardGridProps) {
                         move: (by) => void move(i, i + by),
                         rename: (title) => void onChange(charts.with(i, { ...chart, title })),
                         remove: () => void onChange(charts.toSpliced(i, 1)),
-                        onDragStart(event) {
-                          const card = (event.currentTarget as Element).closest('li');
-                          if (card) event.dataTransfer?.setDragImage(card, 16, 16);
-                          event.dataTransfer?.setData('text/plain', chart.title);
-                          setDragged(i);
-                        },
-                        onDragEnd: endDrag,
+                        ...drag.handleOf(i, chart.title),
                       }
                     : undefined
                 }

@@ -1,7 +1,7 @@
 import { filterParameters, MAX_TOP } from '../address.ts';
 import { type Names, useCatalog } from '../catalog.ts';
+import { NamePicker, TextFilter } from '../controls/pickers.tsx';
 import { fieldOf, fieldText } from '../controls/property-paths.ts';
-import { NamePicker, TextFilter } from '../controls.tsx';
 import { Figure } from '../figures.tsx';
 import { formatText } from '../format.ts';
 import { useNameInAddress, useNavigation } from '../navigation.ts';

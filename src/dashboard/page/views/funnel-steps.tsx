@@ -1,4 +1,4 @@
-import { useLayoutEffect, useRef, useState } from 'preact/hooks';
+import { useLayoutEffect, useRef } from 'preact/hooks';
 import { MAX_STEPS } from '../address.ts';
 import type { Responses } from '../api.ts';
 import { formatCount, formatDuration, formatPart } from '../format.ts';
@@ -6,6 +6,7 @@ import { useNavigation } from '../navigation.ts';
 import { formatPoints, indexOfBiggestLoss, type StepFigures } from '../steps/drop-off.ts';
 import { parseStep, titleOfStep, writeStep } from '../steps/step.ts';
 import { LabelPicker, TypePicker } from '../steps/step-picker.tsx';
+import { useDragReorder } from '../use-drag-reorder.ts';
 
 interface FunnelStepsProps {
   /** Undefined: not loaded yet, or fewer than two steps. */
@@ -19,9 +20,6 @@ export function FunnelSteps({ figures, before }: FunnelStepsProps) {
   const { address, go } = useNavigation();
   const { steps } = address;
   const biggest = figures ? indexOfBiggestLoss(figures) : -1;
-  const [dragged, setDragged] = useState<number>();
-  const [target, setTarget] = useState<number>();
-
   const list = useRef<HTMLOListElement>(null);
   // the button to focus after the list is rendered again: the index of its step, and its name
   const nextFocus = useRef<{ index: number; button: string } | undefined>(undefined);
@@ -47,10 +45,7 @@ export function FunnelSteps({ figures, before }: FunnelStepsProps) {
     nextFocus.current = { index: Math.min(index, steps.length - 2), button: 'remove' };
     go({ steps: steps.filter((_, i) => i !== index) });
   };
-  const endDrag = () => {
-    setDragged(undefined);
-    setTarget(undefined);
-  };
+  const drag = useDragReorder(move);
   return (
     <ol class="funnel-steps" ref={list}>
       {steps.map((text, i) => {
@@ -60,24 +55,8 @@ export function FunnelSteps({ figures, before }: FunnelStepsProps) {
           <li
             // biome-ignore lint/suspicious/noArrayIndexKey: steps can repeat, and keep their place while they are edited
             key={i}
-            class={[
-              'funnel-step',
-              i === biggest && 'biggest',
-              i === dragged && 'dragged',
-              i === target && i !== dragged && 'target',
-            ]
-              .filter(Boolean)
-              .join(' ')}
-            onDragOver={(event) => {
-              if (dragged === undefined) return;
-              event.preventDefault();
-              setTarget(i);
-            }}
-            onDrop={(event) => {
-              event.preventDefault();
-              if (dragged !== undefined) move(dragged, i);
-              endDrag();
-            }}
+            class={`funnel-step ${i === biggest ? 'biggest' : ''} ${drag.classesOf(i)}`}
+            {...drag.itemOf(i)}
           >
             <div class="funnel-name">
               <span
@@ -85,13 +64,7 @@ export function FunnelSteps({ figures, before }: FunnelStepsProps) {
                 draggable
                 title="Drag to reorder"
                 aria-hidden="true"
-                onDragStart={(event) => {
-                  const card = event.currentTarget.closest('li');
-                  if (card) event.dataTransfer?.setDragImage(card, 16, 16);
-                  event.dataTransfer?.setData('text/plain', title);
-                  setDragged(i);
-                }}
-                onDragEnd={endDrag}
+                {...drag.handleOf(i, title)}
               >
                 {i + 1}
               </span>

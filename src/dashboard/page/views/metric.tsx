@@ -1,7 +1,7 @@
 import { filterParameters, MAX_TOP, STATISTICS, type Statistic } from '../address.ts';
 import { UnitMenu } from '../boards/unit-menu.tsx';
 import { type Names, useCatalog } from '../catalog.ts';
-import { NamePicker } from '../controls.tsx';
+import { NamePicker } from '../controls/pickers.tsx';
 import { Figure } from '../figures.tsx';
 import { useNameInAddress, useNavigation } from '../navigation.ts';
 import { useShownRange } from '../shown-range.ts';

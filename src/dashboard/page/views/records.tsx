@@ -3,7 +3,7 @@ import { filterParameters, type RecordKind } from '../address.ts';
 import { fetchJson, type LogRecord, type QueryParameters, type RequestError, toRequestError } from '../api.ts';
 import { useZone } from '../calendar.ts';
 import { useCatalog } from '../catalog.ts';
-import { TextFilter } from '../controls.tsx';
+import { TextFilter } from '../controls/pickers.tsx';
 import { Download } from '../download.tsx';
 import { formatCount } from '../format.ts';
 import { useNavigation } from '../navigation.ts';
