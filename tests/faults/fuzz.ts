@@ -118,8 +118,15 @@ async function prepare(target: Target): Promise<{ routes: ReturnType<typeof rout
   return { routes: routesOf(document), tokens };
 }
 
+/** How long a response may take, in milliseconds. Demos start and stop one after the other, each in a process of its own. */
+const TIMEOUT_MS = { usual: 15_000, demo: 120_000 };
+
 function exchangeOf({ bytes, method, endsEarly, isStream }: FuzzRequest) {
-  return { bytes, isHead: method === 'HEAD', endsEarly, maxBody: isStream ? 1 : 256 * 1024, timeoutMs: 15_000 };
+  const isDemo = Buffer.from(bytes).subarray(0, 64).includes('/api/demo');
+  return {
+    ...{ bytes, isHead: method === 'HEAD', endsEarly, maxBody: isStream ? 1 : 256 * 1024 },
+    timeoutMs: isDemo ? TIMEOUT_MS.demo : TIMEOUT_MS.usual,
+  };
 }
 
 /** Returns what is wrong with a response, or undefined. */
