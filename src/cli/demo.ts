@@ -22,7 +22,7 @@ const SESSION_SECONDS = 8 * 3_600;
 /** The command that runs a server with invented data. */
 export const demoCommand = defineCommand({
   name: 'demo',
-  summary: 'Run a server with a month of an invented shop, in a database of its own',
+  summary: 'Run a server with a month of an invented shop, in its own database',
   settings: SETTINGS,
   examples: [
     { purpose: 'Look around: open the link that it prints', commandLine: 'rawlog demo' },
@@ -49,7 +49,7 @@ export const demoCommand = defineCommand({
   },
 });
 
-/** Returns the configuration of the demo: in a folder of its own, and with a few settings of the real server. */
+/** Returns the configuration of the demo: its own folder, and a few settings of the real server. */
 function demoConfig(context: CommandContext): Config {
   const only = <Values extends object>(values: Values) =>
     Object.fromEntries(Object.entries(values).filter(([name]) => (SETTINGS as readonly string[]).includes(name)));

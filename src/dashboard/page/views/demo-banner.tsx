@@ -11,7 +11,7 @@ export function DemoBanner() {
   return (
     <p class="banner demo-banner" role="status">
       <span>
-        <b>Demo data.</b> This is an invented shop in a database of its own. Nothing here is yours.
+        <b>Demo data.</b> This is an invented shop in its own database. Nothing here is yours.
       </span>
       <button type="button" onClick={() => void leave()}>
         Leave the demo

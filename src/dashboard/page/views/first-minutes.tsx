@@ -140,7 +140,7 @@ function DemoOffer() {
   return (
     <div class="first-minutes-demo">
       <p>
-        <b>Only looking around?</b> The demo is a month of an invented shop, in a database of its own.
+        <b>Only looking around?</b> The demo is a month of an invented shop, in its own database.
       </p>
       <button type="button" disabled={isStarting} onClick={() => void start()}>
         {isStarting ? 'Writing a month of data…' : 'Explore with demo data'}
