@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import { join } from 'node:path';
-import type { Browser, Locator } from 'playwright-core';
+import type { Browser, Locator, Response } from 'playwright-core';
 import { SEQ_EPOCH } from '../../src/storage/record-id.ts';
 import { noBrowser, startBrowser } from '../harness/browser.ts';
 import { post, send } from '../harness/client.ts';
@@ -143,14 +143,17 @@ describe.skipIf(noBrowser !== undefined)('figures of the dashboard', () => {
   test('the storage and the backups are those of the status', async () => {
     const { page } = admin;
     let status = await get(target, '/api/status');
-    page.on('response', async (response) => {
-      if (new URL(response.url()).pathname === '/api/status') status = await response.json();
-    });
+    const readStatus = async (response: Response) => {
+      if (new URL(response.url()).pathname !== '/api/status') return;
+      status = await response.json().catch(() => status); // the browser drops the responses of a page that it leaves
+    };
+    page.on('response', readStatus);
     await eventually(page, async () => {
       await admin.visit(fixed('health'));
       expect(status.storage.forecast).not.toBeNull(); // null while the query worker is busy
       expect(status.backup.age_seconds).not.toBeNull();
     });
+    page.off('response', readStatus);
     const { storage, backup } = status;
     await eventually(page, async () =>
       expect(await readFigures(page)).toMatchObject({
