@@ -3,7 +3,8 @@ import { dirname, join } from 'node:path';
 import { makeDurableFolder, syncFolder } from '../durable-folder.ts';
 import { chownToFolderOwner, giveFolderToOwner } from '../file-owner.ts';
 import type { S3Access } from '../formats/s3.ts';
-import { lockForReplacement, openForReading, openStorage } from '../storage/database.ts';
+import { openBoardLinkStore } from '../storage/board-link-store.ts';
+import { emptyWal, lockForReplacement, openForReading, openStorage } from '../storage/database.ts';
 import {
   createUserHash,
   erasureKeyPath,
@@ -42,6 +43,8 @@ export interface RestoreOptions {
   readonly s3: S3Access;
   /** Whether to restore even if users who were erased after the backup cannot be erased again. */
   readonly withoutLaterErasures: boolean;
+  /** Whether the shared links of the backup keep working, including those revoked since. */
+  readonly keepLinks: boolean;
 }
 
 /** What a restore did. */
@@ -52,6 +55,8 @@ export interface RestoreOutcome {
   readonly erasedAgain: number;
   /** Number of erasures that could not be repeated. */
   readonly skippedErasures: number;
+  /** Number of shared links that were revoked, without those that had expired. */
+  readonly revokedLinks: number;
   /** Whether the erasure list of the replaced database could not be read. */
   readonly isListUnreadable: boolean;
   /** Whether a place in S3 that may have an erasure log could not be read. */
@@ -69,8 +74,9 @@ export class InvalidBackupError extends Error {
 
 /**
  * Restores a database from a backup. It is prepared in a folder next to the target: extracted, verified, and the users
- * who were erased after the backup are erased again. Then it replaces the target at once. After a crash at any moment,
- * there is either the old database or the new one.
+ * who were erased after the backup are erased again. Shared links are revoked, because one may have been revoked after the
+ * backup. Then the database replaces the target at once. After a crash at any moment, there is either the old database or
+ * the new one.
  *
  * @param source the bytes of the backup
  * @throws {DamagedBackupError | InvalidBackupError} if the backup is damaged
@@ -124,12 +130,14 @@ export async function restoreBackup(
       : undefined;
     const later = findLaterErasures(staged, logs, replaced);
     const repeated = eraseAgain(staged, later, key, options.withoutLaterErasures);
+    const revokedLinks = options.keepLinks ? 0 : revokeLinks(staged);
     replaceDatabase(databasePath, staged, given !== undefined && !existingKey);
     return {
       manifest,
       laterErasures: later.erasures.length,
       erasedAgain: repeated.found,
       skippedErasures: repeated.skipped,
+      revokedLinks,
       isListUnreadable: later.isListUnreadable,
       isLogUnreadable,
       hasErasureSource: later.hasSource,
@@ -246,6 +254,18 @@ function replay(staged: string, key: Buffer, erasures: readonly LoggedErasure[])
   }
 }
 
+/** Revokes all shared links of a staged database. Returns how many had not expired. */
+function revokeLinks(staged: string): number {
+  const storage = openStorage(staged, { create: false });
+  try {
+    const links = openBoardLinkStore(storage.client);
+    links.deleteExpired(Date.now());
+    return links.deleteAll();
+  } finally {
+    storage.close();
+  }
+}
+
 /** Returns why later erasures cannot be repeated; undefined if they can. */
 function problemWith({ erasures, damaged, isListUnreadable }: LaterErasures, unusable: number): string | undefined {
   if (unusable > 0) {
@@ -274,6 +294,8 @@ function readReplaced(path: string, key: string | undefined): LoggedErasure[] | 
  */
 function replaceDatabase(path: string, staged: string, installsKey: boolean): void {
   const folder = dirname(path);
+  // only this file is kept
+  emptyWal(staged);
   syncFile(staged);
   for (const ending of APPLIED_FILES) fs.rmSync(path + ending, { force: true });
   if (installsKey) fs.renameSync(erasureKeyPath(staged), erasureKeyPath(path));

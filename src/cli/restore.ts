@@ -31,6 +31,7 @@ export const restoreCommand = defineCommand({
       parse: (path: string) => path,
     },
     'without-later-erasures': flag('restore even if users who were erased after the backup cannot be erased again'),
+    'keep-links': flag('keep the shared links of the backup, including those revoked since'),
     json: JSON_OPTION,
   },
   async run({ config: loadConfig }, { force, json, 'erasure-key': erasureKeyPath, ...options }, file) {
@@ -51,6 +52,7 @@ export const restoreCommand = defineCommand({
           logPlaces: [folderOf(file), ...(backupDir === undefined ? [] : [backupDir])],
           s3,
           withoutLaterErasures: options['without-later-erasures'] ?? false,
+          keepLinks: options['keep-links'] ?? false,
         },
         {
           onBytes: (total) => bytes.update(total),
@@ -84,13 +86,14 @@ function folderOf(file: string): string {
   return isS3Url(file) ? s3UrlOf(s3FolderOf(parseS3Object(file))) : dirname(file);
 }
 
-function jsonOf(database: string, { manifest, laterErasures, erasedAgain, skippedErasures }: RestoreOutcome): string {
-  const { created_at, rows, newest_id } = manifest;
+function jsonOf(database: string, outcome: RestoreOutcome): string {
+  const { created_at, rows, newest_id } = outcome.manifest;
   return JSON.stringify({
     ...{ database, created_at, rows, newest_id },
-    later_erasures: laterErasures,
-    erased_again: erasedAgain,
-    skipped_erasures: skippedErasures,
+    later_erasures: outcome.laterErasures,
+    erased_again: outcome.erasedAgain,
+    skipped_erasures: outcome.skippedErasures,
+    revoked_links: outcome.revokedLinks,
   });
 }
 
@@ -102,7 +105,7 @@ function summaryOf(database: string, { manifest: { rows, created_at }, laterEras
 
 /** Returns what the operator should know. */
 function notesOn(
-  { skippedErasures, isListUnreadable, isLogUnreadable, hasErasureSource, hasKey }: RestoreOutcome,
+  { skippedErasures, revokedLinks, isListUnreadable, isLogUnreadable, hasErasureSource, hasKey }: RestoreOutcome,
   config: Config,
 ): string[] {
   const notes: string[] = [];
@@ -120,6 +123,11 @@ function notesOn(
   if (!hasErasureSource) {
     notes.push(
       'There was neither an erasure log nor a database to replace: users who were erased after the backup may be in the database again.',
+    );
+  }
+  if (revokedLinks > 0) {
+    notes.push(
+      `${countOf(revokedLinks, 'shared link')} revoked, because one may have been revoked after the backup. Share the boards again.`,
     );
   }
   if (!hasKey) {

@@ -44,6 +44,8 @@ export interface BoardLinkStore {
   narrow(boardId: string): number;
   /** Deletes the links of a board. */
   deleteOf(boardId: string): number;
+  /** Deletes all links. */
+  deleteAll(): number;
   /** Returns whether a link expired before a time in milliseconds since 1970. */
   hasExpired(before: number): boolean;
   /** Deletes the links that expired before a time in milliseconds since 1970. */
@@ -96,6 +98,7 @@ export function openBoardLinkStore(client: Database): BoardLinkStore {
     delete: (linkId) => blank.run(linkId).changes,
     narrow: (boardId) => narrowBoard.run(boardId).changes,
     deleteOf: (boardId) => blankBoard.run(boardId).changes,
+    deleteAll: () => client.run(BLANK_LINKS).changes,
     hasExpired: (before) => findExpired.get(before) !== null,
     deleteExpired: (before) => blankExpired.run(before).changes,
   };

@@ -259,6 +259,22 @@ export function mergeWal(path: string): void {
   }
 }
 
+/**
+ * Copies what is only in the write-ahead log of a database into its file. Unlike {@link mergeWal}, it works while this
+ * process still has connections that are closed: SQLite keeps them until their statements are garbage-collected, and until
+ * then, closing a database leaves its log.
+ *
+ * @throws {Error} if a connection is reading an older snapshot
+ */
+export function emptyWal(path: string): void {
+  const client = new Database(path, { readwrite: true });
+  try {
+    if (!truncateWal(client, 0, OPEN_BUSY_TIMEOUT_MS)) throw new Error(`The write-ahead log of ${path} is in use.`);
+  } finally {
+    client.close();
+  }
+}
+
 /** Calls `open`; rethrows its errors with a message that names the database and says why it cannot be opened. */
 function withOpeningErrors<T>(path: string, open: () => T): T {
   try {

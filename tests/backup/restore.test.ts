@@ -1,12 +1,13 @@
 import { Database } from 'bun:sqlite';
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
 import { randomBytes } from 'node:crypto';
-import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ERASURE_LOG_NAME, openFolderErasureLog } from '../../src/backup/erasure-log.ts';
 import { readFileChunks } from '../../src/backup/file-source.ts';
 import { type RestoreOptions, restoreBackup } from '../../src/backup/restore.ts';
 import { createIdSource } from '../../src/ingest/ids.ts';
+import { openBoardLinkStore } from '../../src/storage/board-link-store.ts';
 import { openStorage } from '../../src/storage/database.ts';
 import {
   addFinishedErasure,
@@ -53,6 +54,14 @@ beforeEach(async () => {
     storage,
     ['ada', 'berta'].map((userId) => ({ ...metric, ...nextId(), userId })),
   );
+  const links = openBoardLinkStore(storage.client);
+  for (const [linkId, expiresAt] of [
+    ['valid', Date.now() + 86_400_000],
+    ['expired', Date.now() - 1],
+  ] as const) {
+    const link = { linkId, boardId: 'board', creator: 'berta', isForAll: false, createdAt: 0, expiresAt };
+    links.insert(link, randomBytes(32));
+  }
   const snapshot = await openSnapshot(path, storage.file);
   const key = readErasureKey(path);
   const origin = { version: '1.2.3', takenAt: Date.UTC(2026, 0, 3), erasureKey: key && fingerprintOf(key) };
@@ -71,6 +80,7 @@ function restore(options: Partial<RestoreOptions> = {}) {
     logPlaces: [],
     s3: NO_S3,
     withoutLaterErasures: false,
+    keepLinks: false,
   };
   const ignored = () => {};
   return restoreBackup(
@@ -180,4 +190,21 @@ describe('the key of the erasure list', () => {
       ...{ laterErasures: 2, erasedAgain: 1, skippedErasures: 1, hasErasureSource: true },
     });
   });
+});
+
+test.each([
+  [false, 1, []],
+  [true, 0, ['valid', 'expired']],
+])('shared links are revoked unless they are kept (%p)', async (keepLinks, revokedLinks, linkIds) => {
+  expect(await restore({ keepLinks })).toMatchObject({ revokedLinks });
+  // this process has connections to the replaced file of that name
+  const copy = join(folder.path, 'copy.db');
+  copyFileSync(path, copy);
+  const client = new Database(copy);
+  expect(
+    openBoardLinkStore(client)
+      .list(undefined)
+      .map(({ linkId }) => linkId),
+  ).toEqual(linkIds);
+  client.close();
 });

@@ -70,7 +70,8 @@ beforeAll(async () => {
 describe('erasures after the backup', () => {
   test('are repeated from the log in BACKUP_DIR with the copy of the key', async () => {
     const restored = join(folder.path, 'from-log');
-    const output = await succeed(['restore', backup, '--erasure-key', keyCopy], restored, { BACKUP_DIR: backupDir });
+    const args = ['restore', backup, '--erasure-key', keyCopy, '--keep-links'];
+    const output = await succeed(args, restored, { BACKUP_DIR: backupDir });
     expect(output).toContain('Erased again: 2 of 2 users');
     expect(await exportedIds(restored)).toEqual(ids['user-carla'] ?? []);
     expect(sharers(restored)).toEqual(['user-carla', 'user-carla']);
@@ -164,4 +165,12 @@ describe('the erasure log', () => {
     expect((await post(target, '/log_raw_metric', METRIC)).status).toBe(200);
     await target.stop();
   });
+});
+
+test('a restore revokes shared links, because any may have been revoked after the backup', async () => {
+  const restored = join(folder.path, 'without-links');
+  const args = ['restore', backup, '--erasure-key', keyCopy, '--json'];
+  const outcome = JSON.parse(await succeed(args, restored, { BACKUP_DIR: backupDir }));
+  expect(outcome).toMatchObject({ erased_again: 2, revoked_links: 1 });
+  expect(sharers(restored)).toEqual(['user-carla']); // the board
 });
