@@ -1,6 +1,6 @@
 import { connect as connectTcp } from 'node:net';
 import { join } from 'node:path';
-import { type JetStreamManager, jetstreamManager } from '@nats-io/jetstream';
+import { type JetStreamManager, jetstream, jetstreamManager } from '@nats-io/jetstream';
 import { connect } from '@nats-io/transport-node';
 import { freePort } from './free-port.ts';
 
@@ -33,6 +33,30 @@ export class Nats {
     const nats = new Nats(folder, freePort(), flags);
     await nats.start();
     return nats;
+  }
+
+  /** Starts the servers of a cluster, named `n1`, `n2` and so on, and waits until its JetStream has a leader. */
+  static async startCluster(folder: string, size: number): Promise<Nats[]> {
+    const ports = Array.from({ length: size }, freePort);
+    const routes = ports.map((port) => `nats://127.0.0.1:${port}`);
+    const servers = await Promise.all(
+      routes.map((route, i) => {
+        const name = `n${i + 1}`;
+        const cluster = ['--cluster_name', 'fleet', '--cluster', route, '--routes', routes.join(',')];
+        return Nats.start(join(folder, name), '-n', name, ...cluster);
+      }),
+    );
+    for (const server of servers) {
+      await eventually(() =>
+        server
+          .manage((manager) => manager.getAccountInfo())
+          .then(
+            () => true,
+            () => false,
+          ),
+      );
+    }
+    return servers;
   }
 
   get host(): string {
@@ -88,6 +112,22 @@ export class Nats {
       }
       return messages;
     });
+  }
+
+  /** Returns the IDs of all messages of a stream, with repetitions, as a consumer receives them. */
+  async ids(stream: string): Promise<string[]> {
+    const connection = await connect({ servers: this.host });
+    try {
+      const consumer = await jetstream(connection).consumers.get(stream, { headers_only: true });
+      const ids: string[] = [];
+      for await (const { headers, info } of await consumer.consume({ max_messages: 10_000 })) {
+        ids.push(headers?.get('Nats-Msg-Id') ?? '');
+        if (info.pending === 0) break;
+      }
+      return ids;
+    } finally {
+      await connection.close();
+    }
   }
 
   /** Returns the number of messages of a stream; 0 if it does not exist or the server does not respond. */

@@ -41,14 +41,17 @@ export interface PostgresServer extends AsyncDisposable {
   url(parameters?: Record<string, string>, options?: { user?: string; password?: string; host?: string }): string;
   /** A connection of the superuser. */
   readonly sql: postgres.Sql;
-  start(): void;
+  /** Starts the server again. */
+  start(): Promise<void>;
+  /** Returns whether the server has not ended. A full disk can end it. */
+  isRunning(): boolean;
   /** Kills every process of the server with SIGKILL. */
   kill(): void;
 }
 
-/** Starts a server. */
-export function startPostgres(): PostgresServer {
-  const folder = mkdtempSync(join(tmpdir(), 'rawlog-pg-'));
+/** Starts a server, with its files in a new folder within another one. */
+export function startPostgres(parent = tmpdir()): PostgresServer {
+  const folder = mkdtempSync(join(parent, 'rawlog-pg-'));
   const [data, password, log, key, certificate] = ['data', 'password', 'log', 'tls.key', 'tls.crt'].map((name) =>
     join(folder, name),
   ) as [string, string, string, string, string]; // one per name
@@ -84,16 +87,15 @@ export function startPostgres(): PostgresServer {
     ssl_cert_file: certificate,
   });
   const flags = settings.map(([name, value]) => `-c ${name}=${value}`).join(' ');
-  const start = () => {
-    try {
-      run('pg_ctl', ['-D', data, '-w', '-l', log, '-o', flags, 'start']);
-    } catch (error) {
-      throw new Error(`PostgreSQL did not start: ${existsSync(log) ? readFileSync(log, 'utf8') : ''}`, {
-        cause: error,
-      });
-    }
-  };
-  start();
+  const startArguments = ['-D', data, '-w', '-l', log, '-o', flags, 'start'];
+  const failedStart = () => new Error(`PostgreSQL did not start: ${existsSync(log) ? readFileSync(log, 'utf8') : ''}`);
+  try {
+    run('pg_ctl', startArguments);
+  } catch {
+    throw failedStart();
+  }
+  const pidFile = join(data, 'postmaster.pid');
+  const postmaster = () => Number(readFileSync(pidFile, 'utf8').split('\n')[0]);
   const sql = postgres({
     host: folder,
     port,
@@ -111,9 +113,13 @@ export function startPostgres(): PostgresServer {
       const query = new URLSearchParams({ ...(host === undefined && { host: folder }), ...parameters });
       return `postgres://${user}${withPassword && `:${withPassword}`}@${host ?? 'localhost'}:${port}/postgres?${query}`;
     },
-    start,
+    async start() {
+      const options = { ...OPTIONS, stdout: 'ignore', stderr: 'ignore' } as const;
+      if ((await Bun.spawn(commandOf('pg_ctl', startArguments), options).exited) !== 0) throw failedStart();
+    },
+    isRunning: () => existsSync(pidFile) && isRunning(postmaster()),
     kill() {
-      const pid = Number(readFileSync(join(data, 'postmaster.pid'), 'utf8').split('\n')[0]);
+      const pid = postmaster();
       const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean);
       const processes = [pid, ...children.map(Number)];
       for (const each of processes) process.kill(each, 'SIGKILL');
@@ -148,14 +154,20 @@ function isRunning(pid: number): boolean {
 
 /** Runs a program of PostgreSQL, as the user of the server. */
 function run(program: string, args: readonly string[], options?: { isOptional: boolean }): void {
-  const [uid, gid] = isRoot() ? idsOf(SERVER_USER) : [0, 0];
-  const prefix = isRoot() ? ['setpriv', `--reuid=${uid}`, `--regid=${gid}`, '--clear-groups'] : [];
-  execute([...prefix, join(binaries ?? '', program), ...args], options);
+  execute(commandOf(program, args), options);
 }
 
+/** Returns the command that runs a program of PostgreSQL as the user of the server. */
+function commandOf(program: string, args: readonly string[]): string[] {
+  const [uid, gid] = isRoot() ? idsOf(SERVER_USER) : [0, 0];
+  const prefix = isRoot() ? ['setpriv', `--reuid=${uid}`, `--regid=${gid}`, '--clear-groups'] : [];
+  return [...prefix, join(binaries ?? '', program), ...args];
+}
+
+const OPTIONS = { env: { LANG: 'C.UTF-8', PATH: '/usr/bin:/bin' }, cwd: tmpdir() };
+
 function execute(command: string[], { isOptional } = { isOptional: false }): void {
-  const env = { LANG: 'C.UTF-8', PATH: '/usr/bin:/bin' };
-  const done = Bun.spawnSync(command, { env, cwd: tmpdir(), stdout: 'ignore', stderr: 'pipe' });
+  const done = Bun.spawnSync(command, { ...OPTIONS, stdout: 'ignore', stderr: 'pipe' });
   if (done.exitCode !== 0 && !isOptional) throw new Error(`${command.join(' ')}: ${done.stderr}`);
 }
 

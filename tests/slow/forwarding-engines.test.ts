@@ -97,7 +97,7 @@ describe.skipIf(isSkipped)('a server that forwards to PostgreSQL, ClickHouse, NA
     await record('user-1');
     await eventually(async () => (await sinks()).filter(({ state }) => state === 'failing').length === 2);
     await target.stop('SIGKILL');
-    postgres.start();
+    await postgres.start();
     await clickhouse.start();
     // S3 receives rows once they are a minute old
     const later = new Date(Date.now() + 120_000).toISOString().slice(0, 19).replace('T', ' ');

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { createPostgresSink } from '../../src/forwarding/postgres/sink.ts';
 import { KINDS, type Kind, type LogRecord } from '../../src/records.ts';
 import { type RecordRow, readWindow } from '../../src/storage/records.ts';
+import { ORIGINAL_TABLES, ordinaryRows } from '../harness/autogpt.ts';
 import { METRIC, post, send } from '../harness/client.ts';
 import { missingPostgres, POSTGRES_PASSWORD, type PostgresServer, startPostgres } from '../harness/postgres.ts';
 import { COMMAND, runCli, startTarget, temporaryFolder, UNLIMITED } from '../harness/target.ts';
@@ -17,30 +18,6 @@ import { token } from '../harness/tokens.ts';
 if (missingPostgres) console.warn(`skipped: ${missingPostgres}`);
 
 const NEVER = new AbortController().signal;
-/** The tables as Prisma created them. */
-const TABLES = `
-  CREATE TABLE "User" ("id" text PRIMARY KEY);
-  CREATE TABLE "AnalyticsDetails" ("id" TEXT NOT NULL DEFAULT gen_random_uuid(),
-    "createdAt" TIMESTAMP(3) NOT NULL DEFAULT CURRENT_TIMESTAMP, "updatedAt" TIMESTAMP(3) NOT NULL DEFAULT CURRENT_TIMESTAMP,
-    "userId" TEXT NOT NULL, "type" TEXT NOT NULL, "data" JSONB, "dataIndex" TEXT, CONSTRAINT "AnalyticsDetails_pkey" PRIMARY KEY ("id"));
-  CREATE TABLE "AnalyticsMetrics" ("id" TEXT NOT NULL DEFAULT gen_random_uuid(),
-    "createdAt" TIMESTAMP(3) NOT NULL DEFAULT CURRENT_TIMESTAMP, "updatedAt" TIMESTAMP(3) NOT NULL, "analyticMetric" TEXT NOT NULL,
-    "value" DOUBLE PRECISION NOT NULL, "dataString" TEXT, "userId" TEXT NOT NULL, CONSTRAINT "AnalyticsMetrics_pkey" PRIMARY KEY ("id"));
-  CREATE INDEX "analyticsDetails" ON "AnalyticsDetails"("userId", "type");
-  ALTER TABLE "AnalyticsDetails" ADD CONSTRAINT "AnalyticsDetails_userId_fkey" FOREIGN KEY ("userId") REFERENCES "User"("id") ON DELETE CASCADE ON UPDATE CASCADE;
-  ALTER TABLE "AnalyticsMetrics" ADD CONSTRAINT "AnalyticsMetrics_userId_fkey" FOREIGN KEY ("userId") REFERENCES "User"("id") ON DELETE CASCADE ON UPDATE CASCADE;
-  INSERT INTO "User" SELECT 'user-' || n FROM generate_series(1, 9) AS n;`;
-
-/** Ordinary rows: `count` of each kind, a second apart, of nine users. */
-const ordinary = (count: number) => `
-  INSERT INTO "AnalyticsMetrics" ("createdAt", "updatedAt", "analyticMetric", "value", "dataString", "userId")
-    SELECT '2024-03-01'::timestamp + n * interval '1 s', '2024-03-01'::timestamp + n * interval '1.25 s', 'page_load_time',
-      random() * 10, CASE WHEN n % 3 > 0 THEN '/page/' || n % 7 END, 'user-' || 1 + n % 9 FROM generate_series(1, ${count}) AS n;
-  INSERT INTO "AnalyticsDetails" ("createdAt", "updatedAt", "type", "data", "dataIndex", "userId")
-    SELECT '2024-03-01'::timestamp + n * interval '1 s', '2024-03-01'::timestamp + n * interval '1 s', 'step_' || n % 5,
-      jsonb_build_object('n', n, 'nested', jsonb_build_array(n, NULL, 'é')), CASE WHEN n % 4 > 0 THEN n % 10 || '' END, 'user-' || 1 + n % 9
-      FROM generate_series(1, ${count}) AS n;`;
-
 /** Values that are easily changed on the way. */
 const NASTY = `
   INSERT INTO "AnalyticsMetrics" VALUES
@@ -75,7 +52,7 @@ describe.skipIf(missingPostgres !== undefined)('the import from PostgreSQL', () 
   async function original(...rows: string[]): Promise<{ schema: string; url: string }> {
     const schema = `s${crypto.randomUUID().replaceAll('-', '')}`;
     await server.sql.unsafe(
-      `CREATE SCHEMA "${schema}"; SET search_path = "${schema}"; ${TABLES} ${rows.join(';')}; RESET search_path`,
+      `CREATE SCHEMA "${schema}"; SET search_path = "${schema}"; ${ORIGINAL_TABLES} ${rows.join(';')}; RESET search_path`,
     );
     return { schema, url: server.url({ schema }, { password: '' }) };
   }
@@ -89,7 +66,7 @@ describe.skipIf(missingPostgres !== undefined)('the import from PostgreSQL', () 
   }
 
   test('imports rows, so that forwarding them gives equal rows; a second import changes nothing', async () => {
-    const { schema, url } = await original(NASTY, ordinary(1_200));
+    const { schema, url } = await original(NASTY, ordinaryRows(1_200));
     const dataDir = newFolder();
     expect(await succeed(dataDir, 'import', url)).toBe('Imported 2413 records; 0 already stored.\n');
     const imported = KINDS.map((kind) => recordsIn(dataDir, kind));
@@ -155,7 +132,7 @@ describe.skipIf(missingPostgres !== undefined)('the import from PostgreSQL', () 
   });
 
   test('an import that is killed is completed by the next one', async () => {
-    const { url } = await original(ordinary(3_000));
+    const { url } = await original(ordinaryRows(3_000));
     const dataDir = newFolder();
     const child = Bun.spawn([...COMMAND, 'import', url], {
       env: environment(dataDir),
@@ -176,7 +153,7 @@ describe.skipIf(missingPostgres !== undefined)('the import from PostgreSQL', () 
   });
 
   test('imports into the running server; an erasure also removes the original IDs, and no import brings them back', async () => {
-    const { schema, url } = await original(ordinary(900), NASTY);
+    const { schema, url } = await original(ordinaryRows(900), NASTY);
     const target = await startTarget(UNLIMITED, { dataDir: newFolder() });
     try {
       await post(target, '/log_raw_metric', METRIC, { authorization: `Bearer ${await token({ sub: 'user-1' })}` });

@@ -321,7 +321,7 @@ describe.skipIf(missingPostgres !== undefined)('the PostgreSQL sink', () => {
     for (const _ of [1, 2]) {
       expect((await rejection(deliver(sink, [metric(1), metric(2)]))).message).toContain('the connection failed');
     }
-    server.start();
+    await server.start();
     expect(await deliver(sink, [metric(1), metric(2)])).toEqual({ rejected: [], postponed: [] });
     expect(await idsIn(schema, 'AnalyticsMetrics')).toEqual([metric(1).id, metric(2).id]);
   });

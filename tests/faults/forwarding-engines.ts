@@ -1,0 +1,169 @@
+import { chmodSync, truncateSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { type ClickHouseServer, isClickHouseMissing } from '../harness/clickhouse.ts';
+import { CLUSTER, startClickHouseCluster } from '../harness/clickhouse-cluster.ts';
+import { hasNats, Nats } from '../harness/nats.ts';
+import { missingPostgres, startPostgres } from '../harness/postgres.ts';
+import { temporaryFolder } from '../harness/target.ts';
+import { isZooKeeperMissing } from '../harness/zookeeper.ts';
+import { loopVolume, noVolumes } from './volume.ts';
+
+/** A fault, or its end. */
+export interface Phase {
+  readonly name: string;
+  begin(): Promise<void> | void;
+}
+
+/** An engine with its faults. Beginning one must not block this process, which also runs the clients. After the last one, it works. */
+export interface FaultyEngine extends AsyncDisposable {
+  readonly title: string;
+  /** As in FORWARD_URL. */
+  readonly url: string;
+  readonly phases: readonly Phase[];
+  /** Returns the IDs of all stored metrics as a reader of the engine sees them, with repetitions. */
+  ids(): Promise<string[]>;
+}
+
+const DATABASE = 'rawlog';
+const STREAM = 'rawlog';
+const SHARDS = 2;
+const REPLICAS = 2;
+const NATS_SERVERS = 3;
+const VOLUME_BYTES = 2 * 1024 ** 3;
+
+/** Starts a ClickHouse cluster that loses a replica, a shard and all of its servers. */
+async function startFaultyClickHouse(): Promise<FaultyEngine> {
+  const cluster = await startClickHouseCluster(SHARDS, REPLICAS);
+  const [first, second] = cluster.servers as [ClickHouseServer, ClickHouseServer];
+  const lastShard = cluster.shards.at(-1) ?? [];
+  const url = first.url(DATABASE);
+  url.searchParams.set('cluster', CLUSTER);
+  const kill = (servers: readonly ClickHouseServer[]) => Promise.all(servers.map((server) => server.kill('SIGKILL')));
+  const start = (servers: readonly ClickHouseServer[]) => Promise.all(servers.map((server) => server.start()));
+  const killed = (what: string, servers: readonly ClickHouseServer[]): Phase[] => [
+    { name: `${what} killed`, begin: async () => void (await kill(servers)) },
+    { name: `${what} back`, begin: async () => void (await start(servers)) },
+  ];
+  return {
+    title: `ClickHouse, ${SHARDS} shards with ${REPLICAS} replicas`,
+    url: url.href,
+    phases: [
+      ...killed('one replica', [second]),
+      ...killed('one shard', lastShard),
+      ...killed('the cluster', cluster.servers),
+    ],
+    async ids() {
+      const ofShards = cluster.shards.map(async ([server]) => {
+        // a replica may not have the newest rows of the other one yet
+        await server?.sql(`SYSTEM SYNC REPLICA ${DATABASE}.rawlog_metrics_local`);
+        const rows = await server?.rows<{ id: string }>(`SELECT id FROM ${DATABASE}.rawlog_metrics_local FINAL`);
+        return rows?.map(({ id }) => id) ?? [];
+      });
+      return (await Promise.all(ofShards)).flat();
+    },
+    [Symbol.asyncDispose]: () => cluster[Symbol.asyncDispose](),
+  };
+}
+
+/** Starts a PostgreSQL server that is killed, whose table is locked, and whose disk is full. */
+async function startFaultyPostgres(): Promise<FaultyEngine> {
+  const volume = loopVolume(undefined, VOLUME_BYTES);
+  chmodSync(dirname(volume.path), 0o755); // for the user that runs the server
+  const server = startPostgres(volume.path);
+  const ballast = join(volume.path, 'ballast');
+  let unlock = () => {};
+  return {
+    title: 'PostgreSQL',
+    url: server.url({ tables: 'rawlog' }),
+    phases: [
+      { name: 'killed', begin: () => server.kill() },
+      { name: 'started', begin: () => server.start() },
+      {
+        name: 'table locked',
+        async begin() {
+          const locked = Promise.withResolvers<void>();
+          const unlocked = Promise.withResolvers<void>();
+          unlock = unlocked.resolve;
+          void server.sql.begin(async (sql) => {
+            await sql`LOCK TABLE rawlog_metrics`;
+            locked.resolve();
+            await unlocked.promise;
+          });
+          await locked.promise;
+        },
+      },
+      { name: 'unlocked', begin: () => unlock() },
+      {
+        name: 'disk full',
+        async begin() {
+          await Bun.spawn(['dd', 'if=/dev/zero', `of=${ballast}`, 'bs=1M'], { stderr: 'ignore' }).exited;
+        },
+      },
+      {
+        name: 'disk freed',
+        async begin() {
+          truncateSync(ballast);
+          if (!server.isRunning()) await server.start();
+        },
+      },
+    ],
+    async ids() {
+      return (await server.sql<{ id: string }[]>`SELECT id FROM rawlog_metrics`).map(({ id }) => id);
+    },
+    async [Symbol.asyncDispose]() {
+      await server[Symbol.asyncDispose]();
+      volume[Symbol.dispose]();
+    },
+  };
+}
+
+/** Starts a NATS cluster that loses a server, the leader of the stream and all of its servers. */
+async function startFaultyNats(): Promise<FaultyEngine> {
+  const folder = temporaryFolder();
+  const servers = await Nats.startCluster(folder.path, NATS_SERVERS);
+  const [first] = servers as [Nats];
+  const last = servers.at(-1) as Nats;
+  let leader = last;
+  return {
+    title: `NATS JetStream, ${NATS_SERVERS} servers`,
+    url: `nats://${first.host}/${STREAM}?replicas=${NATS_SERVERS}`,
+    phases: [
+      { name: 'one server killed', begin: () => last.kill() },
+      { name: 'one server back', begin: () => last.start() },
+      {
+        name: 'leader killed',
+        async begin() {
+          const name = await first.manage(async (manager) => (await manager.streams.info(STREAM)).cluster?.leader);
+          leader = servers[Number(name?.slice(1)) - 1] ?? last;
+          await leader.kill();
+        },
+      },
+      { name: 'leader back', begin: () => leader.start() },
+      {
+        name: 'the cluster killed',
+        begin: async () => void (await Promise.all(servers.map((server) => server.kill()))),
+      },
+      {
+        name: 'the cluster back',
+        begin: async () => void (await Promise.all(servers.map((server) => server.start()))),
+      },
+    ],
+    ids: () => first.ids(STREAM),
+    async [Symbol.asyncDispose]() {
+      for (const server of servers) await server[Symbol.asyncDispose]();
+      folder[Symbol.dispose]();
+    },
+  };
+}
+
+/** The engines by name, with what they need that is missing here; undefined: nothing. */
+export const FAULTY_ENGINES: Readonly<
+  Record<string, { readonly start: () => Promise<FaultyEngine>; readonly missing: string | undefined }>
+> = {
+  clickhouse: {
+    start: startFaultyClickHouse,
+    missing: isClickHouseMissing || isZooKeeperMissing ? 'clickhouse-server and zookeeper' : undefined,
+  },
+  postgres: { start: startFaultyPostgres, missing: missingPostgres ?? noVolumes },
+  nats: { start: startFaultyNats, missing: hasNats ? undefined : 'nats-server' },
+};
