@@ -22,7 +22,7 @@ const SESSION_SECONDS = 8 * 3_600;
 /** The command that runs a server with invented data. */
 export const demoCommand = defineCommand({
   name: 'demo',
-  summary: 'Run a server with a month of an invented shop, in its own database',
+  summary: 'Run a server with three months of an invented shop, in its own database',
   settings: SETTINGS,
   examples: [
     { purpose: 'Look around: open the link that it prints', commandLine: 'rawlog demo' },
@@ -34,7 +34,7 @@ export const demoCommand = defineCommand({
   },
   async run(context, { attached }) {
     const config = demoConfig(context);
-    if (!attached) report('Writing a month of an invented shop…');
+    if (!attached) report('Writing three months of an invented shop…');
     const rows = await writeShop(config);
     return runServer({
       config,

@@ -1,7 +1,7 @@
 import { createRandom, type Random } from './random.ts';
 
 /*
- * The invented data of a small online shop: a month of visits, signups and purchases, with what a dashboard should
+ * The invented data of a small online shop: three months of visits, signups and purchases, with what a dashboard should
  * show. More people come on weekdays and at midday, a launch brings a spike, a page becomes slow at some point, and
  * some visitors come back.
  */
@@ -18,15 +18,16 @@ export type ShopRow = { readonly user: string; readonly at: number } & (
 
 const MINUTE = 60_000;
 const DAY = 24 * 60 * MINUTE;
-const DAYS = 30;
+/** Covers the two previous calendar months on any day. */
+const DAYS = 92;
 
 /** New visitors on the first day; each day has {@link GROWTH} more. */
-const FIRST_VISITORS = 150;
+const FIRST_VISITORS = 88;
 const GROWTH = 0.012;
 /** The day of the launch, how many times more visitors come then, and how this fades from day to day. */
-const LAUNCH = { day: 17, factor: 2.6, fading: 0.45 };
+const LAUNCH = { day: DAYS - 13, factor: 2.6, fading: 0.45 };
 /** The day on which the checkout becomes slow, at noon, and by which factor. */
-const SLOWDOWN = { day: 21.5, factor: 2.7, page: '/checkout' };
+const SLOWDOWN = { day: DAYS - 8.5, factor: 2.7, page: '/checkout' };
 /** Visitors who arrive in the last minutes before now. */
 const RECENT_VISITORS = 24;
 const RECENT_MINUTES = 20;
@@ -79,7 +80,7 @@ const ENDPOINTS = [
   ['POST /cart', 2],
 ] as const;
 
-/** A visitor, and what they are like for the whole month. */
+/** A visitor, and what they are like the whole time. */
 interface Visitor {
   readonly user: string;
   readonly country: string;
@@ -89,7 +90,7 @@ interface Visitor {
 }
 
 /**
- * Generates the rows of the 30 days before a time, in chronological order: the same ones for the same seed.
+ * Generates the rows of the last {@link DAYS} days before a time, in chronological order: the same ones for the same seed.
  *
  * @param now milliseconds since 1970
  */
@@ -122,7 +123,7 @@ export function generateShop(now: number, seed = 7): ShopRow[] {
 
 function newVisitor(random: Random, number: number): Visitor {
   return {
-    user: `shopper-${String(number).padStart(4, '0')}`,
+    user: `shopper-${String(number).padStart(5, '0')}`,
     country: random.pick(COUNTRIES),
     source: random.pick(SOURCES),
     device: random.next() < 0.46 ? 'phone' : 'desktop',
@@ -147,7 +148,8 @@ function newVisitors(random: Random, day: number, start: number): number {
 }
 
 function chanceOfReturn({ isSignedUp }: Visitor, days: number): number {
-  return isSignedUp ? 0.11 + 0.34 * Math.exp(-days / 4) : 0.015 + 0.07 * Math.exp(-days / 3);
+  if (isSignedUp) return 0.02 + 0.09 * Math.exp(-days / 30) + 0.34 * Math.exp(-days / 4);
+  return 0.012 * Math.exp(-days / 20) + 0.07 * Math.exp(-days / 3);
 }
 
 interface Visit {

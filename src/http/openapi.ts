@@ -250,7 +250,7 @@ const DEMO_ROUTES = {
   startDemo: {
     summary: 'Start the demo',
     description:
-      'Requires the role `admin`. Writes a month of an invented shop to a database of its own, and returns a token for it. While it runs, the GET routes of this API also exist under `/demo`, where they return the invented data. Takes a few seconds; if the demo is running already, returns its token. The demo ends when its token expires, or with the server.',
+      'Requires the role `admin`. Writes three months of an invented shop to a database of its own, and returns a token for it. While it runs, the GET routes of this API also exist under `/demo`, where they return the invented data. Takes a few seconds; if the demo is running already, returns its token. The demo ends when its token expires, or with the server.',
     outcome: 'The demo is running',
     response: 'DemoSession',
     errors: ['storage_full'],

@@ -12,7 +12,7 @@ import { bearer } from '../harness/seeded-server.ts';
 import { startTarget, type Target, temporaryFolder, UNLIMITED } from '../harness/target.ts';
 
 /*
- * Takes screenshots of every view: light and dark, in three widths, with no rows, few rows, and a month of a shop. Review
+ * Takes screenshots of every view: light and dark, in three widths, with no rows, few rows, and three months of a shop. Review
  * them after changing the dashboard.
  *
  *   npm run screenshots              writes to "screenshots"

@@ -45,7 +45,7 @@ describe('the demo of a server', () => {
     expect((await call('GET', '/api/activity', demoToken)).status).toBe(401);
     expect((await call('GET', '/demo/api/activity', admin)).status).toBe(401);
     // nothing but reading
-    expect((await call('DELETE', '/demo/api/users/shopper-0001', demoToken)).status).toBe(404);
+    expect((await call('DELETE', '/demo/api/users/shopper-00001', demoToken)).status).toBe(404);
     expect((await call('POST', '/demo/log_raw_metric', demoToken)).status).toBe(404);
     expect((await call('GET', '/demo/metrics', demoToken)).status).toBe(404);
   }, 60_000);

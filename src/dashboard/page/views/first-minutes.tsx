@@ -130,7 +130,6 @@ function DemoOffer() {
       const demoToken = await controlDemo('POST', token);
       if (demoToken === undefined) return;
       enterDemo(demoToken);
-      // the demo has a month: two weeks can be compared
       location.assign('/?range=7d&compare=previous');
     } catch (thrown) {
       setError(toRequestError(thrown));
@@ -140,10 +139,10 @@ function DemoOffer() {
   return (
     <div class="first-minutes-demo">
       <p>
-        <b>Only looking around?</b> The demo is a month of an invented shop, in its own database.
+        <b>Only looking around?</b> The demo is three months of an invented shop, in its own database.
       </p>
       <button type="button" disabled={isStarting} onClick={() => void start()}>
-        {isStarting ? 'Writing a month of data…' : 'Explore with demo data'}
+        {isStarting ? 'Writing three months of data…' : 'Explore with demo data'}
       </button>
       {error && (
         <p role="alert">
