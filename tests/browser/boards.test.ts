@@ -172,6 +172,61 @@ describe.skipIf(noBrowser !== undefined)('boards', () => {
     await page.context().close();
   });
 
+  test('a whole board is shown in another range, with the figures of the views', async () => {
+    const step = ['page_view', 'tutorial_step'];
+    const funnel = {
+      title: 'Journey',
+      view: 'view=funnel&range=1h&step=page_view&step=tutorial_step',
+      query: { name: 'funnel', parameters: { step, tz: 'Europe/Berlin' }, range: { last: '1h' } },
+    };
+    const views = chart('Views', { tz: 'Europe/Berlin' });
+    const compared = { ...views, query: { ...views.query, compare: 'previous' } };
+    const id = await createBoard('Ranges', [compared, funnel]);
+    const { page, visit, consoleErrors } = await signIn(browser, target);
+    await visit(`/?view=boards&board=${id}&tz=UTC`);
+    const week = (await get(target, `/api/boards/${id}/charts/0`)).result;
+    const showsEvents = async ({ count, unique_users }: Record<string, number>) =>
+      eventually(page, async () =>
+        expect(await readFigures(page)).toMatchObject({
+          Events: count as number,
+          'Unique users': unique_users as number,
+        }),
+      );
+    await showsEvents(week);
+    await page.getByRole('combobox', { name: 'Range' }).selectOption('Yesterday');
+    const today = new Date().setUTCHours(0, 0, 0, 0);
+    const [before, from, to] = [2, 1, 0].map((days) => new Date(today - days * 86_400_000).toISOString());
+    const yesterday = await get(target, '/api/analytics/counts', { type: 'page_view', from: from ?? '', to: to ?? '' });
+    expect(yesterday.count).toBeLessThan(week.count);
+    await showsEvents(yesterday);
+    const earlier = await get(target, '/api/analytics/counts', {
+      type: 'page_view',
+      from: before ?? '',
+      to: from ?? '',
+    });
+    await eventually(page, async () =>
+      expect(await page.locator('.figure .before').first().textContent()).toBe(`previously ${earlier.count}`),
+    );
+    expect(await page.locator('.card-head small').allTextContents()).toEqual(['Yesterday vs previous', 'Yesterday']);
+    await page.reload();
+    await page.getByRole('combobox', { name: 'Range' }).selectOption('All time');
+    await showsEvents(await get(target, '/api/analytics/counts', { type: 'page_view' }));
+    const { steps } = await get(target, '/api/analytics/funnel', { step });
+    await eventually(page, async () => {
+      const users = await page
+        .locator('.board-grid > li:last-child td:nth-child(2) data')
+        .evaluateAll((cells) => cells.map((cell) => Number(cell.getAttribute('value'))));
+      expect(users).toEqual(steps.map(({ users: count }: { users: number }) => count));
+    });
+    expect(await page.getByRole('link', { name: 'Journey' }).getAttribute('href')).toContain('range=all');
+    // what is stored stays
+    expect((await get(target, `/api/boards/${id}`)).charts[1].query.range).toEqual({ last: '1h' });
+    await page.getByRole('combobox', { name: 'Range' }).selectOption('As pinned');
+    await showsEvents(week);
+    expect(consoleErrors).toEqual([]);
+    await page.context().close();
+  });
+
   test('a board is created, renamed, given to everyone and deleted', async () => {
     const { page, visit } = await signIn(browser, target);
     await visit('/?view=boards');

@@ -15,6 +15,7 @@ import {
   readFigures,
   removeFilter,
   signIn,
+  tableRows,
   waitUntilLoaded,
 } from '../harness/dashboard.ts';
 import { recordProduct } from '../harness/product.ts';
@@ -57,6 +58,7 @@ afterAll(async () => {
   await target?.stop();
 });
 
+const WEEK_MS = 7 * 86_400_000;
 const query = (page: Page) => new URL(page.url()).searchParams;
 const path = (parameters: Record<string, string>) =>
   `/?${new URLSearchParams({ tz: 'UTC', week: 'monday', refresh: '0', ...parameters })}`;
@@ -225,6 +227,97 @@ describe.skipIf(noBrowser !== undefined)('the frame', () => {
     expect(await names()).toMatch(/Add filter.*Interval.*Logarithmic axis.*User.*Time zone.*First day/s);
   });
 
+  test('copies a link to the dates that are shown, or to the range by its name', async () => {
+    const { page } = admin;
+    await page.context().grantPermissions(['clipboard-read', 'clipboard-write']);
+    await admin.visit(path({ view: 'event', name: 'purchase', range: '24h' }));
+    const copied = async () => {
+      await page.getByRole('button', { name: 'Copy', exact: true }).click();
+      await page.getByRole('button', { name: 'Copied' }).waitFor();
+      return new URL(await page.evaluate(() => navigator.clipboard.readText()));
+    };
+    await page.keyboard.press('l');
+    const { searchParams: fixed } = await copied();
+    expect(fixed.get('name')).toBe('purchase');
+    expect(Date.parse(fixed.get('to') ?? '') - Date.parse(fixed.get('from') ?? '')).toBe(86_400_000);
+    expect(fixed.get('interval')).toBe('15m');
+    expect(fixed.get('span')).toBe('24h');
+    const panel = page.getByRole('dialog', { name: 'Copy link' });
+    await panel.getByRole('radio', { name: 'Last 24 hours' }).check();
+    const moving = await copied();
+    expect(moving.href).toBe(page.url());
+    await page.keyboard.press('Escape');
+
+    await admin.visit(path({ view: 'event', name: 'purchase', ...RANGE }));
+    await page.getByRole('button', { name: 'Copy link' }).click();
+    expect((await copied()).href).toBe(page.url());
+    await page.keyboard.press('Escape');
+
+    // also the figures that this week is compared with, up to the same time last week
+    await admin.visit(path({ view: 'event', name: 'page_view', range: '7d', compare: 'previous' }));
+    await page.getByRole('button', { name: 'Copy link' }).click();
+    const link = await copied();
+    const [from, to] = ['from', 'to'].map((name) => Date.parse(link.searchParams.get(name) ?? ''));
+    const week = { from: new Date(from ?? 0).toISOString(), to: new Date(to ?? 0).toISOString() };
+    const previous = await get(target, '/api/analytics/counts', {
+      type: 'page_view',
+      ...{ from: new Date((from ?? 0) - WEEK_MS).toISOString(), to: new Date((to ?? 0) - WEEK_MS).toISOString() },
+    });
+    const shown = {
+      Events: (await get(target, '/api/analytics/counts', { type: 'page_view', ...week })).count,
+    };
+    expect(shown.Events).toBeGreaterThan(10);
+    const colleague = await signIn(browser, target, { sub: 'bob', role: 'admin' });
+    await colleague.visit(link.pathname + link.search);
+    await eventually(colleague.page, async () => {
+      expect(await readFigures(colleague.page)).toMatchObject(shown);
+      expect(await colleague.page.locator('.figure .before').first().textContent()).toBe(
+        `previously ${previous.count}`,
+      );
+    });
+    expect(colleague.consoleErrors).toEqual([]);
+    await colleague.page.context().close();
+  });
+
+  test('sorts labels by any column, in both directions and as before', async () => {
+    const { page } = admin;
+    const earlier = [...Array(5).fill('pro'), ...Array(8).fill('team'), 'free'].map((plan) => ({
+      type: 'purchase',
+      data: { plan },
+      timestamp: '2026-02-28T10:00:00Z',
+    }));
+    const authorization = `Bearer ${await token({ sub: 'ada' })}`;
+    expect((await post(target, '/log_batch', { analytics: earlier }, { authorization })).status).toBe(200);
+    const view = { view: 'event', name: 'purchase', property: 'data.plan', compare: 'previous', ...RANGE };
+    await admin.visit(path(view));
+    const table = page.locator('section:has(#by-group) table');
+    const plans = async () => (await tableRows(table)).map(([plan]) => plan);
+    const heading = (name: string) => table.getByRole('columnheader', { name });
+    const expectOrder = (expected: string[]) => eventually(page, async () => expect(await plans()).toEqual(expected));
+    await eventually(page, async () =>
+      expect((await tableRows(table)).map((cells) => String(cells.at(-1)).slice(0, 7).trim())).toEqual([
+        expect.stringContaining('▼ 20%'), // 4 after 5
+        expect.stringContaining('▼ 75%'), // 2 after 8
+        expect.stringContaining('▲ 100%'), // 2 after 1
+      ]),
+    );
+    await expectOrder(['pro', 'team', 'free']);
+    await heading('Change').getByRole('button').click();
+    await expectOrder(['free', 'pro', 'team']);
+    expect(await heading('Change').getAttribute('aria-sort')).toBe('descending');
+    await heading('Change').getByRole('button').click();
+    await expectOrder(['team', 'pro', 'free']);
+    expect(query(page).get('sort')).toBe('-change');
+    await page.reload();
+    await expectOrder(['team', 'pro', 'free']);
+    await heading('Change').getByRole('button').click();
+    await expectOrder(['pro', 'team', 'free']);
+    expect(await heading('Change').getAttribute('aria-sort')).toBeNull();
+    // what the others sum up to stays last
+    await admin.visit(path({ ...view, top: '2', sort: '-count' }));
+    await expectOrder(['team', 'pro', '1 other']);
+  });
+
   test('searches time zones by any part of their names', async () => {
     const { page } = admin;
     await admin.visit(path({ range: '7d' }));
@@ -239,7 +332,7 @@ describe.skipIf(noBrowser !== undefined)('the frame', () => {
     await page.keyboard.type('x');
     await page.keyboard.press('Escape');
     expect(await panel.isVisible()).toBe(true);
-    expect(await field.inputValue()).toBe('America/New_York');
+    expect(await field.inputValue()).toBe('America/New York');
     await page.keyboard.press('Escape');
     await panel.waitFor({ state: 'hidden' });
   });

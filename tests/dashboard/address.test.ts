@@ -19,10 +19,13 @@ const text = fc.string({ unit: 'grapheme', minLength: 0, maxLength: 20 });
 const maybe = <Value>(values: fc.Arbitrary<Value>) => fc.option(values, { nil: undefined });
 const ends = fc
   .tuple(fc.integer({ min: -8e12, max: 7e12 }), fc.integer({ min: 1, max: 1e11 }))
-  .map(([from, length]) => ({ range: 'custom', from: new Date(from), to: new Date(from + length) }));
+  .map(([from, length]) => ({
+    ...{ range: 'custom', from: new Date(from), to: new Date(from + length) },
+    span: [undefined, '7d', '1M', '24h'][length % 4],
+  }));
 const named = fc
   .constantFrom(...RANGES.map(({ name }) => name), 'all')
-  .map((range) => ({ range, from: undefined, to: undefined }));
+  .map((range) => ({ range, from: undefined, to: undefined, span: undefined }));
 // a path may contain anything; one that ends in an operator's sign would read as that operator
 const property = text
   .filter((path) => path !== '' && !/[!~]$/.test(path))
@@ -50,6 +53,7 @@ const address: fc.Arbitrary<Address> = fc
       sum: maybe(property),
       logarithmic: fc.boolean(),
       capped: fc.boolean(),
+      sort: maybe(fc.constantFrom('change', '-change', 'p95')),
       top: fc.integer({ min: 1, max: 1000 }),
       steps: fc.array(text, { maxLength: 20 }),
       within: fc.constantFrom('1h', '7d', '90s'),
@@ -58,6 +62,7 @@ const address: fc.Arbitrary<Address> = fc
       period: fc.constantFrom(...PERIODS),
       weekStart: fc.constantFrom(...WEEK_STARTS),
       board: maybe(text.filter((id) => id !== '')),
+      boardRange: maybe(fc.constantFrom('7d', 'last-month', 'all')),
       kind: fc.constantFrom(...KINDS),
       live: fc.boolean(),
     }),

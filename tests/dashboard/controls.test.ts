@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'bun:test';
 import fc from 'fast-check';
+import { listedChoices } from '../../src/dashboard/page/controls/choices.ts';
 import { addMonth, isSameMonth, monthDays, movedDay } from '../../src/dashboard/page/controls/days.ts';
 import { fieldOf, fieldText, propertyPaths } from '../../src/dashboard/page/controls/property-paths.ts';
 import { comparisonText, rangeText } from '../../src/dashboard/page/controls/range-text.ts';
-import { matching } from '../../src/dashboard/page/controls/search.ts';
 import { zoneNamed } from './zones.ts';
 
 const day = (text: string) => Date.parse(`${text}T00:00Z`);
@@ -67,6 +67,8 @@ describe('the text of a range', () => {
 
   test('has times unless the days are whole', () => {
     expect(shown('2026-03-01T12:30+01:00', '2026-03-02T00:00+01:00', 'en-GB')).toBe('1 Mar, 12:30 – 2 Mar, 00:00');
+    // in 24 hours, as on the axes
+    expect(shown('2026-03-01T15:30+01:00', '2026-03-02T00:00+01:00', 'en-US')).toBe('Mar 1, 15:30 – Mar 2, 00:00');
   });
 
   test('names the comparison', () => {
@@ -78,20 +80,54 @@ describe('the text of a range', () => {
   });
 });
 
-test('finds choices by any of their words, those that begin with the search first', () => {
+describe('choices of a combobox', () => {
   const zones = [
     'UTC',
     'Africa/Bissau',
-    'America/New_York',
+    'America/New York',
     'America/Indiana/Knox',
     'Australia/Sydney',
     'Europe/Berlin',
   ];
-  expect(matching(zones, 'new y')).toEqual(['America/New_York']);
-  expect(matching(zones, 'au')).toEqual(['Australia/Sydney', 'Africa/Bissau']);
-  expect(matching(zones, 'america knox')).toEqual(['America/Indiana/Knox']);
-  expect(matching(zones, '')).toEqual(zones);
-  expect(matching(zones, 'mars')).toEqual([]);
+  const types = ['page_view', 'view', 'signup'];
+  const texts = (choices: readonly string[], draft: string | undefined, allowsOther = false) =>
+    listedChoices(
+      choices.map((text) => ({ value: text, text })),
+      draft,
+      allowsOther,
+    ).map(({ text }) => text);
+
+  test('are all listed until something is typed', () => {
+    expect(texts(types, undefined)).toEqual(types);
+    expect(texts(types, ' ')).toEqual(types);
+  });
+
+  test('are found by any of their words, those that begin with the search first', () => {
+    expect(texts(zones, 'new y')).toEqual(['America/New York']);
+    expect(texts(zones, 'new_y')).toEqual(['America/New York']);
+    expect(texts(zones, 'au')).toEqual(['Australia/Sydney', 'Africa/Bissau']);
+    expect(texts(zones, 'america knox')).toEqual(['America/Indiana/Knox']);
+    expect(texts(types, 'view')).toEqual(['view', 'page_view']);
+    expect(texts(['page_load_view', 'page_views', 'page_view'], 'page_view')).toEqual([
+      'page_view',
+      'page_views',
+      'page_load_view',
+    ]);
+    expect(texts(['/docs/c', '/account', 'c', '/cart', '/checkout'], '/c')).toEqual([
+      '/cart',
+      '/checkout',
+      'c',
+      '/docs/c',
+      '/account',
+    ]);
+    expect(texts(zones, 'mars')).toEqual([]);
+  });
+
+  test('include the typed text where any text can be chosen', () => {
+    expect(texts(types, 'View', true)).toEqual(['view', 'page_view', 'Use “View”']);
+    expect(texts(types, 'view', true)).toEqual(['view', 'page_view']);
+    expect(texts(types, 'new', true)).toEqual(['Use “new”']);
+  });
 });
 
 describe('filters', () => {

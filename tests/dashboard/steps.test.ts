@@ -1,6 +1,5 @@
 import { describe, expect, test } from 'bun:test';
 import { UTC } from '../../src/dashboard/page/calendar.ts';
-import { listedChoices } from '../../src/dashboard/page/steps/choices.ts';
 import { averagesOf, cohortsOf, nextPeriod } from '../../src/dashboard/page/steps/cohorts.ts';
 import { formatPoints, indexOfBiggestLoss, withDropOff } from '../../src/dashboard/page/steps/drop-off.ts';
 import {
@@ -107,21 +106,6 @@ describe('cohorts', () => {
     ]);
     const part = cohortsOf(retention('2026-03-03T23:59:00Z'), UTC, 'monday');
     expect(averagesOf(part.cohorts, part.isOver, 2)).toEqual([{ returned: 5, users: 10, cohorts: 1 }, undefined]);
-  });
-});
-
-describe('choices', () => {
-  const choices = ['page_view', 'view', 'signup'].map((text) => ({ value: text, text }));
-  const texts = (draft: string | undefined) => listedChoices(choices, draft).map(({ text }) => text);
-  test('are all listed until something is typed', () => {
-    expect(texts(undefined)).toEqual(['page_view', 'view', 'signup']);
-    expect(texts('')).toEqual(['page_view', 'view', 'signup']);
-  });
-
-  test('are narrowed down, those that begin with the text first, and any text can be used', () => {
-    expect(texts('View')).toEqual(['view', 'page_view', 'Use “View”']);
-    expect(texts('view')).toEqual(['view', 'page_view']);
-    expect(texts('new')).toEqual(['Use “new”']);
   });
 });
 

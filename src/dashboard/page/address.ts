@@ -62,6 +62,11 @@ export interface Address {
   readonly range: string;
   readonly from: Date | undefined;
   readonly to: Date | undefined;
+  /**
+   * The length of a range with `from` and `to` that was in progress, in hours, days or months, such as `7d`: it is compared as
+   * that range was. Undefined: the length between them.
+   */
+  readonly span: string | undefined;
   readonly zone: string;
   readonly interval: IntervalName | 'auto';
   readonly refresh: number;
@@ -84,6 +89,8 @@ export interface Address {
   readonly logarithmic: boolean;
   /** Whether the value axis ends below outliers. */
   readonly capped: boolean;
+  /** The column that groups are sorted by, the largest first; with a minus sign, the smallest first. */
+  readonly sort: string | undefined;
   /** How many groups are listed; the remaining ones are summed up as `other`. */
   readonly top: number;
   /** Steps of the funnel: `type` or `type:label`, escaped as in the query routes. */
@@ -98,6 +105,8 @@ export interface Address {
   readonly weekStart: WeekStart;
   /** ID of the board; undefined: the list of boards. */
   readonly board: string | undefined;
+  /** The range of the whole board: one of RANGES, or `all`; undefined: each chart has its own. */
+  readonly boardRange: string | undefined;
   readonly kind: RecordKind;
   /** Whether the live tail is on. */
   readonly live: boolean;
@@ -108,6 +117,7 @@ export const DEFAULTS: Address = {
   range: '7d',
   from: undefined,
   to: undefined,
+  span: undefined,
   zone: 'UTC',
   interval: 'auto',
   refresh: 30,
@@ -121,6 +131,7 @@ export const DEFAULTS: Address = {
   sum: undefined,
   logarithmic: false,
   capped: false,
+  sort: undefined,
   top: 10,
   steps: [],
   within: '7d',
@@ -129,6 +140,7 @@ export const DEFAULTS: Address = {
   period: 'day',
   weekStart: 'monday',
   board: undefined,
+  boardRange: undefined,
   kind: 'metrics',
   live: false,
 };
@@ -143,6 +155,7 @@ const VIEW_DEFAULTS = {
   sum: undefined,
   logarithmic: false,
   capped: false,
+  sort: undefined,
   top: DEFAULTS.top,
   steps: [],
   within: DEFAULTS.within,
@@ -150,9 +163,13 @@ const VIEW_DEFAULTS = {
   returning: undefined,
   period: DEFAULTS.period,
   board: undefined,
+  boardRange: undefined,
   kind: DEFAULTS.kind,
   live: false,
 } as const;
+
+const SPAN = /^[1-9]\d{0,3}[hdM]$/;
+const RANGE_NAMES: readonly string[] = [...RANGES.map(({ name }) => name), 'all'];
 
 /** Parses the query string of a URL. Invalid parameters get their defaults. */
 export function readAddress(search: string): Address {
@@ -169,9 +186,10 @@ export function readAddress(search: string): Address {
   const zone = query.get('tz') ?? '';
   return {
     view: oneOf('view', VIEWS, DEFAULTS.view),
-    range: isCustom ? 'custom' : oneOf('range', [...RANGES.map(({ name }) => name), 'all'], DEFAULTS.range),
+    range: isCustom ? 'custom' : oneOf('range', RANGE_NAMES, DEFAULTS.range),
     from: isCustom ? from : undefined,
     to: isCustom ? to : undefined,
+    span: isCustom ? SPAN.exec(query.get('span') ?? '')?.[0] : undefined,
     zone: isTimeZone(zone) ? zone : browserTimeZone(),
     interval: oneOf('interval', ['auto', ...INTERVALS.map(({ name }) => name)], DEFAULTS.interval),
     refresh: REFRESH_INTERVALS.find((seconds) => String(seconds) === query.get('refresh')) ?? DEFAULTS.refresh,
@@ -185,6 +203,7 @@ export function readAddress(search: string): Address {
     sum: propertyOf(query.get('sum')),
     logarithmic: query.get('axis') === 'log',
     capped: query.has('cap'),
+    sort: query.get('sort') || undefined,
     top: Math.min(MAX_TOP, Math.max(1, Number.parseInt(query.get('top') ?? '', 10) || DEFAULTS.top)),
     steps: query.getAll('step').slice(0, MAX_STEPS),
     within: /^[1-9]\d{0,5}[smhd]$/.test(query.get('within') ?? '') ? (query.get('within') ?? '') : DEFAULTS.within,
@@ -193,6 +212,7 @@ export function readAddress(search: string): Address {
     period: oneOf('period', PERIODS, DEFAULTS.period),
     weekStart: oneOf('week', WEEK_STARTS, browserWeekStart()),
     board: query.get('board') || undefined,
+    boardRange: RANGE_NAMES.find((name) => name === query.get('board_range')),
     kind: oneOf('kind', KINDS, DEFAULTS.kind),
     live: query.has('live'),
   };
@@ -231,6 +251,7 @@ export function linkTo(address: Address): string {
   if (address.range !== 'custom') put('range', address.range, DEFAULTS.range);
   put('from', address.from?.toISOString());
   put('to', address.to?.toISOString());
+  put('span', address.span);
   put('interval', address.interval, DEFAULTS.interval);
   put('compare', address.compare);
   put('statistic', address.statistic);
@@ -239,6 +260,7 @@ export function linkTo(address: Address): string {
   put('sum', address.sum);
   if (address.logarithmic) put('axis', 'log');
   if (address.capped) put('cap', '1');
+  put('sort', address.sort);
   put('top', String(address.top), String(DEFAULTS.top));
   for (const step of address.steps) put('step', step);
   put('within', address.within, DEFAULTS.within);
@@ -246,6 +268,7 @@ export function linkTo(address: Address): string {
   put('returning', address.returning);
   put('period', address.period, DEFAULTS.period);
   put('board', address.board);
+  put('board_range', address.boardRange);
   if (address.live) put('live', '1');
   put('user', address.user);
   put('refresh', String(address.refresh), String(DEFAULTS.refresh));

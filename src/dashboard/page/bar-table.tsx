@@ -9,6 +9,8 @@ export interface Cell {
   readonly value?: number | null;
   /** The exact value as text. */
   readonly title?: string;
+  /** What rows are sorted by if it is not the value; null: unknown. */
+  readonly rank?: number | null;
 }
 
 /** A row: a label with a bar behind it, and cells. */
@@ -23,6 +25,12 @@ export interface BarRow {
   readonly onSelect?: (() => void) | undefined;
 }
 
+/** A column: its heading and, if rows can be sorted by it, its name in the URL. */
+export interface Column {
+  readonly title: string;
+  readonly key?: string;
+}
+
 interface BarTableProps {
   /** Accessible name of the table. */
   readonly title: string;
@@ -30,12 +38,16 @@ interface BarTableProps {
   readonly label: string;
   /** What a bar of full length means, for screen readers. */
   readonly relativeTo: string;
-  readonly columns: readonly string[];
+  readonly columns: readonly Column[];
   readonly rows: readonly BarRow[];
+  /** The row that sums up the remaining groups, which stays at the end. */
+  readonly rest?: BarRow | undefined;
 }
 
 /** A table with a soft bar behind each label, for comparing rows at a glance. */
-export function BarTable({ title, label, relativeTo, columns, rows }: BarTableProps) {
+export function BarTable({ title, label, relativeTo, columns, rows, rest }: BarTableProps) {
+  const { address } = useNavigation();
+  const shown = [...sortedRows(rows, columns, address.sort), ...(rest ? [rest] : [])];
   return (
     // biome-ignore lint/a11y/noNoninteractiveTabindex: scrollable regions must be reachable by keyboard
     <section class="scroll" tabIndex={0} aria-label={title}>
@@ -47,21 +59,19 @@ export function BarTable({ title, label, relativeTo, columns, rows }: BarTablePr
               <span class="visually-hidden">, with bars relative to {relativeTo}</span>
             </th>
             {columns.map((column) => (
-              <th scope="col" class="number" key={column}>
-                {column}
-              </th>
+              <Heading key={column.title} column={column} />
             ))}
           </tr>
         </thead>
         <tbody>
-          {rows.map((row, i) => (
+          {shown.map((row, i) => (
             // biome-ignore lint/suspicious/noArrayIndexKey: labels can repeat, so the index is part of the key
             <tr key={`${i} ${row.label}`} class={row.onSelect ? 'selectable' : undefined}>
               <th scope="row">
                 <RowLabel row={row} />
               </th>
               {row.cells.map(({ text, value, title: exact }, column) => (
-                <td class="number" key={columns[column]}>
+                <td class="number" key={columns[column]?.title}>
                   {value === undefined ? (
                     text
                   ) : (
@@ -76,6 +86,48 @@ export function BarTable({ title, label, relativeTo, columns, rows }: BarTablePr
         </tbody>
       </table>
     </section>
+  );
+}
+
+/** Sorts rows by the column with a key, the largest first; with a minus sign before the key, the smallest first. */
+function sortedRows(rows: readonly BarRow[], columns: readonly Column[], sort: string | undefined): readonly BarRow[] {
+  const isAscending = sort?.startsWith('-') ?? false;
+  const column = sort === undefined ? -1 : columns.findIndex(({ key }) => key === sort.slice(isAscending ? 1 : 0));
+  if (column < 0) return rows;
+  const rankOf = ({ cells }: BarRow) => {
+    const { rank, value = null } = cells[column] ?? { rank: null };
+    return rank === undefined ? value : rank;
+  };
+  return rows.toSorted((a, b) => {
+    const [first, second] = [rankOf(a), rankOf(b)];
+    // unknown ones last
+    if (first === null || second === null) return Number(first === null) - Number(second === null);
+    return first === second ? 0 : first < second === isAscending ? -1 : 1;
+  });
+}
+
+/** The heading of a column; a button if rows can be sorted by it: the largest first, then the smallest, then as before. */
+function Heading({ column: { title, key } }: { column: Column }) {
+  const { address, go } = useNavigation();
+  if (key === undefined) {
+    return (
+      <th scope="col" class="number">
+        {title}
+      </th>
+    );
+  }
+  const isDescending = address.sort === key;
+  const isAscending = address.sort === `-${key}`;
+  const next = isDescending ? `-${key}` : isAscending ? undefined : key;
+  return (
+    <th scope="col" class="number" aria-sort={isDescending ? 'descending' : isAscending ? 'ascending' : undefined}>
+      <button type="button" class="plain" onClick={() => go({ sort: next })}>
+        {title}
+        <span class="sort-arrow" aria-hidden="true">
+          {isAscending ? '▲' : isDescending ? '▼' : ''}
+        </span>
+      </button>
+    </th>
   );
 }
 

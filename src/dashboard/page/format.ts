@@ -127,6 +127,12 @@ export function changeOf(
   return { direction, tone, text, words: `${direction} ${text}${judgment}` };
 }
 
+/** Returns the relative change to sort by: infinite if it was zero before; null if no change is shown. */
+export function changeRank(now: number | null, before: number | null): number | null {
+  if (changeOf(now, before, undefined) === undefined || now === null || before === null) return null;
+  return (now - before) / Math.abs(before);
+}
+
 /** Maximum number of decimals: more do not distinguish a double from a whole percentage. */
 const MAX_DIGITS = 15;
 

@@ -27,7 +27,8 @@ export function useBrowserNavigation(): Navigation {
   }, []);
   const go: Navigation['go'] = (change, { replace } = { replace: false }) => {
     const current = readAddress(location.search);
-    const next = { ...current, ...change };
+    // another range has another length
+    const next = { ...current, ...('from' in change && { span: undefined }), ...change };
     const link = linkTo(next);
     if (link === location.pathname + location.search) return;
     if (replace) history.replaceState(null, '', link);

@@ -25,6 +25,7 @@ const BUTTON_KEYS: Readonly<Record<string, string>> = {
   d: 'range',
   f: 'filter',
   o: 'options',
+  l: 'link',
   ',': 'earlier',
   '.': 'later',
 };
@@ -62,6 +63,7 @@ const LISTED: readonly { readonly title: string; readonly keys: readonly (readon
     keys: [
       ['f', 'Add filter'],
       ['o', 'Options'],
+      ['l', 'Copy a link to this view'],
       ['/', 'Search'],
       ['r', 'Refresh now'],
       ['?', 'List the shortcuts'],

@@ -18,7 +18,7 @@ import {
 } from './calendar.ts';
 import { type Extent, useCatalog } from './catalog.ts';
 import { useNavigation } from './navigation.ts';
-import { EARLIEST, type IntervalName, intervalFor, MINUTE, MONTH, possibleInterval, rangeNamed } from './time.ts';
+import { EARLIEST, HOUR, type IntervalName, intervalFor, MINUTE, MONTH, possibleInterval, rangeNamed } from './time.ts';
 import { QuerySessionContext } from './use-query.ts';
 
 /** The range and interval that a view shows. */
@@ -66,18 +66,30 @@ export function comparedPeriod(comparison: Comparison, range: Range, span: Span,
 export function shownRange(address: Address, now: Date, extent: Extent, zone: Zone): ShownRange {
   const range = namedRange(address, now, extent, zone);
   const named = address.from === undefined ? rangeNamed(address.range) : undefined;
-  const span = named?.span ?? spanOf(range, zone);
+  const fixed = address.span === undefined ? undefined : parseSpan(address.span);
+  const span = named?.span ?? fixed ?? spanOf(range, zone);
   // of the whole range, so that the interval stays the same all day
-  const length = wallLength(
-    named?.within ? { from: range.from, to: addSpan(zone, range.from, span, 1) } : range,
-    span,
-    zone,
-  );
+  const isPart = named?.within !== undefined || fixed !== undefined;
+  const whole = isPart ? { from: range.from, to: addSpan(zone, range.from, span, 1) } : range;
+  const length = wallLength(whole, span, zone);
   // February is shorter than MONTH, but must allow the interval of one month
   const longest = span.unit === 'months' ? Math.max(length, span.count * MONTH) : length;
   const automatic = named?.interval ?? intervalFor(length);
   const interval = address.interval === 'auto' ? automatic : possibleInterval(address.interval, longest);
   return { ...range, interval, span, previous: comparedPeriod(address.compare ?? 'previous', range, span, zone) };
+}
+
+/** Returns a fixed range that is shown and compared like the shown one, also later: as changes of the address. */
+export function fixedRange({ from, to, span: { unit, count } }: ShownRange): Partial<Address> {
+  const span = unit === 'milliseconds' ? `${Math.round(count / HOUR)}h` : `${count}${unit === 'days' ? 'd' : 'M'}`;
+  return { range: 'custom', from, to, span };
+}
+
+/** Parses the length of a {@link fixedRange}. */
+function parseSpan(text: string): Span {
+  const count = Number.parseInt(text, 10);
+  if (text.endsWith('h')) return { unit: 'milliseconds', count: count * HOUR };
+  return { unit: text.endsWith('d') ? 'days' : 'months', count };
 }
 
 /** Returns the {@link shownRange} of the current address and time. */

@@ -3,7 +3,7 @@ import { type CalendarPeriod, type Range, type Span, wallOf, type Zone } from '.
 
 /** In milliseconds. */
 export const MINUTE = 60_000;
-const HOUR = 60 * MINUTE;
+export const HOUR = 60 * MINUTE;
 export const DAY = 24 * HOUR;
 /** Approximate length of a month. */
 export const MONTH = 30 * DAY;

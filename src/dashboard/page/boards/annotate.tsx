@@ -57,7 +57,7 @@ function AnnotationsPanel() {
       setUrl('');
     });
   const format = new Intl.DateTimeFormat(LOCALE, {
-    ...{ timeZone: zone.name, day: 'numeric', month: 'short', hour: '2-digit', minute: '2-digit' },
+    ...{ timeZone: zone.name, day: 'numeric', month: 'short', hour: '2-digit', minute: '2-digit', hourCycle: 'h23' },
   });
   return (
     <form

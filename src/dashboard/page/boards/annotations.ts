@@ -13,7 +13,9 @@ export const AnnotationsContext = createContext<readonly Mark[]>([]);
  * @param range undefined: none
  */
 export function useAnnotations(range: Range | undefined): readonly Annotation[] {
-  const query = useBoardQuery('annotations', range && '/api/annotations', range && { from: range.from, to: range.to });
+  const parameters = range && { from: range.from, to: range.to };
+  // those of another range stay until the new ones arrive: a range that ends now changes with each refresh
+  const query = useBoardQuery('annotations', range && '/api/annotations', parameters, false, 'annotations');
   const found = query.value?.annotations;
   return useMemo(() => found ?? [], [found]);
 }

@@ -95,7 +95,8 @@ function RangeLabel({ chart, query }: { chart: BoardChart; query: QueryState<Dra
 export function rangeLabel(name: string, drawn: DrawnChart | undefined): string {
   const named = rangeNamed(name);
   if (named) return named.label;
-  if (!drawn?.from || !drawn.to) return name === 'all' ? 'All time' : '';
+  if (name === 'all') return 'All time';
+  if (!drawn?.from || !drawn.to) return '';
   const range = { from: new Date(drawn.from), to: new Date(drawn.to) };
   return rangeText(range, { name: 'UTC', starts: [Number.NEGATIVE_INFINITY], offsets: [0] }, range.to);
 }

@@ -1,6 +1,7 @@
 import { useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { useDragReorder } from '../use-drag-reorder.ts';
-import { BoardCard } from './board-card.tsx';
+import { BoardCard, type CardEdit } from './board-card.tsx';
+import { type BoardRange, chartInRange, useBoardRange, useChartInRange } from './board-range.tsx';
 import { type Board, type BoardChart, useBoardQuery } from './requests.ts';
 
 interface BoardGridProps {
@@ -31,6 +32,7 @@ export function BoardGrid({ board, isBusy, onChange }: BoardGridProps) {
     nextFocus.current = to;
     setAnnounced(`${chart.title} is now chart ${to + 1} of ${charts.length}`);
   };
+  const range = useBoardRange();
   const drag = useDragReorder((from, to) => void move(from, to));
   return (
     <>
@@ -45,6 +47,7 @@ export function BoardGrid({ board, isBusy, onChange }: BoardGridProps) {
               <StoredCard
                 chart={chart}
                 path={`/api/boards/${board.id}/charts/${i}`}
+                range={range}
                 edit={
                   canEdit
                     ? {
@@ -65,12 +68,29 @@ export function BoardGrid({ board, isBusy, onChange }: BoardGridProps) {
   );
 }
 
-type StoredCardProps = { readonly path: string } & Omit<Parameters<typeof BoardCard>[0], 'query'>;
+interface StoredCardProps {
+  readonly chart: BoardChart;
+  readonly path: string;
+  /** The range of the whole board; undefined: the chart's own. */
+  readonly range: BoardRange | undefined;
+  readonly edit: CardEdit | undefined;
+}
 
-function StoredCard({ chart, path, edit }: StoredCardProps) {
+function StoredCard({ chart, path, range, edit }: StoredCardProps) {
+  if (range) return <CardInRange chart={chartInRange(chart, range)} range={range} edit={edit} />;
+  return <CardAsPinned chart={chart} path={path} edit={edit} />;
+}
+
+function CardAsPinned({ chart, path, edit }: Omit<StoredCardProps, 'range'>) {
   // the result of a chart stays when the chart moves
   const query = useBoardQuery('chart', path, {}, false, JSON.stringify(chart.query));
   return <BoardCard chart={chart} query={query} edit={edit} />;
+}
+
+type CardInRangeProps = Pick<StoredCardProps, 'chart' | 'edit'> & { readonly range: BoardRange };
+
+function CardInRange({ chart, range, edit }: CardInRangeProps) {
+  return <BoardCard chart={chart} query={useChartInRange(chart, range)} edit={edit} />;
 }
 
 /** Returns a key per chart that moves with it. The same chart can be there twice. */

@@ -181,7 +181,7 @@ function FunnelTable({ funnel }: { funnel: Funnel }) {
         title="Users by step"
         label="Step"
         relativeTo="the first step"
-        columns={['Users', 'Of first', 'Lost']}
+        columns={['Users', 'Of first', 'Lost'].map((title) => ({ title }))}
         rows={steps.map(({ step, users, conversion }, i) => ({
           label: titleOfStep(parseStep(step)),
           part: conversion ?? 0,
@@ -228,7 +228,7 @@ function Cohorts({ retention, address }: { retention: Retention; address: Addres
           title={`Users who return, by ${period}`}
           label={`${period[0]?.toUpperCase()}${period.slice(1)}s later`}
           relativeTo="all users"
-          columns={['Returned', 'Of users']}
+          columns={['Returned', 'Of users'].map((title) => ({ title }))}
           rows={averages.flatMap((average, i) =>
             average
               ? [

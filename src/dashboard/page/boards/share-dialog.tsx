@@ -1,5 +1,6 @@
 import { useRef, useState } from 'preact/hooks';
 import { LOCALE } from '../controls/range-text.ts';
+import { CopyField } from '../copy-field.tsx';
 import { ChangeError } from './change-error.tsx';
 import { usePermissions } from './permissions.ts';
 import { type Board, type CreatedLink, sendChange, useBoardQuery, useChange } from './requests.ts';
@@ -131,33 +132,4 @@ function ShareContent({ board }: { board: Board }) {
 /** Formats a date in the reader's format. */
 export function dateText(time: string): string {
   return new Intl.DateTimeFormat(LOCALE, { day: 'numeric', month: 'short', year: 'numeric' }).format(new Date(time));
-}
-
-/** A text to copy, and a button that does. */
-function CopyField({ label, text }: { label: string; text: string }) {
-  const field = useRef<HTMLInputElement>(null);
-  const [isCopied, setCopied] = useState(false);
-  const copy = async () => {
-    field.current?.select();
-    try {
-      await navigator.clipboard.writeText(text);
-      setCopied(true);
-    } catch {
-      setCopied(false); // not allowed without HTTPS: the text is selected, so that the keyboard copies it
-    }
-  };
-  return (
-    <div class="row">
-      <label>
-        {label}
-        <input ref={field} readOnly value={text} onFocus={(event) => event.currentTarget.select()} />
-      </label>
-      <button type="button" onClick={() => void copy()}>
-        {isCopied ? 'Copied' : 'Copy'}
-      </button>
-      <span class="visually-hidden" role="status">
-        {isCopied && `${label} copied`}
-      </span>
-    </div>
-  );
 }

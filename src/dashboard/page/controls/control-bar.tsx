@@ -2,6 +2,7 @@ import { AnnotateButton } from '../boards/annotate.tsx';
 import { PinButton } from '../boards/pin-button.tsx';
 import { useNavigation } from '../navigation.ts';
 import { AddFilter, FilterChips } from './filters.tsx';
+import { LinkButton } from './link-button.tsx';
 import { Options } from './options.tsx';
 import { RangeControl } from './range-control.tsx';
 import { controlsOf } from './view-controls.ts';
@@ -17,6 +18,7 @@ export function ControlBar({ canSeeAllUsers, isZoneLoaded }: { canSeeAllUsers: b
       <div class="actions">
         {isZoneLoaded && <AnnotateButton />}
         {isZoneLoaded && <PinButton />}
+        {isZoneLoaded && <LinkButton />}
         <Options canSeeAllUsers={canSeeAllUsers} />
       </div>
     </section>

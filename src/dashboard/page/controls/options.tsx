@@ -82,10 +82,16 @@ function OptionsPanel({ canSeeAllUsers }: { canSeeAllUsers: boolean }) {
       )}
       <Combobox
         label="Time zone"
-        value={address.zone}
-        choices={ZONES.includes(address.zone) ? ZONES : [address.zone, ...ZONES]}
-        detail={(zone) => offsetText(zone, now)}
-        onSelect={(zone) => go({ zone })}
+        isLabelShown
+        text={zoneText(address.zone)}
+        placeholder={zoneText(address.zone)}
+        // the current one first, so that it is listed
+        choices={[address.zone, ...ZONES.filter((zone) => zone !== address.zone)].map((zone) => ({
+          value: zone,
+          text: zoneText(zone),
+        }))}
+        detail={({ value = 'UTC' }) => offsetText(value, now)}
+        onSelect={(zone) => zone !== undefined && go({ zone })}
       />
       {hasRange && (
         <Segmented
@@ -118,6 +124,10 @@ function OptionsPanel({ canSeeAllUsers }: { canSeeAllUsers: boolean }) {
       </div>
     </form>
   );
+}
+
+function zoneText(zone: string): string {
+  return zone.replaceAll('_', ' ');
 }
 
 /** Formats the offset of a time zone, such as `UTC+2`. Only a hint: the browser's rules can be older than the server's. */

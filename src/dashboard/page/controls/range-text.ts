@@ -25,7 +25,8 @@ export function rangeText(range: Range, zone: Zone, now: Date, locale = LOCALE):
     day: 'numeric',
     month: 'short',
     ...(!isThisYear && { year: 'numeric' }),
-    ...(!isWhole && { hour: '2-digit', minute: '2-digit' }),
+    // 24 hours, as on the axes
+    ...(!isWhole && { hour: '2-digit', minute: '2-digit', hourCycle: 'h23' }),
   });
   return format.formatRange(first, last);
 }

@@ -20,7 +20,7 @@ const VIEW_CONTROLS: Record<View, ViewControls> = {
   funnel: { ...NOTHING, hasRange: true, filters: 'all' },
   retention: { ...NOTHING, hasRange: true, filters: 'all' },
   records: { ...NOTHING, hasRange: true, filters: 'all' },
-  // each chart of a board has a range of its own
+  // each chart of a board has its own range, and the board a picker for all of them
   boards: NOTHING,
   health: { ...NOTHING, hasRange: true, hasInterval: true },
 };

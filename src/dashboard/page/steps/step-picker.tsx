@@ -1,11 +1,11 @@
 import { useState } from 'preact/hooks';
 import { useCatalog } from '../catalog.ts';
+import type { Choice } from '../controls/choices.ts';
+import { Combobox } from '../controls/combobox.tsx';
 import { formatText } from '../format.ts';
 import { useNavigation } from '../navigation.ts';
 import { useShownRange } from '../shown-range.ts';
 import { useQuery } from '../use-query.ts';
-import type { Choice } from './choices.ts';
-import { Combobox } from './combobox.tsx';
 import { parseStep, type Step, writeStep } from './step.ts';
 
 /** Number of labels to choose from. Others can be typed. */
@@ -36,6 +36,7 @@ export function TypePicker({ label, type, placeholder, anyText, onSelect }: Type
       label={label}
       text={type === undefined ? '' : formatText(type)}
       placeholder={placeholder}
+      allowsOther
       choices={[...any, ...types.names.map((name) => ({ value: name, text: formatText(name) }))]}
       onSelect={select}
     />
@@ -72,6 +73,7 @@ export function LabelPicker({ label, step, onSelect }: LabelPickerProps) {
       label={label}
       text={step.label === undefined ? '' : formatText(step.label)}
       placeholder="Any label"
+      allowsOther
       choices={[{ value: undefined, text: 'Any label' }, ...labels]}
       isLoading={counts.isLoading}
       onOpen={setOpen}

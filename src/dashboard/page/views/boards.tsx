@@ -1,6 +1,7 @@
 import { useEffect, useState } from 'preact/hooks';
 import { inView } from '../address.ts';
 import { BoardGrid } from '../boards/board-grid.tsx';
+import { BoardRangePicker } from '../boards/board-range.tsx';
 import { ChangeError } from '../boards/change-error.tsx';
 import { usePermissions } from '../boards/permissions.ts';
 import {
@@ -85,7 +86,7 @@ function NewBoard() {
     run(async (token) => {
       const body = { name: name.trim(), scope: 'account', charts: [] };
       const { id } = await sendChange('POST /api/boards', '/api/boards', token, body);
-      go({ board: id });
+      go({ board: id, boardRange: undefined });
     });
   return (
     <Popover name="New board" align="end" buttonClass="primary" button="New board">
@@ -159,6 +160,7 @@ function Loaded({ stored }: { stored: Board }) {
         <h2>{name}</h2>
         {board.scope === 'everyone' && <small class="badge">everyone</small>}
         <div class="board-actions">
+          {board.charts.length > 0 && <BoardRangePicker />}
           <ShareButton board={board} />
           {board.can_edit && <BoardMenu board={board} isBusy={isBusy} onStore={store} />}
         </div>
@@ -205,7 +207,8 @@ function BoardPanel({ board, isBusy, onStore, close }: BoardMenuProps & { close:
   const [isAsking, setAsking] = useState(false);
   const { error, run } = useChange();
   const remove = async () => {
-    if (await run((token) => sendChange('DELETE', `/api/boards/${board.id}`, token))) go({ board: undefined });
+    if (await run((token) => sendChange('DELETE', `/api/boards/${board.id}`, token)))
+      go({ board: undefined, boardRange: undefined });
   };
   return (
     <form

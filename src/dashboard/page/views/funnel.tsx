@@ -145,7 +145,9 @@ function StepTable({ funnel }: { funnel: Responses['/api/analytics/funnel'] }) {
       title="Users by step"
       label="Step"
       relativeTo="the first step"
-      columns={['Users', '% of first step', '% of previous step', 'Median time from previous step']}
+      columns={['Users', '% of first step', '% of previous step', 'Median time from previous step'].map((title) => ({
+        title,
+      }))}
       rows={funnel.steps.map(({ step, users, conversion, conversion_from_previous, median_seconds }, i) => ({
         label: titleOfStep(parseStep(step)),
         part: conversion ?? 0,

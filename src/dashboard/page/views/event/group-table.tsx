@@ -1,7 +1,7 @@
 import { type Filter, withFilter } from '../../address.ts';
 import { type BarRow, BarTable, type Cell, MoreGroups, othersLabel } from '../../bar-table.tsx';
 import { ChangeText } from '../../figures.tsx';
-import { formatShare, NO_VALUE } from '../../format.ts';
+import { changeRank, formatShare, NO_VALUE } from '../../format.ts';
 import { useNavigation } from '../../navigation.ts';
 import { EmptyMessage } from '../../states.tsx';
 import { columnFormatter, formatExact } from '../../unit-format.ts';
@@ -34,13 +34,17 @@ export function GroupTable({ counts, earlier, field, groupBy, heading, sumOf, un
   const all: readonly Figures[] = [...groups, ...(others ? [others] : [])];
   const max = Math.max(...all.map(({ count }) => count));
   const columns = [
-    { title: 'Events', unit: COUNT, of: ({ count }: Figures) => count },
-    { title: 'Users', unit: COUNT, of: ({ unique_users }: Figures) => unique_users },
-    ...(sumOf ? [{ title: sumOf.label, unit: sumOf.unit, of: ({ sum }: Figures) => sum ?? null }] : []),
+    { key: 'count', title: 'Events', unit: COUNT, of: ({ count }: Figures) => count },
+    { key: 'users', title: 'Users', unit: COUNT, of: ({ unique_users }: Figures) => unique_users },
+    ...(sumOf ? [{ key: 'sum', title: sumOf.label, unit: sumOf.unit, of: ({ sum }: Figures) => sum ?? null }] : []),
   ].map((column) => ({ ...column, format: columnFormatter(all.map(column.of), column.unit) }));
-  const change = (figures: Figures, before: Figures | 'unknown' | undefined) => {
-    if (before === 'unknown') return '…';
-    return before ? <ChangeText now={figures.count} before={before.count} better={unit.better} /> : NO_VALUE;
+  const changeCell = (figures: Figures, before: Figures | 'unknown' | undefined): Cell => {
+    if (before === 'unknown') return { text: '…', rank: null };
+    if (before === undefined) return { text: NO_VALUE, rank: null };
+    return {
+      text: <ChangeText now={figures.count} before={before.count} better={unit.better} />,
+      rank: changeRank(figures.count, before.count),
+    };
   };
   const row = (label: string, figures: Figures, before: Figures | 'unknown' | undefined): BarRow => {
     const share = figures.count / counts.count;
@@ -54,7 +58,7 @@ export function GroupTable({ counts, earlier, field, groupBy, heading, sumOf, un
           const value = of(figures);
           return { value, text: format(value), title: formatExact(value, own) };
         }),
-        ...(earlier === undefined ? [] : [{ text: change(figures, before) }]),
+        ...(earlier === undefined ? [] : [changeCell(figures, before)]),
       ],
     };
   };
@@ -67,23 +71,21 @@ export function GroupTable({ counts, earlier, field, groupBy, heading, sumOf, un
         label={heading}
         relativeTo="the highest count"
         columns={[
-          'Share of events',
-          ...columns.map(({ title }) => title),
-          ...(earlier === undefined ? [] : ['Change of events']),
+          { title: 'Share of events', key: 'share' },
+          ...columns,
+          ...(earlier === undefined ? [] : [{ title: 'Change of events', key: 'change' }]),
         ]}
-        rows={[
-          ...groups.map((group) => {
-            const value = groupValue(group, groupBy);
-            const filters =
-              value === undefined ? undefined : withFilter(address.filters, { field, operator: '=', value });
-            return {
-              ...row(groupText(group, groupBy), group, beforeOf(value)),
-              onSelect: filters && (() => go({ filters })),
-            };
-          }),
-          // the other groups of two periods are not the same ones
-          ...(others ? [row(othersLabel(others.labels), others, undefined)] : []),
-        ]}
+        rows={groups.map((group) => {
+          const value = groupValue(group, groupBy);
+          const filters =
+            value === undefined ? undefined : withFilter(address.filters, { field, operator: '=', value });
+          return {
+            ...row(groupText(group, groupBy), group, beforeOf(value)),
+            onSelect: filters && (() => go({ filters })),
+          };
+        })}
+        // not compared: the other groups of two periods are not the same ones
+        rest={others && row(othersLabel(others.labels), others, undefined)}
       />
       {others && <MoreGroups />}
     </>

@@ -1,7 +1,7 @@
 import { type Statistic, withFilter } from '../../address.ts';
 import { type BarRow, BarTable, type Cell, MoreGroups, othersLabel } from '../../bar-table.tsx';
 import { ChangeText } from '../../figures.tsx';
-import { formatShare, NO_VALUE } from '../../format.ts';
+import { changeRank, formatShare, NO_VALUE } from '../../format.ts';
 import { useNavigation } from '../../navigation.ts';
 import { EmptyMessage } from '../../states.tsx';
 import { columnFormatter, formatExact } from '../../unit-format.ts';
@@ -57,15 +57,18 @@ export function LabelTable({ series, earlier, unit }: LabelTableProps) {
             title: formatExact(figures[statistic], own),
           }),
         ),
-        ...(earlier === undefined ? [] : [{ text: changeOfRow(figures, before) }]),
+        ...(earlier === undefined ? [] : [changeCell(figures, before)]),
       ],
     };
   };
-  const changeOfRow = (figures: Figures, before: Figures | 'unknown' | undefined) => {
-    if (before === 'unknown') return '…';
-    if (before === undefined) return NO_VALUE;
+  const changeCell = (figures: Figures, before: Figures | 'unknown' | undefined): Cell => {
+    if (before === 'unknown') return { text: '…', rank: null };
+    if (before === undefined) return { text: NO_VALUE, rank: null };
     const { better } = unitOfStatistic(unit, headline);
-    return <ChangeText now={figures[headline]} before={before[headline]} better={better} />;
+    return {
+      text: <ChangeText now={figures[headline]} before={before[headline]} better={better} />,
+      rank: changeRank(figures[headline], before[headline]),
+    };
   };
   const beforeOf = (label: string) =>
     typeof earlier === 'object' ? earlier.groups?.find(({ data_string }) => data_string === label) : earlier;
@@ -76,19 +79,19 @@ export function LabelTable({ series, earlier, unit }: LabelTableProps) {
         label="Label"
         relativeTo={`the highest ${TITLES[measure].toLowerCase()}`}
         columns={[
-          `Share of ${measure === 'sum' ? 'sum' : 'values'}`,
-          ...COLUMNS.map((statistic) => TITLES[statistic]),
-          ...(earlier === undefined ? [] : [`Change of ${headline === 'sum' ? 'sum' : 'median'}`]),
+          { title: `Share of ${measure === 'sum' ? 'sum' : 'values'}`, key: 'share' },
+          ...COLUMNS.map((statistic) => ({ title: TITLES[statistic], key: statistic })),
+          ...(earlier === undefined
+            ? []
+            : [{ title: `Change of ${headline === 'sum' ? 'sum' : 'median'}`, key: 'change' }]),
         ]}
-        rows={[
-          ...groups.map((group) => ({
-            ...row(group.data_string, group, beforeOf(group.data_string)),
-            onSelect: () =>
-              go({ filters: withFilter(address.filters, { field: 'label', operator: '=', value: group.data_string }) }),
-          })),
-          // the other labels of two periods are not the same ones
-          ...(others ? [row(othersLabel(others.labels), others, undefined)] : []),
-        ]}
+        rows={groups.map((group) => ({
+          ...row(group.data_string, group, beforeOf(group.data_string)),
+          onSelect: () =>
+            go({ filters: withFilter(address.filters, { field: 'label', operator: '=', value: group.data_string }) }),
+        }))}
+        // not compared: the other labels of two periods are not the same ones
+        rest={others && row(othersLabel(others.labels), others, undefined)}
       />
       {others && <MoreGroups />}
     </>
