@@ -1,4 +1,4 @@
-import { chmodSync, truncateSync } from 'node:fs';
+import { chmodSync, statfsSync, truncateSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { type ClickHouseServer, isClickHouseMissing } from '../harness/clickhouse.ts';
 import { CLUSTER, startClickHouseCluster } from '../harness/clickhouse-cluster.ts';
@@ -96,7 +96,9 @@ async function startFaultyPostgres(): Promise<FaultyEngine> {
       {
         name: 'disk full',
         async begin() {
-          await Bun.spawn(['dd', 'if=/dev/zero', `of=${ballast}`, 'bs=1M'], { stderr: 'ignore' }).exited;
+          const { bavail, bsize } = statfsSync(volume.path);
+          const filled = Bun.spawn(['fallocate', '-l', String(bavail * bsize), ballast], { stderr: 'inherit' });
+          if ((await filled.exited) !== 0) throw new Error('the disk could not be filled');
         },
       },
       {
