@@ -1,5 +1,5 @@
 import type { ComponentChildren } from 'preact';
-import { barWidth, changeOf } from './format.ts';
+import { changeOf } from './format.ts';
 import { type Formatter, formatExact, formatFigure } from './unit-format.ts';
 import { type Better, COUNT, type Unit } from './units.ts';
 
@@ -76,15 +76,6 @@ export function ChangeText({ now, before, better }: ChangeTextProps) {
         {ARROWS[change.direction]} {change.text}
       </span>
       <span class="visually-hidden">{change.words}</span>
-    </span>
-  );
-}
-
-/** A bar for a value relative to the largest. Hidden from screen readers, because the figure is next to it. */
-export function Bar({ part }: { part: number }) {
-  return (
-    <span class="bar" aria-hidden="true">
-      <span style={{ width: barWidth(part) }} />
     </span>
   );
 }

@@ -21,7 +21,6 @@ export function numberFormat(options: Intl.NumberFormatOptions = {}): (value: nu
 }
 
 const COUNT = numberFormat();
-const SHORT = numberFormat({ notation: 'compact', maximumSignificantDigits: 3 });
 const VALUE = numberFormat({ maximumSignificantDigits: 5 });
 const SCIENTIFIC = numberFormat({ notation: 'scientific', maximumSignificantDigits: 4 });
 
@@ -51,13 +50,6 @@ export function formatCount(count: number | null): string {
   return count === null ? NO_VALUE : COUNT(count);
 }
 
-/** Formats a number in a few characters, for axes: `12.3k`. */
-export function formatShort(value: number): string {
-  const size = Math.abs(value);
-  if (size !== 0 && (size < 1e-4 || size >= 1e15)) return SCIENTIFIC(value);
-  return SHORT(value);
-}
-
 /** Formats a measured value with up to five significant digits. */
 export function formatValue(value: number | null): string {
   if (value === null) return NO_VALUE;
@@ -83,12 +75,6 @@ export function formatShare(part: number | null): string {
   return part < 1 && part >= 0.9995 ? '>99.9%' : SHARE(part);
 }
 
-/** Formats the change from a previous figure, such as `+12%`; undefined if there was none or it was zero. */
-export function formatChange(now: number | null, before: number | null): string | undefined {
-  if (now === null || before === null || before === 0) return undefined;
-  return formatPercent((now - before) / Math.abs(before), 'exceptZero');
-}
-
 /** A change from a previous figure, for display: in a few characters, and in words. */
 export interface Change {
   readonly direction: 'up' | 'down' | 'same';
@@ -99,6 +85,8 @@ export interface Change {
   /** For screen readers: `up 12%, better`. */
   readonly words: string;
 }
+
+const WHOLE_PERCENT = numberFormat({ style: 'percent', maximumFractionDigits: 0 });
 
 /** A relative change below this is neither good nor bad. */
 const SLIGHT_CHANGE = 0.01;
@@ -123,7 +111,7 @@ export function changeOf(
   const judgment = { good: ', better', bad: ', worse', neutral: '' }[tone];
   if (before === 0) return { direction, tone, text: 'new', words: `${direction} from zero${judgment}` };
   const ratio = Math.abs((now - before) / before);
-  const text = formatPercent(ratio, 'auto', ratio >= 0.1 ? 0 : 1);
+  const text = ratio > 1 ? WHOLE_PERCENT(ratio) : formatPercent(ratio, ratio >= 0.1 ? 0 : 1);
   return { direction, tone, text, words: `${direction} ${text}${judgment}` };
 }
 
@@ -142,11 +130,10 @@ const MAX_DIGITS = 15;
  *
  * @param decimals the number of decimals to start with
  */
-function formatPercent(ratio: number, signDisplay: 'auto' | 'exceptZero' = 'auto', decimals = 1): string {
+function formatPercent(ratio: number, decimals = 1): string {
   for (let digits = decimals; ; digits++) {
-    const text = numberFormat({ style: 'percent', maximumFractionDigits: digits, signDisplay })(ratio);
-    const isExact = ratio === 0 || Math.abs(ratio) === 1;
-    if (isExact || digits === MAX_DIGITS || !/^[+−]?(0|100)%$/.test(text)) return text;
+    const text = numberFormat({ style: 'percent', maximumFractionDigits: digits })(ratio);
+    if (ratio === 0 || ratio === 1 || digits === MAX_DIGITS || !/^(0|100)%$/.test(text)) return text;
   }
 }
 
