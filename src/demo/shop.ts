@@ -22,7 +22,7 @@ const DAY = 24 * 60 * MINUTE;
 const DAYS = 92;
 
 /** New visitors on the first day; each day has {@link GROWTH} more. */
-const FIRST_VISITORS = 88;
+const FIRST_VISITORS = 60;
 const GROWTH = 0.012;
 /** The day of the launch, how many times more visitors come then, and how this fades from day to day. */
 const LAUNCH = { day: DAYS - 13, factor: 2.6, fading: 0.45 };
