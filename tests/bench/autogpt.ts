@@ -61,9 +61,14 @@ const target = await startTarget(
   { dataDir },
 );
 const headers = { authorization: `Bearer ${await token({ role: 'admin', exp: secondsFromNow(86_400) })}` };
-const get = async (path: string) => (await send(`${target.url}${path}`, { headers })).body;
+const get = async (path: string) => {
+  const { status, text, body } = await send(`${target.url}${path}`, { headers });
+  if (status !== 200) throw new Error(`${path}: ${status} ${text}`);
+  return body;
+};
 await measured('forward', async () => {
-  while ((await get('/api/status')).sinks[0].lag_rows > 0) await Bun.sleep(50);
+  // without sinks until the forwarder has started
+  while ((await get('/api/status')).sinks?.[0]?.lag_rows !== 0) await Bun.sleep(50);
 });
 
 const [metrics] = await postgres.sql`

@@ -78,6 +78,8 @@ test('a change says up or down and, where that is known, whether it is better', 
   expect(changeOf(1, 10_000, 'higher')?.text).toBe('99.99%');
   expect(changeOf(0, 10_000, 'higher')?.text).toBe('100%');
   expect(changeOf(20_001, 10_000, 'higher')?.text).toBe('100%');
+  expect(changeOf(109, 10, 'higher')).toMatchObject({ text: '990%', words: 'up 990%, better' });
+  expect(changeOf(73_000, 100, 'lower')).toMatchObject({ text: '730×', words: 'up, 730× as much, worse' });
 });
 
 test('formats bytes and durations', () => {

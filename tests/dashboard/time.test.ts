@@ -105,15 +105,26 @@ test('chooses the same interval for a range in which clocks change', () => {
 const walls = (tz: Zone, { from, to }: Range) =>
   [from, to].map((at) => new Date(wallOf(tz, at.getTime())).toISOString().slice(0, 16));
 
-test('splits ranges of two weeks to half a year into days, and a day by its name into hours', () => {
+test('splits weeks by their names and two weeks to half a year into days, and a day by its name into hours', () => {
   const day = 86_400_000;
   expect([13, 14, 30, 180, 181].map((days) => intervalFor(days * day))).toEqual(['3h', '1d', '1d', '1d', '1w']);
   const berlin = zoneNamed('Europe/Berlin');
   const intervals = (now: string) =>
-    ['today', 'yesterday', '24h', '7d', '28d', '30d', 'this-month', 'last-month', '90d', 'this-year'].map(
-      (range): string => shownRange({ ...DEFAULTS, range }, new Date(now), {}, berlin).interval,
-    );
-  const expected = ['1h', '1h', '15m', '1h', '1d', '1d', '1d', '1d', '1d', '1w'];
+    [
+      'today',
+      'yesterday',
+      '24h',
+      '7d',
+      'this-week',
+      'last-week',
+      '28d',
+      '30d',
+      'this-month',
+      'last-month',
+      '90d',
+      'this-year',
+    ].map((range): string => shownRange({ ...DEFAULTS, range }, new Date(now), {}, berlin).interval);
+  const expected = ['1h', '1h', '15m', '1d', '1d', '1d', '1d', '1d', '1d', '1d', '1d', '1w'];
   // however little of the range has passed
   for (const now of ['2026-01-01T00:00:30+01:00', '2025-10-26T23:59:00+01:00', '2026-03-29T12:00:00+02:00']) {
     expect(intervals(now)).toEqual(expected);

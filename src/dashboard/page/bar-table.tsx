@@ -42,12 +42,14 @@ interface BarTableProps {
   readonly rows: readonly BarRow[];
   /** The row that sums up the remaining groups, which stays at the end. */
   readonly rest?: BarRow | undefined;
+  /** The key of the column that rows are sorted by unless the user selects another one. Default: as given. */
+  readonly order?: string;
 }
 
 /** A table with a soft bar behind each label, for comparing rows at a glance. */
-export function BarTable({ title, label, relativeTo, columns, rows, rest }: BarTableProps) {
+export function BarTable({ title, label, relativeTo, columns, rows, rest, order }: BarTableProps) {
   const { address } = useNavigation();
-  const shown = [...sortedRows(rows, columns, address.sort), ...(rest ? [rest] : [])];
+  const shown = [...sortedRows(rows, columns, address.sort ?? order), ...(rest ? [rest] : [])];
   return (
     // biome-ignore lint/a11y/noNoninteractiveTabindex: scrollable regions must be reachable by keyboard
     <section class="scroll" tabIndex={0} aria-label={title}>
@@ -149,6 +151,16 @@ function RowLabel({ row: { label, shown = formatText(label), part, onSelect } }:
 /** Returns the label of the row that sums up the remaining groups. */
 export function othersLabel(labels: number): string {
   return `${formatCount(labels)} ${labels === 1 ? 'other' : 'others'}`;
+}
+
+/** Says which groups a chart shows, if it does not show all. */
+export function ShownGroups({ shown, hidden }: { shown: number; hidden: number }) {
+  if (hidden === 0) return null;
+  return (
+    <p class="quiet">
+      The chart shows the {shown} most frequent of {formatCount(shown + hidden)}. Filter by others to see them.
+    </p>
+  );
 }
 
 /** A button that lists more groups, up to the limit of the query routes. */

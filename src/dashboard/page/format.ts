@@ -86,6 +86,8 @@ export interface Change {
   readonly words: string;
 }
 
+/** Increases from this ratio on are shown as a multiple: `12×`. */
+const MULTIPLE = 10;
 const WHOLE_PERCENT = numberFormat({ style: 'percent', maximumFractionDigits: 0 });
 
 /** A relative change below this is neither good nor bad. */
@@ -111,8 +113,17 @@ export function changeOf(
   const judgment = { good: ', better', bad: ', worse', neutral: '' }[tone];
   if (before === 0) return { direction, tone, text: 'new', words: `${direction} from zero${judgment}` };
   const ratio = Math.abs((now - before) / before);
-  const text = ratio > 1 ? WHOLE_PERCENT(ratio) : formatPercent(ratio, ratio >= 0.1 ? 0 : 1);
+  if (ratio >= MULTIPLE && now / before > 0) {
+    const text = `${COUNT(Math.round(now / before))}×`;
+    return { direction, tone, text, words: `${direction}, ${text} as much${judgment}` };
+  }
+  const text = percentOf(ratio);
   return { direction, tone, text, words: `${direction} ${text}${judgment}` };
+}
+
+/** Formats the size of a change as a percentage. */
+function percentOf(ratio: number): string {
+  return ratio > 1 ? WHOLE_PERCENT(ratio) : formatPercent(ratio, ratio >= 0.1 ? 0 : 1);
 }
 
 /** Returns the relative change to sort by: infinite if it was zero before; null if no change is shown. */

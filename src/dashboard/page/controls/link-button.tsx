@@ -74,7 +74,9 @@ function LinkPanel() {
         />
       )}
       <p class="quiet">
-        Your colleague signs in and sees the rows that they may read. To show charts without an account, share a board.
+        {address.view === 'boards'
+          ? 'A board of your account opens only for you: show it to everyone, or share it.'
+          : 'Your colleague signs in and sees the rows that they may read. To show charts without an account, share a board.'}
       </p>
     </div>
   );

@@ -1,6 +1,7 @@
 import { useContext, useEffect, useState } from 'preact/hooks';
 import { COMPARISONS } from '../address.ts';
 import { useZone, wallOf } from '../calendar.ts';
+import { useCatalog } from '../catalog.ts';
 import { useNavigation } from '../navigation.ts';
 import { pagedRange, type ShownRange, useShownRange } from '../shown-range.ts';
 import { clampRange, DAY, RANGES, rangeNamed } from '../time.ts';
@@ -18,6 +19,9 @@ export function RangeControl() {
   const { now } = useContext(QuerySessionContext);
   const shown = useShownRange();
   const zone = useZone();
+  const { extent } = useCatalog();
+  // rows can be of the future
+  const hasLater = shown.to < now || (extent.to !== undefined && shown.to < extent.to);
   const page = (direction: -1 | 1) => go({ range: 'custom', ...clampRange(pagedRange(shown, zone, direction)) });
 
   const named = address.from === undefined ? rangeNamed(address.range) : undefined;
@@ -55,7 +59,15 @@ export function RangeControl() {
       >
         {(close) => <RangePanel shown={shown} close={close} />}
       </Popover>
-      <button type="button" class="icon" aria-label="Later" title="Later" data-shortcut="later" onClick={() => page(1)}>
+      <button
+        type="button"
+        class="icon"
+        aria-label="Later"
+        title="Later"
+        data-shortcut="later"
+        disabled={!hasLater}
+        onClick={() => page(1)}
+      >
         <Chevron isForward />
       </button>
     </span>
@@ -101,12 +113,13 @@ function RangePanel({ shown, close }: { shown: ShownRange; close: () => void }) 
       <Segmented
         label="Compare with"
         options={[
-          { value: 'none', label: 'None' },
+          // the overview always compares
+          ...(address.view === 'overview' ? [] : [{ value: 'none', label: 'None' } as const]),
           { value: 'previous', label: 'Previous period' },
           { value: 'year', label: 'Previous year' },
           { value: 'weekdays', label: 'Matching weekdays' },
         ]}
-        value={address.compare ?? 'none'}
+        value={address.compare ?? (address.view === 'overview' ? 'previous' : 'none')}
         onSelect={(value) => go({ compare: COMPARISONS.find((name) => name === value) })}
       />
       <CustomRange shown={shown} close={close} />

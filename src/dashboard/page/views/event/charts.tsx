@@ -1,5 +1,6 @@
 import { useMemo } from 'preact/hooks';
 import type { Responses } from '../../api.ts';
+import { ShownGroups } from '../../bar-table.tsx';
 import { alignEarlierBuckets } from '../../chart/buckets.ts';
 import { Chart } from '../../chart/chart.tsx';
 import { type Line, previousOf } from '../../chart/line.ts';
@@ -88,11 +89,14 @@ export function GroupChart({ counts, groupBy, heading }: GroupChartProps) {
   );
   if (groups.length === 0) return <EmptyMessage>No events in this range. Try a longer range.</EmptyMessage>;
   return (
-    <Chart
-      label={`Events of ${formatText(counts.type)} by ${heading.toLowerCase()}`}
-      range={counts}
-      starts={starts}
-      lines={lines}
-    />
+    <>
+      <Chart
+        label={`Events of ${formatText(counts.type)} by ${heading.toLowerCase()}`}
+        range={counts}
+        starts={starts}
+        lines={lines}
+      />
+      <ShownGroups shown={groups.length} hidden={counts.other?.labels ?? 0} />
+    </>
   );
 }

@@ -1,5 +1,6 @@
 import { useMemo } from 'preact/hooks';
 import { STATISTICS, type Statistic } from '../../address.ts';
+import { ShownGroups } from '../../bar-table.tsx';
 import { Chart } from '../../chart/chart.tsx';
 import type { Line } from '../../chart/line.ts';
 import { formatText } from '../../format.ts';
@@ -70,13 +71,16 @@ export function LabelChart({ series, statistic, unit }: { series: Series; statis
   );
   if (groups.length === 0) return <EmptyMessage>No values in this range. Try a longer range.</EmptyMessage>;
   return (
-    <Chart
-      label={`${TITLES[statistic]} of ${series.name} by label`}
-      range={series}
-      starts={starts}
-      lines={lines}
-      unit={unitOfStatistic(unit, statistic)}
-      isZeroBased={ADDITIVE.has(statistic)}
-    />
+    <>
+      <Chart
+        label={`${TITLES[statistic]} of ${series.name} by label`}
+        range={series}
+        starts={starts}
+        lines={lines}
+        unit={unitOfStatistic(unit, statistic)}
+        isZeroBased={ADDITIVE.has(statistic)}
+      />
+      <ShownGroups shown={groups.length} hidden={series.other?.labels ?? 0} />
+    </>
   );
 }

@@ -77,6 +77,7 @@ export function LabelTable({ series, earlier, unit }: LabelTableProps) {
       <BarTable
         title="Statistics by label"
         label="Label"
+        order={measure}
         relativeTo={`the highest ${TITLES[measure].toLowerCase()}`}
         columns={[
           { title: `Share of ${measure === 'sum' ? 'sum' : 'values'}`, key: 'share' },
