@@ -192,8 +192,11 @@ function countPresent(dataDir: string): number {
   return rows({ databasePath: join(dataDir, 'rawlog.db') }, 'metrics').filter(({ user_id }) => user_id !== '').length;
 }
 
+/** Counts the migrations in a copy: reading the database itself would roll back what the kill interrupted. */
 function countMigrations(dataDir: string): number {
-  const client = new Database(join(dataDir, 'rawlog.db'), { readonly: true });
+  using copy = temporaryFolder();
+  cpSync(dataDir, copy.path, { recursive: true, filter: (path) => !path.endsWith('.sock') });
+  const client = new Database(join(copy.path, 'rawlog.db'), { readwrite: true });
   try {
     return client.query<{ n: number }, []>('SELECT count(*) AS n FROM __drizzle_migrations').get()?.n ?? 0;
   } finally {
