@@ -101,6 +101,11 @@ describe.skipIf(noBrowser !== undefined)('the range', () => {
       expect(await button.textContent()).toBe('Range: Last 30 days vs matching weekdays'),
     );
     expect(await button.getAttribute('title')).toMatch(/^\d.*, compared with \d.* \(UTC\)$/);
+    await chooseComparison(page, 'Previous period');
+    expect(query(page).get('compare')).toBe('previous');
+    // the overview always compares
+    expect(await (await openRange(page)).getByRole('radio', { name: 'None' }).count()).toBe(0);
+    await admin.visit(path({ view: 'event', name: 'purchase', compare: 'previous', range: '30d' }));
     await chooseComparison(page, 'None');
     expect(query(page).has('compare')).toBe(false);
   });

@@ -15,7 +15,9 @@ export function startClientApp(): ClientApp {
   const page = `<!doctype html><title>app</title><script type="module">
     import { createClient } from '/index.js';
     const token = () => nextToken();
-    window.client = createClient({ url: await serverUrl(), token, onRejected: handBack });
+    window.handedBack = [];
+    const onRejected = (...rejected) => void handedBack.push(handBack(...rejected));
+    window.client = createClient({ url: await serverUrl(), token, onRejected });
   </script><p>app`;
   const server = Bun.serve({
     hostname: '127.0.0.1',
@@ -88,5 +90,6 @@ export async function createClientTabs(
 export const recordNumbers = (page: Page, first: number, count: number, label = ''): Promise<void> =>
   page.evaluate(`for (let i = 0; i < ${count}; i++) client.metric('n', ${first} + i, '${label}')`);
 
-/** Waits until everything that a tab recorded is stored or handed back. */
-export const flushTab = (page: Page): Promise<void> => page.evaluate('client.flush()');
+/** Waits until everything that a tab recorded is stored, or handed back and in `rejected`. */
+export const flushTab = (page: Page): Promise<void> =>
+  page.evaluate('client.flush().then(() => Promise.all(handedBack)).then(() => {})');
