@@ -43,6 +43,18 @@ test('NDJSON contains every record in the format of the pages, oldest first', as
   }
 });
 
+test('exports in every format are attachments in a sandbox', async () => {
+  for (const kind of ['metrics', 'analytics']) {
+    for (const format of ['ndjson', 'csv', 'parquet']) {
+      const response = await get(`/api/export/${kind}?format=${format}`);
+      expect(response.status).toBe(200);
+      expect(response.headers.get('content-disposition')).toBe(`attachment; filename="${kind}.${format}"`);
+      expect(response.headers.get('content-security-policy')).toBe("sandbox; default-src 'none'");
+      expect(response.headers.get('x-content-type-options')).toBe('nosniff');
+    }
+  }
+});
+
 test('NDJSON resumes after any record', async () => {
   const all = (await get('/api/export/metrics')).text;
   for (const [i, { id }] of lines(all).entries()) {

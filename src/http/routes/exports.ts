@@ -16,6 +16,9 @@ const MEDIA_TYPES: Readonly<Record<ExportFormat, string>> = {
   parquet: 'application/vnd.apache.parquet',
 };
 
+/** Keeps a browser that opens an export as a page from running or loading what was recorded. */
+const CONTENT_SECURITY_POLICY = "sandbox; default-src 'none'";
+
 /** The request context of an export. */
 interface ExportContext {
   readonly request: Request;
@@ -59,7 +62,11 @@ export function exportRoutes({ verify, engine, metrics, tracing, log }: QueryPar
     });
     const file = `${kind === 'metric' ? 'metrics' : 'analytics'}.${format}`;
     return new Response(parts, {
-      headers: { 'content-type': MEDIA_TYPES[format], 'content-disposition': `attachment; filename="${file}"` },
+      headers: {
+        'content-type': MEDIA_TYPES[format],
+        'content-disposition': `attachment; filename="${file}"`,
+        'content-security-policy': CONTENT_SECURITY_POLICY,
+      },
     });
   };
 
