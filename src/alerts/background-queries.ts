@@ -46,6 +46,7 @@ export function runInBackground(
   return async (name, argument, onFinished) => {
     const caller = {
       userId: BACKGROUND,
+      canReadAll: true,
       signal,
       onFinished(finished: FinishedQuery) {
         onQuery({ name, argument }, finished);

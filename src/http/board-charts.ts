@@ -42,6 +42,8 @@ export interface ChartScope {
 /** Who draws a chart: the query engine serves its callers in turn. */
 export interface ChartCaller {
   readonly key: string;
+  /** Whether the caller may read all rows; false for those that only have a link. */
+  readonly canReadAll: boolean;
   readonly signal: AbortSignal;
   /** The request, if it waits for this query. */
   readonly client: QueryRequest | undefined;
@@ -207,12 +209,12 @@ export type DrawChart = (query: ChartQuery, scope: ChartScope, caller: ChartCall
 
 /** Creates the function that draws charts. */
 export function createChartDrawing({ engine, metrics, slowQueries, now }: ChartParts): DrawChart {
-  async function run({ name, argument }: Run, { key, signal, client }: ChartCaller) {
+  async function run({ name, argument }: Run, { key, canReadAll, signal, client }: ChartCaller) {
     const onFinished = (finished: FinishedQuery) => {
       metrics.query(name, finished);
       slowQueries.report({ name, argument, client }, finished);
     };
-    const { value, lag } = await engine.run(name, argument, { userId: key, signal, onFinished });
+    const { value, lag } = await engine.run(name, argument, { userId: key, canReadAll, signal, onFinished });
     return { value: value as string, lag };
   }
 

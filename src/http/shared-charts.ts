@@ -36,7 +36,7 @@ export function createSharedCharts(draw: DrawChart): SharedCharts {
       const waiting = pending.get(full);
       if (waiting) return waiting;
       // not canceled with a client, because others may wait for it
-      const caller = { key: callerKey, signal: new AbortController().signal, client: undefined };
+      const caller = { key: callerKey, canReadAll: false, signal: new AbortController().signal, client: undefined };
       const current = pending;
       const drawn = draw(query, scope, caller);
       current.set(full, drawn);

@@ -1,6 +1,8 @@
 /** The caller of a query. Limits are per user, and a query is canceled when its client disconnects. */
 export interface QueryCaller {
   readonly userId: string;
+  /** Whether it may read the rows of all users. Places are reserved for such callers, so that others cannot lock them out. */
+  readonly canReadAll: boolean;
   /** Aborted when the client disconnects. */
   readonly signal: AbortSignal;
   /** Called when a query has ended, or a part of an export, before the caller gets its result. Must not throw. */

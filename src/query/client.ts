@@ -269,11 +269,12 @@ export function createQueryClient({
   }
 
   /** Runs a task when it is its user's turn, and cancels it when the signal is aborted. */
-  async function inTurn(task: Task, { userId, signal, onFinished }: QueryCaller): Promise<TaskResult> {
+  async function inTurn(task: Task, caller: QueryCaller): Promise<TaskResult> {
+    const { signal, onFinished } = caller;
     return timed(onFinished, async (onStart) => {
       if (isClosed) throw new ApiError('shutting_down');
       if (signal.aborted) throw new ClientDisconnectedError();
-      return queue.run(userId, signal, () => {
+      return queue.run(caller, () => {
         onStart();
         const id = ++lastId;
         const cancel = () => cancelRunning(id);

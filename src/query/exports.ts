@@ -9,6 +9,8 @@ import type { Task } from './worker.ts';
  */
 const MAX_EXPORTS = 32;
 const MAX_EXPORTS_PER_USER = 8;
+/** Exports reserved for callers that may read all rows. */
+const RESERVED_EXPORTS = 8;
 /** Bytes passed to the response at once. Small, so that the stall check sees the progress of a slow client. */
 const PIECE_BYTES = 64 * 1024;
 /** Interval of the check for stalled exports, in milliseconds. */
@@ -96,8 +98,8 @@ export function createExports(inTurn: Run, post: (task: Task) => Promise<unknown
   return {
     async open(query, caller, onBroken) {
       const exportsOfUser = [...exports.values()].filter(({ userId }) => userId === caller.userId).length;
-      if (exports.size >= MAX_EXPORTS || exportsOfUser >= MAX_EXPORTS_PER_USER)
-        throw new ApiError('queries_overloaded');
+      const places = caller.canReadAll ? MAX_EXPORTS : MAX_EXPORTS - RESERVED_EXPORTS;
+      if (exports.size >= places || exportsOfUser >= MAX_EXPORTS_PER_USER) throw new ApiError('queries_overloaded');
       const id = ++lastExport;
       let controller: ReadableStreamDefaultController<Uint8Array> | undefined;
       let part: Uint8Array<ArrayBuffer> | undefined;

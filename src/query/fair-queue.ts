@@ -1,9 +1,11 @@
 import { ApiError } from '../errors.ts';
-import { BACKGROUND, ClientDisconnectedError } from './caller.ts';
+import { BACKGROUND, ClientDisconnectedError, type QueryCaller } from './caller.ts';
 
 /** Limits on waiting queries, in total and per user. Further queries are rejected. */
 const MAX_WAITING = 1024;
 const MAX_WAITING_PER_USER = 256;
+/** Places reserved for callers that may read all rows. */
+const RESERVED_WAITING = 256;
 /**
  * Queries that run at once. The worker is a single thread, so more than one would only queue there, where queries cannot
  * be canceled and users do not take turns.
@@ -21,12 +23,12 @@ export interface FairQueue {
   /**
    * Runs work when it is the user's turn.
    *
-   * @param signal removes the work from the queue when aborted; once running, the work has to observe the signal
+   * @param caller its signal removes the work from the queue when aborted; once running, the work has to observe the signal
    * @throws {ApiError} `queries_overloaded` if too many queries are waiting
    * @throws {ClientDisconnectedError} if the signal is aborted before the work runs
    * @throws any error of the work
    */
-  run<Result>(userId: string, signal: AbortSignal, work: () => Promise<Result>): Promise<Result>;
+  run<Result>(caller: Omit<QueryCaller, 'onFinished'>, work: () => Promise<Result>): Promise<Result>;
   /** Rejects all waiting queries. */
   close(reason: () => Error): void;
 }
@@ -81,9 +83,10 @@ export function createFairQueue(): FairQueue {
   }
 
   return {
-    run(userId, signal, work) {
+    run({ userId, canReadAll, signal }, work) {
       const waitingOfUser = users.get(userId)?.length ?? 0;
-      if (waiting >= MAX_WAITING || waitingOfUser >= MAX_WAITING_PER_USER) {
+      const places = canReadAll ? MAX_WAITING : MAX_WAITING - RESERVED_WAITING;
+      if (waiting >= places || waitingOfUser >= MAX_WAITING_PER_USER) {
         return Promise.reject(new ApiError('queries_overloaded'));
       }
       return new Promise((resolve, reject) => {

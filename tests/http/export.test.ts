@@ -1,10 +1,11 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test';
+import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { DuckDBInstance } from '@duckdb/node-api';
 import { parse } from 'csv-parse/sync';
 import { parquetReadObjects } from 'hyparquet';
-import { post, send } from '../harness/client.ts';
-import { startTarget, type Target, temporaryFolder } from '../harness/target.ts';
+import { expectError, post, send } from '../harness/client.ts';
+import { startTarget, type Target, temporaryFolder, UNLIMITED } from '../harness/target.ts';
 import { token } from '../harness/tokens.ts';
 
 let target: Target;
@@ -12,7 +13,7 @@ let headers: Record<string, string>;
 const LABELS = ['plain', 'a "quoted", text', 'two\r\nlines', '=1+1', '@cmd', '-2', 'äöü 日本 🎉', "it's", ' '];
 
 beforeAll(async () => {
-  target = await startTarget();
+  target = await startTarget({ ...UNLIMITED, JWT_VIEWER_ROLES: 'viewer' });
   headers = { authorization: `Bearer ${await token()}` };
   await post(target, '/log_batch', {
     metrics: LABELS.map((data_string, i) => ({
@@ -143,4 +144,35 @@ test('a canceled export does not affect the server', async () => {
     await reader?.cancel();
   }
   expect(lines((await get('/api/export/analytics?type=big')).text)).toHaveLength(30_000);
+}, 60_000);
+
+test('users with slow readers leave exports for admins and viewers', async () => {
+  const bearer = async (claims: Record<string, unknown>) => ({ authorization: `Bearer ${await token(claims)}` });
+  const users = await Promise.all(['anna', 'berta', 'carla', 'dora'].map((sub) => bearer({ sub })));
+  // more than what the buffers of a connection hold
+  const filler = Array.from({ length: 900 }, (_, i) => ({ type: 'wide', data: { i, text: 'y'.repeat(1000) } }));
+  for (const user of users) {
+    for (let i = 0; i < 12; i++) {
+      expect((await post(target, '/log_batch', { analytics: filler }, user)).status).toBe(200);
+    }
+  }
+  const { hostname, port } = new URL(target.url);
+  const statuses: string[] = [];
+  const sockets: Socket[] = [];
+  const open = async ({ authorization }: Record<string, string>) => {
+    const socket = connect(Number(port), hostname);
+    sockets.push(socket);
+    socket.write(`GET /api/export/analytics HTTP/1.1\r\nHost: x\r\nAuthorization: ${authorization}\r\n\r\n`);
+    await new Promise((resolve) => socket.once('readable', resolve)); // and then it reads nothing
+    statuses.push(String(socket.read(12)));
+  };
+  await Promise.all(users.flatMap((user) => Array.from({ length: 8 }, () => open(user))));
+  expect(statuses.filter((status) => status === 'HTTP/1.1 200')).toHaveLength(24);
+  expect(statuses.filter((status) => status === 'HTTP/1.1 503')).toHaveLength(8);
+  const url = `${target.url}/api/export/metrics`;
+  expectError(await send(url, { headers: users[0] ?? {} }), 503, 'queries_overloaded');
+  for (const role of ['admin', 'viewer']) {
+    expect((await send(url, { headers: await bearer({ sub: 'root', role }) })).status).toBe(200);
+  }
+  for (const socket of sockets) socket.destroy();
 }, 60_000);

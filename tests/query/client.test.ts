@@ -2,7 +2,7 @@ import { afterAll, describe, expect, test } from 'bun:test';
 import { join } from 'node:path';
 import { ApiError } from '../../src/errors.ts';
 import { createLog } from '../../src/log.ts';
-import { BACKGROUND, type FinishedQuery } from '../../src/query/caller.ts';
+import { BACKGROUND, type FinishedQuery, type QueryCaller } from '../../src/query/caller.ts';
 import { createQueryClient, type QueryClient } from '../../src/query/client.ts';
 import { createFairQueue } from '../../src/query/fair-queue.ts';
 import { openStorage } from '../../src/storage/database.ts';
@@ -18,6 +18,8 @@ const WORKER = new URL('../../src/query/worker.ts', import.meta.url);
 const ENDING_WORKER = new URL('./ending-worker.ts', import.meta.url);
 let databases = 0;
 const NEVER = new AbortController().signal;
+const userNamed = (userId: string): QueryCaller => ({ userId, canReadAll: false, signal: NEVER });
+const A = userNamed('a');
 
 function clientOf(path: string, worker = WORKER, timeoutMs = 10_000): QueryClient {
   return createQueryClient({
@@ -45,12 +47,12 @@ describe('the fair queue', () => {
     const order: string[] = [];
     const work = (name: string) => async () => void order.push(name);
     const gate = Promise.withResolvers<void>();
-    const first = queue.run('a', NEVER, () => gate.promise);
-    const queued = ['a1', 'a2', 'a3', 'a4'].map((name) => queue.run('a', NEVER, work(name)));
+    const first = queue.run(A, () => gate.promise);
+    const queued = ['a1', 'a2', 'a3', 'a4'].map((name) => queue.run(A, work(name)));
     queued.push(
-      queue.run('b', NEVER, work('b1')),
-      queue.run('b', NEVER, work('b2')),
-      queue.run('c', NEVER, work('c1')),
+      queue.run(userNamed('b'), work('b1')),
+      queue.run(userNamed('b'), work('b2')),
+      queue.run(userNamed('c'), work('c1')),
     );
     gate.resolve();
     await Promise.all([first, ...queued]);
@@ -61,8 +63,8 @@ describe('the fair queue', () => {
     const queue = createFairQueue();
     const order: string[] = [];
     const gate = Promise.withResolvers<void>();
-    const run = (userId: string) => queue.run(userId, NEVER, async () => void order.push(userId || 'server'));
-    const first = queue.run('a', NEVER, () => gate.promise);
+    const run = (userId: string) => queue.run(userNamed(userId), async () => void order.push(userId || 'server'));
+    const first = queue.run(A, () => gate.promise);
     const queued = [run(BACKGROUND), run('a'), run('b'), ...Array.from({ length: 3 }, () => run('a'))];
     gate.resolve();
     await Promise.all([first, ...queued]);
@@ -77,30 +79,45 @@ describe('the fair queue', () => {
   test('drops queries whose client disconnects, and rejects queries beyond its capacity', async () => {
     const queue = createFairQueue();
     const gate = Promise.withResolvers<void>();
-    const running = queue.run('a', NEVER, () => gate.promise);
+    const running = queue.run(A, () => gate.promise);
     const disconnecting = new AbortController();
     let isRun = false;
     const dropped = codeOf(
-      queue.run('a', disconnecting.signal, async () => {
+      queue.run({ ...A, signal: disconnecting.signal }, async () => {
         isRun = true;
       }),
     );
     disconnecting.abort();
     expect(await dropped).toBe('ClientDisconnectedError');
-    const waiting = Array.from({ length: 256 }, () => queue.run('a', NEVER, async () => {}));
-    expect(await codeOf(queue.run('a', NEVER, async () => {}))).toBe('queries_overloaded');
-    const other = queue.run('b', NEVER, async () => 'b');
+    const waiting = Array.from({ length: 256 }, () => queue.run(A, async () => {}));
+    expect(await codeOf(queue.run(A, async () => {}))).toBe('queries_overloaded');
+    const other = queue.run(userNamed('b'), async () => 'b');
     gate.resolve();
     await Promise.all([running, ...waiting]);
     expect(await other).toBe('b');
     expect(isRun).toBe(false);
   });
 
+  test('reserves places for callers that may read all rows', async () => {
+    const queue = createFairQueue();
+    const gate = Promise.withResolvers<void>();
+    const running = queue.run(A, () => gate.promise);
+    const run = (userId: string, canReadAll: boolean) =>
+      codeOf(queue.run({ ...userNamed(userId), canReadAll }, async () => {}));
+    const users = Array.from({ length: 5 * 256 }, (_, i) => run(`user ${i % 5}`, false));
+    const readers = Array.from({ length: 300 }, (_, i) => run(`admin ${i % 2}`, true));
+    gate.resolve();
+    await running;
+    const accepted = async (codes: Promise<string>[]) => (await Promise.all(codes)).filter((code) => code === 'none');
+    expect(await accepted(users)).toHaveLength(1024 - 256);
+    expect(await accepted(readers)).toHaveLength(256);
+  });
+
   test('rejects waiting queries when it is closed', async () => {
     const queue = createFairQueue();
     const gate = Promise.withResolvers<void>();
-    const running = queue.run('a', NEVER, () => gate.promise);
-    const waiting = codeOf(queue.run('b', NEVER, async () => {}));
+    const running = queue.run(A, () => gate.promise);
+    const waiting = codeOf(queue.run(userNamed('b'), async () => {}));
     queue.close(() => new ApiError('shutting_down'));
     expect(await waiting).toBe('shutting_down');
     gate.resolve();
@@ -133,7 +150,7 @@ describe('the query client', () => {
   test('cancels a running query when its client disconnects, and runs other queries', async () => {
     const client = clientOf(await largeDatabase());
     await client.maintain('catchUp', undefined);
-    const caller = (signal: AbortSignal, userId = 'a') => ({ userId, signal });
+    const caller = (signal: AbortSignal, userId = 'a') => ({ ...userNamed(userId), signal });
     await client.run('counts', query, caller(NEVER));
     const disconnecting = new AbortController();
     const finished: FinishedQuery[] = [];
@@ -152,7 +169,7 @@ describe('the query client', () => {
 
   test('restarts a failing worker with backoff, reports its state, and fails queries immediately', async () => {
     const client = clientOf(join(folder.path, 'no', 'such.db'));
-    const caller = { userId: 'a', signal: NEVER };
+    const caller = A;
     while (client.health().restarts < 3) {
       expect(await codeOf(client.run('names', { kind: 'metric', user: undefined }, caller))).toBe(
         'storage_unavailable',
@@ -171,7 +188,7 @@ describe('the query client', () => {
     const all = { user: undefined, name: undefined, from: undefined, to: undefined };
     const stream = await client.export(
       { kind: 'metric', format: 'ndjson', filter: all, after: 0, safe: false },
-      { userId: 'a', signal: NEVER },
+      A,
       (error) => {
         broken = error;
       },
@@ -189,7 +206,7 @@ describe('the query client', () => {
     const open = (userId: string) =>
       client.export(
         { kind: 'analytics', format: 'csv', filter: all, after: 0, safe: false },
-        { userId, signal: NEVER },
+        userNamed(userId),
         () => {},
       );
     const streams = await Promise.all(Array.from({ length: 8 }, () => open('a')));
@@ -197,6 +214,22 @@ describe('the query client', () => {
     await (await open('b')).cancel();
     await streams[0]?.cancel();
     await (await open('a')).cancel();
+    await client.close();
+  });
+
+  test('reserves exports for callers that may read all rows', async () => {
+    const client = clientOf(await largeDatabase());
+    const all = { user: undefined, name: undefined, from: undefined, to: undefined };
+    const open = (userId: string, canReadAll = false) =>
+      client.export(
+        { kind: 'analytics', format: 'csv', filter: all, after: 0, safe: false },
+        { ...userNamed(userId), canReadAll },
+        () => {},
+      );
+    const codes = await Promise.all(Array.from({ length: 40 }, (_, i) => codeOf(open(`user ${i % 5}`))));
+    expect(codes.filter((code) => code === 'none')).toHaveLength(24);
+    const admins = await Promise.all(Array.from({ length: 10 }, (_, i) => codeOf(open(`admin ${i % 2}`, true))));
+    expect(admins.filter((code) => code === 'none')).toHaveLength(8);
     await client.close();
   });
 });

@@ -243,7 +243,9 @@ export function boardRoutes(parts: BoardParts) {
         const chart = chartAt(board, params.index);
         const scope = scopeOfCharts(principal);
         const client = { principal, request, route, requestId };
-        const drawing = drawChart(chart.query, scope, { key: principal.userId, signal: request.signal, client });
+        const { userId: key } = principal;
+        const caller = { key, canReadAll: canReadAll(principal), signal: request.signal, client };
+        const drawing = drawChart(chart.query, scope, caller);
         const drawn = await whileBusy({ request, server }, idleTimeoutSeconds, drawing);
         reportLag(set.headers, drawn.lag);
         set.headers['content-type'] = 'application/json';

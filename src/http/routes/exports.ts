@@ -1,5 +1,6 @@
 import { Elysia } from 'elysia';
 import type { Logger } from 'pino';
+import { canReadAll } from '../../auth/verifier.ts';
 import type { ExportFormat } from '../../export/export.ts';
 import type { FinishedQuery } from '../../query/caller.ts';
 import type { Kind } from '../../records.ts';
@@ -49,6 +50,7 @@ export function exportRoutes({ verify, engine, metrics, tracing, log }: QueryPar
     server?.timeout(request, 0);
     const caller = {
       userId: principal.userId,
+      canReadAll: canReadAll(principal),
       signal: request.signal,
       onFinished(finished: FinishedQuery) {
         metrics.query('export', finished);

@@ -83,6 +83,7 @@ export function queryRoutes({ verify, engine, idleTimeoutSeconds, metrics, slowQ
   ): Promise<ReturnType<Queries[Name]>> => {
     const caller = {
       userId: principal.userId,
+      canReadAll: canReadAll(principal),
       signal: request.signal,
       onFinished(finished: FinishedQuery) {
         metrics.query(name, finished);
