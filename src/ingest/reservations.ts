@@ -1,7 +1,12 @@
 import type { CommitQueue, QueueBounds } from './commit-queue.ts';
 
-/** Maximum share of the memory per user, so that bodies of other users still fit. Admins are exempt. */
-const USER_SHARE = 1 / 4;
+/** Share of the memory reserved for admins, so that bodies of other users cannot lock them out. */
+const RESERVED_SHARE = 1 / 4;
+/**
+ * Maximum share per user of the memory that other users' bodies leave, except for what is reserved. So some of it is left
+ * for the next user, even if several users take all they can get. A user alone can take a quarter of the memory.
+ */
+const USER_SHARE = 1 / 3;
 
 /** Memory reserved for the body of a request, from before it is read until its records are queued. */
 export interface Reservation {
@@ -21,7 +26,7 @@ export interface Reservations {
    * Reserves memory for a body before any of it is read.
    *
    * @param userId the caller
-   * @param isLimited whether the caller is limited to a share of the memory
+   * @param isLimited whether the caller is limited to a share of the memory, as all but admins are
    * @returns undefined if there is no room
    */
   reserve(userId: string, bytes: number, isLimited: boolean): Reservation | undefined;
@@ -31,28 +36,43 @@ export interface Reservations {
  * Creates reservations that share the bounds of a commit queue.
  *
  * @param queue its queued records count toward the bounds
- * @param maxBodyBytes a user's share is at least this large
+ * @param maxBodyBytes as long as no other user has a reservation, a user's share is at least this large
  */
 export function createReservations(
   queue: Pick<CommitQueue, 'hasRoom'>,
   bounds: QueueBounds,
   maxBodyBytes: number,
 ): Reservations {
+  /** The reservations of limited callers, by user and in total. */
   const byUser = new Map<string, number>();
-  const share = Math.max(maxBodyBytes, bounds.bytes * USER_SHARE);
+  let limitedTotal = 0;
+  const limitedBytes = Math.max(bounds.bytes * (1 - RESERVED_SHARE), maxBodyBytes);
   let total = 0;
+
+  /** Returns how much a user may reserve while others have reserved this much. */
+  function shareBeside(others: number): number {
+    if (others === 0) return Math.max(limitedBytes * USER_SHARE, maxBodyBytes);
+    const free = limitedBytes - others;
+    return Math.max(free * USER_SHARE, Math.min(free / 2, maxBodyBytes)); // one large body is welcome to more
+  }
 
   /** Adds bytes to a user's total if there is room. */
   function take(userId: string, bytes: number, isLimited: boolean): boolean {
-    const userBytes = byUser.get(userId) ?? 0;
-    if (!queue.hasRoom(total + bytes) || (isLimited && userBytes + bytes > share)) return false;
+    if (!queue.hasRoom(total + bytes)) return false;
+    if (isLimited) {
+      const userBytes = byUser.get(userId) ?? 0;
+      if (userBytes + bytes > shareBeside(limitedTotal - userBytes)) return false;
+      byUser.set(userId, userBytes + bytes);
+      limitedTotal += bytes;
+    }
     total += bytes;
-    byUser.set(userId, userBytes + bytes);
     return true;
   }
 
-  function release(userId: string, bytes: number): void {
+  function release(userId: string, bytes: number, isLimited: boolean): void {
     total -= bytes;
+    if (!isLimited) return;
+    limitedTotal -= bytes;
     const userBytes = (byUser.get(userId) ?? 0) - bytes;
     if (userBytes > 0) byUser.set(userId, userBytes);
     else byUser.delete(userId);
@@ -80,7 +100,7 @@ export function createReservations(
     release(): void {
       if (this.#isReleased) return;
       this.#isReleased = true;
-      release(this.#userId, this.#reserved);
+      release(this.#userId, this.#reserved, this.#isLimited);
     }
   }
 

@@ -1,4 +1,5 @@
 import { afterEach, expect, test } from 'bun:test';
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { gzipSync } from 'node:zlib';
@@ -53,6 +54,32 @@ test('counts bodies in flight against MAX_QUEUE_BYTES and keeps room for other u
   expect((await post(target, '/log_raw_metric', METRIC, await bearer({ sub: 'honest' }))).status).toBe(200);
   expect(residentBytes() - before).toBeLessThan(100 * MEGABYTE); // 108 MB were sent
   for (const { socket } of requests) socket.destroy();
+});
+
+test('keeps room for admins and other users beside four users whose uploads stall', async () => {
+  const [queueBytes, bodyBytes] = [2 ** 20, 65_000];
+  target = await startTarget({ ...UNLIMITED, MAX_QUEUE_BYTES: String(queueBytes), MAX_BODY_BYTES: String(bodyBytes) });
+  const { hostname, port } = new URL(target.url);
+  const sockets: Socket[] = [];
+  for (const sub of ['a', 'b', 'c', 'd']) {
+    const { authorization } = await bearer({ sub });
+    // a token that is known to be valid is accepted at once, and memory for a body of this size is reserved at once
+    expect((await post(target, '/log_raw_metric', METRIC, { authorization })).status).toBe(200);
+    for (let i = 0; i < 8; i++) {
+      const socket = connect(Number(port), hostname);
+      sockets.push(socket);
+      const continued = once(socket, 'data');
+      socket.write(
+        `POST /log_raw_analytics HTTP/1.1\r\nHost: x\r\nAuthorization: ${authorization}\r\nExpect: 100-continue\r\nContent-Length: ${bodyBytes}\r\n\r\n`,
+      );
+      await continued; // "100 Continue": the request is being handled
+    }
+  }
+  const large = { type: 't', data: { filler: 'x'.repeat(bodyBytes - 100) }, data_index: '' };
+  for (const claims of [{ sub: 'root', role: 'admin' }, { sub: 'honest' }]) {
+    expect((await post(target, '/log_raw_analytics', large, await bearer(claims))).status).toBe(200);
+  }
+  for (const socket of sockets) socket.destroy();
 });
 
 test('frees the memory of a body once its client disconnects', async () => {
