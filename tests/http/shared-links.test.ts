@@ -203,6 +203,42 @@ describe('an opened link', () => {
 });
 
 describe('attacks', () => {
+  test('many links of a user delay the queries of others no longer than one does', async () => {
+    // the log of slow queries has the order in which they ran
+    const busy = await startTarget({ ...ENV, SLOW_QUERY: '1ms' });
+    try {
+      const metrics = Array.from({ length: 900 }, (_, n) => ({
+        ...{ metric_name: 'load', metric_value: n, data_string: `label ${n}` },
+      }));
+      expect((await callAs(busy, ADA, 'POST', '/log_batch', { metrics })).status).toBe(200);
+      const charts = Array.from({ length: 20 }, () => load());
+      const { id } = (await callAs(busy, ADA, 'POST', '/api/boards', { name: 'b', scope: 'account', charts })).body;
+      const values: string[] = [];
+      for (const _ of charts) values.push((await callAs(busy, ADA, 'POST', `/api/boards/${id}/links`, {})).body.value);
+      // the first of three slow queries has ended: the second keeps the worker busy
+      const from = new Date(Date.now() - 6 * 86_400_000).toISOString();
+      const slow = `${busy.url}/api/metrics/series?name=load&group_by=data_string&top=20&interval=minute&from=${from}`;
+      const headers = { authorization: `Bearer ${await token({ sub: 'ada' })}` };
+      const get = async () => (await fetch(slow, { headers })).arrayBuffer();
+      const blocking = [get(), get(), get()];
+      const isQueryOf = (route: string | undefined) => (line: Record<string, unknown>) =>
+        line['msg'] === 'slow query' && line['route'] === route;
+      await busy.logged(isQueryOf('/api/metrics/series'));
+      const drawn = values.map((value, i) =>
+        send(`${busy.url}/api/shared/charts/${i}`, { headers: { 'x-board-link': value } }),
+      );
+      const other = callAs(busy, ['bob'], 'GET', '/api/metrics');
+      for (const { status } of await Promise.all([...drawn, other])) expect(status).toBe(200);
+      await Promise.all(blocking);
+      await busy.logged(isQueryOf('/api/metrics'));
+      const lines = busy.logLines();
+      const before = lines.slice(0, lines.findIndex(isQueryOf('/api/metrics')));
+      expect(before.filter(isQueryOf(undefined)).length).toBeLessThan(3); // charts of links have no route
+    } finally {
+      await busy.stop();
+    }
+  });
+
   test('any parameter is rejected', async () => {
     const { value } = await share(ADA);
     for (const query of ['?user_id=bob', '?from=2026-01-01T00:00:00Z', '?x', '?', '?name=load'].slice(0, 3)) {

@@ -83,8 +83,8 @@ export function sharedRoutes(parts: SharedParts) {
         const { link, board, scope } = open(request);
         const chart = chartAt(board, params.index);
         const key = `${board.boardId} ${board.updatedAt} ${params.index}`;
-        // a user ID has no control characters
-        const drawing = sharedCharts.draw(key, chart.query, scope, { key: `\0${link.linkId}` });
+        // all links of a creator take turns as one caller, and not as the creator; a user ID has no control characters
+        const drawing = sharedCharts.draw(key, chart.query, scope, { key: `\0${link.creator}` });
         const drawn = await whileBusy({ request, server }, idleTimeoutSeconds, drawing);
         reportLag(set.headers, drawn.lag);
         set.headers['content-type'] = 'application/json';
