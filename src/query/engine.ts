@@ -30,6 +30,7 @@ import {
   type SourceIds,
 } from './import-batch.ts';
 import { names } from './names.ts';
+import { createPage } from './page.ts';
 import { type RetentionQuery, retention } from './retention.ts';
 import type { BucketQuery } from './selection.ts';
 import { serialize } from './serialize.ts';
@@ -37,8 +38,6 @@ import { series } from './series.ts';
 
 /** Time limit for reading a page of records, in milliseconds; the page then contains the records found so far. */
 const PAGE_TIMEOUT_MS = 1_000;
-/** Approximate size of a page's rows, in bytes, at which the page ends early. */
-const PAGE_BYTES = 8 * 1024 * 1024;
 /** Longest time a query spends catching up before it runs, in milliseconds. */
 const CATCH_UP_TIMEOUT_MS = 250;
 /** Longest run time of the queries that only the server makes, in milliseconds: those of users wait for them. */
@@ -125,17 +124,18 @@ export function createQueryEngine(storage: ReaderStorage, limits: QueryLimits, d
       page({ kind, filter, before, limit }: PageQuery): Page {
         const deadline = performance.now() + PAGE_TIMEOUT_MS;
         const read = createRecordReader(storage, kind, filter, 'newest');
-        const records: string[] = [];
-        let bytes = 0;
+        const { records, room, add } = createPage(limits.maxResultBytes);
+        let last: number | undefined;
         let next: ScanPosition | undefined = { after: before ?? Number.MAX_SAFE_INTEGER };
         do {
-          const room = { rows: limit - records.length, bytes: PAGE_BYTES - bytes };
-          const window: ReturnType<typeof read> = read(next, room);
-          for (const row of window.rows) records.push(recordJson(kind, row));
-          bytes += window.bytes;
+          const window: ReturnType<typeof read> = read(next, { rows: limit - records.length, bytes: room() });
+          for (const row of window.rows) {
+            if (!add([recordJson(kind, row)])) return { records, next: last };
+            last = row.seq;
+          }
           next = window.next;
           if (limits.isCanceled()) break;
-        } while (next !== undefined && records.length < limit && bytes < PAGE_BYTES && performance.now() < deadline);
+        } while (next !== undefined && records.length < limit && room() > 0 && performance.now() < deadline);
         return { records, next: next?.after };
       },
     },

@@ -426,7 +426,7 @@ export function newestId(client: Database): string | undefined {
   return newest.sort((a, b) => b.seq - a.seq)[0]?.id;
 }
 
-/** Estimates the size of a row as JSON, in bytes. */
+/** Estimates the size of a row in bytes, as text without escapes. */
 function bytesOf({ user_id, name, label, value }: RecordRow): number {
   const texts = Buffer.byteLength(user_id) + Buffer.byteLength(name) + Buffer.byteLength(label);
   return ROW_BYTES + texts + (typeof value === 'string' ? Buffer.byteLength(value) : 0);

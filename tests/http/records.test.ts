@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'bun:test';
-import { expectError } from '../harness/client.ts';
-import { load, type Query, setUpSeededServer, step } from '../harness/seeded-server.ts';
+import { expectError, post, send } from '../harness/client.ts';
+import { bearer, load, type Query, setUpSeededServer, step } from '../harness/seeded-server.ts';
+import { startTarget, UNLIMITED } from '../harness/target.ts';
 
 const { get, getAsAdmin, record } = setUpSeededServer();
 
@@ -88,6 +89,69 @@ describe('records', () => {
       }
     },
   );
+});
+
+describe('a page ends early', () => {
+  test('before its JSON exceeds 8 MB, escapes included', async () => {
+    // six bytes of JSON per byte of text, and two per quotation mark
+    const label = '\u0001'.repeat(8_000);
+    const metrics = Array.from({ length: 20 }, (_, i) => load(i, '2026-01-01T00:00:00Z', label));
+    const analytics = Array.from({ length: 20 }, () => step('"'.repeat(8_000), '2026-01-01T00:00:00Z'));
+    for (let i = 0; i < 10; i++) {
+      for (const batch of [{ metrics }, { analytics }]) {
+        expect((await record('escapes', '/log_batch', batch)).status).toBe(200);
+      }
+    }
+    for (const [kind, pages] of [
+      ['metrics', 2],
+      ['analytics', 1],
+    ] as const) {
+      const whole = (await get('escapes', `/api/export/${kind}`)).text.trimEnd().split('\n').reverse();
+      const seen: unknown[] = [];
+      let found = 0;
+      for (let cursor: string | null = ''; cursor !== null; found++) {
+        const query: Query = { limit: '1000', ...(cursor && { cursor }) };
+        const { text, body } = await get('escapes', `/api/records/${kind}`, query);
+        expect(Buffer.byteLength(text)).toBeLessThanOrEqual(8 * 1024 ** 2);
+        seen.push(...body.records);
+        cursor = body.next_cursor;
+        if (cursor !== null) expect(Buffer.byteLength(text)).toBeGreaterThan(8 * 1024 ** 2 - 50_000);
+      }
+      expect(found).toBe(pages);
+      expect(seen.length).toBe(200);
+      expect(seen.every((row, i) => Bun.deepEquals(row, JSON.parse(whole[i] ?? '')))).toBe(true);
+    }
+  });
+
+  test('before it exceeds MAX_RESULT_BYTES, and a record that does so alone is rejected', async () => {
+    const small = await startTarget({ ...UNLIMITED, MAX_RESULT_BYTES: '3000' });
+    try {
+      const headers = await bearer({ sub: 'anna' });
+      const page = (query: string) => send(`${small.url}/api/records/analytics?${query}`, { headers });
+      const event = (n: number, bytes: number, timestamp: string) => ({
+        ...{ type: 't', data_index: '', timestamp, data: { n, text: 'é'.repeat(bytes / 2) } },
+      });
+      const events = Array.from({ length: 20 }, (_, n) => event(n, 100 * (n % 9), '2026-01-01T00:00:00Z'));
+      expect((await post(small, '/log_batch', { analytics: events }, headers)).status).toBe(200);
+      const seen: number[] = [];
+      for (let cursor: string | null = ''; cursor !== null; ) {
+        const { text, body } = await page(cursor && `cursor=${cursor}`);
+        expect(Buffer.byteLength(text)).toBeLessThanOrEqual(3_000);
+        seen.push(...body.records.map(({ data }: { data: { n: number } }) => data.n));
+        cursor = body.next_cursor;
+      }
+      expect(seen).toEqual(events.map(({ data }) => data.n).reverse());
+      expect(
+        (await post(small, '/log_batch', { analytics: [event(20, 3_000, '2026-01-02T00:00:00Z')] }, headers)).status,
+      ).toBe(200);
+      const rejected = await page('');
+      expectError(rejected, 422, 'query_too_large');
+      expect(rejected.body.detail).toMatchObject([{ msg: 'Value error, a record is larger than 3000 bytes' }]);
+      expect((await page('to=2026-01-02T00:00:00Z')).status).toBe(200);
+    } finally {
+      await small.stop();
+    }
+  });
 });
 
 describe('the next query', () => {

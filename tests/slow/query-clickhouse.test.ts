@@ -175,6 +175,40 @@ describe.skipIf(isClickHouseMissing)('with QUERY_URL and ClickHouse 18.16', () =
     }
   });
 
+  test('pages end before their JSON exceeds 8 MB or the largest result, and never between rows with the same seq', async () => {
+    const bytesOfRow = 6 * 8_000; // of the escapes of its label
+    await clickhouse.sql(
+      `INSERT INTO rawlog.rawlog_metrics SELECT ${4096 * 2e9} + intDiv(number, 2),
+         concat('01980000-0000-7000-8000-', substring(toString(1000000000000 + number), 2)),
+         if(number % 2, 'node-1', 'node-2'), 'escapes', 1, 1, 'm', 1, arrayStringConcat(arrayMap(i -> '\\x01', range(8000)))
+       FROM system.numbers LIMIT 300`,
+    );
+    const filter = { ...NO_RANGE, user: 'escapes', name: undefined };
+    const pageOf = (maxResultBytes: number, before?: number) =>
+      createClickHouseEngine(connect(), { ...LIMITS, maxResultBytes }).queries.page(
+        { kind: 'metric', filter, before, limit: 1000 },
+        ALIVE,
+      );
+    for (const [maxResultBytes, largest] of [
+      [LIMITS.maxResultBytes, 8 * 1024 ** 2],
+      [200_000, 200_000],
+    ] as const) {
+      const found: string[] = [];
+      for (let before: number | undefined; ; ) {
+        const { records, next } = await pageOf(maxResultBytes, before);
+        const bytes = Buffer.byteLength(records.join());
+        expect(bytes).toBeLessThan(largest);
+        if (next !== undefined) expect(bytes).toBeGreaterThan(largest - 2.1 * bytesOfRow);
+        found.push(...records.map((record) => JSON.parse(record).id));
+        before = next;
+        if (before === undefined) break;
+      }
+      expect(found.length).toBe(300);
+      expect(new Set(found).size).toBe(300);
+    }
+    await expect(pageOf(90_000)).rejects.toBeInstanceOf(QueryTooLargeError);
+  }, 120_000);
+
   test('while the engine is down, queries are a 503 with their own text, and recording continues', async () => {
     const headers = { authorization: `Bearer ${await token({ sub: 'root', role: 'admin' })}` };
     await clickhouse.kill('SIGKILL');

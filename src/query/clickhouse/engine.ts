@@ -64,7 +64,7 @@ export function createClickHouseEngine(clickhouse: ClickHouse, limits: Omit<Quer
         run(state, (connection) => (readsProperties(query) ? retentionOfProperties : retention)(connection, query)),
       activity: (query: ActivityQuery, state: QueryState) => run(state, (connection) => activity(connection, query)),
       page: (query: PageQuery, state: QueryState) =>
-        within(state, (context) => page(clickhouse.connect(context), query)),
+        within(state, (context) => page(clickhouse.connect(context), query, limits.maxResultBytes)),
     },
 
     exports: {

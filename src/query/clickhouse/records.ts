@@ -4,6 +4,7 @@ import { createDataTest } from '../../properties.ts';
 import type { Kind } from '../../records.ts';
 import type { RecordFilter, RecordRow } from '../../storage/records.ts';
 import type { Page, PageQuery } from '../engine.ts';
+import { createPage } from '../page.ts';
 import type { Connection } from './connection.ts';
 import { parseData } from './event-data.ts';
 import { integer, type Sql, sql } from './sql.ts';
@@ -11,7 +12,7 @@ import { conditionOf, TABLES } from './tables.ts';
 
 /** Time limit for reading a page of records, in milliseconds; the page then contains the records found so far. */
 const PAGE_TIMEOUT_MS = 1_000;
-/** Approximate size of the rows of a page or a window, in bytes, at which it ends early. */
+/** Approximate size of the rows of a window, in bytes, at which it ends early. */
 const WINDOW_BYTES = 8 * 1024 * 1024;
 /** Rows per window if their data is tested by rawlog, and limits of the rows per window of an export. */
 const TESTED_ROWS = 10_000;
@@ -32,6 +33,8 @@ interface WindowQuery {
   readonly scannedRows: number;
   /** Rows after which the window ends. It may have a few more, since it never ends between rows with the same `seq`. */
   readonly maxRows: number;
+  /** Approximate size of the rows, in bytes, after which the window ends. */
+  readonly maxBytes: number;
 }
 
 interface Window {
@@ -46,7 +49,7 @@ interface Window {
  * Repeated rows follow each other and are dropped here, which is faster than FINAL.
  */
 async function readWindow(connection: Connection, query: WindowQuery): Promise<Window> {
-  const { kind, filter, direction, after, until, scannedRows, maxRows } = query;
+  const { kind, filter, direction, after, until, scannedRows, maxRows, maxBytes } = query;
   const { table, name, label, value } = TABLES[kind];
   const { name: wantedName, user, from, to, labels } = filter;
   const condition = conditionOf(connection, kind, {
@@ -88,35 +91,50 @@ async function readWindow(connection: Connection, query: WindowQuery): Promise<W
   for await (const block of blocks) {
     connection.budget.check();
     for (const row of block) {
-      const isFull = rows.length >= maxRows || bytes >= WINDOW_BYTES;
+      const isFull = rows.length >= maxRows || bytes >= maxBytes;
       if (last && isFull && row.seq !== last.seq) return { rows, bytes, next: last.seq };
       if (row.id === last?.id) continue;
       last = row;
       if (isTested && !hasData(parseData(String(row.value)))) continue;
       rows.push(row);
-      bytes += ROW_BYTES + row.name.length + row.label.length + (typeof row.value === 'string' ? row.value.length : 0);
+      bytes += ROW_BYTES + Buffer.byteLength(row.name) + Buffer.byteLength(row.label);
+      if (typeof row.value === 'string') bytes += Buffer.byteLength(row.value);
     }
   }
   return { rows, bytes, next: found < scannedRows ? undefined : end };
 }
 
-/** Reads a page of records, newest first. */
-export async function page(connection: Connection, { kind, filter, before, limit }: PageQuery): Promise<Page> {
+/**
+ * Reads a page of records, newest first.
+ *
+ * @param maxResultBytes the largest result
+ */
+export async function page(
+  connection: Connection,
+  { kind, filter, before, limit }: PageQuery,
+  maxResultBytes: number,
+): Promise<Page> {
   const deadline = performance.now() + PAGE_TIMEOUT_MS;
   const isTested = (filter.properties?.length ?? 0) > 0;
-  const records: string[] = [];
-  let bytes = 0;
+  const { records, room, add } = createPage(maxResultBytes);
+  let last: number | undefined;
   let next: number | undefined = before ?? Number.MAX_SAFE_INTEGER;
   do {
     const maxRows: number = limit - records.length;
     const window: Window = await readWindow(connection, {
-      ...{ kind, filter, direction: 'newest', after: next, maxRows },
+      ...{ kind, filter, direction: 'newest', after: next, maxRows, maxBytes: room() },
       scannedRows: isTested ? TESTED_ROWS : maxRows + 1, // one more, to know whether there is another page
     });
-    for (const row of window.rows) records.push(recordJson(kind, row));
-    bytes += window.bytes;
+    const { rows } = window;
+    for (let at = 0; at < rows.length; ) {
+      const seq = rows[at]?.seq;
+      const together: string[] = []; // a cursor cannot point between them
+      for (let row = rows[at]; row && row.seq === seq; row = rows[++at]) together.push(recordJson(kind, row));
+      if (!add(together)) return { records, next: last };
+      last = seq;
+    }
     next = window.next;
-  } while (next !== undefined && records.length < limit && bytes < WINDOW_BYTES && performance.now() < deadline);
+  } while (next !== undefined && records.length < limit && room() > 0 && performance.now() < deadline);
   return { records, next };
 }
 
@@ -134,7 +152,7 @@ export async function* exportRecords(connect: () => Connection, query: ExportQue
   let scannedRows = TESTED_ROWS;
   for (let after: number | undefined = query.after; after !== undefined && after < until; ) {
     const window: Window = await readWindow(connect(), {
-      ...{ kind, filter, direction: 'oldest', after, until, scannedRows, maxRows: scannedRows },
+      ...{ kind, filter, direction: 'oldest', after, until, scannedRows, maxRows: scannedRows, maxBytes: WINDOW_BYTES },
     });
     yield* encoder.add(window);
     after = window.next;
