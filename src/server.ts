@@ -248,7 +248,7 @@ export async function startServer(
     };
     const shortHash = (userId: string) => hashUser(userId).toString('hex', 0, LOGGED_HASH_BYTES);
     const slowQueries = createSlowQueryLog(log, config.slowQueryMs, shortHash);
-    const drawChart = createChartDrawing({ engine, metrics, slowQueries, now });
+    const drawChart = createChartDrawing({ engine, metrics, slowQueries, maxResultBytes, now });
     const sharedCharts = createSharedCharts(drawChart);
     const links = openBoardLinkStore(storage.client);
     maintenance = createMaintenance({

@@ -55,6 +55,7 @@ test('Elysia parses no cookies, query or headers for the recording routes', asyn
     engine: queries,
     metrics: createMetrics(),
     slowQueries: { report() {} },
+    maxResultBytes: 1e6,
     now: Date.now,
   });
   const app = createApp({

@@ -191,6 +191,8 @@ export interface ChartParts {
   readonly engine: Pick<QueryClient, 'run'>;
   readonly metrics: Pick<Metrics, 'query'>;
   readonly slowQueries: SlowQueryLog;
+  /** The largest result of a chart, the one that it is compared with included. */
+  readonly maxResultBytes: number;
   /** The clock, in milliseconds since 1970. */
   readonly now: () => number;
 }
@@ -208,7 +210,7 @@ export interface DrawnChart extends ResolvedRange {
 export type DrawChart = (query: ChartQuery, scope: ChartScope, caller: ChartCaller) => Promise<DrawnChart>;
 
 /** Creates the function that draws charts. */
-export function createChartDrawing({ engine, metrics, slowQueries, now }: ChartParts): DrawChart {
+export function createChartDrawing({ engine, metrics, slowQueries, maxResultBytes, now }: ChartParts): DrawChart {
   async function run({ name, argument }: Run, { key, canReadAll, signal, client }: ChartCaller) {
     const onFinished = (finished: FinishedQuery) => {
       metrics.query(name, finished);
@@ -228,8 +230,20 @@ export function createChartDrawing({ engine, metrics, slowQueries, now }: ChartP
       run(runOf(range, user), caller),
       compared && run(runOf(compared, user), caller),
     ]);
+    if (comparedResult) checkSize(result.value, comparedResult.value, maxResultBytes);
     return { ...range, result: result.value, compared: comparedResult?.value, lag: result.lag };
   };
+}
+
+/**
+ * Checks the size of two results that share a response. The engine has checked each of them.
+ *
+ * @throws {ApiError} `query_too_large`
+ */
+function checkSize(result: string, compared: string, maxBytes: number): void {
+  if (Buffer.byteLength(result) + Buffer.byteLength(compared) <= maxBytes) return;
+  const { msg } = valueError(`the result and the one that it is compared with are larger than ${maxBytes} bytes`);
+  throw new ApiError('query_too_large', { issues: [{ loc: ['query'], msg, type: 'query_too_large' }] });
 }
 
 /** Returns a resolved range as RFC 3339; null for a bound that the rows determine. */

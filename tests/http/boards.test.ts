@@ -275,6 +275,38 @@ describe('bounds', () => {
     expectError(await call(ADA, 'POST', '/api/boards?x=1', board()), 422, 'validation_failed');
   });
 
+  test('MAX_RESULT_BYTES limits a result together with the one that it is compared with', async () => {
+    const small = await startTarget({ ...ENV, MAX_RESULT_BYTES: '10000' });
+    const query = { name: 'counts', parameters: { type: 'signup', interval: '1d' }, range: { last: '100d' } };
+    const charts = [
+      query,
+      { ...query, compare: 'previous' },
+      { ...query, range: { last: '40d' }, compare: 'previous' },
+    ];
+    const created = await callAs(
+      small,
+      ADA,
+      'POST',
+      '/api/boards',
+      board({ charts: charts.map((each) => chart({}, { query: each })) }),
+    );
+    const { value } = (await callAs(small, ADA, 'POST', `/api/boards/${created.body.id}/links`, {})).body;
+    const responses = [
+      (index: number) => callAs(small, ADA, 'GET', `/api/boards/${created.body.id}/charts/${index}`),
+      (index: number) => send(`${small.url}/api/shared/charts/${index}`, { headers: { 'x-board-link': value } }),
+    ];
+    for (const draw of responses) {
+      const single = await draw(0);
+      expect(single.status).toBe(200);
+      expect(JSON.stringify(single.body.result).length).toBeWithin(5_100, 10_000);
+      const double = await draw(1);
+      expectError(double, 422, 'query_too_large');
+      expect(double.body.detail[0]).toMatchObject({ loc: ['query'], type: 'query_too_large' });
+      expect((await draw(2)).status).toBe(200);
+    }
+    await small.stop();
+  });
+
   test('an account has at most 50 boards, also with concurrent requests', async () => {
     const greedy: Caller = ['greedy'];
     const statuses = await Promise.all(
