@@ -10,7 +10,7 @@ import type { SpaceUse } from '../storage/space-use.ts';
 import { CANCEL_ALL, ClientDisconnectedError, type QueryCaller, timed } from './caller.ts';
 import type { ClickHouseWorkerOptions } from './clickhouse/worker.ts';
 import type { IngestLag, Maintenance, Queries } from './engine.ts';
-import { createExports } from './exports.ts';
+import { createExports, type UnsentBytes } from './exports.ts';
 import { createFairQueue } from './fair-queue.ts';
 import type { Message, Outcome, Task, TaskError, WorkerOptions } from './worker.ts';
 
@@ -67,12 +67,14 @@ export interface QueryClient {
    * for the idle timeout.
    *
    * @param onBroken called with the error that aborts the stream
+   * @param unsentBytes tells whether bytes move while the client takes no new ones
    * @throws {ApiError} `queries_overloaded` if too many exports are open; otherwise as {@link run}
    */
   export(
     query: ExportQuery,
     caller: QueryCaller,
     onBroken: (error: unknown) => void,
+    unsentBytes?: UnsentBytes,
   ): Promise<ReadableStream<Uint8Array>>;
   /**
    * Runs database maintenance, in steps between queries. Not limited per user, and never canceled.

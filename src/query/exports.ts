@@ -11,22 +11,38 @@ const MAX_EXPORTS = 32;
 const MAX_EXPORTS_PER_USER = 8;
 /** Exports reserved for callers that may read all rows. */
 const RESERVED_EXPORTS = 8;
-/** Bytes passed to the response at once. Small, so that the stall check sees the progress of a slow client. */
+/** Bytes passed to the response at once. */
 const PIECE_BYTES = 64 * 1024;
 /** Interval of the check for stalled exports, in milliseconds. */
 const STALL_CHECK_INTERVAL_MS = 1_000;
+/** How often per idle timeout the check looks at a connection that takes no new piece, at most. */
+const LOOKS_PER_TIMEOUT = 16;
 
 type Run = (task: Task, caller: QueryCaller) => Promise<{ value: unknown }>;
 
 interface OpenExport {
   readonly userId: string;
-  /**
-   * When the current piece was offered to the client, on the monotonic clock, in milliseconds; undefined while the next
-   * one is being read.
-   */
-  offeredAtMs: number | undefined;
+  /** The current piece's wait for the client; undefined while the next one is being read. */
+  wait: Wait | undefined;
+  readonly unsentBytes: UnsentBytes;
   readonly abort: (error: unknown) => void;
 }
+
+/** A wait for a client to read. Times are on the monotonic clock, in milliseconds. */
+interface Wait {
+  /** When bytes were last seen to move. */
+  movedAtMs: number;
+  /** When the connection was last looked at. */
+  lookedAtMs: number;
+  /** The unsent bytes at that time, if they are known. */
+  unsent: number | undefined;
+}
+
+/**
+ * Returns the number of bytes that wait in the buffers of a connection, which shows the progress of a client that takes no
+ * new piece yet: these buffers hold megabytes. Undefined if it is unknown.
+ */
+export type UnsentBytes = () => Promise<number | undefined>;
 
 /** Frees the memory of a part immediately. Otherwise about 50 MB of parts accumulate before they are collected. */
 function release(part: Uint8Array<ArrayBuffer>): void {
@@ -49,6 +65,7 @@ export interface Exports {
     query: ExportQuery,
     caller: QueryCaller,
     onBroken: (error: unknown) => void,
+    unsentBytes?: UnsentBytes,
   ): Promise<ReadableStream<Uint8Array>>;
   /** Aborts all exports. */
   close(): void;
@@ -79,10 +96,21 @@ export function createExports(inTurn: Run, post: (task: Task) => Promise<unknown
   }
 
   function abortStalled(): void {
-    const now = performance.now();
-    for (const { offeredAtMs, abort } of exports.values()) {
-      if (offeredAtMs !== undefined && now - offeredAtMs >= idleTimeoutMs) abort(new ExportStalledError());
+    for (const openExport of exports.values()) void abortIfStalled(openExport);
+  }
+
+  /** Aborts an export if no byte has moved for the idle timeout. */
+  async function abortIfStalled(openExport: OpenExport): Promise<void> {
+    const { wait } = openExport;
+    if (!wait || performance.now() - wait.lookedAtMs < idleTimeoutMs / LOOKS_PER_TIMEOUT) return;
+    wait.lookedAtMs = performance.now();
+    const unsent = await openExport.unsentBytes();
+    if (unsent !== wait.unsent) {
+      wait.unsent = unsent;
+      wait.movedAtMs = performance.now();
     }
+    const isStalled = openExport.wait === wait && performance.now() - wait.movedAtMs >= idleTimeoutMs;
+    if (isStalled) openExport.abort(new ExportStalledError());
   }
 
   /** Returns the next part; undefined once the export is complete. */
@@ -96,7 +124,7 @@ export function createExports(inTurn: Run, post: (task: Task) => Promise<unknown
   }
 
   return {
-    async open(query, caller, onBroken) {
+    async open(query, caller, onBroken, unsentBytes = async () => undefined) {
       const exportsOfUser = [...exports.values()].filter(({ userId }) => userId === caller.userId).length;
       const places = caller.canReadAll ? MAX_EXPORTS : MAX_EXPORTS - RESERVED_EXPORTS;
       if (exports.size >= places || exportsOfUser >= MAX_EXPORTS_PER_USER) throw new ApiError('queries_overloaded');
@@ -118,7 +146,8 @@ export function createExports(inTurn: Run, post: (task: Task) => Promise<unknown
       };
       const openExport: OpenExport = {
         userId: caller.userId,
-        offeredAtMs: undefined,
+        wait: undefined,
+        unsentBytes,
         abort(error) {
           if (!exports.has(id)) return;
           close();
@@ -146,7 +175,7 @@ export function createExports(inTurn: Run, post: (task: Task) => Promise<unknown
             controller = streamController;
           },
           async pull(streamController) {
-            openExport.offeredAtMs = undefined;
+            openExport.wait = undefined;
             try {
               if (part?.length === 0) {
                 release(part);
@@ -161,7 +190,8 @@ export function createExports(inTurn: Run, post: (task: Task) => Promise<unknown
               // a copy, so that the part can be released
               streamController.enqueue(part.slice(0, PIECE_BYTES));
               part = part.subarray(PIECE_BYTES);
-              openExport.offeredAtMs = performance.now();
+              const now = performance.now();
+              openExport.wait = { movedAtMs: now, lookedAtMs: now, unsent: undefined };
             } catch (error) {
               openExport.abort(error);
             }

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test';
+import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { METRIC, post } from '../harness/client.ts';
 import { openEvents } from '../harness/events.ts';
@@ -25,8 +26,8 @@ beforeAll(async () => {
 afterAll(() => target.stop());
 
 /** Opens a connection and writes a text. */
-function open(text: string): Socket {
-  const { hostname, port } = new URL(target.url);
+function open(text: string, { url } = target): Socket {
+  const { hostname, port } = new URL(url);
   const socket = connect(Number(port), hostname);
   socket.write(text);
   socket.on('error', () => {}); // the close event follows
@@ -79,6 +80,40 @@ test.concurrent('completes slow downloads and slow uploads', async () => {
   expect(uploaded).toStartWith('HTTP/1.1 200');
   for (const { length, read } of downloads) expect(read).toBeGreaterThanOrEqual(length);
 });
+
+// without the kernel's tables, progress is seen only when the buffers of the socket drain
+test.concurrent.skipIf(process.platform !== 'linux')(
+  'completes an export however slowly its client reads, and aborts one whose client reads nothing',
+  async () => {
+    const exporting = await startTarget({ ...UNLIMITED, IDLE_TIMEOUT: `${IDLE_SECONDS}s` });
+    try {
+      const text = 'x'.repeat(8_000);
+      const analytics = Array.from({ length: 110 }, (_, n) => ({ type: 'wide', data: { text, n }, data_index: '' }));
+      for (let i = 0; i < 30; i++) expect((await post(exporting, '/log_batch', { analytics })).status).toBe(200);
+      const path = '/api/export/analytics';
+      const length = (await (await fetch(exporting.url + path, { headers: { authorization } })).bytes()).length;
+      const stopping = open(head(path), exporting);
+      await once(stopping, 'readable'); // and then it reads nothing
+      const aborted = exporting.logged(({ msg }) => msg === 'export aborted');
+      const reading = open(head(path), exporting);
+      const started = Date.now();
+      let read = 0;
+      for await (const chunk of reading) {
+        read += (chunk as Buffer).length;
+        const isSlow = Date.now() - started < 5 * IDLE_SECONDS * 1000;
+        // a client that reads 200 KB per second
+        if (isSlow) await Bun.sleep((chunk as Buffer).length / 200);
+      }
+      expect(read).toBeGreaterThanOrEqual(length);
+      expect(await aborted).toMatchObject({ err: { message: 'the client has stopped reading' } });
+      const isAborted = ({ msg }: Record<string, unknown>) => msg === 'export aborted';
+      expect(exporting.logLines().filter(isAborted)).toHaveLength(1);
+      stopping.destroy();
+    } finally {
+      await exporting.stop();
+    }
+  },
+);
 
 test.concurrent('returns the results of queries that were queued for longer than the timeout', async () => {
   const impatient = await startTarget({ ...UNLIMITED, IDLE_TIMEOUT: '1s', QUERY_TIMEOUT: '60s' });

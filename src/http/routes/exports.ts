@@ -9,6 +9,7 @@ import { authenticate } from '../auth.ts';
 import { documentExport } from '../openapi.ts';
 import { documentParameters, readQuery } from '../parameters.ts';
 import { EXPORT, RANGE, RECORD_FILTERS, recordFilter } from '../query-parameters.ts';
+import { unsentBytes } from '../unsent-bytes.ts';
 import { type QueryParts, scopeOf } from './queries.ts';
 
 const MEDIA_TYPES: Readonly<Record<ExportFormat, string>> = {
@@ -23,7 +24,7 @@ const CONTENT_SECURITY_POLICY = "sandbox; default-src 'none'";
 /** The request context of an export. */
 interface ExportContext {
   readonly request: Request;
-  readonly server: { timeout(request: Request, seconds: number): void } | null;
+  readonly server: Pick<Bun.Server<unknown>, 'timeout' | 'requestIP' | 'port'> | null;
   readonly requestId: string;
 }
 
@@ -57,11 +58,14 @@ export function exportRoutes({ verify, engine, metrics, tracing, log }: QueryPar
         tracing?.query(request, 'export', finished);
       },
     };
-    const parts = await engine.export(argument, caller, (error) => {
+    const onBroken = (error: unknown) => {
       log.error({ request_id: requestId, err: error }, 'export aborted');
       // otherwise, a client that does not read would keep its connection open; Bun closes it after one idle second
       server?.timeout(request, 1);
-    });
+    };
+    const client = server?.requestIP(request);
+    const unsent = client && server?.port ? unsentBytes.bind(undefined, client, server.port) : undefined;
+    const parts = await engine.export(argument, caller, onBroken, unsent);
     const file = `${kind === 'metric' ? 'metrics' : 'analytics'}.${format}`;
     return new Response(parts, {
       headers: {
