@@ -58,10 +58,11 @@ export const ONLY_ADMINS_ACT = 'Only admin users can impersonate other users';
  *   `validation_failed` for an invalid user ID
  */
 export function recordedUser(headers: Headers, caller: Principal): string {
-  if (caller.role === 'viewer') throw new ApiError('forbidden');
   const header = headers.get('x-act-as-user-id');
-  if (header === null || /^[ \t]*$/.test(header)) return caller.userId;
-  if (caller.role !== 'admin') throw new ApiError('forbidden', { message: ONLY_ADMINS_ACT });
+  const isActing = header !== null && !/^[ \t]*$/.test(header);
+  if (isActing && caller.role !== 'admin') throw new ApiError('forbidden', { message: ONLY_ADMINS_ACT });
+  if (caller.role === 'viewer') throw new ApiError('forbidden');
+  if (!isActing) return caller.userId;
   const userId = decodeHeader(header);
   if (userId !== undefined && isUserId(userId)) return userId;
   const issue = { loc: ['header', 'x-act-as-user-id'], ...USER_ID_ISSUE };

@@ -10,7 +10,7 @@ import { token } from '../harness/tokens.ts';
 
 let target: Target;
 beforeAll(async () => {
-  target = await startTarget();
+  target = await startTarget({ ...UNLIMITED, JWT_VIEWER_ROLES: 'analyst' });
 });
 afterAll(() => target.stop());
 
@@ -37,7 +37,7 @@ describe('X-Act-As-User-Id', () => {
     expect(userOf('metrics', id)).toBe('user-1');
   });
 
-  test.each([['authenticated'], ['Admin'], [undefined], [['admin']], [true]])(
+  test.each([['authenticated'], ['Admin'], ['analyst'], [undefined], [['admin']], [true]])(
     'is rejected with 403 for the role %p',
     async (role) => {
       const response = await post(target, '/log_raw_metric', METRIC, {
@@ -48,6 +48,21 @@ describe('X-Act-As-User-Id', () => {
       expect(response.body.detail).toBe(ONLY_ADMINS);
     },
   );
+
+  test('has its own message for viewers on every route, before the body is parsed, unless it is blank', async () => {
+    const authorization = `Bearer ${await token({ role: 'analyst' })}`;
+    for (const path of ['/log_raw_metric', '/log_raw_analytics', '/log_batch', '/api/analytics/log_raw_metric']) {
+      const send = (header: object) => post(target, path, '{', { authorization, ...header });
+      const acting = await send({ 'x-act-as-user-id': 'berta' });
+      expectError(acting, 403, 'forbidden');
+      expect(acting.body.detail).toBe(ONLY_ADMINS);
+      for (const header of [{}, { 'x-act-as-user-id': ' ' }]) {
+        const recording = await send(header);
+        expectError(recording, 403, 'forbidden');
+        expect(recording.body.detail).not.toBe(ONLY_ADMINS);
+      }
+    }
+  });
 
   // the second column contains the bytes sent, one character per byte
   test.each([
