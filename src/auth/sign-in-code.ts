@@ -67,7 +67,10 @@ export async function verifySignInCode(
       if (!(error instanceof errors.JWSSignatureVerificationFailed)) break; // the other issuers' secrets do not match
     }
   }
-  throw failure instanceof errors.JWTExpired ? expiredError() : invalidError(failure);
+  if (failure instanceof errors.JWTExpired) throw signedError('This sign-in link has expired');
+  // jose checks the claims only after it has verified the signature
+  const isSigned = failure instanceof errors.JWTClaimValidationFailed || failure instanceof errors.JWTInvalid;
+  throw failure instanceof ApiError ? failure : invalidError(isSigned, failure);
 }
 
 async function verifyWith(secret: string, code: string, now: number): Promise<VerifiedCode> {
@@ -79,29 +82,26 @@ async function verifyWith(secret: string, code: string, now: number): Promise<Ve
     currentDate: new Date(now),
   });
   const { use, sub, jti, iat = 0, exp = 0, role, session_seconds: expires } = payload;
-  if (use !== CODE_USE || typeof sub !== 'string' || !isUserId(sub) || typeof role !== 'string') throw invalidError();
-  if (typeof jti !== 'string' || !/^[\w-]{16,64}$/.test(jti)) throw invalidError();
-  if (!(exp - iat <= CODE_LIFETIME_SECONDS)) throw invalidError();
-  if (typeof expires !== 'number' || !Number.isSafeInteger(expires) || expires < 1) throw invalidError();
+  if (use !== CODE_USE || typeof sub !== 'string' || !isUserId(sub) || typeof role !== 'string')
+    throw invalidError(true);
+  if (typeof jti !== 'string' || !/^[\w-]{16,64}$/.test(jti)) throw invalidError(true);
+  if (!(exp - iat <= CODE_LIFETIME_SECONDS)) throw invalidError(true);
+  if (typeof expires !== 'number' || !Number.isSafeInteger(expires) || expires < 1) throw invalidError(true);
   return { sub, role: ROLES.find((name) => name === role) ?? 'user', expires, jti, codeExpiresAt: exp * 1000 };
 }
 
 /** Returns the error for a valid code that has already been used. */
 export function usedCodeError(): ApiError {
-  return new ApiError('unauthorized', {
-    message: 'This sign-in link was already used',
-    tokenRejection: 'sign_in_link',
-  });
+  return signedError('This sign-in link was already used');
 }
 
-function expiredError(): ApiError {
-  return new ApiError('unauthorized', { message: 'This sign-in link has expired', tokenRejection: 'sign_in_link' });
+/** Returns the error for an unacceptable code with a valid signature. */
+function signedError(message: string, cause?: unknown): ApiError {
+  return new ApiError('unauthorized', { message, isSigned: true, tokenRejection: 'sign_in_link', cause });
 }
 
-function invalidError(cause?: unknown): ApiError {
-  return new ApiError('unauthorized', {
-    message: 'This sign-in link is not valid',
-    tokenRejection: 'sign_in_link',
-    cause,
-  });
+function invalidError(isSigned: boolean, cause?: unknown): ApiError {
+  const message = 'This sign-in link is not valid';
+  if (isSigned) return signedError(message, cause);
+  return new ApiError('unauthorized', { message, tokenRejection: 'sign_in_link', cause });
 }

@@ -1,7 +1,7 @@
 import { Database } from 'bun:sqlite';
 import { afterAll, beforeAll, expect, test } from 'bun:test';
 import { decodeJwt } from 'jose';
-import { expectError, type HttpResponse, METRIC, post, rows, send } from '../harness/client.ts';
+import { expectError, expectLimited, type HttpResponse, METRIC, post, rows, send } from '../harness/client.ts';
 import { clockAt, isFaketimeMissing } from '../harness/clock.ts';
 import { runCli, SECRET, startTarget, type Target, temporaryFolder, UNLIMITED } from '../harness/target.ts';
 import { secondsFromNow, token } from '../harness/tokens.ts';
@@ -145,6 +145,43 @@ test('rejects bearer tokens and invalid codes', async () => {
     expect(rejected.body.message).toBe('This sign-in link is not valid');
   }
   expect((await exchange(await forged({}))).status).toBe(200);
+});
+
+test('only codes whose signature does not verify count as failed authentications', async () => {
+  const limited = await startTarget({ JWT_SECRET: SECRET, AUTH_FAILURE_LIMIT: '2/h' });
+  try {
+    const used = await forged({});
+    expect((await exchange(used, limited)).status).toBe(200);
+    const signed: [code: string, message: string][] = [
+      [used, 'This sign-in link was already used'],
+      [await forged({ exp: secondsFromNow(-1) }), 'This sign-in link has expired'],
+    ];
+    for (const claims of [
+      { aud: 'other' },
+      { jti: 'x' },
+      { use: 'other' },
+      { sub: '' },
+      { session_seconds: 0 },
+      { exp: undefined },
+    ]) {
+      signed.push([await forged(claims), 'This sign-in link is not valid']);
+    }
+    signed.push([await forged({ exp: secondsFromNow(3600) }), 'This sign-in link is not valid']);
+    const expectSpecific401 = async () => {
+      for (const [code, message] of signed) {
+        const rejected = await exchange(code, limited);
+        expectError(rejected, 401, 'unauthorized');
+        expect(rejected.body.message).toBe(message);
+      }
+    };
+    await expectSpecific401();
+    const forgery = await forged({ exp: secondsFromNow(-1) }, 'another-secret-of-32-bytes-or-so');
+    for (const code of [forgery, 'malformed']) expectError(await exchange(code, limited), 401, 'unauthorized');
+    expectLimited(await exchange(forgery, limited), 'failed-authentication');
+    await expectSpecific401();
+  } finally {
+    await limited.stop();
+  }
 });
 
 test('reports an expired code', async () => {
