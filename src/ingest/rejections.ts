@@ -1,6 +1,9 @@
 import type { ErrorCode, ValidationIssue } from '../errors.ts';
 
-/** Number of recent rejections kept per error code, so that a flood of one code does not evict the others. */
+/**
+ * Number of recent rejections kept per error code, so that a flood of one code does not evict the others. Beyond it, the
+ * oldest one of the user with the most is dropped, so that a flood of one user does not evict those of others.
+ */
 const MAX_PER_CODE = 100;
 
 /** A rejected request, with the text of its error response. */
@@ -39,39 +42,64 @@ export interface Rejections {
   removeUser(userId: string): void;
 }
 
+/** A rejection, and its place in the order of arrival. */
+interface Entry {
+  readonly order: number;
+  readonly rejection: RecentRejection;
+}
+
+/** The rejections of one code, by user, each in order of arrival. */
+interface OfCode {
+  readonly byUser: Map<string | null, Entry[]>;
+  count: number;
+}
+
+/** Drops the oldest rejection of the user with the most; of several such users, the oldest of all. */
+function dropOne(ofCode: OfCode): void {
+  let most: Entry[] = [];
+  for (const entries of ofCode.byUser.values()) {
+    const isOlder = entries.length === most.length && Number(entries[0]?.order) < Number(most[0]?.order);
+    if (entries.length > most.length || isOlder) most = entries;
+  }
+  const dropped = most.shift();
+  if (dropped && most.length === 0) ofCode.byUser.delete(dropped.rejection.userId);
+  ofCode.count--;
+}
+
 /**
  * Creates an empty list of recent rejections.
  *
  * @param now returns the time in milliseconds since 1970
  */
 export function createRejections(now: () => number): Rejections {
-  // per code, in order of arrival
-  const byCode = new Map<ErrorCode, { order: number; rejection: RecentRejection }[]>();
+  const byCode = new Map<ErrorCode, OfCode>();
   let count = 0;
 
   return {
     add(rejection) {
       const added = { at: now(), ...rejection };
-      const sameCode = byCode.get(rejection.code) ?? [];
-      byCode.set(rejection.code, sameCode);
-      sameCode.push({ order: ++count, rejection: added });
-      if (sameCode.length > MAX_PER_CODE) sameCode.shift();
+      const { code, userId } = rejection;
+      const ofCode = byCode.get(code) ?? { byUser: new Map(), count: 0 };
+      byCode.set(code, ofCode);
+      const ofUser = ofCode.byUser.get(userId) ?? [];
+      ofCode.byUser.set(userId, ofUser);
+      ofUser.push({ order: ++count, rejection: added });
+      if (++ofCode.count > MAX_PER_CODE) dropOne(ofCode);
       return added;
     },
     newest({ user, code }, limit) {
-      const found = code === undefined ? [...byCode.values()].flat() : (byCode.get(code) ?? []);
-      return found
-        .filter(({ rejection }) => user === undefined || rejection.userId === user)
+      const codes = code === undefined ? [...byCode.values()] : [byCode.get(code)];
+      return codes
+        .flatMap((ofCode) => (user === undefined ? [...(ofCode?.byUser.values() ?? [])] : [ofCode?.byUser.get(user)]))
+        .flatMap((entries) => entries ?? [])
         .sort((a, b) => b.order - a.order) // not by time, because the clock may step back
         .slice(0, limit)
         .map(({ rejection }) => rejection);
     },
     removeUser(userId) {
-      for (const [code, sameCode] of byCode) {
-        byCode.set(
-          code,
-          sameCode.filter(({ rejection }) => rejection.userId !== userId),
-        );
+      for (const ofCode of byCode.values()) {
+        ofCode.count -= ofCode.byUser.get(userId)?.length ?? 0;
+        ofCode.byUser.delete(userId);
       }
     },
   };

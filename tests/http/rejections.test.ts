@@ -132,6 +132,32 @@ test('keeps the last hundred rejections of each code', async () => {
   expect(await rejections('', anna)).toHaveLength(100);
 });
 
+test('a flood of one user does not hide the rejections of others', async () => {
+  target = await startTarget(UNLIMITED);
+  const reject = async (headers: Record<string, string>, times: number) => {
+    const ids: string[] = [];
+    while (ids.length < times) ids.unshift((await post(target, '/log_raw_metric', {}, headers)).body.request_id);
+    return ids;
+  };
+  const idsOf = async (headers: Record<string, string>) =>
+    (await rejections('?code=validation_failed&limit=1000', headers)).map(({ request_id }) => request_id);
+  const early = await reject(berta, 3);
+  const flood = await reject(anna, 130);
+  expect(await idsOf(berta)).toEqual(early);
+  expect(await idsOf(anna)).toEqual(flood.slice(0, 97));
+  // each keeps a fair share of the same hundred
+  const late = await reject(berta, 70);
+  expect(await idsOf(berta)).toEqual(late.slice(0, 50));
+  expect(await idsOf(anna)).toEqual(flood.slice(0, 50));
+  const first = await reject(await bearer({ sub: 'carla' }), 1);
+  expect((await idsOf(admin)).slice(0, 3)).toEqual([...first, ...late.slice(0, 2)]);
+  expect(await idsOf(admin)).toHaveLength(100);
+  // more users than places: the oldest are dropped
+  for (let i = 0; i < 110; i++) await reject(await bearer({ sub: `user ${i}` }), 1);
+  const users = (await rejections('?limit=1000')).map(({ user_id }) => user_id);
+  expect(users).toEqual(Array.from({ length: 100 }, (_, i) => `user ${109 - i}`));
+});
+
 test('aggregates overload rejections without a user', async () => {
   target = await startTarget({ JWT_SECRET: SECRET, MAX_QUEUE_ROWS: '1', MAX_BATCH_ITEMS: '1' });
   const other = new Database(target.databasePath);

@@ -33,7 +33,7 @@ export function rejectionRoutes({ verify, rejections }: RejectionsParts) {
       detail: documentQuery(
         'listRejections',
         'List recent rejections',
-        'Returns rejected recording requests, newest first, with the message and issues sent to the client. The server keeps the last 100 rejections per error code in memory until it restarts. `user_id` is null if the user is unknown, for example without a valid token; only admins and viewers see these rejections. Overload rejections are aggregated per route, once per second, without a user.',
+        'Returns rejected recording requests, newest first, with the message and issues sent to the client. The server keeps the last 100 rejections per error code, and a fair share of them per user, in memory until it restarts. `user_id` is null if the user is unknown, for example without a valid token; only admins and viewers see these rejections. Overload rejections are aggregated per route, once per second, without a user.',
         documentParameters(PARAMETERS),
         'Rejections',
         { hasIngestLag: false },
