@@ -1,8 +1,11 @@
 import type { Database } from 'bun:sqlite';
 import { assertChanges } from './storage-error.ts';
 
-/** Maximum number of links per board and user, and in total. */
-export const MAX_LINKS = { board: 20, total: 10_000 };
+/**
+ * Maximum number of links per board and user, of those that show only the rows of their creators, and in total: so that a
+ * few users cannot take the links of admins and viewers.
+ */
+export const MAX_LINKS = { board: 20, ofUsers: 9_000, total: 10_000 };
 
 /** A stored link to a shared board. Its value is stored only as a hash. */
 export interface StoredLink {
@@ -37,7 +40,7 @@ export interface BoardLinkStore {
   /** Returns the link whose value has a SHA-256. */
   withHash(hash: Uint8Array): StoredLink | undefined;
   /** Returns which limit a new link would exceed; undefined if none. */
-  fullFor(creator: string, boardId: string): keyof typeof MAX_LINKS | undefined;
+  fullFor(link: Pick<StoredLink, 'creator' | 'boardId' | 'isForAll'>): keyof typeof MAX_LINKS | undefined;
   insert(link: StoredLink, hash: Uint8Array): number;
   delete(linkId: string): number;
   /** Makes all links of a board show only the rows of their creators. */
@@ -58,8 +61,9 @@ export function openBoardLinkStore(client: Database): BoardLinkStore {
   const ofCreator = client.prepare<Row, [string]>(`SELECT ${COLUMNS} FROM ${LIVE_LINKS} AND creator = ? ORDER BY id`);
   const findRow = client.prepare<Row, [string]>(`SELECT ${COLUMNS} FROM ${LIVE_LINKS} AND link_id = ?`);
   const findHash = client.prepare<Row, [Uint8Array]>(`SELECT ${COLUMNS} FROM board_links WHERE hash = ?`);
-  const count = client.prepare<{ total: number; board: number }, [string, string]>(
-    `SELECT count(*) AS total, coalesce(sum(creator = ? AND board_id = ?), 0) AS board
+  const count = client.prepare<{ total: number; ofUsers: number; board: number }, [string, string]>(
+    `SELECT count(*) AS total, coalesce(sum(is_for_all = 0), 0) AS ofUsers,
+       coalesce(sum(creator = ? AND board_id = ?), 0) AS board
      FROM ${LIVE_LINKS}`,
   );
   const insertRow = client.prepare(
@@ -84,10 +88,11 @@ export function openBoardLinkStore(client: Database): BoardLinkStore {
       const row = findHash.get(hash);
       return row ? toLink(row) : undefined;
     },
-    fullFor(creator, boardId) {
+    fullFor({ creator, boardId, isForAll }) {
       const counts = count.get(creator, boardId);
       if (!counts) return undefined;
       if (counts.board >= MAX_LINKS.board) return 'board';
+      if (!isForAll && counts.ofUsers >= MAX_LINKS.ofUsers) return 'ofUsers';
       return counts.total >= MAX_LINKS.total ? 'total' : undefined;
     },
     insert({ linkId, boardId, creator, isForAll, createdAt, expiresAt }, hash) {

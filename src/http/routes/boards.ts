@@ -129,20 +129,20 @@ export function boardRoutes(parts: BoardParts) {
     const { expires } = validate('body', linkCheck, body);
     const seconds = expires === undefined ? LINK_SECONDS.default : secondsOf(expires);
     admitChange(parts, principal, bytes);
-    // before the audit log: otherwise requests beyond the limit would fill it
-    checkRoom(readStored(() => links.fullFor(principal.userId, boardId)));
     const value = randomBytes(32).toString('base64url');
     const time = now();
     const link: StoredLink = {
       ...{ linkId: randomId(), boardId, creator: principal.userId, isForAll: canReadAll(principal) },
       ...{ createdAt: time, expiresAt: time + seconds * 1000 },
     };
+    // before the audit log: otherwise requests beyond the limit would fill it
+    checkRoom(readStored(() => links.fullFor(link)));
     const created = toLink(link);
     await writeAudit(principal, requestId, {
       ...{ action: 'share', link: link.linkId, rows: created.rows, expires_at: created.expires_at },
     });
     const outcome = await commitChange(queue, bytes, () => {
-      const full = boards.find(boardId) ? links.fullFor(principal.userId, boardId) : ('gone' as const);
+      const full = boards.find(boardId) ? links.fullFor(link) : ('gone' as const);
       return { changes: full === undefined ? links.insert(link, hashOfLink(value)) : 0, outcome: full };
     });
     if (outcome === 'gone') throw noSuchBoard();
@@ -155,7 +155,7 @@ export function boardRoutes(parts: BoardParts) {
    * @throws {ApiError} `validation_failed` if there is one
    */
   function checkRoom(full: keyof typeof MAX_LINKS | undefined): void {
-    if (full) throw tooMany(full === 'total' ? 'links in total' : 'links to a board', MAX_LINKS[full]);
+    if (full) throw tooMany(LINKS[full], MAX_LINKS[full]);
   }
 
   async function revokeLink(request: Request, given: string | undefined, requestId: string): Promise<Deleted> {
@@ -283,6 +283,13 @@ export function boardRoutes(parts: BoardParts) {
 const NO_LINK = 'No such shared link';
 
 const BOARD_OWNER = { account: 'one account', everyone: 'everyone' } as const;
+
+/** What each limit on links counts. */
+const LINKS = {
+  board: 'links to a board',
+  ofUsers: 'links of users who are neither admins nor viewers',
+  total: 'links in total',
+} as const;
 
 function tooMany(what: string, max: number): ApiError {
   const issue = { loc: ['body'], ...valueError(`there can be at most ${max} ${what}`) };
