@@ -1,4 +1,5 @@
 import pino, { type Logger } from 'pino';
+import { escapeControlsInLines } from './formats/visible-text.ts';
 import type { LogLevel } from './settings.ts';
 import { openSink, type Sink } from './sink.ts';
 
@@ -8,7 +9,7 @@ const MAX_CAUSES = 10;
 /**
  * Creates the log: one JSON object per line, on standard error, because standard output is for the program's results.
  * Logging never blocks or throws, because code logs in the middle of state changes. If standard error cannot keep
- * up, lines are dropped; their number is logged once writing succeeds again.
+ * up, lines are dropped; their number is logged once writing succeeds again. Logged texts contain no control characters.
  */
 export function createLog(level: LogLevel, sink: Sink = openSink(2)): Logger {
   const log = pino(
@@ -28,7 +29,7 @@ export function createLog(level: LogLevel, sink: Sink = openSink(2)): Logger {
         },
       },
     },
-    sink,
+    { write: (line) => sink.write(escapeControlsInLines(line)) },
   );
   sink.onRecovered((dropped) =>
     log.warn({ dropped }, 'log lines were dropped: standard error could not be written fast enough'),

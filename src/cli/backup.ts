@@ -11,9 +11,9 @@ import { openObjectStore } from '../object-store.ts';
 import { erasureKeyPath, fingerprintOf, readErasureKey } from '../storage/erasure-list.ts';
 import { openSnapshot } from '../storage/snapshot.ts';
 import { lowerPriority } from '../thread-priority.ts';
-import { DATABASE_SETTINGS, defineCommand, flag, JSON_OPTION } from './command.ts';
+import { DATABASE_SETTINGS, defineCommand, flag, JSON_OPTION, UsageError } from './command.ts';
 import { assertDatabase } from './open-database.ts';
-import { countOf, print, report } from './output.ts';
+import { countOf, isTerminal, print, report } from './output.ts';
 import { protectedFiles } from './protected-files.ts';
 import { S3_SETTINGS, s3AccessFor, s3Problem } from './s3.ts';
 
@@ -42,6 +42,8 @@ export const backupCommand = defineCommand({
   async run({ config: loadConfig }, { force = false, json = false }, file) {
     const config = loadConfig();
     const { databasePath } = config;
+    if (file === '-' && isTerminal())
+      throw new UsageError('A backup is binary: specify a file, or redirect the output');
     const s3 = s3AccessFor(file, config);
     assertDatabase(databasePath);
     lowerPriority(); // a server on the same machine takes precedence

@@ -1,7 +1,7 @@
 import { type CliCommand, defineCommand } from './command.ts';
 import { type Completion, completionScript, type Program, SHELLS } from './completion-script.ts';
 import { flagsOf } from './flags.ts';
-import { print } from './output.ts';
+import { printFile } from './output.ts';
 
 /**
  * Creates the command that prints completion scripts.
@@ -37,7 +37,7 @@ export function createCompletionCommand(commands: () => Promise<readonly CliComm
     },
     async run(_context, _options, argument) {
       const shell = SHELLS.find((candidate) => candidate === argument);
-      if (shell) print(completionScript(shell, describeProgram(await commands())));
+      if (shell) printFile(`${completionScript(shell, describeProgram(await commands()))}\n`);
       return 0;
     },
   });

@@ -1,4 +1,5 @@
 import { connectToServer } from '../control/client.ts';
+import { escapeControls } from '../formats/visible-text.ts';
 import { SETTING_NAMES } from '../settings.ts';
 import { defineCommand, flag } from './command.ts';
 import { sendTestAlert } from './doctor/alerts.ts';
@@ -52,7 +53,11 @@ export const doctorCommand = defineCommand({
 });
 
 function textOf({ level, check, summary, remedy, detail }: Finding): string {
-  const lines = [`${level} (${check}): ${summary}`, ...(detail === undefined ? [] : [`  ${detail}`]), `  ${remedy}`];
+  const lines = [
+    `${level} (${check}): ${summary}`,
+    ...(detail === undefined ? [] : [`  ${escapeControls(detail)}`]),
+    `  ${remedy}`,
+  ];
   return lines.join('\n');
 }
 

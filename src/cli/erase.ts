@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { openErasureLog } from '../backup/erasure-logs.ts';
+import { escapeControls } from '../formats/visible-text.ts';
 import { isUserId } from '../records.ts';
 import { openAuditLog } from '../storage/audit-log.ts';
 import { eraseUser } from '../storage/erasure.ts';
@@ -54,7 +55,8 @@ export const eraseCommand = defineCommand({
     if (json) print(JSON.stringify({ user_id: user, deleted, ...(pending.length > 0 && { pending }) }));
     else {
       print(`Erased ${countOf(metrics, 'metric')} and ${countOf(analytics, 'event')}.`);
-      for (const sink of pending) print(`Not erased yet: ${sink}. "rawlog forward list" shows when it is.`);
+      for (const sink of pending)
+        print(`Not erased yet: ${escapeControls(sink)}. "rawlog forward list" shows when it is.`);
     }
     return 0;
   },

@@ -4,8 +4,9 @@ import { EXPORT_FORMATS, exportRecords } from '../export/export.ts';
 import { parseTimestamp } from '../formats/timestamp.ts';
 import { isUserId, type Kind } from '../records.ts';
 import { countRows, type RecordFilter } from '../storage/records.ts';
-import { type CommandOptions, DATABASE_SETTINGS, defineCommand, oneOf } from './command.ts';
+import { type CommandOptions, DATABASE_SETTINGS, defineCommand, oneOf, UsageError } from './command.ts';
 import { openDatabase } from './open-database.ts';
+import { escapeExport, isTerminal } from './output.ts';
 import { protectedFiles } from './protected-files.ts';
 
 const KINDS: Readonly<Record<'all' | 'metrics' | 'analytics', readonly Kind[]>> = {
@@ -70,6 +71,9 @@ export const exportCommand = defineCommand({
   },
   async run({ config: loadConfig }, { what, format, formulas, from, to, 'user-id': user }, file) {
     const config = loadConfig();
+    const isPrinted = (file === '' || file === '-') && isTerminal();
+    if (isPrinted && format === 'parquet')
+      throw new UsageError('Parquet is binary: specify a file, or redirect the output');
     const filter: RecordFilter = { user, name: undefined, from, to };
     const client = openDatabase(config.databasePath);
     const bar = new SingleBar({
@@ -87,7 +91,8 @@ export const exportCommand = defineCommand({
         KINDS[what].reduce((sum, kind) => sum + countRows(client, kind), 0),
         0,
       );
-      if (file === '' || file === '-') await writeStandardOutput(content(), protectedFiles(config));
+      if (isPrinted) await writeStandardOutput(escapeExport(content()), protectedFiles(config));
+      else if (file === '' || file === '-') await writeStandardOutput(content(), protectedFiles(config));
       else await replaceFile(file, content(), protectedFiles(config));
     } finally {
       bar.stop();

@@ -1,5 +1,6 @@
 import type { Config } from '../config.ts';
 import { connectToServer } from '../control/client.ts';
+import { escapeControls } from '../formats/visible-text.ts';
 import type { SinkStatus } from '../forwarding/status.ts';
 import {
   createSinkStore,
@@ -162,8 +163,8 @@ function textOf(sink: ListedSink, isRunning: boolean): string {
   const stateText = configured ? (state ?? 'stopped, with the server') : 'not configured: it is not in FORWARD_URL';
   const where = configured || isRunning ? '' : ' of this command';
   return [
-    name,
-    `  state:            ${stateText}${where}${reason === null ? '' : ` (${reason})`}`,
+    escapeControls(name),
+    `  state:            ${stateText}${where}${reason === null ? '' : ` (${escapeControls(reason)})`}`,
     ...(rows === null || seconds === null
       ? []
       : [`  lag:              ${countOf(rows, 'row')}, ${durationText(seconds)}`]),
@@ -186,5 +187,5 @@ function printDeadLetters({ databasePath }: Config, sink: string, json: boolean)
   const printed = letters.map(({ kind, id, reason, at }) => ({ kind, id, reason, at: new Date(at).toISOString() }));
   if (json) print(JSON.stringify({ sink, dead_letters: printed }));
   else if (printed.length === 0) print('There are no dead letters.');
-  else for (const { kind, id, reason, at } of printed) print(`${at}  ${kind}  ${id}  ${reason}`);
+  else for (const { kind, id, reason, at } of printed) print(escapeControls(`${at}  ${kind}  ${id}  ${reason}`));
 }

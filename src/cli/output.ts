@@ -1,10 +1,18 @@
+import { isatty } from 'node:tty';
 import { FULL_PIPE_RETRY_MS, writeToStandardOutput } from '../durable-file.ts';
+import { escapeControlsInCrlfLines, escapeControlsInLines } from '../formats/visible-text.ts';
 import { openSink, type Sink } from '../sink.ts';
 
 /*
  * The output of commands. Bun's console silently drops output that cannot be written, so a script could mistake half a
  * token for a whole one.
+ *
+ * Control characters in recorded texts must not reach a terminal. Everything that is printed here is escaped, except for
+ * line feeds. A text that must not begin a line of its own is escaped by its command too, with `escapeControls`.
  */
+
+/** The file descriptor of standard output. */
+const STDOUT = 1;
 
 /** How long an exiting command waits for its messages to be written. */
 const FLUSH_TIMEOUT_MS = 1_000;
@@ -23,6 +31,33 @@ export function print(line: string): void {
 
 /** Prints text to standard output. Like {@link print}, but adds no newline. */
 export function printText(text: string): void {
+  write(escapeControlsInLines(text));
+}
+
+/** Prints the content of a file, such as a script, to standard output: byte by byte, unless that is a terminal. */
+export function printFile(text: string): void {
+  write(isTerminal() ? escapeControlsInLines(text) : text);
+}
+
+/** Returns whether standard output is a terminal. */
+export function isTerminal(): boolean {
+  return isatty(STDOUT);
+}
+
+/** Escapes an export in a text format for a terminal. NDJSON stays valid; CSV shows the escapes as text. */
+export function* escapeExport(content: Iterable<Uint8Array>): Generator<Uint8Array> {
+  const decoder = new TextDecoder();
+  const encoder = new TextEncoder();
+  let lineEnd = '';
+  for (const bytes of content) {
+    const text = lineEnd + decoder.decode(bytes, { stream: true });
+    lineEnd = text.endsWith('\r') ? '\r' : ''; // whether it is one depends on the next bytes
+    yield encoder.encode(escapeControlsInCrlfLines(text.slice(0, text.length - lineEnd.length)));
+  }
+  yield encoder.encode(escapeControlsInCrlfLines(lineEnd + decoder.decode()));
+}
+
+function write(text: string): void {
   const bytes = Buffer.from(text);
   for (let at = 0; at < bytes.length; ) {
     const written = writeToStandardOutput(bytes, at);
@@ -45,7 +80,7 @@ export function report(line: string): void {
 /** Prints text to standard error. Like {@link report}, but adds no newline. */
 export function reportText(text: string): void {
   messages ??= openSink(2);
-  messages.write(text);
+  messages.write(escapeControlsInLines(text));
 }
 
 /** Waits until all messages are written, or until {@link FLUSH_TIMEOUT_MS} has passed. */

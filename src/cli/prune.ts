@@ -2,6 +2,7 @@ import { statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { PruneReport } from '../control/protocol.ts';
 import { isLimited, parseRetentionTime, type Retention } from '../formats/retention.ts';
+import { escapeControls } from '../formats/visible-text.ts';
 import { readFreeBytes } from '../free-bytes.ts';
 import { LOW_SPACE } from '../ingest/free-space.ts';
 import type { Kind } from '../records.ts';
@@ -109,7 +110,9 @@ function toJson({ rows, bytes, skipped, before, after }: PruneReport, isDryRun: 
 
 function toText({ rows, bytes, skipped, before, after, needsRewrite }: PruneReport, isDryRun: boolean): string {
   const records = `${countOf(rows.metric, 'metric')} and ${countOf(rows.analytics, 'event')} (${countOf(bytes, 'byte')})`;
-  const missed = skipped.map(({ sink, rows: count }) => ` ${sink} had not received ${count} of them.`).join('');
+  const missed = skipped
+    .map(({ sink, rows: count }) => ` ${escapeControls(sink)} had not received ${count} of them.`)
+    .join('');
   if (isDryRun) return `Would delete ${records}.${missed}`;
   const size = `Deleted ${records}.${missed} The database has ${countOf(after, 'byte')}; before, it had ${before}.`;
   return needsRewrite ? `${size} To shrink it, stop the server and run this command again.` : size;

@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import { loadSecrets, type Secrets } from '../auth/secrets.ts';
 import { type Config, ConfigError } from '../config.ts';
 import { makeDurableFolder } from '../durable-folder.ts';
+import { escapeControlsInLines } from '../formats/visible-text.ts';
 import { createLog } from '../log.ts';
 import { assertTrustedFolder } from '../secret-file.ts';
 import type { Server } from '../server.ts';
@@ -67,7 +68,7 @@ export async function runServer({ config, reloadConfig, env, greeting, until }: 
   });
 
   // through a sink, because the server must run even if nobody reads standard output
-  openSink(1).write(await greeting(server.url, secrets));
+  openSink(1).write(escapeControlsInLines(await greeting(server.url, secrets)));
   log.info({ url: server.url.href, database: config.databasePath }, 'listening');
   const notifier = await openServiceNotifier(env, log);
   const status = `Listening on ${server.url.href}`;

@@ -1,4 +1,5 @@
 import type { ServerIdentity } from '../control/protocol.ts';
+import { escapeControls } from '../formats/visible-text.ts';
 import type { LedgerCounts } from '../ingest/ledger.ts';
 import type { OperatorStatus } from '../responses.ts';
 import { countOf } from './output.ts';
@@ -53,7 +54,7 @@ export function statusText(
     ...(running ? workLines(running.status) : []),
   ];
   const width = Math.max(...lines.map(([name]) => name.length)) + 3; // a colon and two spaces
-  return lines.map(([name, value]) => `${`${name}:`.padEnd(width)}${value}`).join('\n');
+  return lines.map(([name, value]) => `${`${name}:`.padEnd(width)}${escapeControls(value)}`).join('\n');
 }
 
 /**

@@ -7,7 +7,7 @@ import { readPageCounts } from '../storage/page-counts.ts';
 import { walPath } from '../storage/wal.ts';
 import { DATABASE_SETTINGS, defineCommand, flag, JSON_OPTION } from './command.ts';
 import { openDatabase } from './open-database.ts';
-import { print, printText } from './output.ts';
+import { print, printFile } from './output.ts';
 import { type StoredStatus, statusText } from './status-text.ts';
 
 /** The command that prints the status of the server and of the database. */
@@ -32,7 +32,7 @@ export const statusCommand = defineCommand({
     using server = await connectToServer(databasePath);
     if (prometheus) {
       if (!server) throw new Error('No server is running, so there are no metrics. Start it with "rawlog serve".');
-      printText(await server.run('metrics', {}));
+      printFile(await server.run('metrics', {}));
       return 0;
     }
     const stored = readStored(databasePath);

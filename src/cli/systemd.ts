@@ -2,7 +2,7 @@ import { dirname, relative } from 'node:path';
 import { flagOf, SETTING_NAMES, type SettingName, settingText } from '../settings.ts';
 import { type CommandContext, defineCommand, UsageError } from './command.ts';
 import { currentInvocation, shellQuote } from './invocation.ts';
-import { print } from './output.ts';
+import { printFile } from './output.ts';
 import { realPath } from './real-path.ts';
 
 /** Where the steps install the program. */
@@ -47,7 +47,7 @@ export const systemdCommand = defineCommand({
     const paths = (list: readonly WrittenFolder[]) => [...new Set(list.map(({ path }) => path))];
     const states = paths(folders.filter(isState));
     const others = paths(folders.filter((folder) => !isState(folder)));
-    print(`${installation(context, folders, others)}\n${unit(states, others)}`);
+    printFile(`${installation(context, folders, others)}\n${unit(states, others)}\n`);
     return 0;
   },
 });

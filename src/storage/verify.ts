@@ -1,4 +1,5 @@
 import type { Database } from 'bun:sqlite';
+import { escapeControls } from '../formats/visible-text.ts';
 import { type PropertyPath, propertyOf } from '../properties.ts';
 import { KINDS, type Kind } from '../records.ts';
 import { type Chunk, type ChunkBlobs, checksumOf, decodeChunk, seqsOf } from './columns/chunk.ts';
@@ -68,7 +69,8 @@ export function verifyDatabase(client: Database, onRows: (rows: number) => void 
   const problems: string[] = [];
   let omitted = 0;
   const report = (problem: string) => {
-    if (problems.length < MAX_PROBLEMS) problems.push(problem);
+    if (problems.length < MAX_PROBLEMS)
+      problems.push(escapeControls(problem)); // a name in a message may contain any
     else omitted++;
   };
   client.run('BEGIN');
