@@ -65,7 +65,7 @@ export interface AppParts {
     Pick<AnnotationParts, 'annotations'> &
     Pick<UnitParts, 'units'>;
   /** Erases users and deletes records. */
-  readonly removal: Pick<AdministrationParts, 'erase'> & Pick<DeletionParts, 'deleteRecords'>;
+  readonly removal: Pick<AdministrationParts, 'erase' | 'hashForLog'> & Pick<DeletionParts, 'deleteRecords'>;
   readonly demo: DemoParts['demo'];
   readonly metrics: Metrics;
   /** Undefined if traces are not exported. */

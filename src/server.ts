@@ -246,8 +246,8 @@ export async function startServer(
       metrics.actAs();
       audit.actAs(admin, user);
     };
-    const shortHash = (userId: string) => hashUser(userId).toString('hex', 0, LOGGED_HASH_BYTES);
-    const slowQueries = createSlowQueryLog(log, config.slowQueryMs, shortHash);
+    const hashForLog = (userId: string) => hashUser(userId).toString('hex', 0, LOGGED_HASH_BYTES);
+    const slowQueries = createSlowQueryLog(log, config.slowQueryMs, hashForLog);
     const drawChart = createChartDrawing({ engine, metrics, slowQueries, maxResultBytes, now });
     const sharedCharts = createSharedCharts(drawChart);
     const links = openBoardLinkStore(storage.client);
@@ -284,7 +284,7 @@ export async function startServer(
         rejections,
         rows: createRateLimit('rows', rateLimit, maxBatchItems, monotonic),
         bytes: createRateLimit('bytes', rateLimitBytes, Math.max(BURST_BYTES, maxBodyBytes), monotonic),
-        actAs: createActAsLog(log, shortHash, onActAs, monotonic),
+        actAs: createActAsLog(log, hashForLog, onActAs, monotonic),
       },
       reading: { queries, engine, slowQueries, tails },
       boards: {
@@ -293,7 +293,7 @@ export async function startServer(
         annotations: openAnnotationStore(storage.client),
         units: openUnitStore(storage.client),
       },
-      removal: { erase, deleteRecords },
+      removal: { erase, deleteRecords, hashForLog },
       demo,
       metrics,
       tracing,

@@ -102,7 +102,11 @@ test('Elysia parses no cookies, query or headers for the recording routes', asyn
       linkRequests: unlimited,
       audit: { link: async () => {} },
     },
-    removal: { erase: async () => ({ metrics: 0, analytics: 0, pending: [] }), deleteRecords: async () => 0 },
+    removal: {
+      erase: async () => ({ metrics: 0, analytics: 0, pending: [] }),
+      deleteRecords: async () => 0,
+      hashForLog: () => '',
+    },
     metrics: createMetrics(),
     tracing: undefined,
     settings: {

@@ -10,8 +10,8 @@ const MAX_ADMINS = 10_000;
 export interface ActAsLog {
   /**
    * Counts a request that records for another user. Logs at most one line per admin and minute: `uses` is the number of
-   * requests since the previous line, and `user_hash` identifies the latest user by a keyed hash, because log lines
-   * survive an erasure.
+   * requests since the previous line. `admin_hash` and `user_hash` identify the admin and the latest user by keyed hashes,
+   * because log lines survive an erasure.
    */
   report(admin: string, user: string, requestId: string): void;
 }
@@ -40,7 +40,7 @@ export function createActAsLog(
       }
       const uses = (previous?.unlogged ?? 0) + 1;
       log.info(
-        { request_id: requestId, admin, user_hash: hashUser(user), uses },
+        { request_id: requestId, admin_hash: hashUser(admin), user_hash: hashUser(user), uses },
         'admin is recording for another user',
       );
       admins.set(admin, { loggedAt: now(), unlogged: 0 });

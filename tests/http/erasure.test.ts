@@ -114,13 +114,42 @@ describe('callers who are not admins', () => {
   });
 });
 
-test('logs the admin and the counts of an erasure, but not the user', async () => {
+test('logs the hash of the admin and the counts of an erasure, but not the user', async () => {
   const user = 'a user whose ID is not logged';
   for (const metric_name of ['first', 'second', 'third']) {
     await recordFor(user, '/log_raw_metric', { metric_name, metric_value: 1, data_string: 'x' });
   }
   await erase(user);
   const line = await target.logged(({ msg, metrics }) => msg === 'user erased' && metrics === 3);
-  expect(line).toMatchObject({ level: 'warn', admin: 'root', metrics: 3, analytics: 0 });
+  const admin_hash = expect.stringMatching(/^[\da-f]{16}$/);
+  expect(line).toMatchObject({ level: 'warn', admin_hash, metrics: 3, analytics: 0 });
   expect(target.output().stderr).not.toContain(user);
+});
+
+test('the log does not contain the ID of an erased admin, whatever the admin did', async () => {
+  const logging = await startTarget({ ...UNLIMITED, LOG_LEVEL: 'debug', SLOW_QUERY: '1ms' });
+  try {
+    const headers = await bearer({ sub: 'erased-admin-4711', role: 'admin' });
+    const body = { metric_name: 'm', metric_value: 1, data_string: 'x' };
+    const request = (path: string, method: string, by = headers) => send(logging.url + path, { method, headers: by });
+    await post(logging, '/log_raw_metric', body, { ...headers, 'x-act-as-user-id': 'ada' });
+    await post(logging, '/log_batch', { metrics: [{ ...body, user_id: 'ada' }] }, headers);
+    await post(logging, '/log_raw_metric', {}, headers);
+    await request('/api/metrics?unknown=erased-admin-4711', 'GET');
+    await request('/api/metrics/series?name=m&user_id=erased-admin-4711&interval=year', 'GET');
+    await request('/api/records/metrics?name=m&dry_run=true', 'DELETE');
+    await request('/api/records/metrics?name=m', 'DELETE');
+    await request('/api/users/ada', 'DELETE');
+    await request('/api/users?user_id=erased-admin-4711', 'DELETE', await bearer({ sub: 'other', role: 'admin' }));
+    const messages = ['admin is recording for another user', 'records counted for a deletion', 'records deleted'];
+    for (const message of messages) {
+      const { admin_hash } = await logging.logged(({ msg }) => msg === message);
+      expect(admin_hash).toMatch(/^[\da-f]{16}$/);
+    }
+    await logging.stop();
+    expect(new Set(logging.logLines().flatMap((line) => line['admin_hash'] ?? [])).size).toBe(2);
+    expect(logging.output().stderr).not.toContain('erased-admin-4711');
+  } finally {
+    await logging.stop();
+  }
 });

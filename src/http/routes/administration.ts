@@ -64,6 +64,8 @@ export interface AdministrationParts extends Pick<QueryParts, 'verify' | 'slowQu
   /** Returns how the write-ahead log is synced. */
   readonly syncStatus: () => SyncStatus;
   readonly log: Logger;
+  /** Returns a keyed hash of a user ID, because log lines survive an erasure. */
+  readonly hashForLog: (userId: string) => string;
 }
 
 /** The request context of an erasure. */
@@ -78,13 +80,13 @@ const ERASED_USER_ID = { ...USER_ID, description: 'The user ID, percent-encoded 
 
 /** Creates the administration routes: status and erasure. */
 export function administrationRoutes(parts: AdministrationParts) {
-  const { verify, erase, log } = parts;
+  const { verify, erase, log, hashForLog } = parts;
 
   async function eraseUser(user_id: string, { principal, request, server, requestId }: ErasureContext) {
     // an erasure may take longer than the idle timeout
     server?.timeout(request, 0);
     const { pending, ...deleted } = await erase(user_id, { userId: principal.userId, requestId });
-    log.warn({ request_id: requestId, admin: principal.userId, ...deleted }, 'user erased');
+    log.warn({ request_id: requestId, admin_hash: hashForLog(principal.userId), ...deleted }, 'user erased');
     return { user_id, deleted, ...(pending.length > 0 && { pending }) };
   }
 

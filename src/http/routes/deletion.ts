@@ -19,6 +19,8 @@ export interface DeletionParts {
    */
   readonly deleteRecords: (query: DeletionQuery, isDryRun: boolean, actor: Actor) => Promise<number>;
   readonly log: Logger;
+  /** Returns a keyed hash of a user ID, because log lines survive an erasure. */
+  readonly hashForLog: (userId: string) => string;
 }
 
 /** The properties of Elysia's context that a handler needs. */
@@ -29,7 +31,7 @@ interface DeletionContext {
 }
 
 /** Creates the routes that delete records by name. */
-export function deletionRoutes({ verify, deleteRecords, log }: DeletionParts) {
+export function deletionRoutes({ verify, deleteRecords, log, hashForLog }: DeletionParts) {
   async function deleteMatching(kind: Kind, { request, server, requestId }: DeletionContext): Promise<Deletion> {
     const { userId: admin } = await authenticateAdmin(request.headers, verify);
     const { dry_run = false, ...query } = readQuery(request, DELETION[kind]);
@@ -39,7 +41,7 @@ export function deletionRoutes({ verify, deleteRecords, log }: DeletionParts) {
     const filter = { ...recordFilter(kind, query, query.user_id), name };
     const rows = await deleteRecords({ kind, filter }, dry_run, { userId: admin, requestId });
     const deleted = kind === 'metric' ? { metrics: rows } : { analytics: rows };
-    const entry = { request_id: requestId, admin, ...deleted };
+    const entry = { request_id: requestId, admin_hash: hashForLog(admin), ...deleted };
     if (dry_run) log.info(entry, 'records counted for a deletion');
     else log.warn(entry, 'records deleted');
     return { dry_run, deleted };
