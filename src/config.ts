@@ -41,6 +41,9 @@ import {
 /** Claims that users of identity providers can modify. */
 const USER_WRITABLE_CLAIMS = ['user_metadata', 'unsafe_metadata', 'unsafeMetadata'];
 
+/** Longest QUERY_TIMEOUT. */
+const MAX_QUERY_TIMEOUT_SECONDS = 24 * 86_400;
+
 /** The validated configuration. Loading it opens and creates nothing. */
 export interface Config {
   readonly host: string;
@@ -232,7 +235,7 @@ export function loadConfig(sources: ConfigSources): Config {
     minFreeBytes: read('MIN_FREE_BYTES', integerBetween(0, 1e14)),
     maxResultBytes: read('MAX_RESULT_BYTES', integerBetween(1024, 1024 ** 3)),
     idleTimeoutSeconds: read('IDLE_TIMEOUT', parseIdleTimeout),
-    queryTimeoutMs: read('QUERY_TIMEOUT', (text) => parseDuration(text) * 1000),
+    queryTimeoutMs: read('QUERY_TIMEOUT', parseQueryTimeout),
     backupEverySeconds: read('BACKUP_EVERY', parseLifetime),
     backupKeep: read('BACKUP_KEEP', integerBetween(1, 1e6)),
     maxNamesPerUser: read('MAX_NAMES_PER_USER', integerBetween(1, 1e9)),
@@ -251,6 +254,9 @@ export function loadConfig(sources: ConfigSources): Config {
   if (sharedRoles.length > 0) issues.push('JWT_VIEWER_ROLES contains a role that is also in JWT_ADMIN_ROLES');
   if ((config.maxBatchItems ?? 0) > (config.maxQueueRows ?? Number.POSITIVE_INFINITY)) {
     issues.push('MAX_QUEUE_ROWS should be at least MAX_BATCH_ITEMS');
+  }
+  if ((config.maxBodyBytes ?? 0) > (config.maxQueueBytes ?? Number.POSITIVE_INFINITY)) {
+    issues.push('MAX_QUEUE_BYTES should be at least MAX_BODY_BYTES, or the largest bodies would never be recorded');
   }
   if (!setNames.has('ALERT_WEBHOOK')) {
     if (alertThresholds.length > 0) issues.push('ALERT_THRESHOLDS requires ALERT_WEBHOOK');
@@ -436,6 +442,17 @@ function parseIdleTimeout(text: string): number {
   const seconds = parseDuration(text);
   if (seconds < 1 || seconds > 255) throw new Error('should be from 1s to 255s');
   return seconds;
+}
+
+/**
+ * Parses how long a query may run. Timers expire at once if they are set to more than 2³¹ ms, hence the maximum.
+ *
+ * @returns milliseconds
+ */
+function parseQueryTimeout(text: string): number {
+  const seconds = parseDuration(text);
+  if (seconds < 1 || seconds > MAX_QUERY_TIMEOUT_SECONDS) throw new Error('should be from 1s to 24d');
+  return seconds * 1000;
 }
 
 /** Parses the URL of an OTLP receiver; returns the URL for its traces. */

@@ -96,7 +96,7 @@ const settings = {
   },
   MAX_RESULT_BYTES: { help: 'largest query result in bytes', default: '33554432' },
   IDLE_TIMEOUT: { help: 'how long a connection without traffic stays open, 1s to 255s', default: '75s' },
-  QUERY_TIMEOUT: { help: 'how long a query may run, such as 10s or 1m', default: '10s' },
+  QUERY_TIMEOUT: { help: 'how long a query may run, such as 10s or 1m; 1s to 24d', default: '10s' },
   SLOW_QUERY: { help: 'how long a query may take before it is logged, such as 250ms, 1s or off', default: '1s' },
   QUERY_URL: {
     help: 'ClickHouse that queries read instead of the local database, as clickhouse://USER:PASSWORD@HOST:8123/DATABASE, or clickhouses:// for HTTPS',

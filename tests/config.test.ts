@@ -49,6 +49,32 @@ describe('roles', () => {
   });
 });
 
+describe('values that can never work', () => {
+  const issue = 'MAX_QUEUE_BYTES should be at least MAX_BODY_BYTES, or the largest bodies would never be recorded';
+
+  test('include a queue that is smaller than a body', () => {
+    expect(issuesOf({ MAX_BODY_BYTES: '2000', MAX_QUEUE_BYTES: '1999' })).toEqual([issue]);
+    expect(issuesOf({ MAX_BODY_BYTES: '67108865' })).toEqual([issue]);
+    expect(issuesOf({ MAX_QUEUE_BYTES: '1048575' })).toEqual([issue]);
+    expect(issuesOf({ MAX_BODY_BYTES: '2000', MAX_QUEUE_BYTES: '2000' })).toEqual([]);
+  });
+
+  test('include a QUERY_TIMEOUT that no query meets, or that no timer can count', () => {
+    for (const time of ['0s', '0m', '25d', '2073601s', '100000h']) {
+      expect(issuesOf({ QUERY_TIMEOUT: time })).toEqual(['QUERY_TIMEOUT should be from 1s to 24d']);
+    }
+    expect(load({ QUERY_TIMEOUT: '1s' }).queryTimeoutMs).toBe(1_000);
+    expect(load({ QUERY_TIMEOUT: '24d' }).queryTimeoutMs + 1).toBeLessThan(2 ** 31);
+  });
+
+  test.each(['JWT_MAX_AGE', 'BACKUP_EVERY', 'MAX_TIMESTAMP_AGE', 'IDLE_TIMEOUT', 'QUERY_TIMEOUT'])(
+    'include 0 for %s',
+    (name) => {
+      expect(issuesOf({ [name]: '0s' })).toHaveLength(1);
+    },
+  );
+});
+
 describe('alerts', () => {
   const ALERT_WEBHOOK = 'https://hooks.example/services/a-token';
 

@@ -120,7 +120,8 @@ async function decompress(bytes: Uint8Array, maxBytes: number, memory: Memory): 
     const isTooLarge = (error as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE';
     throw new ApiError(isTooLarge ? 'payload_too_large' : 'invalid_json', { cause: error });
   }
-  if (!memory.grow(inflated.byteLength)) throw new ApiError('overloaded');
+  // what was sent is not needed any more, so a body of any size that the limits allow fits into the memory of its user
+  if (!memory.grow(Math.max(0, inflated.byteLength - bytes.byteLength))) throw new ApiError('overloaded');
   return inflated;
 }
 

@@ -101,6 +101,27 @@ test('frees the memory of a body once its client disconnects', async () => {
   }
 });
 
+test.each(['user', 'admin'])(
+  'a body of MAX_BODY_BYTES fits into MAX_QUEUE_BYTES, gzipped or not, from role %s',
+  async (role) => {
+    const limit = 300_000;
+    target = await startTarget({ ...UNLIMITED, MAX_QUEUE_BYTES: String(limit), MAX_BODY_BYTES: String(limit) });
+    const authorization = await bearer({ sub: 'ada', role });
+    const start = '{"type":"t","data_index":"","data":{"x":"';
+    const random = Buffer.from(crypto.getRandomValues(new Uint8Array(50_000))).toString('hex'); // does not compress well
+    const body = `${start}${random}${'x'.repeat(limit - start.length - random.length - 3)}"}}`;
+    expect(body.length).toBe(limit);
+    for (const encoding of ['identity', 'gzip']) {
+      const sent = encoding === 'gzip' ? gzipSync(body) : body;
+      const { status } = await post(target, '/log_raw_analytics', sent, {
+        ...authorization,
+        'content-encoding': encoding,
+      });
+      expect({ encoding, status }).toEqual({ encoding, status: 200 });
+    }
+  },
+);
+
 test('counts the decompressed size of a body', async () => {
   target = await startTarget({ ...UNLIMITED, MAX_QUEUE_BYTES: String(2 * MEGABYTE), MAX_BODY_BYTES: String(MEGABYTE) });
   const body = gzipSync(JSON.stringify({ type: 't', data: { filler: 'x'.repeat(0.9 * MEGABYTE) }, data_index: '' }));
