@@ -70,7 +70,10 @@ export async function post(url: string, batch: Batch, token: string, keepalive: 
   for (const issue of status === 422 && Array.isArray(detail) ? detail : []) {
     const [, list = '', index = ''] = issue.loc;
     const item = lists[list]?.[+index];
-    if (item && !invalid.has(item)) invalid.set(item, issue);
+    if (!item) continue;
+    // only the first use of each name is reported; an item starts with its name
+    const [start] = (code === 'too_many_names' && /.*?:"(\\.|[^"])*"/.exec(item)) || [item];
+    for (const other of items) if (other.startsWith(start) && !invalid.has(other)) invalid.set(other, issue);
   }
   const now = Date.now();
   const date = Date.parse(headers?.get('Date') ?? '');

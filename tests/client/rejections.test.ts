@@ -42,6 +42,27 @@ test('hands back names beyond the limit of names', async () => {
   expect(setup.rejected.map(({ rejection: { code } }) => code)).toEqual(Array(3).fill('too_many_names'));
 });
 
+test('hands back all items of names beyond the limit after one response', async () => {
+  const quote = 'a "quoted\\" name';
+  for (let i = 0; i < 5; i++) setup.client.metric(`n${i}`, i);
+  await setup.client.flush();
+  const before = setup.proxy.requests.length;
+  for (let i = 0; i < 400; i++) {
+    if (i % 4 === 0) setup.client.track(quote, { i });
+    else if (i % 4 === 1) setup.client.metric(quote, i);
+    else if (i % 4 === 2)
+      setup.client.track('n0', { type: quote }); // an event type is not a metric name
+    else setup.client.metric('n0', i, quote);
+  }
+  await setup.client.flush();
+  expect(setup.proxy.requests.length - before).toBe(2);
+  expect(setup.metrics()).toHaveLength(105);
+  expect(setup.rejected).toHaveLength(300);
+  expect(
+    setup.rejected.every(({ items: [item] }) => item && !('metric_name' in item && item.metric_name === 'n0')),
+  ).toBe(true);
+});
+
 test('splits batches that are too large, and hands back an item that is too large by itself', async () => {
   const { client } = setup;
   const text = 'x'.repeat(30_000);
