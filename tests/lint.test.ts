@@ -90,6 +90,33 @@ const DOWNWARD: typeof UPWARD = [
 const SQL = ["'SELECT 1'", '`DELETE FROM x WHERE y = 1`', "'PRAGMA user_version'", "'VACUUM'", "'BEGIN IMMEDIATE'"];
 const PROSE = ["'DELETE'", "'Select a range'", "'-----BEGIN KEY-----'", "'with a file'"];
 
+const COOKIES = [
+  "document.cookie = 'a=1'",
+  "document['cookie'] = 'a=1'",
+  "cookieStore.set('a', '1')",
+  "headers.get('cookie')",
+  "headers.get('Cookie')",
+  "headers.get('COOKIE')",
+  "headers.append('Set-Cookie', 'a=1')",
+  "headers.append(`set-cookie`, 'a=1')",
+  "respond({ 'set-cookie': 'a=1' })",
+  "respond({ cookie: 'a=1' })",
+  "respond(['Set-Cookie: a=1'])",
+  'handle(({ cookie }) => read(cookie))',
+  'new Bun.CookieMap()',
+  'Bun.Cookie.parse(text)',
+];
+const NO_COOKIES = ["say('a cookie is delicious')", 'SCHEMA_COOKIE_OFFSET', 'biscuits.get(name)'];
+/** Places that no cookie is allowed in. */
+const COOKIE_PLACES = [
+  'src/http',
+  'src/http/routes',
+  'src/dashboard/page/views',
+  'src/cli',
+  'src/storage',
+  'client/src',
+];
+
 let folder: ReturnType<typeof temporaryFolder>;
 /** The lines of the small project, by file. */
 const files = new Map<string, string[]>();
@@ -110,6 +137,10 @@ const upward = UPWARD.map((pair) => [...pair, importLine(pair)] as const);
 const downward = DOWNWARD.map((pair) => [...pair, importLine(pair)] as const);
 const sql = SQL.map((text) => [text, textLine('src/cli/sql.ts', text), textLine('src/storage/sql.ts', text)] as const);
 const prose = PROSE.map((text) => [text, textLine('src/http/prose.ts', text)] as const);
+const cookies = COOKIE_PLACES.flatMap((place) =>
+  COOKIES.map((text) => [text, place, line(`${place}/cookies.ts`, `${text};`)] as const),
+);
+const noCookies = NO_COOKIES.map((text) => [text, line('src/http/no-cookies.ts', `${text};`)] as const);
 const url = 'export const path = (request: Request) => new URL(request.url).pathname;';
 const urls = ['src/http/url.ts', 'src/http/routes/url.ts'].map((path) => [path, line(path, url)] as const);
 const cycle = line('src/query/a.ts', "import type { B } from './b.ts'; export type A = B;");
@@ -157,6 +188,15 @@ describe('SQL', () => {
     });
   });
   test.each(prose)('does not include %s', (_text, isRejectedBy) => {
+    expect(isRejectedBy('title=plugin')).toBe(false);
+  });
+});
+
+describe('cookies', () => {
+  test.each(cookies)('are rejected: %s in %s', (_text, _place, isRejectedBy) => {
+    expect(isRejectedBy('title=plugin')).toBe(true);
+  });
+  test.each(noCookies)('do not include %s', (_text, isRejectedBy) => {
     expect(isRejectedBy('title=plugin')).toBe(false);
   });
 });
