@@ -19,10 +19,10 @@ const LF = 0x0a;
 const NEEDS_QUOTES = /[",\r\n]/;
 /**
  * The beginning of text that a spreadsheet could evaluate as a formula: an operator, also in its full-width form, or what
- * Excel and LibreOffice skip before one. LibreOffice also treats a quote followed by a separator as the end of a field,
+ * programs skip before one: white space, control characters and invisible ones. LibreOffice also treats a quote followed by a separator as the end of a field,
  * even if that quote opens the field, and would read the text after it as a new cell; hence quotes and separators.
  */
-const IS_RISKY = /^[=+\-@\t\r",;:|\n \uFF1D\uFF0B\uFF0D\uFF20]/;
+const IS_RISKY = /^(?:[=+\-@\t\r",;:|\n \uFF1D\uFF0B\uFF0D\uFF20]|[\s\p{Cc}\p{Cf}]+[=+\-@\uFF1D\uFF0B\uFF0D\uFF20])/u;
 
 /** Returns the header line. */
 export function csvHeader(kind: Kind, safe: boolean): string {

@@ -96,10 +96,37 @@ function referenceCsv(kind: Kind, rows: readonly RecordRow[], safe: boolean): st
     // LibreOffice treats a quote followed by a separator as the end of a field, even if that quote opens the field
     cast: {
       number: String,
-      ...(safe && { string: (field: string) => (/^[",;:|\t\n ]/.test(field) ? `'${field}` : field) }),
+      ...(safe && {
+        string: (field: string) =>
+          /^[",;:|\t\n ]|^[\s\p{Cc}\p{Cf}]+[=+\-@\uFF1D\uFF0B\uFF0D\uFF20]/u.test(field) ? `'${field}` : field,
+      }),
     },
   });
 }
+
+test('formulas behind white space, control characters and invisible characters are escaped', () => {
+  const row = { seq: 1, id: 'i', user_id: 'u', happened_at: 0, received_at: 0, name: 'n', value: 1 };
+  const labelIn = (label: string) => csvLine('metric', { ...row, label }, true).split(',')[6];
+  const blanks = [
+    '\u00a0',
+    '\u3000',
+    '\ufeff',
+    '\v',
+    '\f',
+    '\0',
+    '\u0085',
+    '\u200b',
+    '\u2028',
+    '\u202e',
+    '\0 \u3000\v',
+  ];
+  for (const blank of blanks) {
+    for (const operator of ['=', '+', '-', '@', '\uff1d', '\uff0b', '\uff0d', '\uff20']) {
+      expect(labelIn(`${blank}${operator}1`)).toBe(`"'${blank}${operator}1"\r\n`);
+    }
+    if (blank !== '\0 \u3000\v') expect(labelIn(`${blank}1=`)).toBe(`"${blank}1="\r\n`);
+  }
+});
 
 describe.each(KINDS)('%s', (kind) => {
   test.each([false, true])('CSV equals that of csv-stringify, with formulas escaped: %p', (safe) => {
