@@ -115,6 +115,20 @@ describe.skipIf(!hasNats)('the NATS sink', () => {
     expect((await nats.messages('erased')).map(({ id }) => id)).toEqual(kept.map(({ id }) => id));
   });
 
+  test('erases rows between the messages of another publisher, which it keeps', async () => {
+    const sink = open('shared');
+    await sink.prepare(signal);
+    const subject = subjectOf('shared', 'metric', 'user-1');
+    const others = ['', 'not JSON', 'null', '5', '"text"', '[]', '{}', '{"user_id":"user-2"}', '\xff{'];
+    const texts = others.map((text) => Buffer.from(text, 'latin1'));
+    for (const [i, text] of texts.entries()) await nats.publish(subject, text, `0-other-${i}`);
+    await deliver(sink, metrics(0, 2));
+    await nats.publish(subject, texts[1] ?? Buffer.alloc(0), '0-other-last');
+    await sink.erase({ userId: 'user-1', cutoffSeq: FIRST_SEQ + 9, cutoffId: lastIdOf(FIRST_SEQ + 9) }, signal);
+    expect((await nats.ids('shared')).every((id) => id.startsWith('0-other-'))).toBe(true);
+    expect(await nats.count('shared')).toBe(others.length + 1);
+  });
+
   test('rejects a stream that cannot store its messages, and reports one that is full', async () => {
     await nats.manage(async (manager) => {
       await manager.streams.add({ name: 'narrow', subjects: ['narrow.metric.*'] });

@@ -96,6 +96,16 @@ export class Nats {
     }
   }
 
+  /** Publishes a message to a stream, as another program does. */
+  async publish(subject: string, data: Uint8Array, msgID: string): Promise<void> {
+    const connection = await connect({ servers: this.host });
+    try {
+      await jetstream(connection).publish(subject, data, { msgID });
+    } finally {
+      await connection.close();
+    }
+  }
+
   /** Returns all messages of a stream, or none if it does not exist. */
   async messages(stream: string): Promise<StreamMessage[]> {
     return this.manage(async (manager) => {

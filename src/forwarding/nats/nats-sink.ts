@@ -202,7 +202,7 @@ export function createNatsSink({ url, node }: SinkOptions): Sink {
               if (!message) break;
               seq = message.seq + 1;
               const id = message.header?.get('Nats-Msg-Id') ?? '';
-              const isErased = id !== '' && id <= cutoffId && message.json<{ user_id?: unknown }>().user_id === userId;
+              const isErased = id !== '' && id <= cutoffId && userIn(message.data) === userId;
               // with `true`, the server overwrites the message before it deletes it
               if (isErased) await to.streams.deleteMessage(stream, message.seq, true);
             }
@@ -218,6 +218,16 @@ export function createNatsSink({ url, node }: SinkOptions): Sink {
       await last?.close();
     },
   };
+}
+
+/** Returns the user in a message; undefined if it is not one of ours, since others may publish to the stream too. */
+function userIn(data: Uint8Array): unknown {
+  try {
+    const value: unknown = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(data));
+    return typeof value === 'object' && value !== null && 'user_id' in value ? value.user_id : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 /** Returns the JetStream error code of an error; undefined if it is another error. */
