@@ -3,7 +3,7 @@ import { Command, CommanderError } from 'commander';
 import { version } from '../../package.json' with { type: 'json' };
 import { type Config, ConfigError, hostName, loadConfig } from '../config.ts';
 import { InterruptedError } from '../durable-file.ts';
-import { type ConfigSources, FILE_SETTING_NAMES, flagOf, SETTING_NAMES } from '../settings.ts';
+import { type ConfigSources, FILE_SETTING_NAMES, flagOf, SETTING_NAMES, settingText } from '../settings.ts';
 import { messageOf, UnusableDatabaseError } from '../storage/storage-error.ts';
 import { isValidArgument } from './argument-bytes.ts';
 import { type CliCommand, type CommandContext, type CommandOption, UsageError } from './command.ts';
@@ -195,6 +195,7 @@ async function runCommand(
   );
   const sources = { flags, env, readFile: readSettingFile };
   const [config, issues] = tryLoadConfig(sources);
+  if (config) issues.push(...linkIssues(config, sources));
   const name = command.resolvesHost && hostName(sources);
   if (name && !(await resolves(name.host))) issues.push(`${name.givenAs} is a host name that does not resolve`);
   if (errors.length > 0) throw new UsageError([...errors, ...issues].join('\n'));
@@ -206,6 +207,22 @@ async function runCommand(
   } catch (error) {
     throw await withUpgradeBackup(error, resolvedConfig);
   }
+}
+
+/** Returns the settings whose paths are circular symbolic links, as issues. */
+function linkIssues({ dataDir, databasePath }: Config, sources: ConfigSources): string[] {
+  const paths = { DATA_DIR: dataDir, DATABASE_URL: databasePath };
+  return (['DATA_DIR', 'DATABASE_URL'] as const).flatMap((name) => {
+    const { origin, givenAs } = settingText(name, sources);
+    // the default path of the database is not a setting: its file in the data folder is what is wrong
+    if (name === 'DATABASE_URL' && origin === 'default') return [];
+    try {
+      realPath(paths[name]);
+      return [];
+    } catch (error) {
+      return `${givenAs} should be another path: ${(error as Error).message}`; // realPath throws nothing else
+    }
+  });
 }
 
 /** Adds the backup from before the upgrade to the error of a database that a newer version has migrated. */

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'bun:test';
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { runCli, SECRET, startTarget, temporaryFolder } from '../harness/target.ts';
 
@@ -60,6 +60,26 @@ describe('invalid settings', () => {
       ]);
     }
     expect(readdirSync(folder.path)).toEqual([]);
+  });
+
+  test('include paths that are circular symbolic links', async () => {
+    using folder = temporaryFolder();
+    for (const [from, to] of [
+      ['a', 'b'],
+      ['b', 'a'],
+    ] as const) {
+      symlinkSync(to, join(folder.path, from));
+    }
+    const circular = join(folder.path, 'a');
+    for (const command of ['serve', 'config', 'status', 'verify']) {
+      const env = { PORT: '0', DATA_DIR: circular, DATABASE_URL: `file:${circular}/x.db`, LOG_LEVEL: 'info' };
+      const { exitCode, stdout, stderr } = await runCli([command, '--log-level', 'warn'], { env });
+      expect({ exitCode, stdout }).toEqual({ exitCode: 2, stdout: '' });
+      expect(stderr).toContain(`  DATA_DIR should be another path: ${circular} is a circular symbolic link.\n`);
+      expect(stderr).toContain('  DATABASE_URL should be another path: ');
+    }
+    const { exitCode, stderr } = await runCli(['serve', '--data-dir', circular], { env: { PORT: '0' } });
+    expect({ exitCode, stderr }).toMatchObject({ exitCode: 2, stderr: expect.stringContaining('  --data-dir should') });
   });
 
   test.each(['*', 'no-such-host.invalid', '127.1'])('include the HOST %p', async (host) => {
