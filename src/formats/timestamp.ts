@@ -7,11 +7,17 @@ const RFC3339 = /^(\d{4})-(\d{2})-(\d{2})[Tt ](\d{2}):(\d{2}):(\d{2})(?:\.(\d{1,
 /** The earliest accepted time, in microseconds since 1970. Doubles are exact for 285 years (2^53 µs) around 1970. */
 export const EARLIEST_TIMESTAMP = Date.UTC(1700, 0, 1) * 1000;
 
+/** The times that RFC 3339 can express in UTC, [first, end), in microseconds since 1970: the years 0000 to 9999. */
+export const RFC3339_RANGE = { first: -62_167_219_200e6, end: 253_402_300_800e6 } as const;
+
+/** The last double in this range. */
+const LAST_TIMESTAMP = RFC3339_RANGE.end - 32;
+
 /**
  * Parses an RFC 3339 time.
  *
  * @returns microseconds since 1970-01-01T00:00:00Z, truncated; undefined if the text is not a valid time, such as
- *   30 February or a 60th second
+ *   30 February or a 60th second, or if it is not in the years 0000 to 9999 in UTC
  */
 export function parseTimestamp(text: string): number | undefined {
   const match = RFC3339.exec(text);
@@ -24,7 +30,9 @@ export function parseTimestamp(text: string): number | undefined {
   if (Number(offsetHour ?? 0) > 23 || Number(offsetMinute ?? 0) > 59) return undefined;
   local.setUTCHours(Number(hour), Number(minute), Number(second));
   const offset = (Number(offsetHour ?? 0) * 60 + Number(offsetMinute ?? 0)) * (sign === '-' ? -60_000 : 60_000);
-  return (local.getTime() - offset) * 1000 + Number(fraction.slice(0, 6).padEnd(6, '0'));
+  const time = (local.getTime() - offset) * 1000;
+  // a fraction of the last second could be rounded up to the next year
+  return isExpressible(time) ? Math.min(time + Number(fraction.slice(0, 6).padEnd(6, '0')), LAST_TIMESTAMP) : undefined;
 }
 
 /** Formats a time, in microseconds since 1970, as RFC 3339 in UTC. Omits fractional digits that are zero. */
@@ -35,14 +43,21 @@ export function formatTimestamp(microseconds: number): string {
 /**
  * Formats a time, in microseconds since 1970, as RFC 3339 with a UTC offset, in microseconds. RFC 3339 offsets are whole
  * minutes, so offsets with seconds, such as local mean time or Monrovia's until 1972, are rounded, and the wall time
- * shifts with them.
+ * shifts with them. A time whose local year is not one of 0000 to 9999 is formatted in UTC.
  */
 export function formatWithOffset(microseconds: number, offsetUs: number): string {
   const minutes = Math.round(offsetUs / 60e6);
-  const local = instantOf(microseconds + minutes * 60e6).toString();
+  const wall = microseconds + minutes * 60e6;
+  if (!isExpressible(wall)) return formatTimestamp(microseconds);
+  const local = instantOf(wall).toString();
   const [hours, minutesOfHour] = [Math.floor(Math.abs(minutes) / 60), Math.abs(minutes) % 60];
   const pad = (number: number) => String(number).padStart(2, '0');
   return `${local.slice(0, -1)}${minutes < 0 ? '-' : '+'}${pad(hours)}:${pad(minutesOfHour)}`;
+}
+
+/** Returns whether a time has a year that RFC 3339 can express. */
+function isExpressible(microseconds: number): boolean {
+  return microseconds >= RFC3339_RANGE.first && microseconds < RFC3339_RANGE.end;
 }
 
 /** Converts microseconds since 1970 to an instant. */

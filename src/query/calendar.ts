@@ -1,5 +1,5 @@
 import { offsetAt, timeOf, type Zone } from '../formats/time-zone.ts';
-import { formatTimestamp, formatWithOffset } from '../formats/timestamp.ts';
+import { formatTimestamp, formatWithOffset, RFC3339_RANGE } from '../formats/timestamp.ts';
 import { zoneNamed } from './zone-database.ts';
 
 /** The length of a bucket: a number of calendar units. */
@@ -89,7 +89,8 @@ export function bucketEdges(
   if (to <= from) return new Float64Array(0);
   if (!interval) return Float64Array.of(from, to);
   const edges: number[] = [];
-  for (const edge of edgesFrom(from, interval, zoneOf(zone))) {
+  for (const start of edgesFrom(from, interval, zoneOf(zone))) {
+    const edge = Math.max(start, RFC3339_RANGE.first); // a bucket of many years can start before
     // a day or hour skipped by a clock change is an empty bucket that starts with the next one: drop it
     if (edge <= (edges.at(-1) ?? Number.NEGATIVE_INFINITY)) continue;
     if (edge <= from) edges.length = 0;

@@ -1,6 +1,24 @@
 import { describe, expect, test } from 'bun:test';
 import fc from 'fast-check';
-import { parseTimestamp } from '../../src/formats/timestamp.ts';
+import { formatTimestamp, formatWithOffset, parseTimestamp } from '../../src/formats/timestamp.ts';
+
+test('every time that is parsed is RFC 3339 again, in any time zone', () => {
+  for (const text of [
+    '0000-01-01T00:00:00Z',
+    '0000-01-01T23:59:00+23:59',
+    '9999-12-31T23:59:59Z',
+    '9999-12-31T23:59:59.999999Z',
+    '9999-12-31T00:00:00-23:59',
+  ]) {
+    const time = parseTimestamp(text) ?? Number.NaN;
+    expect(formatTimestamp(time)).toMatch(/^\d{4}-\d\d-\d\dT[\d:.]+Z$/);
+    for (const hours of [-18, -1, 1, 18]) {
+      const formatted = formatWithOffset(time, hours * 3_600e6);
+      expect(formatted).toMatch(/^\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:\d\d)$/);
+      expect(parseTimestamp(formatted)).toBe(time);
+    }
+  }
+});
 
 describe('parseTimestamp', () => {
   test.each([
@@ -31,6 +49,10 @@ describe('parseTimestamp', () => {
     '1970-01-01T00:00:00+24:00',
     '1970-01-01T00:00:00+01:60',
     '+001970-01-01T00:00:00Z',
+    '9999-12-31T23:59:59-00:01',
+    '9999-12-31T23:59:59-01:00',
+    '0000-01-01T00:00:00+00:01',
+    '0000-01-01T23:58:59.999999+23:59',
     ' 1970-01-01T00:00:00Z',
     '1970-01-01T00:00:00Z\n',
     '١٩٧٠-01-01T00:00:00Z',

@@ -146,6 +146,27 @@ describe('a series', () => {
     expect(body.buckets).toEqual([{ start, ...EMPTY }]);
   });
 
+  test.each([
+    { from: '1960-01-01T00:00:00Z', to: '2030-01-01T00:00:00Z', interval: '5000y' },
+    { from: '0000-01-01T00:00:00Z', to: '2030-01-01T00:00:00Z', interval: '9999y' },
+    { from: '0000-01-01T00:00:00Z', to: '0000-01-03T00:00:00Z', interval: 'day', tz: 'America/New_York' },
+    { from: '9999-12-30T00:00:00Z', to: '9999-12-31T23:59:59.999999Z', interval: 'hour', tz: 'Asia/Tokyo' },
+    { from: '2026-01-01T00:00:00Z', to: '9999-12-31T23:59:59Z', interval: '9999y', tz: 'Pacific/Kiritimati' },
+    { from: '0000-01-01T00:00:00Z', to: '9999-12-31T23:59:59Z' },
+  ])('has only times of the years 0000 to 9999: %j', async (query) => {
+    const { status, body } = await get('anna', path, { name: 'load', ...query });
+    expect(status).toBe(200);
+    const times = [body.from, body.to, ...body.buckets.map(({ start }: { start: string }) => start)];
+    for (const time of times) expect(time).toMatch(/^\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:\d\d)$/);
+    expect(body.buckets.length).toBeGreaterThan(0);
+  });
+
+  test('rejects a range outside these years', async () => {
+    for (const time of ['9999-12-31T23:59:59-01:00', '0000-01-01T00:00:00+23:59']) {
+      expect((await get('anna', path, { name: 'load', to: time })).status).toBe(422);
+    }
+  });
+
   test('accepts times with an unencoded plus, in any zone and in lower case', async () => {
     const headers = await bearer({ sub: 'anna' });
     for (const [from, to] of [
