@@ -221,6 +221,39 @@ describe('FORWARD_URL and NODE_ID', () => {
     expect(nodeId).toBe('node_1');
   });
 
+  test.each([
+    ['nats://h/S', 'nats://H:4222/S'],
+    ['postgres://a@h/db', 'postgresql://b@h:5432/db?schema=public&sslmode=require'],
+    ['postgres://a@h/db?tables=rawlog', 'postgres://a@h:5432/%64b?tables=rawlog'],
+    ['clickhouse://h', 'clickhouse://h:8123/default'],
+    ['clickhouses://h/db?cluster=c', 'clickhouses://h:8443/db?cluster=c'],
+    ['s3://bucket/prefix', 's3://bucket/prefix/'],
+  ])('reject two URLs for the same place: %s and %s', (first, second) => {
+    const s3 = { S3_ACCESS_KEY_ID: 'a', S3_SECRET_ACCESS_KEY: 'b' };
+    for (const urls of [`${first},${second}`, `${second},${first}`]) {
+      const issue = 'FORWARD_URL is invalid: URL 2 names the same sink as one before it';
+      expect(issuesOf({ ...s3, FORWARD_URL: urls })).toEqual([issue]);
+    }
+  });
+
+  test('accept URLs for different places', () => {
+    const urls = [
+      'nats://h/S',
+      'nats://h:4223/S',
+      'nats://h/s',
+      'postgres://a@h/db',
+      'postgres://a@h/DB',
+      'postgres://a@h/db?schema=x',
+      'postgres://a@h/db?tables=rawlog',
+      'postgres://a@h/db?host=/run/h',
+      'clickhouse://h/db',
+      'clickhouses://h/db',
+      'clickhouse://h:8443/db',
+      'clickhouse://h/db?cluster=c',
+    ];
+    expect(load({ FORWARD_URL: urls.join(',') }).forwardUrls).toHaveLength(urls.length);
+  });
+
   test('are reported with all their errors at once, and without the text', () => {
     const urls = [
       'nats://secret@host/one/two',

@@ -1,5 +1,6 @@
 import type { Config } from '../config.ts';
 import { connectToServer } from '../control/client.ts';
+import { configuredSinks } from '../formats/forward-url.ts';
 import { escapeControls } from '../formats/visible-text.ts';
 import type { SinkStatus } from '../forwarding/status.ts';
 import {
@@ -102,7 +103,7 @@ export const forwardCommand = defineCommand({
         break;
       case 'drop': {
         const existed = await runInServerOrHere(config(), 'forward-drop', { sink }, ({ reader }, run) => {
-          if (config().forwardUrls.some(({ name }) => name === sink)) {
+          if (configuredSinks(readSinks(reader.client), config().forwardUrls).some(({ name }) => name === sink)) {
             throw new Error('The sink is in FORWARD_URL. Remove it there first.');
           }
           return run(dropSink(reader.client, sink));
@@ -140,11 +141,13 @@ async function list({ databasePath, forwardUrls }: Config, json: boolean): Promi
   let sinks: ListedSink[];
   try {
     const store = createSinkStore(client, Date.now);
-    sinks = readSinks(client).map(({ id, name, skipped }) => {
+    const stored = readSinks(client);
+    const configured = configuredSinks(stored, forwardUrls);
+    sinks = stored.map(({ id, name, skipped }) => {
       const status = live?.find((candidate) => candidate.name === name);
       const { deadLetters, postponed, pendingErasures } = store.counts(id);
       return {
-        ...{ name, configured: live ? status !== undefined : forwardUrls.some((url) => url.name === name) },
+        ...{ name, configured: live ? status !== undefined : configured.some((sink) => sink.name === name) },
         ...{ state: status?.state ?? null, reason: status?.reason ?? null },
         ...{ lag_rows: status?.lagRows ?? null, lag_seconds: status?.lagSeconds ?? null },
         ...{ dead_letters: deadLetters, postponed, pending_erasures: pendingErasures, skipped },

@@ -1,6 +1,7 @@
 import { statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { PruneReport } from '../control/protocol.ts';
+import { configuredSinks } from '../formats/forward-url.ts';
 import { isLimited, parseRetentionTime, type Retention } from '../formats/retention.ts';
 import { escapeControls } from '../formats/visible-text.ts';
 import { readFreeBytes } from '../free-bytes.ts';
@@ -65,7 +66,7 @@ export const pruneCommand = defineCommand({
         throw new UsageError('Nothing says what to delete: give --older-than, or set RETENTION_DAYS or RETENTION');
       }
       const delivered = {
-        sinks: readSinks(reader.client).filter(({ name }) => forwardUrls.some((url) => url.name === name)),
+        sinks: configuredSinks(readSinks(reader.client), forwardUrls),
         isAwaited: readFreeBytes(dirname(databasePath)) >= LOW_SPACE * minFreeBytes,
       };
       return pruneOffline(reader, { retention: asked, now: Date.now(), delivered }, isDryRun, run);

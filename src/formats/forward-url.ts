@@ -15,7 +15,11 @@ interface UrlForm {
   readonly check: (url: URL) => void;
   /** The parameters that are part of the sink's name, because they tell where rows are stored. */
   readonly naming: readonly string[];
+  /** Returns where rows are stored, for a URL that was checked or the name of a sink. */
+  readonly place: (url: URL) => readonly unknown[];
 }
+
+const NATS_PORT = '4222';
 
 /** The parameters of NATS, each with the values that it accepts. */
 const NATS_PARAMETERS: ReadonlyMap<string, RegExp> = new Map([
@@ -25,11 +29,26 @@ const NATS_PARAMETERS: ReadonlyMap<string, RegExp> = new Map([
 
 /** The engines that rows can be forwarded to, by the scheme of their URLs. */
 const URL_FORMS = {
-  nats: { form: 'nats://HOST/STREAM', check: checkNatsUrl, naming: [] },
-  postgres: { form: 'postgres://USER@HOST/DATABASE', check: checkPostgresUrl, naming: ['host', 'schema', 'tables'] },
-  clickhouse: { form: 'clickhouse://HOST/DATABASE', check: parseClickHouseUrl, naming: ['cluster'] },
-  clickhouses: { form: 'clickhouses://HOST/DATABASE', check: parseClickHouseUrl, naming: ['cluster'] },
-  s3: { form: 's3://BUCKET/PREFIX', check: checkS3Url, naming: [] },
+  nats: { form: 'nats://HOST/STREAM', check: checkNatsUrl, naming: [], place: natsPlace },
+  postgres: {
+    form: 'postgres://USER@HOST/DATABASE',
+    check: checkPostgresUrl,
+    naming: ['host', 'schema', 'tables'],
+    place: postgresPlace,
+  },
+  clickhouse: {
+    form: 'clickhouse://HOST/DATABASE',
+    check: parseClickHouseUrl,
+    naming: ['cluster'],
+    place: clickHousePlace,
+  },
+  clickhouses: {
+    form: 'clickhouses://HOST/DATABASE',
+    check: parseClickHouseUrl,
+    naming: ['cluster'],
+    place: clickHousePlace,
+  },
+  s3: { form: 's3://BUCKET/PREFIX', check: checkS3Url, naming: [], place: s3Place },
 } as const satisfies Record<string, UrlForm>;
 
 /** The scheme of a URL in FORWARD_URL. */
@@ -57,7 +76,7 @@ export function parseForwardUrls(text: string): ForwardUrl[] {
     const which = entries.length === 1 ? '' : `URL ${i + 1} `;
     try {
       const parsed = parseForwardUrl(entry);
-      if (urls.some(({ name }) => name === parsed.name)) problems.push(`${which}names the same sink as one before it`);
+      if (findSink(urls, parsed.name)) problems.push(`${which}names the same sink as one before it`);
       else urls.push(parsed);
     } catch (error) {
       problems.push(`${which}${(error as Error).message}`); // nothing else is thrown
@@ -65,6 +84,39 @@ export function parseForwardUrls(text: string): ForwardUrl[] {
   }
   if (problems.length > 0) throw new Error(entries.length === 1 ? problems[0] : `is invalid: ${problems.join('; ')}`);
   return urls;
+}
+
+/**
+ * Finds a sink by its name, or else the first one that stores rows in the same place: a name may have the default port, or
+ * lack it. Sinks keep the names under which their positions are stored.
+ */
+export function findSink<Sink extends { readonly name: string }>(
+  sinks: readonly Sink[],
+  name: string,
+): Sink | undefined {
+  const place = placeOf(name);
+  return sinks.find((sink) => sink.name === name) ?? sinks.find((sink) => placeOf(sink.name) === place);
+}
+
+/** Returns the sinks, among those that are stored, that URLs refer to. */
+export function configuredSinks<Sink extends { readonly name: string }>(
+  sinks: readonly Sink[],
+  urls: readonly ForwardUrl[],
+): Sink[] {
+  return urls.flatMap(({ name }) => findSink(sinks, name) ?? []);
+}
+
+/** Returns a text for where a sink stores rows; its name if that is not one of this version. */
+function placeOf(name: string): string {
+  const url = URL.parse(name);
+  const scheme = url?.protocol.slice(0, -1) ?? '';
+  if (!url || !isScheme(scheme)) return name;
+  const form: UrlForm = URL_FORMS[scheme];
+  try {
+    return JSON.stringify([scheme, ...form.place(url)]);
+  } catch {
+    return name;
+  }
 }
 
 /** Parses NODE_ID. */
@@ -100,6 +152,27 @@ function checkNatsUrl({ hostname, pathname, searchParams }: URL): void {
     if (!accepted.test(value)) throw new Error(`has an invalid value of the parameter ${name}`);
   }
   if (new Set(searchParams.keys()).size < searchParams.size) throw new Error('has the same parameter twice');
+}
+
+function natsPlace({ hostname, port, pathname }: URL): readonly unknown[] {
+  return [hostname.toLowerCase(), port || NATS_PORT, pathname];
+}
+
+function postgresPlace(url: URL): readonly unknown[] {
+  const named = new URL(url);
+  named.username ||= 'any'; // required, but not a part of the place
+  const { host, port, database, schema, tables } = parsePostgresUrl(named.href);
+  return [host.startsWith('/') ? host : host.toLowerCase(), port, database, schema, tables];
+}
+
+function clickHousePlace(url: URL): readonly unknown[] {
+  const { origin, database, cluster } = parseClickHouseUrl(url);
+  return [origin.toLowerCase(), database, cluster];
+}
+
+function s3Place({ href }: URL): readonly unknown[] {
+  const { bucket, key } = parseS3Prefix(href);
+  return [bucket, key];
 }
 
 function checkPostgresUrl({ href }: URL): void {

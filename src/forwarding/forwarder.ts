@@ -65,7 +65,9 @@ export function startForwarder(
 ): Forwarder {
   const lags = new Map<string, Lag>();
   const deliveries = new Map<string, Delivery>(
-    urls.map((url) => {
+    urls.map((given) => {
+      // a sink keeps the name under which it is stored
+      const url = { ...given, name: store.find(given.name)?.name ?? given.name };
       const tell = (event: DeliveryEvent) => {
         if (lags.size === urls.length) onStatus(); // not before the first measurement
         onEvent(url.name, event);
@@ -140,7 +142,7 @@ export function startForwarder(
   }
 
   function find(name: string): Delivery {
-    const delivery = deliveries.get(name);
+    const delivery = deliveries.get(store.find(name)?.name ?? name);
     if (delivery) return delivery;
     throw new UnknownSinkError(
       `${store.find(name) ? 'The sink is not in FORWARD_URL of the running server' : 'There is no such sink'}. "rawlog forward list" prints the names.`,

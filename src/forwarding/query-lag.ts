@@ -1,5 +1,5 @@
 import { parseClickHouseUrl } from '../formats/clickhouse-url.ts';
-import type { ForwardUrl } from '../formats/forward-url.ts';
+import { type ForwardUrl, findSink } from '../formats/forward-url.ts';
 import type { SinkStatus } from './status.ts';
 
 /**
@@ -19,8 +19,8 @@ export function lagBehind(
     .map(({ name, href }) => ({ name, ...parseClickHouseUrl(new URL(href)) }))
     .filter(({ database }) => database === target.database);
   const exact = sinks.filter(({ origin }) => origin === target.origin);
-  const names = new Set((exact.length > 0 ? exact : sinks).map(({ name }) => name));
-  const lags = statuses.filter(({ name }) => names.has(name));
+  // a sink may be stored under another name than that of its URL
+  const lags = (exact.length > 0 ? exact : sinks).flatMap(({ name }) => findSink(statuses, name) ?? []);
   return {
     rows: Math.max(0, ...lags.map(({ lagRows }) => lagRows)),
     seconds: Math.max(0, ...lags.map(({ lagSeconds }) => lagSeconds)),

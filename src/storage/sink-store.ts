@@ -1,4 +1,5 @@
 import type { Database } from 'bun:sqlite';
+import { findSink } from '../formats/forward-url.ts';
 import { KINDS, type Kind, type LogRecord } from '../records.ts';
 import { openForReading } from './database.ts';
 import { listImportedRows, nextImportedRows, trimImportedRows } from './imported-rows.ts';
@@ -110,7 +111,7 @@ export function createSinkStore(client: Database, now: () => number) {
   );
   const remove = client.prepare('DELETE FROM sink_rows WHERE sink_id = ? AND kind = ? AND seq = ?');
 
-  const find = (name: string) => readSinks(client).find((sink) => sink.name === name);
+  const find = (name: string) => findSink(readSinks(client), name);
 
   /** Adds rows that a sink did not accept to the list, or renews their entries, in the caller's transaction. */
   function addSetAside(sinkId: number, rows: readonly SetAsideRow[]): void {
@@ -139,6 +140,7 @@ export function createSinkStore(client: Database, now: () => number) {
   return {
     /** Returns a number that changes when another connection has committed. */
     dataVersion: () => dataVersion.get()?.data_version ?? 0,
+    /** Returns a sink by its name, or by another name of the same place. */
     find,
     all: () => readSinks(client),
     /** Returns a sink, which is added if it is new: it then receives all stored rows. */
