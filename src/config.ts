@@ -255,7 +255,11 @@ export function loadConfig(sources: ConfigSources): Config {
   if ((config.maxBatchItems ?? 0) > (config.maxQueueRows ?? Number.POSITIVE_INFINITY)) {
     issues.push('MAX_QUEUE_ROWS should be at least MAX_BATCH_ITEMS');
   }
-  if ((config.maxBodyBytes ?? 0) > (config.maxQueueBytes ?? Number.POSITIVE_INFINITY)) {
+  // a smaller queue alone is a way to accept less
+  if (
+    setNames.has('MAX_BODY_BYTES') &&
+    (config.maxBodyBytes ?? 0) > (config.maxQueueBytes ?? Number.POSITIVE_INFINITY)
+  ) {
     issues.push('MAX_QUEUE_BYTES should be at least MAX_BODY_BYTES, or the largest bodies would never be recorded');
   }
   if (!setNames.has('ALERT_WEBHOOK')) {
