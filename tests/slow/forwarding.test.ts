@@ -147,7 +147,9 @@ describe.skipIf(!hasNats)('with a NATS server', () => {
 
     await record(target, 1, 'user-overwritten');
     await eventually(async () => (await nats.count('erased')) === 4);
+    nats.suspend(); // it does not erase before the response
     expect((await run(target, 'erase', 'user-overwritten')).stdout).toContain('Not erased yet: nats://');
+    nats.resume();
     await eventually(async () => (await nats.count('erased')) === 3);
     await eventually(async () => {
       const { body } = await send(`${target.url}/api/status`, { headers: await adminHeaders() });
