@@ -86,6 +86,7 @@ test.each([
     // a prune deletes most of its rows itself
     if (what === 'deletion') expect(rowsIn(reader, table)).toBe(60_000);
     else expect(rowsIn(reader, table)).toBeLessThan(50_000);
+    truncateWal(reader.client, 0); // it can have older copies of pages
     expect(occurrences(path, MARK)).toBe(copies); // no row was moved: a moved one leaves a copy
     expectVerified(database);
     runJob(reclaimSpace(reader, KEEP_NOTHING));
@@ -95,6 +96,7 @@ test.each([
     expect(readPageUse(reader.client)).toMatchObject({ freePages: 0, canShrink: true });
     expect(statSync(path).size).toBeLessThan(0.8 * before);
 
+    truncateWal(reader.client, 0);
     expect(occurrences(path, MARK)).toBe(copies);
     runJob<unknown>(eraseUser(reader, MARK));
     expect(statSync(path).size).toBeGreaterThan(2 * 1024 ** 2); // a smaller file would be rewritten as a whole
