@@ -255,7 +255,7 @@ export function loadConfig(sources: ConfigSources): Config {
   if ((config.maxBatchItems ?? 0) > (config.maxQueueRows ?? Number.POSITIVE_INFINITY)) {
     issues.push('MAX_QUEUE_ROWS should be at least MAX_BATCH_ITEMS');
   }
-  // a smaller queue alone is a way to accept less
+  // only if it was set: a small queue with the default body limit is a way to bound memory
   if (
     setNames.has('MAX_BODY_BYTES') &&
     (config.maxBodyBytes ?? 0) > (config.maxQueueBytes ?? Number.POSITIVE_INFINITY)

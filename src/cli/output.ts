@@ -8,7 +8,8 @@ import { openSink, type Sink } from '../sink.ts';
  * token for a whole one.
  *
  * Control characters in recorded texts must not reach a terminal. Everything that is printed here is escaped, except for
- * line feeds. A text that must not begin a line of its own is escaped by its command too, with `escapeControls`.
+ * line feeds. Where a line feed in a text could pass for a new line of output, the command escapes it too, with
+ * `escapeControls`.
  */
 
 /** The file descriptor of standard output. */

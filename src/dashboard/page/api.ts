@@ -123,7 +123,7 @@ export async function request(url: string, token: string, signal: AbortSignal): 
 /** Sends a request. Throws a {@link RequestError} when the server is unreachable or returns an error. */
 export async function send(url: string, init: RequestInit): Promise<Response> {
   const sentAt = Date.now();
-  // the routes of the demo are under a path of their own
+  // the routes of the demo have a prefix
   const isOfDemo = new Headers(init.headers).get('authorization') === `Bearer ${demoToken()}`;
   const path = isOfDemo ? `/demo${url}` : url;
   const response = await fetch(path, { ...init, cache: 'no-store' }).catch((error: unknown) => {

@@ -158,7 +158,7 @@ export function ShownGroups({ shown, hidden }: { shown: number; hidden: number }
   if (hidden === 0) return null;
   return (
     <p class="quiet">
-      The chart shows the {shown} most frequent of {formatCount(shown + hidden)}. Filter by others to see them.
+      The chart shows the {shown} most frequent of {formatCount(shown + hidden)}.
     </p>
   );
 }
