@@ -37,6 +37,10 @@ export function parseTimestamp(text: string): number | undefined {
 
 /** Formats a time, in microseconds since 1970, as RFC 3339 in UTC. Omits fractional digits that are zero. */
 export function formatTimestamp(microseconds: number): string {
+  // a tenth of the time that an instant takes; a chart has thousands of times, nearly all of them whole seconds
+  if (microseconds % 1e6 === 0 && isExpressible(microseconds)) {
+    return `${new Date(microseconds / 1000).toISOString().slice(0, 19)}Z`;
+  }
   return instantOf(microseconds).toString();
 }
 
@@ -49,7 +53,7 @@ export function formatWithOffset(microseconds: number, offsetUs: number): string
   const minutes = Math.round(offsetUs / 60e6);
   const wall = microseconds + minutes * 60e6;
   if (!isExpressible(wall)) return formatTimestamp(microseconds);
-  const local = instantOf(wall).toString();
+  const local = formatTimestamp(wall);
   const [hours, minutesOfHour] = [Math.floor(Math.abs(minutes) / 60), Math.abs(minutes) % 60];
   const pad = (number: number) => String(number).padStart(2, '0');
   return `${local.slice(0, -1)}${minutes < 0 ? '-' : '+'}${pad(hours)}:${pad(minutesOfHour)}`;

@@ -1,8 +1,21 @@
 import type { Budget } from './budget.ts';
 
-/** A value whose arrays may be any iterables, so that long arrays can be serialized without holding them in memory. */
+/** A value as the JSON text that stands for it, for values of which a result has thousands. */
+export class JsonText<Value> {
+  readonly text: string;
+  declare private readonly value: Value;
+
+  constructor(text: string) {
+    this.text = text;
+  }
+}
+
+/**
+ * A value whose arrays may be any iterables, so that long arrays can be serialized without holding them in memory. Their items
+ * may be JSON text.
+ */
 export type Streamed<Value> = Value extends readonly (infer Item)[]
-  ? Iterable<Streamed<Item>>
+  ? Iterable<Streamed<Item> | JsonText<Item>>
   : Value extends object
     ? { readonly [Key in keyof Value]: Streamed<Value[Key]> }
     : Value;
@@ -25,7 +38,8 @@ export function serialize(value: unknown, budget: Budget): string {
 }
 
 function write(value: unknown, text: ResultText): void {
-  if (value instanceof Float64Array || value instanceof Uint32Array) writeNumbers(value, text);
+  if (value instanceof JsonText) text.add(value.text);
+  else if (value instanceof Float64Array || value instanceof Uint32Array) writeNumbers(value, text);
   else if (isIterable(value)) {
     text.add('[');
     let separator = '';

@@ -1,3 +1,5 @@
+import { valuesAt } from './percentiles.ts';
+
 /** Sorted runs of values. Run `i` is `sources[sourceOf[i]]` from `starts[i]` to `ends[i]`, and is not empty. */
 export interface Runs {
   readonly sources: readonly Float64Array[];
@@ -6,31 +8,48 @@ export interface Runs {
   readonly ends: Uint32Array;
 }
 
-/** Up to this many values are merged to find a rank. */
-const MERGE_THRESHOLD = 32;
+/** Up to this many values are copied and searched as a whole, which takes about 4 ns per value. */
+const MAX_COPIED_VALUES = 4096;
 /** Minimum and maximum number of values in a sample. */
-const SAMPLE = { min: 16, max: 512 };
+const SAMPLE = { min: 64, max: 8192 };
 /** Distance of the pivots from the wanted rank in the sample, in values, relative to the square root of its size. */
-const PIVOT_DISTANCE = 0.75;
+const PIVOT_DISTANCE = 0.5;
+/** Passes over this many runs or more are preceded by a check. */
+const CHECKED_RUNS = 64;
+
+/** The part of each run that is left. */
+interface Parts {
+  lows: Uint32Array;
+  highs: Uint32Array;
+}
 
 // reused between calls, since a chart has thousands of buckets
-let lows = new Uint32Array(64);
-let highs = new Uint32Array(64);
-let cuts = new Uint32Array(64);
-const merged = new Float64Array(MERGE_THRESHOLD);
-const sample = new Float64Array(SAMPLE.max);
+const copied = new Float64Array(MAX_COPIED_VALUES);
+const [firstSample, laterSample] = [new Float64Array(SAMPLE.max), new Float64Array(SAMPLE.max)];
+let parts: Parts = allocateParts(64);
+let cuts: Parts = allocateParts(64);
+
+function allocateParts(runs: number): Parts {
+  return { lows: new Uint32Array(runs), highs: new Uint32Array(runs) };
+}
+
+/**
+ * Returns how many of some values to take as a sample. Sorting a sample of s values takes 30 ns for each, and of n values,
+ * about n * 1.5 / sqrt(s) are then left for a rank: for three ranks, this takes the least time.
+ */
+function sampleSize(size: number): number {
+  return Math.min(SAMPLE.max, Math.max(SAMPLE.min, Math.ceil((0.3 * size) ** (2 / 3))));
+}
 
 /**
  * Finds values by their rank in the sorted order of several runs, without merging them.
  *
- * Takes samples of the values that may have the rank, and drops those above and below two pivots from the sample, by
- * binary search in each run. Every step drops at least one value, and typically all but a few percent.
+ * Takes a sample of the values and two pivots of it, between which a rank probably lies. The values below and above them are
+ * dropped by binary search in each run. Once few are left, they are copied and searched.
  */
 export class RunSelection {
   readonly #runs: Runs;
   readonly #check: () => void;
-  #first = 0;
-  #last = 0;
 
   /** @param check called between passes over the runs; may throw */
   constructor(runs: Runs, check: () => void) {
@@ -38,106 +57,162 @@ export class RunSelection {
     this.#check = check;
   }
 
-  /** Selects the runs from `first` to `last`, exclusive: at least one. */
-  select(first: number, last: number): void {
-    this.#first = first;
-    this.#last = last;
-    if (last - first > lows.length) {
-      const length = 2 ** Math.ceil(Math.log2(last - first));
-      lows = new Uint32Array(length);
-      highs = new Uint32Array(length);
-      cuts = new Uint32Array(length);
-    }
-  }
-
   #source(run: number): Float64Array {
     return this.#runs.sources[this.#runs.sourceOf[run] as number] as Float64Array;
   }
 
   /**
-   * Returns the value at a rank, and the one after it.
+   * Finds values by rank in the runs from `first` to `last`, exclusive: at least one.
    *
-   * @param rank from 0 to one less than the number of values
+   * @param ranks ascending, from 0 to one less than the number of values
+   * @param found receives two values per rank: the one at this rank, and the one at the next, or the same after the last
    */
-  at(rank: number): readonly [value: number, next: number] {
+  find(first: number, last: number, ranks: readonly number[], found: Float64Array): void {
     const { starts, ends } = this.#runs;
-    const [first, last] = [this.#first, this.#last];
-    if (last - first === 1) {
+    const runs = last - first;
+    if (runs === 1) {
       const source = this.#source(first);
-      const place = (starts[first] as number) + rank;
-      return [source[place] as number, source[Math.min(place + 1, (ends[first] as number) - 1)] as number];
+      const start = starts[first] as number;
+      const lastPlace = (ends[first] as number) - 1;
+      for (let i = 0; i < ranks.length; i++) {
+        const place = start + (ranks[i] as number);
+        found[2 * i] = source[place] as number;
+        found[2 * i + 1] = source[Math.min(place + 1, lastPlace)] as number;
+      }
+      return;
     }
-    const value = this.#valueAt(rank);
-    let atMost = 0;
-    let next = Number.POSITIVE_INFINITY;
-    for (let run = first; run < last; run++) {
-      const source = this.#source(run);
-      const start = starts[run] as number;
-      const end = ends[run] as number;
-      const place = firstAbove(source, value, start, end);
-      atMost += place - start;
-      if (place < end && (source[place] as number) < next) next = source[place] as number;
+    if (runs > parts.lows.length) {
+      const length = 2 ** Math.ceil(Math.log2(runs));
+      parts = allocateParts(length);
+      cuts = allocateParts(length);
     }
-    return [value, rank + 1 < atMost || next === Number.POSITIVE_INFINITY ? value : next];
+    const size = this.#restart(first, runs);
+    if (size <= MAX_COPIED_VALUES) {
+      this.#copy(first, runs);
+      const places: number[] = []; // each once, since ranks can be next to each other
+      for (const rank of ranks) {
+        if (places.at(-1) !== rank) places.push(rank);
+        if (rank + 1 < size) places.push(rank + 1);
+      }
+      const values = valuesAmongCopied(size, places);
+      for (let i = 0, at = 0; i < ranks.length; i++) {
+        while (places[at] !== ranks[i]) at++;
+        found[2 * i] = values[at] as number;
+        found[2 * i + 1] = (values[at + 1] ?? values[at]) as number;
+      }
+      return;
+    }
+    const sampled = this.#takeSample(first, runs, size, firstSample);
+    for (let i = 0; i < ranks.length; i++) {
+      if (i > 0) this.#restart(first, runs);
+      this.#findOne(first, runs, size, sampled, ranks[i] as number, found.subarray(2 * i, 2 * i + 2));
+    }
   }
 
-  #valueAt(rank: number): number {
+  /** Selects all values. Returns their number. */
+  #restart(first: number, runs: number): number {
     const { starts, ends } = this.#runs;
-    const [first, runs] = [this.#first, this.#last - this.#first];
+    const { lows, highs } = parts;
     let size = 0;
     for (let i = 0; i < runs; i++) {
-      lows[i] = starts[first + i] as number;
-      highs[i] = ends[first + i] as number;
-      size += (highs[i] as number) - (lows[i] as number);
+      const [start, end] = [starts[first + i] as number, ends[first + i] as number];
+      lows[i] = start;
+      highs[i] = end;
+      size += end - start;
     }
+    return size;
+  }
+
+  /** Finds the values at a rank and at the next. `sampled` is the number of values in the first sample. */
+  #findOne(first: number, runs: number, size: number, sampled: number, rank: number, found: Float64Array): void {
+    let left = size;
     let rest = rank; // the rank among the values that are left
-    while (size > MERGE_THRESHOLD) {
-      if (runs > 64) this.#check();
-      const sampled = this.#takeSample(runs, size);
-      const middle = ((rest + 0.5) / size) * sampled;
-      const distance = PIVOT_DISTANCE * Math.sqrt(sampled);
-      const above = sample[Math.min(sampled - 1, Math.ceil(middle + distance))] as number;
+    let sample = firstSample;
+    let samples = sampled;
+    let distance = PIVOT_DISTANCE * Math.sqrt(samples);
+    while (left > MAX_COPIED_VALUES) {
+      if (runs >= CHECKED_RUNS) this.#check();
+      const middle = ((rest + 0.5) / left) * samples;
       const below = sample[Math.max(0, Math.floor(middle - distance))] as number;
-      const fewer = this.#cut(runs, above, firstAtLeast);
-      if (rest < fewer) {
-        highs.set(cuts.subarray(0, runs));
-        size = fewer;
+      const above = sample[Math.min(samples - 1, Math.floor(middle + distance))] as number;
+      const { lows, highs } = parts;
+      const { lows: lowCuts, highs: highCuts } = cuts;
+      let before = 0;
+      let inside = 0;
+      for (let i = 0; i < runs; i++) {
+        const source = this.#source(first + i);
+        const low = lows[i] as number;
+        const high = highs[i] as number;
+        const lowCut = firstAtLeast(source, below, low, high);
+        const highCut = firstAbove(source, above, lowCut, high);
+        lowCuts[i] = lowCut;
+        highCuts[i] = highCut;
+        before += lowCut - low;
+        inside += highCut - lowCut;
       }
-      const atMost = this.#cut(runs, below, firstAbove);
-      if (rest >= atMost) {
-        lows.set(cuts.subarray(0, runs));
-        rest -= atMost;
-        size -= atMost;
-        if (rest >= fewer - atMost && rest < this.#cut(runs, above, firstAbove)) return above;
-        continue;
+      const isStuck = inside === left;
+      if (rest < before) {
+        [parts.highs, cuts.lows] = [lowCuts, highs];
+        left = before;
+      } else if (rest >= before + inside) {
+        [parts.lows, cuts.highs] = [highCuts, lows];
+        rest -= before + inside;
+        left -= before + inside;
+      } else {
+        [parts, cuts] = [cuts, parts];
+        rest -= before;
+        left = inside;
+        if (below === above) {
+          found[0] = below;
+          found[1] = rest + 1 < left ? below : this.#nextValue(first, runs, below);
+          return;
+        }
       }
-      const less = this.#cut(runs, below, firstAtLeast);
-      if (rest >= less) return below;
-      highs.set(cuts.subarray(0, runs));
-      size = less;
+      sample = laterSample;
+      samples = this.#takeSample(first, runs, left, sample);
+      // equal pivots drop at least one value
+      distance = isStuck ? 0 : PIVOT_DISTANCE * Math.sqrt(samples);
     }
+    const copiedValues = this.#copy(first, runs);
+    const places = rest + 1 < copiedValues ? [rest, rest + 1] : [rest];
+    const [value, next] = valuesAmongCopied(copiedValues, places) as [number, number | undefined];
+    found[0] = value;
+    found[1] = next ?? this.#nextValue(first, runs, value);
+  }
+
+  /** Returns the smallest value after the ones that are left; `otherwise` if there is none. */
+  #nextValue(first: number, runs: number, otherwise: number): number {
+    const { ends } = this.#runs;
+    let next = Number.POSITIVE_INFINITY;
+    for (let i = 0; i < runs; i++) {
+      const place = parts.highs[i] as number;
+      if (place < (ends[first + i] as number)) next = Math.min(next, this.#source(first + i)[place] as number);
+    }
+    return next === Number.POSITIVE_INFINITY ? otherwise : next;
+  }
+
+  /** Copies the values that are left. Returns their number. */
+  #copy(first: number, runs: number): number {
+    const { lows, highs } = parts;
     let at = 0;
     for (let i = 0; i < runs; i++) {
       const source = this.#source(first + i);
-      for (let place = lows[i] as number; place < (highs[i] as number); place++) {
-        const value = source[place] as number;
-        let to = at++;
-        for (; to > 0 && (merged[to - 1] as number) > value; to--) merged[to] = merged[to - 1] as number;
-        merged[to] = value;
-      }
+      const high = highs[i] as number;
+      for (let place = lows[i] as number; place < high; place++) copied[at++] = source[place] as number;
     }
-    return merged[rest] as number;
+    return at;
   }
 
-  /** Fills the sample with values at equal distances in the concatenation of the runs, sorted. Returns their number. */
-  #takeSample(runs: number, size: number): number {
-    const sampled = Math.min(SAMPLE.max, Math.max(SAMPLE.min, Math.ceil(size / 64)));
+  /** Takes values at equal distances in the concatenation of what is left of the runs, sorted. Returns their number. */
+  #takeSample(first: number, runs: number, size: number, sample: Float64Array): number {
+    const { lows, highs } = parts;
+    const sampled = sampleSize(size);
     const step = size / sampled;
     let taken = 0;
     for (let i = 0, before = 0; i < runs; i++) {
       const low = lows[i] as number;
       const length = (highs[i] as number) - low;
-      const source = this.#source(this.#first + i);
+      const source = this.#source(first + i);
       for (;;) {
         const place = Math.floor((taken + 0.5) * step) - before;
         if (place >= length || taken === sampled) break;
@@ -148,18 +223,18 @@ export class RunSelection {
     sample.subarray(0, taken).sort();
     return taken;
   }
+}
 
-  /** Sets `cuts` to a place in each run, found by binary search. Returns the number of values before those places. */
-  #cut(runs: number, pivot: number, search: typeof firstAbove): number {
-    let before = 0;
-    for (let i = 0; i < runs; i++) {
-      const low = lows[i] as number;
-      const place = search(this.#source(this.#first + i), pivot, low, highs[i] as number);
-      cuts[i] = place;
-      before += place - low;
-    }
-    return before;
+/** Returns the values at ranks among the first copied ones. */
+function valuesAmongCopied(size: number, ranks: readonly number[]): number[] {
+  let min = Number.POSITIVE_INFINITY;
+  let max = Number.NEGATIVE_INFINITY;
+  for (let i = 0; i < size; i++) {
+    const value = copied[i] as number;
+    if (value < min) min = value;
+    if (value > max) max = value;
   }
+  return valuesAt(copied.subarray(0, size), ranks, min, max);
 }
 
 /** Returns the first place from `low` to `high` whose value is at least the pivot; `high` if there is none. */

@@ -13,6 +13,10 @@ export const PERCENTILES = [0.5, 0.95, 0.99];
 /** Numbers per entry of a {@link StatisticsTable}. */
 const FIELDS = 8;
 
+// reused between calls, since a chart has thousands of buckets
+const ranks = PERCENTILES.map(() => 0);
+const found = new Float64Array(2 * PERCENTILES.length);
+
 /** A table of statistics that uses 65 bytes per entry. */
 export class StatisticsTable {
   readonly #fields: Float64Array;
@@ -64,13 +68,13 @@ export class StatisticsTable {
       if ((source[start] as number) < min) min = source[start] as number;
       if ((source[end - 1] as number) > max) max = source[end - 1] as number;
     }
-    selection.select(first, last);
-    const percentiles = PERCENTILES.map((fraction) => {
-      const rank = fraction * (count - 1);
-      const [low, high] = selection.at(Math.floor(rank));
-      return interpolate(low, high, rank - Math.floor(rank));
-    });
-    this.setAll(index, count, min, max, exactSum(termsOf(runs, first, last), check, count), percentiles);
+    for (let i = 0; i < PERCENTILES.length; i++) ranks[i] = Math.floor((PERCENTILES[i] as number) * (count - 1));
+    selection.find(first, last, ranks, found);
+    const at = this.#setFields(index, count, min, max, sumOfRuns(runs, first, last, count, check));
+    for (let i = 0; i < PERCENTILES.length; i++) {
+      const fraction = (PERCENTILES[i] as number) * (count - 1) - (ranks[i] as number);
+      this.#fields[at + 5 + i] = interpolate(found[2 * i] as number, found[2 * i + 1] as number, fraction);
+    }
   }
 
   /** Sets the statistics of an entry with at least one value. The percentiles are those of {@link PERCENTILES}. */
@@ -82,6 +86,12 @@ export class StatisticsTable {
     total: ExactSum,
     percentiles: readonly number[],
   ): void {
+    const at = this.#setFields(index, count, min, max, total);
+    for (let i = 0; i < percentiles.length; i++) this.#fields[at + 5 + i] = percentiles[i] as number;
+  }
+
+  /** Sets all statistics of an entry except the percentiles. Returns where its fields start. */
+  #setFields(index: number, count: number, min: number, max: number, total: ExactSum): number {
     const fields = this.#fields;
     const at = index * FIELDS;
     fields[at] = count;
@@ -89,18 +99,18 @@ export class StatisticsTable {
     fields[at + 2] = Math.min(Math.max(total.mean, min), max);
     fields[at + 3] = min;
     fields[at + 4] = max;
-    for (let i = 0; i < percentiles.length; i++) fields[at + 5 + i] = percentiles[i] as number;
     this.#overflows[index] = total.overflow ? 1 : 0;
+    return at;
   }
 
   at(index: number): Statistics {
-    const [count = 0, sum = 0, avg = 0, min = 0, max = 0, p50 = 0, p95 = 0, p99 = 0] = this.#fields.subarray(
-      index * FIELDS,
-      (index + 1) * FIELDS,
-    );
-    if (count === 0) return NO_VALUES;
+    const fields = this.#fields;
+    const from = index * FIELDS;
+    const field = (offset: number) => fields[from + offset] as number;
+    if (field(0) === 0) return NO_VALUES;
     const overflow = this.#overflows[index] === 1 && ({ sum_overflow: true } as const);
-    return { count, sum, ...overflow, avg, min, max, p50, p95, p99 };
+    const [count, sum, avg, min, max] = [field(0), field(1), field(2), field(3), field(4)];
+    return { count, sum, ...overflow, avg, min, max, p50: field(5), p95: field(6), p99: field(7) };
   }
 }
 
@@ -128,15 +138,15 @@ export function interpolate(low: number, high: number, fraction: number): number
   return Math.min(Math.max(value, low), high);
 }
 
-/** Returns numbers that add up to the exact sum of the values in some runs. */
-function termsOf({ sources, sourceOf, starts, ends, sums }: BucketRuns, first: number, last: number): Float64Array {
-  const parts = sums.subarray(3 * first, 3 * last);
-  let needed = parts.length;
+/** Returns the exact sum of the values in some runs, whose number is `count`. */
+function sumOfRuns(runs: BucketRuns, first: number, last: number, count: number, check: () => void): ExactSum {
+  const { sources, sourceOf, starts, ends, sums } = runs;
+  let needed = 0;
   for (let run = first; run < last; run++) {
     if (Number.isNaN(sums[3 * run])) needed += (ends[run] as number) - (starts[run] as number);
   }
-  if (needed === parts.length) return parts;
-  const terms = new Float64Array(needed); // the parts that are not used stay 0
+  if (needed === 0) return exactSum(sums, check, { start: 3 * first, end: 3 * last, count });
+  const terms = new Float64Array(3 * (last - first) + needed); // those that are not used stay 0
   for (let run = first, at = 0; run < last; run++) {
     const values = Number.isNaN(sums[3 * run])
       ? (sources[sourceOf[run] as number] as Float64Array).subarray(starts[run], ends[run])
@@ -144,5 +154,5 @@ function termsOf({ sources, sourceOf, starts, ends, sums }: BucketRuns, first: n
     terms.set(values, at);
     at += values.length;
   }
-  return terms;
+  return exactSum(terms, check, { count });
 }

@@ -14,6 +14,13 @@ describe('a sum', () => {
     [[-1284.0647937087247], -1284.0647937087247],
     [[Number.MAX_VALUE, Number.MAX_VALUE, -Number.MAX_VALUE, -Number.MAX_VALUE, 1], 1],
     [[-0], 0],
+    // halfway between two doubles, and then a little more or less
+    [[1, 2 ** -53], 1],
+    [[1, 2 ** -53, 2 ** -150], 1 + 2 ** -52],
+    [[1, 2 ** -53, -(2 ** -150)], 1],
+    [[1, -(2 ** -54), -(2 ** -150)], 1 - 2 ** -53],
+    [[1 + 2 ** -52, 2 ** -53, -(2 ** -800)], 1 + 2 ** -52],
+    [[-1, -(2 ** -53), -(2 ** -1000)], -1 - 2 ** -52],
     [[1, -1], 0],
   ])('of %p is %p', (values, sum) => {
     expect(sumOf(...values)).toMatchObject({ sum, overflow: false });

@@ -165,6 +165,6 @@ export function sumOfBins(
     count,
     min: bins.minOf(first),
     max: bins.maxOf(end - 1),
-    sum: exactSum(Float64Array.from(terms), budget.check, count),
+    sum: exactSum(Float64Array.from(terms), budget.check, { count }),
   };
 }

@@ -13,6 +13,18 @@ const CHECK_INTERVAL = 4096;
 /** Factor that keeps any sum finite, since there are fewer than 2^64 values. */
 const SCALE_DOWN = 2 ** -64;
 
+/** Three doubles that stand for their exact sum. */
+type Parts = [number, number, number];
+
+/** Which values to sum. */
+interface Summed {
+  /** The first value, and the end. Default: all. */
+  readonly start?: number;
+  readonly end?: number;
+  /** The number of values, if some of them stand for the sum of several: see {@link sumInThreeParts}. */
+  readonly count?: number;
+}
+
 /**
  * Sums values exactly. The results depend only on the values, not on their order.
  *
@@ -22,24 +34,76 @@ const SCALE_DOWN = 2 ** -64;
  *
  * @param values at least one, all finite
  * @param check called every few thousand values; may throw
- * @param count the number of values, if some of `values` stand for the sum of several: see {@link sumInThreeParts}
  */
-export function exactSum(values: Float64Array, check: () => void, count = values.length): ExactSum {
-  const parts = sumInThreeParts(values);
-  const terms: Terms = parts ? (extra) => [...parts, extra] : (extra) => scaledTerms(values, 1, extra, check);
+export function exactSum(
+  values: Float64Array,
+  check: () => void,
+  { start = 0, end = values.length, count = end - start }: Summed = {},
+): ExactSum {
+  const parts = sumInThreeParts(values, start, end);
+  const rounded = parts && roundParts(parts, count);
+  if (rounded) return rounded;
+  const part = values.subarray(start, end);
+  const terms: Terms = parts ? (extra) => [...parts, extra] : (extra) => scaledTerms(part, 1, extra, check);
   const { sum, mean } = sumOf(terms, count);
   if (Number.isFinite(sum)) return { sum: sum + 0, overflow: false, mean: mean + 0 };
   // scaling rounds only values too small to matter next to a sum this large
-  const scaled = sumOf((extra) => scaledTerms(values, SCALE_DOWN, extra, check), count);
+  const scaled = sumOf((extra) => scaledTerms(part, SCALE_DOWN, extra, check), count);
   return { sum: Math.sign(sum) * Number.MAX_VALUE, overflow: true, mean: scaled.mean / SCALE_DOWN };
 }
 
+/** Sums of at least and less than this magnitude are rounded without `Math.sumPrecise`: nothing overflows or underflows. */
+const ROUNDED = { min: 2 ** -900, max: 2 ** 900, count: 2 ** 26 };
+
+/**
+ * Returns the sum of three doubles, rounded once, and the mean: as {@link sumOf}, in a tenth of the time. Returns undefined
+ * for magnitudes for which the steps could overflow or underflow.
+ *
+ * Repeated error-free additions (two-sum) leave a sum and a remainder of at most half a unit in its last place. If it is
+ * exactly half, the rest decides (as in Python's `math.fsum`).
+ */
+function roundParts([a, b, c]: Parts, count: number): ExactSum | undefined {
+  if (a === 0 && b === 0 && c === 0) return { sum: 0, overflow: false, mean: 0 };
+  const bc = b + c;
+  const addedC = bc - b;
+  const lostC = b - (bc - addedC) + (c - addedC);
+  const abc = a + bc;
+  const addedBc = abc - a;
+  const lostBc = a - (abc - addedBc) + (bc - addedBc);
+  const lost = lostBc + lostC;
+  const addedLost = lost - lostBc;
+  const least = lostBc - (lost - addedLost) + (lostC - addedLost);
+  let sum = abc + lost;
+  const half = lost - (sum - abc);
+  let rest = half + least; // the exact sum minus `sum`, rounded once
+  const addedLeast = rest - half;
+  const beyond = half - (rest - addedLeast) + (least - addedLeast);
+  if ((rest > 0 && beyond > 0) || (rest < 0 && beyond < 0)) {
+    const next = sum + 2 * rest;
+    if (next - sum === 2 * rest) [sum, rest] = [next, beyond - rest];
+  }
+  const size = Math.abs(sum);
+  if (!(size >= ROUNDED.min && size < ROUNDED.max && count < ROUNDED.count)) return undefined;
+  const quotient = sum / count;
+  // the error of a division is a double, and so are the steps that compute it (Dekker): each product is close to the sum
+  const [high, low] = split(quotient);
+  const divisionError = sum - high * count - low * count;
+  return { sum, overflow: false, mean: quotient + (divisionError + rest) / count };
+}
+
+/** Splits a number into 26 high bits and 27 low bits (Veltkamp), whose products with a number below 2^26 are exact. */
+function split(number: number): [high: number, low: number] {
+  const scaled = number * (2 ** 27 + 1);
+  const high = scaled - (scaled - number);
+  return [high, number - high];
+}
+
 /** Returns three doubles whose exact sum is the sum of the values; undefined if they do not suffice. */
-export function sumInThreeParts(values: Float64Array): [number, number, number] | undefined {
+export function sumInThreeParts(values: Float64Array, start = 0, end = values.length): Parts | undefined {
   let sum = 0;
   let error = 0;
   let residual = 0;
-  for (let i = 0; i < values.length; i++) {
+  for (let i = start; i < end; i++) {
     const value = values[i] as number;
     const total = sum + value;
     const added = total - sum;
@@ -84,10 +148,8 @@ function sumOf(terms: Terms, count: number): { sum: number; mean: number } {
 /** Returns terms that add up to the exact product of a number and a count. */
 function product(number: number, count: number): number[] {
   if (count < 2 ** 26 && Math.abs(number) < 2 ** 900) {
-    // Veltkamp's split into 26 high bits and 27 low bits, so that both products are exact
-    const scaled = number * (2 ** 27 + 1);
-    const high = scaled - (scaled - number);
-    return [high * count, (number - high) * count];
+    const [high, low] = split(number);
+    return [high * count, low * count];
   }
   // one power of two per set bit of the count
   const terms = [];
