@@ -268,7 +268,12 @@ function bucketsOf({ from, to, user, labelMask }: Selection, edges: Float64Array
     labelMask === undefined &&
     dataMask === undefined &&
     edges.length >= 2;
-  if (isWhole) return bucketsOfTimes(times, edges);
+  if (isWhole) {
+    const bucket = bucketOf(edges, minTime, 0);
+    return maxTime < (edges[bucket + 1] as number)
+      ? new Int32Array(times.length).fill(bucket)
+      : bucketsOfTimes(times, edges);
+  }
   const buckets = new Int32Array(times.length);
   let bucket = 0;
   for (let i = 0; i < times.length; i++) {

@@ -112,14 +112,30 @@ function computeStatistics(grouped: GroupedSelection, budget: Budget): GroupStat
   for (let slot = 0; slot < groupCount * buckets; slot++) {
     add(Math.floor(slot / buckets), slot % buckets, values.subarray(starts[slot], starts[slot + 1]));
   }
-  const scratch = new Scratch(budget);
-  for (let bucket = 0; bucket < buckets && groupCount > 1; bucket++) {
-    const slots = Array.from({ length: groupCount }, (_, group) => group * buckets + bucket);
-    add(all, bucket, scratch.concat(slots.map((slot) => values.subarray(starts[slot], starts[slot + 1]))));
+  const first = (group: number) => group * (buckets + 1);
+  const addTotal = (group: number, part: Float64Array) => {
+    if (buckets === 1) table.copy(first(group), first(group) + 1);
+    else add(group, buckets, part);
+  };
+  const groupValues = Array.from({ length: groupCount }, (_, group) =>
+    values.subarray(starts[group * buckets], starts[(group + 1) * buckets]),
+  );
+  if (groupCount > 1) {
+    const present = groupValues.flatMap(({ length }, group) => (length > 0 ? [group] : []));
+    const [onlyGroup = 0] = present;
+    if (present.length > 1) {
+      const scratch = new Scratch(budget);
+      for (let bucket = 0; bucket < buckets; bucket++) {
+        const slots = present.map((group) => group * buckets + bucket);
+        add(all, bucket, scratch.concat(slots.map((slot) => values.subarray(starts[slot], starts[slot + 1]))));
+      }
+    }
+    for (const [group, part] of groupValues.entries()) addTotal(group, part);
+    if (present.length <= 1) {
+      for (let bucket = 0; bucket <= buckets; bucket++) table.copy(first(onlyGroup) + bucket, first(all) + bucket);
+      return { all, at: (index) => table.at(index) };
+    }
   }
-  for (let group = 0; group < groupCount && groupCount > 1; group++) {
-    add(group, buckets, values.subarray(starts[group * buckets], starts[(group + 1) * buckets]));
-  }
-  add(all, buckets, values);
+  addTotal(all, values);
   return { all, at: (index) => table.at(index) };
 }

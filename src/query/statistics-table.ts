@@ -103,6 +103,12 @@ export class StatisticsTable {
     return at;
   }
 
+  /** Copies the statistics of an entry to another. */
+  copy(from: number, to: number): void {
+    this.#fields.copyWithin(to * FIELDS, from * FIELDS, (from + 1) * FIELDS);
+    this.#overflows[to] = this.#overflows[from] as number;
+  }
+
   at(index: number): Statistics {
     const fields = this.#fields;
     const from = index * FIELDS;

@@ -24,13 +24,19 @@ export function valuesBySlot(
   const slots = groupCount * buckets;
   budget.reserve(8 * (slots + 1));
   const starts = new Uint32Array(slots + 1);
-  let slotsOfChunks: Int32Array[] = [];
+  let slotsOfChunks: (Int32Array | OneSlot)[] = [];
   for (const chunk of chunks()) {
     budget.reserve(4 * chunk.rows);
-    const slotsOfRows = slotsOf(chunk);
-    for (let i = 0; i < slotsOfRows.length; i++) {
-      const slot = slotsOfRows[i] as number;
-      if (slot >= 0) (starts[slot + 1] as number)++;
+    const slotsOfRows = compact(slotsOf(chunk));
+    if ('slot' in slotsOfRows) {
+      const { slot, length } = slotsOfRows;
+      if (slot >= 0) (starts[slot + 1] as number) += length;
+      budget.reserve(-4 * length);
+    } else {
+      for (let i = 0; i < slotsOfRows.length; i++) {
+        const slot = slotsOfRows[i] as number;
+        if (slot >= 0) (starts[slot + 1] as number)++;
+      }
     }
     slotsOfChunks.push(slotsOfRows);
   }
@@ -42,8 +48,15 @@ export function valuesBySlot(
   for (const chunk of chunks()) {
     // the first scan may have read a chunk in other parts, if its properties had no columns yet
     if (slotsOfChunks[chunkIndex]?.length !== chunk.rows) slotsOfChunks = [];
-    const slotsOfRows = slotsOfChunks[chunkIndex++] ?? slotsOf(chunk);
+    const slotsOfRows = slotsOfChunks[chunkIndex++] ?? compact(slotsOf(chunk));
     const valuesOfRows = valuesOf(chunk);
+    if ('slot' in slotsOfRows) {
+      const { slot, length } = slotsOfRows;
+      if (slot < 0) continue;
+      values.set(valuesOfRows, next[slot]);
+      (next[slot] as number) += length;
+      continue;
+    }
     for (let i = 0; i < slotsOfRows.length; i++) {
       const slot = slotsOfRows[i] as number;
       if (slot >= 0) values[(next[slot] as number)++] = valuesOfRows[i] as number;
@@ -51,6 +64,21 @@ export function valuesBySlot(
     budget.reserve(-4 * chunk.rows);
   }
   return { values, starts };
+}
+
+/** Stands for the slots of rows that are all in the same slot. */
+interface OneSlot {
+  readonly slot: number;
+  readonly length: number;
+}
+
+/** Returns the slots of rows as one, if all are the same: then their values can be counted and copied as a whole. */
+function compact(slots: Int32Array): Int32Array | OneSlot {
+  const { length } = slots;
+  const slot = slots[0];
+  if (slot === undefined) return slots;
+  for (let i = 1; i < length; i++) if (slots[i] !== slot) return slots;
+  return { slot, length };
 }
 
 /** A reusable array for the values of several slots. */
