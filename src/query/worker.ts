@@ -76,6 +76,11 @@ const MIN_PAUSE_MS = 1;
  */
 const BACKGROUND: ReadonlySet<keyof Maintenance> = new Set(['prune', 'reclaim']);
 const BACKGROUND_PAUSE = { cpu: 2, held: 2 };
+/**
+ * Steps of maintenance that somebody waits for run without a pause between them until they have taken this long, in
+ * milliseconds: a pause takes more than a millisecond, and a step of an erasure less.
+ */
+const MIN_STEP_MS = 4;
 /** Shortest time between two reports of a job's progress, in milliseconds. */
 const PROGRESS_INTERVAL_MS = 100;
 
@@ -158,7 +163,28 @@ function run(port: NonNullable<typeof parentPort>, options: WorkerOptions): void
     }
   }
 
-  /** Runs one step of the oldest job. Pending messages are handled before the next step. */
+  /** Runs one step of the oldest job. Returns whether it is still the oldest. */
+  function runStep(current: (typeof jobs)[number]): boolean {
+    const { done, value } = current.job.next();
+    if (done) {
+      const lag = current.name === 'catchUp' ? engine.lag() : undefined;
+      jobs.shift();
+      send({ id: current.id, value, lag });
+      return false;
+    }
+    if (value === INTERRUPTIBLE) {
+      if (jobs.length > 1) jobs.push(...jobs.splice(0, 1)); // the others come first
+      return jobs[0] === current;
+    }
+    const now = performance.now();
+    if (value && now - reportedProgressAt >= PROGRESS_INTERVAL_MS) {
+      reportedProgressAt = now;
+      send({ id: current.id, progress: value });
+    }
+    return true;
+  }
+
+  /** Runs steps of the oldest job for a few milliseconds. Pending messages are handled before the next ones. */
   function step(): void {
     stepTimer = undefined;
     const current = jobs[0];
@@ -167,16 +193,9 @@ function run(port: NonNullable<typeof parentPort>, options: WorkerOptions): void
     const cpuBefore = threadCpuMs();
     const heldBefore = storage.store.transact.heldMs;
     try {
-      const { done, value } = current.job.next();
-      if (done) {
-        const lag = current.name === 'catchUp' ? engine.lag() : undefined;
-        jobs.shift();
-        send({ id: current.id, value, lag });
-      } else if (value === INTERRUPTIBLE) {
-        if (jobs.length > 1) jobs.push(...jobs.splice(0, 1)); // the others come first
-      } else if (value && startedAt - reportedProgressAt >= PROGRESS_INTERVAL_MS) {
-        reportedProgressAt = startedAt;
-        send({ id: current.id, progress: value });
+      const minStepMs = BACKGROUND.has(current.name) ? 0 : MIN_STEP_MS;
+      while (runStep(current) && performance.now() - startedAt < minStepMs) {
+        // more of the same job
       }
     } catch (error) {
       jobs.shift();

@@ -3,7 +3,7 @@ export const INTERRUPTIBLE = 'interruptible';
 
 /**
  * Long work on the database, done in steps. A job yields between transactions so that queries can run and recording can
- * get the write lock. Its runner pauses after each step for at least as long as the step held the lock. A job may yield
+ * get the write lock. Its runner pauses every few milliseconds, for at least as long as the steps held the lock. A job may yield
  * its progress.
  *
  * Other jobs run between two steps only if the job yields {@link INTERRUPTIBLE}: it must then expect that they have changed
