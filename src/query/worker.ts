@@ -77,8 +77,8 @@ const MIN_PAUSE_MS = 1;
 const BACKGROUND: ReadonlySet<keyof Maintenance> = new Set(['prune', 'reclaim']);
 const BACKGROUND_PAUSE = { cpu: 2, held: 2 };
 /**
- * Steps of maintenance that somebody waits for run without a pause between them until they have taken this long, in
- * milliseconds: a pause takes more than a millisecond, and a step of an erasure less.
+ * Steps of all other maintenance run without a pause between them until they have taken this long, in milliseconds: a pause
+ * takes more than a millisecond, and a step of an erasure less.
  */
 const MIN_STEP_MS = 4;
 /** Shortest time between two reports of a job's progress, in milliseconds. */
