@@ -9,7 +9,10 @@ export interface Runs {
 }
 
 /** Up to this many values are copied and searched as a whole, which takes about 4 ns per value. */
-const MAX_COPIED_VALUES = 4096;
+const FEW_VALUES = 4096;
+/** So are more, up to a number, if runs have few values on average: six binary searches in a run take about 300 ns. */
+const SHORT_RUN = 64;
+const MAX_COPIED_VALUES = 2 ** 18;
 /** Minimum and maximum number of values in a sample. */
 const SAMPLE = { min: 64, max: 8192 };
 /** Distance of the pivots from the wanted rank in the sample, in values, relative to the square root of its size. */
@@ -24,7 +27,7 @@ interface Parts {
 }
 
 // reused between calls, since a chart has thousands of buckets
-const copied = new Float64Array(MAX_COPIED_VALUES);
+let copied = new Float64Array(FEW_VALUES);
 const [firstSample, laterSample] = [new Float64Array(SAMPLE.max), new Float64Array(SAMPLE.max)];
 let parts: Parts = allocateParts(64);
 let cuts: Parts = allocateParts(64);
@@ -44,7 +47,7 @@ function sampleSize(size: number): number {
 /**
  * Finds values by their rank in the sorted order of several runs, without merging them.
  *
- * Takes a sample of the values and two pivots of it, between which a rank probably lies. The values below and above them are
+ * If there are many, takes a sample of the values and two pivots of it, between which a rank probably lies. The values below and above them are
  * dropped by binary search in each run. Once few are left, they are copied and searched.
  */
 export class RunSelection {
@@ -87,7 +90,8 @@ export class RunSelection {
       cuts = allocateParts(length);
     }
     const size = this.#restart(first, runs);
-    if (size <= MAX_COPIED_VALUES) {
+    if (size <= FEW_VALUES || size <= Math.min(SHORT_RUN * runs, MAX_COPIED_VALUES)) {
+      if (size > copied.length) copied = new Float64Array(MAX_COPIED_VALUES);
       this.#copy(first, runs);
       const places: number[] = []; // each once, since ranks can be next to each other
       for (const rank of ranks) {
@@ -130,7 +134,7 @@ export class RunSelection {
     let sample = firstSample;
     let samples = sampled;
     let distance = PIVOT_DISTANCE * Math.sqrt(samples);
-    while (left > MAX_COPIED_VALUES) {
+    while (left > FEW_VALUES) {
       if (runs >= CHECKED_RUNS) this.#check();
       const middle = ((rest + 0.5) / left) * samples;
       const below = sample[Math.max(0, Math.floor(middle - distance))] as number;
