@@ -1,10 +1,10 @@
 import { mkdirSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { noBrowser, startBrowser } from '../harness/browser.ts';
-import { send } from '../harness/client.ts';
 import { signIn } from '../harness/dashboard.ts';
 import { startTarget, temporaryFolder, UNLIMITED } from '../harness/target.ts';
 import { token } from '../harness/tokens.ts';
+import { untilQuiet } from './query-worker.ts';
 import { printHeader, printTable } from './report.ts';
 import { CARDINALITY, eventType, existingDataSet, fillScale, metricName } from './scale-data.ts';
 import { spread } from './statistics.ts';
@@ -25,8 +25,6 @@ const { values } = parseArgs({
   },
 });
 const DAY_MS = 86_400_000;
-/** Time that the smallest query takes while the query worker does nothing else. */
-const QUICK_MS = 50;
 
 if (noBrowser) throw new Error(noBrowser);
 printHeader('Opening the dashboard', 'none');
@@ -37,15 +35,7 @@ const dataSet = existingDataSet(dataDir) ?? fillScale(dataDir, { rows: Number(va
 const [target, browser] = await Promise.all([startTarget(UNLIMITED, { dataDir }), startBrowser()]);
 process.on('exit', () => target.process.kill()); // if the benchmark fails
 const headers = { authorization: `Bearer ${await token({ role: 'admin' })}` };
-const lagRows = async () => (await send(`${target.url}/api/status`, { headers })).body.columns.lag_rows;
-while ((await lagRows()) > 0) await Bun.sleep(500);
-// after so many new rows, the query worker merges chunks for a while, between the queries
-const queryMs = async () => {
-  const began = performance.now();
-  await send(`${target.url}/api/records/metrics?limit=1`, { headers });
-  return performance.now() - began;
-};
-for (let quick = 0; quick < 10; quick = (await queryMs()) < QUICK_MS ? quick + 1 : 0) await Bun.sleep(500);
+await untilQuiet(target, headers);
 
 const { page } = await signIn(browser, target);
 const range = (days: number) =>

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { cpuSeconds, pinToLoadCore } from './machine.ts';
+import { cpuSeconds, mainThreadSeconds, pinToLoadCore } from './machine.ts';
 import type { LoadedServer } from './servers.ts';
 
 /** Options of a round of load that wrk generates. */
@@ -25,6 +25,8 @@ export interface Round {
   readonly max: number;
   /** Server CPU time per request, in microseconds. */
   readonly cpuUs: number;
+  /** CPU time of the server's main thread per request, in microseconds. */
+  readonly mainCpuUs: number;
   /** CPU time of wrk per request, in microseconds. */
   readonly loadCpuUs: number;
 }
@@ -34,7 +36,7 @@ export async function load(
   { url, pid }: LoadedServer,
   { connections, seconds, token, rows, pauseMs }: Load,
 ): Promise<Round> {
-  const before = cpuSeconds(pid);
+  const before = { all: cpuSeconds(pid), main: mainThreadSeconds(pid) };
   const child = Bun.spawn(
     pinToLoadCore([
       'wrk',
@@ -59,7 +61,7 @@ export async function load(
     },
   );
   const output = await new Response(child.stdout).text();
-  const cpu = cpuSeconds(pid) - before;
+  const cpu = { all: cpuSeconds(pid) - before.all, main: mainThreadSeconds(pid) - before.main };
   await child.exited;
   const line = /^RESULT (.*)$/m.exec(output)?.[1];
   if (line === undefined) throw new Error(`wrk printed no result:\n${output}`);
@@ -73,7 +75,8 @@ export async function load(
     p50: result.p50,
     p99: result.p99,
     max: result.max,
-    cpuUs: (cpu / result.requests) * 1e6,
+    cpuUs: (cpu.all / result.requests) * 1e6,
+    mainCpuUs: (cpu.main / result.requests) * 1e6,
     loadCpuUs: Number(child.resourceUsage()?.cpuTime.total ?? Number.NaN) / result.requests,
   };
 }

@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 
 /*
  * The machine that the benchmarks run on. The server runs on one core and the load generator on another, so that
@@ -34,6 +34,24 @@ export function cpuSeconds(pid: number): number {
     .replace(/^.*\) /, '')
     .split(' ');
   return (Number(fields[11]) + Number(fields[12])) / 100;
+}
+
+/**
+ * Returns the user and system time of a process and of its descendants, in seconds. It includes descendants that have
+ * ended, if their parents have waited for them.
+ */
+export function treeSeconds(pid: number): number {
+  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean).map(Number);
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
+    .replace(/^.*\) /, '')
+    .split(' ');
+  const own = [11, 12, 13, 14].reduce((sum, field) => sum + Number(fields[field]), 0) / 100;
+  return children.reduce((sum, child) => sum + (existsSync(`/proc/${child}`) ? treeSeconds(child) : 0), own);
+}
+
+/** Returns the time for which the main thread of a process has run, in seconds. */
+export function mainThreadSeconds(pid: number): number {
+  return Number(readFileSync(`/proc/${pid}/task/${pid}/schedstat`, 'utf8').split(' ')[0]) / 1e9;
 }
 
 /** Returns the resident memory of a process, in megabytes. */

@@ -15,13 +15,14 @@ export interface LoadedServer {
  *
  * @param dataDir a folder with a database. Default: an empty folder that is removed when the server stops
  * @param isPinned whether it runs on the server's core; otherwise it may use all cores, as in production
+ * @param env further settings
  */
 export async function startService(
   dataDir?: string,
-  { isPinned = true } = {},
+  { isPinned = true, env = {} }: { isPinned?: boolean; env?: Readonly<Record<string, string>> } = {},
 ): Promise<LoadedServer & { target: Target }> {
   const target = await startTarget(
-    { JWT_SECRET: SECRET, RATE_LIMIT: '1000000000/s', RATE_LIMIT_BYTES: '1000gb/s' },
+    { JWT_SECRET: SECRET, RATE_LIMIT: '1000000000/s', RATE_LIMIT_BYTES: '1000gb/s', ...env },
     { prefix: isPinned ? pinToServerCore([]) : [], ...(dataDir !== undefined && { dataDir }) },
   );
   return { url: target.url, pid: target.process.pid, target };

@@ -16,6 +16,8 @@ export const CLICKHOUSE_PASSWORD = 'p@ss:w/rd%';
 /** A real ClickHouse server, as its own process. */
 export interface ClickHouseServer extends AsyncDisposable {
   readonly port: number;
+  /** The ID of its process, which changes with {@link start}. */
+  readonly pid: number;
   /** Returns the URL of a database as FORWARD_URL and QUERY_URL take it. The user `default` has no password. */
   url(database?: string, user?: string): URL;
   /** Runs a statement as the user `default`. Returns the result as text. Rejects with the server's text. */
@@ -36,19 +38,23 @@ export interface ClickHouseOptions {
   readonly config?: string;
   /** The port of the native protocol, and the one between replicas. Default: free ports. */
   readonly ports?: { readonly tcp: number; readonly replicas: number };
+  /** A folder for its data, which may contain that of an earlier server. Default: a temporary one. */
+  readonly dataDir?: string;
 }
 
-/** Starts a server on a free port, with its data in a temporary folder, and waits until it responds. */
+/** Starts a server on a free port, and waits until it responds. */
 export async function startClickHouse({
   users = {},
   config = '',
   ports = { tcp: freePort(), replicas: freePort() },
+  dataDir,
 }: ClickHouseOptions = {}): Promise<ClickHouseServer> {
   const folder = temporaryFolder();
   const port = freePort();
   const path = join(folder.path, 'config.xml');
-  mkdirSync(join(folder.path, 'data'));
-  await Bun.write(path, serverConfig(folder.path, { http: port, ...ports }, config));
+  const data = dataDir ?? join(folder.path, 'data');
+  mkdirSync(data, { recursive: true });
+  await Bun.write(path, serverConfig({ folder: folder.path, data }, { http: port, ...ports }, config));
   await Bun.write(join(folder.path, 'users.xml'), usersConfig(users));
   const origin = `http://127.0.0.1:${port}`;
   let child: Bun.Subprocess | undefined;
@@ -88,6 +94,9 @@ export async function startClickHouse({
   await start();
   return {
     port,
+    get pid() {
+      return child?.pid ?? Number.NaN;
+    },
     url(database = 'rawlog', user = 'default') {
       const url = new URL(`clickhouse://127.0.0.1:${port}/${database}`);
       if (user !== 'default') {
@@ -110,8 +119,12 @@ export async function startClickHouse({
   };
 }
 
-/** Returns the configuration of a server that listens on the loopback interface only and keeps all files in one folder. */
-function serverConfig(folder: string, ports: { http: number; tcp: number; replicas: number }, more: string): string {
+/** Returns the configuration of a server that listens on the loopback interface only. */
+function serverConfig(
+  { folder, data }: { folder: string; data: string },
+  ports: { http: number; tcp: number; replicas: number },
+  more: string,
+): string {
   return `<yandex>
   <logger><level>warning</level><log>${folder}/log</log><errorlog>${folder}/errors</errorlog></logger>
   <listen_host>127.0.0.1</listen_host>
@@ -119,9 +132,9 @@ function serverConfig(folder: string, ports: { http: number; tcp: number; replic
   <tcp_port>${ports.tcp}</tcp_port>
   <interserver_http_port>${ports.replicas}</interserver_http_port>
   <interserver_http_host>127.0.0.1</interserver_http_host>
-  <path>${folder}/data/</path>
-  <tmp_path>${folder}/data/tmp/</tmp_path>
-  <user_files_path>${folder}/data/user_files/</user_files_path>
+  <path>${data}/</path>
+  <tmp_path>${data}/tmp/</tmp_path>
+  <user_files_path>${data}/user_files/</user_files_path>
   <users_config>${folder}/users.xml</users_config>
   <default_profile>default</default_profile>
   <default_database>default</default_database>

@@ -63,6 +63,11 @@ export class Nats {
     return `127.0.0.1:${this.port}`;
   }
 
+  /** The ID of its process, which changes with {@link start}. */
+  get pid(): number {
+    return this.#process?.pid ?? Number.NaN;
+  }
+
   async start(): Promise<void> {
     const store = join(this.#folder, 'jetstream');
     this.#process = Bun.spawn(

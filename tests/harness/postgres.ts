@@ -32,9 +32,11 @@ function newestInstalled(folder: string): string | undefined {
   return versions.map((version) => join(folder, version, 'bin')).find((bin) => existsSync(join(bin, 'initdb')));
 }
 
-/** A real PostgreSQL server with a private cluster, without fsync, which accepts TLS. */
+/** A real PostgreSQL server with a private cluster, by default without fsync, which accepts TLS. */
 export interface PostgresServer extends AsyncDisposable {
   readonly port: number;
+  /** The ID of its first process, which starts the others. It changes with {@link start}. */
+  readonly pid: number;
   /** The certificate that the server uses for localhost, as a PEM file. */
   readonly certificate: string;
   /** Returns a URL of its database with some parameters. By default it goes through the Unix socket. */
@@ -49,8 +51,8 @@ export interface PostgresServer extends AsyncDisposable {
   kill(): void;
 }
 
-/** Starts a server, with its files in a new folder within another one. */
-export function startPostgres(parent = tmpdir()): PostgresServer {
+/** Starts a server, with its files in a new folder within another one, and with some further settings. */
+export function startPostgres(parent = tmpdir(), further: Readonly<Record<string, string>> = {}): PostgresServer {
   const folder = mkdtempSync(join(parent, 'rawlog-pg-'));
   const [data, password, log, key, certificate] = ['data', 'password', 'log', 'tls.key', 'tls.crt'].map((name) =>
     join(folder, name),
@@ -85,6 +87,7 @@ export function startPostgres(parent = tmpdir()): PostgresServer {
     ssl: 'on',
     ssl_key_file: key,
     ssl_cert_file: certificate,
+    ...further,
   });
   const flags = settings.map(([name, value]) => `-c ${name}=${value}`).join(' ');
   const startArguments = ['-D', data, '-w', '-l', log, '-o', flags, 'start'];
@@ -107,6 +110,9 @@ export function startPostgres(parent = tmpdir()): PostgresServer {
   });
   return {
     port,
+    get pid() {
+      return postmaster();
+    },
     certificate,
     sql,
     url(parameters = {}, { user = POSTGRES_USER, password: withPassword = POSTGRES_PASSWORD, host } = {}) {

@@ -16,7 +16,7 @@ Object.assign(crypto, {
     name === 'des' ? createDecipheriv('aes-128-cbc', twice(key), twice(iv)) : createDecipheriv(name, key, iv),
 });
 
-/** Objects per page of a list. Services may return fewer than requested. */
+/** Default of the objects per page of a list. Services may return fewer than requested. */
 const PAGE_OBJECTS = 2;
 
 /** The only access key that the server accepts. */
@@ -45,7 +45,11 @@ interface KoaContext {
 }
 
 /** Starts an S3 server on a free port that stores its objects in a folder. */
-export async function startS3Server(folder: string, bucket = 'my-bucket'): Promise<S3Server> {
+export async function startS3Server(
+  folder: string,
+  bucket = 'my-bucket',
+  { pageObjects = PAGE_OBJECTS } = {},
+): Promise<S3Server> {
   const server = new S3rver({
     address: '127.0.0.1',
     port: 0,
@@ -72,10 +76,10 @@ export async function startS3Server(folder: string, bucket = 'my-bucket'): Promi
   // s3rver lists in the order of its folder, which Bun does not sort
   const { store } = server;
   const listObjects = store.listObjects.bind(store);
-  store.listObjects = async (name, { startAfter = '', maxKeys = PAGE_OBJECTS, ...options }) => {
+  store.listObjects = async (name, { startAfter = '', maxKeys = pageObjects, ...options }) => {
     const { objects, commonPrefixes } = await listObjects(name, options);
     const rest = objects.sort((a, b) => (a.key < b.key ? -1 : 1)).filter(({ key }) => key > startAfter);
-    const page = rest.slice(0, Math.min(maxKeys, PAGE_OBJECTS));
+    const page = rest.slice(0, Math.min(maxKeys, pageObjects));
     return { objects: page, commonPrefixes, isTruncated: page.length < rest.length };
   };
   const { port }: AddressInfo = await server.run();
