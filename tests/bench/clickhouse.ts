@@ -206,32 +206,28 @@ async function measureQueries(server: ClickHouseServer): Promise<void> {
   let different = 0;
   for (const query of await queries()) {
     const first = [await measure(embedded, query), await measure(external, query)] as const;
-    if (first.some(({ status }) => status !== 200)) {
-      const cell = ({ status, text, ms }: Measurement) =>
-        status === 200 ? ms.toFixed(1) : `${status} ${JSON.parse(text).code}`;
-      printRow(query.label, ...first.map(cell), '-', '-');
+    const pairs = first.every(isSuccessful)
+      ? await measurePairs(
+          Number(values.rounds),
+          () => measure(embedded, query),
+          () => measure(external, query),
+        )
+      : [first];
+    const cells = ([0, 1] as const).map((index) => cellOf(pairs.map((pair) => pair[index])));
+    if (!pairs.flat().every(isSuccessful)) {
+      printRow(query.label, ...cells, '-', '-');
       continue;
     }
-    const pairs = await measurePairs(
-      Number(values.rounds),
-      () => measure(embedded, query),
-      () => measure(external, query),
-    );
     const difference = pairs
       .map(([ours, theirs]) => differenceOf(JSON.parse(ours.text), JSON.parse(theirs.text), TOLERANCE))
       .find((text) => text !== undefined);
     if (difference !== undefined) different++;
     const isIdentical = pairs.every(([ours, theirs]) => ours.text === theirs.text);
-    const times = (index: 0 | 1) =>
-      spread(
-        pairs.map((pair) => pair[index].ms),
-        1,
-      );
     const ratios = spread(
       pairs.map(([ours, theirs]) => theirs.ms / ours.ms),
       1,
     );
-    printRow(query.label, times(0), times(1), ratios, difference ?? (isIdentical ? 'identical' : 'equal'));
+    printRow(query.label, ...cells, ratios, difference ?? (isIdentical ? 'identical' : 'equal'));
   }
   console.log(
     `  peak resident memory: ${[embedded, external].map(({ process }) => peakResidentMegabytes(process.pid).toFixed(0)).join(' and ')} MB of the two servers, ${peakResidentMegabytes(server.pid).toFixed(0)} MB of ClickHouse`,
@@ -239,6 +235,20 @@ async function measureQueries(server: ClickHouseServer): Promise<void> {
   console.log(`  ${different} queries with different results (must be 0)`);
   process.exitCode = different > 0 ? 1 : 0;
   for (const target of [external, embedded]) await target.stop();
+}
+
+function isSuccessful({ status }: Measurement): boolean {
+  return status === 200;
+}
+
+/** Returns the response times of a query, or the first error and its time. */
+function cellOf(measurements: readonly Measurement[]): string {
+  const failed = measurements.find((measurement) => !isSuccessful(measurement));
+  if (failed) return `${failed.status} ${JSON.parse(failed.text).code}, ${(failed.ms / 1000).toFixed(0)} s`;
+  return spread(
+    measurements.map(({ ms }) => ms),
+    1,
+  );
 }
 
 async function measure({ url }: Target, { path, authorization }: MeasuredQuery): Promise<Measurement> {

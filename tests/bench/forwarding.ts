@@ -1,3 +1,4 @@
+import { constants, getPriority } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { temporaryFolder } from '../harness/target.ts';
@@ -23,8 +24,9 @@ import { spread } from './statistics.ts';
  * - the lag of the engine while requests are recorded at the peak rate and at half of it.
  *
  * Server and engine may use all cores, and the load generator runs on one of them: they compete for CPU time. `discard`
- * needs no CPU time to store rows, which leaves what rawlog itself takes. S3 receives rows once per minute, so its rounds
- * take longer.
+ * needs no CPU time to store rows, which leaves what rawlog itself takes. S3 receives rows once per minute or
+ * 100,000 rows, so its rounds take longer. Run it without `nice`, which would take from recording its precedence over the
+ * forwarder.
  */
 const { values } = parseArgs({
   options: {
@@ -46,6 +48,9 @@ printHeader(
   'Forwarding. Server, engine and load generator share the cores: the CPU time of the engine is missing to the others',
   'load',
 );
+if (getPriority() >= constants.priority.PRIORITY_BELOW_NORMAL) {
+  console.log('NICE: at this priority, the forwarder does not give way to recording, as it does in production\n');
+}
 for (const name of names) {
   const chosen = SINK_ENGINES[name];
   if (!chosen) throw new Error(`--engine must be one of ${Object.keys(SINK_ENGINES).join(', ')}`);

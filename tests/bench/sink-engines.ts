@@ -10,9 +10,14 @@ export interface SinkEngine extends AsyncDisposable {
   readonly env: Readonly<Record<string, string>>;
   /** The first process of each of its programs. */
   readonly pids: readonly number[];
+  /** How long recording must last, in seconds, for rows to be delivered meanwhile. Default: any time. */
+  readonly leastSeconds?: number;
   /** Returns FORWARD_URL for a place in the engine, such as a database, which does not exist yet. */
   url(place: string): string;
 }
+
+/** Time in which 100,000 single requests are recorded at least twice, which is when an object of S3 is full. */
+const S3_SECONDS = 10;
 
 async function startClickHouseSink(): Promise<SinkEngine> {
   const server = await startClickHouse();
@@ -78,6 +83,7 @@ async function startS3Sink(folder: string): Promise<SinkEngine> {
     title: 's3rver, which speaks S3',
     env,
     pids: [server.pid],
+    leastSeconds: S3_SECONDS,
     url: (place) => `s3://${bucket}/${place}`,
     async [Symbol.asyncDispose]() {
       server.kill();
