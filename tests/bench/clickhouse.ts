@@ -201,7 +201,8 @@ async function measureQueries(server: ClickHouseServer): Promise<void> {
   const widths = [43, 27, 27, 24];
   const printRow = (...cells: string[]) =>
     console.log(`  ${cells.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join(' ')}`.trimEnd());
-  console.log(`response times, ms; ${values.rounds} rounds, median (min to max)`);
+  const version = (await server.sql('SELECT version()')).trim();
+  console.log(`response times, ms; ClickHouse ${version}; ${values.rounds} rounds, median (min to max)`);
   printRow('query', 'embedded engine', 'ClickHouse', 'ClickHouse / embedded', 'results');
   let different = 0;
   for (const query of await queries()) {
