@@ -206,14 +206,12 @@ async function measureQueries(server: ClickHouseServer): Promise<void> {
   printRow('query', 'embedded engine', 'ClickHouse', 'ClickHouse / embedded', 'results');
   let different = 0;
   for (const query of await queries()) {
-    const first = [await measure(embedded, query), await measure(external, query)] as const;
-    const pairs = first.every(isSuccessful)
-      ? await measurePairs(
-          Number(values.rounds),
-          () => measure(embedded, query),
-          () => measure(external, query),
-        )
-      : [first];
+    /** Returns what measures a server, after the first query; a rejected one is not repeated. */
+    const repeated = async (server: Target) => {
+      const first = await measure(server, query);
+      return async () => (isSuccessful(first) ? measure(server, query) : first);
+    };
+    const pairs = await measurePairs(Number(values.rounds), await repeated(embedded), await repeated(external));
     const cells = ([0, 1] as const).map((index) => cellOf(pairs.map((pair) => pair[index])));
     if (!pairs.flat().every(isSuccessful)) {
       printRow(query.label, ...cells, '-', '-');
