@@ -36,7 +36,7 @@ export async function measureForwardedRecording(engine: SinkEngine, options: Opt
   const plain = await startService(undefined, { isPinned: false });
   const { token } = options;
   const settle = async () => {
-    await delivered(forwarding, token);
+    await delivered(forwarding.target);
     for (const server of [forwarding, plain]) await caughtUp(server, token);
   };
   const engineSeconds = () => engine.pids.reduce((sum, pid) => sum + treeSeconds(pid), 0);
@@ -93,7 +93,7 @@ export async function measureForwardedRecording(engine: SinkEngine, options: Opt
     isLoading = false;
     await polling;
     const stoppedAt = performance.now();
-    await delivered(forwarding, token);
+    await delivered(forwarding.target);
     const after = (performance.now() - stoppedAt) / 1000;
     const of = (key: keyof SinkLag, digits: number) =>
       spread(

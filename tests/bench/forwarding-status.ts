@@ -1,4 +1,8 @@
+import { Database } from 'bun:sqlite';
+import { KINDS, type Kind } from '../../src/records.ts';
+import { readSinks } from '../../src/storage/sink-store.ts';
 import { send } from '../harness/client.ts';
+import type { Target } from '../harness/target.ts';
 import type { LoadedServer } from './servers.ts';
 
 const POLL_MS = 100;
@@ -28,9 +32,21 @@ export async function caughtUp(server: Pick<LoadedServer, 'url'>, token: string)
   await until(async () => (await statusOf(server, token)).columns.lag_rows === 0);
 }
 
-/** Waits until the only sink of a server has all rows. */
-export async function delivered(server: Pick<LoadedServer, 'url'>, token: string): Promise<void> {
-  await until(async () => (await sinkLag(server, token))?.rows === 0);
+/**
+ * Waits until the only sink of a server has all rows. Reads the positions in its database, because the lag in the status is
+ * measured once per second.
+ */
+export async function delivered({ databasePath }: Pick<Target, 'databasePath'>): Promise<void> {
+  using client = new Database(databasePath, { readonly: true });
+  const newest = client.prepare<Record<Kind, number>, []>(
+    `SELECT coalesce((SELECT max(seq) FROM metrics), 0) AS metric,
+            coalesce((SELECT max(seq) FROM analytics), 0) AS analytics`,
+  );
+  await until(async () => {
+    const [sink] = readSinks(client);
+    const last = newest.get();
+    return sink !== undefined && last !== null && KINDS.every((kind) => sink.cursors[kind] >= last[kind]);
+  });
 }
 
 async function until(isDone: () => Promise<boolean>): Promise<void> {
