@@ -23,6 +23,8 @@ const STALL_TIMEOUT_SECONDS = 180;
 export interface StoredObject {
   readonly key: string;
   readonly bytes: number;
+  /** Differs after the object was replaced by another one. Undefined if the service does not say. */
+  readonly etag?: string | undefined;
 }
 
 /** Options of {@link ObjectStore.upload}. */
@@ -46,8 +48,15 @@ export interface ObjectStore {
   listAll(prefix: string, after?: string): AsyncGenerator<StoredObject>;
   /** Finds an object; undefined if there is none. */
   find(key: string): Promise<StoredObject | undefined>;
-  /** Yields the bytes of an object in chunks; two of them are in memory. */
-  read(object: StoredObject): AsyncGenerator<Uint8Array>;
+  /**
+   * Yields the bytes of an object in chunks; two of them are in memory.
+   *
+   * @param range the first byte, and the one after the last; default: all
+   */
+  read(
+    object: StoredObject,
+    range?: { readonly start: number; readonly end: number },
+  ): AsyncGenerator<Uint8Array<ArrayBuffer>>;
   /** Stores an object that is sent with one request, or replaces it. */
   put(key: string, content: string | Uint8Array): Promise<void>;
   /**
@@ -94,7 +103,7 @@ export function openObjectStore(bucket: string, access: S3Access): ObjectStore {
     // a HEAD request would not say why it fails
     const { contents } = await request('list', () => client.list({ prefix: key, maxKeys: 1 }));
     const [first] = contents ?? [];
-    return first?.key === key ? { key, bytes: first.size ?? 0 } : undefined;
+    return first?.key === key ? storedObject(first) : undefined;
   }
 
   async function* listPages(options: S3ListObjectsOptions): AsyncGenerator<StoredObject> {
@@ -102,7 +111,7 @@ export function openObjectStore(bucket: string, access: S3Access): ObjectStore {
     do {
       const next = continuationToken === undefined ? options : { ...options, continuationToken };
       const page = await request('list', () => client.list(next));
-      for (const { key, size } of page.contents ?? []) yield { key, bytes: size ?? 0 };
+      for (const found of page.contents ?? []) yield storedObject(found);
       continuationToken = page.isTruncated ? page.nextContinuationToken : undefined;
     } while (continuationToken !== undefined);
   }
@@ -119,22 +128,22 @@ export function openObjectStore(bucket: string, access: S3Access): ObjectStore {
     find,
     list: (prefix) => listPages({ prefix, delimiter: '/' }),
     listAll: (prefix, after) => listPages({ prefix, ...(after !== undefined && { startAfter: after }) }),
-    async *read({ key, bytes }) {
-      if (bytes === 0) return;
+    async *read({ key, bytes }, { start, end } = { start: 0, end: bytes }) {
+      if (start >= end) return;
       const file = client.file(key);
       const requestAt = (at: number) => {
-        const end = Math.min(at + READ_BYTES, bytes);
-        const chunk = request('read', async () => new Uint8Array(await file.slice(at, end).arrayBuffer()));
+        const chunkEnd = Math.min(at + READ_BYTES, end);
+        const chunk = request('read', () => readExactly(file.slice(at, chunkEnd).stream(), chunkEnd - at));
         chunk.catch(() => {}); // reported when it is awaited, if it ever is
         return chunk;
       };
-      let next = requestAt(0);
-      for (let at = 0; at < bytes; at += READ_BYTES) {
+      let next = requestAt(start);
+      for (let at = start; at < end; at += READ_BYTES) {
         const chunk = await next;
-        if (chunk.length !== Math.min(READ_BYTES, bytes - at)) {
-          throw new ObjectStoreError(`${place} returned ${chunk.length} bytes of the object at byte ${at}. Retry.`);
+        if (chunk === undefined) {
+          throw new ObjectStoreError(`${place} returned another number of bytes of the object at byte ${at}. Retry.`);
         }
-        if (at + READ_BYTES < bytes) next = requestAt(at + READ_BYTES);
+        if (at + READ_BYTES < end) next = requestAt(at + READ_BYTES);
         yield chunk;
       }
     },
@@ -201,4 +210,23 @@ export function openObjectStore(bucket: string, access: S3Access): ObjectStore {
 /** Returns the options that are set: Bun takes its own defaults for the others. */
 function definedOf(access: S3Access): Partial<Record<keyof S3Access, string>> {
   return Object.fromEntries(Object.entries(access).filter(([, value]) => value !== undefined));
+}
+
+function storedObject({ key, size, eTag }: { key: string; size?: number; eTag?: string }): StoredObject {
+  return { key, bytes: size ?? 0, etag: eTag };
+}
+
+/** Reads a response of a known length; undefined if it has another one. Does not wait for the end of a longer one. */
+async function readExactly(
+  stream: ReadableStream<Uint8Array>,
+  length: number,
+): Promise<Uint8Array<ArrayBuffer> | undefined> {
+  const bytes = new Uint8Array(length);
+  let read = 0;
+  for await (const chunk of stream) {
+    if (chunk.length > length - read) return undefined; // leaving the loop cancels the request
+    bytes.set(chunk, read);
+    read += chunk.length;
+  }
+  return read === length ? bytes : undefined;
 }

@@ -11,7 +11,7 @@ import { createUnlinkedFile } from './unlinked-file.ts';
  */
 
 /** Maximum line length: sixteen times the default MAX_BODY_BYTES. */
-const MAX_LINE_BYTES = 16 * 1024 ** 2;
+export const MAX_LINE_BYTES = 16 * 1024 ** 2;
 /** Maximum size of a batch: records, and bytes of their lines. */
 const BATCH_ROWS = 1_000;
 const BATCH_BYTES = 1024 ** 2;

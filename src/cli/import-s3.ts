@@ -4,14 +4,20 @@ import { SingleBar } from 'cli-progress';
 import type { Config } from '../config.ts';
 import { parseExported, recordJson } from '../export/encode.ts';
 import { parseS3Prefix, s3UrlOf } from '../formats/s3.ts';
-import { type ParquetRow, readParquet, recordRowOf } from '../forwarding/s3/parquet-rows.ts';
-import { openObjectStore, type StoredObject } from '../object-store.ts';
+import type { ParquetSource } from '../forwarding/s3/parquet/footer.ts';
+import { type ParquetRow, readParquet } from '../forwarding/s3/parquet/reader.ts';
+import { EXPORT_COLUMNS, recordRowOf } from '../forwarding/s3/parquet-rows.ts';
+import { readFreeBytes } from '../free-bytes.ts';
+import { type ObjectStore, openObjectStore, type StoredObject } from '../object-store.ts';
 import { UsageError } from './command.ts';
+import { MAX_LINE_BYTES } from './import-input.ts';
 import { s3AccessFor } from './s3.ts';
 import { createUnlinkedFile } from './unlinked-file.ts';
 
 /** Bytes of lines that are written at once. */
 const WRITE_BYTES = 1024 ** 2;
+/** Objects of up to this size are read with one request. */
+const WHOLE_BYTES = 4 * 1024 ** 2;
 
 /**
  * Downloads the Parquet objects of a prefix, as records in JSON lines. Objects are in the order of their keys.
@@ -29,7 +35,8 @@ export async function downloadRecords(url: string, config: Config): Promise<{ re
     if (object.key.endsWith('.parquet')) objects.push(object);
   }
   if (objects.length === 0) throw new Error(`There are no Parquet objects in ${s3UrlOf({ bucket, key: prefix })}.`);
-  const output = createUnlinkedFile(dirname(config.databasePath));
+  const folder = dirname(config.databasePath);
+  const output = createUnlinkedFile(folder);
   const bar = new SingleBar({ format: '{bar} {percentage}% downloaded | {eta_formatted}', stream: process.stderr });
   bar.start(
     objects.reduce((sum, { bytes }) => sum + bytes, 0),
@@ -50,27 +57,43 @@ export async function downloadRecords(url: string, config: Config): Promise<{ re
 
   async function downloadObject(object: StoredObject): Promise<void> {
     const place = s3UrlOf({ bucket, key: object.key });
-    const chunks: Uint8Array[] = [];
-    for await (const chunk of store.read(object)) chunks.push(chunk);
-    const groups = readParquet(Buffer.concat(chunks));
+    const batches = readParquet(sourceOf(store, object), EXPORT_COLUMNS);
     for (let number = 1; ; ) {
-      const { value: rows, done } = await groups.next().catch((error: Error) => {
+      const { value: rows, done } = await batches.next().catch((error: Error) => {
         throw new Error(`${place} cannot be imported: ${error.message}. Nothing was imported.`);
       });
-      if (done) return;
+      if (done) break;
       let lines = '';
       for (const row of rows) {
         lines += `${lineOf(row, `Row ${number++} of ${place}`)}\n`;
         if (lines.length < WRITE_BYTES) continue;
-        writeAll(output, lines);
+        write(lines, place);
         lines = '';
       }
-      writeAll(output, lines);
+      write(lines, place);
     }
+    // rows that were read with several requests could be of different objects
+    if (object.bytes > WHOLE_BYTES && (await store.find(object.key))?.etag !== object.etag) {
+      throw new Error(`${place} was replaced while it was read. Nothing was imported. Run the command again.`);
+    }
+  }
+
+  function write(lines: string, place: string): void {
+    // a file of a few kilobytes can have rows for any disk
+    if (readFreeBytes(folder) - lines.length < config.minFreeBytes) {
+      throw new Error(
+        `The disk of the database has no room for the rows of ${place}: less than MIN_FREE_BYTES would remain free. Nothing was imported.`,
+      );
+    }
+    writeAll(output, lines);
   }
 
   function lineOf(row: ParquetRow, place: string): string {
     const kind = Object.hasOwn(row, 'metric_name') ? 'metric' : 'analytics';
+    const length = Object.values(row).reduce<number>((sum, value) => sum + String(value).length, 0);
+    if (length > MAX_LINE_BYTES) {
+      throw new Error(`${place} is longer than ${MAX_LINE_BYTES} bytes. Nothing was imported.`);
+    }
     const record = recordRowOf(kind, row);
     // line breaks between the tokens of an event's data mean nothing, and would end the line
     const text = record && recordJson(kind, record).replace(/[\r\n]/g, ' ');
@@ -78,6 +101,30 @@ export async function downloadRecords(url: string, config: Config): Promise<{ re
     if (text !== undefined && typeof parsed !== 'string') return text;
     throw new Error(`${place} is not an exported record: ${parsed}. Nothing was imported.`);
   }
+}
+
+/** Returns an object as the source of a Parquet file. */
+function sourceOf(store: ObjectStore, object: StoredObject): ParquetSource {
+  const { bytes } = object;
+  let whole: Promise<Uint8Array> | undefined;
+  return {
+    bytes,
+    async read(start, end) {
+      if (bytes > WHOLE_BYTES) return collect(store, object, start, end);
+      whole ??= collect(store, object, 0, bytes);
+      return (await whole).subarray(start, end);
+    },
+  };
+}
+
+async function collect(store: ObjectStore, object: StoredObject, start: number, end: number): Promise<Uint8Array> {
+  const bytes = new Uint8Array(end - start);
+  let at = 0;
+  for await (const chunk of store.read(object, { start, end })) {
+    bytes.set(chunk, at);
+    at += chunk.length;
+  }
+  return bytes;
 }
 
 function parsePrefix(url: string): ReturnType<typeof parseS3Prefix> {

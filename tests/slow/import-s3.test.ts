@@ -1,10 +1,13 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { zstdCompressSync } from 'node:zlib';
+import { EXPORT_COLUMNS } from '../../src/forwarding/s3/parquet-rows.ts';
 import { createS3Sink } from '../../src/forwarding/s3/sink.ts';
 import type { Kind, LogRecord } from '../../src/records.ts';
+import { CODEC, dataPage, ENCODING, parquetFile, plainTexts, TEXT, withFooter } from '../harness/parquet-file.ts';
 import { type S3Server, startS3Server } from '../harness/s3-server.ts';
-import { runCli, startTarget, temporaryFolder, UNLIMITED } from '../harness/target.ts';
+import { COMMAND, runCli, startTarget, temporaryFolder, UNLIMITED } from '../harness/target.ts';
 import { event, metric, records } from '../storage/log.ts';
 
 const NEVER = new AbortController().signal;
@@ -113,4 +116,92 @@ test('rejects what is not an export, and imports nothing of it', async () => {
   expect(exitCode).toBe(1);
   expect(stderr).toContain('x.parquet cannot be imported');
   expect(existsSync(join(dataDir, 'rawlog.db'))).toBe(false);
+});
+
+/** Objects of up to 8 MB that take gigabytes in a reader that believes them. */
+const HOSTILE: readonly (readonly [string, () => Uint8Array])[] = [
+  [
+    'a gigabyte in pages of 4 MB',
+    () => {
+      const text = 'x'.repeat(4 * 1024 ** 2);
+      const content = plainTexts([text]);
+      const page = dataPage(zstdCompressSync(content), 1, ENCODING.plain, content.length);
+      const schema = [
+        { name: 'root', num_children: 1 },
+        { name: 'id', ...TEXT },
+      ];
+      const columns = [{ name: 'id', codec: CODEC.zstd, pages: Array(256).fill(page) }];
+      return parquetFile(schema, [{ rows: 256, columns }]);
+    },
+  ],
+  [
+    // a list of row groups with one that lists columns without fields
+    'eight million columns',
+    () => {
+      const length = 8 * 1024 ** 2;
+      const head = Uint8Array.of(0x49, 0x1c, 0x19, 0xfc, 0x80, 0x80, 0x80, 0x04);
+      return withFooter(Buffer.from('PAR1'), Buffer.concat([head, new Uint8Array(length + 2)]));
+    },
+  ],
+  [
+    'a million short texts in a page of each column',
+    () => {
+      const rows = 1024 ** 2;
+      const content = plainTexts(Array(rows).fill('ab'));
+      const page = dataPage(zstdCompressSync(content), rows, ENCODING.plain, content.length);
+      const schema = [
+        { name: 'root', num_children: EXPORT_COLUMNS.length },
+        ...EXPORT_COLUMNS.map((name) => ({ name, ...TEXT })),
+      ];
+      const columns = EXPORT_COLUMNS.map((name) => ({ name, codec: CODEC.zstd, pages: [page] }));
+      return parquetFile(schema, [{ rows, columns }]);
+    },
+  ],
+];
+
+/** Prints the peak memory of a command. */
+const PEAK_MEMORY = join(import.meta.dir, '../harness/peak-memory.ts');
+
+test.each(HOSTILE)(
+  'an object with %s is rejected in bounded memory, and nothing of it is stored',
+  async (name, make) => {
+    const prefix = `hostile-${name.replaceAll(' ', '-')}`;
+    const url = await forward(prefix);
+    const client = new Bun.S3Client({ bucket: server.bucket, ...accessOf(server) });
+    await client.write(`${prefix}/z.parquet`, make());
+    const dataDir = join(folder.path, prefix);
+    const env = { ...UNLIMITED, ...server.env, DATA_DIR: dataDir };
+    const command = [process.execPath, PEAK_MEMORY, ...COMMAND, 'import', url];
+    const child = Bun.spawn(command, { env, stdout: 'pipe', stderr: 'pipe' });
+    const [peakBytes, stderr] = await Promise.all(
+      [child.stdout, child.stderr].map((part) => new Response(part).text()),
+    );
+    expect(await child.exited).toBe(1);
+    expect(stderr).toContain(`${prefix}/z.parquet cannot be imported`);
+    expect(existsSync(join(dataDir, 'rawlog.db'))).toBe(false);
+    expect(Number(peakBytes)).toBeGreaterThan(0);
+    expect(Number(peakBytes)).toBeLessThan(400 * 1024 ** 2);
+  },
+);
+
+test('ends before the rows of a small object fill the disk', async () => {
+  const url = await forward('full');
+  const dataDir = join(folder.path, 'full-data');
+  const env = { ...UNLIMITED, ...server.env, DATA_DIR: dataDir, MIN_FREE_BYTES: `${1e14}` };
+  const { exitCode, stderr } = await runCli(['import', url], { env });
+  expect(exitCode).toBe(1);
+  expect(stderr).toContain('less than MIN_FREE_BYTES would remain free. Nothing was imported.');
+  expect(existsSync(join(dataDir, 'rawlog.db'))).toBe(false);
+});
+
+test('imports an object that takes several requests', async () => {
+  const rows = records(30_000, (seq) => event(seq, { data: `{"t":"${crypto.randomUUID().repeat(8)}"}` }));
+  const access = { ...accessOf(server), region: undefined, sessionToken: undefined };
+  const url = `s3://${server.bucket}/large`;
+  const sink = createS3Sink({ url: new URL(url), node: 'node-a' }, access);
+  await sink.deliver({ kind: 'analytics', node: 'node-a', records: rows }, NEVER);
+  const dataDir = join(folder.path, 'large-data');
+  const env = { ...UNLIMITED, ...server.env, DATA_DIR: dataDir };
+  const result = await runCli(['import', url], { env });
+  expect(result).toMatchObject({ exitCode: 0, stdout: 'Imported 30000 records; 0 already stored.\n' });
 });

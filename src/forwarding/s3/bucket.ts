@@ -2,6 +2,10 @@ import { parseS3Prefix, type S3Access } from '../../formats/s3.ts';
 import { openObjectStore, type StoredObject } from '../../object-store.ts';
 import { ObjectStoreError } from '../../object-store-error.ts';
 import { SinkConfigurationError, SinkUnavailableError } from '../sink.ts';
+import { damaged } from './stored-rows.ts';
+
+/** Largest object that is read into memory. The sink stores 32 MB of texts before they are compressed. */
+const MAX_OBJECT_BYTES = 256 * 1024 ** 2;
 
 /** A bucket, whose errors are those of a sink. All calls reject when a signal is aborted; requests may then still end. */
 export interface Bucket {
@@ -36,6 +40,7 @@ export function openBucket(url: string, access: S3Access): { prefix: string; buc
     }
 
     async function read(object: StoredObject): Promise<Uint8Array> {
+      if (object.bytes > MAX_OBJECT_BYTES) throw damaged(object.key);
       const chunks: Uint8Array[] = [];
       for await (const chunk of store.read(object)) chunks.push(chunk);
       return Buffer.concat(chunks);

@@ -1,33 +1,17 @@
-import { zstdDecompressSync } from 'node:zlib';
-import { type Compressors, type FileMetaData, parquetMetadata, parquetReadObjects, snappyUncompress } from 'hyparquet';
+import { COLUMNS } from '../../export/encode.ts';
 import { ParquetFile } from '../../export/parquet.ts';
 import type { Kind } from '../../records.ts';
 import { seqOfId } from '../../storage/record-id.ts';
 import type { RecordRow } from '../../storage/records.ts';
+import type { ParquetRow } from './parquet/reader.ts';
 
 /** Largest row group: rows, and bytes of their texts. A reader has one in memory. */
 const ROW_GROUP = { rows: 50_000, bytes: 8 * 1024 ** 2 };
 /** Rows that are added to a row group at once: one at a time takes half as long again. */
 const PART_ROWS = 250;
-/** Largest row group and page that are read, in bytes when decompressed. */
-const MAX_GROUP_BYTES = 64 * 1024 ** 2;
 
-/** A row of a Parquet file. The values have whatever types the file has; times are microseconds since 1970. */
-export type ParquetRow = Readonly<Record<string, unknown>>;
-
-const parsers = {
-  timestampFromMicroseconds: Number,
-  // unlike the default, keeps a byte order mark
-  stringFromBytes: (bytes: Uint8Array) => new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes),
-};
-const compressors: Compressors = {
-  SNAPPY(input, outputLength) {
-    const output = new Uint8Array(checked(outputLength));
-    snappyUncompress(input, output);
-    return output;
-  },
-  ZSTD: (input, outputLength) => zstdDecompressSync(input, { maxOutputLength: Math.max(1, checked(outputLength)) }),
-};
+/** The names of the columns of an export of either kind. */
+export const EXPORT_COLUMNS: readonly string[] = [...new Set([...COLUMNS.metric, ...COLUMNS.analytics])];
 
 /** Encodes rows of one kind as a Parquet file with the columns of an export, compressed with zstd. */
 export function encodeParquet(kind: Kind, rowsToEncode: readonly RecordRow[]): Uint8Array {
@@ -46,36 +30,6 @@ export function encodeParquet(kind: Kind, rowsToEncode: readonly RecordRow[]): U
   }
   file.finish();
   return Buffer.concat([...file.take()]);
-}
-
-/**
- * Reads a Parquet file, one row group after the other.
- *
- * @param columns the columns to read; default: all
- * @throws {Error} if it is not a Parquet file, or a row group or page is too large. The message contains no value
- */
-export async function* readParquet(bytes: Uint8Array, columns?: string[]): AsyncGenerator<ParquetRow[]> {
-  const file = bytes.slice().buffer;
-  let metadata: FileMetaData;
-  try {
-    metadata = parquetMetadata(file, { parsers });
-  } catch {
-    throw new Error('it is not a Parquet file');
-  }
-  let rowStart = 0;
-  for (const group of metadata.row_groups) {
-    if (group.total_byte_size > MAX_GROUP_BYTES) throw new Error('a row group is too large');
-    const rowEnd = rowStart + Number(group.num_rows);
-    const range = { rowStart, rowEnd, ...(columns && { columns }) };
-    let rows: ParquetRow[];
-    try {
-      rows = await parquetReadObjects({ file, metadata, parsers, compressors, ...range });
-    } catch {
-      throw new Error('its pages cannot be read'); // the original error may contain values
-    }
-    yield rows;
-    rowStart = rowEnd;
-  }
 }
 
 /**
@@ -99,11 +53,6 @@ export function recordRowOf(kind: Kind, row: ParquetRow): RecordRow | undefined 
 
 function isTime(value: unknown): value is number {
   return Number.isSafeInteger(value);
-}
-
-function checked(pageBytes: number): number {
-  if (pageBytes > MAX_GROUP_BYTES) throw new Error('a page is too large');
-  return pageBytes;
 }
 
 /** Estimates the size of a row in bytes. */
