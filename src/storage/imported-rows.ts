@@ -34,8 +34,11 @@ export function nextImportedRows(client: Database, afterId: number): ImportedRow
     )
     .get(afterId);
   if (!found) return undefined;
-  // copied, because a view of doubles must be aligned
-  return { ...found, seqs: [...new Float64Array(Uint8Array.from(found.seqs).buffer)] };
+  return { ...found, seqs: [...seqsOf(found.seqs)] };
+}
+
+function seqsOf(bytes: Uint8Array): Float64Array {
+  return new Float64Array(Uint8Array.from(bytes).buffer); // copied, because a view of doubles must be aligned
 }
 
 /** The rows of one transaction of an import, without most of their keys. */
@@ -43,20 +46,53 @@ export interface ImportedPart {
   readonly id: number;
   readonly kind: Kind;
   readonly rows: number;
-  /** The smallest `seq`. */
+  /** The smallest and the largest `seq`. */
   readonly first: number;
+  readonly last: number;
 }
 
 /** Returns what the first transactions after a key of the table have stored. Takes a few milliseconds per thousand. */
 export function listImportedRows(client: Database, afterId: number, limit: number): ImportedPart[] {
+  const bytes = Float64Array.BYTES_PER_ELEMENT;
   return client
-    .query<{ id: number; kind: Kind; rows: number; first: Uint8Array }, [number, number]>(
-      `SELECT id, kind, length(seqs) / ${Float64Array.BYTES_PER_ELEMENT} AS rows,
-         substr(seqs, 1, ${Float64Array.BYTES_PER_ELEMENT}) AS first
+    .query<{ id: number; kind: Kind; rows: number; first: Uint8Array; last: Uint8Array }, [number, number]>(
+      `SELECT id, kind, length(seqs) / ${bytes} AS rows, substr(seqs, 1, ${bytes}) AS first, substr(seqs, -${bytes}) AS last
        FROM imported_rows WHERE id > ? ORDER BY id LIMIT ?`,
     )
     .all(afterId, limit)
-    .map(({ first, ...part }) => ({ ...part, first: new Float64Array(Uint8Array.from(first).buffer)[0] as number }));
+    .map(({ first, last, ...part }) => ({
+      ...part,
+      first: seqsOf(first)[0] as number,
+      last: seqsOf(last)[0] as number,
+    }));
+}
+
+/**
+ * Returns which of some keys of one kind are among imported rows after a key of the table.
+ *
+ * @param parts all rows after that key, or more of them
+ */
+export function findImported(
+  client: Database,
+  kind: Kind,
+  afterId: number,
+  seqs: readonly number[],
+  parts: readonly ImportedPart[],
+): Set<number> {
+  const found = new Set<number>();
+  let [least, most] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
+  for (const seq of seqs) {
+    if (seq < least) least = seq;
+    if (seq > most) most = seq;
+  }
+  const select = client.query<{ seqs: Uint8Array }, [number]>('SELECT seqs FROM imported_rows WHERE id = ?');
+  let wanted: Set<number> | undefined;
+  for (const part of parts) {
+    if (part.kind !== kind || part.id <= afterId || part.last < least || part.first > most) continue;
+    wanted ??= new Set(seqs);
+    for (const seq of seqsOf(select.get(part.id)?.seqs ?? new Uint8Array())) if (wanted.has(seq)) found.add(seq);
+  }
+  return found;
 }
 
 /** Deletes the keys that every sink has received, or all if there are no sinks, in the caller's transaction. */

@@ -7,7 +7,7 @@ import { SHARDS } from './columns/user-rows.ts';
 import { finishAll, finishDeletions } from './deletion.ts';
 import type { UnfinishedDeletion } from './deletion-list.ts';
 import { blankExpired, expiredBy } from './expiry.ts';
-import { type ImportedPart, listImportedRows } from './imported-rows.ts';
+import { findImported, type ImportedPart, listImportedRows } from './imported-rows.ts';
 import { INTERRUPTIBLE, inTransactions, type Job, type TransactionLimits } from './job.ts';
 import { createExpiredSum, type RowSum } from './records.ts';
 import { addSkipped, type StoredSink } from './sink-store.ts';
@@ -39,7 +39,7 @@ export interface SkippedRows {
 /** What the sinks that retention considers have received. */
 export interface Delivered {
   readonly sinks: readonly Pick<StoredSink, 'name' | 'cursors' | 'importId'>[];
-  /** Whether rows that a sink has not received are kept. Otherwise they are counted, except for imported ones. */
+  /** Whether rows that a sink has not received are kept. Otherwise they are counted. */
   readonly isAwaited: boolean;
 }
 
@@ -84,8 +84,9 @@ export function* pruneRecords(
   const { store, deletions } = context;
   yield* finishDeletions(context);
   yield* store.catchUp();
-  const deliveredTo = yield* findDelivered(context, delivered);
-  const pruning = new Pruning(context, delivered, deliveredTo, limits);
+  const waiting = yield* findWaitingImports(context, delivered);
+  const deliveredTo = findDelivered(delivered, waiting);
+  const pruning = new Pruning(context, new Total(context, delivered, waiting), deliveredTo, limits);
   for (const kind of KINDS) {
     if (deliveredTo[kind] > 0) yield* pruning.prune(kind, findDue(context, kind, { retention, now }));
   }
@@ -106,8 +107,9 @@ export function* countExpired(context: RemovalContext, request: PruneRequest): J
   yield* store.finishRebuild();
   yield* store.catchUp();
   const { delivered = NO_SINKS } = request;
-  const deliveredTo = yield* findDelivered(context, delivered);
-  const total = new Total(delivered);
+  const waiting = yield* findWaitingImports(context, delivered);
+  const deliveredTo = findDelivered(delivered, waiting);
+  const total = new Total(context, delivered, waiting);
   for (const kind of KINDS) {
     const lastSeq = deliveredTo[kind];
     const sum = createExpiredSum(client, kind);
@@ -116,14 +118,7 @@ export function* countExpired(context: RemovalContext, request: PruneRequest): J
         for (let at = 0; at < seqs.length; at += LOOKUP_ROWS) {
           const part = seqs.slice(at, at + LOOKUP_ROWS).filter((seq) => seq <= lastSeq);
           total.add(kind, sum(part, before));
-          total.skip(
-            kind,
-            (seq) =>
-              sum(
-                part.filter((each) => each > seq),
-                before,
-              ).rows,
-          );
+          total.skip(kind, [...part], (skipped) => sum(Float64Array.from(skipped), before).rows);
           yield;
         }
       }
@@ -136,17 +131,25 @@ export function* countExpired(context: RemovalContext, request: PruneRequest): J
 type DeliveredTo = Readonly<Record<Kind, number>>;
 
 /** Returns up to where sinks allow to delete. Imported rows that one has not received may lie behind its cursors. */
-function* findDelivered({ client }: RemovalContext, { sinks, isAwaited }: Delivered): Job<DeliveredTo> {
+function findDelivered({ sinks, isAwaited }: Delivered, waiting: readonly ImportedPart[]): DeliveredTo {
   const limits = { metric: Number.MAX_SAFE_INTEGER, analytics: Number.MAX_SAFE_INTEGER };
   if (!isAwaited || sinks.length === 0) return limits;
   for (const kind of KINDS) limits[kind] = Math.min(...sinks.map(({ cursors }) => cursors[kind]));
+  for (const { kind, first } of waiting) limits[kind] = Math.max(0, Math.min(limits[kind], first - 1));
+  return limits;
+}
+
+/** Returns the imported rows that a sink has not received. */
+function* findWaitingImports({ client }: RemovalContext, { sinks }: Delivered): Job<ImportedPart[]> {
+  const waiting: ImportedPart[] = [];
+  if (sinks.length === 0) return waiting;
   for (let after: number | undefined = Math.min(...sinks.map(({ importId }) => importId)); after !== undefined; ) {
     const parts: ImportedPart[] = listImportedRows(client, after, LOOKUP_IMPORTS);
-    for (const { kind, first } of parts) limits[kind] = Math.max(0, Math.min(limits[kind], first - 1));
+    waiting.push(...parts);
     after = parts.length === LOOKUP_IMPORTS ? parts.at(-1)?.id : undefined;
     yield;
   }
-  return limits;
+  return waiting;
 }
 
 /** Returns the series with rows that have expired. */
@@ -165,13 +168,8 @@ class Pruning {
   readonly #limits: TransactionLimits | undefined;
   #hasBegun = false;
 
-  constructor(
-    context: RemovalContext,
-    delivered: Delivered,
-    deliveredTo: DeliveredTo,
-    limits: TransactionLimits | undefined,
-  ) {
-    this.total = new Total(delivered);
+  constructor(context: RemovalContext, total: Total, deliveredTo: DeliveredTo, limits: TransactionLimits | undefined) {
+    this.total = total;
     this.#deliveredTo = deliveredTo;
     this.#context = context;
     this.#limits = limits;
@@ -191,8 +189,7 @@ class Pruning {
     const begun = yield* this.#begin(kind, due);
     if (begun.some(({ cutoffSeq }) => store.sealedTo(kind) < cutoffSeq)) yield* store.seal();
     const { loads } = store;
-    const onBlanked = (seqs: readonly number[]) =>
-      this.total.skip(kind, (delivered) => seqs.filter((seq) => seq > delivered).length);
+    const onBlanked = (seqs: readonly number[]) => this.total.skip(kind, seqs, (skipped) => skipped.length);
     this.total.add(kind, yield* blankExpired(this.#context, kind, begun, this.#limits, onBlanked));
     let removed = new RemovedKeys(SHARDS);
     for (const deletion of begun) {
@@ -279,13 +276,19 @@ class Pruning {
 class Total {
   readonly rows: Record<Kind, number> = { metric: 0, analytics: 0 };
   bytes = 0;
+  readonly #client: RemovalContext['client'];
+  readonly #waiting: readonly ImportedPart[];
   readonly #sinks: readonly {
     readonly cursors: StoredSink['cursors'];
+    readonly importId: number;
     readonly skipped: { sink: string; rows: number };
   }[];
 
-  constructor({ sinks }: Delivered) {
-    this.#sinks = sinks.map(({ name, cursors }) => ({ cursors, skipped: { sink: name, rows: 0 } }));
+  /** @param waiting the imported rows that a sink has not received */
+  constructor({ client }: RemovalContext, { sinks }: Delivered, waiting: readonly ImportedPart[]) {
+    this.#client = client;
+    this.#waiting = waiting;
+    this.#sinks = sinks.map(({ name, ...sink }) => ({ ...sink, skipped: { sink: name, rows: 0 } }));
   }
 
   report(): Pruned {
@@ -294,12 +297,15 @@ class Total {
   }
 
   /**
-   * Counts rows that sinks have not received.
+   * Counts those of some rows that sinks have not received: rows after their cursors, and imported ones.
    *
-   * @param countAfter returns how many of the rows have a larger `seq`
+   * @param count counts some of the rows
    */
-  skip(kind: Kind, countAfter: (seq: number) => number): void {
-    for (const { cursors, skipped } of this.#sinks) skipped.rows += countAfter(cursors[kind]);
+  skip(kind: Kind, seqs: readonly number[], count: (seqs: readonly number[]) => number): void {
+    for (const { cursors, importId, skipped } of this.#sinks) {
+      const imported = findImported(this.#client, kind, importId, seqs, this.#waiting);
+      skipped.rows += count(seqs.filter((seq) => seq > cursors[kind] || imported.has(seq)));
+    }
   }
 
   add(kind: Kind, { rows, bytes }: RowSum): void {
