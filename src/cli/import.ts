@@ -91,7 +91,7 @@ function printOutcomes({ stored, identical, erased, different, occupied }: Outco
   }
   if (occupied.count > 0) {
     report(
-      `${countOf(occupied.count, 'record')} not stored: IDs that share the time part with IDs of other records. ${lineList(occupied)}`,
+      `${countOf(occupied.count, 'record')} not stored: no free key for the time of their IDs. Run the command again. ${lineList(occupied)}`,
     );
   }
   return different.count + occupied.count > 0 ? 1 : 0;

@@ -1,6 +1,7 @@
 import type { Kind } from '../records.ts';
 import type { Database } from '../storage/database.ts';
 import { countGarbage } from '../storage/garbage.ts';
+import { openRecordSources } from '../storage/record-sources.ts';
 import { newestSeq, type RecordFilter, type RecordRow, readWindow, type ScanPosition } from '../storage/records.ts';
 import type { RecordReader } from '../storage/user-records.ts';
 import { csvHeader, csvLine, maxCsvBytes, writeCsv } from './csv.ts';
@@ -20,6 +21,8 @@ export interface ExportQuery {
   readonly filter: RecordFilter;
   /** Exports records after this `seq`; 0: from the first record. */
   readonly after: number;
+  /** The ID of the record with this `seq`, which may have been imported under another one. */
+  readonly afterId?: string | undefined;
   /** For CSV: whether text that a spreadsheet would evaluate as a formula is escaped. */
   readonly safe: boolean;
 }
@@ -99,12 +102,13 @@ function textEncoder({ kind, format, safe }: Pick<ExportQuery, 'kind' | 'format'
 /** Reads the rows of an export within {@link READ_LIMITS}, one window at a time. */
 function* readRows(
   client: Database,
-  { kind, after }: ExportQuery,
+  { kind, after, afterId }: ExportQuery,
   onRows: (rows: number) => void,
   read: RecordReader,
 ): Generator<{ rows: RecordRow[]; bytes: number }> {
   const until = newestSeq(client, kind);
-  for (let place: ScanPosition | undefined = { after }; place !== undefined && place.after < until; ) {
+  const start = (afterId !== undefined ? openRecordSources(client).findMoved(kind, afterId) : undefined) ?? after;
+  for (let place: ScanPosition | undefined = { after: start }; place !== undefined && place.after < until; ) {
     const window: ReturnType<typeof read> = read(place, READ_LIMITS);
     onRows(window.rows.length);
     yield window;

@@ -21,12 +21,12 @@ const TRANSACTION_MS = 10;
  * - `stored`: the record was stored
  * - `identical`: the same record was already stored
  * - `different`: a record with the same ID but different content is already stored, and was kept
- * - `occupied`: a record with another ID already has the same key, the time part of the ID
+ * - `occupied`: no key from the time part of the ID on is free
  * - `erased`: the user was erased after the record was made
  */
 export type ImportOutcome = 'stored' | 'identical' | 'different' | 'occupied' | 'erased';
 
-/** Number of keys that are tried for a record from another database: all of a millisecond, and those of one more. */
+/** Number of keys that are tried for a record whose own is taken: all of a millisecond, and those of one more. */
 const MAX_TRIED_KEYS = 2 * COUNTER_RANGE;
 
 /** The ID of blank (erased) rows. */
@@ -62,7 +62,8 @@ export interface ImportContext extends Pick<Storage, 'client' | 'stampWal'> {
  * Creates an importer. Other connections may insert rows meanwhile, but only with keys after all that are imported.
  *
  * A record from another database is known by its ID there. Its ID here was made from its time and a hash, so another record
- * can have the same key: it then gets the next free one, and its ID changes with it.
+ * can have the same key: it then gets the next free one, and its ID changes with it. A record of another node can have the same
+ * key as one from here, too. It also gets the next free one, but keeps its ID, by which it is found again.
  */
 export function createImporter({
   client,
@@ -97,6 +98,14 @@ export function createImporter({
 
   const sources = openRecordSources(client);
 
+  /** Returns the first free key from a record's own on; undefined if there is none. */
+  function freeKey({ seq }: LogRecord): number | undefined {
+    for (let key = seq; key < seq + MAX_TRIED_KEYS && key <= maxSeq; key++) {
+      if (!occupants(key).some(([, found]) => found)) return key;
+    }
+    return undefined;
+  }
+
   /** Returns the record as it is to be stored, or its outcome if it is not. */
   function place(record: LogRecord): LogRecord | ImportOutcome {
     const { kind, seq, userId, source } = record;
@@ -111,17 +120,23 @@ export function createImporter({
       // the same record, imported without its source, such as from Parquet
       const [same] = find[kind].values(seq);
       if (same?.[0] === record.id) return hasColumns(record, same) ? 'identical' : 'different';
-      for (let key = seq; key < seq + MAX_TRIED_KEYS && key <= maxSeq; key++) {
-        if (!occupants(key).some(([, found]) => found)) return { ...record, seq: key, id: idWithSeq(record.id, key) };
-      }
-      return 'occupied';
+      const key = freeKey(record);
+      return key === undefined ? 'occupied' : { ...record, seq: key, id: idWithSeq(record.id, key) };
     }
-    for (const [searchedKind, found] of occupants(seq, kind)) {
-      if (!found) continue;
-      if (found[0] !== record.id) return 'occupied';
+    const here = occupants(seq, kind);
+    for (const [searchedKind, found] of here) {
+      if (found?.[0] !== record.id) continue;
       return searchedKind === kind && hasColumns(record, found) ? 'identical' : 'different';
     }
-    return record;
+    for (const searchedKind of KINDS) {
+      const moved = sources.findMoved(searchedKind, record.id);
+      if (moved === undefined) continue;
+      const [found] = find[searchedKind].values(moved);
+      return searchedKind === kind && found && hasColumns(record, found) ? 'identical' : 'different';
+    }
+    if (!here.some(([, found]) => found)) return record;
+    const key = freeKey(record);
+    return key === undefined ? 'occupied' : { ...record, seq: key };
   }
 
   /** Returns the rows with a key that are not blank, by kind. Both tables share one sequence of keys. */
@@ -141,6 +156,7 @@ export function createImporter({
     const { changes } = insert[kind].run(seq, ...columnsOf(placed));
     assertChanges(changes, 1);
     if (source) sources.add(kind, seq, source);
+    else if (seq !== record.seq) sources.addMoved(kind, seq, record.id);
     last[kind] = Math.max(last[kind], seq);
     return { outcome: 'stored', seq };
   }

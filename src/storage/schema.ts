@@ -94,7 +94,10 @@ export const recordSources = sqliteTable(
     sourceHash: integer('source_hash').notNull(),
     /** The record's ID in that database; null once blanked. */
     sourceId: text('source_id'),
-    /** Bits: 1 if the label was NULL, 2 if the data was NULL, 4 if the data was a JSON value other than an object. */
+    /**
+     * Bits: 1 if the label was NULL, 2 if the data was NULL, 4 if the data was a JSON value other than an object, 8 if
+     * `source_id` is the record's own ID, whose time part is not its key.
+     */
     forms: integer('forms').notNull(),
   },
   (table) => [

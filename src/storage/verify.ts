@@ -11,7 +11,7 @@ import { isSummaryOf, type SummaryBlobs } from './columns/summary.ts';
 import { readUnfinished } from './deletion-list.ts';
 import { DELETED, readLedger, STORED } from './ledger.ts';
 import { isRecordId, MAX_SEQ, seqOfId } from './record-id.ts';
-import { countLostSources } from './record-sources.ts';
+import { countLostSources, isMoved } from './record-sources.ts';
 import { isOutdated } from './schema-version.ts';
 import { UnusableDatabaseError } from './storage-error.ts';
 import { createTextHash, type TextHash } from './text-hash.ts';
@@ -218,7 +218,7 @@ function verifyRows(
       if (row.userId === '') continue; // blank
       count++;
       if (row.seq > MAX_SEQ) continue; // from an old import; never in chunks
-      if (!isRecordId(row.id) || seqOfId(row.id) !== row.seq) {
+      if (!isRecordId(row.id) || (seqOfId(row.id) !== row.seq && !isMoved(client, row.seq, row.id))) {
         report(`The ID of row ${row.seq} does not match its key: the row is damaged. ${RESTORE}`);
       }
       if (row.isValid === 0) report(`The data of row ${row.seq} is not JSON: the row is damaged. ${RESTORE}`);

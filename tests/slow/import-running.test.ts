@@ -231,3 +231,25 @@ describe('a process that ends early', () => {
     },
   );
 });
+
+test('an export resumes after a record of another node that has the time part of one from here', async () => {
+  await using stack = new AsyncDisposableStack();
+  const target = await start();
+  stack.defer(async () => void (await target.stop()));
+  await record(target, 'ada', 1);
+  const lines = exported(4).trimEnd().split('\n');
+  const others = lines.map((line, i) => line.replace(idAt(i), idAt(i).replace(/.$/, 'f')));
+  const result = await run(target, 'import', fileOf([...lines, ...others, ''].join('\n')));
+  expect(result).toMatchObject({ exitCode: 0, stdout: 'Imported 8 records; 0 already stored.\n' });
+  const read = async (after?: string): Promise<string[]> => {
+    const query = after === undefined ? '' : `?after=${after}`;
+    const { text } = await send(`${target.url}/api/export/metrics${query}`, { headers: admin });
+    return text
+      .split('\n')
+      .filter((line) => line !== '')
+      .map((line) => JSON.parse(line).id);
+  };
+  const all = await read();
+  expect(new Set(all).size).toBe(9);
+  for (const [i, id] of all.entries()) expect(await read(id)).toEqual(all.slice(i + 1));
+});

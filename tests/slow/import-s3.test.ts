@@ -8,7 +8,7 @@ import type { Kind, LogRecord } from '../../src/records.ts';
 import { CODEC, dataPage, ENCODING, parquetFile, plainTexts, TEXT, withFooter } from '../harness/parquet-file.ts';
 import { type S3Server, startS3Server } from '../harness/s3-server.ts';
 import { COMMAND, runCli, startTarget, temporaryFolder, UNLIMITED } from '../harness/target.ts';
-import { event, metric, records } from '../storage/log.ts';
+import { event, idOf, metric, records } from '../storage/log.ts';
 
 const NEVER = new AbortController().signal;
 
@@ -192,6 +192,32 @@ test('ends before the rows of a small object fill the disk', async () => {
   expect(exitCode).toBe(1);
   expect(stderr).toContain('less than MIN_FREE_BYTES would remain free. Nothing was imported.');
   expect(existsSync(join(dataDir, 'rawlog.db'))).toBe(false);
+});
+
+test('imports all rows of two nodes that have given them equal keys', async () => {
+  const access = { ...accessOf(server), region: undefined, sessionToken: undefined };
+  const url = `s3://${server.bucket}/equal`;
+  const sink = createS3Sink({ url: new URL(url), node: 'node-a' }, access);
+  const ofOther = [
+    ...records(40, (seq) => metric(seq, { id: idOf(seq).replace('-8000-', '-9000-'), userId: 'other' })),
+    ...records(60, (seq) => event(seq + 20, { id: idOf(seq + 20).replace('-8000-', '-a000-'), userId: 'other' })),
+  ];
+  const own = records(50, (seq) => metric(seq));
+  await sink.deliver({ kind: 'metric', node: 'node-a', records: own }, NEVER);
+  for (const kind of ['metric', 'analytics'] as const) {
+    const rows = ofOther.filter((record) => record.kind === kind);
+    await sink.deliver({ kind, node: 'node-b', records: rows }, NEVER);
+  }
+  const dataDir = join(folder.path, 'equal-data');
+  const env = { ...UNLIMITED, ...server.env, DATA_DIR: dataDir };
+  const first = await runCli(['import', url], { env });
+  expect(first).toEqual({ exitCode: 0, stdout: 'Imported 150 records; 0 already stored.\n', stderr: '' });
+  const lines = await exported(dataDir);
+  expect(lines.map((line) => JSON.parse(line).id).sort()).toEqual([...own, ...ofOther].map(({ id }) => id).sort());
+  const second = await runCli(['import', url], { env });
+  expect(second).toEqual({ exitCode: 0, stdout: 'Imported 0 records; 150 already stored.\n', stderr: '' });
+  expect(await exported(dataDir)).toEqual(lines);
+  expect(await runCli(['verify'], { env })).toMatchObject({ exitCode: 0 });
 });
 
 test('imports an object that takes several requests', async () => {

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
-import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { deleteRecords, finishDeletions } from '../../src/storage/deletion.ts';
 import { runJob } from '../../src/storage/job.ts';
@@ -187,17 +187,60 @@ describe('a record that is already stored', () => {
     expect(result).toMatchObject({ exitCode: 1, stdout: 'Imported 1 record; 1 already stored.\n' });
     expect(result.stderr).toContain('Line 2.');
   });
+});
 
-  test('causes a separate kind of conflict if another ID has the same time part', async () => {
-    const env = newEnv();
-    const other = { ...RECORD, id: ID.replace(/[0-9a-f]{12}$/, '000000000000') };
-    const result = await runCli(['import', fileOf(RECORD, other)], { env });
-    expect(result).toEqual({
-      exitCode: 1,
-      stdout: 'Imported 1 record; 0 already stored.\n',
-      stderr: '1 record not stored: IDs that share the time part with IDs of other records. Line 2.\n',
-    });
-  });
+/** Returns an ID with the same time part as `ID`. */
+const sameTime = (n: number) => ID.replace(/[0-9a-f]{12}$/, n.toString(16).padStart(12, '0'));
+
+test('records of several nodes whose IDs have the same time part are all stored once, with their IDs', async () => {
+  const env = newEnv();
+  const ofOthers = [
+    { ...RECORD, id: sameTime(1), user_id: 'bob' },
+    { ...EVENT, id: sameTime(2), user_id: 'bob' },
+    { ...EVENT, id: sameTime(3), user_id: 'eve' },
+  ];
+  const files = [fileOf(RECORD), fileOf(...ofOthers)];
+  const run = (...args: string[]) => runCli(args, { env });
+  expect(await run('import', files[0] ?? '')).toMatchObject({ exitCode: 0 });
+  const imported = await run('import', files[1] ?? '');
+  expect(imported).toEqual({ exitCode: 0, stdout: 'Imported 3 records; 0 already stored.\n', stderr: '' });
+  const ids = () =>
+    stored(env)
+      .filter((row) => row['user_id'] !== '')
+      .map((row) => row['id'])
+      .sort();
+  const all = [ID, ...ofOthers.map(({ id }) => id)].sort();
+  expect(ids()).toEqual(all);
+  const exported = (await run('export')).stdout.trimEnd().split('\n');
+  expect(exported.map((line) => JSON.parse(line).id).sort()).toEqual(all);
+  expect(exported.some((line) => line.includes('source_id'))).toBe(false);
+  expect(await run('verify')).toMatchObject({ exitCode: 0 });
+
+  // again, and in another order
+  const again = await run('import', fileOf(...ofOthers.toReversed(), RECORD));
+  expect(again).toEqual({ exitCode: 0, stdout: 'Imported 0 records; 4 already stored.\n', stderr: '' });
+  const changed = await run('import', fileOf({ ...ofOthers[0], metric_value: 2 }, { ...EVENT, id: sameTime(1) }));
+  expect(changed).toMatchObject({ exitCode: 1, stdout: 'Imported 0 records; 0 already stored.\n' });
+  expect(changed.stderr).toContain('Lines 1, 2.');
+  expect(ids()).toEqual(all);
+
+  // a key that is free again does not let the others be stored twice
+  expect(await run('erase', 'ada')).toMatchObject({ exitCode: 0 });
+  const afterErasure = await run('import', fileOf(RECORD, ...ofOthers));
+  const skipped = 'Imported 0 records; 3 already stored; skipped 1 of erased users.\n';
+  expect(afterErasure).toEqual({ exitCode: 0, stdout: skipped, stderr: '' });
+  expect(await run('erase', 'bob')).toMatchObject({ exitCode: 0 });
+  expect(ids()).toEqual([sameTime(3)]);
+  expect(await run('verify')).toMatchObject({ exitCode: 0 });
+  const text = readFileSync(join(env.DATA_DIR, 'rawlog.db'), 'latin1');
+  expect(text).not.toContain(sameTime(1));
+  expect(text).not.toContain(sameTime(2));
+
+  // in another database, in which no other record has the key, they keep it
+  const copy = newEnv();
+  const export2 = fileOf((await run('export')).stdout.trimEnd());
+  expect(await runCli(['import', export2], { env: copy })).toMatchObject({ exitCode: 0 });
+  expect(stored(copy).map((row) => row['id'])).toEqual([sameTime(3)]);
 });
 
 test('an import skips and counts records of an erased user', async () => {

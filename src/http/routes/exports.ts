@@ -46,6 +46,7 @@ export function exportRoutes({ verify, engine, metrics, tracing, log }: QueryPar
       filter,
       safe: query.formulas === 'escape',
       after: query.after === undefined ? 0 : seqOfId(query.after),
+      afterId: query.after,
     };
     // the export has its own timeout for clients that do not read
     server?.timeout(request, 0);
