@@ -55,13 +55,27 @@ export function createEraser(
     return false;
   }
 
-  /** Returns whether the same deletion is already running, after an earlier call was aborted. */
-  async function isRunning(kind: Kind, hash: string, cutoffSeq: number, signal: AbortSignal): Promise<boolean> {
-    const from = 'system.mutations';
+  /** Returns whether ClickHouse lists a mutation of a table. */
+  async function isListed(kind: Kind, condition: string, signal: AbortSignal): Promise<boolean> {
     const table = `database = ${literal(database)} AND table = ${literal(tables.stored(kind).name)}`;
+    const options = { signal, timeoutMs: COUNT_TIMEOUT_MS };
+    return (await countOf('system.mutations', `${table} AND ${condition}`, options)) > 0;
+  }
+
+  /** Returns whether the same deletion is already running, after an earlier call was aborted. */
+  function isRunning(kind: Kind, hash: string, cutoffSeq: number, signal: AbortSignal): Promise<boolean> {
     const command = `position(command, '${hash}') > 0 AND position(command, '${cutoffSeq}') > 0`;
-    const condition = `${table} AND NOT is_done AND ${command}`;
-    return (await countOf(from, condition, { signal, timeoutMs: COUNT_TIMEOUT_MS })) > 0;
+    return isListed(kind, `NOT is_done AND ${command}`, signal);
+  }
+
+  /**
+   * Makes ClickHouse drop the mutations with hashes: from one, a reader could tell whether a user was erased. A table that
+   * rawlog has created keeps the last mutation that is done, so that becomes another one.
+   */
+  async function dropHashes(kind: Kind, signal: AbortSignal): Promise<void> {
+    if (cluster === undefined && !(await isListed(kind, "position(command, 'SHA256(user_id)') > 0", signal))) return;
+    const table = tables.stored(kind).quoted;
+    await tables.runOnAll((onCluster) => `ALTER TABLE ${table}${onCluster} DELETE WHERE 0`, signal);
   }
 
   async function eraseKind(kind: Kind, { userId, cutoffSeq }: SinkErasure, signal: AbortSignal): Promise<void> {
@@ -69,8 +83,8 @@ export function createEraser(
     const isOld = `seq <= ${cutoffSeq}`;
     const condition = `user_id = ${literal(userId)} AND ${isOld}`;
     // on a cluster, a replica that is down may have rows too
-    if (cluster === undefined && !(await hasRows(kind, condition, signal))) return;
-    // mutations are listed in system.mutations after they are done, so they contain a hash instead of the user ID
+    if (cluster === undefined && !(await hasRows(kind, condition, signal))) return dropHashes(kind, signal);
+    // a mutation is listed in system.mutations until it is done everywhere, so it contains a hash instead of the user ID
     const hash = createHash('sha256').update(userId).digest('hex').toUpperCase();
     if (!(await isRunning(kind, hash, cutoffSeq, signal))) {
       const deletion = `DELETE WHERE hex(SHA256(user_id)) = '${hash}' AND ${isOld}`;
@@ -80,6 +94,7 @@ export function createEraser(
     for (let delay = MIN_DELAY_MS; await hasRows(kind, condition, signal); delay = Math.min(2 * delay, MAX_DELAY_MS)) {
       await pause(delay, undefined, { signal });
     }
+    await dropHashes(kind, signal);
   }
 
   return async (erasure, signal) => {

@@ -1,4 +1,5 @@
 import type { LogRecord } from '../../records.ts';
+import { seqOfId } from '../../storage/record-id.ts';
 
 /*
  * Rows in the format RowBinary. It stores exactly what the log has: ClickHouse 18.16 parses decimal numbers up to one unit
@@ -49,7 +50,7 @@ export function encodeRows(records: readonly LogRecord[], node: string): Uint8Ar
 
   for (const record of records) {
     reserve(NUMBER_BYTES);
-    addInteger(record.seq);
+    addInteger(seqOfId(record.id)); // moved records have another key here
     addText(record.id);
     addText(node);
     addText(record.userId);

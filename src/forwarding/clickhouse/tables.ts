@@ -97,7 +97,7 @@ export function createTables(connection: ClickHouseConnection, address: ClickHou
     const columns = Object.entries(COLUMNS[kind])
       .map(([name, type]) => `${name} ${type}`)
       .join(', ');
-    const storage = `PARTITION BY ${MONTH} ORDER BY (${SORTING_KEYS[kind]})`;
+    const storage = `PARTITION BY ${MONTH} ORDER BY (${SORTING_KEYS[kind]}) SETTINGS finished_mutations_to_keep = 1`;
     const local = storedName(kind);
     if (!existing.has(local)) {
       const path = `/clickhouse/tables/{shard}/${database}/${local}`;

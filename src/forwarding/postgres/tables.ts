@@ -14,6 +14,7 @@ import {
 } from 'drizzle-orm/pg-core';
 import { formatTimestamp } from '../../formats/timestamp.ts';
 import { type Kind, type LogRecord, sourceDataOf } from '../../records.ts';
+import { seqOfId } from '../../storage/record-id.ts';
 
 /*
  * The tables: those of the original service as Prisma created them, or rawlog's own. Names without a schema: the
@@ -202,7 +203,7 @@ function ownStamps(record: LogRecord, node: string) {
     id: record.id,
     source_id: record.source?.id ?? null,
     node,
-    seq: record.seq,
+    seq: seqOfId(record.id),
     user_id: record.userId,
     happened_at: formatTimestamp(record.happenedAt),
     received_at: formatTimestamp(record.receivedAt),
