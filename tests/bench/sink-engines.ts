@@ -53,7 +53,7 @@ async function startDiscardingSink(): Promise<SinkEngine> {
 }
 
 async function startPostgresSink(): Promise<SinkEngine> {
-  const server = startPostgres(undefined, { fsync: 'on', shared_buffers: '128MB' }); // its defaults
+  const server = startPostgres(undefined, { settings: { fsync: 'on', shared_buffers: '128MB' } }); // its defaults
   const [version] = await server.sql<{ server_version: string }[]>`SHOW server_version`;
   return {
     title: `PostgreSQL ${version?.server_version}, tables of rawlog`,

@@ -3,7 +3,7 @@ import { dirname, join } from 'node:path';
 import { type ClickHouseServer, isClickHouseMissing } from '../harness/clickhouse.ts';
 import { CLUSTER, startClickHouseCluster } from '../harness/clickhouse-cluster.ts';
 import { hasNats, Nats } from '../harness/nats.ts';
-import { missingPostgres, startPostgres } from '../harness/postgres.ts';
+import { missingPostgres, missingPostgresVersion, startPostgres } from '../harness/postgres.ts';
 import { temporaryFolder } from '../harness/target.ts';
 import { isZooKeeperMissing } from '../harness/zookeeper.ts';
 import { loopVolume, noVolumes } from './volume.ts';
@@ -66,14 +66,15 @@ async function startFaultyClickHouse(): Promise<FaultyEngine> {
 }
 
 /** Starts a PostgreSQL server that is killed, whose table is locked, and whose disk is full. */
-async function startFaultyPostgres(): Promise<FaultyEngine> {
+async function startFaultyPostgres(version: string | undefined): Promise<FaultyEngine> {
   const volume = loopVolume(undefined, VOLUME_BYTES);
   chmodSync(dirname(volume.path), 0o755); // for the user that runs the server
-  const server = startPostgres(volume.path);
+  const server = startPostgres(volume.path, { version });
+  const [{ server_version: running } = {}] = await server.sql`SHOW server_version`;
   const ballast = join(volume.path, 'ballast');
   let unlock = () => {};
   return {
-    title: 'PostgreSQL',
+    title: `PostgreSQL ${running}`,
     url: server.url({ tables: 'rawlog' }),
     phases: [
       { name: 'killed', begin: () => server.kill() },
@@ -158,14 +159,22 @@ async function startFaultyNats(): Promise<FaultyEngine> {
   };
 }
 
-/** The engines by name, with what they need that is missing here; undefined: nothing. */
-export const FAULTY_ENGINES: Readonly<
-  Record<string, { readonly start: () => Promise<FaultyEngine>; readonly missing: string | undefined }>
-> = {
+/** How to start an engine, and what it needs that is missing here; undefined: nothing. */
+interface FaultyEngineKind {
+  start(version: string | undefined): Promise<FaultyEngine>;
+  /** @param version undefined for the one that the tests use */
+  missing(version: string | undefined): string | undefined;
+}
+
+/** The engines by name. Only PostgreSQL can have another version. */
+export const FAULTY_ENGINES: Readonly<Record<string, FaultyEngineKind>> = {
   clickhouse: {
     start: startFaultyClickHouse,
-    missing: isClickHouseMissing || isZooKeeperMissing ? 'clickhouse-server and zookeeper' : undefined,
+    missing: () => (isClickHouseMissing || isZooKeeperMissing ? 'clickhouse-server and zookeeper' : undefined),
   },
-  postgres: { start: startFaultyPostgres, missing: missingPostgres ?? noVolumes },
-  nats: { start: startFaultyNats, missing: hasNats ? undefined : 'nats-server' },
+  postgres: {
+    start: startFaultyPostgres,
+    missing: (version) => (version === undefined ? missingPostgres : missingPostgresVersion(version)) ?? noVolumes,
+  },
+  nats: { start: startFaultyNats, missing: () => (hasNats ? undefined : 'nats-server') },
 };

@@ -11,7 +11,7 @@ import { FAULTY_ENGINES, type Phase } from './forwarding-engines.ts';
 
 /*
  * RAWLOG_TARGET=binary npm run faults:forwarding -- --engine clickhouse|postgres|nats
- *   [--nodes 3] [--seconds 20] [--clients 4] [--rows 10]
+ *   [--nodes 3] [--seconds 20] [--clients 4] [--rows 10] [--postgres-version 15|18]
  *
  * Several servers record at full rate and forward to one engine while its parts, and then the servers, are killed and
  * return. Clients repeat each batch with the same Idempotency-Key until it is acknowledged. In the end, each acknowledged row
@@ -99,17 +99,20 @@ const { values } = parseArgs({
     seconds: { type: 'string', default: '20' },
     clients: { type: 'string', default: '4' },
     rows: { type: 'string', default: '10' },
+    'postgres-version': { type: 'string' },
   },
 });
 const chosen = FAULTY_ENGINES[values.engine];
 if (!chosen) throw new Error(`--engine must be one of ${Object.keys(FAULTY_ENGINES).join(', ')}`);
-if (chosen.missing !== undefined) throw new Error(`${values.engine} cannot run here: ${chosen.missing}`);
+const version = values['postgres-version'];
+const missing = chosen.missing(version);
+if (missing !== undefined) throw new Error(`${values.engine} cannot run here: ${missing}`);
 const [nodeCount, seconds, clientCount, rowsPerBatch] = [values.nodes, values.seconds, values.clients, values.rows].map(
   Number,
 ) as [number, number, number, number];
 
 using folder = temporaryFolder();
-await using engine = await chosen.start();
+await using engine = await chosen.start(version);
 await using started = new AsyncDisposableStack();
 printHeader(`Forwarding of ${nodeCount} servers to ${engine.title}, with faults`, 'none');
 const nodes = Array.from({ length: nodeCount }, (_, i) => new Node(i + 1, folder.path, engine.url));

