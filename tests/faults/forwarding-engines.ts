@@ -20,10 +20,15 @@ export interface FaultyEngine extends AsyncDisposable {
   /** As in FORWARD_URL. */
   readonly url: string;
   readonly phases: readonly Phase[];
+  /** A user whose rows the engine rejects until the last phase. */
+  readonly lateUser?: string;
   /** Returns the IDs of all stored metrics as a reader of the engine sees them, with repetitions. */
   ids(): Promise<string[]>;
 }
 
+/** Users that rows are divided among. */
+export const FAULT_USERS: readonly string[] = Array.from({ length: 100 }, (_, i) => `user-${i}`);
+const LATE_USER = 'late-user';
 const DATABASE = 'rawlog';
 const STREAM = 'rawlog';
 const SHARDS = 2;
@@ -65,17 +70,25 @@ async function startFaultyClickHouse(): Promise<FaultyEngine> {
   };
 }
 
-/** Starts a PostgreSQL server that is killed, whose table is locked, and whose disk is full. */
+/**
+ * Starts a PostgreSQL server that is killed, whose table is locked, and whose disk is full. A foreign key rejects the rows of a
+ * user that is added at the end.
+ */
 async function startFaultyPostgres(version: string | undefined): Promise<FaultyEngine> {
   const volume = loopVolume(undefined, VOLUME_BYTES);
   chmodSync(dirname(volume.path), 0o755); // for the user that runs the server
   const server = startPostgres(volume.path, { version });
   const [{ server_version: running } = {}] = await server.sql`SHOW server_version`;
+  const addUsers = (users: readonly string[]) =>
+    server.sql`INSERT INTO "User" (id) SELECT unnest(${server.sql.array([...users])}::text[])`;
+  await server.sql`CREATE TABLE "User" (id text PRIMARY KEY)`;
+  await addUsers(FAULT_USERS);
   const ballast = join(volume.path, 'ballast');
   let unlock = () => {};
   return {
     title: `PostgreSQL ${running}`,
-    url: server.url({ tables: 'rawlog' }),
+    url: server.url(),
+    lateUser: LATE_USER,
     phases: [
       { name: 'killed', begin: () => server.kill() },
       { name: 'started', begin: () => server.start() },
@@ -86,7 +99,7 @@ async function startFaultyPostgres(version: string | undefined): Promise<FaultyE
           const unlocked = Promise.withResolvers<void>();
           unlock = unlocked.resolve;
           void server.sql.begin(async (sql) => {
-            await sql`LOCK TABLE rawlog_metrics`;
+            await sql`LOCK TABLE "AnalyticsMetrics"`;
             locked.resolve();
             await unlocked.promise;
           });
@@ -109,9 +122,10 @@ async function startFaultyPostgres(version: string | undefined): Promise<FaultyE
           if (!server.isRunning()) await server.start();
         },
       },
+      { name: 'missing user added', begin: async () => void (await addUsers([LATE_USER])) },
     ],
     async ids() {
-      return (await server.sql<{ id: string }[]>`SELECT id FROM rawlog_metrics`).map(({ id }) => id);
+      return (await server.sql<{ id: string }[]>`SELECT id FROM "AnalyticsMetrics"`).map(({ id }) => id);
     },
     async [Symbol.asyncDispose]() {
       await server[Symbol.asyncDispose]();
