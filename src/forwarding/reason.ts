@@ -19,6 +19,9 @@ export function failureReason(error: unknown, url: URL): string {
 }
 
 function withoutCredentials(text: string, { username, password }: URL): string {
-  const secrets = [username, password].flatMap((secret) => [secret, decodeURIComponent(secret)]);
+  // the longest first: a user name can be a part of the password, whose other parts would remain
+  const secrets = [username, password]
+    .flatMap((secret) => [secret, decodeURIComponent(secret)])
+    .sort((a, b) => b.length - a.length);
   return secrets.reduce((result, secret) => (secret === '' ? result : result.replaceAll(secret, '***')), text);
 }

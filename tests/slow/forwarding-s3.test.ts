@@ -223,3 +223,38 @@ test('a bucket that does not exist and rejected credentials are reported to the 
   const sink = createS3Sink({ url: new URL(`s3://${server.bucket}/logs`), node: 'node-a' }, wrong);
   await expect(sink.prepare(NEVER)).rejects.toBeInstanceOf(SinkConfigurationError);
 });
+
+test('something that confirms objects without storing them makes deliver reject', async () => {
+  const stored = new Map<string, number>();
+  await using service = Bun.serve({
+    port: 0,
+    hostname: '127.0.0.1',
+    async fetch(request) {
+      const { pathname, searchParams } = new URL(request.url);
+      const key = decodeURIComponent(pathname).replace(/^\/[^/]+\//, '');
+      if (request.method === 'PUT') {
+        const { length } = await request.bytes();
+        if (key.includes('analytics')) stored.set(key, length);
+        else if (key.includes('cut-off')) stored.set(key, length - 1);
+        return new Response('<html>Signed in</html>');
+      }
+      const prefix = searchParams.get('prefix') ?? '';
+      const found = [...stored].filter(([name]) => name.startsWith(prefix));
+      const contents = found.map(([name, size]) => `<Contents><Key>${name}</Key><Size>${size}</Size></Contents>`);
+      return new Response(
+        `<ListBucketResult><Name>bucket</Name><IsTruncated>false</IsTruncated>${contents.join('')}</ListBucketResult>`,
+      );
+    },
+  });
+  const access = { ...accessOf(server), endpoint: service.url.href };
+  for (const prefix of ['lost', 'cut-off']) {
+    const sink = createS3Sink({ url: new URL(`s3://bucket/${prefix}`), node: 'node' }, access);
+    await sink.prepare(NEVER);
+    const deliver = (kind: Block['kind'], rows: LogRecord[]) =>
+      sink.deliver({ kind, node: 'node', records: rows }, NEVER);
+    const rows = records(10, (seq) => metric(seq));
+    await expect(deliver('metric', rows)).rejects.toThrow('confirmed the object');
+    const events = records(10, (seq) => event(seq));
+    if (prefix === 'lost') expect(await deliver('analytics', events)).toEqual({ rejected: [], postponed: [] });
+  }
+});

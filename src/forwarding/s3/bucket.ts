@@ -14,6 +14,7 @@ export interface Bucket {
   read(object: StoredObject): Promise<Uint8Array>;
   /** Returns the content of a small object; undefined if there is none. */
   readText(key: string): Promise<string | undefined>;
+  /** Stores an object. Resolves once the bucket lists it with its size. */
   put(key: string, content: string | Uint8Array): Promise<void>;
   remove(key: string): Promise<void>;
 }
@@ -61,7 +62,14 @@ export function openBucket(url: string, access: S3Access): { prefix: string; buc
           const object = await store.find(key);
           return object && new TextDecoder().decode(await read(object));
         }),
-      put: (key, content) => attempt(() => store.put(key, content)),
+      put: (key, content) =>
+        attempt(async () => {
+          await store.put(key, content);
+          // a proxy, or whatever a redirect leads to, can say yes to any request
+          if ((await store.find(key))?.bytes !== Buffer.byteLength(content)) {
+            throw new SinkUnavailableError(`The S3 service confirmed the object ${key}, but does not have it`);
+          }
+        }),
       remove: (key) => attempt(() => store.remove(key)),
     };
   }
