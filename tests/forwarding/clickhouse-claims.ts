@@ -108,6 +108,20 @@ export function testClickHouseSink(server: () => ClickHouseUnderTest): void {
     );
   });
 
+  test('stores the rows of two nodes with equal keys, and the key of the ID', async () => {
+    const database = freshDatabase();
+    const sink = await preparedSink(server().url(database));
+    const own = records(5, (seq) => metric(seq));
+    const ofOther = records(5, (seq) => metric(seq, { id: idOf(seq).replace('-8000-', '-9000-') }));
+    // one that an import has moved to another key
+    const moved = metric(FIRST_SEQ + 100, { id: idOf(FIRST_SEQ + 50) });
+    await sink.deliver(blockOf([...own, moved]), NEVER);
+    await sink.deliver({ kind: 'metric', node: 'node_b', records: ofOther }, NEVER);
+    await expectCount(database, 11);
+    await expectCount(database, 5, "node = 'node_b'");
+    await expectCount(database, 1, `seq = ${FIRST_SEQ + 50}`);
+  });
+
   test('returns rows that the engine rejects, and stores their neighbors', async () => {
     const database = freshDatabase();
     const sink = await preparedSink(server().url(database));

@@ -124,6 +124,23 @@ describe.skipIf(missingPostgres !== undefined)('the PostgreSQL sink', () => {
     );
   });
 
+  test.each([{}, { tables: 'rawlog' }])('stores the rows of two nodes with equal keys (%j)', async (parameters) => {
+    const schema = newSchema();
+    const sink = await prepared(schema, [], parameters);
+    const own = [1, 2, 3].map((n) => metric(n));
+    const ofOther = own.map((record) => ({ ...record, id: record.id.replace(/.$/, 'f') }));
+    // an import has moved it to another key
+    const moved = { ...metric(9), seq: metric(10).seq };
+    await deliver(sink, [...own, moved]);
+    await deliver(sink, ofOther);
+    const table = 'tables' in parameters ? 'rawlog_metrics' : 'AnalyticsMetrics';
+    expect(await idsIn(schema, table)).toEqual([...own, ...ofOther, moved].map(({ id }) => id).sort());
+    if ('tables' in parameters) {
+      const [stored] = (await rowsOf(schema, table, 'id, seq')).slice(-1);
+      expect(stored).toEqual({ id: moved.id, seq: String(metric(9).seq) });
+    }
+  });
+
   test('rejects the rows that PostgreSQL cannot store, without their values, and stores all others', async () => {
     const schema = newSchema();
     const sink = await prepared(schema);
