@@ -21,7 +21,7 @@ export interface ExportQuery {
   readonly filter: RecordFilter;
   /** Exports records after this `seq`; 0: from the first record. */
   readonly after: number;
-  /** The ID of the record with this `seq`, which may have been imported under another one. */
+  /** The ID of the record, which may have been imported under another `seq`; other nodes can have records with the same one. */
   readonly afterId?: string | undefined;
   /** For CSV: whether text that a spreadsheet would evaluate as a formula is escaped. */
   readonly safe: boolean;

@@ -5,6 +5,7 @@ import { createBudget, QueryCanceledError, QueryTooLargeError } from '../../src/
 import { createClickHouse, EngineUnavailableError, NotSupportedError } from '../../src/query/clickhouse/connection.ts';
 import { createClickHouseEngine } from '../../src/query/clickhouse/engine.ts';
 import { integer, integers, list, sql, text } from '../../src/query/clickhouse/sql.ts';
+import { seqOfId } from '../../src/storage/record-id.ts';
 import { type ClickHouseServer, isClickHouseMissing, startClickHouse } from '../harness/clickhouse.ts';
 import { METRIC, post, send } from '../harness/client.ts';
 import { randomNumbers } from '../harness/random.ts';
@@ -12,6 +13,7 @@ import { startTarget, type Target, temporaryFolder, UNLIMITED } from '../harness
 import { token } from '../harness/tokens.ts';
 import { compareExports, comparePages, compareQueries } from '../query/clickhouse/comparison.ts';
 import { copyRows, createTables, recordVariedRows, USERS, variedQueries } from '../query/clickhouse/varied-rows.ts';
+import { FIRST_SEQ, idOf } from '../storage/log.ts';
 
 const ALIVE = { isCanceled: () => false, signal: new AbortController().signal, erased: [] };
 const LIMITS = { timeoutMs: 60_000, maxResultBytes: 32 * 1024 * 1024 };
@@ -53,6 +55,24 @@ describe.skipIf(isClickHouseMissing)('with QUERY_URL and ClickHouse 18.16', () =
     await comparePages(embedded, external);
     await compareExports(embedded, external);
   }, 120_000);
+
+  test('an export resumes between rows of several nodes with the same key', async () => {
+    const nodes = ['8', '9', 'a', 'b'];
+    const ids = [0, 1, 2].flatMap((n) => nodes.map((node) => idOf(FIRST_SEQ + n).replace('-8000-', `-${node}000-`)));
+    const rows = ids.map((id) => `${seqOfId(id)}\t${id}\tnode\tequal keys\t0\t0\tequal\t1\t/`);
+    await clickhouse.sql(`INSERT INTO rawlog.rawlog_metrics (seq, id, node, user_id, happened_at, received_at, metric_name,
+      metric_value, data_string) FORMAT TabSeparated ${rows.join('\n')}\n`);
+    const headers = { authorization: `Bearer ${await token({ role: 'admin' })}` };
+    const read = async (after?: string) => {
+      const query = `user_id=equal%20keys${after === undefined ? '' : `&after=${after}`}`;
+      const { text: lines } = await send(`${external.url}/api/export/metrics?${query}`, { headers });
+      return [...lines.matchAll(/"id":"([^"]+)"/g)].map(([, id]) => id);
+    };
+    expect(await read()).toEqual(ids);
+    for (const [i, id] of ids.entries()) expect(await read(id)).toEqual(ids.slice(i + 1));
+    await clickhouse.sql("ALTER TABLE rawlog.rawlog_metrics DELETE WHERE user_id = 'equal keys'");
+    while ((await read()).length > 0);
+  });
 
   test('users read only their own rows', async () => {
     const headers = { authorization: `Bearer ${await token({ sub: USERS[0] })}` };

@@ -7,7 +7,7 @@ import type { Page, PageQuery } from '../engine.ts';
 import { createPage } from '../page.ts';
 import type { Connection } from './connection.ts';
 import { parseData } from './event-data.ts';
-import { integer, type Sql, sql } from './sql.ts';
+import { integer, type Sql, sql, text } from './sql.ts';
 import { conditionOf, TABLES } from './tables.ts';
 
 /** Time limit for reading a page of records, in milliseconds; the page then contains the records found so far. */
@@ -27,6 +27,8 @@ interface WindowQuery {
   readonly direction: 'newest' | 'oldest';
   /** Reads rows beyond this `seq`. */
   readonly after: number;
+  /** Reads the oldest rows of that `seq`, too: those with a larger ID than this one. */
+  readonly afterId?: string | undefined;
   /** The last `seq`; undefined: there is no limit. */
   readonly until?: number;
   /** Rows that are scanned, apart from those that do not match the condition in the statement. */
@@ -49,7 +51,7 @@ interface Window {
  * Repeated rows follow each other and are dropped here, which is faster than FINAL.
  */
 async function readWindow(connection: Connection, query: WindowQuery): Promise<Window> {
-  const { kind, filter, direction, after, until, scannedRows, maxRows, maxBytes } = query;
+  const { kind, filter, direction, after, afterId, until, scannedRows, maxRows, maxBytes } = query;
   const { table, name, label, value } = TABLES[kind];
   const { name: wantedName, user, from, to, labels } = filter;
   const condition = conditionOf(connection, kind, {
@@ -60,7 +62,9 @@ async function readWindow(connection: Connection, query: WindowQuery): Promise<W
     labels,
   });
   const order = direction === 'newest' ? sql`DESC` : sql`ASC`;
-  const isAfter = direction === 'newest' ? sql`seq < ${integer(after)}` : sql`seq > ${integer(after)}`;
+  const isNext = direction === 'newest' ? sql`seq < ${integer(after)}` : sql`seq > ${integer(after)}`;
+  const isAfter =
+    afterId === undefined ? isNext : sql`(${isNext} OR (seq = ${integer(after)} AND id > ${text(afterId)}))`;
   const isBefore = until === undefined ? sql`1` : sql`seq <= ${integer(until)}`;
   const source = (isInWindow: Sql) => sql`${table} WHERE ${isAfter} AND ${isInWindow} AND ${condition}`;
   let found = 0;
@@ -150,12 +154,24 @@ export async function* exportRecords(connect: () => Connection, query: ExportQue
   const [newest] = await connect().all(sql`SELECT max(seq) FROM ${TABLES[kind].table}`, { seq: 'integer' });
   const until = newest?.seq ?? 0;
   let scannedRows = TESTED_ROWS;
-  for (let after: number | undefined = query.after; after !== undefined && after < until; ) {
+  let { afterId } = query;
+  for (let after: number | undefined = query.after; after !== undefined && (after < until || afterId !== undefined); ) {
     const window: Window = await readWindow(connect(), {
-      ...{ kind, filter, direction: 'oldest', after, until, scannedRows, maxRows: scannedRows, maxBytes: WINDOW_BYTES },
+      ...{
+        kind,
+        filter,
+        direction: 'oldest',
+        after,
+        afterId,
+        until,
+        scannedRows,
+        maxRows: scannedRows,
+        maxBytes: WINDOW_BYTES,
+      },
     });
     yield* encoder.add(window);
     after = window.next;
+    afterId = undefined;
     const bytesPerRow = Math.max(ROW_BYTES, window.bytes / Math.max(1, window.rows.length));
     scannedRows = Math.round(Math.min(EXPORT_ROWS.max, Math.max(EXPORT_ROWS.min, WINDOW_BYTES / 2 / bytesPerRow)));
   }
