@@ -71,6 +71,35 @@ describe('sealing', () => {
     }
   });
 
+  test('serves the same users and labels between all of its steps', async () => {
+    const row = (i: number) => ({ metricName: `m ${i % 3}`, userId: `u ${i % 400}`, dataString: `label ${i % 50}` });
+    const opened = await openFilled(records(2_000, (seq, i) => metric(seq, row(i))));
+    const { store } = opened.reader;
+    runJob(store.catchUp());
+    const served = () =>
+      store
+        .seriesOf('metric')
+        .flatMap((series) =>
+          [...store.chunks(series)].flatMap(({ users, labels }) =>
+            Array.from(users, (user, i) => ({ user, name: series.name, label: store.labelText(labels[i] as number) })),
+          ),
+        );
+    const expectRows = () => {
+      const rows = Array.from({ length: 2_000 }, (_, i) => row(i));
+      const expected = rows.map(({ metricName, userId, dataString }) => ({
+        user: store.user(userId) as number,
+        name: metricName,
+        label: dataString,
+      }));
+      const sorted = (list: object[]) => list.map((item) => JSON.stringify(item)).sort();
+      expect(sorted(served())).toEqual(sorted(expected));
+    };
+    expectRows();
+    for (const _ of store.seal()) expectRows();
+    expectRows();
+    close(opened);
+  });
+
   test('keeps the number of chunks logarithmic for a series that grows in small steps', async () => {
     const opened = await openFilled([]);
     const { storage, reader } = opened;

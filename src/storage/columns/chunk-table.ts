@@ -128,14 +128,9 @@ export class ChunkTable {
     return this.#statements.ofSeries.all(seriesId, from, to);
   }
 
-  /** Yields the chunks of a series, the last one first. */
-  *newestOf(seriesId: number): Generator<ChunkEntry> {
-    for (let before = Number.MAX_SAFE_INTEGER; ; ) {
-      const entry = this.#statements.previous.get(seriesId, before);
-      if (!entry) return;
-      yield entry;
-      before = entry.id;
-    }
+  /** Returns the last chunks of a series, the last one first. */
+  newestOf(seriesId: number, limit: number): ChunkEntry[] {
+    return this.#statements.newest.all(seriesId, limit);
   }
 
   /** Returns the first chunk of a series after another; undefined if there is none. */
@@ -388,8 +383,8 @@ function prepare(client: Database) {
     ofSeries: client.prepare<ChunkEntry, [number, number, number]>(
       `SELECT ${entry} FROM chunks WHERE series_id = ? AND max_time >= ? AND min_time < ? AND rows > 0 ORDER BY id`,
     ),
-    previous: client.prepare<ChunkEntry, [number, number]>(
-      `SELECT ${entry} FROM chunks WHERE series_id = ? AND id < ? AND rows > 0 ORDER BY id DESC LIMIT 1`,
+    newest: client.prepare<ChunkEntry, [number, number]>(
+      `SELECT ${entry} FROM chunks WHERE series_id = ? AND rows > 0 ORDER BY id DESC LIMIT ?`,
     ),
     next: client.prepare<ChunkEntry, [number, number]>(
       `SELECT ${entry} FROM chunks WHERE series_id = ? AND id > ? AND rows > 0 ORDER BY id LIMIT 1`,

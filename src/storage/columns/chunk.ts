@@ -35,24 +35,30 @@ export function seqsOf({ seqs, rows }: Pick<Chunk, 'seqs' | 'rows'>): Float64Arr
   return decodeSeqs(seqs, rows);
 }
 
-/** Merges two chunks, keeping the order of their rows. */
-export function mergeChunks(first: Chunk, second: Chunk): Chunk {
-  const rows = first.rows + second.rows;
-  const merged = allocateChunk(rows, first.values.length + second.values.length > 0);
-  for (const name of ['times', 'users', 'labels', 'values'] as const) {
-    merged[name].set(first[name]);
-    merged[name].set(second[name], first[name].length);
-  }
-  const seqs = new Float64Array(rows);
-  seqs.set(seqsOf(first));
-  seqs.set(seqsOf(second), first.rows);
-  return {
+/** Merges one or more chunks, keeping the order of their rows. */
+export function mergeChunks(chunks: readonly Chunk[]): Chunk {
+  const [first] = chunks;
+  if (first && chunks.length === 1) return first;
+  const rows = chunks.reduce((sum, chunk) => sum + chunk.rows, 0);
+  const merged = allocateChunk(
     rows,
-    seqs: encodeSeqs(seqs),
-    minTime: Math.min(first.minTime, second.minTime),
-    maxTime: Math.max(first.maxTime, second.maxTime),
-    ...merged,
-  };
+    chunks.some(({ values }) => values.length > 0),
+  );
+  const seqs = new Float64Array(rows);
+  let minTime = Number.POSITIVE_INFINITY;
+  let maxTime = Number.NEGATIVE_INFINITY;
+  let at = 0;
+  for (const chunk of chunks) {
+    merged.times.set(chunk.times, at);
+    merged.users.set(chunk.users, at);
+    merged.labels.set(chunk.labels, at);
+    if (chunk.values.length > 0) merged.values.set(chunk.values, at);
+    seqs.set(seqsOf(chunk), at);
+    minTime = Math.min(minTime, chunk.minTime);
+    maxTime = Math.max(maxTime, chunk.maxTime);
+    at += chunk.rows;
+  }
+  return { rows, minTime, maxTime, seqs: encodeSeqs(seqs), ...merged };
 }
 
 /**

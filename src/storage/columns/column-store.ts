@@ -13,7 +13,7 @@ import { countPresent } from '../ledger.ts';
 import type { TextHash } from '../text-hash.ts';
 import { createTransact } from '../transact.ts';
 import { type Chunk, mergeChunks, seqsOf, sliceChunk, splitChunk } from './chunk.ts';
-import { ChunkTable, type EncodedChunk, type Extent, encodeForTable } from './chunk-table.ts';
+import { type ChunkEntry, ChunkTable, type EncodedChunk, type Extent, encodeForTable } from './chunk-table.ts';
 import { Dictionary } from './dictionary.ts';
 import { Memtable } from './memtable.ts';
 import { valueHashes } from './property-column.ts';
@@ -42,6 +42,11 @@ const MAX_NEW_TEXT_BYTES = 16 * 1024 * 1024;
  * takes longer the larger they are.
  */
 const MAX_CHUNK_ROWS = 16_384;
+
+/** Number of chunks of similar size with which new rows are merged before they fill a chunk. */
+const MERGED_CHUNKS = 3;
+/** Number of chunks that are not full, at the end of a series, from which all are merged. */
+const MAX_PARTIAL_CHUNKS = 24;
 
 /** Time after which encoded chunks are written, in milliseconds. Writing them takes about as long. */
 const MAX_PREPARATION_MS = 10;
@@ -335,17 +340,25 @@ export class ColumnStore implements ChunkSource {
   /** Writes the memtable as chunks. Texts and pairs come first: they may exist without chunks, but not vice versa. */
   *#seal(): Job<void> {
     const memtable = this.#memtable;
-    const users = new Set<number>();
-    const labels = new Set<number>();
-    memtable.forEach((_series, user, label) => {
-      users.add(user);
-      labels.add(label);
-    });
-    yield* this.#users.write((number) => users.has(number));
-    yield* this.#labels.write((number) => labels.has(number));
-    yield* this.#userSeries.write((visit) => memtable.forEach(visit));
+    memtable.renumber(
+      this.#users.arrange((visit) => {
+        memtable.forEach((_series, user) => {
+          visit(user);
+        });
+      }),
+      this.#labels.arrange((visit) => {
+        memtable.forEach((_series, _user, label) => {
+          visit(label);
+        });
+      }),
+    );
+    yield;
+    yield* this.#users.write();
+    yield* this.#labels.write();
+    yield* this.#userSeries.write(ascending(memtable.series()), (visit) => memtable.forEach(visit));
     yield* this.#indexUserRows();
-    const series = memtable.series();
+    // in the order of the chunks that they are merged with, so that a transaction writes fewer pages
+    const series = ascending(memtable.series());
     for (let next = 0; next < series.length; ) {
       const writes: SeriesWrite[] = [];
       const deadline = performance.now() + MAX_PREPARATION_MS;
@@ -394,18 +407,15 @@ export class ColumnStore implements ChunkSource {
   }
 
   /**
-   * Encodes the memtable rows of a series as new chunks. Merges them with the last chunks while these are of similar size,
-   * so each row is rewritten about log2(rows) times, and a series has about log2(rows) chunks that are not full.
+   * Encodes the memtable rows of a series as new chunks. Merges them with the last chunks if these fill a chunk together, or
+   * if there are several of similar size, so each row is rewritten about log₄(rows) times, and a series has about 2 log₄(rows)
+   * chunks that are not full.
    */
   #prepareWrite(id: number): SeriesWrite {
     const { kind, name } = this.#seriesById.get(id) as Series; // every row was added through #seriesFor
-    let chunk = this.#memtable.chunk(id, kind === 'metric') as Chunk; // the memtable has rows of this series
-    const merged: number[] = [];
-    for (const last of this.#chunks.newestOf(id)) {
-      if (last.rows > 2 * chunk.rows || last.rows >= MAX_CHUNK_ROWS) break;
-      chunk = mergeChunks(this.#chunks.read(last.id), chunk);
-      merged.push(last.id);
-    }
+    const added = this.#memtable.chunk(id, kind === 'metric') as Chunk; // the memtable has rows of this series
+    const merged = chunksToMerge(this.#chunks.newestOf(id, MAX_PARTIAL_CHUNKS), added.rows);
+    const chunk = mergeChunks([...merged.map((last) => this.#chunks.read(last)), added]);
     const chunks = [...splitChunk(chunk, MAX_CHUNK_ROWS)].map(encodeForTable);
     const bytes = chunks.reduce((sum, part) => sum + part.bytes, 3 * name.length);
     return { id, merged, chunks, bytes };
@@ -793,6 +803,47 @@ export class ColumnStore implements ChunkSource {
       yield* chunks;
     }
   }
+}
+
+function ascending(numbers: number[]): number[] {
+  return numbers.sort((a, b) => a - b);
+}
+
+/**
+ * Returns the keys of the chunks of a series with which new rows are merged, in commit order.
+ *
+ * @param newest the last chunks of the series, the last one first
+ * @param added the number of new rows
+ */
+function chunksToMerge(newest: readonly ChunkEntry[], added: number): number[] {
+  let merged = 0;
+  let mergedRows = 0;
+  for (const { rows } of newest) {
+    // A chunk that became a little shorter in an erasure is not rewritten for a few rows.
+    const isMuchLarger = rows > MAX_CHUNK_ROWS / 2 && rows > 2 * (mergedRows + added);
+    if (mergedRows + rows >= MAX_CHUNK_ROWS || isMuchLarger) break;
+    mergedRows += rows;
+    merged++;
+  }
+  if (mergedRows + added < MAX_CHUNK_ROWS && merged < MAX_PARTIAL_CHUNKS) {
+    // not enough for a full chunk: only those of similar size
+    const candidates = newest.slice(0, merged);
+    merged = 0;
+    mergedRows = 0;
+    for (;;) {
+      const isSimilar = ({ rows }: ChunkEntry) => rows <= 2 * (mergedRows + added);
+      const end = candidates.findIndex((entry, i) => i >= merged && !isSimilar(entry));
+      const similar = candidates.slice(merged, end < 0 ? undefined : end);
+      const rows = similar.reduce((sum, entry) => sum + entry.rows, mergedRows);
+      if (similar.length < MERGED_CHUNKS || rows + added > MAX_CHUNK_ROWS / 2) break;
+      merged += similar.length;
+      mergedRows = rows;
+    }
+  }
+  return newest
+    .slice(0, merged)
+    .map(({ id }) => id)
+    .reverse();
 }
 
 /** Returns the combined extent of several parts; undefined if none has rows. */

@@ -1,17 +1,22 @@
 import type { Database } from 'bun:sqlite';
 import { inTransactions, type Job, type Transact } from '../job.ts';
 import type { TextHash } from '../text-hash.ts';
+import { TextNumbers } from './text-numbers.ts';
 
-/** Size of the cache of texts, for users and for labels each, in bytes. */
+/** Memory for cached texts, for users and for labels each, in bytes. */
 const CACHE_BYTES = 16 * 1024 * 1024;
-/** Estimated size of a cache entry excluding its text, in bytes. */
+/** Estimated size of an entry of the table excluding its text, in bytes. */
 const ENTRY_BYTES = 80;
 
 /** A text that has a number but is not in the database yet. */
 interface NewText {
   readonly scope: number;
   readonly text: string;
+  readonly hash: number;
 }
+
+/** The numbers that replace those of texts that are not in the database yet. */
+export type Renumbering = (number: number) => number;
 
 /**
  * A dictionary that encodes texts as numbers: a table in the database, plus new texts that are not written yet. A number
@@ -23,14 +28,18 @@ interface NewText {
 export class Dictionary {
   readonly #transact: Transact;
   readonly #hash: TextHash;
-  /** Cached numbers of written texts, by scope and text. */
-  readonly #cache = new Map<number, Map<string, number>>();
-  #cachedBytes = 0;
-  /** Texts that are not in the database yet, by number. */
-  readonly #new = new Map<number, NewText>();
-  /** Numbers of the texts in `#new`, by scope and text. */
-  readonly #newNumbers = new Map<number, Map<string, number>>();
+  /** Cached numbers of written texts. */
+  readonly #cache = new TextNumbers();
+  /** Numbers of the texts in `#new`. */
+  readonly #newNumbers = new TextNumbers();
+  /** Texts that are not in the database yet, by their number minus {@link #firstNew}; undefined once they are not needed. */
+  #new: (NewText | undefined)[] = [];
+  /** Numbers in `#new` of each scope, and perhaps some that are no longer there. */
+  readonly #newOfScope = new Map<number, number[]>();
   #newBytes = 0;
+  #firstNew = 1;
+  /** All texts before this number are in the database. */
+  #writtenTo = 1;
   /** Numbers that are being erased. Their texts are still in the database, but are no longer found. */
   readonly #retired = new Set<number>();
   #next = 1;
@@ -46,12 +55,19 @@ export class Dictionary {
   /** Drops all in-memory state, including texts that are not written yet. */
   reload(): void {
     this.#cache.clear();
-    this.#cachedBytes = 0;
-    this.#new.clear();
-    this.#newNumbers.clear();
-    this.#newBytes = 0;
     this.#retired.clear();
     this.#next = (this.#statements.last.get()?.last ?? 0) + 1;
+    this.#dropNew();
+  }
+
+  /** Drops the list of new texts, once all of them are written. */
+  #dropNew(): void {
+    this.#new = [];
+    this.#newNumbers.clear();
+    this.#newOfScope.clear();
+    this.#newBytes = 0;
+    this.#firstNew = this.#next;
+    this.#writtenTo = this.#next;
   }
 
   /** The largest number plus one. */
@@ -66,25 +82,52 @@ export class Dictionary {
 
   /** Returns the number of a text; undefined if it has none. */
   find(text: string, scope = 0): number | undefined {
-    const cached = this.#cache.get(scope)?.get(text) ?? this.#newNumbers.get(scope)?.get(text);
-    if (cached !== undefined) return cached;
-    for (const row of this.#statements.find.all(this.#hash(text, scope))) {
+    return this.#known(text, scope) ?? this.#read(text, scope, this.#hash(text, scope));
+  }
+
+  /** Returns the number of a text. Assigns a new number if it has none. */
+  numberFor(text: string, scope = 0): number {
+    const known = this.#known(text, scope);
+    if (known !== undefined) return known;
+    const hash = this.#hash(text, scope);
+    const found = this.#read(text, scope, hash);
+    if (found !== undefined) return found;
+    const number = this.#next++;
+    this.#addNew(number, { scope, text, hash });
+    return number;
+  }
+
+  #known(text: string, scope: number): number | undefined {
+    return this.#cache.get(text, scope) ?? this.#newNumbers.get(text, scope);
+  }
+
+  #addNew(number: number, added: NewText): void {
+    const { scope, text } = added;
+    this.#new.push(added);
+    this.#newNumbers.set(text, scope, number);
+    const ofScope = this.#newOfScope.get(scope);
+    if (ofScope) ofScope.push(number);
+    else this.#newOfScope.set(scope, [number]);
+    this.#newBytes += ENTRY_BYTES + 2 * text.length;
+  }
+
+  #cacheNumber(text: string, scope: number, number: number): void {
+    if (this.#cache.bytes > CACHE_BYTES) this.#cache.clear();
+    this.#cache.set(text, scope, number);
+  }
+
+  /** Returns the number of a text in the database. */
+  #read(text: string, scope: number, hash: number): number | undefined {
+    for (const row of this.#statements.find.all(hash)) {
       if (row.text !== text || row.scope !== scope || this.#retired.has(row.id)) continue;
-      this.#add(text, scope, row.id);
+      this.#cacheNumber(text, scope, row.id);
       return row.id;
     }
     return undefined;
   }
 
-  /** Returns the number of a text. Assigns a new number if it has none. */
-  numberFor(text: string, scope = 0): number {
-    const found = this.find(text, scope);
-    if (found !== undefined) return found;
-    const number = this.#next++;
-    this.#new.set(number, { scope, text });
-    entriesOf(this.#newNumbers, scope).set(text, number);
-    this.#newBytes += ENTRY_BYTES + 2 * text.length;
-    return number;
+  #newText(number: number): NewText | undefined {
+    return this.#new[number - this.#firstNew];
   }
 
   /**
@@ -93,50 +136,62 @@ export class Dictionary {
    * @throws if the number is unknown or its text was erased
    */
   text(number: number): string {
-    const text = this.#new.get(number)?.text ?? this.#statements.text.get(number)?.text;
+    const text = this.#newText(number)?.text ?? this.#statements.text.get(number)?.text;
     if (typeof text !== 'string') throw new Error(`number ${number} has no text in the dictionary`);
     return text;
   }
 
-  #add(text: string, scope: number, number: number): void {
-    const bytes = ENTRY_BYTES + 2 * text.length;
-    if (this.#cachedBytes + bytes > CACHE_BYTES) {
-      this.#cache.clear();
-      this.#cachedBytes = 0;
+  /**
+   * Prepares {@link write}: drops the new texts that no row refers to, because their rows were erased, and renumbers the others
+   * in the order of their hashes. Otherwise each transaction would write most pages of the index on the hashes.
+   *
+   * @param forEachNumber calls the visitor with each number that a row in the memtable refers to
+   * @returns the new number of each of these numbers
+   */
+  arrange(forEachNumber: (visit: (number: number) => void) => void): Renumbering {
+    const first = this.#firstNew;
+    const all = this.#new;
+    const numbers = new Uint32Array(all.length);
+    forEachNumber((number) => {
+      if (number >= first) numbers[number - first] = 1;
+    });
+    const order = orderByHash(all, numbers);
+    this.#dropNew();
+    this.#next = first + all.length;
+    this.#firstNew = first;
+    this.#writtenTo = first;
+    for (const [i, from] of order.entries()) {
+      numbers[from] = first + i;
+      this.#addNew(first + i, all[from] as NewText); // as orderByHash() returns only indexes of texts
     }
-    this.#cachedBytes += bytes;
-    entriesOf(this.#cache, scope).set(text, number);
+    return (number) => (number < first ? number : (numbers[number - first] as number));
   }
 
-  /**
-   * Writes the new texts that rows still refer to, and drops the others, whose rows were erased.
-   *
-   * @param isReferenced whether a row in the memtable refers to the number
-   */
-  *write(isReferenced: (number: number) => boolean): Job<void> {
-    for (const [number, { scope, text }] of this.#new) {
-      if (isReferenced(number)) continue;
-      this.#new.delete(number);
-      this.#newNumbers.get(scope)?.delete(text);
-    }
+  /** Writes the new texts, after {@link arrange}. */
+  *write(): Job<void> {
     yield* inTransactions(
       this.#transact,
-      [...this.#new],
-      ([number, { scope, text }]) => {
-        this.#statements.insert(number, scope, text, this.#hash(text, scope));
+      this.#unwritten(),
+      ([number, { scope, text, hash }]) => {
+        this.#statements.insert(number, scope, text, hash);
         return ENTRY_BYTES + 3 * text.length;
       },
       undefined,
       (written) => {
         for (const [number, { scope, text }] of written) {
-          this.#new.delete(number);
-          this.#newNumbers.get(scope)?.delete(text);
-          this.#add(text, scope, number);
+          this.#cacheNumber(text, scope, number);
+          this.#writtenTo = number + 1;
         }
       },
     );
-    this.#newNumbers.clear();
-    this.#newBytes = 0;
+    this.#dropNew();
+  }
+
+  *#unwritten(): Generator<[number: number, NewText]> {
+    for (let number = this.#firstNew; number < this.#firstNew + this.#new.length; number++) {
+      const found = this.#newText(number);
+      if (found) yield [number, found];
+    }
   }
 
   /** Returns the numbers of a scope whose texts are in the database, except retired ones. */
@@ -149,27 +204,27 @@ export class Dictionary {
     for (const { id, text } of this.#statements.textsOfScope.iterate(scope)) {
       if (!this.#retired.has(id)) yield { number: id, text };
     }
-    for (const [text, number] of this.#newNumbers.get(scope) ?? []) yield { number, text };
+    for (const number of this.#newOfScope.get(scope) ?? []) {
+      const text = number >= this.#writtenTo ? this.#newText(number)?.text : undefined;
+      if (text !== undefined) yield { number, text };
+    }
   }
 
   /** Returns whether a number's text is in the database. */
   isWritten(number: number): boolean {
-    return !this.#new.has(number);
+    return number < this.#writtenTo || !this.#newText(number);
   }
 
   /** Makes texts unfindable, so that the next rows with these texts get new numbers. Call {@link blank} afterwards. */
   retire(numbers: Iterable<number>): void {
     for (const number of numbers) {
-      const unwritten = this.#new.get(number);
-      if (unwritten) {
-        this.#new.delete(number);
-        this.#newNumbers.get(unwritten.scope)?.delete(unwritten.text);
-      } else {
-        this.#retired.add(number);
-      }
+      if (this.isWritten(number)) this.#retired.add(number);
+      const unwritten = this.#newText(number);
+      if (!unwritten) continue;
+      this.#newNumbers.delete(unwritten.text, unwritten.scope);
+      this.#new[number - this.#firstNew] = undefined;
     }
     this.#cache.clear();
-    this.#cachedBytes = 0;
   }
 
   /** Overwrites the texts of retired numbers in the database. */
@@ -189,13 +244,17 @@ export class Dictionary {
   }
 }
 
-function entriesOf(scopes: Map<number, Map<string, number>>, scope: number): Map<string, number> {
-  let entries = scopes.get(scope);
-  if (!entries) {
-    entries = new Map();
-    scopes.set(scope, entries);
+/** Returns the indexes of the new texts that rows refer to, in the order of their hashes. */
+function orderByHash(texts: readonly (NewText | undefined)[], isReferenced: Uint32Array): Uint32Array {
+  const range = 2 ** Math.ceil(Math.log2(texts.length + 1));
+  const keys = new Float64Array(texts.length);
+  let count = 0;
+  for (let i = 0; i < texts.length; i++) {
+    const hash = texts[i]?.hash;
+    // the upper bits of the hash, which have 53, and the index: typed arrays are sorted fastest as they are
+    if (hash !== undefined && isReferenced[i] === 1) keys[count++] = Math.floor(hash / range) * range + i;
   }
-  return entries;
+  return Uint32Array.from(keys.subarray(0, count).sort(), (key) => key % range);
 }
 
 function prepare(client: Database, table: 'users' | 'labels') {

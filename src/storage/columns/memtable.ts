@@ -149,6 +149,18 @@ export class Memtable {
     }
   }
 
+  /** Replaces the users and labels of all rows by other numbers. */
+  renumber(user: (number: number) => number, label: (number: number) => number): void {
+    renumber(this.#users.subarray(0, this.#rows), user);
+    renumber(this.#labels.subarray(0, this.#rows), label);
+    for (const { parts } of this.#bySeries.values()) {
+      for (const { chunk } of parts) {
+        renumber(chunk.users, user);
+        renumber(chunk.labels, label);
+      }
+    }
+  }
+
   /** Calls `visit` for each row of a user that is not sealed yet, in commit order. */
   forEachOf(user: number, visit: (series: number, seq: number) => void): void {
     const users = this.#users.subarray(0, this.#rows);
@@ -190,4 +202,8 @@ export class Memtable {
     this.#rows = 0;
     this.#bySeries.clear();
   }
+}
+
+function renumber(numbers: Uint32Array, renumbered: (number: number) => number): void {
+  for (let i = 0; i < numbers.length; i++) numbers[i] = renumbered(numbers[i] as number);
 }

@@ -227,18 +227,24 @@ function countBySlot({ times, rows, minTime, maxTime }: Chunk, slotUs: number, m
   const first = Math.floor(minTime / slotUs);
   const length = Math.floor(maxTime / slotUs) - first + 1;
   if (length > MAX_SLOTS) return undefined;
-  for (let i = 0; i < rows; i++) (counts[Math.floor((times[i] as number) / slotUs) - first] as number)++;
+  const slotOf = (row: number) => Math.floor((times[row] as number) / slotUs) - first;
   let used = 0;
-  for (let slot = 0; slot < length; slot++) if (counts[slot] !== 0) used++;
-  const isDense = rows >= minRows * used;
-  const found = { numbers: new Int32Array(isDense ? used : 0), rows: new Uint32Array(isDense ? used : 0) };
-  for (let slot = 0, at = 0; slot < length && isDense; slot++) {
+  for (let row = 0; row < rows; row++) {
+    const slot = slotOf(row);
+    if (counts[slot] === 0) used++;
+    (counts[slot] as number)++;
+    if (rows >= minRows * used) continue;
+    for (let counted = 0; counted <= row; counted++) counts[slotOf(counted)] = 0;
+    return undefined;
+  }
+  const found = { numbers: new Int32Array(used), rows: new Uint32Array(used) };
+  for (let slot = 0, at = 0; slot < length; slot++) {
     if (counts[slot] === 0) continue;
     found.numbers[at] = first + slot;
     found.rows[at++] = counts[slot] as number;
   }
   counts.fill(0, 0, length);
-  return isDense ? found : undefined;
+  return found;
 }
 
 /** Returns the values by hour, ascending within each hour. */

@@ -33,11 +33,21 @@ const CACHE_BYTES = 10 * 1024 * 1024;
 const STEP_MS = 10;
 /** Estimated bytes per row of a part or a run. */
 const ROW_BYTES = 8;
+/** Estimated bytes of parts that are written in one transaction. */
+const MAX_SORTED_BYTES = 1024 * 1024;
 
 /** The key of a part or a run, and its number of rows. */
 interface PartEntry {
   readonly id: number;
   readonly rows: number;
+}
+
+/** A new part of a shard, and the parts that it replaces. */
+interface PartWrite {
+  readonly shard: number;
+  readonly merged: readonly number[];
+  readonly rows: number;
+  readonly blobs: PartBlobs;
 }
 
 /** Returns whether an entry of the index is to be removed. */
@@ -166,34 +176,40 @@ export class UserRows {
     yield;
     const sorting = { ...sortByShard(unsorted, SHARDS), kind };
     this.#sorting = sorting;
-    const first = this.#sortedShards[kind];
-    let startedAt = performance.now();
-    for (let number = first; number < SHARDS; number++) {
-      const write = this.#preparePart(shardOf(kind, number), withoutRemoved(sorting, number));
-      const isLast = number === SHARDS - 1;
+    for (let number = this.#sortedShards[kind]; number < SHARDS; ) {
+      const writes: PartWrite[] = [];
+      const deadline = performance.now() + STEP_MS;
+      let bytes = 0;
+      do {
+        const write = this.#preparePart(shardOf(kind, number), withoutRemoved(sorting, number));
+        bytes += ROW_BYTES * write.rows;
+        writes.push(write);
+        number++;
+      } while (number < SHARDS && bytes < MAX_SORTED_BYTES && performance.now() < deadline);
+      const isLast = number === SHARDS;
       this.#transact(() => {
-        write();
+        for (const { merged, rows, shard, blobs } of writes) {
+          for (const id of merged) this.#blank(id);
+          if (rows > 0) this.#insert(shard, rows, blobs);
+        }
         if (isLast) for (const id of ids) this.#blank(id);
-        this.#sortedShards[kind] = isLast ? 0 : number + 1;
+        this.#sortedShards[kind] = isLast ? 0 : number;
         this.#statements.setState.run(sortedName(kind), this.#sortedShards[kind]);
       });
-      if (performance.now() - startedAt < STEP_MS) continue;
       yield;
-      startedAt = performance.now();
     }
     this.#sorting = undefined;
   }
 
   /**
-   * Prepares a new part of a shard, merged with the last parts once several have a similar size. Returns the function that
-   * writes it, in the caller's transaction.
+   * Prepares a new part of a shard, merged with the last parts once several have a similar size.
    *
    * @param added rows sorted by user
    */
-  #preparePart(shard: number, added: UserEntries): () => void {
-    if (added.users.length === 0) return () => {};
+  #preparePart(shard: number, added: UserEntries): PartWrite {
     let entries = added;
     const merged: number[] = [];
+    if (added.users.length === 0) return { shard, merged, rows: 0, blobs: encodePart(added) };
     const parts = this.#statements.ofShard.all(shard);
     for (;;) {
       const similar = parts.slice(parts.findLastIndex(({ rows }) => rows > 2 * entries.users.length) + 1);
@@ -203,11 +219,7 @@ export class UserRows {
       merged.push(...similar.map(({ id }) => id));
       parts.length -= similar.length;
     }
-    const blobs = encodePart(entries);
-    return () => {
-      for (const id of merged) this.#blank(id);
-      this.#insert(shard, entries.users.length, blobs);
-    };
+    return { shard, merged, rows: entries.users.length, blobs: encodePart(entries) };
   }
 
   #insert(shard: number, rows: number, blobs: PartBlobs): void {
