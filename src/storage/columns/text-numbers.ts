@@ -22,9 +22,9 @@ export class TextNumbers {
   /** Random, so that texts that collide cannot be chosen. */
   readonly #seed = crypto.getRandomValues(new Int32Array(1))[0] as number;
 
-  /** Memory, in bytes. */
+  /** Memory in use, in bytes. */
   get bytes(): number {
-    return this.#table.byteLength + this.#records.byteLength;
+    return 4 * (this.#end + this.#table.length);
   }
 
   /** Returns the number of a text; undefined if it has none. */
@@ -55,9 +55,9 @@ export class TextNumbers {
     if (8 * ++this.#size > 3 * this.#table.length) this.#grow();
   }
 
+  /** Removes all texts. Keeps the memory. */
   clear(): void {
-    this.#table = new Uint32Array(2 * FIRST_PLACES);
-    this.#records = new Uint32Array(FIRST_WORDS);
+    this.#table.fill(0);
     this.#end = 0;
     this.#size = 0;
   }
@@ -107,8 +107,10 @@ export class TextNumbers {
       grown.set(this.#records);
       this.#records = grown;
     }
-    this.#records[start] = number;
-    this.#records.set(this.#words.subarray(0, length), start + 1);
+    const records = this.#records;
+    const words = this.#words;
+    records[start] = number;
+    for (let i = 0; i < length; i++) records[start + 1 + i] = words[i] as number;
     return start;
   }
 
@@ -148,12 +150,15 @@ function isAt(records: Uint32Array, start: number, words: Uint32Array, length: n
   return true;
 }
 
-/** Returns an unsigned 32-bit hash of words, mixed as in MurmurHash2. */
+/** Returns an unsigned 32-bit hash of words, mixed as in MurmurHash. */
 function hashOf(words: Uint32Array, length: number, seed: number): number {
   let hash = seed;
   for (let i = 0; i < length; i++) {
     hash = Math.imul(hash ^ (words[i] as number), 0x5bd1e995);
     hash ^= hash >>> 15;
   }
-  return hash >>> 0;
+  // so that every bit of the last word changes the lowest bits, which choose the place
+  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
+  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
+  return (hash ^ (hash >>> 16)) >>> 0;
 }

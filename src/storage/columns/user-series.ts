@@ -11,7 +11,7 @@ const CLEAR_BATCH = 2_000;
 /** Pairs inserted per statement. */
 const PAIRS_PER_STATEMENT = 16;
 /** Pairs for which there is room at first. */
-const FIRST_PAIRS = 4_096;
+const FIRST_PAIRS = 32_768;
 
 /**
  * The series in which each user has sealed rows. No pair of user and series is ever missing, but a stored pair may no
