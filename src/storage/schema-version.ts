@@ -39,6 +39,7 @@ export const CHANGES_DATA: Readonly<Record<string, boolean>> = {
   '0008_forwarding': false,
   '0009_record_sources': false,
   '0010_boards': false,
+  '0011_labels_by_series': true, // replaces two indexes
 };
 
 export interface Migration {

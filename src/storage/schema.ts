@@ -195,7 +195,8 @@ export const labels = sqliteTable(
     label: text('label'),
     hash: integer('hash'),
   },
-  (table) => [index('labels_hash').on(table.hash), index('labels_series').on(table.seriesId)],
+  // One index: labels are written in its order, and so to few of its pages. See Dictionary.arrange().
+  (table) => [index('labels_series_hash').on(table.seriesId, table.hash)],
 );
 
 /** Sealed chunks: rows of one series, in commit order. Each array has `rows` elements. */

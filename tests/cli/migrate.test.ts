@@ -69,6 +69,7 @@ test('a dry run lists pending migrations and about how long they take, and chang
     false,
     false,
     false,
+    true,
   ]);
   expect(appliedMigrations()).toBe(OLDER);
   expect(backups()).toEqual([]);

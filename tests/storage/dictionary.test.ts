@@ -18,28 +18,31 @@ function openDictionary() {
   return { client, labels: new Dictionary(client, 'labels', createTransact(client), hash) };
 }
 
+const scopeOf = (name: string) => 7 + (name.length % 2);
 const NAMES = Array.from({ length: 500 }, (_, i) => `label ${i}`);
 
-test('writes new texts in the order of their hashes, so that neighbors share pages of the index', () => {
+test('writes new texts in the order of the index, so that neighbors share its pages', () => {
   const { client, labels } = openDictionary();
-  const numbers = NAMES.map((name) => labels.numberFor(name, 7));
+  const numbers = NAMES.map((name) => labels.numberFor(name, scopeOf(name)));
   const renumbered = labels.arrange((visit) => numbers.forEach(visit));
   for (const [i, name] of NAMES.entries()) {
     const number = renumbered(numbers[i] as number);
-    expect([labels.numberFor(name, 7), labels.text(number)]).toEqual([number, name]);
+    expect([labels.numberFor(name, scopeOf(name)), labels.text(number)]).toEqual([number, name]);
   }
   runJob(labels.write());
-  const hashes = client.query<{ hash: number }, []>('SELECT hash FROM labels ORDER BY id').all();
-  expect(hashes).toEqual(hashes.toSorted((a, b) => a.hash - b.hash));
-  expect(hashes).toHaveLength(NAMES.length);
+  const rows = client
+    .query<{ scope: number; hash: number }, []>('SELECT series_id AS scope, hash FROM labels ORDER BY id')
+    .all();
+  expect(rows).toEqual(rows.toSorted((a, b) => a.scope - b.scope || a.hash - b.hash));
+  expect(rows).toHaveLength(NAMES.length);
   // written numbers stay as they are
-  const written = NAMES.map((name) => labels.numberFor(name, 7));
-  const added = labels.numberFor('added', 7);
+  const written = NAMES.map((name) => labels.numberFor(name, scopeOf(name)));
+  const added = labels.numberFor('added', 8);
   const again = labels.arrange((visit) => [...written, added].forEach(visit));
   expect(written.map(again)).toEqual(written);
   expect(again(added)).toBe(labels.limit - 1);
   labels.reload();
-  expect(NAMES.map((name) => labels.numberFor(name, 7))).toEqual(written);
+  expect(NAMES.map((name) => labels.numberFor(name, scopeOf(name)))).toEqual(written);
 });
 
 test('drops new texts that no row refers to, and never gives their numbers to other texts', () => {

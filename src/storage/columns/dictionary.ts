@@ -15,6 +15,12 @@ interface NewText {
   readonly hash: number;
 }
 
+/** A number with a hash, and its text; null once it is erased. */
+interface Found {
+  readonly id: number;
+  readonly text: string | null;
+}
+
 /** The numbers that replace those of texts that are not in the database yet. */
 export type Renumbering = (number: number) => number;
 
@@ -118,8 +124,8 @@ export class Dictionary {
 
   /** Returns the number of a text in the database. */
   #read(text: string, scope: number, hash: number): number | undefined {
-    for (const row of this.#statements.find.all(hash)) {
-      if (row.text !== text || row.scope !== scope || this.#retired.has(row.id)) continue;
+    for (const row of this.#statements.find(hash, scope)) {
+      if (row.text !== text || this.#retired.has(row.id)) continue;
       this.#cacheNumber(text, scope, row.id);
       return row.id;
     }
@@ -143,7 +149,7 @@ export class Dictionary {
 
   /**
    * Prepares {@link write}: drops the new texts that no row refers to, because their rows were erased, and renumbers the others
-   * in the order of their hashes. Otherwise each transaction would write most pages of the index on the hashes.
+   * in the order of the index: by scope, then by hash. Otherwise each transaction would write most pages of the index.
    *
    * @param forEachNumber calls the visitor with each number that a row in the memtable refers to
    * @returns the new number of each of these numbers
@@ -155,14 +161,18 @@ export class Dictionary {
     forEachNumber((number) => {
       if (number >= first) numbers[number - first] = 1;
     });
-    const order = orderByHash(all, numbers);
+    const scopes = [...this.#newOfScope].sort(([a], [b]) => a - b);
+    const order = scopes.flatMap(([, ofScope]) => {
+      const referenced = ofScope.map((number) => number - first).filter((i) => numbers[i] === 1 && all[i]);
+      return inOrderOfHashes(referenced, (i) => all[i]?.hash ?? 0);
+    });
     this.#dropNew();
     this.#next = first + all.length;
     this.#firstNew = first;
     this.#writtenTo = first;
     for (const [i, from] of order.entries()) {
       numbers[from] = first + i;
-      this.#addNew(first + i, all[from] as NewText); // as orderByHash() returns only indexes of texts
+      this.#addNew(first + i, all[from] as NewText); // retired texts have no rows
     }
     return (number) => (number < first ? number : (numbers[number - first] as number));
   }
@@ -244,29 +254,26 @@ export class Dictionary {
   }
 }
 
-/** Returns the indexes of the new texts that rows refer to, in the order of their hashes. */
-function orderByHash(texts: readonly (NewText | undefined)[], isReferenced: Uint32Array): Uint32Array {
-  const range = 2 ** Math.ceil(Math.log2(texts.length + 1));
-  const keys = new Float64Array(texts.length);
-  let count = 0;
-  for (let i = 0; i < texts.length; i++) {
-    const hash = texts[i]?.hash;
-    // the upper bits of the hash, which have 53, and the index: typed arrays are sorted fastest as they are
-    if (hash !== undefined && isReferenced[i] === 1) keys[count++] = Math.floor(hash / range) * range + i;
-  }
-  return Uint32Array.from(keys.subarray(0, count).sort(), (key) => key % range);
+/** Returns items in the order of their hashes, approximately. */
+function inOrderOfHashes(items: readonly number[], hashOf: (item: number) => number): number[] {
+  const range = 2 ** Math.ceil(Math.log2(items.length + 1));
+  // the upper bits of the hash, which has 53, and the index: typed arrays are sorted fastest as they are
+  const keys = Float64Array.from(items, (item, i) => Math.floor(hashOf(item) / range) * range + i);
+  return Array.from(keys.sort(), (key) => items[key % range] as number);
 }
 
 function prepare(client: Database, table: 'users' | 'labels') {
   const column = table === 'users' ? 'user_id' : 'label';
   const scope = table === 'users' ? '0' : 'series_id';
+  const findUser = client.prepare<Found, [number]>('SELECT id, user_id AS text FROM users WHERE hash = ?');
+  const findLabel = client.prepare<Found, [number, number]>(
+    'SELECT id, label AS text FROM labels WHERE series_id = ? AND hash = ?',
+  );
   const insertUser = client.prepare('INSERT INTO users (id, user_id, hash) VALUES (?, ?, ?)');
   const insertLabel = client.prepare('INSERT INTO labels (id, series_id, label, hash) VALUES (?, ?, ?, ?)');
   return {
     last: client.prepare<{ last: number | null }, []>(`SELECT max(id) AS last FROM ${table}`),
-    find: client.prepare<{ id: number; scope: number; text: string | null }, [number]>(
-      `SELECT id, ${scope} AS scope, ${column} AS text FROM ${table} WHERE hash = ?`,
-    ),
+    find: (hash: number, series: number) => (table === 'users' ? findUser.all(hash) : findLabel.all(series, hash)),
     text: client.prepare<{ text: string | null }, [number]>(`SELECT ${column} AS text FROM ${table} WHERE id = ?`),
     ofScope: client.prepare<{ id: number }, [number]>(
       `SELECT id FROM ${table} WHERE ${scope} = ? AND ${column} IS NOT NULL`,
