@@ -340,18 +340,19 @@ export class ColumnStore implements ChunkSource {
   /** Writes the memtable as chunks. Texts and pairs come first: they may exist without chunks, but not vice versa. */
   *#seal(): Job<void> {
     const memtable = this.#memtable;
-    memtable.renumber(
-      this.#users.arrange((visit) => {
-        memtable.forEach((_series, user) => {
-          visit(user);
-        });
-      }),
-      this.#labels.arrange((visit) => {
-        memtable.forEach((_series, _user, label) => {
-          visit(label);
-        });
-      }),
-    );
+    const users = this.#users.arrange((visit) => {
+      memtable.forEach((_series, user) => {
+        visit(user);
+      });
+    });
+    memtable.renumber('users', users);
+    yield;
+    const labels = this.#labels.arrange((visit) => {
+      memtable.forEach((_series, _user, label) => {
+        visit(label);
+      });
+    });
+    memtable.renumber('labels', labels);
     yield;
     yield* this.#users.write();
     yield* this.#labels.write();

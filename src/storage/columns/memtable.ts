@@ -149,15 +149,12 @@ export class Memtable {
     }
   }
 
-  /** Replaces the users and labels of all rows by other numbers. */
-  renumber(user: (number: number) => number, label: (number: number) => number): void {
-    renumber(this.#users.subarray(0, this.#rows), user);
-    renumber(this.#labels.subarray(0, this.#rows), label);
+  /** Replaces the users or the labels of all rows by other numbers. */
+  renumber(column: 'users' | 'labels', renumbered: (number: number) => number): void {
+    const all = column === 'users' ? this.#users : this.#labels;
+    replaceAll(all.subarray(0, this.#rows), renumbered);
     for (const { parts } of this.#bySeries.values()) {
-      for (const { chunk } of parts) {
-        renumber(chunk.users, user);
-        renumber(chunk.labels, label);
-      }
+      for (const { chunk } of parts) replaceAll(chunk[column], renumbered);
     }
   }
 
@@ -204,6 +201,6 @@ export class Memtable {
   }
 }
 
-function renumber(numbers: Uint32Array, renumbered: (number: number) => number): void {
+function replaceAll(numbers: Uint32Array, renumbered: (number: number) => number): void {
   for (let i = 0; i < numbers.length; i++) numbers[i] = renumbered(numbers[i] as number);
 }
