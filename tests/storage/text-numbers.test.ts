@@ -43,3 +43,21 @@ test('keeps its numbers while it grows, also for long texts', () => {
     expect(numbers.get(textOf(i), 3)).toBeUndefined();
   }
 });
+
+test('clears an empty table without filling its memory again', () => {
+  const numbers = new TextNumbers();
+  const cpuUs = (work: () => void) => {
+    const before = process.threadCpuUsage();
+    work();
+    const { user, system } = process.threadCpuUsage(before);
+    return user + system;
+  };
+  const filling = cpuUs(() => {
+    for (let i = 1; i <= 200_000; i++) numbers.set(`label ${i}`, 0, i);
+  });
+  const clearing = cpuUs(() => {
+    for (let i = 0; i < 20_000; i++) numbers.clear();
+  });
+  expect(clearing).toBeLessThan(filling);
+  expect(numbers.get('label 1', 0)).toBeUndefined();
+});
