@@ -27,6 +27,12 @@ test('returns the number that was last set for a text in a scope', () =>
           expect(numbers.get(key, scope)).toBe(expected.get(JSON.stringify([key, scope])));
           expect(numbers.get(`${key}c`, scope)).toBeUndefined();
         }
+        const isKept = (number: number) => number % 3 > 0;
+        numbers.renumber((number) => (isKept(number) ? 2 ** 32 - number : 0));
+        for (const [key, scope] of entries) {
+          const before = expected.get(JSON.stringify([key, scope]));
+          expect(numbers.get(key, scope)).toBe(before && isKept(before) ? 2 ** 32 - before : undefined);
+        }
         numbers.clear();
         for (const [key, scope] of entries) expect(numbers.get(key, scope)).toBeUndefined();
       },

@@ -249,7 +249,8 @@ export class ColumnStore implements ChunkSource {
 
   /**
    * Runs one step of catching up with the committed rows: applies some of them, or commits one transaction of a seal. A
-   * step takes a few milliseconds, and about 50 when the rows of users are sorted, without holding the write lock.
+   * step takes a few milliseconds, and about 50, without holding the write lock, when new texts are renumbered or the rows
+   * of users are sorted.
    *
    * @returns whether all committed rows are applied
    */

@@ -114,7 +114,7 @@ export class Dictionary {
     const ofScope = this.#newOfScope.get(scope);
     if (ofScope) ofScope.push(number);
     else this.#newOfScope.set(scope, [number]);
-    this.#newBytes += ENTRY_BYTES + 2 * text.length;
+    this.#newBytes += bytesOf(added);
   }
 
   #cacheNumber(text: string, scope: number, number: number): void {
@@ -159,22 +159,27 @@ export class Dictionary {
     const all = this.#new;
     const numbers = new Uint32Array(all.length);
     forEachNumber((number) => {
-      if (number >= first) numbers[number - first] = 1;
+      if (number >= first && all[number - first]) numbers[number - first] = 1; // retired texts have no rows
     });
     const scopes = [...this.#newOfScope].sort(([a], [b]) => a - b);
-    const order = scopes.flatMap(([, ofScope]) => {
-      const referenced = ofScope.map((number) => number - first).filter((i) => numbers[i] === 1 && all[i]);
-      return inOrderOfHashes(referenced, (i) => all[i]?.hash ?? 0);
-    });
-    this.#dropNew();
-    this.#next = first + all.length;
-    this.#firstNew = first;
-    this.#writtenTo = first;
-    for (const [i, from] of order.entries()) {
-      numbers[from] = first + i;
-      this.#addNew(first + i, all[from] as NewText); // retired texts have no rows
+    this.#new = [];
+    this.#newOfScope.clear();
+    this.#newBytes = 0;
+    for (const [i, text] of all.entries()) if (text && numbers[i] === 1) this.#newBytes += bytesOf(text);
+    for (const [scope, ofScope] of scopes) {
+      const referenced = ofScope.map((number) => number - first).filter((i) => numbers[i] === 1);
+      const start = first + this.#new.length;
+      const ordered = inOrderOfHashes(referenced, (i) => all[i]?.hash ?? 0);
+      for (const [i, from] of ordered.entries()) {
+        numbers[from] = start + i;
+        this.#new.push(all[from]);
+      }
+      const arranged = ordered.map((_, i) => start + i);
+      if (ordered.length > 0) this.#newOfScope.set(scope, arranged);
     }
-    return (number) => (number < first ? number : (numbers[number - first] as number));
+    const renumbered = (number: number) => (number < first ? number : (numbers[number - first] as number));
+    this.#newNumbers.renumber(renumbered);
+    return renumbered;
   }
 
   /** Writes the new texts, after {@link arrange}. */
@@ -252,6 +257,11 @@ export class Dictionary {
       },
     );
   }
+}
+
+/** Returns the approximate size of a new text, in bytes. */
+function bytesOf({ text }: NewText): number {
+  return ENTRY_BYTES + 2 * text.length;
 }
 
 /** Returns items in the order of their hashes, approximately. */

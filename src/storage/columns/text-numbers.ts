@@ -55,6 +55,17 @@ export class TextNumbers {
     if (8 * ++this.#size > 3 * this.#table.length) this.#grow();
   }
 
+  /** Replaces all numbers; 0 removes the text. Reads the records in order, without looking any text up. */
+  renumber(renumbered: (number: number) => number): void {
+    const records = this.#records;
+    for (let at = 0; at < this.#end; ) {
+      const number = records[at] as number;
+      if (number !== 0) records[at] = renumbered(number);
+      const length = records[at + 2] as number;
+      at += 3 + (length < WIDE ? Math.ceil(length / 4) : Math.ceil((length - WIDE) / 2));
+    }
+  }
+
   /** Removes all texts. Keeps the memory. */
   clear(): void {
     if (this.#end === 0) return; // an erasure clears once per name, and filling a large table takes half a millisecond
