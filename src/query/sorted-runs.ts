@@ -93,10 +93,9 @@ export class RunSelection {
     if (size <= FEW_VALUES || size <= Math.min(SHORT_RUN * runs, MAX_COPIED_VALUES)) {
       if (size > copied.length) copied = new Float64Array(MAX_COPIED_VALUES);
       this.#copy(first, runs);
-      const places: number[] = []; // each once, since ranks can be next to each other
+      const places: number[] = []; // each once, since ranks can be equal, or next to each other
       for (const rank of ranks) {
-        if (places.at(-1) !== rank) places.push(rank);
-        if (rank + 1 < size) places.push(rank + 1);
+        for (const place of [rank, rank + 1]) if (place < size && place > (places.at(-1) ?? -1)) places.push(place);
       }
       const values = valuesAmongCopied(size, places);
       for (let i = 0, at = 0; i < ranks.length; i++) {
