@@ -59,13 +59,18 @@ function newFolder(): string {
   return path;
 }
 
+/** Length of both copies of the header of a wal-index (https://www.sqlite.org/walformat.html). */
+const WAL_INDEX_HEADER_BYTES = 96;
+
 describe("an export to one of rawlog's own files is rejected:", () => {
   test.each([
     ...['rawlog.db', 'rawlog.db-wal', 'rawlog.db-shm', 'rawlog.db.lock', 'rawlog.db.audit', 'rawlog.db.alerts'],
     ...['jwt-secret', 'operator-secret', 'erasure-key'],
   ])('%s', async (name) => {
     const path = join(target.dataDir, name);
-    const before = readFileSync(path);
+    // behind the header of the wal-index, the running server marks how far it has read
+    const content = () => readFileSync(path).subarray(0, name.endsWith('-shm') ? WAL_INDEX_HEADER_BYTES : undefined);
+    const before = content();
     const inode = statSync(path).ino;
     const byName = await runCli(['export', path], { env });
     expect(byName).toEqual({ exitCode: 1, stdout: '', stderr: expect.stringContaining("one of rawlog's own files") });
@@ -81,7 +86,7 @@ describe("an export to one of rawlog's own files is rejected:", () => {
       });
     }
     expect(statSync(path).ino).toBe(inode);
-    expect(readFileSync(path).equals(before)).toBe(true);
+    expect(content().equals(before)).toBe(true);
   });
 
   test('and they are as before', async () => {
