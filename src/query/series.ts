@@ -120,22 +120,22 @@ function computeStatistics(grouped: GroupedSelection, budget: Budget): GroupStat
   const groupValues = Array.from({ length: groupCount }, (_, group) =>
     values.subarray(starts[group * buckets], starts[(group + 1) * buckets]),
   );
-  if (groupCount > 1) {
-    const present = groupValues.flatMap(({ length }, group) => (length > 0 ? [group] : []));
-    const [onlyGroup = 0] = present;
-    if (present.length > 1) {
-      const scratch = new Scratch(budget);
-      for (let bucket = 0; bucket < buckets; bucket++) {
-        const slots = present.map((group) => group * buckets + bucket);
-        add(all, bucket, scratch.concat(slots.map((slot) => values.subarray(starts[slot], starts[slot + 1]))));
-      }
-    }
-    for (const [group, part] of groupValues.entries()) addTotal(group, part);
-    if (present.length <= 1) {
-      for (let bucket = 0; bucket <= buckets; bucket++) table.copy(first(onlyGroup) + bucket, first(all) + bucket);
-      return { all, at: (index) => table.at(index) };
+  if (groupCount === 1) {
+    addTotal(all, values);
+    return { all, at: (index) => table.at(index) };
+  }
+  const present = groupValues.flatMap(({ length }, group) => (length > 0 ? [group] : []));
+  const [onlyGroup = 0] = present;
+  const isOneGroup = present.length <= 1; // the group of all values is then the same
+  if (!isOneGroup) {
+    const scratch = new Scratch(budget);
+    for (let bucket = 0; bucket < buckets; bucket++) {
+      const slots = present.map((group) => group * buckets + bucket);
+      add(all, bucket, scratch.concat(slots.map((slot) => values.subarray(starts[slot], starts[slot + 1]))));
     }
   }
-  addTotal(all, values);
+  for (const [group, part] of groupValues.entries()) addTotal(group, part);
+  if (!isOneGroup) addTotal(all, values);
+  else for (let bucket = 0; bucket <= buckets; bucket++) table.copy(first(onlyGroup) + bucket, first(all) + bucket);
   return { all, at: (index) => table.at(index) };
 }

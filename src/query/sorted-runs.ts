@@ -1,4 +1,4 @@
-import { valuesAt } from './percentiles.ts';
+import { extremesOf, valuesAt } from './percentiles.ts';
 
 /** Sorted runs of values. Run `i` is `sources[sourceOf[i]]` from `starts[i]` to `ends[i]`, and is not empty. */
 export interface Runs {
@@ -230,14 +230,8 @@ export class RunSelection {
 
 /** Returns the values at ranks among the first copied ones. */
 function valuesAmongCopied(size: number, ranks: readonly number[]): number[] {
-  let min = Number.POSITIVE_INFINITY;
-  let max = Number.NEGATIVE_INFINITY;
-  for (let i = 0; i < size; i++) {
-    const value = copied[i] as number;
-    if (value < min) min = value;
-    if (value > max) max = value;
-  }
-  return valuesAt(copied.subarray(0, size), ranks, min, max);
+  const values = copied.subarray(0, size);
+  return valuesAt(values, ranks, ...extremesOf(values));
 }
 
 /** Returns the first place from `low` to `high` whose value is at least the pivot; `high` if there is none. */

@@ -2,7 +2,7 @@ import type { Series as SeriesResult } from '../responses.ts';
 import { type ExactSum, exactSum } from '../storage/columns/exact-sum.ts';
 import type { Budget } from './budget.ts';
 import type { BucketRuns } from './hourly-runs.ts';
-import { valuesAt } from './percentiles.ts';
+import { extremesOf, valuesAt } from './percentiles.ts';
 import type { RunSelection } from './sorted-runs.ts';
 
 /** Statistics of the values in a bucket or in the whole range. Without values, all but `count` and `sum` are null. */
@@ -33,13 +33,7 @@ export class StatisticsTable {
     const count = values.length;
     if (count === 0) return;
     if (index % 64 === 0 || count > 4096) check();
-    let min = Number.POSITIVE_INFINITY;
-    let max = Number.NEGATIVE_INFINITY;
-    for (let i = 0; i < count; i++) {
-      const value = values[i] as number;
-      if (value < min) min = value;
-      if (value > max) max = value;
-    }
+    const [min, max] = extremesOf(values);
     this.setAll(index, count, min, max, exactSum(values, check), percentilesOf(values, min, max, check));
   }
 
