@@ -25,11 +25,16 @@ const ZONES = [
   'Pacific/Apia',
 ].map(zoneNamed);
 const zone = fc.constantFrom(...ZONES);
-const moment = fc.date({
-  min: new Date('2019-01-01T00:00:00Z'),
-  max: new Date('2027-01-01T00:00:00Z'),
-  noInvalidDate: true,
-});
+const [EARLIEST, LATEST] = [Date.UTC(2010, 0), Date.UTC(2027, 0)];
+/** Close to a change of some zone's clocks, or a whole number of days from it. */
+const nearChange = fc
+  .tuple(
+    fc.constantFrom(...ZONES.flatMap(({ starts }) => starts.filter((at) => at > EARLIEST && at < LATEST))),
+    fc.constantFrom(0, 1, 2, 7, 28, 30, 365, 366),
+    fc.oneof(fc.constantFrom(0, 60_000, -60_000, 3_600_000), fc.integer({ min: -7_200_000, max: 7_200_000 })),
+  )
+  .map(([change, days, ms]) => new Date(change + days * 86_400_000 + ms));
+const moment = fc.oneof(fc.date({ min: new Date(EARLIEST), max: new Date(LATEST), noInvalidDate: true }), nearChange);
 
 test('converts a wall time back to its moment, or to both moments if it occurs twice', () => {
   fc.assert(
@@ -173,6 +178,30 @@ test('compares a range in progress with the same part of the period before', () 
   expect(previous('last-month', '2026-03-12T09:00:00+01:00', 'year')).toEqual(['2025-02-01T00:00', '2025-03-01T00:00']);
   expect(previous('today', '2026-05-12T09:00:00+02:00', 'weekdays')).toEqual(['2026-05-05T00:00', '2026-05-05T09:00']);
   expect(previous('30d', '2026-05-30T12:00:00+02:00', 'weekdays')).toEqual(['2026-03-27T00:00', '2026-04-25T12:00']);
+});
+
+test('compares the hour that clocks repeat with a whole hour, and the day after a missing one with the day before', () => {
+  const cairo = zoneNamed('Africa/Cairo'); // went back from 24:00 to 23:00 on 31 October 2024
+  const repeated = (compare: 'previous' | 'year' | 'weekdays') =>
+    walls(
+      cairo,
+      shownRange({ ...DEFAULTS, range: '1h', compare }, new Date('2024-10-31T21:00:00Z'), {}, cairo).previous,
+    );
+  expect(repeated('previous')).toEqual(['2024-10-31T22:00', '2024-10-31T23:00']);
+  expect(repeated('year')).toEqual(['2023-10-31T23:00', '2023-11-01T00:00']);
+  expect(repeated('weekdays')).toEqual(['2024-10-24T23:00', '2024-10-25T00:00']);
+  const custom = { ...DEFAULTS, range: 'custom', from: new Date('2024-10-31T20:30:00Z') } as const;
+  const hour = shownRange(
+    { ...custom, to: new Date('2024-10-31T21:30:00Z'), compare: 'weekdays' },
+    new Date(),
+    {},
+    cairo,
+  );
+  expect(walls(cairo, hour.previous)).toEqual(['2024-10-24T23:30', '2024-10-25T00:30']);
+  const apia = zoneNamed('Pacific/Apia');
+  const today = shownRange({ ...DEFAULTS, range: 'today' }, new Date('2011-12-30T22:00:00Z'), {}, apia);
+  expect(walls(apia, today.previous)).toEqual(['2011-12-29T00:00', '2011-12-31T00:00']);
+  expect(walls(apia, pagedRange(today, apia, -1))).toEqual(['2011-12-29T00:00', '2011-12-31T00:00']);
 });
 
 test('every named range is in order, at most as long as its span, and compared with an earlier one', () => {

@@ -160,31 +160,56 @@ export function wallLength(range: Range, span: Span, zone: Zone): number {
  */
 export function previousPeriod(range: Range, span: Span, zone: Zone): Range {
   const { from, to } = range;
-  if (to >= addSpan(zone, from, span, 1)) return { from: addSpan(zone, to, span, -2), to: from };
+  if (to >= addSpan(zone, from, span, 1)) {
+    const start = addSpan(zone, to, span, -2);
+    return { from: start < from ? start : movedBy(zone, from, span, -1), to: from };
+  }
   const end = addSpan(zone, to, span, -1);
   // the 31st has no counterpart in a shorter month, whose last day then belongs to the period as a whole
   const isLastDay = span.unit === 'months' && dayOfMonth(zone, end) < dayOfMonth(zone, to);
-  const earlier = { from: addSpan(zone, from, span, -1), to: isLastDay ? new Date(nextDay(zone, end.getTime())) : end };
-  return { from: earlier.from, to: earlier.to < from ? earlier.to : from };
+  const earlier = { from: movedBy(zone, from, span, -1), to: isLastDay ? new Date(nextDay(zone, end.getTime())) : end };
+  const { to: latest } = nonEmpty(earlier, range);
+  return { from: earlier.from, to: latest < from ? latest : from };
 }
 
 function dayOfMonth(zone: Zone, moment: Date): number {
   return new Date(wallOf(zone, moment.getTime())).getUTCDate();
 }
 
-/** Returns the same dates of the year before. */
-export function sameDatesLastYear({ from, to }: Range, zone: Zone): Range {
+/**
+ * Returns the same dates of the year before. A range in milliseconds starts at the same date and time, and is as long:
+ * where clocks change, its end can have no counterpart after the start.
+ */
+export function sameDatesLastYear({ from, to }: Range, span: Span, zone: Zone): Range {
   const start = addMonths(zone, from.getTime(), -12);
+  if (span.unit === 'milliseconds') return rangeOf(start, to.getTime() - from.getTime());
   const end = addMonths(zone, to.getTime(), -12);
   // the 29th of February becomes the 28th, which can leave nothing of the range
   return { from: new Date(start), to: new Date(end > start ? end : nextDay(zone, start)) };
 }
 
-/** Returns the closest earlier range on the same weekdays that does not overlap the given one. */
+/**
+ * Returns the closest earlier range on the same weekdays that does not overlap the given one. A range in milliseconds
+ * starts on the same weekday at the same time, and is as long.
+ */
 export function sameWeekdaysBefore({ from, to }: Range, span: Span, zone: Zone): Range {
   const end = span.unit === 'milliseconds' ? to : addSpan(zone, from, span, 1);
-  const days = 7 * Math.max(1, Math.ceil(wallLength({ from, to: end }, span, zone) / (7 * DAY)));
-  return shiftRange({ from, to }, { unit: 'days', count: days }, zone, -1);
+  const weeks = Math.max(1, Math.ceil(wallLength({ from, to: end }, span, zone) / (7 * DAY)));
+  if (span.unit !== 'milliseconds') return shiftRange({ from, to }, { unit: 'days', count: 7 * weeks }, zone, -1);
+  const weeksBefore = (count: number) =>
+    rangeOf(addDays(zone, from.getTime(), -7 * count), to.getTime() - from.getTime());
+  const closest = weeksBefore(weeks);
+  // a week in which clocks go forward is shorter than others
+  return closest.to <= from ? closest : weeksBefore(weeks + 1);
+}
+
+/** Returns a moved range. Where clocks go back, nothing can be left of a short one: then it is as long as the original. */
+function nonEmpty(moved: Range, { from, to }: Range): Range {
+  return moved.from < moved.to ? moved : rangeOf(moved.from.getTime(), to.getTime() - from.getTime());
+}
+
+function rangeOf(start: number, length: number): Range {
+  return { from: new Date(start), to: new Date(start + length) };
 }
 
 /**
@@ -207,8 +232,14 @@ export function moveRange(range: Range, span: Span, zone: Zone, fraction: number
   return shiftRange(range, { unit: 'days', count: Math.abs(days) >= 1 ? Math.round(days) : days }, zone, 1);
 }
 
-function shiftRange({ from, to }: Range, span: Span, zone: Zone, times: number): Range {
-  return { from: addSpan(zone, from, span, times), to: addSpan(zone, to, span, times) };
+function shiftRange(range: Range, span: Span, zone: Zone, times: number): Range {
+  return nonEmpty({ from: movedBy(zone, range.from, span, times), to: addSpan(zone, range.to, span, times) }, range);
+}
+
+/** Adds a span to the start of a range, twice if a zone that crossed the date line has no such day. */
+function movedBy(zone: Zone, start: Date, span: Span, times: number): Date {
+  const moved = addSpan(zone, start, span, times);
+  return moved.getTime() === start.getTime() ? addSpan(zone, start, span, 2 * times) : moved;
 }
 
 /** Returns a range about twice as long around the given one, in the same unit. */
@@ -217,7 +248,9 @@ export function zoomOut({ from, to }: Range, span: Span, zone: Zone): Range {
   // extend an odd count more into the past, where the rows are
   const [before, after] =
     unit === 'milliseconds' ? [count / 2, count / 2] : [Math.ceil(count / 2), Math.floor(count / 2)];
-  return { from: addSpan(zone, from, { unit, count: before }, -1), to: addSpan(zone, to, { unit, count: after }, 1) };
+  const end = addSpan(zone, to, { unit, count: after }, 1);
+  // where clocks go back, a range in progress can end in the hour that is there twice
+  return { from: addSpan(zone, from, { unit, count: before }, -1), to: end > to ? end : to };
 }
 
 /** Returns the middle half of a range, approximately: cut by whole months or days if it contains at least three. */

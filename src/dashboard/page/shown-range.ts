@@ -53,7 +53,7 @@ export function namedRange({ range, from, to, weekStart }: Address, now: Date, e
 
 /** Returns the period that a range is compared with. */
 export function comparedPeriod(comparison: Comparison, range: Range, span: Span, zone: Zone): Range {
-  if (comparison === 'year') return sameDatesLastYear(range, zone);
+  if (comparison === 'year') return sameDatesLastYear(range, span, zone);
   if (comparison === 'weekdays') return sameWeekdaysBefore(range, span, zone);
   return previousPeriod(range, span, zone);
 }
