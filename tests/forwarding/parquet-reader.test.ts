@@ -120,6 +120,10 @@ describe('files of exports', () => {
     connection.closeSync();
   });
 
+  test.each(KINDS)('may have no rows: %s', async (kind: Kind) => {
+    expect(await read(encodeParquet(kind, []), COLUMNS[kind])).toEqual([]);
+  });
+
   test('have any number of rows: more than a row group of DuckDB has', async () => {
     using folder = temporaryFolder();
     const path = join(folder.path, 'large.parquet');

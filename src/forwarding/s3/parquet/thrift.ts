@@ -75,7 +75,9 @@ export class ByteWalker {
   /** Yields the structs of a list. The bounds of each are checked before it is parsed. */
   *structs(type: number, maxElements: number, each: boolean): Generator<ThriftStruct> {
     const list = this.#listHead();
-    if (type !== TYPE.list || list.type !== TYPE.struct) throw new ParquetError('a list has another type');
+    // hyparquet-writer, and so an export, gives an empty list no type
+    const isOfStructs = list.type === TYPE.struct || list.length === 0;
+    if (type !== TYPE.list || !isOfStructs) throw new ParquetError('a list has another type');
     this.elementsLeft = maxElements;
     for (let i = 0; i < list.length; i++) {
       if (each) this.elementsLeft = maxElements;
