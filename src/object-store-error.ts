@@ -34,7 +34,7 @@ const REJECTION = { isRejection: true };
 
 /** A request to S3 that failed. The message is a sentence for the operator, without credentials. */
 export class ObjectStoreError extends Error {
-  override readonly name = 'ObjectStoreError';
+  override readonly name: string = 'ObjectStoreError';
   /** Whether the same request may succeed soon. */
   readonly isTransient: boolean;
   /** Whether the operator must change the bucket, its permissions or the credentials first. */
@@ -47,8 +47,18 @@ export class ObjectStoreError extends Error {
   }
 }
 
+/** An object is not, or no longer, the one that was read: another server has changed it. */
+export class ObjectChangedError extends ObjectStoreError {
+  override readonly name = 'ObjectChangedError';
+
+  constructor(key: string) {
+    super(`Another server has changed the object ${key} meanwhile. Retry.`);
+  }
+}
+
 /**
- * Explains an error of Bun's S3 client. Only its code is used: the message of a service can contain the ID of the key.
+ * Explains an error of a request to S3. Only its code is used: the message of a service can contain the ID of the key, and
+ * that of a client the signed URL.
  *
  * @param place the host of the service
  */

@@ -1,6 +1,7 @@
 import { S3Client, type S3ListObjectsOptions } from 'bun';
 import type { S3Access } from './formats/s3.ts';
 import { explainS3Error, type ObjectAction, ObjectStoreError, timeoutError } from './object-store-error.ts';
+import { createObjectVersions, type ObjectVersions, readExactly } from './object-versions.ts';
 
 /** Bytes read with one request. The next ones are requested meanwhile. */
 const READ_BYTES = 4 * 1024 ** 2;
@@ -41,7 +42,7 @@ export interface UploadOptions {
 }
 
 /** A bucket in S3. Errors are {@link ObjectStoreError}s; errors that may pass are retried. */
-export interface ObjectStore {
+export interface ObjectStore extends ObjectVersions {
   /** Lists the objects with a prefix, in the order of their keys, without those that have a slash after it. */
   list(prefix: string): AsyncGenerator<StoredObject>;
   /** Lists all objects with a prefix, in the order of their keys, from the first one after a key. */
@@ -77,17 +78,22 @@ export function openObjectStore(bucket: string, access: S3Access): ObjectStore {
   const explain = (error: unknown, action: ObjectAction) => explainS3Error(error, action, bucket, place);
 
   /** Sends a request, again if it fails for a reason that may pass. */
-  async function request<Result>(action: ObjectAction, send: () => Promise<Result>): Promise<Result> {
+  async function request<Result>(
+    action: ObjectAction,
+    send: (signal: AbortSignal) => Promise<Result>,
+  ): Promise<Result> {
     for (let tries = 1; ; tries++) {
       const timeout = rejectAfter(REQUEST_TIMEOUT_SECONDS);
+      const controller = new AbortController();
       try {
-        return await Promise.race([send(), timeout.promise]);
+        return await Promise.race([send(controller.signal), timeout.promise]);
       } catch (error) {
         const explained = explain(error, action);
         const isTransient = explained instanceof ObjectStoreError && explained.isTransient;
         if (!isTransient || tries === TRIES) throw explained;
       } finally {
         timeout.clear();
+        controller.abort(); // of a request that takes too long
       }
       await Bun.sleep(RETRY_DELAY_MS * 2 ** (tries - 1));
     }
@@ -125,6 +131,7 @@ export function openObjectStore(bucket: string, access: S3Access): ObjectStore {
   }
 
   return {
+    ...createObjectVersions(client, request, place),
     find,
     list: (prefix) => listPages({ prefix, delimiter: '/' }),
     listAll: (prefix, after) => listPages({ prefix, ...(after !== undefined && { startAfter: after }) }),
@@ -214,19 +221,4 @@ function definedOf(access: S3Access): Partial<Record<keyof S3Access, string>> {
 
 function storedObject({ key, size, eTag }: { key: string; size?: number; eTag?: string }): StoredObject {
   return { key, bytes: size ?? 0, etag: eTag };
-}
-
-/** Reads a response of a known length; undefined if it has another one. Does not wait for the end of a longer one. */
-async function readExactly(
-  stream: ReadableStream<Uint8Array>,
-  length: number,
-): Promise<Uint8Array<ArrayBuffer> | undefined> {
-  const bytes = new Uint8Array(length);
-  let read = 0;
-  for await (const chunk of stream) {
-    if (chunk.length > length - read) return undefined; // leaving the loop cancels the request
-    bytes.set(chunk, read);
-    read += chunk.length;
-  }
-  return read === length ? bytes : undefined;
 }

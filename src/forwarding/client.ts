@@ -137,6 +137,9 @@ export function createForwardingClient({
       case 'erasure failed':
         log.error({ sink, reason: event.reason }, 'an erasure could not be forwarded; retrying');
         break;
+      case 'warning':
+        log.warn({ sink, reason: event.reason }, 'an engine lacks something that the server relies on');
+        break;
     }
   }
 

@@ -33,7 +33,8 @@ const IDLE_MS = 5_000;
 export type DeliveryEvent =
   | { readonly event: 'failed'; readonly reason: string }
   | { readonly event: 'recovered'; readonly failures: number }
-  | { readonly event: 'erasure failed'; readonly reason: string };
+  | { readonly event: 'erasure failed'; readonly reason: string }
+  | { readonly event: 'warning'; readonly reason: string };
 
 /** What all sinks are created with. */
 export interface SinkAccess {
@@ -86,6 +87,7 @@ export function startDelivery(
   let savedAt = 0;
   /** Set when the cursors have moved backward: an outcome that is still to come must not move them forward again. */
   let generation = 0;
+  const warnings = new Set<string>();
   let sink: Sink | undefined;
   let isPrepared = false;
   /** Limit of the rows of a block after failures; Infinity if there were none. */
@@ -102,7 +104,7 @@ export function startDelivery(
 
   /** Calls the sink. A call that takes too long is given up, with the sink: its calls are made one after another. */
   async function call<Result>(work: (sink: Sink, signal: AbortSignal) => Promise<Result>, timeoutMs: number) {
-    sink ??= await createSink(scheme, { url, node }, s3);
+    sink ??= await createSink(scheme, { url, node, onWarning }, s3);
     const used = sink;
     const controller = new AbortController();
     const { promise: aborted, reject } = Promise.withResolvers<never>();
@@ -127,6 +129,13 @@ export function startDelivery(
       interrupt = () => {};
       reject(); // settled already, or nobody waits for it
     }
+  }
+
+  /** Reports a warning of the sink once. */
+  function onWarning(reason: string): void {
+    if (warnings.has(reason)) return;
+    warnings.add(reason);
+    onEvent({ event: 'warning', reason });
   }
 
   function abandon(): void {

@@ -85,4 +85,6 @@ export interface SinkOptions {
   readonly url: URL;
   /** NODE_ID, or the generated ID of this node. */
   readonly node: string;
+  /** Called with what the operator should know of the engine, without credentials, every time that it matters. */
+  readonly onWarning?: (warning: string) => void;
 }

@@ -32,6 +32,8 @@ declare module '@20minutes/s3rver' {
     readonly httpServer: Server;
     readonly store: {
       listObjects(bucket: string, options: ListOptions): Promise<Listing>;
+      existsObject(bucket: string, key: string): Promise<boolean>;
+      getMetadata(bucket: string, key: string): Promise<{ readonly etag: string }>;
     };
     run(): Promise<AddressInfo>;
     close(): Promise<void>;

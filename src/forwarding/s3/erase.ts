@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { StoredObject } from '../../object-store.ts';
+import type { CheckedConditions } from '../../object-versions.ts';
 import type { Kind } from '../../records.ts';
 import type { RecordRow } from '../../storage/records.ts';
 import type { SinkErasure } from '../sink.ts';
@@ -13,33 +14,56 @@ const PARALLEL = 4;
 /** Objects after which the progress is stored. */
 const PROGRESS_OBJECTS = 40;
 
+/** The bucket to erase from. */
+export interface ErasureTarget {
+  readonly bucket: Bucket;
+  readonly prefix: string;
+  /** The node that erases. */
+  readonly node: string;
+  /** Called if the service does not check conditions, although other nodes write to the prefix. */
+  readonly onUnchecked: () => void;
+}
+
 /**
  * Erases the rows of a user up to the cutoff from all objects of a prefix, whichever node wrote them: objects with such
  * rows are written again without them, and those without other rows are deleted.
  *
- * Every object is read, so the progress is stored in the bucket: after an error or a restart, the erasure resumes.
+ * Other nodes can do the same at the same moment for other users. So each object is changed only if it is still as it was
+ * read, and otherwise read again.
+ *
+ * Every object is read, so the progress is stored in the bucket: after an error or a restart, the erasure resumes. Each
+ * node has its own, since it may have stored further objects after another one has read those before.
  */
 export async function eraseFromObjects(
-  bucket: Bucket,
-  prefix: string,
+  { bucket, prefix, node, onUnchecked }: ErasureTarget,
   { userId, cutoffSeq }: SinkErasure,
 ): Promise<void> {
   const hash = createHash('sha256').update(userId).digest('hex');
-  const progressKey = `${prefix}erasures/${hash}-${cutoffSeq}`;
-  let isStored = false;
+  const progressKey = `${prefix}erasures/${hash}-${cutoffSeq}-${node}`;
+  let conditions: CheckedConditions | undefined;
+  let isShared = false;
   let objects = 0;
 
   async function eraseOne(object: StoredObject): Promise<void> {
     const range = rangeOfKey(object.key);
     if (range === undefined || range.first > cutoffSeq) return;
-    const bytes = await bucket.read(object);
-    const rest = await restOf(object.key, range.kind, bytes, { userId, cutoffSeq });
-    if (rest === undefined) return;
-    if (rest.length > 0) await bucket.put(object.key, encodeParquet(range.kind, rest));
-    else await bucket.remove(object.key);
+    isShared ||= range.node !== node;
+    await bucket.changing(async () => {
+      const read = await bucket.read(object.key);
+      if (read === undefined) return; // another node has deleted it
+      const rest = await restOf(object.key, range.kind, read.content, { userId, cutoffSeq });
+      if (rest === undefined) return;
+      conditions = await bucket.conditions(`${prefix}erasures/conditions-${node}`);
+      // a node can store rows in an object that has just become empty: then only a conditional request may change it
+      const isRemoved = rest.length === 0 && (conditions.removals || !conditions.writes);
+      if (isRemoved) await bucket.remove(object.key, read);
+      else await bucket.put(object.key, encodeParquet(range.kind, rest), read);
+    });
   }
 
-  const resumedAfter = await bucket.readText(progressKey);
+  const progress = await bucket.read(progressKey);
+  const resumedAfter = progress && new TextDecoder().decode(progress.content);
+  let isStored = progress !== undefined;
   let part: StoredObject[] = [];
   const erasePart = async () => {
     const erased = part;
@@ -49,7 +73,7 @@ export async function eraseFromObjects(
     objects += erased.length;
     const last = erased.at(-1);
     if (last && Math.floor(objects / PROGRESS_OBJECTS) > Math.floor(before / PROGRESS_OBJECTS)) {
-      await bucket.put(progressKey, last.key);
+      await bucket.changing(async () => bucket.put(progressKey, last.key, await bucket.read(progressKey)));
       isStored = true;
     }
   };
@@ -58,7 +82,12 @@ export async function eraseFromObjects(
     if (part.length === PARALLEL) await erasePart();
   }
   await erasePart();
-  if (isStored || resumedAfter !== undefined) await bucket.remove(progressKey);
+  if (conditions?.writes === false && isShared) onUnchecked();
+  if (!isStored) return;
+  await bucket.changing(async () => {
+    const stored = await bucket.read(progressKey);
+    if (stored) await bucket.remove(progressKey, stored);
+  });
 }
 
 /** Returns the rows that stay, or undefined if none is erased. */

@@ -14,7 +14,7 @@ const PART_ROWS = 250;
 export const EXPORT_COLUMNS: readonly string[] = [...new Set([...COLUMNS.metric, ...COLUMNS.analytics])];
 
 /** Encodes rows of one kind as a Parquet file with the columns of an export, compressed with zstd. */
-export function encodeParquet(kind: Kind, rowsToEncode: readonly RecordRow[]): Uint8Array {
+export function encodeParquet(kind: Kind, rowsToEncode: readonly RecordRow[]): Uint8Array<ArrayBuffer> {
   const file = new ParquetFile(kind, 'ZSTD');
   let [groupStart, partStart, bytes] = [0, 0, 0];
   for (const [i, row] of rowsToEncode.entries()) {
