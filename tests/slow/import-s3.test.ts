@@ -2,8 +2,9 @@ import { afterAll, beforeAll, expect, test } from 'bun:test';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { zstdCompressSync } from 'node:zlib';
-import { EXPORT_COLUMNS } from '../../src/forwarding/s3/parquet-rows.ts';
+import { EXPORT_COLUMNS, encodeParquet } from '../../src/forwarding/s3/parquet-rows.ts';
 import { createS3Sink } from '../../src/forwarding/s3/sink.ts';
+import { openObjectStore } from '../../src/object-store.ts';
 import type { Kind, LogRecord } from '../../src/records.ts';
 import { CODEC, dataPage, ENCODING, parquetFile, plainTexts, TEXT, withFooter } from '../harness/parquet-file.ts';
 import { type S3Server, startS3Server } from '../harness/s3-server.ts';
@@ -69,6 +70,11 @@ async function exported(dataDir: string): Promise<string[]> {
 
 test('turns forwarded objects back into a database, while the server is stopped or running; twice changes nothing', async () => {
   const url = await forward('logs');
+  // what an erasure can leave
+  const store = openObjectStore(server.bucket, { ...accessOf(server), region: undefined, sessionToken: undefined });
+  const empty = 'logs/kind=metric/day=2026-01-03/node-a-0776444313600000-0776444313600000.parquet';
+  await store.put(empty, encodeParquet('metric', []));
+  await store.put('logs/erasures/conditions-node-a', 'Written to find out …');
   const stopped = join(folder.path, 'stopped');
   const run = (dataDir: string) => runCli(['import', url], { env: { ...UNLIMITED, ...server.env, DATA_DIR: dataDir } });
   const first = await run(stopped);
