@@ -176,11 +176,11 @@ function sortByBucket(
   };
   const next = firstRuns.slice();
   for (let at = 0, w = 0; w < whole.length; w++) {
-    const { ends, sums, first, last } = whole[w] as WholeHours;
+    const { starts, ends, sums, first, last } = whole[w] as WholeHours;
     for (let h = first; h < last; h++) {
       const run = (next[bucketsOfRuns[at++] as number] as number)++;
       runs.sourceOf[run] = w;
-      runs.starts[run] = h === 0 ? 0 : (ends[h - 1] as number);
+      runs.starts[run] = starts[h] as number;
       runs.ends[run] = ends[h] as number;
       for (let part = 0; part < 3; part++) runs.sums[3 * run + part] = sums[3 * h + part] as number;
     }

@@ -2,11 +2,11 @@ import type { Database } from 'bun:sqlite';
 import { escapeControls } from '../formats/visible-text.ts';
 import { type PropertyPath, propertyOf } from '../properties.ts';
 import { KINDS, type Kind } from '../records.ts';
-import { type Chunk, type ChunkBlobs, checksumOf, decodeChunk, seqsOf } from './columns/chunk.ts';
+import { type Chunk, type ChunkBlobs, decodeChunk, hasChecksum, seqsOf } from './columns/chunk.ts';
 import type { Extent } from './columns/chunk-table.ts';
 import { IMPORTING } from './columns/column-store.ts';
 import { createEventDataReader } from './columns/event-data.ts';
-import { type ColumnBlobs, ColumnBuilder, columnChecksum, StoredColumn } from './columns/property-column.ts';
+import { type ColumnBlobs, ColumnBuilder, hasColumnChecksum, StoredColumn } from './columns/property-column.ts';
 import { isSummaryOf, type SummaryBlobs } from './columns/summary.ts';
 import { readUnfinished } from './deletion-list.ts';
 import { DELETED, readLedger, STORED } from './ledger.ts';
@@ -265,7 +265,7 @@ function verifyChunks(
   for (const { id } of ids) {
     const row = read.get(id);
     if (!row) continue;
-    if (checksumOf(row) !== row.checksum) {
+    if (!hasChecksum(row, row.checksum)) {
       damaged.add(row.series);
       damagedChunks.add(id);
       report(`The checksum of chunk ${id} of the ${columns.nameOf(row.series)} does not match its data. ${REBUILD}`);
@@ -331,7 +331,7 @@ function verifyProperties(
     const source = readChunk.get(chunk);
     if (!blobs || !source || damagedChunks.has(chunk) || columns.isChanging(series)) continue;
     const where = `of the property ${path} of the ${columns.nameOf(series)} in chunk ${chunk}`;
-    if (columnChecksum(blobs) !== blobs.checksum) {
+    if (!hasColumnChecksum(blobs, blobs.checksum)) {
       report(`The checksum ${where} does not match its data. ${REBUILD}`);
       continue;
     }

@@ -2,19 +2,19 @@ import type { Database } from 'bun:sqlite';
 import { LRUCache } from 'lru-cache';
 import { markMovedCells } from '../moved-cells.ts';
 import { StorageError } from '../storage-error.ts';
-import { checksumOfBlobs } from './checksum.ts';
+import { isChecksumOf } from './checksum.ts';
 import {
   type Chunk,
   type ChunkBlobs,
   checksumOf,
   decodeChunk,
-  decodeStoredChunk,
-  dropRemoved,
   encodeChunk,
+  hasChecksum,
+  viewStoredChunk,
   withoutRows,
 } from './chunk.ts';
 import { paddingFor, type RowSizes } from './local-part.ts';
-import { overwriteRowsOf } from './removed-rows.ts';
+import { overwriteRows, rowsOf } from './removed-rows.ts';
 import {
   appendZeros,
   decodeHours,
@@ -61,7 +61,7 @@ export interface ChunkEntry extends Extent {
 /** A chunk without rows that are being removed. */
 export interface ChunkWithoutRows {
   /** The labels of the rows that are kept, some of them more than once per row. */
-  readonly labels: Uint32Array;
+  readonly labels: Uint16Array | Uint32Array;
   readonly removedLabels: ReadonlySet<number>;
   /** Writes the chunk, in the caller's transaction. */
   readonly write: () => void;
@@ -166,7 +166,7 @@ export class ChunkTable {
   #readBlobs(id: number): ChunkBlobs & Extent {
     const row = this.#statements.read.get(id);
     if (!row) throw new Error(`chunk ${id} does not exist`);
-    if (checksumOf(row) !== row.checksum) {
+    if (!hasChecksum(row, row.checksum)) {
       throw new StorageError('corrupt', new Error(`the checksum of chunk ${id} does not match`));
     }
     return row;
@@ -180,7 +180,7 @@ export class ChunkTable {
   quarters(id: number): Quarters | undefined {
     return this.#summary(`quarters ${id}`, () => {
       const row = this.#statements.quarters.get(id);
-      if (row && checksumOfBlobs([row.quarters]) !== row.checksum) throw damagedSummary(id);
+      if (row && !isChecksumOf(row.checksum, [row.quarters])) throw damagedSummary(id);
       return row ? decodeQuarters(row.quarters) : undefined;
     });
   }
@@ -193,7 +193,7 @@ export class ChunkTable {
   hours(id: number): Hours | undefined {
     return this.#summary(`hours ${id}`, () => {
       const row = this.#statements.hours.get(id);
-      if (row && checksumOfBlobs([row.hours, row.sorted]) !== row.checksum) throw damagedSummary(id);
+      if (row && !isChecksumOf(row.checksum, [row.hours, row.sorted])) throw damagedSummary(id);
       return row ? decodeHours(row.hours, row.sorted) : undefined;
     });
   }
@@ -236,7 +236,8 @@ export class ChunkTable {
     const blobs = this.#pad(id, chunk, encodeChunk(chunk));
     this.#overwrite(id, chunk, blobs, checksumOf(blobs));
     // a chunk that had no summary gets none: inserting one between others would move them
-    this.#replaceSummary(id, summarize(chunk), this.#readSummary(id));
+    const summary = this.#readSummary(id);
+    if (summary) this.#replaceSummary(id, summarize(chunk), summary);
   }
 
   /**
@@ -273,37 +274,33 @@ export class ChunkTable {
    */
   withoutUser(id: number, user: number): ChunkWithoutRows | undefined {
     const row = this.#readBlobs(id);
-    const stored = decodeStoredChunk(row, row);
-    if (stored.users.indexOf(user) < 0) return undefined;
-    const removedLabels = new Set<number>();
-    for (let i = stored.users.indexOf(user); i >= 0; i = stored.users.indexOf(user, i + 1)) {
-      removedLabels.add(stored.labels[i] as number);
-    }
-    const overwritten = overwriteRowsOf(stored, user);
+    const { users, labels } = viewStoredChunk(row, row);
+    const rows = rowsOf(users, user);
+    if (rows.length === 0) return undefined;
+    const removedLabels = new Set(rows.map((at) => labels[at] as number));
+    const overwritten = overwriteRows(row, row, rows);
     if (!overwritten) {
-      const chunk = dropRemoved(stored);
+      const chunk = decodeChunk(row, row);
       const kept = withoutRows(chunk, (at) => chunk.users[at] === user) ?? chunk;
       return { labels: kept.labels, removedLabels, write: () => this.replace(id, kept) };
     }
-    const blobs = encodeChunk(overwritten.stored);
+    const { blobs, extent, removed } = overwritten;
     const checksum = checksumOf(blobs);
     const previous = this.#readSummary(id);
-    const next = (previous && removeFromSummary(previous, overwritten.removed)) ?? summarize(overwritten.kept());
+    const next =
+      previous && (removeFromSummary(previous, removed, extent.rows) ?? summarize(decodeChunk(blobs, extent)));
     const write = () => {
-      this.#overwrite(id, { ...overwritten.stored, rows: overwritten.rows }, blobs, checksum);
+      this.#overwrite(id, extent, blobs, checksum);
       this.#replaceSummary(id, next, previous);
     };
-    return { labels: overwritten.stored.labels, removedLabels, write };
+    return { labels: overwritten.labels, removedLabels, write };
   }
 
   #readSummary(id: number): SummaryBlobs | undefined {
     const summary = this.#statements.summary.get(id);
     if (!summary) return undefined;
     const { quarters, hours, sorted } = summary;
-    if (
-      checksumOfBlobs([quarters]) !== summary.quartersChecksum ||
-      checksumOfBlobs([hours, sorted]) !== summary.checksum
-    ) {
+    if (!isChecksumOf(summary.quartersChecksum, [quarters]) || !isChecksumOf(summary.checksum, [hours, sorted])) {
       throw damagedSummary(id);
     }
     return summary;
@@ -370,7 +367,7 @@ function sizesOf({ checksum, quartersChecksum, quarters, hours, sorted }: Summar
 }
 
 function bytesOfSummary(summary: Hours | Quarters): number {
-  return 'sorted' in summary ? summary.sums.buffer.byteLength + summary.sorted.byteLength : 8 * summary.numbers.length;
+  return 'sorted' in summary ? 40 * summary.numbers.length + summary.sorted.byteLength : 8 * summary.numbers.length;
 }
 
 function damagedSummary(id: number): StorageError {

@@ -1,4 +1,4 @@
-import { checksumOfBlobs } from './checksum.ts';
+import { checksumOfBlobs, isChecksumOf } from './checksum.ts';
 import { decodeSeqs, encodeSeqs } from './seq-codec.ts';
 
 /** Rows of one series, in commit order. Each array has one element per row. */
@@ -168,26 +168,52 @@ export function checksumOf({ times, users, labels, values, seqs }: ChunkBlobs): 
   return checksumOfBlobs([times, users, labels, values, seqs]);
 }
 
+/** Returns whether a stored checksum is that of a chunk's blobs. */
+export function hasChecksum({ times, users, labels, values, seqs }: ChunkBlobs, stored: number): boolean {
+  return isChecksumOf(stored, [times, users, labels, values, seqs]);
+}
+
 /** Decodes a chunk from its blobs. Damaged blobs can yield arrays of another length than the number of rows. */
 export function decodeChunk(blobs: ChunkBlobs, extent: Pick<Chunk, 'rows' | 'minTime' | 'maxTime'>): Chunk {
-  const stored = decodeStoredChunk(blobs, extent);
   const { rows, minTime, maxTime } = extent;
+  const { times, users, labels, values } = viewStoredChunk(blobs, extent);
+  const stored = {
+    rows: countStored(blobs.times.byteLength, rows),
+    minTime,
+    maxTime,
+    times: times instanceof Uint32Array ? fromMilliseconds(times, minTime) : times,
+    users: widen(users),
+    labels: widen(labels),
+    values,
+    seqs: blobs.seqs,
+  };
   return stored.rows === rows ? stored : { ...dropRemoved(stored), rows, minTime, maxTime };
 }
 
-/** Decodes a chunk from its blobs with the rows of user 0 that are stored instead of removed rows. */
-export function decodeStoredChunk(blobs: ChunkBlobs, extent: Pick<Chunk, 'rows' | 'minTime' | 'maxTime'>): Chunk {
-  const { minTime, maxTime } = extent;
-  const rows = countStored(blobs.times.byteLength, extent.rows);
+/** Returns a chunk without the rows of user 0, which were removed: see removed-rows.ts. */
+function dropRemoved(stored: Chunk): Chunk {
+  return withoutRows(stored, (row) => stored.users[row] === 0) ?? stored;
+}
+
+/** The arrays of a stored chunk as they are encoded, with the rows of user 0 that are stored instead of removed rows. */
+export interface StoredArrays {
+  /** Milliseconds since the earliest time, or microseconds since 1970. */
+  readonly times: Uint32Array | Float64Array;
+  readonly users: Uint16Array | Uint32Array;
+  readonly labels: Uint16Array | Uint32Array;
+  /** Empty for events. */
+  readonly values: Float64Array;
+}
+
+/** Returns the arrays of a chunk, which share the memory of its blobs if that is aligned. */
+export function viewStoredChunk(blobs: Omit<ChunkBlobs, 'seqs'>, extent: Pick<Chunk, 'rows'>): StoredArrays {
+  const { times, users, labels, values } = blobs;
+  const rows = countStored(times.byteLength, extent.rows);
   return {
-    rows,
-    minTime,
-    maxTime,
-    times: decodeTimes(blobs.times, rows, minTime),
-    users: decodeNumbers(blobs.users, rows),
-    labels: decodeNumbers(blobs.labels, rows),
-    values: doublesOf(blobs.values),
-    seqs: blobs.seqs,
+    times: times.byteLength === 4 * rows ? new Uint32Array(aligned(times)) : doublesOf(times),
+    users: numbersOf(users, rows),
+    labels: numbersOf(labels, rows),
+    values: doublesOf(values),
   };
 }
 
@@ -196,17 +222,9 @@ function countStored(timesBytes: number, rows: number): number {
   return Math.floor(timesBytes / (rows > timesBytes / 8 ? 4 : 8));
 }
 
-/** Returns a chunk without the rows of user 0, which were removed: see removed-rows.ts. */
-export function dropRemoved(stored: Chunk): Chunk {
-  return withoutRows(stored, (row) => stored.users[row] === 0) ?? stored;
-}
-
-/** Decodes the times of a chunk. */
-export function decodeTimes(bytes: Uint8Array, rows: number, minTime: number): Float64Array {
-  if (bytes.byteLength !== 4 * rows) return doublesOf(bytes);
-  const offsets = new Uint32Array(aligned(bytes));
-  const times = new Float64Array(rows);
-  for (let i = 0; i < rows; i++) times[i] = minTime + 1000 * (offsets[i] as number);
+function fromMilliseconds(offsets: Uint32Array, minTime: number): Float64Array {
+  const times = new Float64Array(offsets.length);
+  for (let i = 0; i < offsets.length; i++) times[i] = minTime + 1000 * (offsets[i] as number);
   return times;
 }
 
@@ -226,10 +244,14 @@ function narrow(numbers: Uint32Array): Uint32Array | Uint16Array {
   return new Uint16Array(numbers);
 }
 
-function decodeNumbers(bytes: Uint8Array, rows: number): Uint32Array {
+function numbersOf(bytes: Uint8Array, rows: number): Uint16Array | Uint32Array {
   return bytes.byteLength === 2 * rows
-    ? new Uint32Array(new Uint16Array(aligned(bytes)))
+    ? new Uint16Array(aligned(bytes))
     : new Uint32Array(aligned(bytes), 0, Math.floor(bytes.byteLength / 4));
+}
+
+function widen(numbers: Uint16Array | Uint32Array): Uint32Array {
+  return numbers instanceof Uint32Array ? numbers : new Uint32Array(numbers);
 }
 
 function doublesOf(bytes: Uint8Array): Float64Array {

@@ -1,7 +1,7 @@
 import type { PropertyValue } from '../../properties.ts';
 import { countGarbage } from '../garbage.ts';
 import type { TextHash } from '../text-hash.ts';
-import { checksumOfBlobs } from './checksum.ts';
+import { checksumOfBlobs, isChecksumOf } from './checksum.ts';
 
 /** The values of a property in the rows of a chunk, or of a part of one. */
 export interface PropertyColumn {
@@ -228,4 +228,9 @@ function decodeValues(compressed: Uint8Array): readonly PropertyValue[] {
 /** Returns the checksum of a column's blobs. */
 export function columnChecksum({ codes, values }: ColumnBlobs): number {
   return checksumOfBlobs([codes, values]);
+}
+
+/** Returns whether a stored checksum is that of a column. */
+export function hasColumnChecksum({ codes, values }: ColumnBlobs, stored: number): boolean {
+  return isChecksumOf(stored, [codes, values]);
 }

@@ -13,6 +13,7 @@ import {
   type ColumnBuilder,
   columnChecksum,
   encodeColumn,
+  hasColumnChecksum,
   type PropertyColumn,
   StoredColumn,
 } from './property-column.ts';
@@ -267,7 +268,7 @@ export class PropertyStore implements ChunkListener {
     const stored = this.#statements.find.get(property.id, chunkId);
     if (!stored) return undefined;
     if (stored.checksum === TOO_LARGE) return 'too large';
-    if (columnChecksum(stored) !== stored.checksum) {
+    if (!hasColumnChecksum(stored, stored.checksum)) {
       throw new StorageError('corrupt', new Error(`the checksum of property column ${stored.id} does not match`));
     }
     const column = new StoredColumn(stored, rows, key);

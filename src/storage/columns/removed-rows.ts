@@ -1,4 +1,4 @@
-import { allocateChunk, type Chunk } from './chunk.ts';
+import { bytesOf, type Chunk, type ChunkBlobs, type StoredArrays, viewStoredChunk } from './chunk.ts';
 import type { RemovedRows } from './summary.ts';
 
 /*
@@ -10,67 +10,96 @@ import type { RemovedRows } from './summary.ts';
  * takes 4 or 8 bytes.
  */
 
-/** A chunk as it is stored: with rows of user 0. */
-export interface StoredChunk {
-  /** The chunk, whose `rows` include those of user 0. */
-  readonly stored: Chunk;
-  /** The number of rows without those of user 0. */
-  readonly rows: number;
-  /** Returns these rows, without their `seq`s. */
-  readonly kept: () => Chunk;
+type ChunkExtent = Pick<Chunk, 'rows' | 'minTime' | 'maxTime'>;
+
+/** A chunk in which the rows of a user are overwritten, as it is stored. */
+export interface OverwrittenChunk {
+  readonly blobs: ChunkBlobs;
+  /** The number of rows without those of user 0, and their earliest and latest time. */
+  readonly extent: ChunkExtent;
+  /** The labels of the rows, some of them more than once per row. */
+  readonly labels: Uint16Array | Uint32Array;
   readonly removed: RemovedRows;
 }
 
 /**
- * Overwrites the rows of a user in the arrays of a chunk. Returns undefined, and overwrites nothing, if half of the rows
- * would be overwritten then.
+ * Overwrites the rows of a user in a stored chunk, without decoding the others. Returns undefined, and overwrites nothing, if
+ * half of the rows would be overwritten then.
  *
- * @param chunk a chunk with the rows of user 0 that it already has
+ * @param blobs the chunk with the rows of user 0 that it already has. Their bytes are overwritten
+ * @param rows the indices of the user's rows: see {@link rowsOf}
  */
-export function overwriteRowsOf(chunk: Chunk, user: number): StoredChunk | undefined {
-  const { times, users, labels, values } = chunk;
-  let rows = 0;
-  for (let row = 0; row < users.length; row++) if (users[row] !== user && users[row] !== 0) rows++;
-  if (2 * rows <= users.length) return undefined;
-  const arrays = [times, labels, values] as const;
-  const removed = { times: [] as number[], values: [] as number[] };
-  let last = -1;
-  let minTime = Number.POSITIVE_INFINITY;
-  let maxTime = Number.NEGATIVE_INFINITY;
-  for (let row = 0; row < users.length; row++) {
-    if (users[row] === user) {
-      users[row] = 0;
-      removed.times.push(times[row] as number);
-      if (values.length > 0) removed.values.push(values[row] as number);
-    }
-    if (users[row] === 0) {
-      if (last >= 0) copyRow(arrays, last, row);
-      continue;
-    }
-    if (last < 0) for (let before = 0; before < row; before++) copyRow(arrays, row, before);
-    last = row;
+export function overwriteRows(
+  blobs: ChunkBlobs,
+  extent: ChunkExtent,
+  rows: readonly number[],
+): OverwrittenChunk | undefined {
+  const stored = viewStoredChunk(blobs, extent);
+  const { times, users, labels, values } = stored;
+  const kept = extent.rows - rows.length;
+  if (2 * kept <= users.length) return undefined;
+  const isOffset = times instanceof Uint32Array;
+  const timeOf = (time: number) => (isOffset ? extent.minTime + 1000 * time : time);
+  const removed = {
+    times: rows.map((row) => timeOf(times[row] as number)),
+    values: values.length > 0 ? rows.map((row) => values[row] as number) : [],
+  };
+  for (const row of rows) users[row] = 0;
+  overwriteRuns(stored, rows);
+  let { minTime, maxTime } = extent;
+  if (removed.times.some((time) => time === minTime || time === maxTime)) {
+    const { first, last } = rangeOf(times);
+    [minTime, maxTime] = [timeOf(first), timeOf(last)];
+    if (isOffset && first > 0) for (let row = 0; row < times.length; row++) (times[row] as number) -= first;
+  }
+  return {
+    blobs: {
+      times: bytesOf(times),
+      users: bytesOf(users),
+      labels: bytesOf(labels),
+      values: bytesOf(values),
+      seqs: blobs.seqs,
+    },
+    extent: { rows: kept, minTime, maxTime },
+    labels,
+    removed,
+  };
+}
+
+/** Returns the indices of the rows of a user, ascending. */
+export function rowsOf(users: Uint16Array | Uint32Array, user: number): number[] {
+  const rows: number[] = [];
+  for (let row = users.indexOf(user); row >= 0; row = users.indexOf(user, row + 1)) rows.push(row);
+  return rows;
+}
+
+/**
+ * Overwrites the runs of rows of user 0 that contain some rows. The others in such a run can be copies of one of them.
+ *
+ * @param rows ascending
+ */
+function overwriteRuns({ times, users, labels, values }: StoredArrays, rows: readonly number[]): void {
+  let end = 0;
+  for (const row of rows) {
+    if (row < end) continue;
+    let start = row;
+    while (start > 0 && users[start - 1] === 0) start--;
+    end = row + 1;
+    while (end < users.length && users[end] === 0) end++;
+    const from = start > 0 ? start - 1 : end;
+    times.fill(times[from] as number, start, end);
+    labels.fill(labels[from] as number, start, end);
+    if (values.length > 0) values.fill(values[from] as number, start, end);
+  }
+}
+
+function rangeOf(times: Uint32Array | Float64Array): { first: number; last: number } {
+  let first = Number.POSITIVE_INFINITY;
+  let last = Number.NEGATIVE_INFINITY;
+  for (let row = 0; row < times.length; row++) {
     const time = times[row] as number;
-    if (time < minTime) minTime = time;
-    if (time > maxTime) maxTime = time;
+    if (time < first) first = time;
+    if (time > last) last = time;
   }
-  const stored = { rows: chunk.rows, times, users, labels, values, seqs: chunk.seqs, minTime, maxTime };
-  return { stored, rows, kept: () => keptRows(stored, rows), removed };
-}
-
-function keptRows(stored: Chunk, rows: number): Chunk {
-  const { users, minTime, maxTime } = stored;
-  const kept = allocateChunk(rows, stored.values.length > 0);
-  for (let row = 0, at = 0; row < users.length; row++) {
-    if (users[row] === 0) continue;
-    kept.times[at] = stored.times[row] as number;
-    kept.users[at] = users[row] as number;
-    kept.labels[at] = stored.labels[row] as number;
-    if (kept.values.length > 0) kept.values[at] = stored.values[row] as number;
-    at++;
-  }
-  return { rows, minTime, maxTime, seqs: new Uint8Array(0), ...kept };
-}
-
-function copyRow(arrays: readonly (Float64Array | Uint32Array)[], from: number, to: number): void {
-  for (const array of arrays) if (to < array.length) array[to] = array[from] as number; // events have no values
+  return { first, last };
 }

@@ -46,10 +46,9 @@ export class RowRemoval {
   *removeRows(): Job<void> {
     const isStepOver = createStepClock();
     for (const entry of this.#newEntries()) {
-      // a merged chunk is blank; its rows are in a later one
-      if (this.#rows.mayBeIn(entry) && this.#chunks.checksum(entry.id) !== 0) {
+      if (this.#rows.mayBeIn(entry)) {
         if (this.#rows.isInterruptible) yield INTERRUPTIBLE;
-        // if it was merged meanwhile, its rows are in a later one
+        // a merged chunk is blank; its rows are in a later one
         if (this.#chunks.checksum(entry.id) !== 0 && (this.#removeFrom(entry.id) || isStepOver())) yield;
       }
       this.#lastId = entry.id;
@@ -70,7 +69,7 @@ export class RowRemoval {
     return true;
   }
 
-  #addLabels(id: number, labels: Uint32Array): void {
+  #addLabels(id: number, labels: Uint16Array | Uint32Array): void {
     for (let row = 0; row < labels.length; row++) this.#addLabel(labels[row] as number);
     this.#read.add(id);
   }

@@ -1,4 +1,4 @@
-import { checksumOfBlobs } from './checksum.ts';
+import { checksumOfBlobs, isChecksumOf } from './checksum.ts';
 import { aligned, bytesOf, type Chunk } from './chunk.ts';
 import { sumInThreeParts } from './exact-sum.ts';
 
@@ -7,7 +7,8 @@ import { sumInThreeParts } from './exact-sum.ts';
  *
  *   quarters   number of rows per quarter hour: int32 quarter hour since 1970 each | uint32 rows each
  *   hours      three doubles each that add up to the exact sum | int32 hour since 1970 each | uint32 end in `sorted` each
- *   sorted     the values by hour, ascending within each hour: float64 each; then zeros instead of removed values, and for a
+ *   sorted     the values by hour, ascending within each hour: float64 each. NaN, at the end of an hour, stands for a removed
+ *              value: those of other hours keep their place, so that SQLite writes only the pages that differ. Then zeros, for a
  *              length that moves no other summary (local-part.ts)
  *
  * Time zones differ from UTC by multiples of a quarter hour, most of them by full hours. A part is empty if it would save
@@ -35,11 +36,12 @@ export interface Quarters {
 export interface Hours {
   /** Hours since 1970. */
   readonly numbers: Int32Array;
-  /** The end of each hour's values in `sorted`; they start at the previous hour's end. */
+  /** Where each hour's values start and end in `sorted`. */
+  readonly starts: Uint32Array;
   readonly ends: Uint32Array;
   /** Three doubles per hour that add up to the exact sum of its values; NaN if they do not suffice. */
   readonly sums: Float64Array;
-  /** The values, ascending within each hour. */
+  /** The values, ascending within each hour, perhaps with NaN between two hours. */
   readonly sorted: Float64Array;
 }
 
@@ -134,35 +136,30 @@ export interface RemovedRows {
 
 /**
  * Removes a few rows from a stored summary, which takes less time than summarizing the chunk again. Returns undefined for
- * many rows, and if a part could appear, disappear or become shorter by more than the values: then use {@link summarize}.
+ * many rows, and if a part or one of its hours or quarter hours could appear or disappear: then use {@link summarize}.
  *
  * @param blobs the summary of the chunk with the rows, padded or not. Its bytes are overwritten
+ * @param rows the number of rows that the chunk has without them
  */
-export function removeFromSummary(blobs: SummaryBlobs, { times, values }: RemovedRows): SummaryBlobs | undefined {
+export function removeFromSummary(
+  blobs: SummaryBlobs,
+  { times, values }: RemovedRows,
+  rows: number,
+): SummaryBlobs | undefined {
   if (times.length > MAX_REMOVED_ROWS) return undefined;
-  const quarters = decodeQuarters(blobs.quarters);
-  const hours = values.length > 0 ? decodeHours(blobs.hours, blobs.sorted) : undefined;
-  if (!quarters || (values.length > 0 && !hours)) return undefined;
+  // copied if they are not aligned: the views below share their bytes
+  const quarterBytes = new Uint8Array(aligned(blobs.quarters));
+  const quarters = decodeQuarters(quarterBytes);
+  if (!quarters || rows < MIN_ROWS_PER_QUARTER * quarters.numbers.length) return undefined;
   for (const time of times) if (!removeQuarter(quarters, time)) return undefined;
-  if (quarters.rows.reduce((sum, rows) => sum + rows, 0) < MIN_ROWS_PER_QUARTER * quarters.rows.length)
-    return undefined;
-  for (const [i, value] of values.entries())
-    if (!hours || !removeValue(hours, times[i] as number, value)) return undefined;
-  const quarterBytes = encodeQuarters(quarters);
-  const quartersChecksum = checksumOfBlobs([quarterBytes]);
-  if (!hours) return { ...blobs, quarters: quarterBytes, quartersChecksum };
-  const { ends, sorted } = hours;
-  const rows = ends[ends.length - 1] as number;
-  if (rows < MIN_ROWS_PER_HOUR * ends.length) return undefined;
-  const hourBytes = encodeHours(hours);
-  const sortedBytes = bytesOf(sorted.subarray(0, rows));
-  return {
-    quarters: quarterBytes,
-    quartersChecksum,
-    hours: hourBytes,
-    sorted: sortedBytes,
-    checksum: checksumOfBlobs([hourBytes, sortedBytes]),
-  };
+  const changed = { ...blobs, quarters: quarterBytes, quartersChecksum: checksumOfBlobs([quarterBytes]) };
+  if (values.length === 0) return changed;
+  const hourBytes = new Uint8Array(aligned(blobs.hours));
+  const sortedBytes = new Uint8Array(aligned(blobs.sorted));
+  const hours = decodeHours(hourBytes, sortedBytes);
+  if (!hours || rows < MIN_ROWS_PER_HOUR * hours.numbers.length) return undefined;
+  for (const [i, value] of values.entries()) if (!removeValue(hours, times[i] as number, value)) return undefined;
+  return { ...changed, hours: hourBytes, sorted: sortedBytes, checksum: checksumOfBlobs([hourBytes, sortedBytes]) };
 }
 
 /** Removes a row from the count of its quarter hour. Returns false if it is the last one. */
@@ -173,31 +170,51 @@ function removeQuarter({ numbers, rows }: Quarters, time: number): boolean {
   return true;
 }
 
-/** Removes a value from its hour. Returns false if it is the last one. */
-function removeValue({ numbers, ends, sums, sorted }: Hours, time: number, value: number): boolean {
+/** Removes a value from its hour, and leaves NaN at the hour's end. Returns false if it is the last one. */
+function removeValue({ numbers, starts, ends, sums, sorted }: Hours, time: number, value: number): boolean {
   const hour = numbers.indexOf(Math.floor(time / HOUR_US));
-  const start = hour > 0 ? (ends[hour - 1] as number) : 0;
-  const end = ends[hour] ?? 0;
+  if (hour < 0) return false;
+  const start = starts[hour] as number;
+  const end = ends[hour] as number;
   let at = start;
   while (at < end && !Object.is(sorted[at], value)) at++;
   if (at >= end || end - start === 1) return false;
-  sorted.copyWithin(at, at + 1, ends[ends.length - 1]);
-  for (let h = hour; h < ends.length; h++) (ends[h] as number)--;
-  sums.set(sumInThreeParts(sorted.subarray(start, end - 1)) ?? [Number.NaN, Number.NaN, Number.NaN], 3 * hour);
+  sorted.copyWithin(at, at + 1, end);
+  sorted[end - 1] = Number.NaN;
+  ends[hour] = end - 1;
+  sums.set(sumInThreeParts(sorted, start, end - 1) ?? [Number.NaN, Number.NaN, Number.NaN], 3 * hour);
   return true;
 }
 
 /** Returns whether a stored summary and its checksums are those of a chunk, as {@link fitSummary} returns them. */
 export function isSummaryOf(chunk: Chunk, stored: SummaryBlobs): boolean {
-  const expected = padSummary(summarize(chunk) ?? NO_SUMMARY, stored.sorted.byteLength);
-  const isEqual = (part: 'quarters' | 'hours' | 'sorted') => Buffer.compare(stored[part], expected[part]) === 0;
+  const { quarters, hours, sorted } = stored;
   return (
-    stored.checksum === checksumOfBlobs([stored.hours, stored.sorted]) &&
-    stored.quartersChecksum === checksumOfBlobs([stored.quarters]) &&
-    (stored.quarters.byteLength === 0 || isEqual('quarters')) &&
-    ((stored.hours.byteLength === 0 && stored.sorted.every((byte) => byte === 0)) ||
-      (isEqual('hours') && isEqual('sorted')))
+    isChecksumOf(stored.checksum, [hours, sorted]) &&
+    isChecksumOf(stored.quartersChecksum, [quarters]) &&
+    (quarters.byteLength === 0 || areEqual(quarters, summarize(chunk)?.quarters ?? NO_BYTES)) &&
+    (hours.byteLength === 0 ? sorted.every((byte) => byte === 0) : areHoursOf(chunk, stored))
   );
+}
+
+/** Returns whether stored values by hour are those of a chunk, with nothing but NaN and zeros where values were removed. */
+function areHoursOf(chunk: Chunk, stored: Pick<SummaryBlobs, 'hours' | 'sorted'>): boolean {
+  const expected = hoursOf(chunk);
+  if (expected?.numbers.length !== stored.hours.byteLength / 32) return false;
+  const ends = endsIn(stored.hours);
+  const sorted = new Float64Array(stored.sorted.byteLength / 8);
+  for (let h = 0, start = 0; h < ends.length; h++) {
+    const end = ends[h] as number;
+    const values = expected.sorted.subarray(expected.starts[h], expected.ends[h]);
+    if (values.length > end - start || end > sorted.length) return false;
+    sorted.fill(Number.NaN, start + values.length, end).set(values, start);
+    start = end;
+  }
+  return areEqual(stored.hours, encodeHours({ ...expected, ends })) && areEqual(stored.sorted, bytesOf(sorted));
+}
+
+function areEqual(one: Uint8Array, other: Uint8Array): boolean {
+  return Buffer.compare(one, other) === 0;
 }
 
 /** Decodes the first part of a summary; undefined if it is empty. */
@@ -213,13 +230,30 @@ export function decodeHours(hours: Uint8Array, sorted: Uint8Array): Hours | unde
   const length = hours.byteLength / 32;
   if (length === 0) return undefined;
   const buffer = aligned(hours);
-  const ends = new Uint32Array(buffer, 28 * length, length);
+  const stored = endsIn(hours);
+  const values = new Float64Array(aligned(sorted)).subarray(0, stored[length - 1]);
+  const starts = new Uint32Array(length);
+  const ends = new Uint32Array(length);
+  for (let h = 0, start = 0; h < length; h++) {
+    let end = stored[h] as number;
+    while (end > start && Number.isNaN(values[end - 1])) end--;
+    starts[h] = start;
+    ends[h] = end;
+    start = stored[h] as number;
+  }
   return {
     sums: new Float64Array(buffer, 0, 3 * length),
     numbers: new Int32Array(buffer, 24 * length, length),
+    starts,
     ends,
-    sorted: new Float64Array(aligned(sorted)).subarray(0, ends[length - 1]),
+    sorted: values,
   };
+}
+
+/** Returns where the values of each hour end in `sorted`, with the removed ones. */
+function endsIn(hours: Uint8Array): Uint32Array {
+  const length = hours.byteLength / 32;
+  return new Uint32Array(aligned(hours), 28 * length, length);
 }
 
 /** Counts the rows per slot of time; undefined if there are fewer rows per slot than `minRows`. */
@@ -271,22 +305,24 @@ function sortBySlot({ times, values, rows }: Chunk, hours: Quarters): Float64Arr
 /** Adds the exact sum of each hour to its sorted values. */
 function sumByHour({ numbers, rows }: Quarters, sorted: Float64Array): Hours {
   const sums = new Float64Array(3 * numbers.length);
+  const starts = new Uint32Array(numbers.length);
   const ends = new Uint32Array(numbers.length);
   for (let h = 0, start = 0; h < numbers.length; h++) {
     const end = start + (rows[h] as number);
     const parts = sumInThreeParts(sorted.subarray(start, end)) ?? [Number.NaN, Number.NaN, Number.NaN];
     sums.set(parts, 3 * h);
+    starts[h] = start;
     ends[h] = end;
     start = end;
   }
-  return { numbers, ends, sums, sorted };
+  return { numbers, starts, ends, sums, sorted };
 }
 
 function encodeQuarters({ numbers, rows }: Quarters): Uint8Array {
   return concat([bytesOf(numbers), bytesOf(rows)]);
 }
 
-function encodeHours({ sums, numbers, ends }: Hours): Uint8Array {
+function encodeHours({ sums, numbers, ends }: Pick<Hours, 'sums' | 'numbers' | 'ends'>): Uint8Array {
   return concat([bytesOf(sums), bytesOf(numbers), bytesOf(ends)]);
 }
 

@@ -3,7 +3,7 @@ import { LRUCache } from 'lru-cache';
 import { KINDS, type Kind } from '../../records.ts';
 import { inTransactions, type Job, type Transact } from '../job.ts';
 import { StorageError } from '../storage-error.ts';
-import { checksumOfBlobs } from './checksum.ts';
+import { checksumOfBlobs, isChecksumOf } from './checksum.ts';
 import type { RemovedKeys } from './removed-keys.ts';
 import {
   decodePart,
@@ -240,7 +240,7 @@ export class UserRows {
   #read(id: number): PartBlobs & PartEntry {
     const row = this.#statements.read.get(id);
     if (!row) throw new Error(`part ${id} of the rows of users does not exist`);
-    if (checksumOfBlobs([row.users, row.seqs]) !== row.checksum) {
+    if (!isChecksumOf(row.checksum, [row.users, row.seqs])) {
       throw new StorageError('corrupt', new Error(`the checksum of part ${id} of the rows of users does not match`));
     }
     return row;
@@ -367,7 +367,7 @@ export function readUserRows(client: Database): IndexContents {
         const row = read.get(id);
         if (!row) continue;
         const kind = KINDS[shard < 0 ? -1 - shard : Math.floor(shard / SHARDS)] as Kind;
-        if (checksumOfBlobs([row.users, row.seqs]) !== row.checksum) yield { id, kind, entries: undefined };
+        if (!isChecksumOf(row.checksum, [row.users, row.seqs])) yield { id, kind, entries: undefined };
         else if (shard >= 0) yield { id, kind, entries: decodePart(row) };
         else yield { id, kind, entries: unsortedEntries(row, state.get(sortedName(kind)) ?? 0) };
       }
