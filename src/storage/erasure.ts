@@ -13,6 +13,7 @@ import type { ColumnStore } from './columns/column-store.ts';
 import type { UnfinishedErasure } from './erasure-list.ts';
 import { inTransactions, type Job } from './job.ts';
 import { createUserLookup, type RowOfUser } from './records.ts';
+import { withCheckpoints } from './wal.ts';
 
 /** Cached responses scanned per statement, to keep read transactions short. */
 const WINDOW_ROWS = 20_000;
@@ -53,7 +54,11 @@ export function* eraseUser(context: RemovalContext, userId: string): Job<ErasedR
 }
 
 /** Finishes every erasure that has begun. Returns the number of rows erased by this call. */
-export function* finishErasures(context: RemovalContext): Job<ErasedRows> {
+export function finishErasures(context: RemovalContext): Job<ErasedRows> {
+  return withCheckpoints(context.client, finishAll(context));
+}
+
+function* finishAll(context: RemovalContext): Job<ErasedRows> {
   const { store, list } = context;
   let metrics = 0;
   let analytics = 0;

@@ -1,5 +1,6 @@
 import type { Database } from 'bun:sqlite';
 import fs from 'node:fs';
+import type { Job } from './job.ts';
 import { toStorageError } from './storage-error.ts';
 
 /** Returns the path that SQLite gives the write-ahead log (WAL) of a database. */
@@ -45,6 +46,20 @@ export function createCheckpointer(client: Database): () => void {
     tried = position.frames;
     checkpoint(client);
   };
+}
+
+/**
+ * Runs a job with a checkpoint between two of its steps whenever one is due: see {@link createCheckpointer}. Otherwise commits
+ * of the job or of recording would run it, and the job's pauses would be as long as that, although it holds no write lock.
+ */
+export function* withCheckpoints<Result>(client: Database, job: Job<Result>): Job<Result> {
+  const checkpointIfDue = createCheckpointer(client);
+  for (;;) {
+    const step = job.next();
+    if (step.done) return step.value;
+    checkpointIfDue();
+    yield step.value;
+  }
 }
 
 /** How far the write-ahead log has been copied into the database file. */

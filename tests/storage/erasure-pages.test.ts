@@ -97,3 +97,15 @@ test('a database whose checksums have no constant bit is read, verified and eras
   expect(isChecksumOf(checksumOfBlobs([]) - 2 ** 51, [])).toBe(false);
   close(opened);
 });
+
+test('the write-ahead log is copied between the steps of an erasure', async () => {
+  const opened = await openSealed();
+  let largest = 0;
+  const { metrics } = runMeasured(opened.reader, eraseUser(opened.reader, 'heavy'), (_before, after) => {
+    largest = Math.max(largest, after.frames - after.checkpointed);
+  });
+  expect(metrics).toBe(ROWS / 3);
+  // half of the pages at which a commit would do it, and those of a step: it writes more than 2,000 in total
+  expect(largest).toBeLessThan(1_600);
+  close(opened);
+});
