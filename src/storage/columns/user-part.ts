@@ -5,6 +5,9 @@
  *   users: per user, the first seq: float64 | the user: uint32 | the number of rows: uint32 | the end in `seqs`: uint32
  *   seqs: per user with several rows, the width of a difference in bytes: uint8 | each further row's difference from the
  *         previous one, in that width | one float64 per difference that does not fit, which stands as all ones
+ *
+ * The entry of an erased user stays with the number of the user before it, no rows, and zeros: all others keep their place, so
+ * that SQLite writes only the pages that differ.
  */
 
 /** Rows of users: parallel arrays with one element per row. */
@@ -216,6 +219,13 @@ export function seqsInPart(blobs: PartBlobs, user: number): Float64Array {
   return seqs;
 }
 
+/** Overwrites the rows of a user in the bytes of a part, without decoding the others. Returns their number. */
+export function overwriteUserInPart(blobs: PartBlobs, user: number): number {
+  const index = new PartIndex(blobs);
+  const found = index.find(user);
+  return found < 0 ? 0 : index.overwrite(found);
+}
+
 /** The users of a part, by their position in it. */
 class PartIndex {
   readonly count: number;
@@ -254,13 +264,34 @@ class PartIndex {
     return low < this.count && this.userAt(low) === user ? low : -1;
   }
 
+  /** Returns where the rows of the user at a position start in `seqs`. */
+  #startOf(position: number): number {
+    return position === 0 ? 0 : this.#head.getUint32(16 * this.count + 4 * (position - 1), true);
+  }
+
+  /** Overwrites the user at a position with one that has no rows. Returns the number of its rows. */
+  overwrite(position: number): number {
+    const rows = this.rowsAt(position);
+    const user = this.userAt(position);
+    const previous = position === 0 ? 0 : this.userAt(position - 1);
+    // and those that were erased earlier, after this user
+    for (let at = position; at < this.count && this.userAt(at) === user; at++) {
+      this.#head.setUint32(8 * this.count + 4 * at, previous, true);
+    }
+    this.#head.setFloat64(8 * position, 0, true);
+    this.#head.setUint32(12 * this.count + 4 * position, 0, true);
+    for (let at = this.#startOf(position); at < this.#startOf(position + 1); at++) this.#body.setUint8(at, 0);
+    return rows;
+  }
+
   /** Decodes the rows of the user at a position into an array, from an index on. Returns their number. */
   decode(position: number, into: Float64Array, from: number): number {
     const rows = this.rowsAt(position);
+    if (rows === 0) return 0;
     let seq = this.#head.getFloat64(8 * position, true);
     into[from] = seq;
     if (rows === 1) return rows;
-    let at = position === 0 ? 0 : this.#head.getUint32(16 * this.count + 4 * (position - 1), true);
+    let at = this.#startOf(position);
     const width = this.#body.getUint8(at++);
     const marker = 256 ** width - 1;
     let largeAt = at + width * (rows - 1);

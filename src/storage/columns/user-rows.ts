@@ -9,13 +9,14 @@ import {
   decodePart,
   encodePart,
   mergeEntries,
+  overwriteUserInPart,
   type PartBlobs,
   type SortedEntries,
   seqsInPart,
   sortByShard,
   type UserEntries,
 } from './user-part.ts';
-import { encodeRun, UserRun } from './user-run.ts';
+import { encodeRun, overwriteUserInRun, UserRun } from './user-run.ts';
 
 /** Number of shards per kind. A shard contains the users whose number has the same remainder. */
 export const SHARDS = 256;
@@ -152,7 +153,7 @@ export class UserRows {
     this.#insert(runsOf(kind), total, encodeRun(entries));
   }
 
-  /** Returns the rows of several runs, followed by others. */
+  /** Returns the rows of several runs, also those of user 0, followed by others. */
   #decodeRuns(ids: readonly number[], added: UserEntries = NO_ENTRIES): UserEntries {
     if (ids.length === 0) return added;
     const runs = ids.map((id) => this.#readRun(id));
@@ -275,15 +276,39 @@ export class UserRows {
 
   /** Removes all rows of a user. */
   *removeUser(user: number): Job<void> {
-    for (const kind of KINDS) yield* this.#remove(kind, [user % SHARDS], (rowUser) => rowUser === user);
+    const overwrite = (shard: number, id: number) => this.#overwriteUser(shard, id, user);
+    for (const kind of KINDS) yield* this.#remove(kind, [user % SHARDS], (rowUser) => rowUser === user, overwrite);
+  }
+
+  /** Overwrites the rows of a user in a part or a run in place. Returns whether it had any. */
+  #overwriteUser(shard: number, id: number, user: number): boolean {
+    const stored = this.#read(id);
+    const users = shard < 0 ? overwriteUserInRun(stored, stored.rows, user) : stored.users;
+    const removed = shard < 0 ? 0 : overwriteUserInPart(stored, user);
+    if (!users || (shard >= 0 && removed === 0)) return false;
+    const rows = stored.rows - removed;
+    const checksum = checksumOfBlobs([users, stored.seqs]);
+    this.#transact(() => {
+      if (rows === 0) this.#blank(id);
+      else this.#statements.replace.run(rows, checksum, users, stored.seqs, id);
+    });
+    this.#runs.delete(id);
+    return true;
   }
 
   /** Removes rows of a kind. */
   *remove(kind: Kind, removed: RemovedKeys): Job<void> {
-    yield* this.#remove(kind, removed.shards, (_user, seq) => removed.has(seq));
+    const isRemoved = (_user: number, seq: number) => removed.has(seq);
+    yield* this.#remove(kind, removed.shards, isRemoved, (shard, id) => this.#rewrite(shard, id, isRemoved));
   }
 
-  *#remove(kind: Kind, shardNumbers: Iterable<number>, isRemoved: EntryTest): Job<void> {
+  /** @param rewrite removes the rows from a part or a run, and returns whether it had any */
+  *#remove(
+    kind: Kind,
+    shardNumbers: Iterable<number>,
+    isRemoved: EntryTest,
+    rewrite: (shard: number, id: number) => boolean,
+  ): Job<void> {
     if (this.#sorting?.kind === kind) {
       const { users, seqs } = this.#sorting;
       for (let i = 0; i < users.length; i++) if (isRemoved(users[i] as number, seqs[i] as number)) users[i] = 0;
@@ -296,7 +321,7 @@ export class UserRows {
     for (const shard of [runsOf(kind), ...Array.from(shardNumbers, (number) => shardOf(kind, number))]) {
       for (let entry = next(shard); entry; entry = next(shard)) {
         checked.add(entry.id);
-        const isRewritten = this.#rewrite(shard, entry.id, isRemoved);
+        const isRewritten = rewrite(shard, entry.id);
         if (!isRewritten && performance.now() - startedAt < STEP_MS) continue;
         yield;
         startedAt = performance.now();
@@ -379,10 +404,10 @@ export function readUserRows(client: Database): IndexContents {
 function unsortedEntries(stored: PartBlobs & PartEntry, sortedShards: number): UserEntries {
   const all = { users: new Uint32Array(stored.rows), seqs: new Float64Array(stored.rows) };
   new UserRun(stored, stored.rows).copyTo(all, 0);
-  if (sortedShards === 0) return all;
+  if (sortedShards === 0) return withoutErased(all, 0, stored.rows);
   const unsorted = new Entries(stored.rows);
   all.users.forEach((user, i) => {
-    if (user % SHARDS >= sortedShards) unsorted.push(user, all.seqs[i] as number);
+    if (user !== 0 && user % SHARDS >= sortedShards) unsorted.push(user, all.seqs[i] as number);
   });
   return unsorted.take();
 }
@@ -426,8 +451,12 @@ class Entries {
 }
 
 /** Returns the rows of a shard, without those of user 0. */
-function withoutRemoved({ users, seqs, starts }: SortedEntries, shard: number): UserEntries {
-  const [start, end] = [starts[shard] as number, starts[shard + 1] as number];
+function withoutRemoved({ starts, ...entries }: SortedEntries, shard: number): UserEntries {
+  return withoutErased(entries, starts[shard] as number, starts[shard + 1] as number);
+}
+
+/** Returns the rows from `start` to `end`, without those of user 0. */
+function withoutErased({ users, seqs }: UserEntries, start: number, end: number): UserEntries {
   if (users.indexOf(0, start) < 0) return { users: users.subarray(start, end), seqs: seqs.subarray(start, end) };
   const present = new Entries(end - start);
   for (let i = start; i < end; i++) if (users[i] !== 0) present.push(users[i] as number, seqs[i] as number);

@@ -7,6 +7,9 @@ import type { PartBlobs, UserEntries } from './user-part.ts';
  *   seqs: the first seq: float64 | the lower 32 bits of each row's distance from it: uint32 each | the upper bits: uint8
  *         each or, if a run is longer than three days, uint16. Instead, one float64 per row if a run is longer than two
  *         years, or has up to four rows
+ *
+ * The rows of an erased user stay as rows of user 0, so that SQLite writes only the pages that differ. Only the `seq` is kept, as
+ * in the blank row, until the run is sorted.
  */
 
 const HEADER_BYTES = 8;
@@ -58,7 +61,7 @@ export class UserRun {
   constructor({ users, seqs }: PartBlobs, rows: number) {
     this.rows = rows;
     this.bytes = users.byteLength + seqs.byteLength;
-    this.#users = users.byteLength === 2 * rows ? new Uint16Array(bufferOf(users)) : new Uint32Array(bufferOf(users));
+    this.#users = usersIn(users, rows);
     const buffer = bufferOf(seqs);
     if (seqs.byteLength === 8 * rows) {
       this.#high = new Float64Array(buffer);
@@ -88,6 +91,19 @@ export class UserRun {
     users.set(this.#users, from);
     for (let row = 0; row < this.rows; row++) seqs[from + row] = this.#seq(row);
   }
+}
+
+/** Returns the users of a run in which the rows of one are rows of user 0; undefined if that user has none. */
+export function overwriteUserInRun({ users }: PartBlobs, rows: number, user: number): Uint8Array | undefined {
+  const view = usersIn(users, rows);
+  let row = view.indexOf(user);
+  if (row < 0) return undefined;
+  for (; row >= 0; row = view.indexOf(user, row + 1)) view[row] = 0;
+  return bytesOf(view);
+}
+
+function usersIn(users: Uint8Array, rows: number): Uint16Array | Uint32Array {
+  return users.byteLength === 2 * rows ? new Uint16Array(bufferOf(users)) : new Uint32Array(bufferOf(users));
 }
 
 function bytesOf(array: Float64Array | Uint32Array | Uint16Array | Uint8Array): Uint8Array {
