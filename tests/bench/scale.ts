@@ -2,6 +2,7 @@ import { Database } from 'bun:sqlite';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { MAX_MEMTABLE_ROWS } from '../../src/storage/columns/memtable.ts';
 import { METRIC, post, send } from '../harness/client.ts';
 import { COMMAND, startTarget, type Target, temporaryFolder, UNLIMITED } from '../harness/target.ts';
 import { secondsFromNow, token } from '../harness/tokens.ts';
@@ -55,8 +56,8 @@ const DAY_MS = 86_400_000;
 const BEFORE_ERASURES_MS = 5_000;
 /** Requests per second during erasures. */
 const RATE = { recording: 200, charts: 2 };
-/** More rows than the memtable can hold: fewer may never be sealed. */
-const MEMTABLE_ROWS = 100_000;
+/** Fewer rows than the memtable can hold may never be sealed. The number of unsealed rows is an estimate. */
+const MEMTABLE_ROWS = 1.1 * MAX_MEMTABLE_ROWS;
 
 /** The tables that do not belong to the column store. */
 const OTHER_TABLES = new Set([
