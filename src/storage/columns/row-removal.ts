@@ -70,7 +70,9 @@ export class RowRemoval {
   }
 
   #addLabels(id: number, labels: Uint16Array | Uint32Array): void {
-    for (let row = 0; row < labels.length; row++) this.#addLabel(labels[row] as number);
+    const isUsed = this.#isUsed;
+    if (this.#unused === 0) for (let row = 0; row < labels.length; row++) isUsed[labels[row] as number] = 1;
+    else for (let row = 0; row < labels.length; row++) this.#addLabel(labels[row] as number);
     this.#read.add(id);
   }
 
