@@ -1,9 +1,10 @@
 import { Elysia } from 'elysia';
 import type { Logger } from 'pino';
 import type { Config } from './config.ts';
-import { clientAddress } from './http/client-address.ts';
+import { clientAddress, connectionFinder, type ReceivedConnections } from './http/client-address.ts';
 import { corsFor } from './http/cors.ts';
 import { createErrorResponder, type ErrorResponseParts, errorHandling } from './http/error-response.ts';
+import type { RequestHead } from './http/header-fields.ts';
 import { bunTimeout } from './http/idle-timeout.ts';
 import type { Metrics } from './http/metrics.ts';
 import type { RecordingParts } from './http/recording-handler.ts';
@@ -22,12 +23,13 @@ import { type MetricsParts, metricsRoute } from './http/routes/metrics.ts';
 import { operationsRoutes } from './http/routes/operations.ts';
 import { otlpMetricsRoute } from './http/routes/otlp-metrics.ts';
 import { type QueryParts, queryRoutes } from './http/routes/queries.ts';
-import { recordingRoutes } from './http/routes/recording.ts';
+import { type ReceivedRoutes, recordingRoutes } from './http/routes/recording.ts';
 import { type RejectionsParts, rejectionRoutes } from './http/routes/rejections.ts';
 import { type SessionParts, sessionRoutes } from './http/routes/sessions.ts';
 import { type SharedParts, sharedRoutes } from './http/routes/shared.ts';
 import { type UnitParts, unitRoutes } from './http/routes/units.ts';
 import type { Tracing } from './http/tracing.ts';
+import { ReceivedRequest } from './receiving/received-request.ts';
 
 /** Dependencies of the HTTP app. */
 export interface AppParts {
@@ -78,6 +80,8 @@ export interface AppParts {
     /** The origins whose pages may embed shared boards; undefined for none. */
     readonly embedOrigins: Config['embedOrigins'];
   };
+  /** Undefined if this thread receives all requests. */
+  readonly receiving: (ReceivedConnections & ReceivedRoutes) | undefined;
   /** Whether the server accepts new records. */
   readonly isOpen: () => boolean;
   readonly log: Logger;
@@ -108,19 +112,26 @@ export function createApp({ access, ingest, reading, boards, removal, settings, 
     },
   });
   const nextRequestId = createRequestIds();
-  const addressOf = (request: Request) =>
-    clientAddress(app.server?.requestIP(request)?.address ?? '', request.headers, parts.trustedProxies);
+  const findConnection = connectionFinder(parts.receiving);
+  const addressOf = (request: RequestHead) => {
+    // all requests that no receiver has read are Bun's own
+    const peer =
+      request instanceof ReceivedRequest
+        ? request.peer
+        : findConnection(request as Request, app.server)?.client.address;
+    return clientAddress(peer ?? '', request.headers, parts.trustedProxies);
+  };
   const respond = createErrorResponder({ ...parts, addressOf });
   if (parts.corsOrigins) app.use(corsFor(parts.corsOrigins));
   return app
     .use(errorHandling(respond, () => app.routes, nextRequestId))
-    .use(recordingRoutes({ ...parts, respond, nextRequestId })) // before the hooks below, which it does not use
+    .use(recordingRoutes({ ...parts, respond, nextRequestId, received: parts.receiving?.received })) // before the hooks below, which it does not use
     .use(otlpMetricsRoute({ ...parts, respond, nextRequestId })) // likewise
     .use(requestStart(nextRequestId))
     .use(parts.tracing?.hooks() ?? new Elysia())
     .use(metricsRoute(parts))
     .use(queryRoutes(parts))
-    .use(exportRoutes(parts))
+    .use(exportRoutes({ ...parts, findConnection }))
     .use(tailRoutes(parts))
     .use(rejectionRoutes(parts))
     .use(administrationRoutes(parts))

@@ -49,6 +49,8 @@ export interface Config {
   readonly host: string;
   /** 0 for any free port. */
   readonly port: number;
+  /** The number of threads that receive requests; 1 for the main thread. */
+  readonly receivers: number;
   readonly dataDir: string;
   readonly databasePath: string;
   readonly jwt: {
@@ -222,6 +224,7 @@ export function loadConfig(sources: ConfigSources): Config {
   const config = {
     host: read('HOST', parseHost),
     port: read('PORT', integerBetween(0, 65_535)),
+    receivers: read('RECEIVERS', integerBetween(1, 64)),
     dataDir,
     databasePath: databasePath || join(dataDir, 'rawlog.db'),
     audiences: read('JWT_AUDIENCE', parseAudiences),

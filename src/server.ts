@@ -20,6 +20,7 @@ import { createActAsLog } from './http/act-as-log.ts';
 import { createChartDrawing } from './http/board-charts.ts';
 import { listen } from './http/listener.ts';
 import { createMetrics, observe, observeConnections } from './http/metrics.ts';
+import { listenWithReceivers } from './http/receiving-app.ts';
 import { operatorStatus } from './http/routes/administration.ts';
 import { createSharedCharts } from './http/shared-charts.ts';
 import { createSlowQueryLog } from './http/slow-query-log.ts';
@@ -38,6 +39,8 @@ import { createUserNames } from './ingest/user-names.ts';
 import { createMaintenance, type ServerMaintenance } from './maintenance.ts';
 import { createQueryClient } from './query/client.ts';
 import { createLagTracker } from './query/ingest-lag.ts';
+import { openPeerTable } from './receiving/peers.ts';
+import { type ReceivedHandler, type Receivers, startReceivers } from './receiving/receivers.ts';
 import type { LogRecord } from './records.ts';
 import { openAnnotationStore } from './storage/annotation-store.ts';
 import { openAuditLog } from './storage/audit-log.ts';
@@ -76,6 +79,7 @@ const QUERY_WORKER = new URL('./query/worker.ts', import.meta.url);
 const CLICKHOUSE_WORKER = new URL('./query/clickhouse/worker.ts', import.meta.url);
 const BACKUP_WORKER = new URL('./backup/worker.ts', import.meta.url);
 const FORWARDING_WORKER = new URL('./forwarding/worker.ts', import.meta.url);
+const RECEIVER_WORKER = new URL('./receiving/worker.ts', import.meta.url);
 
 /** A running server. */
 export interface Server {
@@ -197,6 +201,7 @@ export async function startServer(
   let forwarding: ForwardingClient | undefined;
   let control: ControlListener | undefined;
   let alerts: Alerts | undefined;
+  let receivers: Receivers | undefined;
   try {
     const metrics = createMetrics();
     const writer = createWriter(storage, (rows, seconds, syncSeconds) => {
@@ -259,6 +264,9 @@ export async function startServer(
     });
     const { erase, deleteRecords, catchUp, maintainSpace } = maintenance;
     const demo = createDemo({ dataDir: config.dataDir, minFreeBytes: config.minFreeBytes, log });
+    let receivingPort = () => 0;
+    const peers = config.receivers > 1 ? openPeerTable() : undefined;
+    const receiving = peers && { peers, received: new Map<string, ReceivedHandler>(), port: () => receivingPort() };
     const app = createApp({
       access: {
         verify: access.verify,
@@ -307,10 +315,19 @@ export async function startServer(
         sinks,
       },
       isOpen: () => stopping === undefined,
+      receiving,
       log,
     });
     const { host: hostname, port, idleTimeoutSeconds } = config;
-    const listener = listen(app, { hostname, port, idleTimeoutSeconds }, log);
+    const address = { hostname, port, idleTimeoutSeconds };
+    if (receiving) {
+      receivers = await startReceivers({
+        ...{ count: config.receivers, worker: RECEIVER_WORKER, peers: receiving.peers, handlers: receiving.received },
+        ...{ maxBodyBytes, hasCors: config.corsOrigins !== undefined, log },
+      });
+    }
+    const listener = receivers ? await listenWithReceivers(app, receivers, address, log) : listen(app, address, log);
+    receivingPort = () => listener.port;
     observeConnections(metrics, listener);
     control = startControl(
       createControlHandlers({
@@ -484,12 +501,14 @@ export async function startServer(
         await Bun.sleep(DRAIN_POLL_MS);
       }
       await listener.close();
+      await receivers?.close();
       void tracing?.flush(); // does not delay the stop
     }
   } catch (error) {
     await backups?.close();
     await forwarding?.close();
     await control?.close();
+    await receivers?.close();
     freeSpace.close();
     await engine.close();
     await queries.close();

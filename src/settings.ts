@@ -27,6 +27,10 @@ interface Setting {
 const settings = {
   HOST: { help: 'IP address to listen on, or a name that resolves to one', default: '127.0.0.1' },
   PORT: { help: 'port to listen on; 0 picks a free one', default: '3000' },
+  RECEIVERS: {
+    help: 'threads that receive requests, 1 to 64; 1: the main thread receives them itself',
+    default: '1',
+  },
   DATA_DIR: { help: 'folder of the database and the generated secret', default: './data' },
   DATABASE_URL: { help: 'path of the database, as file:PATH', default: 'file:<DATA_DIR>/rawlog.db' },
   JWT_SECRET: {

@@ -33,9 +33,19 @@ export function lockHolder(path: string): number | undefined {
 
 /** Returns the process that listens on a TCP port; undefined if unknown. */
 export function listenerOn(port: number): number | undefined {
-  const sockets = new Set(['tcp', 'tcp6'].flatMap((protocol) => listeningSockets(protocol, port)));
+  const sockets = new Set(['tcp', 'tcp6'].flatMap((protocol) => listeners(protocol, port)).map(socketOf));
   if (sockets.size === 0) return undefined;
   return processIds().find((pid) => descriptorsOf(pid).some((target) => sockets.has(target)));
+}
+
+/** Returns another process that listens on the same address and TCP port as this one; undefined if there is none. */
+export function otherListenerOn(port: number): number | undefined {
+  const own = new Set(descriptorsOf(process.pid));
+  const all = ['tcp', 'tcp6'].flatMap((protocol) => listeners(protocol, port));
+  const addresses = new Set(all.filter(({ socket }) => own.has(socket)).map(({ local }) => local));
+  const others = new Set(all.filter(({ local, socket }) => addresses.has(local) && !own.has(socket)).map(socketOf));
+  if (others.size === 0) return undefined;
+  return processIds().find((pid) => descriptorsOf(pid).some((target) => others.has(target)));
 }
 
 /** Returns a process as a phrase such as "process 123 (rawlog serve)", or "another process" if it is unknown. */
@@ -68,14 +78,24 @@ function deviceNumbers(dev: bigint): string {
   return [major, minor].map((number) => number.toString(16).padStart(2, '0')).join(':');
 }
 
-/** Returns the sockets that listen on a port, as the targets of links in `/proc/PID/fd`. */
-function listeningSockets(protocol: string, port: number): string[] {
+/** A socket that listens. */
+interface Listening {
+  /** The address and port, as in `/proc/net/tcp`. */
+  readonly local: string;
+  /** The target of its link in `/proc/PID/fd`. */
+  readonly socket: string;
+}
+
+const socketOf = ({ socket }: Listening) => socket;
+
+/** Returns the sockets that listen on a port. */
+function listeners(protocol: string, port: number): Listening[] {
   try {
     const [, ...lines] = readFileSync(`/proc/net/${protocol}`, 'utf8').trim().split('\n');
     return lines.flatMap((line) => {
       const [, local = '', , state, , , , , , inode] = line.trim().split(/\s+/);
       const isFound = state === TCP_LISTEN && Number.parseInt(local.split(':')[1] ?? '', 16) === port;
-      return isFound ? [`socket:[${inode}]`] : [];
+      return isFound ? [{ local, socket: `socket:[${inode}]` }] : [];
     });
   } catch {
     return [];

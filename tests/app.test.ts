@@ -129,6 +129,7 @@ test('Elysia parses no cookies, query or headers for the recording routes', asyn
       idleTimeoutSeconds: 30,
       embedOrigins: undefined,
     },
+    receiving: undefined,
     isOpen: () => true,
     log: createLog('silent'),
   });

@@ -421,6 +421,8 @@ describe('settings that can never match or match too much', () => {
     [{ JWT_AUDIENCE: 'rawlog' }, 'JWT_AUDIENCE should not contain rawlog'],
     [{ JWT_AUDIENCE: 'none,web' }, 'JWT_AUDIENCE should be either none or a list'],
     [{ JWT_AUDIENCE: ',' }, 'JWT_AUDIENCE should name at least one'],
+    [{ RECEIVERS: '0' }, 'RECEIVERS should be a whole number from 1 to 64'],
+    [{ RECEIVERS: '65' }, 'RECEIVERS should be a whole number from 1 to 64'],
     [{ JWT_ROLE_CLAIM: 'user_metadata.role' }, 'JWT_ROLE_CLAIM should not be in user_metadata'],
     [{ JWT_ROLE_CLAIM: 'user_metadata' }, 'JWT_ROLE_CLAIM should not be in user_metadata'],
     [{ JWT_ROLE_CLAIM: 'unsafe_metadata.a.b' }, 'JWT_ROLE_CLAIM should not be in unsafe_metadata'],

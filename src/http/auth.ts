@@ -2,6 +2,7 @@ import type { CachedVerifier } from '../auth/token-cache.ts';
 import type { Principal } from '../auth/verifier.ts';
 import { ApiError } from '../errors.ts';
 import { isUserId } from '../records.ts';
+import type { HeaderFields } from './header-fields.ts';
 import { USER_ID_ISSUE } from './validation.ts';
 
 const BEARER = /^bearer +(\S+) *$/i;
@@ -12,7 +13,7 @@ const BEARER = /^bearer +(\S+) *$/i;
  *
  * @throws {ApiError} `unauthorized` or `keys_unavailable`
  */
-export function authenticate(headers: Headers, verify: CachedVerifier): Principal | Promise<Principal> {
+export function authenticate(headers: HeaderFields, verify: CachedVerifier): Principal | Promise<Principal> {
   const header = headers.get('authorization');
   // the usual spelling, which is not parsed again for a token that is known to be valid
   const cached = header?.startsWith('Bearer ') ? verify.find(header.slice('Bearer '.length)) : undefined;
@@ -24,7 +25,7 @@ export function authenticate(headers: Headers, verify: CachedVerifier): Principa
  *
  * @throws {ApiError} `unauthorized` if it is missing or malformed
  */
-export function bearerToken(headers: Headers): string {
+export function bearerToken(headers: HeaderFields): string {
   const header = headers.get('authorization');
   if (header === null || /^[ \t]*$/.test(header)) throw new ApiError('unauthorized', { tokenRejection: 'missing' });
   const token = BEARER.exec(header)?.[1];
@@ -42,7 +43,7 @@ export function bearerToken(headers: Headers): string {
  *
  * @throws {ApiError} `forbidden` for other roles; otherwise as {@link authenticate}
  */
-export async function authenticateAdmin(headers: Headers, verify: CachedVerifier): Promise<Principal> {
+export async function authenticateAdmin(headers: HeaderFields, verify: CachedVerifier): Promise<Principal> {
   const principal = await authenticate(headers, verify);
   if (principal.role !== 'admin') throw new ApiError('forbidden');
   return principal;
@@ -57,7 +58,7 @@ export const ONLY_ADMINS_ACT = 'Only admin users can impersonate other users';
  * @throws {ApiError} `forbidden` for viewers, who never record, and for non-admins who name another user;
  *   `validation_failed` for an invalid user ID
  */
-export function recordedUser(headers: Headers, caller: Principal): string {
+export function recordedUser(headers: HeaderFields, caller: Principal): string {
   const header = headers.get('x-act-as-user-id');
   const isActing = header !== null && !/^[ \t]*$/.test(header);
   if (isActing && caller.role !== 'admin') throw new ApiError('forbidden', { message: ONLY_ADMINS_ACT });

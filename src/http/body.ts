@@ -3,7 +3,7 @@ import { gunzip } from 'node:zlib';
 import { ApiError } from '../errors.ts';
 import { MAX_JSON_DEPTH, parseJson } from '../formats/json.ts';
 import type { Reservation } from '../ingest/reservations.ts';
-import { GZIP, listItems, parseItem } from './header-fields.ts';
+import { GZIP, type HeaderFields, listItems, parseItem } from './header-fields.ts';
 
 const inflate = promisify(gunzip);
 
@@ -30,11 +30,17 @@ export interface JsonBody {
  */
 export const STREAMED_BYTES = 64 * 1024;
 
+/** A request with a body: the part of `Request` that reads it. */
+export interface BodyRequest extends Pick<Request, 'bytes'> {
+  readonly headers: HeaderFields;
+  readonly body: AsyncIterable<Uint8Array> | null;
+}
+
 /** The memory reserved for a body. */
 type Memory = Pick<Reservation, 'grow'>;
 
 /** Returns how many bytes to reserve before reading a body. */
-export function expectedBytes(headers: Headers): number {
+export function expectedBytes(headers: HeaderFields): number {
   const length = Number(headers.get('content-length') ?? 0);
   return length <= STREAMED_BYTES ? length : 0;
 }
@@ -48,7 +54,7 @@ export function expectedBytes(headers: Headers): number {
  * @throws {ApiError} `overloaded` if the reservation cannot grow; `unsupported_media_type`, `payload_too_large`,
  *   `invalid_json`, or `validation_failed` for JSON that is nested too deeply
  */
-export function readJson(request: Request, maxBytes: number, memory: Memory): Promise<JsonBody> {
+export function readJson(request: BodyRequest, maxBytes: number, memory: Memory): Promise<JsonBody> {
   const type = request.headers.get('content-type');
   // skips the parser for the most common value
   if (type !== null && type !== '' && type !== 'application/json' && !JSON_MEDIA_TYPE.test(parseItem(type).value)) {
@@ -72,7 +78,7 @@ function failReading(error: unknown): never {
  *
  * @throws {ApiError} `unsupported_media_type` for any other content coding, and for more than one
  */
-function isGzipped(headers: Headers): boolean {
+function isGzipped(headers: HeaderFields): boolean {
   const field = headers.get('content-encoding');
   if (field === null) return false;
   const codings = listItems(field).filter(({ value }) => value !== 'identity');
@@ -82,7 +88,7 @@ function isGzipped(headers: Headers): boolean {
 }
 
 /** Reads a body. Not async, because another promise would delay small bodies by a turn of the event loop. */
-function readAtMost(request: Request, maxBytes: number, memory: Memory): Promise<Uint8Array> {
+function readAtMost(request: BodyRequest, maxBytes: number, memory: Memory): Promise<Uint8Array> {
   const length = request.headers.get('content-length');
   if (Number(length ?? 0) > maxBytes) throw new ApiError('payload_too_large');
   if (length === null || Number(length) > STREAMED_BYTES) return readChunks(request, maxBytes, memory);
@@ -90,7 +96,7 @@ function readAtMost(request: Request, maxBytes: number, memory: Memory): Promise
 }
 
 /** Reads a body chunk by chunk and grows its reservation accordingly. */
-async function readChunks(request: Request, maxBytes: number, memory: Memory): Promise<Uint8Array> {
+async function readChunks(request: BodyRequest, maxBytes: number, memory: Memory): Promise<Uint8Array> {
   const chunks: Uint8Array[] = [];
   let total = 0;
   for await (const chunk of request.body ?? []) {

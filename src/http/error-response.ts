@@ -6,7 +6,9 @@ import type { RateLimit } from '../ingest/rate-limit.ts';
 import type { RecentRejection, Rejections } from '../ingest/rejections.ts';
 import { ClientDisconnectedError } from '../query/caller.ts';
 import { canonicalPath } from './aliases.ts';
+import type { RequestHead } from './header-fields.ts';
 import type { Metrics } from './metrics.ts';
+import { type PlainResponse, toResponse } from './plain-response.ts';
 import { commonHeaders } from './request-start.ts';
 import { targetOf } from './request-target.ts';
 import { STATUS_BY_CODE } from './status.ts';
@@ -46,7 +48,7 @@ const CLIENT_CLOSED_REQUEST = 499;
 export interface ErrorResponseParts {
   readonly log: Logger;
   /** Returns the client's network; empty if the client has disconnected. */
-  readonly addressOf: (request: Request) => string;
+  readonly addressOf: (request: RequestHead) => string;
   /** Limits failed authentication per address. */
   readonly failedAuthentications: RateLimit;
   readonly ledger: Pick<Ledger, 'reject'>;
@@ -56,7 +58,7 @@ export interface ErrorResponseParts {
 
 /** A request that failed. */
 export interface FailedRequest {
-  readonly request: Request;
+  readonly request: RequestHead;
   /** The route's pattern, never the path, because paths contain user IDs. */
   readonly route: string;
   readonly requestId: string;
@@ -69,7 +71,7 @@ export interface FailedRequest {
 }
 
 /** Turns a thrown error into a response. */
-export type ErrorResponder = (error: unknown, failed: FailedRequest) => Response;
+export type ErrorResponder = (error: unknown, failed: FailedRequest) => PlainResponse;
 
 /** The body of an error response. */
 interface ErrorBody {
@@ -103,7 +105,7 @@ export function createErrorResponder(parts: ErrorResponseParts): ErrorResponder 
   const bursts = new Map<string, Burst>();
 
   /** Returns the same error, or `rate_limited` if the client's address has failed to authenticate too often. */
-  function limitFailedAuthentication(apiError: ApiError, request: Request): ApiError {
+  function limitFailedAuthentication(apiError: ApiError, request: RequestHead): ApiError {
     try {
       failedAuthentications.take(addressOf(request), 1);
       return apiError;
@@ -165,7 +167,7 @@ export function createErrorResponder(parts: ErrorResponseParts): ErrorResponder 
     const { request, route, requestId, startedAt, recording, allowed } = failed;
     if (error instanceof ClientDisconnectedError) {
       metrics.requests(request.method, route, CLIENT_CLOSED_REQUEST)((performance.now() - startedAt) / 1000);
-      return new Response(null, { status: CLIENT_CLOSED_REQUEST });
+      return { status: CLIENT_CLOSED_REQUEST, headers: {}, body: null };
     }
     let apiError = ensureApiError(error);
     const tokenRejection = apiError.code === 'keys_unavailable' ? 'keys_unavailable' : apiError.tokenRejection;
@@ -191,7 +193,7 @@ export function createErrorResponder(parts: ErrorResponseParts): ErrorResponder 
     const headers = headersOf(apiError, requestId);
     if (code === 'unauthorized') headers['www-authenticate'] = challengeTo(request);
     if (allowed) headers['allow'] = allowed.join(', ');
-    return new Response(JSON.stringify(bodyOf(apiError, status, requestId, route)), { status, headers });
+    return { status, headers, body: JSON.stringify(bodyOf(apiError, status, requestId, route)) };
   };
 }
 
@@ -223,8 +225,8 @@ export function errorHandling(respond: ErrorResponder, routes: () => readonly Ro
       });
       set.status = response.status;
       // earlier hooks set these headers for a successful response
-      for (const name of response.headers.keys()) delete set.headers[name];
-      return response;
+      for (const name of Object.keys(response.headers)) delete set.headers[name];
+      return toResponse(response);
     });
 }
 
@@ -279,7 +281,7 @@ function headersOf(apiError: ApiError, requestId: string): Record<string, string
 }
 
 /** Returns the authentication challenge, without an error if the request has no credentials (RFC 6750, section 3.1). */
-function challengeTo({ headers }: Request): string {
+function challengeTo({ headers }: RequestHead): string {
   return headers.get('authorization')?.trim() ? 'Bearer error="invalid_token"' : 'Bearer';
 }
 

@@ -6,6 +6,15 @@
 /** The names of gzip, the only supported content coding (RFC 9110, section 8.4.1.3). */
 export const GZIP: readonly string[] = ['gzip', 'x-gzip'];
 
+/** The header fields of a request: the part of `Headers` that reads one. */
+export type HeaderFields = Pick<Headers, 'get'>;
+
+/** The part of a request before its body, without its target. */
+export interface RequestHead {
+  readonly method: string;
+  readonly headers: HeaderFields;
+}
+
 /** A list member with its parameters, by lowercase name. */
 export interface FieldItem {
   /** In lowercase. */

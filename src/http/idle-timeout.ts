@@ -11,6 +11,11 @@ export function bunTimeout(idleTimeoutSeconds: number): number {
   return Math.min(MAX_SECONDS, idleTimeoutSeconds + CHECK_SECONDS);
 }
 
+/** Returns the time for which Bun keeps an idle connection open at least, given its timeout; both in seconds. */
+export function idleSecondsOf(timeout: number): number {
+  return Math.max(0, timeout - CHECK_SECONDS);
+}
+
 /** A request, and the server that it was sent to. */
 export interface BusyRequest {
   readonly request: Request;

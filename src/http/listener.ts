@@ -23,17 +23,29 @@ const CHECK = { intervalMs: 100, durationFactor: 50, maxIntervalMs: 1_000 };
 const LOG_INTERVAL_MS = 10_000;
 
 /** A Bun server that is listening. */
-type BunServer = Pick<Bun.Server<unknown>, 'url' | 'port' | 'pendingRequests' | 'stop'>;
+export type BunServer = Pick<Bun.Server<unknown>, 'url' | 'port' | 'pendingRequests' | 'stop'>;
 
 /** The part of the app that listens. */
-interface ListeningApp {
+export interface ListeningApp {
   readonly server: BunServer | null;
+  /** Returns the number of file descriptors that are used for connections within the process. */
+  internalDescriptors?(): number;
   listen(options: { hostname: string; port: number; idleTimeout: number }): unknown;
+}
+
+/** Where to listen. */
+export interface ListenAddress {
+  readonly hostname: string;
+  /** 0 for any free port. */
+  readonly port: number;
+  /** The idle timeout while connections are not crowded. */
+  readonly idleTimeoutSeconds: number;
 }
 
 /** A server that accepts connections. */
 export interface Listener {
   readonly url: BunServer['url'];
+  readonly port: number;
   /** Returns the approximate number of open connections: file descriptors beyond those open at startup. */
   connections(): number;
   /** The connection limit. */
@@ -49,12 +61,11 @@ export interface Listener {
 /**
  * Starts listening and keeps the number of connections within the file descriptor limit.
  *
- * @param idleTimeoutSeconds the idle timeout while connections are not crowded
  * @throws if listening on the address fails
  */
 export function listen(
   app: ListeningApp,
-  { hostname, port, idleTimeoutSeconds }: { hostname: string; port: number; idleTimeoutSeconds: number },
+  { hostname, port, idleTimeoutSeconds }: ListenAddress,
   log: Logger,
 ): Listener {
   const baseline = openDescriptors();
@@ -84,8 +95,7 @@ export function listen(
   try {
     startAccepting(port, idleTimeoutSeconds);
   } catch (error) {
-    const problem = listenProblem(error, hostname, port);
-    throw problem === undefined ? error : new Error(problem, { cause: error });
+    throw toListenError(error, hostname, port);
   }
   // read now, because Bun reports port 0 for a stopped server
   const { url, port: boundPort = port } = servers[0] as BunServer;
@@ -138,7 +148,8 @@ export function listen(
 
   return {
     url,
-    connections: () => Math.max(0, openDescriptors() - baseline),
+    port: boundPort,
+    connections: () => Math.max(0, openDescriptors() - baseline - (app.internalDescriptors?.() ?? 0)),
     maxConnections,
     stop() {
       clearTimeout(checkTimer);
@@ -151,12 +162,23 @@ export function listen(
   };
 }
 
+/** Returns the error with which listening failed, with a message for the operator if there is one. */
+export function toListenError(error: unknown, host: string, port: number): unknown {
+  const problem = listenProblem(error, host, port);
+  return problem === undefined ? error : new Error(problem, { cause: error });
+}
+
+/** Returns the message for a port that another process listens on. */
+export function portInUse(host: string, port: number, process: number | undefined): string {
+  return `PORT ${port} on HOST ${host} is in use by ${describeProcess(process)}. Stop it, or set PORT (--port) to a free port; 0 picks one.`;
+}
+
 /** Returns why a server cannot listen on an address and which setting to change; undefined for other errors. */
 export function listenProblem(error: unknown, host: string, port: number): string | undefined {
   const code = error instanceof Error && 'code' in error ? error.code : undefined;
   switch (code) {
     case 'EADDRINUSE':
-      return `PORT ${port} on HOST ${host} is in use by ${describeProcess(listenerOn(port))}. Stop it, or set PORT (--port) to a free port; 0 picks one.`;
+      return portInUse(host, port, listenerOn(port));
     case 'EACCES':
       return `This user may not listen on PORT ${port}. Set PORT (--port) to a port from 1024, or let a reverse proxy listen on ${port}.`;
     case 'EADDRNOTAVAIL':

@@ -2,7 +2,9 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import { Elysia } from 'elysia';
 import type { CommitQueue } from '../ingest/commit-queue.ts';
 import type { FinishedQuery } from '../query/caller.ts';
+import type { RequestHead } from './header-fields.ts';
 import type { QueryKind } from './query-metrics.ts';
+import type { RecordingHandler } from './recording-request.ts';
 
 /** Attributes of a span. They never contain values of a request, such as its path, parameters or user. */
 export type Attributes = Readonly<Record<string, string | number>>;
@@ -37,7 +39,7 @@ export function createTracing(tracer: Tracer) {
   /** The span of the recording request that runs, if it is sampled. */
   const recording = new AsyncLocalStorage<OpenSpan>();
 
-  const start = ({ method, headers }: Request) => tracer.request(method, headers.get('traceparent'));
+  const start = ({ method, headers }: RequestHead) => tracer.request(method, headers.get('traceparent'));
 
   function end(span: OpenSpan, method: string, route: string, status: number, requestId: string): void {
     const attributes = {
@@ -51,13 +53,13 @@ export function createTracing(tracer: Tracer) {
 
   return {
     /** Returns a recording route's handler with spans. Such a handler does without hooks. */
-    handler(route: string, handle: (context: { request: Request }) => Promise<Response>): typeof handle {
-      return async ({ request }) => {
+    handler(route: string, handle: RecordingHandler): RecordingHandler {
+      return async (request, create) => {
         const span = start(request);
-        if (!span) return handle({ request });
-        const response = await recording.run(span, () => handle({ request }));
-        end(span, 'POST', route, response.status, response.headers.get('x-request-id') ?? '');
-        return response;
+        if (!span) return handle(request, create);
+        const plain = await recording.run(span, () => handle(request, (response) => response));
+        end(span, 'POST', route, plain.status, plain.headers['x-request-id'] ?? '');
+        return create(plain);
       };
     },
     /** Creates the hooks of all other routes. */

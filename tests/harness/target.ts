@@ -11,6 +11,9 @@ const ROOT = resolve(import.meta.dir, '../..');
  */
 export const TARGET = oneOf(['source', 'bundle', 'binary'])(Bun.env['RAWLOG_TARGET'] ?? 'source');
 
+/** RAWLOG_RECEIVERS is the number of receiving threads of servers under test. */
+const RECEIVERS = Bun.env['RAWLOG_RECEIVERS'] === undefined ? {} : { RECEIVERS: Bun.env['RAWLOG_RECEIVERS'] };
+
 const COMMANDS = {
   source: [process.execPath, join(ROOT, 'src/main.ts')],
   bundle: [process.execPath, join(ROOT, 'node_modules/.cache/rawlog-test/main.ts')],
@@ -92,7 +95,7 @@ export async function startTarget(
   const folder = dataDir === undefined ? temporaryFolder() : undefined;
   const path = dataDir ?? join(folder?.path ?? '', 'data');
   const child = Bun.spawn([...prefix, ...COMMAND.slice(0, 1), ...runtimeFlags, ...COMMAND.slice(1), 'serve'], {
-    env: { PORT: '0', DATA_DIR: path, ...env },
+    env: { PORT: '0', DATA_DIR: path, ...RECEIVERS, ...env },
     cwd,
     stdout: 'pipe',
     stderr: 'pipe',

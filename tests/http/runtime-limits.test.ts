@@ -16,7 +16,7 @@ const CHUNKS = `${BODY.length.toString(16)}\r\n${BODY}\r\n0\r\n`;
 let target: Target;
 let authorization: string;
 beforeAll(async () => {
-  target = await startTarget(UNLIMITED);
+  target = await startTarget({ ...UNLIMITED, RECEIVERS: '1' }); // receivers respond to pipelined requests
   authorization = `Bearer ${await token()}`;
 });
 afterAll(() => target.stop());

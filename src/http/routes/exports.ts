@@ -6,6 +6,7 @@ import type { FinishedQuery } from '../../query/caller.ts';
 import type { Kind } from '../../records.ts';
 import { seqOfId } from '../../storage/record-id.ts';
 import { authenticate } from '../auth.ts';
+import type { ConnectedServer, FindConnection } from '../client-address.ts';
 import { documentExport } from '../openapi.ts';
 import { documentParameters, readQuery } from '../parameters.ts';
 import { EXPORT, RANGE, RECORD_FILTERS, recordFilter } from '../query-parameters.ts';
@@ -21,10 +22,13 @@ const MEDIA_TYPES: Readonly<Record<ExportFormat, string>> = {
 /** Keeps a browser that opens an export as a page from running or loading what was recorded. */
 const CONTENT_SECURITY_POLICY = "sandbox; default-src 'none'";
 
+/** Dependencies of the routes that export records. */
+export type ExportParts = QueryParts & { readonly findConnection: FindConnection; readonly log: Logger };
+
 /** The request context of an export. */
 interface ExportContext {
   readonly request: Request;
-  readonly server: Pick<Bun.Server<unknown>, 'timeout' | 'requestIP' | 'port'> | null;
+  readonly server: (ConnectedServer & Pick<Bun.Server<unknown>, 'timeout'>) | null;
   readonly requestId: string;
 }
 
@@ -34,7 +38,7 @@ const EXPORT_PARAMETERS = {
 };
 
 /** Creates the routes that export records. */
-export function exportRoutes({ verify, engine, metrics, tracing, log }: QueryParts & { readonly log: Logger }) {
+export function exportRoutes({ verify, engine, metrics, tracing, findConnection, log }: ExportParts) {
   const exportRecords = async ({ request, server, requestId }: ExportContext, kind: Kind): Promise<Response> => {
     const principal = await authenticate(request.headers, verify);
     const query = readQuery(request, EXPORT_PARAMETERS[kind]);
@@ -64,8 +68,8 @@ export function exportRoutes({ verify, engine, metrics, tracing, log }: QueryPar
       // otherwise, a client that does not read would keep its connection open; Bun closes it after one idle second
       server?.timeout(request, 1);
     };
-    const client = server?.requestIP(request);
-    const unsent = client && server?.port ? unsentBytes.bind(undefined, client, server.port) : undefined;
+    const connection = findConnection(request, server);
+    const unsent = connection && unsentBytes.bind(undefined, connection.client, connection.serverPort);
     const parts = await engine.export(argument, caller, onBroken, unsent);
     const file = `${kind === 'metric' ? 'metrics' : 'analytics'}.${format}`;
     return new Response(parts, {

@@ -70,7 +70,7 @@ export function otlpMetricsRoute(parts: RecordingParts) {
     },
   });
 
-  return new Elysia({ name: 'otlp-metrics' }).post('/v1/metrics', recordOtlpMetrics, {
+  return new Elysia({ name: 'otlp-metrics' }).post('/v1/metrics', recordOtlpMetrics.onRequest, {
     parse: 'none',
     detail: documentRecording(
       'recordOtlpMetrics',

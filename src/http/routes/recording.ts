@@ -3,6 +3,7 @@ import { ApiError, type ValidationIssue } from '../../errors.ts';
 import { parseExact } from '../../formats/json.ts';
 import { laxNumber } from '../../formats/lax-number.ts';
 import type { NameUse } from '../../ingest/user-names.ts';
+import type { ReceivedHandler } from '../../receiving/receivers.ts';
 import { analyticsCheck, type Batch, batchCheck, metricCheck } from '../../records.ts';
 import { aliasesOf } from '../aliases.ts';
 import { documentRecording } from '../openapi.ts';
@@ -14,9 +15,15 @@ const BODY: ValidationIssue['loc'] = ['body'];
 const METRIC_NAME: ValidationIssue['loc'] = ['body', 'metric_name'];
 const EVENT_TYPE: ValidationIssue['loc'] = ['body', 'type'];
 
+/** Where the routes add their handlers for requests that receivers have read. */
+export interface ReceivedRoutes {
+  /** By path; undefined without receivers. */
+  readonly received: Map<string, ReceivedHandler> | undefined;
+}
+
 /** Creates the recording routes that return the IDs of their records. They store all items of a request, or none. */
-export function recordingRoutes(parts: RecordingParts) {
-  const { stamper } = parts;
+export function recordingRoutes(parts: RecordingParts & ReceivedRoutes) {
+  const { stamper, received } = parts;
   const { maxBatchItems } = parts.limits;
   const createHandler = recordingHandlers(parts);
 
@@ -61,10 +68,19 @@ export function recordingRoutes(parts: RecordingParts) {
 
   const app = new Elysia({ name: 'recording' });
   const hidden = { parse: 'none', detail: { hide: true } } as const;
-  for (const alias of aliasesOf('/log_raw_metric')) app.post(alias, recordMetric, hidden);
-  for (const alias of aliasesOf('/log_raw_analytics')) app.post(alias, recordAnalytics, hidden);
+  for (const alias of aliasesOf('/log_raw_metric')) {
+    app.post(alias, recordMetric.onRequest, hidden);
+    received?.set(alias, recordMetric.onReceived);
+  }
+  for (const alias of aliasesOf('/log_raw_analytics')) {
+    app.post(alias, recordAnalytics.onRequest, hidden);
+    received?.set(alias, recordAnalytics.onReceived);
+  }
+  received?.set('/log_raw_metric', recordMetric.onReceived);
+  received?.set('/log_raw_analytics', recordAnalytics.onReceived);
+  received?.set('/log_batch', recordBatch.onReceived);
   return app
-    .post('/log_raw_metric', recordMetric, {
+    .post('/log_raw_metric', recordMetric.onRequest, {
       parse: 'none',
       detail: documentRecording(
         'recordMetric',
@@ -74,7 +90,7 @@ export function recordingRoutes(parts: RecordingParts) {
         'RecordId',
       ),
     })
-    .post('/log_raw_analytics', recordAnalytics, {
+    .post('/log_raw_analytics', recordAnalytics.onRequest, {
       parse: 'none',
       detail: documentRecording(
         'recordEvent',
@@ -84,7 +100,7 @@ export function recordingRoutes(parts: RecordingParts) {
         'RecordId',
       ),
     })
-    .post('/log_batch', recordBatch, {
+    .post('/log_batch', recordBatch.onRequest, {
       parse: 'none',
       detail: documentRecording(
         'recordBatch',
