@@ -88,6 +88,8 @@ export interface Server {
    * Replaces the keys and secrets with those of a reloaded configuration. Its other settings have no effect.
    */
   reloadSecrets(config: Config, secrets: Secrets): Promise<void>;
+  /** Stops accepting connections. Requests in progress continue, until {@link stop}. */
+  stopListening(): void;
   /**
    * Stops accepting requests, finishes those in progress within {@link DRAIN_TIMEOUT_MS}, and closes the database.
    */
@@ -407,6 +409,7 @@ export async function startServer(
         ({ forwardUrls } = reloaded);
         await forwarding?.configure(forwardUrls, s3);
       },
+      stopListening: listener.stop,
       async stop() {
         stopping ??= drain();
         await stopping;

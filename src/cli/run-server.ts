@@ -42,7 +42,10 @@ export async function runServer({ config, reloadConfig, env, greeting, until }: 
   // a signal or a storage failure can end the server at any time, even while it is starting or stopping
   let exitCode = 0;
   const end = Promise.withResolvers<void>();
+  /** Stops accepting connections, once the server is running. */
+  let stopListening = () => {};
   const onSignal = (signal: NodeJS.Signals) => {
+    stopListening(); // before the line is logged, so that a client that waits for it cannot connect any more
     log.info({ signal }, 'stopping');
     end.resolve();
   };
@@ -67,6 +70,7 @@ export async function runServer({ config, reloadConfig, env, greeting, until }: 
     end.resolve();
   });
 
+  ({ stopListening } = server);
   // through a sink, because the server must run even if nobody reads standard output
   openSink(1).write(escapeControlsInLines(await greeting(server.url, secrets)));
   log.info({ url: server.url.href, database: config.databasePath }, 'listening');

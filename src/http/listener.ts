@@ -50,7 +50,7 @@ export interface Listener {
   connections(): number;
   /** The connection limit. */
   readonly maxConnections: number;
-  /** Stops accepting connections. Requests in progress continue. */
+  /** Stops accepting connections. Requests in progress continue. Safe to call more than once. */
   stop(): void;
   /** Returns the number of requests in progress. */
   pendingRequests(): number;
@@ -75,6 +75,7 @@ export function listen(
   let state: 'open' | 'crowded' | 'full' = 'open';
   let loggedAt = Number.NEGATIVE_INFINITY;
   let checkTimer: ReturnType<typeof setTimeout> | undefined;
+  let isStopped = false;
 
   /** Starts a new server that accepts connections. */
   function startAccepting(atPort: number, idleSeconds: number): void {
@@ -152,6 +153,8 @@ export function listen(
     connections: () => Math.max(0, openDescriptors() - baseline - (app.internalDescriptors?.() ?? 0)),
     maxConnections,
     stop() {
+      if (isStopped) return;
+      isStopped = true;
       clearTimeout(checkTimer);
       stopAccepting();
     },

@@ -33,7 +33,7 @@ export interface ReceiverOptions {
   readonly counters: SharedArrayBuffer;
 }
 
-/** What a receiver counts for the main thread: the places of its counters in an Int32Array. */
+/** Numbers that a receiver shares with the main thread: their places in an Int32Array. */
 export const COUNTERS = {
   /**
    * Requests of which something was received, but no response, except for those that the main thread has received from a
@@ -42,6 +42,8 @@ export const COUNTERS = {
   inFlight: 0,
   /** Connections to the main thread. */
   upstreams: 1,
+  /** The generation whose connections may be accepted, which the main thread sets; 0: none. */
+  accepted: 2,
 } as const;
 
 /** A message to a receiver. */

@@ -125,7 +125,10 @@ export async function startReceivers({
     worker.on('message', (message: FromReceiver) => {
       if (message.event === 'received') receive(receiver, message);
       else if (message.event === 'ready') {
-        if (address) receiver.worker.postMessage({ do: 'listen', ...address, generation } satisfies ToReceiver);
+        if (address) {
+          accept(receiver, true);
+          worker.postMessage({ do: 'listen', ...address, generation } satisfies ToReceiver);
+        }
         ready.resolve();
       } else handle(receiver, message);
     });
@@ -220,6 +223,11 @@ export async function startReceivers({
     }
   }
 
+  /** Lets a receiver accept connections of the current generation, or none. */
+  function accept({ counters }: Receiver, isAccepting: boolean): void {
+    Atomics.store(counters, COUNTERS.accepted, isAccepting ? generation : 0);
+  }
+
   const running = () => slots.filter((receiver) => receiver !== undefined);
   const post = (message: ToReceiver) => {
     for (const { worker } of running()) worker.postMessage(message);
@@ -234,11 +242,13 @@ export async function startReceivers({
       awaited = new Set(running());
       listening = Promise.withResolvers();
       listening.promise.catch(() => {}); // logged, and reported to those who wait for it
+      for (const receiver of awaited) accept(receiver, true);
       post({ do: 'listen', ...newAddress, generation });
     },
     listening: () => listening.promise,
     stop(closeActive) {
       const stopped = Promise.withResolvers<void>();
+      for (const receiver of running()) accept(receiver, false);
       post({ do: 'stop' });
       address = undefined;
       if (closeActive) post({ do: 'close', generation });

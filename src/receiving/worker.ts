@@ -170,7 +170,12 @@ function listen({ hostname, port: atPort, generation: next }: Extract<ToReceiver
       ...{ reusePort: true },
       socket: {
         open(socket) {
-          const connection = new Connection(++lastConnection, generation, socket, parts);
+          // the main thread has stopped it, but its message is still on the way
+          if (Atomics.load(counters, COUNTERS.accepted) !== next) {
+            socket.terminate();
+            return;
+          }
+          const connection = new Connection(++lastConnection, next, socket, parts);
           socket.data = connection;
           connections.set(connection.number, connection);
         },

@@ -358,6 +358,7 @@ describe('a server with receivers', () => {
     await send(`${target.url}/healthz`); // by now, the receivers have read them
     target.process.kill('SIGTERM');
     await target.logged(({ msg }) => msg === 'stopping');
+    await expect(fetch(`${target.url}/healthz`, { keepalive: false })).rejects.toThrow();
     for (const { socket } of connections) socket.write(request.slice(-10));
     await Promise.all(connections.map(({ closed }) => closed));
     for (const { received } of connections) {
