@@ -1,6 +1,5 @@
 import { MAX_PASSED_BODY_BYTES } from './protocol.ts';
-import type { OtherRequest, Recognized, RecognizedRequest } from './request-head.ts';
-import { responseFraming } from './request-head.ts';
+import { type OtherRequest, type Recognized, type RecognizedRequest, responseFraming } from './request-head.ts';
 import type { Downstream, Upstream, Upstreams } from './upstream.ts';
 
 /** Received bytes of later requests above which a connection is not read until the current one has its response. */

@@ -109,6 +109,11 @@ export async function startReceivers({
   /** Stops in progress: their generation, and the receivers that have not finished. */
   const stops: { readonly generation: number; readonly awaited: Set<Receiver>; readonly done: () => void }[] = [];
 
+  /**
+   * Starts a receiver. Resolves once it is ready.
+   *
+   * @param failures the number of exits before it, without a stable run in between
+   */
   function start(slot: number, failures: number): Promise<void> {
     const ready = Promise.withResolvers<void>();
     const counters = new SharedArrayBuffer(Object.keys(COUNTERS).length * Int32Array.BYTES_PER_ELEMENT);
@@ -141,12 +146,13 @@ export async function startReceivers({
       slots[slot] = undefined;
       peers.clear(number);
       finish(receiver, Number.POSITIVE_INFINITY);
+      if (awaited.delete(receiver)) listening.reject(reason);
       if (isClosed) return;
-      const exits = performance.now() - startedAt > STABLE_AFTER_MS ? 0 : failures + 1;
+      const exits = performance.now() - startedAt > STABLE_AFTER_MS ? 0 : failures;
       const delay = Math.min(RESTART_DELAY_MS.initial * 2 ** exits, RESTART_DELAY_MS.max);
       log.error({ err: reason, delay_ms: delay }, 'a receiver exited, and its connections were closed; restarting it');
       setTimeout(() => {
-        if (!isClosed) start(slot, exits).catch(() => {}); // reported when it exits
+        if (!isClosed) start(slot, exits + 1).catch(() => {}); // reported when it exits
       }, delay);
     });
     return ready.promise;
