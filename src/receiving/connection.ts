@@ -1,8 +1,9 @@
 import { MAX_PASSED_BODY_BYTES } from './protocol.ts';
 import { type OtherRequest, type Recognized, type RecognizedRequest, responseFraming } from './request-head.ts';
+import { unsentBytes } from './unsent-bytes.ts';
 import type { Downstream, Upstream, Upstreams } from './upstream.ts';
 
-/** Received bytes of later requests above which a connection is not read until the current one has its response. */
+/** Received bytes of later requests above which a connection is not read until a passed-on one has its response. */
 const MAX_PIPELINED_BYTES = MAX_PASSED_BODY_BYTES;
 
 /** What a connection needs from its receiver. */
@@ -19,6 +20,12 @@ export interface ConnectionParts {
   hold(connection: Connection): boolean;
   /** Ends {@link hold}. */
   release(connection: Connection): void;
+  /**
+   * Counts the memory of what connections have received and not yet passed on.
+   *
+   * @returns whether the receiver has room for it
+   */
+  countReceived(change: number): boolean;
   /** Counts what a stopping server should wait for: passed requests without a response, and responses that are not sent. */
   countInFlight(change: 1 | -1): void;
   /** The timeout for an idle connection, in seconds; 0: none. */
@@ -45,11 +52,22 @@ export class Connection implements Downstream {
    * `passing`: a request is passed on.
    */
   #state: 'reading' | 'waiting' | 'passing' | 'closed' = 'reading';
-  /** What was received and not yet passed on. */
+  /** What was received and not yet passed on; not empty. */
   #received: Buffer | undefined;
+  /** The memory that it occupies: it can be a part of a larger buffer. */
+  #receivedMemory = 0;
+  /** Where the incomplete request in it will end; undefined if that is not certain. */
+  #incompleteEnd: number | undefined;
   /** What the socket did not take yet. */
   #unsent: Buffer | undefined;
+  /** What the kernel had not sent at the last timeout; undefined if the socket has taken bytes since. */
+  #queuedBytes: number | undefined;
+  #isPaused = false;
+  /** Whether the main thread takes no more of the current request at the moment. */
+  #isUpstreamFull = false;
   #isClosing = false;
+  /** Whether the client sends nothing more. It may still read. */
+  #isInputEnded = false;
   #upstream: Upstream | undefined;
   /** The bytes of the current request that are still to be passed on; infinite if its end is not certain. */
   #requestLeft = 0;
@@ -78,11 +96,11 @@ export class Connection implements Downstream {
   receive(bytes: Buffer): void {
     if (this.#state === 'passing') this.#passOn(bytes);
     else {
-      this.#received = this.#received ? Buffer.concat([this.#received, bytes]) : bytes;
+      this.#receive(bytes);
       // a client that does not read its responses gets no further ones
       if (this.#state === 'reading' && !this.#unsent) this.#read();
-      else if (this.#received.length > MAX_PIPELINED_BYTES) this.#socket.pause();
     }
+    this.#controlFlow();
   }
 
   /** Sends the response to a recording request. */
@@ -90,13 +108,16 @@ export class Connection implements Downstream {
     if (this.#state !== 'waiting') return;
     this.#state = 'reading';
     if (isLast) this.#isClosing = true;
-    if (!this.#send(text)) this.#armTimeout();
+    this.#send(text);
     this.#next();
+    this.#controlFlow();
   }
 
   /** Passes an incomplete request on, because its rest does not arrive. */
   giveUp(): void {
-    if (this.#state === 'reading' && this.#received) this.#pass({ kind: 'other', end: undefined, isHead: false });
+    if (this.#state !== 'reading' || !this.#received) return;
+    this.#pass({ kind: 'other', end: this.#incompleteEnd, isHead: false });
+    this.#controlFlow();
   }
 
   /** Closes the connection if it is idle, or else after the current request. */
@@ -107,10 +128,14 @@ export class Connection implements Downstream {
     else this.#end();
   }
 
-  /** Closes the connection. One whose request is passed on is closed when the main thread closes that connection. */
+  /**
+   * Closes the connection. One whose request is passed on is closed when the main thread closes that connection, unless the
+   * client does not read: then it would not be noticed.
+   */
   close(): void {
     this.#isClosing = true;
     if (this.#state !== 'passing') this.#end();
+    else if (this.#unsent) this.abort();
   }
 
   /** Closes the connection at once. */
@@ -123,23 +148,37 @@ export class Connection implements Downstream {
     const unsent = this.#unsent;
     if (!unsent) return;
     const written = Math.max(0, this.#socket.write(unsent));
+    this.#queuedBytes = undefined;
     if (written < unsent.length) {
       this.#unsent = unsent.subarray(written);
-      if (this.#state !== 'passing') this.#armTimeout();
+      this.#armTimeout();
       return;
     }
     this.#unsent = undefined;
     this.#parts.countInFlight(-1);
-    if (this.#state === 'passing') this.#upstream?.resume();
-    else this.#next();
+    if (this.#state === 'passing') {
+      this.#socket.timeout(0); // the main thread has the timeout
+      this.#upstream?.resume();
+    } else this.#next();
+    this.#controlFlow();
+  }
+
+  /**
+   * The client has closed its side of the connection. What has arrived gets its responses, as far as the main thread's server
+   * sends them to such a client; requests that are incomplete do not.
+   */
+  inputEnded(): void {
+    this.#isInputEnded = true;
+    if (this.#state === 'passing') this.#finishUpstream();
+    else if (this.#state === 'reading' && !this.#unsent) this.#end();
   }
 
   /** No bytes have moved for the timeout. */
   timedOut(): void {
     // a request that waits for its commit is not idle
     if (this.#state === 'waiting') this.#armTimeout();
-    else if (this.#unsent) this.abort();
-    else this.#end();
+    else if (this.#unsent) void this.#abortIfStuck();
+    else if (this.#state === 'reading') this.#end();
   }
 
   /** The client's connection is closed. */
@@ -150,7 +189,7 @@ export class Connection implements Downstream {
     this.#setUnreplied(false);
     if (this.#unsent) this.#parts.countInFlight(-1);
     this.#unsent = undefined;
-    this.#received = undefined;
+    this.#keep(undefined);
     this.#upstream?.end();
     this.#upstream = undefined;
   }
@@ -167,7 +206,8 @@ export class Connection implements Downstream {
   }
 
   upstreamDrained(): void {
-    if (this.#state === 'passing') this.#socket.resume();
+    this.#isUpstreamFull = false;
+    this.#controlFlow();
   }
 
   upstreamClosed(upstream: Upstream): void {
@@ -177,17 +217,68 @@ export class Connection implements Downstream {
     this.#setUnreplied(false);
     this.#isClosing = true;
     this.#state = 'reading';
-    this.#received = undefined;
-    if (this.#unsent) this.#armTimeout();
+    this.#keep(undefined);
     this.#next();
+    this.#controlFlow();
+  }
+
+  /** Adds to what was received. */
+  #receive(bytes: Buffer): void {
+    this.#keep(this.#received ? Buffer.concat([this.#received, bytes]) : bytes);
+  }
+
+  /** Keeps what was received and not yet passed on. Closes the connection if the receiver has no room for it. */
+  #keep(received: Buffer | undefined, memory = received?.length ?? 0): void {
+    // a copy takes less memory than a buffer of which it is the smaller part
+    const isSmall = received !== undefined && 2 * received.length < memory;
+    this.#received = isSmall ? Buffer.from(received) : received;
+    const change = (isSmall ? received.length : memory) - this.#receivedMemory;
+    this.#receivedMemory += change;
+    this.#incompleteEnd = undefined;
+    if (!this.#parts.countReceived(change) && change > 0) this.abort();
+  }
+
+  /** Keeps the rest of what was received. */
+  #keepFrom(start: number): void {
+    const received = this.#received as Buffer;
+    if (received.length > start) this.#keep(received.subarray(start), this.#receivedMemory);
+    else this.#keep(undefined);
+  }
+
+  /** Reads from the client only what can be passed on, or kept until then. */
+  #controlFlow(): void {
+    const kept = this.#received?.length ?? 0;
+    const isPaused =
+      this.#state === 'passing'
+        ? this.#isUpstreamFull || kept > MAX_PIPELINED_BYTES
+        : kept > 0 && (this.#state === 'waiting' || this.#unsent !== undefined);
+    if (this.#state === 'closed' || isPaused === this.#isPaused) return;
+    this.#isPaused = isPaused;
+    if (isPaused) this.#socket.pause();
+    else this.#socket.resume();
+  }
+
+  /** Closes the connection if the kernel has sent nothing to the client since the last timeout. */
+  async #abortIfStuck(): Promise<void> {
+    const { remotePort, localPort } = this.#socket;
+    // an address that cannot be looked up is treated like one whose bytes do not move
+    const queued = await unsentBytes({ address: this.address, port: remotePort }, localPort).catch(() => undefined);
+    if (this.#state === 'closed' || !this.#unsent) return;
+    if (queued === undefined || queued >= (this.#queuedBytes ?? Number.POSITIVE_INFINITY)) {
+      this.abort();
+      return;
+    }
+    this.#queuedBytes = queued;
+    this.#armTimeout();
   }
 
   /** Handles what was received, if no request is in progress. */
   #read(): void {
     const buffer = this.#received;
-    if (!buffer || buffer.length === 0) return;
+    if (!buffer) return;
     const recognized = this.#parts.recognize(buffer);
     if (recognized.kind === 'incomplete') {
+      this.#incompleteEnd = recognized.end;
       if (!this.#parts.hold(this)) this.giveUp();
       return;
     }
@@ -201,7 +292,7 @@ export class Connection implements Downstream {
     }
     this.#state = 'waiting';
     this.#parts.release(this);
-    this.#received = buffer.length > recognized.end ? buffer.subarray(recognized.end) : undefined;
+    this.#keepFrom(recognized.end);
   }
 
   /** Continues after a request: closes the connection, or handles the next request that has arrived. */
@@ -212,15 +303,16 @@ export class Connection implements Downstream {
       return;
     }
     this.#armTimeout();
-    this.#socket.resume();
-    if (this.#received) this.#read();
+    this.#read();
+    if (this.#isInputEnded && this.#state === 'reading') this.#end();
   }
 
   /** Passes the first request in the buffer on, and the connection with it unless the end of the request is certain. */
   #pass({ end, isHead }: OtherRequest): void {
     const buffer = this.#received ?? Buffer.alloc(0);
-    this.#received = undefined;
+    this.#keep(undefined);
     this.#state = 'passing';
+    this.#isUpstreamFull = false;
     this.#setUnreplied(true);
     this.#parts.release(this); // after it, so that the request is always counted
     this.#isHead = isHead;
@@ -233,6 +325,12 @@ export class Connection implements Downstream {
       this.#upstream = this.#parts.upstreams.open(this, { address: this.address, port: this.#socket.remotePort });
     }
     this.#passOn(buffer);
+    if (this.#isInputEnded) this.#finishUpstream();
+  }
+
+  /** Passes the end of what the client sends on, after its last request: then the main thread does what it does for any client. */
+  #finishUpstream(): void {
+    if (!this.#received) this.#upstream?.finish();
   }
 
   /** Passes bytes of the client on, up to the end of the request. */
@@ -241,10 +339,10 @@ export class Connection implements Downstream {
     this.#requestLeft -= part.length;
     if (part.length < bytes.length) {
       const rest = bytes.subarray(part.length);
-      this.#received = this.#received ? Buffer.concat([this.#received, rest]) : rest;
-      if (this.#received.length > MAX_PIPELINED_BYTES) this.#socket.pause();
+      if (this.#received) this.#receive(rest);
+      else this.#keep(rest, bytes.length);
     }
-    if (part.length > 0 && this.#upstream && !this.#upstream.send(part)) this.#socket.pause();
+    if (part.length > 0 && this.#upstream && !this.#upstream.send(part)) this.#isUpstreamFull = true;
     this.#finishExchange();
   }
 
@@ -272,9 +370,9 @@ export class Connection implements Downstream {
     this.#requestLeft = Number.POSITIVE_INFINITY;
     this.#responseLeft = Number.POSITIVE_INFINITY;
     const pipelined = this.#received;
-    this.#received = undefined;
-    this.#socket.resume();
+    this.#keep(undefined);
     if (pipelined) this.#passOn(pipelined);
+    this.#controlFlow();
   }
 
   /** Continues with the next request once a request was passed on and its response received. */
@@ -283,8 +381,8 @@ export class Connection implements Downstream {
     this.#state = 'reading';
     this.#upstream?.markUsed();
     this.#upstream?.resume();
-    if (this.#unsent) this.#armTimeout();
     this.#next();
+    this.#controlFlow();
   }
 
   /** Sends bytes to the client. Returns whether the socket took them all. */
@@ -297,6 +395,8 @@ export class Connection implements Downstream {
     const written = Math.max(0, this.#socket.write(buffer));
     if (written === buffer.length) return true;
     this.#unsent = buffer.subarray(written);
+    this.#queuedBytes = undefined;
+    this.#armTimeout();
     this.#parts.countInFlight(1);
     return false;
   }

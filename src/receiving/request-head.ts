@@ -25,13 +25,22 @@ export interface OtherRequest {
   readonly isHead: boolean;
 }
 
-/** What the received bytes begin with. */
-export type Recognized = RecognizedRequest | OtherRequest | { readonly kind: 'incomplete' };
+/** A request that is to be continued. */
+export interface IncompleteRequest {
+  readonly kind: 'incomplete';
+  /** Where it will end; undefined if its head is incomplete. */
+  readonly end: number | undefined;
+}
 
-const INCOMPLETE = { kind: 'incomplete' } as const;
+/** What the received bytes begin with. */
+export type Recognized = RecognizedRequest | OtherRequest | IncompleteRequest;
+
+const INCOMPLETE: IncompleteRequest = { kind: 'incomplete', end: undefined };
 const UNCERTAIN: OtherRequest = { kind: 'other', end: undefined, isHead: false };
 
-/** Longest head that is parsed, in bytes. */
+/** How a head ends. */
+const HEAD_END = '\r\n\r\n';
+/** Longest head that is parsed, in bytes. Bun's parser rejects longer ones. */
 const MAX_HEAD_BYTES = 16 * 1024;
 /** Most header fields that are parsed. */
 const MAX_FIELDS = 64;
@@ -71,9 +80,9 @@ export function createRecognizer(paths: readonly string[], maxBodyBytes: number,
   return (buffer: Buffer): Recognized => {
     const start = Math.min(buffer.length, POST.length);
     const mayRecord = buffer.compare(POST, 0, start, 0, start) === 0;
-    const headEnd = buffer.indexOf('\r\n\r\n');
+    const headEnd = buffer.indexOf(HEAD_END);
     if (headEnd < 0) return mayRecord && buffer.length <= MAX_HEAD_BYTES ? INCOMPLETE : UNCERTAIN;
-    if (headEnd > MAX_HEAD_BYTES) return UNCERTAIN;
+    if (headEnd + HEAD_END.length > MAX_HEAD_BYTES) return UNCERTAIN;
     const [requestLine = '', ...lines] = buffer.toString('latin1', 0, headEnd).split('\r\n');
     const [, method, target = ''] = REQUEST_LINE.exec(requestLine) ?? [];
     if (method === undefined || method === 'CONNECT' || lines.length > MAX_FIELDS) return UNCERTAIN;
@@ -117,12 +126,12 @@ export function createRecognizer(paths: readonly string[], maxBodyBytes: number,
     if (hosts === 0) return UNCERTAIN;
     const length = fields[LENGTH_INDEX] ?? null;
     if (length !== null && !CONTENT_LENGTH.test(length)) return UNCERTAIN;
-    const bodyStart = headEnd + 4;
+    const bodyStart = headEnd + HEAD_END.length;
     const end = bodyStart + Number(length ?? 0);
     if (!isRecording || path === undefined || length === null || Number(length) > maxBodyBytes) {
       return { kind: 'other', end, isHead: method === 'HEAD' };
     }
-    return buffer.length < end ? INCOMPLETE : { kind: 'recording', path, fields, bodyStart, end };
+    return buffer.length < end ? { kind: 'incomplete', end } : { kind: 'recording', path, fields, bodyStart, end };
   };
 }
 
@@ -139,10 +148,10 @@ export interface ResponseFraming {
  * @param isHead whether it is the response to a HEAD request
  */
 export function responseFraming(buffer: Buffer, isHead: boolean): ResponseFraming | undefined {
-  const headEnd = buffer.indexOf('\r\n\r\n');
+  const headEnd = buffer.indexOf(HEAD_END);
   if (headEnd < 0) return undefined;
   const head = buffer.toString('latin1', 0, headEnd);
-  const headBytes = headEnd + 4;
+  const headBytes = headEnd + HEAD_END.length;
   const status = Number(/^HTTP\/1\.1 (\d{3})/.exec(head)?.[1] ?? 0);
   if (status < 200 || /\r\nconnection: *close/i.test(head)) return { headBytes, bodyBytes: undefined };
   if (isHead || status === 204 || status === 304) return { headBytes, bodyBytes: 0 };

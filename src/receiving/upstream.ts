@@ -26,6 +26,8 @@ export interface Upstreams {
 export interface Upstream {
   /** Sends bytes. Returns whether the client should continue; otherwise {@link Downstream.upstreamDrained} follows. */
   send(bytes: Buffer): boolean;
+  /** Sends nothing more. */
+  finish(): void;
   pause(): void;
   resume(): void;
   end(): void;
@@ -60,6 +62,7 @@ export function createUpstreams(
     #socket: Bun.Socket<UpstreamConnection> | undefined;
     #localPort = 0;
     #unsent: Buffer | undefined;
+    #isFinished = false;
     #isEnded = false;
     #isPaused = false;
     #usedAt = Number.NEGATIVE_INFINITY;
@@ -101,6 +104,12 @@ export function createUpstreams(
       return false;
     }
 
+    finish(): void {
+      if (this.#isFinished) return;
+      this.#isFinished = true;
+      if (!this.#unsent) this.#socket?.shutdown();
+    }
+
     pause(): void {
       this.#isPaused = true;
       this.#socket?.pause();
@@ -124,7 +133,7 @@ export function createUpstreams(
     }
 
     isUsable(): boolean {
-      return !this.#isEnded && performance.now() - this.#usedAt < this.#usableMs;
+      return !this.#isEnded && !this.#isFinished && performance.now() - this.#usedAt < this.#usableMs;
     }
 
     /** Runs a handler. An error in it must not end the other connections. */
@@ -140,6 +149,7 @@ export function createUpstreams(
     #opened(): void {
       if (this.#isPaused) this.#socket?.pause();
       if (this.#unsent) this.#flush();
+      else if (this.#isFinished) this.#socket?.shutdown();
     }
 
     #flush(): void {
@@ -151,6 +161,7 @@ export function createUpstreams(
         return;
       }
       this.#unsent = undefined;
+      if (this.#isFinished) this.#socket.shutdown();
       this.#downstream.upstreamDrained();
     }
 

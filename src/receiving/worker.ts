@@ -16,6 +16,8 @@ const HOLD_MS = 50;
 /** Memory for incomplete requests, and for those that the main thread has, each; further ones are passed on. */
 const MAX_HELD_BYTES = 8 * 1024 ** 2;
 const MAX_SUBMITTED_BYTES = 16 * 1024 ** 2;
+/** Memory for all that connections have received and not passed on: incomplete requests, and those that await their turn. */
+const MAX_RECEIVED_BYTES = 24 * 1024 ** 2;
 
 if (!parentPort) throw new Error('worker.ts runs in a worker');
 const port = parentPort;
@@ -44,6 +46,7 @@ const submitted = new Map<number, number>();
 /** Connections with an incomplete request, their size, and whether they had it at the last check. */
 const held = new Map<Connection, { bytes: number; isOld: boolean }>();
 let heldBytes = 0;
+let receivedBytes = 0;
 let isHoldTimed = false;
 
 const parts: ConnectionParts = {
@@ -79,6 +82,10 @@ const parts: ConnectionParts = {
   release(connection) {
     heldBytes -= held.get(connection)?.bytes ?? 0;
     if (held.delete(connection)) count('inFlight', -1);
+  },
+  countReceived(change) {
+    receivedBytes += change;
+    return receivedBytes <= MAX_RECEIVED_BYTES;
   },
   countInFlight: (change) => count('inFlight', change),
   idleTimeoutSeconds: () => idleTimeoutSeconds,
@@ -168,6 +175,7 @@ function listen({ hostname, port: atPort, generation: next }: Extract<ToReceiver
       port: atPort,
       // missing in Bun's types for servers
       ...{ reusePort: true },
+      allowHalfOpen: true,
       socket: {
         open(socket) {
           // the main thread has stopped it, but its message is still on the way
@@ -181,6 +189,7 @@ function listen({ hostname, port: atPort, generation: next }: Extract<ToReceiver
         },
         data: ({ data }, bytes) => guard(data, (connection) => connection.receive(bytes)),
         drain: ({ data }) => guard(data, (connection) => connection.drained()),
+        end: ({ data }) => guard(data, (connection) => connection.inputEnded()),
         timeout: ({ data }) => guard(data, (connection) => connection.timedOut()),
         close: ({ data }) => guard(data, closed),
         error: ({ data }) => guard(data, (connection) => connection.abort()),

@@ -34,6 +34,19 @@ describe('a recording request', () => {
     }
     expect(recognize(whole).kind).toBe('recording');
   });
+
+  test('is incomplete with its end as soon as its head is there', () => {
+    const whole = request(VALID);
+    expect(recognize(whole.subarray(0, whole.length - 4))).toEqual({ kind: 'incomplete', end: undefined });
+    expect(recognize(whole.subarray(0, whole.length - 3))).toEqual({ kind: 'incomplete', end: whole.length });
+  });
+
+  test('has a head of at most 16 KB', () => {
+    const padded = (length: number) => request([...VALID, `Padding: ${'x'.repeat(length)}`]);
+    const rest = padded(0).length - 'abc'.length;
+    expect(recognize(padded(16 * 1024 - rest)).kind).toBe('recording');
+    expect(recognize(padded(16 * 1024 - rest + 1)).kind).toBe('other');
+  });
 });
 
 /** Requests that end where their head says, but that a receiver leaves to the main thread. */

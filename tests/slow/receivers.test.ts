@@ -245,6 +245,32 @@ describe('two receivers', () => {
     expect(rows(target, 'metrics').filter((row) => row['data_string'] === 'at once')).toHaveLength(1);
   });
 
+  test('respond to a client that sends nothing more', async () => {
+    const unauthorized = 'POST /log_raw_metric HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}';
+    const health = 'GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n';
+    const record = await metricRequest('half-closed');
+    for (const [requests, statuses] of [
+      [[record], [200]],
+      [[unauthorized], [401]],
+      [[health], [200]],
+      [
+        [record, unauthorized, record],
+        [200, 401, 200],
+      ],
+      [
+        [health, record],
+        [200, 200],
+      ],
+    ] as const) {
+      const { socket, received, closed } = openConnection(target);
+      socket.end(requests.join(''));
+      await closed;
+      const found = received().matchAll(/HTTP\/1\.1 (\d{3}) /g);
+      expect(Array.from(found, ([, status]) => Number(status))).toEqual([...statuses]);
+    }
+    expect(rows(target, 'metrics').filter((row) => row['data_string'] === 'half-closed')).toHaveLength(4);
+  });
+
   test('pass live tails on, and end them when the client disconnects', async () => {
     const authorization = `Bearer ${await token({ sub: 'tail' })}`;
     const tail = await openEvents(`${target.url}/api/records/metrics/tail`, { authorization });
@@ -292,6 +318,25 @@ describe('limits', () => {
     const responses = await Promise.all(Array.from({ length: 60 }, () => postAlone(target, '/log_raw_metric', METRIC)));
     expect(responses.filter(({ status }) => status === 200)).toHaveLength(10);
     for (const response of responses.filter(({ status }) => status !== 200)) expectLimited(response, 'rows');
+    await target.stop();
+  });
+
+  test('of time apply to clients that do not read', async () => {
+    const target = await start({ ...UNLIMITED, IDLE_TIMEOUT: '1s' });
+    const metrics = Array.from({ length: 1000 }, (_, i) => ({ ...METRIC, data_string: `${i} ${'y'.repeat(900)}` }));
+    for (let i = 0; i < 30; i++) expect((await post(target, '/log_batch', { metrics })).status).toBe(200);
+    const { socket } = openConnection(target);
+    socket.write(`GET /api/export/metrics HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${await token()}\r\n\r\n`);
+    await new Promise((resolve) => socket.once('data', resolve));
+    socket.pause();
+    const port = Number(new URL(target.url).port);
+    const ends = [port, socket.localPort ?? 0].map(
+      (number) => `:${number.toString(16).toUpperCase().padStart(4, '0')}`,
+    );
+    const entry = new RegExp(`: [\\dA-F]{8}${ends[0]} [\\dA-F]{8}${ends[1]} `);
+    expect(readFileSync('/proc/net/tcp', 'utf8')).toMatch(entry);
+    while (entry.test(readFileSync('/proc/net/tcp', 'utf8'))) await send(`${target.url}/healthz`);
+    socket.destroy();
     await target.stop();
   });
 

@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import { canReadAll } from '../../auth/verifier.ts';
 import type { ExportFormat } from '../../export/export.ts';
 import type { FinishedQuery } from '../../query/caller.ts';
+import { unsentBytes } from '../../receiving/unsent-bytes.ts';
 import type { Kind } from '../../records.ts';
 import { seqOfId } from '../../storage/record-id.ts';
 import { authenticate } from '../auth.ts';
@@ -10,7 +11,6 @@ import type { ConnectedServer, FindConnection } from '../client-address.ts';
 import { documentExport } from '../openapi.ts';
 import { documentParameters, readQuery } from '../parameters.ts';
 import { EXPORT, RANGE, RECORD_FILTERS, recordFilter } from '../query-parameters.ts';
-import { unsentBytes } from '../unsent-bytes.ts';
 import { type QueryParts, scopeOf } from './queries.ts';
 
 const MEDIA_TYPES: Readonly<Record<ExportFormat, string>> = {

@@ -1,7 +1,7 @@
 import { afterAll, describe, expect, test } from 'bun:test';
 import { once } from 'node:events';
 import { connect } from 'node:net';
-import { unsentBytes } from '../../src/http/unsent-bytes.ts';
+import { unsentBytes } from '../../src/receiving/unsent-bytes.ts';
 
 const BODY = new Uint8Array(32 * 1024 * 1024);
 const NO_CLIENT = { address: '127.0.0.1', port: 1 };
