@@ -88,12 +88,12 @@ export function openObjectStore(bucket: string, access: S3Access): ObjectStore {
       try {
         return await Promise.race([send(controller.signal), timeout.promise]);
       } catch (error) {
+        controller.abort(); // of a request that takes too long
         const explained = explain(error, action);
         const isTransient = explained instanceof ObjectStoreError && explained.isTransient;
         if (!isTransient || tries === TRIES) throw explained;
       } finally {
         timeout.clear();
-        controller.abort(); // of a request that takes too long
       }
       await Bun.sleep(RETRY_DELAY_MS * 2 ** (tries - 1));
     }
