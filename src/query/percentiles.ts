@@ -12,18 +12,6 @@ const BIN_SORT_THRESHOLD = 4096;
 const starts = new Uint32Array(MAX_BINS + 1);
 const wanted = new Uint8Array(MAX_BINS);
 
-/** Returns the smallest and the largest value; infinite if there is none. */
-export function extremesOf(values: Float64Array): readonly [min: number, max: number] {
-  let min = Number.POSITIVE_INFINITY;
-  let max = Number.NEGATIVE_INFINITY;
-  for (let i = 0; i < values.length; i++) {
-    const value = values[i] as number;
-    if (value < min) min = value;
-    if (value > max) max = value;
-  }
-  return [min, max];
-}
-
 /**
  * Returns the values at given ranks of the sorted order without sorting all values. Counts values in bins of equal width,
  * and then searches only the bins that contain a rank. Takes expected linear time for any distribution, and allocates

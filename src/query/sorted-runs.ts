@@ -1,4 +1,5 @@
-import { extremesOf, valuesAt } from './percentiles.ts';
+import { extremesOf } from '../storage/columns/extremes.ts';
+import { valuesAt } from './percentiles.ts';
 
 /** Sorted runs of values. Run `i` is `sources[sourceOf[i]]` from `starts[i]` to `ends[i]`, and is not empty. */
 export interface Runs {

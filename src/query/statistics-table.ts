@@ -1,8 +1,9 @@
 import type { Series as SeriesResult } from '../responses.ts';
 import { type ExactSum, exactSum } from '../storage/columns/exact-sum.ts';
+import { extremesOf } from '../storage/columns/extremes.ts';
 import type { Budget } from './budget.ts';
 import type { BucketRuns } from './hourly-runs.ts';
-import { extremesOf, valuesAt } from './percentiles.ts';
+import { valuesAt } from './percentiles.ts';
 import type { RunSelection } from './sorted-runs.ts';
 
 /** Statistics of the values in a bucket or in the whole range. Without values, all but `count` and `sum` are null. */

@@ -108,21 +108,11 @@ function giveUpHeld(): void {
 
 /** Passes the requests of this turn to the main thread. */
 function post(): void {
-  const passed = { event: 'received', requests, bodies: concat(bodies) } as const;
+  const copy = Bun.concatArrayBuffers(bodies, Number.POSITIVE_INFINITY, true); // in memory that can be transferred
+  const passed = { event: 'received', requests, bodies: copy } as const;
   requests = [];
   bodies = [];
   port.postMessage(passed satisfies FromReceiver, [passed.bodies.buffer]);
-}
-
-/** Returns a copy in memory that can be transferred. */
-function concat(buffers: readonly Buffer[]): Uint8Array<ArrayBuffer> {
-  const all = new Uint8Array(buffers.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const buffer of buffers) {
-    all.set(buffer, at);
-    at += buffer.length;
-  }
-  return all;
 }
 
 /** Sends the responses to requests of this receiver. */

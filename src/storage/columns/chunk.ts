@@ -1,4 +1,5 @@
 import { checksumOfBlobs, isChecksumOf } from './checksum.ts';
+import { extremesOf } from './extremes.ts';
 import { decodeSeqs, encodeSeqs } from './seq-codec.ts';
 
 /** Rows of one series, in commit order. Each array has one element per row. */
@@ -118,19 +119,9 @@ export function* splitChunk(chunk: Chunk, maxRows: number): Generator<Chunk> {
   const seqs = seqsOf(chunk);
   for (let start = 0; start < chunk.rows; start += maxRows) {
     const part = sliceChunk(chunk, seqs, start, Math.min(start + maxRows, chunk.rows));
-    yield { ...part, ...extentOfTimes(part.times) };
+    const [minTime, maxTime] = extremesOf(part.times);
+    yield { ...part, minTime, maxTime };
   }
-}
-
-function extentOfTimes(times: Float64Array): Pick<Chunk, 'minTime' | 'maxTime'> {
-  let minTime = Number.POSITIVE_INFINITY;
-  let maxTime = Number.NEGATIVE_INFINITY;
-  for (let i = 0; i < times.length; i++) {
-    const time = times[i] as number;
-    if (time < minTime) minTime = time;
-    if (time > maxTime) maxTime = time;
-  }
-  return { minTime, maxTime };
 }
 
 /**

@@ -1,4 +1,5 @@
 import { bytesOf, type Chunk, type ChunkBlobs, type StoredArrays, viewStoredChunk } from './chunk.ts';
+import { extremesOf } from './extremes.ts';
 import type { RemovedRows } from './summary.ts';
 
 /*
@@ -48,7 +49,7 @@ export function overwriteRows(
   overwriteRuns(stored, rows);
   let { minTime, maxTime } = extent;
   if (removed.times.some((time) => time === minTime || time === maxTime)) {
-    const { first, last } = rangeOf(times);
+    const [first, last] = extremesOf(times);
     [minTime, maxTime] = [timeOf(first), timeOf(last)];
     if (isOffset && first > 0) for (let row = 0; row < times.length; row++) (times[row] as number) -= first;
   }
@@ -91,15 +92,4 @@ function overwriteRuns({ times, users, labels, values }: StoredArrays, rows: rea
     labels.fill(labels[from] as number, start, end);
     if (values.length > 0) values.fill(values[from] as number, start, end);
   }
-}
-
-function rangeOf(times: Uint32Array | Float64Array): { first: number; last: number } {
-  let first = Number.POSITIVE_INFINITY;
-  let last = Number.NEGATIVE_INFINITY;
-  for (let row = 0; row < times.length; row++) {
-    const time = times[row] as number;
-    if (time < first) first = time;
-    if (time > last) last = time;
-  }
-  return { first, last };
 }
