@@ -1,29 +1,17 @@
 import type { Budget } from './budget.ts';
 
-/** A value as the JSON text that stands for it, for values of which a result has thousands. */
-export class JsonText<Value> {
-  readonly text: string;
-  declare private readonly value: Value;
-
-  constructor(text: string) {
-    this.text = text;
-  }
-}
-
-/**
- * A value whose arrays may be any iterables, so that long arrays can be serialized without holding them in memory. Their items
- * may be JSON text.
- */
+/** A value whose arrays may be any iterables, so that long arrays can be serialized without holding them in memory. */
 export type Streamed<Value> = Value extends readonly (infer Item)[]
-  ? Iterable<Streamed<Item> | JsonText<Item>>
+  ? Iterable<Streamed<Item>>
   : Value extends object
     ? { readonly [Key in keyof Value]: Streamed<Value[Key]> }
     : Value;
 
 /** Characters between budget checks: a fraction of a millisecond of work. */
 const BLOCK_LENGTH = 65_536;
-/** Numbers of a typed array that are serialized at once. */
+/** Numbers of a typed array, and items of an iterable, that are serialized at once. */
 const NUMBERS_PER_STEP = 4096;
+const ITEMS_PER_STEP = 64;
 
 /**
  * Serializes a result as JSON. Iterables become arrays, and are consumed incrementally.
@@ -38,28 +26,44 @@ export function serialize(value: unknown, budget: Budget): string {
 }
 
 function write(value: unknown, text: ResultText): void {
-  if (value instanceof JsonText) text.add(value.text);
+  if (isFlat(value)) text.add(JSON.stringify(value));
   else if (value instanceof Float64Array || value instanceof Uint32Array) writeNumbers(value, text);
-  else if (isIterable(value)) {
-    text.add('[');
-    let separator = '';
-    for (const item of value) {
-      text.add(separator);
-      write(item, text);
-      separator = ',';
-    }
-    text.add(']');
-  } else if (typeof value === 'object' && value !== null && Object.values(value).some(isObject)) {
+  else if (isIterable(value as object)) writeItems(value as Iterable<unknown>, text);
+  else {
     text.add('{');
     let separator = '';
-    for (const [key, member] of Object.entries(value)) {
+    for (const [key, member] of Object.entries(value as object)) {
       if (member === undefined) continue;
       text.add(`${separator}${JSON.stringify(key)}:`);
       write(member, text);
       separator = ',';
     }
     text.add('}');
-  } else text.add(JSON.stringify(value));
+  }
+}
+
+/** Writes an array. Flat items next to each other are serialized together, which takes half the time. */
+function writeItems(items: Iterable<unknown>, text: ResultText): void {
+  let separator = '[';
+  let flat: unknown[] = [];
+  const writeFlat = () => {
+    if (flat.length === 0) return;
+    text.add(separator + JSON.stringify(flat).slice(1, -1));
+    separator = ',';
+    flat = [];
+  };
+  for (const item of items) {
+    if (isFlat(item)) {
+      if (flat.push(item) === ITEMS_PER_STEP) writeFlat();
+      continue;
+    }
+    writeFlat();
+    text.add(separator);
+    separator = ',';
+    write(item, text);
+  }
+  writeFlat();
+  text.add(separator === '[' ? '[]' : ']');
 }
 
 function writeNumbers(numbers: Float64Array | Uint32Array, text: ResultText): void {
@@ -71,12 +75,19 @@ function writeNumbers(numbers: Float64Array | Uint32Array, text: ResultText): vo
   text.add(']');
 }
 
-function isObject(value: unknown): boolean {
-  return typeof value === 'object' && value !== null;
+/** Returns whether a value is not an object, or one that contains no others and is not iterable. */
+function isFlat(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return true;
+  if (isIterable(value)) return false;
+  for (const key in value) {
+    const member = (value as Record<string, unknown>)[key];
+    if (typeof member === 'object' && member !== null) return false;
+  }
+  return true;
 }
 
-function isIterable(value: unknown): value is Iterable<unknown> {
-  return typeof value === 'object' && value !== null && Symbol.iterator in value;
+function isIterable(value: object): value is Iterable<unknown> {
+  return Symbol.iterator in value;
 }
 
 /** Text built in blocks, with a running byte count. */
