@@ -249,15 +249,28 @@ function* slotsOf(
     budget.check();
     const { times, users } = outline.read();
     const slots = buffer.ofLength(times.length);
-    let bucket = 0;
-    for (let row = 0; row < times.length; row++) {
-      const time = times[row] as number;
-      if (time < from || time >= to || (user >= 0 && users[row] !== user)) slots[row] = -1;
-      else {
-        bucket = bucketOf(edges, time, bucket);
-        slots[row] = bucket;
-      }
-    }
+    setBuckets(slots, times, users, user, from, to, edges);
     yield { slots, users };
+  }
+}
+
+/** Sets the bucket of each row, or -1. A function, because loops in generators are compiled late. */
+function setBuckets(
+  slots: Int32Array,
+  times: Float64Array,
+  users: Uint32Array,
+  user: number,
+  from: number,
+  to: number,
+  edges: Float64Array,
+): void {
+  let bucket = 0;
+  for (let row = 0; row < times.length; row++) {
+    const time = times[row] as number;
+    if (time < from || time >= to || (user >= 0 && users[row] !== user)) slots[row] = -1;
+    else {
+      bucket = bucketOf(edges, time, bucket);
+      slots[row] = bucket;
+    }
   }
 }

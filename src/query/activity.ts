@@ -251,10 +251,14 @@ function addQuarters(
   const start = edges[0] as number;
   let isCut = false;
   let bucket = 0;
+  let endOfBucket = Number.NEGATIVE_INFINITY; // in quarter hours
   for (let i = 0; i < numbers.length; i++) {
     const number = numbers[i] as number;
     if (number >= firstWhole && number < endWhole) {
-      bucket = bucketOf(edges, Math.max(number * QUARTER_US, start), bucket);
+      if (number >= endOfBucket) {
+        bucket = bucketOf(edges, Math.max(number * QUARTER_US, start), bucket);
+        endOfBucket = (edges[bucket + 1] as number) / QUARTER_US;
+      }
       (counts[bucket] as number) += rows[i] as number;
     } else if ((number + 1) * QUARTER_US > from && number * QUARTER_US < to) isCut = true;
   }

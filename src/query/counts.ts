@@ -170,11 +170,16 @@ function addPart(
   for (const chunk of chunks()) {
     const slots = slotsOf(chunk);
     if (!counter.add(slots, chunk.users, part, parts)) return false;
-    for (let i = 0; i < slots.length && part === 0; i++) {
-      const slot = slots[i] as number;
-      if (slot >= 0) (rows[slot] as number)++;
-    }
+    if (part === 0) countSlots(slots, rows);
   }
   counter.endPart();
   return true;
+}
+
+/** Adds the rows of each slot. A function, because loops in functions that run once per query are compiled late. */
+function countSlots(slots: Int32Array, rows: Float64Array): void {
+  for (let i = 0; i < slots.length; i++) {
+    const slot = slots[i] as number;
+    if (slot >= 0) (rows[slot] as number)++;
+  }
 }

@@ -86,14 +86,22 @@ export class UserBitmap implements UserCounter {
   readonly #buckets: number;
   readonly #marks: Uint32Array;
   readonly #wordsOfSlot: number;
+  /** The users of each group, of one bucket, and of all. */
+  readonly #ofGroups: Uint32Array;
+  readonly #ofBucket: Uint32Array;
+  readonly #ofAll: Uint32Array;
   readonly #unique: Unique;
 
   constructor(groupCount: number, buckets: number, userLimit: number, budget: Budget) {
     this.#groupCount = groupCount;
     this.#buckets = buckets;
-    this.#wordsOfSlot = (userLimit >>> 5) + 1;
-    budget.reserve(4 * groupCount * buckets * this.#wordsOfSlot);
-    this.#marks = new Uint32Array(groupCount * buckets * this.#wordsOfSlot);
+    const words = (userLimit >>> 5) + 1;
+    this.#wordsOfSlot = words;
+    budget.reserve(4 * words * (groupCount * buckets + groupCount + 2));
+    this.#marks = new Uint32Array(groupCount * buckets * words);
+    this.#ofGroups = new Uint32Array(groupCount * words);
+    this.#ofBucket = new Uint32Array(words);
+    this.#ofAll = new Uint32Array(words);
     this.#unique = new Unique(groupCount, buckets, budget);
   }
 
@@ -119,28 +127,26 @@ export class UserBitmap implements UserCounter {
 
   endPart(): void {
     const { bySlot, byGroup, byBucket } = this.#unique;
-    const [groupCount, buckets] = [this.#groupCount, this.#buckets];
-    for (let slot = 0; slot < bySlot.length; slot++) (bySlot[slot] as number) += this.#countUnion(slot, 1, 1);
-    for (let group = 0; group < groupCount; group++)
-      (byGroup[group] as number) += this.#countUnion(group * buckets, 1, buckets);
-    for (let bucket = 0; bucket < buckets; bucket++) {
-      (byBucket[bucket] as number) += this.#countUnion(bucket, buckets, groupCount);
-    }
-    this.#unique.all += this.#countUnion(0, 1, groupCount * buckets);
-    this.#marks.fill(0);
-  }
-
-  /** Counts the unique users of `slots` slots, starting at `first`, `step` apart. */
-  #countUnion(first: number, step: number, slots: number): number {
     const marks = this.#marks;
     const words = this.#wordsOfSlot;
-    let users = 0;
-    for (let word = 0; word < words; word++) {
-      let bits = 0;
-      for (let i = 0, at = first * words + word; i < slots; i++, at += step * words) bits |= marks[at] as number;
-      users += popCount(bits);
+    const buckets = this.#buckets;
+    const ofGroups = this.#ofGroups.fill(0);
+    const ofBucket = this.#ofBucket;
+    const ofAll = this.#ofAll.fill(0);
+    // bucket by bucket, in the order in which the words of a slot are in memory
+    for (let bucket = 0; bucket < buckets; bucket++) {
+      ofBucket.fill(0);
+      for (let group = 0; group < this.#groupCount; group++) {
+        const slot = group * buckets + bucket;
+        (bySlot[slot] as number) += addWords(marks, slot * words, words, ofBucket, ofGroups, group * words);
+      }
+      (byBucket[bucket] as number) += addWords(ofBucket, 0, words, ofAll, ofAll, 0);
     }
-    return users;
+    for (let group = 0; group < this.#groupCount; group++) {
+      (byGroup[group] as number) += addWords(ofGroups, group * words, words, ofAll, ofAll, 0);
+    }
+    this.#unique.all += addWords(ofAll, 0, words, ofBucket, ofBucket, 0);
+    this.#marks.fill(0);
   }
 
   clear(): void {
@@ -151,6 +157,31 @@ export class UserBitmap implements UserCounter {
   get unique(): UniqueUsers {
     return this.#unique;
   }
+}
+
+/**
+ * Adds the users in some words of a bitmap to two others, and returns their number.
+ *
+ * @param start the first word, of `words`
+ * @param secondStart the first word in the second bitmap; the first one starts at its beginning
+ */
+function addWords(
+  marks: Uint32Array,
+  start: number,
+  words: number,
+  first: Uint32Array,
+  second: Uint32Array,
+  secondStart: number,
+): number {
+  let users = 0;
+  for (let word = 0; word < words; word++) {
+    const bits = marks[start + word] as number;
+    if (bits === 0) continue;
+    users += popCount(bits);
+    first[word] = (first[word] as number) | bits;
+    second[secondStart + word] = (second[secondStart + word] as number) | bits;
+  }
+  return users;
 }
 
 /** Counts the set bits of a 32-bit word, by adding them up in pairs, then in nibbles, then in bytes. */

@@ -4,7 +4,7 @@ import type { Budget } from './budget.ts';
 import { type EventStep, labelOfStep, seriesOfSteps } from './event-step.ts';
 import { bytesPerEvent, Events, FunnelTally } from './funnel-attempts.ts';
 import type { RowStore } from './row-store.ts';
-import { type RowQuery, rangeOf, type Selection, select } from './selection.ts';
+import { type RowQuery, rangeOf, type SelectedChunk, type Selection, select } from './selection.ts';
 
 /** A query for conversion through a sequence of steps. */
 export interface FunnelQuery extends RowQuery {
@@ -228,7 +228,7 @@ function beginPart({ firstUser, endUser }: Part, counts: Uint32Array): void {
 function forEachEvent(
   { from, to, user, labelMask, chunks }: Selection,
   { bySeries, byLabel }: Matching,
-  { firstUser, endUser }: UserRange,
+  range: UserRange,
   needsSeqs: () => boolean,
   visit: VisitEvent,
 ): void {
@@ -236,21 +236,40 @@ function forEachEvent(
   const mayMatch = new Uint8Array(1024);
   for (const label of byLabel.keys()) mayMatch[label & 1023] = 1;
   for (const chunk of chunks()) {
-    const { times, users, labels, dataMask } = chunk;
     const ofSeries = bySeries.get(chunk.series.id) ?? 0;
-    const hasSeqs = needsSeqs();
-    let seqs: Float64Array | undefined;
-    for (let i = 0; i < labels.length; i++) {
-      const label = labels[i] as number;
-      const steps = mayMatch[label & 1023] === 0 ? ofSeries : ofSeries | (byLabel.get(label) ?? 0);
-      if (steps === 0 || (labelMask && labelMask[label] === 0) || dataMask?.[i] === 0) continue;
-      const time = times[i] as number;
-      const userOfRow = users[i] as number;
-      if (time < from || time >= to || (user >= 0 && userOfRow !== user)) continue;
-      if (userOfRow < firstUser || userOfRow >= endUser) continue;
-      if (hasSeqs) seqs ??= seqsOf(chunk);
-      visit(userOfRow, time, steps, seqs ? (seqs[i] as number) : 0);
-    }
+    visitEvents(chunk, { from, to, user, labelMask }, { ofSeries, byLabel, mayMatch }, range, needsSeqs(), visit);
+  }
+}
+
+/** Which steps the rows of a chunk match. */
+interface ChunkMatching extends Pick<Matching, 'byLabel'> {
+  /** The steps that match any row. */
+  readonly ofSeries: number;
+  /** By the low bits of a label: 1 if a step may match it. */
+  readonly mayMatch: Uint8Array;
+}
+
+/** Does what {@link forEachEvent} does for one chunk. A function, because loops in functions that run rarely are compiled late. */
+function visitEvents(
+  chunk: SelectedChunk,
+  { from, to, user, labelMask }: Pick<Selection, 'from' | 'to' | 'user' | 'labelMask'>,
+  { ofSeries, byLabel, mayMatch }: ChunkMatching,
+  { firstUser, endUser }: UserRange,
+  hasSeqs: boolean,
+  visit: VisitEvent,
+): void {
+  const { times, users, labels, dataMask } = chunk;
+  let seqs: Float64Array | undefined;
+  for (let i = 0; i < labels.length; i++) {
+    const label = labels[i] as number;
+    const steps = mayMatch[label & 1023] === 0 ? ofSeries : ofSeries | (byLabel.get(label) ?? 0);
+    if (steps === 0 || (labelMask && labelMask[label] === 0) || dataMask?.[i] === 0) continue;
+    const time = times[i] as number;
+    const userOfRow = users[i] as number;
+    if (time < from || time >= to || (user >= 0 && userOfRow !== user)) continue;
+    if (userOfRow < firstUser || userOfRow >= endUser) continue;
+    if (hasSeqs) seqs ??= seqsOf(chunk);
+    visit(userOfRow, time, steps, seqs ? (seqs[i] as number) : 0);
   }
 }
 

@@ -165,6 +165,40 @@ function valueKeys(store: RowStore, budget: Budget): Keys {
   };
 }
 
+/** The number of rows per key. */
+class KeyCounts {
+  readonly #present: NumberIndex | undefined;
+  readonly #budget: Budget;
+  /** By index. */
+  counts = new Float64Array(64);
+  size = 0;
+
+  /** @param present maps keys to indices; undefined if keys are indices */
+  constructor(present: NumberIndex | undefined, budget: Budget) {
+    this.#present = present;
+    this.#budget = budget;
+  }
+
+  /** Counts the rows of a chunk whose slots are not negative. */
+  add(slots: Int32Array, keys: Uint32Array): void {
+    const present = this.#present;
+    let { counts, size } = this;
+    for (let i = 0; i < slots.length; i++) {
+      if ((slots[i] as number) < 0) continue;
+      const key = keys[i] as number;
+      const index = present ? present.add(key) : key;
+      if (index >= size) size = index + 1;
+      if (index === counts.length) {
+        this.#budget.reserve(8 * index);
+        counts = growInto(counts, new Float64Array(2 * index));
+      }
+      (counts[index] as number)++;
+    }
+    this.counts = counts;
+    this.size = size;
+  }
+}
+
 /**
  * Finds the most frequent values of a selection. Equally frequent values are sorted by their first row in commit order.
  */
@@ -172,23 +206,12 @@ function topValues(selection: Selection, edges: Float64Array, keys: Keys, top: n
   const { limit, keysOf, valuesOf, createAddGroups } = keys;
   // indices in the order of their first rows
   const present = limit === undefined ? undefined : new NumberIndex(limit, budget);
-  let size = 0;
-  let counts = new Float64Array(64);
+  const counted = new KeyCounts(present, budget);
   for (const chunk of selection.chunks()) {
     const slots = bucketsOf(selection, edges, chunk);
-    const keysOfRows = keysOf(chunk, slots);
-    for (let i = 0; i < slots.length; i++) {
-      if ((slots[i] as number) < 0) continue;
-      const key = keysOfRows[i] as number;
-      const index = present ? present.add(key) : key;
-      if (index >= size) size = index + 1;
-      if (index === counts.length) {
-        budget.reserve(8 * index);
-        counts = growInto(counts, new Float64Array(2 * index));
-      }
-      (counts[index] as number)++;
-    }
+    counted.add(slots, keysOf(chunk, slots));
   }
+  const { counts, size } = counted;
   // break ties by index, since a rebuild changes label numbers
   const best = new TopList<number>(top, (a, b) => (counts[b] as number) - (counts[a] as number) || a - b);
   for (let index = 0; index < size; index++) {

@@ -23,6 +23,12 @@ export function areHourly(edges: Float64Array): boolean {
 /** Maximum number of values that are not in summaries: sorting more takes longer than a scan of all rows. */
 const MAX_LOOSE_VALUES = 2 ** 18;
 
+/** A range, and the first of the hours since 1970 that lie in it as a whole, and their end. */
+interface CutRange extends Pick<Range, 'from' | 'to'> {
+  readonly firstWhole: number;
+  readonly endWhole: number;
+}
+
 /** Values that are not in a run yet, with their buckets. */
 class LooseValues {
   readonly #budget: Budget;
@@ -39,7 +45,21 @@ class LooseValues {
     return 12 * (this.values.length - 1024);
   }
 
-  add(bucket: number, value: number): void {
+  /** Adds the rows of a chunk in the range, except for those in whole hours. */
+  addRows(times: Float64Array, values: Float64Array, range: CutRange, edges: Float64Array): void {
+    const { from, to, firstWhole, endWhole } = range;
+    let bucket = 0;
+    for (let i = 0; i < times.length; i++) {
+      const time = times[i] as number;
+      if (time < from || time >= to) continue;
+      const hour = Math.floor(time / HOUR_US);
+      if (hour >= firstWhole && hour < endWhole) continue;
+      bucket = bucketOf(edges, time, bucket);
+      this.#add(bucket, values[i] as number);
+    }
+  }
+
+  #add(bucket: number, value: number): void {
     if (this.size === this.values.length) {
       this.#budget.reserve(12 * this.size);
       this.buckets = growInto(this.buckets, new Uint32Array(2 * this.size));
@@ -101,15 +121,7 @@ export function collectRuns(
         budget.reserve(-8 * wholeRows - loose.reserved);
         return undefined;
       }
-      let bucket = 0;
-      for (let i = 0; i < times.length; i++) {
-        const time = times[i] as number;
-        if (time < from || time >= to) continue;
-        const hour = Math.floor(time / HOUR_US);
-        if (hour >= firstWhole && hour < endWhole) continue;
-        bucket = bucketOf(edges, time, bucket);
-        loose.add(bucket, values[i] as number);
-      }
+      loose.addRows(times, values, { from, to, firstWhole, endWhole }, edges);
     }
   }
   return sortByBucket(whole, sortLoose(loose, edges.length - 1, budget), edges, budget);

@@ -30,13 +30,14 @@ export function valuesAt(
   max: number,
   check: () => void = () => {},
 ): number[] {
+  if (min === max) return ranks.map(() => min);
   const bins = Math.min(MAX_BINS, Math.ceil(values.length / VALUES_PER_BIN));
   const scale = (bins - 1) / (max - min);
   if (values.length < SORT_THRESHOLD) {
     sort(values);
     return ranks.map((rank) => values[rank] as number);
   }
-  // all values are equal, or their range is too narrow or too wide to divide into bins
+  // the range is too narrow or too wide to divide into bins
   if (!(scale > 0 && scale < Number.POSITIVE_INFINITY)) return valuesOfRanks(values, ranks, check);
 
   // rounding is monotonic, so bins are in the order of their values

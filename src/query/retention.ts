@@ -5,7 +5,18 @@ import { startsOf, type WeekStart } from './calendar.ts';
 import { type EventStep, labelOfStep, seriesOfSteps } from './event-step.ts';
 import { growInto, NumberIndex } from './number-index.ts';
 import type { RowStore } from './row-store.ts';
-import { bucketOf, edgesOf, type Range, type RowQuery, rangeOf, select, seriesNamed, userOf } from './selection.ts';
+import {
+  bucketOf,
+  edgesOf,
+  type Range,
+  type RowQuery,
+  rangeOf,
+  type SelectedChunk,
+  type Selection,
+  select,
+  seriesNamed,
+  userOf,
+} from './selection.ts';
 
 /** A query for cohort retention. */
 export interface RetentionQuery extends RowQuery {
@@ -45,7 +56,7 @@ export function retention(store: RowStore, query: RetentionQuery, budget: Budget
   const returnSeries = seriesOfReturns(store, query);
   const seriesList = [...new Set([...firstSeries, ...returnSeries])];
   const whole = select(store, seriesList, query, budget);
-  const { from, to, user } = whole;
+  const { from, to } = whole;
   const edges = edgesOf(whole, { interval: { count: 1, unit: period, weekStart }, zone });
   const firstLabel = labelOfStep(store, step);
   const returnLabel = returnStep ? labelOfStep(store, returnStep) : -1;
@@ -54,42 +65,12 @@ export function retention(store: RowStore, query: RetentionQuery, budget: Budget
     series.length === seriesList.length ? whole : select(store, series, { ...query, from, to }, budget);
 
   // rows are only nearly in time order, so cohorts are known only after the first scan
-  const cohortUsers = new NumberIndex(store.userLimit, budget);
-  let firstTimes = new Float64Array(64);
   const firsts = part(firstSeries);
-  for (const { times, users, labels, dataMask } of firsts.chunks()) {
-    for (let i = 0; i < times.length; i++) {
-      if (!isSelected(labels[i] as number, firstLabel, firsts.labelMask) || dataMask?.[i] === 0) continue;
-      const time = times[i] as number;
-      const userOfRow = users[i] as number;
-      if (time < from || time >= to || (user >= 0 && userOfRow !== user)) continue;
-      const knownUsers = cohortUsers.size;
-      const index = cohortUsers.add(userOfRow);
-      if (index === firstTimes.length) {
-        budget.reserve(BYTES_PER_USER * index);
-        firstTimes = growInto(firstTimes, new Float64Array(2 * index));
-      }
-      firstTimes[index] = index === knownUsers ? time : Math.min(time, firstTimes[index] as number);
-    }
-  }
-  const cohortOf = Int32Array.from(firstTimes.subarray(0, cohortUsers.size), (time) => bucketOf(edges, time, 0));
-
-  // bit n: returned n periods after the first
-  const returnPeriods = new Uint32Array(cohortUsers.size);
+  const cohorts = new CohortUsers(store.userLimit, budget);
+  for (const chunk of firsts.chunks()) cohorts.addFirsts(chunk, firsts, firstLabel);
+  const { cohortOf, returnPeriods } = cohorts.close(edges);
   const returns = part(returnSeries);
-  for (const { times, users, labels, dataMask } of returns.chunks()) {
-    let bucket = 0;
-    for (let i = 0; i < times.length; i++) {
-      if (!isSelected(labels[i] as number, returnLabel, returns.labelMask) || dataMask?.[i] === 0) continue;
-      const index = cohortUsers.find(users[i] as number);
-      const time = times[i] as number;
-      if (index < 0 || time < from || time >= to) continue;
-      bucket = bucketOf(edges, time, bucket);
-      const periodsLater = bucket - (cohortOf[index] as number);
-      if (periodsLater < 1 || periodsLater > periods) continue;
-      returnPeriods[index] = (returnPeriods[index] as number) | (1 << periodsLater);
-    }
-  }
+  for (const chunk of returns.chunks()) cohorts.addReturns(chunk, returns, returnLabel, edges, periods);
 
   const starts = startsOf(edges, zone);
   const sizes = new Uint32Array(starts.length);
@@ -100,6 +81,74 @@ export function retention(store: RowStore, query: RetentionQuery, budget: Budget
     for (let n = 1; n <= periods; n++) (returned[cohort * periods + n - 1] as number) += (bits >>> n) & 1;
   });
   return retentionOf(query, whole, starts, { sizes, returned });
+}
+
+/** The users of all cohorts: when each had the first event, and in which periods after that the user returned. */
+class CohortUsers {
+  readonly #budget: Budget;
+  readonly #users: NumberIndex;
+  #firstTimes = new Float64Array(64);
+  #cohortOf = new Int32Array();
+  /** Bit n: returned n periods after the first. */
+  #returnPeriods = new Uint32Array();
+
+  constructor(userLimit: number, budget: Budget) {
+    this.#budget = budget;
+    this.#users = new NumberIndex(userLimit, budget);
+  }
+
+  /** Adds the users of the selected events of a chunk. */
+  addFirsts(
+    { times, users, labels, dataMask }: SelectedChunk,
+    { from, to, user, labelMask }: Selection,
+    wanted: number,
+  ): void {
+    for (let i = 0; i < times.length; i++) {
+      if (!isSelected(labels[i] as number, wanted, labelMask) || dataMask?.[i] === 0) continue;
+      const time = times[i] as number;
+      const userOfRow = users[i] as number;
+      if (time < from || time >= to || (user >= 0 && userOfRow !== user)) continue;
+      const knownUsers = this.#users.size;
+      const index = this.#users.add(userOfRow);
+      if (index === this.#firstTimes.length) {
+        this.#budget.reserve(BYTES_PER_USER * index);
+        this.#firstTimes = growInto(this.#firstTimes, new Float64Array(2 * index));
+      }
+      const firstTimes = this.#firstTimes;
+      firstTimes[index] = index === knownUsers ? time : Math.min(time, firstTimes[index] as number);
+    }
+  }
+
+  /** Ends the first scan. Returns the cohort of each user, and an array for {@link CohortUsers.addReturns}. */
+  close(edges: Float64Array): { readonly cohortOf: Int32Array; readonly returnPeriods: Uint32Array } {
+    const firstTimes = this.#firstTimes.subarray(0, this.#users.size);
+    this.#cohortOf = Int32Array.from(firstTimes, (time) => bucketOf(edges, time, 0));
+    this.#returnPeriods = new Uint32Array(firstTimes.length);
+    return { cohortOf: this.#cohortOf, returnPeriods: this.#returnPeriods };
+  }
+
+  /** Adds the periods in which the users of the selected events of a chunk have returned. */
+  addReturns(
+    { times, users, labels, dataMask }: SelectedChunk,
+    { from, to, labelMask }: Selection,
+    wanted: number,
+    edges: Float64Array,
+    periods: number,
+  ): void {
+    const cohortOf = this.#cohortOf;
+    const returnPeriods = this.#returnPeriods;
+    let bucket = 0;
+    for (let i = 0; i < times.length; i++) {
+      if (!isSelected(labels[i] as number, wanted, labelMask) || dataMask?.[i] === 0) continue;
+      const index = this.#users.find(users[i] as number);
+      const time = times[i] as number;
+      if (index < 0 || time < from || time >= to) continue;
+      bucket = bucketOf(edges, time, bucket);
+      const periodsLater = bucket - (cohortOf[index] as number);
+      if (periodsLater < 1 || periodsLater > periods) continue;
+      returnPeriods[index] = (returnPeriods[index] as number) | (1 << periodsLater);
+    }
+  }
 }
 
 /** The users of each cohort, and of them the users who returned: `periods` numbers per cohort. */

@@ -10,6 +10,8 @@ export interface ExactSum {
 
 /** Values per check when summing with `Math.sumPrecise`: about 0.3 ms. */
 const CHECK_INTERVAL = 4096;
+/** From this number of values, two sums are computed at once, which takes a third of the time. */
+const MIN_PAIRED_VALUES = 32;
 /** Factor that keeps any sum finite, since there are fewer than 2^64 values. */
 const SCALE_DOWN = 2 ** -64;
 
@@ -28,8 +30,8 @@ interface Summed {
 /**
  * Sums values exactly. The results depend only on the values, not on their order.
  *
- * The sum is held in three doubles by Knuth's error-free addition (two-sum), which takes about 1.5 ns per value and
- * provides about 159 bits, enough for typical measurements. If even that would round or overflow, the values are summed
+ * The sum is held in three doubles by Knuth's error-free addition (two-sum), which provides about 159 bits, enough for
+ * typical measurements. It takes about 2 ns per value. If even that would round or overflow, the values are summed
  * again by `Math.sumPrecise`, which takes about 36 ns per value.
  *
  * @param values at least one, all finite
@@ -40,7 +42,8 @@ export function exactSum(
   check: () => void,
   { start = 0, end = values.length, count = end - start }: Summed = {},
 ): ExactSum {
-  const parts = sumInThreeParts(values, start, end);
+  const pairs = end - start < MIN_PAIRED_VALUES ? undefined : sumInPairs(values, start, end);
+  const parts = pairs ? sumInThreeParts(pairs) : sumInThreeParts(values, start, end);
   const rounded = parts && roundParts(parts, count);
   if (rounded) return rounded;
   const part = values.subarray(start, end);
@@ -122,6 +125,55 @@ export function sumInThreeParts(values: Float64Array, start = 0, end = values.le
     residual = nextResidual;
   }
   return [sum, error, residual];
+}
+
+/**
+ * Returns a few doubles whose exact sum is the sum of the values; undefined if they do not suffice. Sums the values at even and
+ * at odd places, each as {@link sumInThreeParts}, so that the processor computes both at once.
+ */
+function sumInPairs(values: Float64Array, start: number, end: number): Float64Array | undefined {
+  let evenSum = 0;
+  let oddSum = 0;
+  let evenError = 0;
+  let oddError = 0;
+  let evenResidual = 0;
+  let oddResidual = 0;
+  let i = start;
+  for (; i + 1 < end; i += 2) {
+    const even = values[i] as number;
+    const odd = values[i + 1] as number;
+    const evenTotal = evenSum + even;
+    const oddTotal = oddSum + odd;
+    const evenAdded = evenTotal - evenSum;
+    const oddAdded = oddTotal - oddSum;
+    const evenLost = evenSum - (evenTotal - evenAdded) + (even - evenAdded);
+    const oddLost = oddSum - (oddTotal - oddAdded) + (odd - oddAdded);
+    evenSum = evenTotal;
+    oddSum = oddTotal;
+    const nextEven = evenError + evenLost;
+    const nextOdd = oddError + oddLost;
+    const evenAddedError = nextEven - evenError;
+    const oddAddedError = nextOdd - oddError;
+    const evenRest = evenError - (nextEven - evenAddedError) + (evenLost - evenAddedError);
+    const oddRest = oddError - (nextOdd - oddAddedError) + (oddLost - oddAddedError);
+    evenError = nextEven;
+    oddError = nextOdd;
+    if (evenRest !== 0) {
+      const nextResidual = evenResidual + evenRest;
+      const added = nextResidual - evenResidual;
+      // NaN if the sum has overflowed
+      if (evenResidual - (nextResidual - added) + (evenRest - added) !== 0) return undefined;
+      evenResidual = nextResidual;
+    }
+    if (oddRest !== 0) {
+      const nextResidual = oddResidual + oddRest;
+      const added = nextResidual - oddResidual;
+      if (oddResidual - (nextResidual - added) + (oddRest - added) !== 0) return undefined;
+      oddResidual = nextResidual;
+    }
+  }
+  const last = i < end ? (values[i] as number) : 0;
+  return Float64Array.of(evenSum, oddSum, last, evenError, oddError, evenResidual, oddResidual);
 }
 
 /** Returns terms that add up to the sum, plus an extra term. */
