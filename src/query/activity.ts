@@ -1,6 +1,7 @@
 import type { Activity as ActivityResult } from '../responses.ts';
 import type { Chunk } from '../storage/columns/chunk.ts';
-import { type ChunkOutline, type ColumnStore, type Extent, extentOfAll } from '../storage/columns/column-store.ts';
+import type { ChunkOutline, ColumnStore, Extent } from '../storage/columns/column-store.ts';
+import { extentOfAll } from '../storage/columns/extent.ts';
 import { QUARTER_US, type Quarters } from '../storage/columns/summary.ts';
 import {
   type ActivityScope,

@@ -1,14 +1,8 @@
 import { createPropertyTest, type PropertyFilter, type PropertyPath } from '../properties.ts';
 import { type Kind, type LabelFilter, matchesLabel } from '../records.ts';
 import type { Chunk } from '../storage/columns/chunk.ts';
-import {
-  type ChunkOutline,
-  type ChunkSource,
-  type ColumnStore,
-  type Extent,
-  extentOfAll,
-  type Series,
-} from '../storage/columns/column-store.ts';
+import type { ChunkOutline, ChunkSource, ColumnStore, Extent, Series } from '../storage/columns/column-store.ts';
+import { extentOfAll } from '../storage/columns/extent.ts';
 import type { PropertyColumn } from '../storage/columns/property-column.ts';
 import { type Budget, QueryTooLargeError } from './budget.ts';
 import { bucketEdges, formatInZone, type Interval, MAX_BUCKETS } from './calendar.ts';

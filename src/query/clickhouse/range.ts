@@ -1,5 +1,5 @@
 import type { Kind } from '../../records.ts';
-import { type Extent, extentOfAll } from '../../storage/columns/column-store.ts';
+import { type Extent, extentOfAll } from '../../storage/columns/extent.ts';
 import { type Range, type RangeQuery, resolveRange } from '../selection.ts';
 import type { Connection } from './connection.ts';
 import { sql } from './sql.ts';

@@ -13,6 +13,7 @@ import {
   viewStoredChunk,
   withoutRows,
 } from './chunk.ts';
+import type { Extent } from './extent.ts';
 import { paddingFor, type RowSizes } from './local-part.ts';
 import { overwriteRows, rowsOf } from './removed-rows.ts';
 import {
@@ -45,13 +46,6 @@ const CHUNK_OVERHEAD_BYTES = 1_200;
 const SUMMARY_OVERHEAD_BYTES = 400;
 /** Stands for a summary that a chunk does not have. */
 const NONE = Symbol('none');
-
-/** A number of rows, with their earliest and latest time in microseconds since 1970. */
-export interface Extent {
-  readonly rows: number;
-  readonly minTime: number;
-  readonly maxTime: number;
-}
 
 /** The key and the extent of a sealed chunk. */
 export interface ChunkEntry extends Extent {

@@ -13,8 +13,11 @@ import { countPresent } from '../ledger.ts';
 import type { TextHash } from '../text-hash.ts';
 import { createTransact } from '../transact.ts';
 import { type Chunk, mergeChunks, seqsOf, sliceChunk, splitChunk } from './chunk.ts';
-import { type ChunkEntry, ChunkTable, type EncodedChunk, type Extent, encodeForTable } from './chunk-table.ts';
+import type { ChunkOutline, ChunkSource } from './chunk-outline.ts';
+import { ChunkTable, type EncodedChunk, encodeForTable } from './chunk-table.ts';
+import { chunksToMerge, MAX_CHUNK_ROWS, MAX_PARTIAL_CHUNKS } from './chunks-to-merge.ts';
 import { Dictionary } from './dictionary.ts';
+import { type Extent, extentOfAll } from './extent.ts';
 import { Memtable } from './memtable.ts';
 import { valueHashes } from './property-column.ts';
 import {
@@ -27,27 +30,16 @@ import {
 import type { Series } from './series.ts';
 import { SeriesRemoval } from './series-removal.ts';
 import { type SourceRow, sourceRows } from './source-rows.ts';
-import type { Hours, Quarters } from './summary.ts';
 import { type ReadLimits, SCANNED_PER_LOOKUP, type UserChunks, UserReader } from './user-reader.ts';
 import { MAX_UNSORTED_ROWS, type RowVisitor, UserRows } from './user-rows.ts';
 import { UserSeries } from './user-series.ts';
 
-export type { Extent } from './chunk-table.ts';
+export type { ChunkOutline, ChunkSource } from './chunk-outline.ts';
+export type { Extent } from './extent.ts';
 export type { Series } from './series.ts';
 
 /** Size of unwritten texts at which the memtable is sealed even if it is not full, in bytes. */
 const MAX_NEW_TEXT_BYTES = 16 * 1024 * 1024;
-/**
- * Maximum number of rows in a chunk: at most 0.6 MB. An erasure rewrites every chunk that has a row of the user, so it
- * takes longer the larger they are.
- */
-const MAX_CHUNK_ROWS = 16_384;
-
-/** Number of chunks of similar size with which new rows are merged before they fill a chunk. */
-const MERGED_CHUNKS = 3;
-/** Number of chunks that are not full, at the end of a series, from which all are merged. */
-const MAX_PARTIAL_CHUNKS = 24;
-
 /** Time after which encoded chunks are written, in milliseconds. Writing them takes about as long. */
 const MAX_PREPARATION_MS = 10;
 
@@ -75,25 +67,6 @@ export const SERIES_PER_CHECK = 4_096;
 
 /** The name in `column_state` of the mark that rows were imported since the last rebuild. */
 export const IMPORTING = 'importing';
-
-/** A chunk whose extent is known and whose rows are read on demand. */
-export interface ChunkOutline extends Extent {
-  /** The key of a sealed chunk; undefined for rows of the memtable. */
-  readonly chunkId: number | undefined;
-  /** Of a part of the memtable, its place among the parts of the series; otherwise undefined. */
-  readonly memtablePart: number | undefined;
-  readonly read: () => Chunk;
-  /** Returns the rows per quarter hour; undefined if the chunk has no such summary. */
-  readonly quarters: () => Quarters | undefined;
-  /** Returns the values by hour; undefined if the chunk has no such summary. */
-  readonly hours: () => Hours | undefined;
-}
-
-/** Something that contains chunks of series: the column store, or the rows of one user. */
-export interface ChunkSource {
-  /** Yields the outlines of the chunks of a series whose extent overlaps [from, to), in commit order. */
-  outlines(series: Series, from?: number, to?: number): Generator<ChunkOutline>;
-}
 
 /** New chunks of a series, and the chunks they replace. */
 interface SeriesWrite {
@@ -408,11 +381,7 @@ export class ColumnStore implements ChunkSource {
     for (const [id, seq] of this.#sealedBeyond) if (this.#isSealedBeyond(id)) this.#statements.setSealed.run(id, seq);
   }
 
-  /**
-   * Encodes the memtable rows of a series as new chunks. Merges them with the last chunks if these fill a chunk together, or
-   * if there are several of similar size, so each row is rewritten about log₄(rows) times, and a series has about 2 log₄(rows)
-   * chunks that are not full.
-   */
+  /** Encodes the memtable rows of a series as new chunks, merged with some of its last chunks. */
   #prepareWrite(id: number): SeriesWrite {
     const { kind, name } = this.#seriesById.get(id) as Series; // every row was added through #seriesFor
     const added = this.#memtable.chunk(id, kind === 'metric') as Chunk; // the memtable has rows of this series
@@ -809,58 +778,6 @@ export class ColumnStore implements ChunkSource {
 
 function ascending(numbers: number[]): number[] {
   return numbers.sort((a, b) => a - b);
-}
-
-/**
- * Returns the keys of the chunks of a series with which new rows are merged, in commit order.
- *
- * @param newest the last chunks of the series, the last one first
- * @param added the number of new rows
- */
-function chunksToMerge(newest: readonly ChunkEntry[], added: number): number[] {
-  let merged = 0;
-  let mergedRows = 0;
-  for (const { rows } of newest) {
-    // A chunk that became a little shorter in an erasure is not rewritten for a few rows.
-    const isMuchLarger = rows > MAX_CHUNK_ROWS / 2 && rows > 2 * (mergedRows + added);
-    if (mergedRows + rows >= MAX_CHUNK_ROWS || isMuchLarger) break;
-    mergedRows += rows;
-    merged++;
-  }
-  if (mergedRows + added < MAX_CHUNK_ROWS && merged < MAX_PARTIAL_CHUNKS) {
-    // not enough for a full chunk: only those of similar size
-    const candidates = newest.slice(0, merged);
-    merged = 0;
-    mergedRows = 0;
-    for (;;) {
-      const isSimilar = ({ rows }: ChunkEntry) => rows <= 2 * (mergedRows + added);
-      const end = candidates.findIndex((entry, i) => i >= merged && !isSimilar(entry));
-      const similar = candidates.slice(merged, end < 0 ? undefined : end);
-      const rows = similar.reduce((sum, entry) => sum + entry.rows, mergedRows);
-      if (similar.length < MERGED_CHUNKS || rows + added > MAX_CHUNK_ROWS / 2) break;
-      merged += similar.length;
-      mergedRows = rows;
-    }
-  }
-  return newest
-    .slice(0, merged)
-    .map(({ id }) => id)
-    .reverse();
-}
-
-/** Returns the combined extent of several parts; undefined if none has rows. */
-export function extentOfAll(parts: readonly (Extent | undefined)[]): Extent | undefined {
-  return parts.reduce<Extent | undefined>(
-    (sum, part) =>
-      part
-        ? {
-            rows: (sum?.rows ?? 0) + part.rows,
-            minTime: Math.min(sum?.minTime ?? Number.POSITIVE_INFINITY, part.minTime),
-            maxTime: Math.max(sum?.maxTime ?? Number.NEGATIVE_INFINITY, part.maxTime),
-          }
-        : sum,
-    undefined,
-  );
 }
 
 /**
