@@ -1,38 +1,33 @@
 import type { Database } from 'bun:sqlite';
 import type { PropertyValue } from '../../properties.ts';
 import { KINDS, type Kind } from '../../records.ts';
-import {
-  inTransactions,
-  type Job,
-  MAX_TRANSACTION_BYTES,
-  SOON,
-  type Transact,
-  type TransactionLimits,
-} from '../job.ts';
+import { inTransactions, type Job, SOON, type Transact, type TransactionLimits } from '../job.ts';
 import { countPresent } from '../ledger.ts';
 import type { TextHash } from '../text-hash.ts';
-import { createTransact } from '../transact.ts';
-import { type Chunk, mergeChunks, seqsOf, sliceChunk, splitChunk } from './chunk.ts';
+import { type Chunk, seqsOf, sliceChunk } from './chunk.ts';
 import type { ChunkOutline, ChunkSource } from './chunk-outline.ts';
-import { ChunkTable, type EncodedChunk, encodeForTable } from './chunk-table.ts';
-import { chunksToMerge, MAX_CHUNK_ROWS, MAX_PARTIAL_CHUNKS } from './chunks-to-merge.ts';
-import { Dictionary } from './dictionary.ts';
+import type { ChunkTable } from './chunk-table.ts';
+import type { Dictionary } from './dictionary.ts';
 import { type Extent, extentOfAll } from './extent.ts';
-import { Memtable } from './memtable.ts';
+import type { Memtable } from './memtable.ts';
 import { valueHashes } from './property-column.ts';
 import {
   PROPERTY_LIMITS,
   type PropertyPart,
   type PropertyRequest,
   type PropertySource,
-  PropertyStore,
+  type PropertyStore,
 } from './property-store.ts';
+import { sealMemtable } from './seal.ts';
 import type { Series } from './series.ts';
+import type { SeriesList } from './series-list.ts';
 import { SeriesRemoval } from './series-removal.ts';
-import { type SourceRow, sourceRows } from './source-rows.ts';
+import { sourceRows } from './source-rows.ts';
+import { createParts, reloadParts, type StoreParts } from './store-parts.ts';
 import { type ReadLimits, SCANNED_PER_LOOKUP, type UserChunks, UserReader } from './user-reader.ts';
-import { MAX_UNSORTED_ROWS, type RowVisitor, UserRows } from './user-rows.ts';
-import { UserSeries } from './user-series.ts';
+import { MAX_UNSORTED_ROWS, type UserRows } from './user-rows.ts';
+import type { UserSeries } from './user-series.ts';
+import { REBUILDING, type Watermarks } from './watermarks.ts';
 
 export type { ChunkOutline, ChunkSource } from './chunk-outline.ts';
 export type { Extent } from './extent.ts';
@@ -40,9 +35,6 @@ export type { Series } from './series.ts';
 
 /** Size of unwritten texts at which the memtable is sealed even if it is not full, in bytes. */
 const MAX_NEW_TEXT_BYTES = 16 * 1024 * 1024;
-/** Time after which encoded chunks are written, in milliseconds. Writing them takes about as long. */
-const MAX_PREPARATION_MS = 10;
-
 /** Limits of transactions that blank whole chunks: the commit overwrites every freed page. */
 const BLANKING_LIMITS: TransactionLimits = { ...SOON, bytes: 1024 * 1024 };
 
@@ -67,15 +59,6 @@ export const SERIES_PER_CHECK = 4_096;
 
 /** The name in `column_state` of the mark that rows were imported since the last rebuild. */
 export const IMPORTING = 'importing';
-
-/** New chunks of a series, and the chunks they replace. */
-interface SeriesWrite {
-  readonly id: number;
-  readonly merged: readonly number[];
-  readonly chunks: readonly EncodedChunk[];
-  /** Approximate number of bytes written. */
-  readonly bytes: number;
-}
 
 /** A user whose rows are being erased. The column store ignores the user's rows up to the cutoff. */
 export interface ErasedUser {
@@ -107,25 +90,18 @@ export class ColumnStore implements ChunkSource {
   readonly #hash: TextHash;
   readonly #users: Dictionary;
   readonly #labels: Dictionary;
+  readonly #parts: StoreParts;
   readonly #chunks: ChunkTable;
+  readonly #memtable: Memtable;
   readonly #properties: PropertyStore;
-  readonly #userSeries: UserSeries;
+  readonly #series: SeriesList;
   readonly #userRows: UserRows;
+  readonly #userSeries: UserSeries;
+  readonly #watermarks: Watermarks;
   readonly #userReader: UserReader;
-  readonly #memtable = new Memtable();
   readonly #statements: ReturnType<typeof prepare>;
-  readonly #series: Record<Kind, Map<string, Series>> = { metric: new Map(), analytics: new Map() };
-  readonly #seriesById = new Map<number, Series>();
-  /** Series that are not in the database yet. */
-  readonly #newSeries = new Set<number>();
-  #nextSeries = 1;
-  /** The `seq` up to which rows are applied, by kind. */
-  readonly #position: Record<Kind, number> = { metric: 0, analytics: 0 };
-  /** The `seq` up to which each series is sealed, for series sealed beyond the watermark. */
-  readonly #sealedBeyond = new Map<number, number>();
   /** Users whose erasure has begun. */
   #erased: readonly ErasedUser[] = [];
-  #isRebuilding = false;
   /** Rows applied since the last rebuild began, for its progress. */
   #appliedRows = 0;
   #loads = 0;
@@ -142,29 +118,23 @@ export class ColumnStore implements ChunkSource {
     propertyLimits = PROPERTY_LIMITS,
     userRowLimits = USER_ROW_LIMITS,
   ) {
+    const { scannedPerLookup, maxUnsortedRows } = userRowLimits;
+    const parts = createParts(client, hash, { now, propertyLimits, maxUnsortedRows });
     this.#client = client;
     this.#hash = hash;
-    this.transact = createTransact(client);
-    this.#users = new Dictionary(client, 'users', this.transact, hash);
-    this.#labels = new Dictionary(client, 'labels', this.transact, hash);
-    this.#chunks = new ChunkTable(client, {
-      chunkAdded: () => this.#properties.chunkAdded(),
-      chunkRewritten: (id) => this.#properties.chunkRewritten(id),
-    });
-    this.#properties = new PropertyStore(client, this.transact, this.#chunks, hash, now, propertyLimits);
-    this.#userSeries = new UserSeries(client, this.transact);
-    this.#userRows = new UserRows(client, this.transact, userRowLimits.maxUnsortedRows);
-    this.removal = new SeriesRemoval(client, {
-      transact: this.transact,
-      chunks: this.#chunks,
-      labels: this.#labels,
-      memtable: this.#memtable,
-      properties: this.#properties,
-      userRows: this.#userRows,
-      userSeries: this.#userSeries,
-      series: { byId: (id) => this.#seriesById.get(id), remove: (series) => this.#removeSeries(series) },
-    });
-    this.#userReader = new UserReader(client, this.#userRows, userRowLimits.scannedPerLookup);
+    this.#parts = parts;
+    this.transact = parts.transact;
+    this.#users = parts.users;
+    this.#labels = parts.labels;
+    this.#chunks = parts.chunks;
+    this.#memtable = parts.memtable;
+    this.#properties = parts.properties;
+    this.#series = parts.series;
+    this.#userRows = parts.userRows;
+    this.#userSeries = parts.userSeries;
+    this.#watermarks = parts.watermarks;
+    this.removal = new SeriesRemoval(client, parts);
+    this.#userReader = new UserReader(client, this.#userRows, scannedPerLookup);
     this.#statements = prepare(client);
     this.reload();
   }
@@ -173,23 +143,7 @@ export class ColumnStore implements ChunkSource {
   reload(): void {
     this.#loads++;
     this.#sealing = undefined;
-    this.#memtable.clear();
-    this.#chunks.clearCache();
-    this.#properties.reload();
-    this.#userSeries.reload();
-    this.#userRows.reload();
-    this.#users.reload();
-    this.#labels.reload();
-    for (const kind of KINDS) this.#series[kind].clear();
-    this.#seriesById.clear();
-    this.#newSeries.clear();
-    this.#sealedBeyond.clear();
-    const state = new Map(this.#statements.state.all().map(({ name, value }) => [name, value]));
-    for (const kind of KINDS) this.#position[kind] = state.get(kind) ?? 0;
-    this.#isRebuilding = state.get('rebuilding') === 1;
-    for (const { seriesId, seq } of this.#statements.sealedSeries.all()) this.#sealedBeyond.set(seriesId, seq);
-    for (const series of this.#statements.series.all()) this.#addSeries(series);
-    this.#nextSeries = (this.#statements.lastSeries.get()?.last ?? 0) + 1;
+    reloadParts(this.#parts);
     const unfinished = this.#statements.erased.all();
     this.#erased = unfinished;
     this.#users.retire(unfinished.flatMap(({ userNumber }) => userNumber ?? []));
@@ -197,7 +151,7 @@ export class ColumnStore implements ChunkSource {
 
   /** Whether chunks are being cleared for a rebuild. No chunk is written or read then. */
   get isRebuilding(): boolean {
-    return this.#isRebuilding;
+    return this.#watermarks.isRebuilding;
   }
 
   /** Changes whenever the state is reloaded from the database, as for a rebuild. Jobs that keep state then begin again. */
@@ -212,12 +166,12 @@ export class ColumnStore implements ChunkSource {
 
   /** Returns the `seq` up to which the rows of a kind are applied. */
   position(kind: Kind): number {
-    return this.#position[kind];
+    return this.#watermarks.applied[kind];
   }
 
   /** Returns the `seq` up to which all rows of a kind are in sealed chunks. */
   sealedTo(kind: Kind): number {
-    return this.#statements.state.all().find(({ name }) => name === kind)?.value ?? 0;
+    return this.#watermarks.sealedTo(kind);
   }
 
   /**
@@ -229,13 +183,13 @@ export class ColumnStore implements ChunkSource {
    */
   step(): boolean {
     try {
-      if (this.#isRebuilding) return true; // finishRebuild() comes first
+      if (this.isRebuilding) return true; // finishRebuild() comes first
       if (this.#sealing) {
         if (this.#sealing.next().done) this.#sealing = undefined;
         return false;
       }
       if (this.#memtable.isFull || this.#labels.newBytes + this.#users.newBytes > MAX_NEW_TEXT_BYTES) {
-        this.#sealing = this.#seal();
+        this.#sealing = sealMemtable(this.#parts);
         return false;
       }
       return this.#applyRows();
@@ -252,8 +206,8 @@ export class ColumnStore implements ChunkSource {
 
   /** Seals the memtable. */
   *seal(): Job<void> {
-    while (this.#memtable.rows > 0 && !this.#isRebuilding) {
-      this.#sealing ??= this.#seal();
+    while (this.#memtable.rows > 0 && !this.isRebuilding) {
+      this.#sealing ??= sealMemtable(this.#parts);
       this.step();
       yield;
     }
@@ -264,160 +218,46 @@ export class ColumnStore implements ChunkSource {
     // One read transaction for all rows. Otherwise each lookup of a text would begin its own.
     this.#client.run('BEGIN');
     try {
-      return KINDS.map((kind) => {
-        const { rows, isLast } = this.#statements.source(kind, this.#position[kind]);
-        let applied = 0;
-        for (const row of rows) {
-          if (this.#memtable.isFull) break;
-          this.#apply(kind, row);
-          applied++;
-        }
-        return isLast && applied === rows.length;
-      }).every(Boolean);
+      return KINDS.map((kind) => this.#applyRowsOf(kind)).every(Boolean);
     } finally {
       this.#client.run('COMMIT');
     }
   }
 
-  #apply(kind: Kind, row: SourceRow): void {
-    this.#position[kind] = row.seq;
-    if (row.userId === '') return; // blank
-    this.#appliedRows++;
-    if (this.#erased.some(({ userId, cutoffSeq }) => row.seq <= cutoffSeq && row.userId === userId)) return;
-    const { id } = this.#seriesFor(kind, row.name);
-    if (row.seq <= (this.#sealedBeyond.get(id) ?? 0)) return;
-    const user = this.#users.numberFor(row.userId);
-    this.#memtable.push(id, row.seq, row.happenedAt, user, this.#labels.numberFor(row.label, id), row.value);
-  }
-
-  #seriesFor(kind: Kind, name: string): Series {
-    let found = this.#series[kind].get(name);
-    if (!found) {
-      found = { id: this.#nextSeries++, kind, name };
-      this.#addSeries(found);
-      this.#newSeries.add(found.id);
+  /** Applies the next rows of a kind. Returns whether no rows are left. */
+  #applyRowsOf(kind: Kind): boolean {
+    const [memtable, series, watermarks] = [this.#memtable, this.#series, this.#watermarks];
+    const { rows, isLast } = this.#statements.source(kind, watermarks.applied[kind]);
+    const [users, labels] = [this.#users, this.#labels];
+    const [named, sealedBeyond] = [series.named(kind), watermarks.sealedBeyond];
+    const erased = this.#erased;
+    for (const row of rows) {
+      if (memtable.isFull) return false;
+      watermarks.applied[kind] = row.seq;
+      if (row.userId === '') continue; // blank
+      this.#appliedRows++;
+      if (erased.some(({ userId, cutoffSeq }) => row.seq <= cutoffSeq && row.userId === userId)) continue;
+      const { id } = named.get(row.name) ?? series.add(kind, row.name);
+      if (row.seq <= (sealedBeyond.get(id) ?? 0)) continue;
+      const user = users.numberFor(row.userId);
+      memtable.push(id, row.seq, row.happenedAt, user, labels.numberFor(row.label, id), row.value);
     }
-    return found;
-  }
-
-  #addSeries(series: Series): void {
-    this.#series[series.kind].set(series.name, series);
-    this.#seriesById.set(series.id, series);
-  }
-
-  #removeSeries(series: Series): void {
-    if (this.#series[series.kind].get(series.name) === series) this.#series[series.kind].delete(series.name);
-    this.#seriesById.delete(series.id);
-    this.#newSeries.delete(series.id);
-  }
-
-  /** Writes the memtable as chunks. Texts and pairs come first: they may exist without chunks, but not vice versa. */
-  *#seal(): Job<void> {
-    const memtable = this.#memtable;
-    const users = this.#users.arrange((visit) => {
-      memtable.forEach((_series, user) => {
-        visit(user);
-      });
-    });
-    memtable.renumber('users', users);
-    yield;
-    const labels = this.#labels.arrange((visit) => {
-      memtable.forEach((_series, _user, label) => {
-        visit(label);
-      });
-    });
-    memtable.renumber('labels', labels);
-    yield;
-    yield* this.#users.write();
-    yield* this.#labels.write();
-    yield* this.#userSeries.write(ascending(memtable.series()), (visit) => memtable.forEach(visit));
-    yield* this.#indexUserRows();
-    // in the order of the chunks that they are merged with, so that a transaction writes fewer pages
-    const series = ascending(memtable.series());
-    for (let next = 0; next < series.length; ) {
-      const writes: SeriesWrite[] = [];
-      const deadline = performance.now() + MAX_PREPARATION_MS;
-      let bytes = 0;
-      while (next < series.length && bytes < MAX_TRANSACTION_BYTES && performance.now() < deadline) {
-        const write = this.#prepareWrite(series[next++] as number);
-        bytes += write.bytes;
-        writes.push(write);
-      }
-      this.transact(() => this.#writeSeries(writes, next === series.length));
-      this.#properties.memtableChanged();
-      for (const { id } of writes) {
-        memtable.dropSeries(id);
-        this.#newSeries.delete(id);
-      }
-      yield;
-    }
-    if (memtable.rows > 0) throw new Error('the memtable still contains rows after a seal');
-    for (const id of this.#newSeries) this.#removeSeries(this.#seriesById.get(id) as Series); // erased before this seal
-    for (const [id] of [...this.#sealedBeyond]) if (!this.#isSealedBeyond(id)) this.#sealedBeyond.delete(id);
-  }
-
-  /**
-   * Returns whether a series is still sealed beyond the applied rows of its kind. That happens if a seal was interrupted and,
-   * when its rows are applied again, the memtable is full before the last of them.
-   */
-  #isSealedBeyond(id: number): boolean {
-    const kind = this.#seriesById.get(id)?.kind;
-    return kind !== undefined && (this.#sealedBeyond.get(id) ?? 0) > this.#position[kind];
-  }
-
-  /** Lists the rows of the memtable by user. */
-  *#indexUserRows(): Job<void> {
-    const forEachRow = (visit: RowVisitor) =>
-      this.#memtable.forEach((series, user, _label, seq) => {
-        visit((this.#seriesById.get(series) as Series).kind, user, seq); // every row was added through #seriesFor
-      });
-    yield* this.#userRows.write(forEachRow, this.#position);
-  }
-
-  /** Records, in the caller's transaction, that all applied rows are sealed. */
-  #setWatermarks(): void {
-    for (const kind of KINDS) this.#statements.setState.run(kind, this.#position[kind]);
-    this.#statements.clearSealed.run();
-    for (const [id, seq] of this.#sealedBeyond) if (this.#isSealedBeyond(id)) this.#statements.setSealed.run(id, seq);
-  }
-
-  /** Encodes the memtable rows of a series as new chunks, merged with some of its last chunks. */
-  #prepareWrite(id: number): SeriesWrite {
-    const { kind, name } = this.#seriesById.get(id) as Series; // every row was added through #seriesFor
-    const added = this.#memtable.chunk(id, kind === 'metric') as Chunk; // the memtable has rows of this series
-    const merged = chunksToMerge(this.#chunks.newestOf(id, MAX_PARTIAL_CHUNKS), added.rows);
-    const chunk = mergeChunks([...merged.map((last) => this.#chunks.read(last)), added]);
-    const chunks = [...splitChunk(chunk, MAX_CHUNK_ROWS)].map(encodeForTable);
-    const bytes = chunks.reduce((sum, part) => sum + part.bytes, 3 * name.length);
-    return { id, merged, chunks, bytes };
-  }
-
-  /** Writes new chunks of some series, in the caller's transaction. */
-  #writeSeries(writes: readonly SeriesWrite[], isLast: boolean): void {
-    const { insertSeries, setSealed } = this.#statements;
-    for (const { id, merged, chunks } of writes) {
-      const { kind, name } = this.#seriesById.get(id) as Series; // see above
-      if (this.#newSeries.has(id)) insertSeries.run(id, kind, name);
-      for (const chunk of merged) this.#chunks.blank(chunk);
-      for (const chunk of chunks) this.#chunks.insert(id, chunk);
-      if (!isLast) setSealed.run(id, Math.max(this.#position[kind], this.#sealedBeyond.get(id) ?? 0));
-    }
-    if (isLast) this.#setWatermarks();
+    return isLast;
   }
 
   /** Returns all series of a kind. */
   seriesOf(kind: Kind): Series[] {
-    return [...this.#series[kind].values()];
+    return [...this.#series.named(kind).values()];
   }
 
   /** Returns the series with a name; undefined if the name was never recorded. */
   find(kind: Kind, name: string): Series | undefined {
-    return this.#series[kind].get(name);
+    return this.#series.named(kind).get(name);
   }
 
   /** Returns the numbers of the sealed series with a name. There is more than one only after an interrupted removal. */
   seriesNamed(kind: Kind, name: string): number[] {
-    return this.#statements.seriesNamed.all(kind, name).map(({ id }) => id);
+    return this.#series.sealedNumbers(kind, name);
   }
 
   /** Yields the outlines of the chunks of a series whose extent overlaps [from, to), in commit order. */
@@ -426,7 +266,7 @@ export class ColumnStore implements ChunkSource {
     from = Number.NEGATIVE_INFINITY,
     to = Number.POSITIVE_INFINITY,
   ): Generator<ChunkOutline> {
-    for (const { id: chunkId, ...extent } of this.#isRebuilding ? [] : this.#chunks.ofSeries(id, from, to)) {
+    for (const { id: chunkId, ...extent } of this.isRebuilding ? [] : this.#chunks.ofSeries(id, from, to)) {
       const read = () => this.#chunks.read(chunkId);
       const [quarters, hours] = [() => this.#chunks.quarters(chunkId), () => this.#chunks.hours(chunkId)];
       yield { ...extent, chunkId, memtablePart: undefined, read, quarters, hours };
@@ -458,13 +298,14 @@ export class ColumnStore implements ChunkSource {
     }: { from?: number | undefined; to?: number | undefined },
     limits: ReadLimits,
   ): ChunkSource | undefined {
-    if (this.#isRebuilding || !this.#users.isWritten(user)) return undefined;
+    if (this.isRebuilding || !this.#users.isWritten(user)) return undefined;
     let scannedRows = 0;
     for (const { id } of seriesList) {
       for (const { rows } of this.#chunks.ofSeries(id, from, to)) scannedRows += rows;
     }
+    const named = this.#series.named(kind);
     const numbers = {
-      series: (name: string) => this.#series[kind].get(name)?.id,
+      series: (name: string) => named.get(name)?.id,
       label: (series: number, label: string) => this.#labels.find(label, series),
     };
     const readUser = { kind, number: user, upTo: this.#indexedTo(kind) };
@@ -479,7 +320,7 @@ export class ColumnStore implements ChunkSource {
 
   /** Returns the `seq` up to which the index of users lists all applied rows. */
   #indexedTo(kind: Kind): number {
-    return Math.min(this.#userRows.indexedTo(kind), this.#position[kind]);
+    return Math.min(this.#userRows.indexedTo(kind), this.#watermarks.applied[kind]);
   }
 
   /** Yields the outlines of a user's indexed rows and of the memtable's rows that are not indexed. */
@@ -514,14 +355,14 @@ export class ColumnStore implements ChunkSource {
    * @param user the user's number
    */
   seqsOfUser(kind: Kind, user: number): Float64Array | undefined {
-    if (this.#isRebuilding) return undefined;
+    if (this.isRebuilding) return undefined;
     const indexedTo = this.#indexedTo(kind);
     const indexed = this.#users.isWritten(user)
       ? this.#userReader.seqsOf({ kind, number: user, upTo: indexedTo })
       : new Float64Array(0);
     const unindexed: number[] = [];
     this.#memtable.forEachOf(user, (series, seq) => {
-      if (seq > indexedTo && this.#seriesById.get(series)?.kind === kind) unindexed.push(seq);
+      if (seq > indexedTo && this.#series.byId(series)?.kind === kind) unindexed.push(seq);
     });
     if (unindexed.length === 0) return indexed;
     const seqs = new Float64Array(indexed.length + unindexed.length);
@@ -574,12 +415,12 @@ export class ColumnStore implements ChunkSource {
    * @returns whether columns are still missing and can be built now
    */
   *buildProperties(): Job<boolean> {
-    return !this.#isRebuilding && (yield* this.#properties.build((id) => this.#seriesById.get(id)));
+    return !this.isRebuilding && (yield* this.#properties.build((id) => this.#series.byId(id)));
   }
 
   /** Returns the extent of a series without reading its rows; undefined if it has none. */
   extent({ id }: Series): Extent | undefined {
-    return extentOfAll([this.#isRebuilding ? undefined : this.#chunks.extent(id), this.#memtable.extent(id)]);
+    return extentOfAll([this.isRebuilding ? undefined : this.#chunks.extent(id), this.#memtable.extent(id)]);
   }
 
   /**
@@ -590,7 +431,7 @@ export class ColumnStore implements ChunkSource {
    */
   extents(kind?: Kind, check = () => {}): { series: Series; extent: Extent }[] {
     check();
-    const sealed: ReadonlyMap<number, Extent> = this.#isRebuilding ? new Map() : this.#chunks.extents();
+    const sealed: ReadonlyMap<number, Extent> = this.isRebuilding ? new Map() : this.#chunks.extents();
     const all = kind === undefined ? KINDS.flatMap((each) => this.seriesOf(each)) : this.seriesOf(kind);
     return all.flatMap((series, i) => {
       if (i % SERIES_PER_CHECK === 0) check();
@@ -604,7 +445,7 @@ export class ColumnStore implements ChunkSource {
     const ids = new Set(this.#userSeries.seriesOf(user));
     this.#memtable.forEachOf(user, (series) => ids.add(series));
     return [...ids].flatMap((id) => {
-      const series = this.#seriesById.get(id);
+      const series = this.#series.byId(id);
       return series?.kind === kind ? [series] : [];
     });
   }
@@ -650,7 +491,7 @@ export class ColumnStore implements ChunkSource {
   retireUser(
     userId: string,
     record: (retired: RetiredUser) => void,
-    cutoffSeq = Math.max(...KINDS.map((kind) => this.#position[kind])),
+    cutoffSeq = Math.max(...KINDS.map((kind) => this.#watermarks.applied[kind])),
   ): RetiredUser {
     const found = this.#users.find(userId);
     const number = found !== undefined && this.#users.isWritten(found) ? found : null;
@@ -698,7 +539,7 @@ export class ColumnStore implements ChunkSource {
    */
   rowsOfRetired(kind: Kind, user: number | null): { seqs: Float64Array; to: number } | undefined {
     const to = this.#listedTo(kind);
-    if (this.#isRebuilding || to === undefined) return undefined;
+    if (this.isRebuilding || to === undefined) return undefined;
     return { seqs: user === null ? new Float64Array(0) : this.#userRows.seqsOf(kind, user), to };
   }
 
@@ -746,7 +587,7 @@ export class ColumnStore implements ChunkSource {
       this.reload();
       yield;
     }
-    if (!this.#isRebuilding) return;
+    if (!this.isRebuilding) return;
     yield* inTransactions(
       this.transact,
       this.#allChunks(),
@@ -762,7 +603,7 @@ export class ColumnStore implements ChunkSource {
     yield* this.#userRows.clear();
     this.transact(() => {
       this.#userRows.reset();
-      this.#statements.setState.run('rebuilding', 0);
+      this.#statements.setState.run(REBUILDING, 0);
     });
     this.reload();
   }
@@ -774,10 +615,6 @@ export class ColumnStore implements ChunkSource {
       yield* chunks;
     }
   }
-}
-
-function ascending(numbers: number[]): number[] {
-  return numbers.sort((a, b) => a - b);
 }
 
 /**
@@ -799,7 +636,7 @@ function isImporting(client: Database): boolean {
 export function beginRebuild(client: Database): void {
   const set = client.query('INSERT OR REPLACE INTO column_state (name, value) VALUES (?, ?)');
   for (const kind of KINDS) set.run(kind, 0);
-  set.run('rebuilding', 1);
+  set.run(REBUILDING, 1);
   client.query('DELETE FROM column_state WHERE name = ?').run(IMPORTING);
   client.run('DELETE FROM sealed_series');
   // the rows of users whose erasure has begun are not applied again, and so not listed either
@@ -812,15 +649,6 @@ function prepare(client: Database) {
     state: client.prepare<{ name: string; value: number }, []>('SELECT name, value FROM column_state'),
     setState: client.prepare('INSERT OR REPLACE INTO column_state (name, value) VALUES (?, ?)'),
     removeState: client.prepare('DELETE FROM column_state WHERE name = ?'),
-    sealedSeries: client.prepare<{ seriesId: number; seq: number }, []>(
-      'SELECT series_id AS seriesId, seq FROM sealed_series',
-    ),
-    setSealed: client.prepare('INSERT OR REPLACE INTO sealed_series (series_id, seq) VALUES (?, ?)'),
-    clearSealed: client.prepare('DELETE FROM sealed_series'),
-    series: client.prepare<Series, []>('SELECT id, kind, name FROM series WHERE name IS NOT NULL'),
-    seriesNamed: client.prepare<{ id: number }, [string, string]>('SELECT id FROM series WHERE kind = ? AND name = ?'),
-    lastSeries: client.prepare<{ last: number | null }, []>('SELECT max(id) AS last FROM series'),
-    insertSeries: client.prepare('INSERT INTO series (id, kind, name) VALUES (?, ?, ?)'),
     erased: client.prepare<ErasedUser & { userNumber: number | null }, []>(
       `SELECT pending_user_id AS userId, cutoff_seq AS cutoffSeq, user_number AS userNumber
        FROM erasures WHERE pending_user_id IS NOT NULL`,

@@ -9,7 +9,8 @@ import type { Memtable } from './memtable.ts';
 import type { PropertyStore } from './property-store.ts';
 import { RemovedKeys } from './removed-keys.ts';
 import { expiredRows, RowRemoval, type RowsToRemove, rowsOfUser } from './row-removal.ts';
-import type { Series } from './series.ts';
+import type { SeriesList } from './series-list.ts';
+import type { StoreParts } from './store-parts.ts';
 import { SHARDS, type UserRows } from './user-rows.ts';
 import type { UserSeries } from './user-series.ts';
 
@@ -18,19 +19,6 @@ const MAX_REMOVED_KEYS = 2 ** 21;
 
 /** Returns the test of which rows of a chunk to remove. Rows up to the `seq` `checkedTo` were kept by earlier tests. */
 export type RowSelector = (chunk: Chunk, checkedTo: number) => Job<(row: number) => boolean>;
-
-/** The parts of a column store that contain something about rows. */
-export interface RemovalParts {
-  readonly transact: Transact;
-  readonly chunks: ChunkTable;
-  readonly labels: Dictionary;
-  readonly memtable: Memtable;
-  readonly properties: PropertyStore;
-  readonly userRows: UserRows;
-  readonly userSeries: UserSeries;
-  /** The series that have rows. */
-  readonly series: { byId(id: number): Series | undefined; remove(series: Series): void };
-}
 
 /** Removes rows of a series from a column store, with everything that only they had. */
 export class SeriesRemoval {
@@ -41,12 +29,12 @@ export class SeriesRemoval {
   readonly #properties: PropertyStore;
   readonly #userRows: UserRows;
   readonly #userSeries: UserSeries;
-  readonly #series: RemovalParts['series'];
+  readonly #series: SeriesList;
   readonly #blankSeries: ReturnType<Database['prepare']>;
   /** The removals in progress that know which labels are used. */
   readonly #running = new Set<RowRemoval>();
 
-  constructor(client: Database, parts: RemovalParts) {
+  constructor(client: Database, parts: StoreParts) {
     this.#transact = parts.transact;
     this.#chunks = parts.chunks;
     this.#labels = parts.labels;
