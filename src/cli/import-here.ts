@@ -1,5 +1,5 @@
 import type { Kind, LogRecord } from '../records.ts';
-import { beginRebuild } from '../storage/columns/column-store.ts';
+import { beginRebuild } from '../storage/columns/rebuild.ts';
 import type { Database } from '../storage/database.ts';
 import { finishDeletions } from '../storage/deletion.ts';
 import { createImporter, type ImportOutcome } from '../storage/import.ts';

@@ -1,5 +1,6 @@
 import type { Kind } from '../records.ts';
-import { type ColumnStore, type Extent, SERIES_PER_CHECK, type Series } from '../storage/columns/column-store.ts';
+import type { ColumnStore, Extent, Series } from '../storage/columns/column-store.ts';
+import { SERIES_PER_CHECK } from '../storage/columns/series-reader.ts';
 import { QUARTER_US } from '../storage/columns/summary.ts';
 import type { Budget } from './budget.ts';
 import { seriesNamed } from './selection.ts';

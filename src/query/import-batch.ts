@@ -1,6 +1,6 @@
 import { parseExported } from '../export/encode.ts';
 import type { Kind, LogRecord } from '../records.ts';
-import { markImporting } from '../storage/columns/column-store.ts';
+import { markImporting } from '../storage/columns/rebuild.ts';
 import { finishDeletions } from '../storage/deletion.ts';
 import { createImporter, type ImportOutcome } from '../storage/import.ts';
 import type { Job } from '../storage/job.ts';

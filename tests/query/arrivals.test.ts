@@ -7,7 +7,7 @@ import {
   type QuietSeries,
 } from '../../src/query/arrivals.ts';
 import { createBudget } from '../../src/query/budget.ts';
-import { SERIES_PER_CHECK } from '../../src/storage/columns/column-store.ts';
+import { SERIES_PER_CHECK } from '../../src/storage/columns/series-reader.ts';
 import { LIMITS, type NewRow, TestDatabase } from './test-database.ts';
 
 const MINUTE = 60e6;

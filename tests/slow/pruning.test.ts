@@ -2,7 +2,7 @@ import { expect, test } from 'bun:test';
 import { statSync } from 'node:fs';
 import type { Retention } from '../../src/formats/retention.ts';
 import type { LogRecord } from '../../src/records.ts';
-import { beginRebuild } from '../../src/storage/columns/column-store.ts';
+import { beginRebuild } from '../../src/storage/columns/rebuild.ts';
 import { deleteRecords, finishDeletions } from '../../src/storage/deletion.ts';
 import { eraseUser } from '../../src/storage/erasure.ts';
 import { createImporter } from '../../src/storage/import.ts';

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'bun:test';
 import { statSync } from 'node:fs';
 import { finishOverwriting } from '../../src/storage/blanking.ts';
-import { beginRebuild } from '../../src/storage/columns/column-store.ts';
+import { beginRebuild } from '../../src/storage/columns/rebuild.ts';
 import { eraseUser, finishErasures } from '../../src/storage/erasure.ts';
 import { runJob } from '../../src/storage/job.ts';
 import { openReader, type ReaderStorage } from '../../src/storage/reader.ts';
