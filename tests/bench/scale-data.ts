@@ -8,7 +8,7 @@ import { addToLedger, STORED } from '../../src/storage/ledger.ts';
 const BATCH = 20_000;
 /** Pairs of user and name kept in memory to store each only once, below the maximum size of a Set. */
 const MAX_KNOWN_PAIRS = 8_000_000;
-/** Length of the data set. */
+/** Usual length of a data set. */
 const DAYS = 360;
 /** Fraction of the rows that are metrics. */
 const METRIC_SHARE = 0.6;
@@ -58,14 +58,17 @@ export function existingDataSet(dataDir: string): DataSet | undefined {
 }
 
 /**
- * Creates a database with a data set of 360 days up to now, in which rows happened when they were received. The tables
+ * Creates a database with a data set of some days up to now, in which rows happened when they were received. The tables
  * of recording have the content that recording would have stored: rows with real IDs, the names of each user, and the
  * ledger. Names, labels and users are drawn independently, skewed as described for {@link rankWithRows}.
  */
-export function fillScale(dataDir: string, size: Pick<DataSet, 'rows' | 'names' | 'labels' | 'users'>): DataSet {
+export function fillScale(
+  dataDir: string,
+  { days = DAYS, ...size }: Pick<DataSet, 'rows' | 'names' | 'labels' | 'users'> & { readonly days?: number },
+): DataSet {
   const path = join(dataDir, 'rawlog.db');
   const to = Date.now();
-  const dataSet = { ...size, from: to - DAYS * 86_400_000, to };
+  const dataSet = { ...size, from: to - days * 86_400_000, to };
   const { client, hash, close } = openStorage(path);
   // losing this database does no harm, so it is synced only once, at the end
   client.run('PRAGMA synchronous = OFF');

@@ -23,13 +23,13 @@ import { quantile, spread } from './statistics.ts';
 import { probeWriteLock } from './write-lock.ts';
 
 /*
- * npm run bench:scale -- [--rows 10000000] [--high-cardinality] [--data DIR] [--rebuild] [--rounds 5] [--cold-rounds 3]
- *   [--erasures 3]
+ * npm run bench:scale -- [--rows 10000000] [--high-cardinality] [--names N] [--days 360] [--data DIR] [--rebuild]
+ *   [--rounds 5] [--cold-rounds 3] [--erasures 3]
  *
  * Fills a database with 360 days of rows, 60 % metrics and 40 % events, of 20 names, 300 labels and 50,000 users, all
- * skewed; with --high-cardinality 5,000 names, 100,000 labels and 1,000,000 users, by default 2,000,000 rows. Measures:
- * how fast the column store is built from them, the size of the database, queries, and erasures of one user each while
- * charts are queried and records are stored.
+ * skewed; with --high-cardinality 5,000 names, 100,000 labels and 1,000,000 users, by default 2,000,000 rows.
+ * --names sets the number of metric names and of event types. Measures: how fast the column store is built from the rows,
+ * the size of the database, queries, and erasures of one user each while charts are queried and records are stored.
  *
  * --data keeps the filled database in a folder, and uses it again in the next run; --rebuild then builds its column
  * store again with `rawlog rebuild`.
@@ -42,6 +42,8 @@ const { values } = parseArgs({
   options: {
     rows: { type: 'string' },
     'high-cardinality': { type: 'boolean', default: false },
+    names: { type: 'string' },
+    days: { type: 'string', default: '360' },
     data: { type: 'string' },
     rebuild: { type: 'boolean', default: false },
     rounds: { type: 'string', default: '5' },
@@ -88,15 +90,16 @@ await target.stop();
 
 function openDataSet(): DataSet {
   const cardinality = isHigh ? CARDINALITY.high : CARDINALITY.usual;
+  const size = { rows, ...cardinality, names: Number(values.names ?? cardinality.names), days: Number(values.days) };
   const existing = existingDataSet(dataDir);
   if (existing) {
-    if (existing.rows !== rows || existing.users !== cardinality.users)
+    if (existing.rows !== rows || existing.users !== size.users || existing.names !== size.names)
       throw new Error(`${dataDir} contains another data set: ${JSON.stringify(existing)}`);
     console.log(`data set: ${describe(existing)}, from an earlier run`);
     return existing;
   }
   const began = performance.now();
-  const filled = fillScale(dataDir, { rows, ...cardinality });
+  const filled = fillScale(dataDir, size);
   console.log(`data set: ${describe(filled)}, filled in ${((performance.now() - began) / 1000).toFixed(0)} s`);
   return filled;
 }
@@ -230,6 +233,7 @@ function charts(): string[] {
 
 async function queries(): Promise<MeasuredQuery[]> {
   const series = `/api/metrics/series?name=${metricName(0)}`;
+  const events = `/api/analytics/counts?type=${eventType(0)}&${lastDays(30)}`;
   const of = (authorization: string, prefix: string, paths: readonly (readonly [label: string, path: string])[]) =>
     paths.map(([label, path]) => ({ label: prefix + label, path, authorization }));
   const own: readonly (readonly [label: string, path: string])[] = [
@@ -247,10 +251,10 @@ async function queries(): Promise<MeasuredQuery[]> {
       ['series by hour, 30 days', `${series}&interval=hour&${lastDays(30)}`],
       ['series by day, 30 days', `${series}&interval=day&${lastDays(30)}`],
       ['series by day, all time', `${series}&interval=day`],
-      [
-        'counts of the top 200 labels, 30 days',
-        `/api/analytics/counts?type=${eventType(0)}&group_by=data_index&top=200&${lastDays(30)}`,
-      ],
+      ['counts of the top 200 labels, 30 days', `${events}&group_by=data_index&top=200`],
+      ['the same by day', `${events}&group_by=data_index&top=200&interval=day`],
+      ['counts of the top 10 labels by hour', `${events}&group_by=data_index&top=10&interval=hour`],
+      ['counts by quarter hour, 30 days', `${events}&interval=15m`],
       ['activity by day, all time', '/api/activity?interval=day'],
       ['activity by hour, 7 days', `/api/activity?interval=hour&${lastDays(7)}`],
       ['activity by day, 30 days', `/api/activity?interval=day&${lastDays(30)}`],
