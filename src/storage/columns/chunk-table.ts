@@ -1,5 +1,4 @@
 import type { Database } from 'bun:sqlite';
-import { LRUCache } from 'lru-cache';
 import { markMovedCells } from '../moved-cells.ts';
 import { StorageError } from '../storage-error.ts';
 import { isChecksumOf } from './checksum.ts';
@@ -16,6 +15,7 @@ import {
 import type { Extent } from './extent.ts';
 import { paddingFor, type RowSizes } from './local-part.ts';
 import { overwriteRows, rowsOf } from './removed-rows.ts';
+import { ScanCache } from './scan-cache.ts';
 import {
   appendZeros,
   decodeHours,
@@ -94,15 +94,14 @@ export interface ChunkListener {
  */
 export class ChunkTable {
   readonly #statements: ReturnType<typeof prepare>;
-  readonly #cache = new LRUCache<number, Chunk>({
-    maxSize: CACHE_BYTES,
-    sizeCalculation: ({ rows }) => rows * BYTES_PER_ROW + CHUNK_OVERHEAD_BYTES,
-  });
-
-  readonly #summaries = new LRUCache<string, Hours | Quarters | typeof NONE>({
-    maxSize: SUMMARY_CACHE_BYTES,
-    sizeCalculation: (summary) => SUMMARY_OVERHEAD_BYTES + (summary === NONE ? 0 : bytesOfSummary(summary)),
-  });
+  readonly #cache = new ScanCache<number, Chunk>(
+    CACHE_BYTES,
+    ({ rows }) => rows * BYTES_PER_ROW + CHUNK_OVERHEAD_BYTES,
+  );
+  readonly #summaries = new ScanCache<string, Hours | Quarters | typeof NONE>(
+    SUMMARY_CACHE_BYTES,
+    (summary) => SUMMARY_OVERHEAD_BYTES + (summary === NONE ? 0 : bytesOfSummary(summary)),
+  );
   readonly #listener: ChunkListener;
   readonly #client: Database;
 
@@ -153,7 +152,7 @@ export class ChunkTable {
     if (cached) return cached;
     const row = this.#readBlobs(id);
     const chunk = decodeChunk(row, row);
-    this.#cache.set(id, chunk);
+    this.#cache.add(id, chunk);
     return chunk;
   }
 
@@ -196,7 +195,7 @@ export class ChunkTable {
     const cached = this.#summaries.get(key) as Summary | typeof NONE | undefined; // as set below for this key
     if (cached) return cached === NONE ? undefined : cached;
     const summary = read();
-    this.#summaries.set(key, summary ?? NONE);
+    this.#summaries.add(key, summary ?? NONE);
     return summary;
   }
 

@@ -1,5 +1,4 @@
 import type { Database } from 'bun:sqlite';
-import { LRUCache } from 'lru-cache';
 import type { PropertyPath } from '../../properties.ts';
 import type { Job, Transact } from '../job.ts';
 import { StorageError, toStorageError } from '../storage-error.ts';
@@ -17,6 +16,7 @@ import {
   type PropertyColumn,
   StoredColumn,
 } from './property-column.ts';
+import { ScanCache } from './scan-cache.ts';
 
 /*
  * Properties of event data, for queries. A property gets columns when a query over all users first asks for it. Queries
@@ -101,7 +101,7 @@ export class PropertyStore implements ChunkListener {
   readonly #statements: ReturnType<typeof prepare>;
   /** The properties by key: see {@link keyOf}. */
   readonly #properties = new Map<string, Property>();
-  readonly #cache = new LRUCache<string, StoredColumn>({ maxSize: CACHE_BYTES, sizeCalculation: ({ bytes }) => bytes });
+  readonly #cache = new ScanCache<string, StoredColumn>(CACHE_BYTES, ({ bytes }) => bytes);
   /** Columns of memtable parts, by key. Rows are only added to a part until the memtable changes otherwise. */
   readonly #memtableColumns = new Map<string, { readonly rows: number; readonly builder: ColumnBuilder }>();
   /** Whether a sealed chunk may lack a column, or a column may be stale. */
@@ -272,7 +272,7 @@ export class PropertyStore implements ChunkListener {
       throw new StorageError('corrupt', new Error(`the checksum of property column ${stored.id} does not match`));
     }
     const column = new StoredColumn(stored, rows, key);
-    this.#cache.set(key, column);
+    this.#cache.add(key, column);
     return column;
   }
 
