@@ -1,4 +1,4 @@
-import type { ColumnStore, Series } from '../storage/columns/column-store.ts';
+import type { ChunkOutline, ColumnStore, Extent, Series } from '../storage/columns/column-store.ts';
 import { sumInThreeParts } from '../storage/columns/exact-sum.ts';
 import { HOUR_US, type Hours } from '../storage/columns/summary.ts';
 import type { Budget } from './budget.ts';
@@ -12,6 +12,13 @@ export interface BucketRuns extends Runs {
   readonly firstRuns: Uint32Array;
   /** Three doubles per run that add up to the exact sum of its values; NaN if they do not suffice. */
   readonly sums: Float64Array;
+}
+
+/** The values of a selection as sorted runs. */
+export interface CollectedRuns {
+  readonly byBucket: BucketRuns;
+  /** Returns the same values in one bucket, in fewer runs if the hours of chunks are merged. */
+  readonly inOneBucket: () => BucketRuns;
 }
 
 /** Returns whether the buckets start at full hours (UTC), so that each hour of a summary lies in one bucket. */
@@ -74,6 +81,8 @@ class LooseValues {
 interface WholeHours extends Hours {
   readonly first: number;
   readonly last: number;
+  /** The chunk, if it lies in the range. */
+  readonly outline: ChunkOutline | undefined;
 }
 
 /**
@@ -88,14 +97,16 @@ export function collectRuns(
   { from, to }: Pick<Range, 'from' | 'to'>,
   edges: Float64Array,
   budget: Budget,
-): BucketRuns | undefined {
+): CollectedRuns | undefined {
   const whole: WholeHours[] = [];
   const loose = new LooseValues(budget);
   let wholeRows = 0;
   for (const series of seriesList) {
-    for (const { minTime, maxTime, rows, read, hours: readHours } of store.outlines(series, from, to)) {
+    for (const outline of store.outlines(series, from, to)) {
+      const { minTime, maxTime, rows, read } = outline;
       budget.check();
-      const hours = readHours();
+      const isInRange = minTime >= from && maxTime < to;
+      const hours = isInRange ? outline.mergedHours(hoursOfEdges(edges, outline)) : outline.hours();
       // no hour is whole without a summary; every hour is if the chunk ends within the range
       const firstWhole = hours ? (minTime >= from ? Number.NEGATIVE_INFINITY : Math.ceil(from / HOUR_US)) : Infinity;
       const endWhole = hours && maxTime < to ? Number.POSITIVE_INFINITY : Math.floor(to / HOUR_US);
@@ -109,7 +120,7 @@ export function collectRuns(
         if (last > first) {
           budget.reserve(8 * rows);
           wholeRows += rows;
-          whole.push({ ...hours, first, last });
+          whole.push({ ...hours, first, last, outline: isInRange ? outline : undefined });
         }
         isCut =
           (first > 0 && ((numbers[first - 1] as number) + 1) * HOUR_US > from) ||
@@ -124,7 +135,27 @@ export function collectRuns(
       loose.addRows(times, values, { from, to, firstWhole, endWhole }, edges);
     }
   }
-  return sortByBucket(whole, sortLoose(loose, edges.length - 1, budget), edges, budget);
+  return {
+    byBucket: sortByBucket(whole, sortLoose(loose, edges.length - 1, budget), edges, budget),
+    inOneBucket() {
+      // merged hours are in a cache, so their memory is not reserved
+      const merged = whole.map((hours) => {
+        const found = hours.outline?.mergedHours([]);
+        return found ? { ...hours, ...found, first: 0, last: found.numbers.length } : hours;
+      });
+      loose.buckets.fill(0, 0, loose.size);
+      return sortByBucket(merged, sortLoose(loose, 1, budget), Float64Array.of(from, to), budget);
+    },
+  };
+}
+
+/** Returns the hours since 1970 at which buckets start within a chunk. */
+function hoursOfEdges(edges: Float64Array, { minTime, maxTime }: Extent): number[] {
+  const hours: number[] = [];
+  for (let bucket = bucketOf(edges, minTime, 0) + 1; (edges[bucket] as number) <= maxTime; bucket++) {
+    hours.push((edges[bucket] as number) / HOUR_US);
+  }
+  return hours;
 }
 
 /** Values by bucket, ascending within each bucket. */

@@ -3,7 +3,7 @@ import type { ColumnStore } from '../storage/columns/column-store.ts';
 import type { Budget } from './budget.ts';
 import { startsOf } from './calendar.ts';
 import { type GroupedSelection, type GroupNames, groupSelection } from './groups.ts';
-import { areHourly, type BucketRuns, collectRuns } from './hourly-runs.ts';
+import { areHourly, type CollectedRuns, collectRuns } from './hourly-runs.ts';
 import { type BucketQuery, type Range, rangeOf, seriesNamed } from './selection.ts';
 import type { Streamed } from './serialize.ts';
 import { RunSelection } from './sorted-runs.ts';
@@ -19,11 +19,11 @@ export const SERIES_BUCKET_BYTES = JSON.stringify({
 export function series(store: ColumnStore, query: BucketQuery, budget: Budget): Streamed<SeriesResult> {
   const grouped = groupSelection(store, 'metric', query, SERIES_BUCKET_BYTES, budget);
   const seriesList = seriesNamed(store, 'metric', query.name);
-  const runs =
+  const collected =
     isOfAllRows(query) && areHourly(grouped.edges)
       ? collectRuns(store, seriesList, grouped, grouped.edges, budget)
       : undefined;
-  const statistics = runs ? computeFromRuns(runs, budget) : computeStatistics(grouped, budget);
+  const statistics = collected ? computeFromRuns(collected, budget) : computeStatistics(grouped, budget);
   return seriesOf(query, grouped, statistics);
 }
 
@@ -38,7 +38,7 @@ export function seriesOf(
 
   function* bucketsOf(group: number) {
     for (let bucket = 0; bucket < buckets; bucket++) {
-      yield { start: starts[bucket] as string, ...statistics.at(group * (buckets + 1) + bucket) };
+      yield bucketOf(starts[bucket] as string, statistics.at(group * (buckets + 1) + bucket));
     }
   }
   const totalOf = (group: number) => statistics.at(group * (buckets + 1) + buckets);
@@ -59,6 +59,12 @@ export function seriesOf(
   return { ...result, groups: groupsOf(), other };
 }
 
+/** Returns a bucket of the result. A chart has thousands, and a spread takes ten times as long. */
+function bucketOf(start: string, statistics: Statistics): SeriesResult['buckets'][number] {
+  const { count, sum, sum_overflow, avg, min, max, p50, p95, p99 } = statistics;
+  return sum_overflow ? { start, ...statistics } : { start, count, sum, avg, min, max, p50, p95, p99 };
+}
+
 /** Statistics by group: each group has one entry per bucket, followed by one for the whole range. */
 export interface GroupStatistics {
   /** The group of all values, which is the last one. */
@@ -71,8 +77,11 @@ function isOfAllRows({ user, labels, properties = [], top }: BucketQuery): boole
   return user === undefined && labels === undefined && properties.length === 0 && top === undefined;
 }
 
+/** Average number of runs per chunk from which the whole range is computed from other runs, with all hours of a chunk merged. */
+const MANY_RUNS = 4;
+
 /** Computes the statistics of each bucket, and of the whole range, from sorted runs. */
-function computeFromRuns(runs: BucketRuns, budget: Budget): GroupStatistics {
+function computeFromRuns({ byBucket: runs, inOneBucket }: CollectedRuns, budget: Budget): GroupStatistics {
   const { firstRuns } = runs;
   const buckets = firstRuns.length - 1;
   const table = new StatisticsTable(buckets + 1, budget);
@@ -87,7 +96,9 @@ function computeFromRuns(runs: BucketRuns, budget: Budget): GroupStatistics {
       budget.check,
     );
   }
-  table.setFromRuns(buckets, runs, 0, firstRuns[buckets] as number, selection, budget.check);
+  const areMany = (firstRuns[buckets] as number) > MANY_RUNS * runs.sources.length;
+  const all = areMany ? inOneBucket() : runs;
+  table.setFromRuns(buckets, all, 0, all.firstRuns.at(-1) as number, new RunSelection(all, budget.check), budget.check);
   return { all: 0, at: (index) => table.at(index) };
 }
 

@@ -9,15 +9,15 @@ export interface Runs {
   readonly ends: Uint32Array;
 }
 
-/** Up to this many values are copied and searched as a whole, which takes about 4 ns per value. */
-const FEW_VALUES = 4096;
+/** Up to this many values are copied and searched as a whole, which takes about 6 ns per value. */
+const FEW_VALUES = { min: 128, perRun: 64, max: 4096 };
 /** So are more, up to a number, if runs have few values on average: six binary searches in a run take about 300 ns. */
 const SHORT_RUN = 64;
 const MAX_COPIED_VALUES = 2 ** 18;
 /** Minimum and maximum number of values in a sample. */
 const SAMPLE = { min: 64, max: 8192 };
-/** Distance of the pivots from the wanted rank in the sample, in values, relative to the square root of its size. */
-const PIVOT_DISTANCE = 0.5;
+/** Distance of the pivots from the wanted rank, in standard deviations of the rank that a sample leads to. */
+const PIVOT_DEVIATIONS = 2.5;
 /** Passes over this many runs or more are preceded by a check. */
 const CHECKED_RUNS = 64;
 
@@ -28,7 +28,7 @@ interface Parts {
 }
 
 // reused between calls, since a chart has thousands of buckets
-let copied = new Float64Array(FEW_VALUES);
+let copied = new Float64Array(FEW_VALUES.max);
 const [firstSample, laterSample] = [new Float64Array(SAMPLE.max), new Float64Array(SAMPLE.max)];
 let parts: Parts = allocateParts(64);
 let cuts: Parts = allocateParts(64);
@@ -37,12 +37,27 @@ function allocateParts(runs: number): Parts {
   return { lows: new Uint32Array(runs), highs: new Uint32Array(runs) };
 }
 
+/** Returns how many values are copied and searched as a whole: searches in many runs take longer. */
+function fewValues(runs: number): number {
+  return Math.min(FEW_VALUES.max, Math.max(FEW_VALUES.min, FEW_VALUES.perRun * runs));
+}
+
 /**
- * Returns how many of some values to take as a sample. Sorting a sample of s values takes 30 ns for each, and of n values,
- * about n * 1.5 / sqrt(s) are then left for a rank: for three ranks, this takes the least time.
+ * Returns the distance of the pivots from the wanted rank, in values of the sample.
+ *
+ * The sample is taken at equal distances from runs that are sorted. The number of values below a pivot is therefore known in
+ * each run, except for an error that is uniform over one distance and so has a variance of 1/12. The variances of all runs add up.
  */
-function sampleSize(size: number): number {
-  return Math.min(SAMPLE.max, Math.max(SAMPLE.min, Math.ceil((0.3 * size) ** (2 / 3))));
+function pivotDistance(runs: number): number {
+  return PIVOT_DEVIATIONS * Math.sqrt(runs / 12) + 1;
+}
+
+/**
+ * Returns how many of some values to take as a sample. Each takes about 30 ns to read and sort, and of the values, twice
+ * the distance of the pivots divided by this number are then left for each of three ranks, which take 6 ns each.
+ */
+function sampleSize(size: number, runs: number): number {
+  return Math.min(SAMPLE.max, Math.max(SAMPLE.min, Math.ceil(Math.sqrt(1.2 * pivotDistance(runs) * size))));
 }
 
 /**
@@ -91,7 +106,7 @@ export class RunSelection {
       cuts = allocateParts(length);
     }
     const size = this.#restart(first, runs);
-    if (size <= FEW_VALUES || size <= Math.min(SHORT_RUN * runs, MAX_COPIED_VALUES)) {
+    if (size <= fewValues(runs) || size <= Math.min(SHORT_RUN * runs, MAX_COPIED_VALUES)) {
       if (size > copied.length) copied = new Float64Array(MAX_COPIED_VALUES);
       this.#copy(first, runs);
       const places: number[] = []; // each once, since ranks can be equal, or next to each other
@@ -133,8 +148,9 @@ export class RunSelection {
     let rest = rank; // the rank among the values that are left
     let sample = firstSample;
     let samples = sampled;
-    let distance = PIVOT_DISTANCE * Math.sqrt(samples);
-    while (left > FEW_VALUES) {
+    let distance = pivotDistance(runs);
+    const few = fewValues(runs);
+    while (left > few) {
       if (runs >= CHECKED_RUNS) this.#check();
       const middle = ((rest + 0.5) / left) * samples;
       const below = sample[Math.max(0, Math.floor(middle - distance))] as number;
@@ -175,7 +191,7 @@ export class RunSelection {
       sample = laterSample;
       samples = this.#takeSample(first, runs, left, sample);
       // equal pivots drop at least one value
-      distance = isStuck ? 0 : PIVOT_DISTANCE * Math.sqrt(samples);
+      distance = isStuck ? 0 : pivotDistance(runs);
     }
     const copiedValues = this.#copy(first, runs);
     const places = rest + 1 < copiedValues ? [rest, rest + 1] : [rest];
@@ -210,7 +226,7 @@ export class RunSelection {
   /** Takes values at equal distances in the concatenation of what is left of the runs, sorted. Returns their number. */
   #takeSample(first: number, runs: number, size: number, sample: Float64Array): number {
     const { lows, highs } = parts;
-    const sampled = sampleSize(size);
+    const sampled = sampleSize(size, runs);
     const step = size / sampled;
     let taken = 0;
     for (let i = 0, before = 0; i < runs; i++) {

@@ -112,6 +112,7 @@ class FetchedSeries {
         ...{ rows, minTime, maxTime, chunkId: undefined, memtablePart: start / CHUNK_ROWS, read: () => chunk },
         quarters: () => undefined,
         hours: () => undefined,
+        mergedHours: () => undefined,
       };
     }
   }

@@ -14,6 +14,8 @@ export interface ChunkOutline extends Extent {
   readonly quarters: () => Quarters | undefined;
   /** Returns the values by hour; undefined if the chunk has no such summary. */
   readonly hours: () => Hours | undefined;
+  /** Returns the same, or with hours merged to parts, of which all but the first begin at `starts`, in hours since 1970. */
+  readonly mergedHours: (starts: readonly number[]) => Hours | undefined;
 }
 
 /** Something that contains chunks of series: the column store, or the rows of one user. */

@@ -28,8 +28,17 @@ export class ScanCache<Key extends string | number, Value extends object | symbo
   /** Adds an entry that was not found, unless the cache is full. */
   add(key: Key, value: Value): void {
     const size = this.#bytesOf(value);
-    if (this.#entries.calculatedSize + size > this.#maxBytes && ++this.#notKept % KEPT_OF_NEW !== 0) return;
-    this.#entries.set(key, value, { size });
+    if (this.admits(size)) this.#entries.set(key, value, { size });
+  }
+
+  /** Returns whether to create and {@link set} an entry of a size that takes long to create. Call it once per entry. */
+  admits(bytes: number): boolean {
+    return this.#entries.calculatedSize + bytes <= this.#maxBytes || ++this.#notKept % KEPT_OF_NEW === 0;
+  }
+
+  /** Sets an entry that was admitted. */
+  set(key: Key, value: Value): void {
+    this.#entries.set(key, value, { size: this.#bytesOf(value) });
   }
 
   keys(): IterableIterator<Key> {

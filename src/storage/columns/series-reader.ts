@@ -35,7 +35,8 @@ export class SeriesReader implements ChunkSource {
     for (const { id: chunkId, ...extent } of this.#watermarks.isRebuilding ? [] : this.#chunks.ofSeries(id, from, to)) {
       const read = () => this.#chunks.read(chunkId);
       const [quarters, hours] = [() => this.#chunks.quarters(chunkId), () => this.#chunks.hours(chunkId)];
-      yield { ...extent, chunkId, memtablePart: undefined, read, quarters, hours };
+      const mergedHours = (starts: readonly number[]) => this.#chunks.mergedHours(chunkId, starts);
+      yield { ...extent, chunkId, memtablePart: undefined, read, quarters, hours, mergedHours };
     }
     const extent = this.#memtable.extent(id);
     if (!extent || extent.maxTime < from || extent.minTime >= to) return;
@@ -43,7 +44,8 @@ export class SeriesReader implements ChunkSource {
       const { rows, minTime, maxTime } = part.chunk;
       if (maxTime < from || minTime >= to) continue;
       const [quarters, hours] = [() => part.quarters(), () => part.hours()];
-      yield { rows, minTime, maxTime, chunkId: undefined, memtablePart, read: () => part.chunk, quarters, hours };
+      const place = { chunkId: undefined, memtablePart };
+      yield { rows, minTime, maxTime, ...place, read: () => part.chunk, quarters, hours, mergedHours: hours };
     }
   }
 

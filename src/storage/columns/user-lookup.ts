@@ -94,7 +94,7 @@ export class UserLookup {
       if (!chunk || chunk.maxTime < from || chunk.minTime >= to) continue;
       const { rows, minTime, maxTime } = chunk;
       const place = { chunkId: undefined, memtablePart: undefined };
-      yield { rows, minTime, maxTime, ...place, read: () => chunk, quarters: none, hours: none };
+      yield { rows, minTime, maxTime, ...place, read: () => chunk, quarters: none, hours: none, mergedHours: none };
     }
   }
 
