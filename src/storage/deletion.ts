@@ -96,7 +96,7 @@ function* finishDeletion(context: RemovalContext, deletion: UnfinishedDeletion, 
   const { id, kind, filter, cutoffSeq } = deletion;
   yield* sealTo(context, kind, cutoffSeq);
   const deleted = isBlank ? 0 : yield* blankRows(context, kind, filter, cutoffSeq, { isReclaimed: true });
-  for (const series of store.seriesNamed(kind, filter.name)) {
+  for (const { id: series } of store.sealedSeries(kind, [filter.name])) {
     yield* store.removal.removeRows(series, selectBlankRows(context, deletion));
   }
   yield* store.blankStaleColumns();

@@ -105,11 +105,12 @@ class RowPlaces {
   /** Returns when the rows of each series happened, ascending; undefined if not all rows are known. */
   timesBySeries(store: ColumnStore): ReadonlyMap<number, Float64Array> | undefined {
     if (!this.isComplete) return undefined;
-    const found = KINDS.flatMap((kind) =>
-      [...this.#times[kind]].flatMap(([name, times]) =>
-        store.seriesNamed(kind, name).map((series) => [series, Float64Array.from(times).sort()] as const),
-      ),
-    );
+    const found = KINDS.flatMap((kind) => {
+      const times = this.#times[kind];
+      return store
+        .sealedSeries(kind, times.keys())
+        .map(({ id, name }) => [id, Float64Array.from(times.get(name) ?? []).sort()] as const);
+    });
     return new Map(found);
   }
 }

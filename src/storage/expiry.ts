@@ -27,7 +27,7 @@ export function expiredBy(
   { kind, filter, cutoffSeq }: Omit<UnfinishedDeletion, 'id'>,
 ): ExpiredSeries[] {
   const before = filter.to ?? Number.MAX_SAFE_INTEGER;
-  return store.seriesNamed(kind, filter.name).map((seriesId) => ({ seriesId, before, cutoffSeq }));
+  return store.sealedSeries(kind, [filter.name]).map(({ id: seriesId }) => ({ seriesId, before, cutoffSeq }));
 }
 
 /**

@@ -210,9 +210,9 @@ export class ColumnStore implements ChunkSource {
     return this.#parts.series.named(kind).get(name);
   }
 
-  /** Returns the numbers of the sealed series with a name. There is more than one only after an interrupted removal. */
-  seriesNamed(kind: Kind, name: string): number[] {
-    return this.#parts.series.sealedNumbers(kind, name);
+  /** Returns the sealed series with some names: see {@link SeriesList.sealed}. */
+  sealedSeries(kind: Kind, names: Iterable<string>): Pick<Series, 'id' | 'name'>[] {
+    return this.#parts.series.sealed(kind, names);
   }
 
   /** Yields the outlines of the chunks of a series whose extent overlaps [from, to), in commit order. */

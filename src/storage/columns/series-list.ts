@@ -2,6 +2,9 @@ import type { Database } from 'bun:sqlite';
 import { KINDS, type Kind } from '../../records.ts';
 import type { Series } from './series.ts';
 
+/** Names that are looked up in one scan of the table, which has no index on the names. */
+const NAMES_PER_SCAN = 64;
+
 /**
  * The series that have rows, by name and by number. A new series gets its number with its first row, and is written to the
  * database with its first chunk.
@@ -37,9 +40,17 @@ export class SeriesList {
     return this.#byId.get(id);
   }
 
-  /** Returns the numbers of the sealed series with a name. There is more than one only after an interrupted removal. */
-  sealedNumbers(kind: Kind, name: string): number[] {
-    return this.#statements.named.all(kind, name).map(({ id }) => id);
+  /**
+   * Returns the sealed series with some names. There is more than one with a name only after an interrupted removal.
+   */
+  sealed(kind: Kind, names: Iterable<string>): Pick<Series, 'id' | 'name'>[] {
+    const all = [...names];
+    const found: Pick<Series, 'id' | 'name'>[] = [];
+    for (let start = 0; start < all.length; start += NAMES_PER_SCAN) {
+      const searched = Array.from({ length: NAMES_PER_SCAN }, (_, i) => all[start + i] ?? (all[start] as string));
+      found.push(...this.#statements.named.all(kind, ...searched));
+    }
+    return found;
   }
 
   /** Adds a new series. */
@@ -82,7 +93,9 @@ export class SeriesList {
 function prepare(client: Database) {
   return {
     all: client.prepare<Series, []>('SELECT id, kind, name FROM series WHERE name IS NOT NULL'),
-    named: client.prepare<{ id: number }, [string, string]>('SELECT id FROM series WHERE kind = ? AND name = ?'),
+    named: client.prepare<Pick<Series, 'id' | 'name'>, string[]>(
+      `SELECT id, name FROM series WHERE kind = ? AND name IN (${Array(NAMES_PER_SCAN).fill('?').join()})`,
+    ),
     last: client.prepare<{ last: number | null }, []>('SELECT max(id) AS last FROM series'),
     insert: client.prepare('INSERT INTO series (id, kind, name) VALUES (?, ?, ?)'),
   };
