@@ -151,6 +151,8 @@ type Stamp = {
   readonly seq: number;
   /** UUIDv7, in lowercase with hyphens. */
   readonly id: string;
+  /** The random part of `id`, as rows store it: see storage/row-form.ts. Only on records whose ID was made here. */
+  readonly randomPart?: string;
   readonly userId: string;
   readonly happenedAt: number;
   readonly receivedAt: number;

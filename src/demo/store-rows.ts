@@ -1,4 +1,4 @@
-import { createIdSource } from '../ingest/ids.ts';
+import { createIdSource, type RecordId } from '../ingest/ids.ts';
 import type { LogRecord } from '../records.ts';
 import type { Storage } from '../storage/database.ts';
 import { runJob } from '../storage/job.ts';
@@ -34,9 +34,9 @@ export async function storeRows(
   runJob(store.seal());
 }
 
-function recordOf(row: ShopRow, { id, seq }: { readonly id: string; readonly seq: number }): LogRecord {
+function recordOf(row: ShopRow, id: RecordId): LogRecord {
   const time = Math.floor(row.at * 1000);
-  const stamp = { id, seq, userId: row.user, happenedAt: time, receivedAt: time };
+  const stamp = { ...id, userId: row.user, happenedAt: time, receivedAt: time };
   if ('metric' in row) {
     return { ...stamp, kind: 'metric', metricName: row.metric, metricValue: row.value, dataString: row.label };
   }

@@ -1,5 +1,6 @@
 import { getRandomValues } from 'node:crypto';
 import { CLOCK_LIMIT, COUNTER_RANGE, millisecondOf, SEQ_EPOCH } from '../storage/record-id.ts';
+import { encodeRandomPart } from '../storage/row-form.ts';
 
 const COUNTER_HEX = Array.from({ length: COUNTER_RANGE }, (_, value) => value.toString(16).padStart(3, '0'));
 
@@ -8,6 +9,8 @@ export interface RecordId {
   readonly id: string;
   /** The time part of the ID as a number: (milliseconds since 2020-01-01) * 4096 + counter. */
   readonly seq: number;
+  /** The random part of the ID, as rows store it: see storage/row-form.ts. */
+  readonly randomPart: string;
 }
 
 /**
@@ -44,10 +47,12 @@ export function createIdSource(now: () => number, lastSeq: number): () => Record
     }
     random[offset] = ((random[offset] as number) & 0x3f) | 0x80; // the variant: binary 10
     const randomHex = random.toString('hex', offset, offset + 8);
+    const randomPart = encodeRandomPart(random.readUInt32BE(offset), random.readUInt32BE(offset + 4));
     offset += 8;
     return {
       id: `${prefix}-7${COUNTER_HEX[counter]}-${randomHex.slice(0, 4)}-${randomHex.slice(4)}`,
       seq: (millisecond - SEQ_EPOCH) * COUNTER_RANGE + counter,
+      randomPart,
     };
   };
 }

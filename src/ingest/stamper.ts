@@ -78,16 +78,27 @@ export function createStamper(
     metric(userId, body, isAnyAge, loc) {
       const receivedAt = now() * 1000;
       const happenedAt = timeOf(body.timestamp, receivedAt, isAnyAge, loc);
-      const { id, seq } = nextId();
+      const { id, seq, randomPart } = nextId();
       const { metric_name: metricName, metric_value: metricValue, data_string: dataString = '' } = body;
-      return { kind: 'metric', seq, id, userId, happenedAt, receivedAt, metricName, metricValue, dataString };
+      return {
+        kind: 'metric',
+        seq,
+        id,
+        randomPart,
+        userId,
+        happenedAt,
+        receivedAt,
+        metricName,
+        metricValue,
+        dataString,
+      };
     },
     analytics(userId, body, data, isAnyAge, loc) {
       const receivedAt = now() * 1000;
       const happenedAt = timeOf(body.timestamp, receivedAt, isAnyAge, loc);
-      const { id, seq } = nextId();
+      const { id, seq, randomPart } = nextId();
       const { type, data_index: dataIndex = '' } = body;
-      return { kind: 'analytics', seq, id, userId, happenedAt, receivedAt, type, dataIndex, data };
+      return { kind: 'analytics', seq, id, randomPart, userId, happenedAt, receivedAt, type, dataIndex, data };
     },
     batch(userId, body, exact, isAnyAge) {
       const issues: ValidationIssue[] = [];

@@ -17,6 +17,7 @@ import {
   type RecordFilter,
   type RowSum,
 } from './records.ts';
+import { HAPPENED_AT } from './row-form.ts';
 import type { TextHash } from './text-hash.ts';
 import { checkpoint, truncateWal } from './wal.ts';
 
@@ -133,7 +134,7 @@ export function* blankKeys(
   limits: TransactionLimits | undefined,
   onBlanked: (seqs: readonly number[]) => void = () => {},
 ): Job<RowSum> {
-  const statement = client.query<never, [number, number]>(`${BLANKS[kind]} AND user_id <> '' AND happened_at < ?`);
+  const statement = client.query<never, [number, number]>(`${BLANKS[kind]} AND user_id <> '' AND ${HAPPENED_AT} < ?`);
   const blankSource = client.query(BLANK_SOURCE);
   const sum = createExpiredSum(client, kind);
   const deleteRun = createRunDeletion(client, kind, readGuardRows(client));

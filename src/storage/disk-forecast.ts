@@ -3,6 +3,7 @@ import { longestKept, type Retention } from '../formats/retention.ts';
 import { KINDS, type Kind } from '../records.ts';
 import { readPageUse } from './reclaiming.ts';
 import { COUNTER_RANGE, millisecondOf, SEQ_EPOCH } from './record-id.ts';
+import { HAPPENED_AT } from './row-form.ts';
 
 /*
  * Predicts when the disk of a database will be too full to record, from what the database contains: its rows per day of
@@ -179,7 +180,7 @@ function countUnsealed(client: Database, kind: Kind, from: number): RowCounts {
   const counts = client
     .query<RowCounts, { kind: string; from: number }>(
       `SELECT count(*) AS "all", coalesce(sum(happened_at >= $from), 0) AS recent FROM (
-         SELECT happened_at FROM ${TABLES[kind]}
+         SELECT ${HAPPENED_AT} AS happened_at FROM ${TABLES[kind]}
          WHERE seq > coalesce((SELECT value FROM column_state WHERE name = $kind), 0) AND user_id <> ''
          LIMIT ${MAX_COUNTED_ROWS}
        )`,

@@ -5,6 +5,7 @@ import { addToLedger, STORED } from './ledger.ts';
 import { markMovedCells } from './moved-cells.ts';
 import { COUNTER_RANGE, idWithSeq, MAX_SEQ } from './record-id.ts';
 import { openRecordSources } from './record-sources.ts';
+import { formOf, HAPPENED_AT, idOf, RECEIVED_AT } from './row-form.ts';
 import { assertChanges } from './storage-error.ts';
 import { createTransact } from './transact.ts';
 
@@ -85,12 +86,20 @@ export function createImporter({
   };
   const find = {
     metric: client.query(
-      `SELECT id, user_id, happened_at, received_at, metric_name, metric_value, data_string FROM metrics WHERE seq = ?`,
+      `SELECT id, user_id, ${HAPPENED_AT}, ${RECEIVED_AT}, metric_name, metric_value, data_string
+       FROM metrics WHERE seq = ?`,
     ),
     analytics: client.query(
-      `SELECT id, user_id, happened_at, received_at, type, data_index, data FROM analytics WHERE seq = ?`,
+      `SELECT id, user_id, ${HAPPENED_AT}, ${RECEIVED_AT}, type, data_index, data FROM analytics WHERE seq = ?`,
     ),
   };
+  /** Returns the columns of the row with a key, as {@link columnsOf} returns those of a record; undefined if there is none. */
+  function rowAt(kind: Kind, seq: number): readonly unknown[] | undefined {
+    const [found] = find[kind].values(seq);
+    if (!found) return undefined;
+    const [id, ...others] = found;
+    return [idOf(seq, String(id)), ...others];
+  }
   const lastOf = (table: 'metrics' | 'analytics') =>
     client.query<{ seq: number | null }, []>(`SELECT max(seq) AS seq FROM ${table}`).get()?.seq ?? 0;
   const transact = createTransact(client);
@@ -113,12 +122,12 @@ export function createImporter({
     if (source) {
       const known = sources.find(kind, source.id);
       if (known) {
-        const [found] = find[kind].values(known.seq);
+        const found = rowAt(kind, known.seq);
         const isSameSource = Bun.deepEquals(known.source, source);
         return isSameSource && found && hasColumns(record, found, 1) ? 'identical' : 'different';
       }
       // the same record, imported without its source, such as from Parquet
-      const [same] = find[kind].values(seq);
+      const same = rowAt(kind, seq);
       if (same?.[0] === record.id) return hasColumns(record, same) ? 'identical' : 'different';
       const key = freeKey(record);
       return key === undefined ? 'occupied' : { ...record, seq: key, id: idWithSeq(record.id, key) };
@@ -131,7 +140,7 @@ export function createImporter({
     for (const searchedKind of KINDS) {
       const moved = sources.findMoved(searchedKind, record.id);
       if (moved === undefined) continue;
-      const [found] = find[searchedKind].values(moved);
+      const found = rowAt(searchedKind, moved);
       return searchedKind === kind && found && hasColumns(record, found) ? 'identical' : 'different';
     }
     if (!here.some(([, found]) => found)) return record;
@@ -143,7 +152,7 @@ export function createImporter({
   function occupants(seq: number, first: Kind = 'metric') {
     const kinds: readonly Kind[] = first === 'metric' ? ['metric', 'analytics'] : ['analytics', 'metric'];
     return kinds.map((kind) => {
-      const [found] = find[kind].values(seq);
+      const found = rowAt(kind, seq);
       return [kind, found && found[0] !== BLANK ? found : undefined] as const;
     });
   }
@@ -153,7 +162,9 @@ export function createImporter({
     const placed = place(record);
     if (typeof placed === 'string') return { outcome: placed, seq: record.seq };
     const { kind, seq, source } = placed;
-    const { changes } = insert[kind].run(seq, ...columnsOf(placed));
+    const [id, userId, happenedAt, receivedAt, ...others] = columnsOf(placed);
+    const form = formOf({ seq, id, happenedAt, receivedAt });
+    const { changes } = insert[kind].run(seq, form.id, userId, form.happenedAt, form.receivedAt, ...others);
     assertChanges(changes, 1);
     if (source) sources.add(kind, seq, source);
     else if (seq !== record.seq) sources.addMoved(kind, seq, record.id);

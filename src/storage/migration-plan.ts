@@ -23,7 +23,7 @@ const BACKUP_BYTES_PER_SECOND = 60e6;
 const CHUNK_TABLES = new Set(['chunks', 'chunk_summaries', 'property_columns', 'user_rows']);
 
 /** Statements that change the schema only: their cost does not depend on the rows. */
-const SCHEMA_ONLY = /^(?:CREATE TABLE|ALTER TABLE)\b/i;
+const SCHEMA_ONLY = /^(?:CREATE TABLE|CREATE VIEW|ALTER TABLE)\b/i;
 
 /** A migration that has not been applied. */
 export interface PlannedMigration {

@@ -31,9 +31,14 @@ export function seqOfId(id: string): number {
 
 /** Returns an ID with another `seq`, its time part. */
 export function idWithSeq(id: string, seq: number): string {
+  return timePartOf(seq) + id.slice(18);
+}
+
+/** Returns the time part of the ID with a `seq`, including the version: its first three groups. */
+export function timePartOf(seq: number): string {
   const time = millisecondOf(seq).toString(16).padStart(12, '0');
   const counter = (seq % COUNTER_RANGE).toString(16).padStart(3, '0');
-  return `${time.slice(0, 8)}-${time.slice(8)}-7${counter}${id.slice(18)}`;
+  return `${time.slice(0, 8)}-${time.slice(8)}-7${counter}`;
 }
 
 /** Returns the time of a `seq`, in milliseconds since 1970. */
@@ -43,7 +48,5 @@ export function millisecondOf(seq: number): number {
 
 /** Returns the largest ID with a `seq`: no ID with this or an earlier one sorts after it. */
 export function lastIdOf(seq: number): string {
-  const time = millisecondOf(seq).toString(16).padStart(12, '0');
-  const counter = (seq % COUNTER_RANGE).toString(16).padStart(3, '0');
-  return `${time.slice(0, 8)}-${time.slice(8)}-7${counter}-bfff-ffffffffffff`;
+  return `${timePartOf(seq)}-bfff-ffffffffffff`;
 }

@@ -3,6 +3,7 @@ import { createDataTest, type PropertyFilter } from '../properties.ts';
 import { KINDS, type Kind, type LabelFilter, type RecordSource } from '../records.ts';
 import { countGarbage } from './garbage.ts';
 import { addSources } from './record-sources.ts';
+import { HAPPENED_AT, idOf, RECEIVED_AT } from './row-form.ts';
 
 /**
  * Rows scanned per statement. It keeps read transactions short, and lets a scan with few matches be canceled every few
@@ -26,7 +27,7 @@ export interface RecordFilter {
   readonly to: number | undefined;
 }
 
-/** A row as it is stored. `value` is the number of a metric, or the `data` of an event as JSON text. */
+/** A row. `value` is the number of a metric, or the `data` of an event as JSON text. */
 export interface RecordRow {
   readonly seq: number;
   readonly id: string;
@@ -38,6 +39,11 @@ export interface RecordRow {
   readonly value: number | string;
   /** Only on rows that were imported from another database. */
   source?: RecordSource;
+}
+
+/** A row whose ID is still in the form in which it is stored. */
+interface StoredRow extends Omit<RecordRow, 'id'> {
+  id: string;
 }
 
 /** Limits of one read. At least one row is returned, whatever its size. */
@@ -82,8 +88,9 @@ export function readWindow(
   const end = position.end ?? windowEnd(client, kind, after, direction);
   if (end === undefined) return { rows: [], bytes: 0, next: undefined };
   const { sql, values } = conditionOf(kind, filter);
-  const statement = client.query<RecordRow, (string | number)[]>(
-    `SELECT seq, id, user_id, happened_at, received_at, ${name} AS name, ${label} AS label, ${value} AS value
+  const statement = client.query<StoredRow, (string | number)[]>(
+    `SELECT seq, id, user_id, ${HAPPENED_AT} AS happened_at, ${RECEIVED_AT} AS received_at,
+            ${name} AS name, ${label} AS label, ${value} AS value
      FROM ${table} WHERE seq ${beyond} ? AND ${direction === 'newest' ? 'seq >= ?' : 'seq <= ?'} AND ${sql}
      ORDER BY seq ${order}`,
   );
@@ -127,8 +134,9 @@ export function readKeys(
   const { table, name, label, value } = SOURCES[kind];
   const { sql, values } = conditionOf(kind, filter);
   // CROSS JOIN keeps the order of the keys, and looks each one up
-  const statement = client.query<RecordRow, (string | number)[]>(
-    `SELECT seq, id, user_id, happened_at, received_at, ${name} AS name, ${label} AS label, ${value} AS value
+  const statement = client.query<StoredRow, (string | number)[]>(
+    `SELECT seq, id, user_id, ${HAPPENED_AT} AS happened_at, ${RECEIVED_AT} AS received_at,
+            ${name} AS name, ${label} AS label, ${value} AS value
      FROM (SELECT value AS requested FROM json_each(?)) CROSS JOIN ${table} ON seq = requested WHERE ${sql}`,
   );
   const found = collect(statement.iterate(JSON.stringify(keys), ...values), filter, limits);
@@ -136,9 +144,9 @@ export function readKeys(
   return found;
 }
 
-/** Collects rows whose data matches the filter until a limit is reached. */
+/** Collects rows whose data matches the filter until a limit is reached. Sets their IDs. */
 function collect(
-  found: Iterable<RecordRow>,
+  found: Iterable<StoredRow>,
   filter: RecordFilter,
   limits: ReadLimits,
 ): { rows: RecordRow[]; bytes: number; stoppedAt: number | undefined } {
@@ -149,6 +157,7 @@ function collect(
   let stoppedAt: number | undefined;
   for (const row of found) {
     if (hasData(row.value)) {
+      row.id = idOf(row.seq, row.id);
       rows.push(row);
       bytes += bytesOf(row);
     } else skippedBytes += bytesOf(row);
@@ -234,7 +243,7 @@ export function createUserLookup(
 ): (seqs: readonly number[]) => RowOfUser[] {
   const { table, name } = SOURCES[kind];
   const statement = client.query<RowOfUser, [string, string]>(
-    `SELECT seq, ${SIZES[kind]} AS bytes, ${name} AS name, happened_at AS time
+    `SELECT seq, ${SIZES[kind]} AS bytes, ${name} AS name, ${HAPPENED_AT} AS time
      FROM (SELECT value AS requested FROM json_each(?)) CROSS JOIN ${table} ON seq = requested WHERE user_id = ?`,
   );
   return (seqs) => statement.all(JSON.stringify(seqs), userId);
@@ -325,8 +334,8 @@ export function createRunDeletion(
   };
 }
 
-/** Bytes of the numbers of a row, by kind: eight for each. */
-const NUMBER_BYTES: Readonly<Record<Kind, number>> = { metric: 32, analytics: 24 };
+/** Bytes of the numbers and the ID of a record, by kind: eight for each number. Most rows store fewer: see row-form.ts. */
+const FIXED_BYTES: Readonly<Record<Kind, number>> = { metric: 32 + 36, analytics: 24 + 36 };
 
 /** A number of rows, and the size of their fields in bytes. */
 export interface RowSum {
@@ -344,9 +353,9 @@ export function createExpiredSum(
 ): (keys: readonly number[] | Float64Array, before: number) => RowSum {
   const statement = client.query<RowSum, [string, number]>(
     `SELECT count(*) AS rows,
-            coalesce(sum(octet_length(id) + octet_length(user_id) + ${SIZES[kind]}), 0) + count(*) * ${NUMBER_BYTES[kind]} AS bytes
+            coalesce(sum(octet_length(user_id) + ${SIZES[kind]}), 0) + count(*) * ${FIXED_BYTES[kind]} AS bytes
      FROM (SELECT value AS requested FROM json_each(?)) CROSS JOIN ${SOURCES[kind].table} ON seq = requested
-     WHERE ${IS_PRESENT} AND happened_at < ?`,
+     WHERE ${IS_PRESENT} AND ${HAPPENED_AT} < ?`,
   );
   return (keys, before) => statement.get(`[${keys.join(',')}]`, before) ?? { rows: 0, bytes: 0 };
 }
@@ -370,8 +379,8 @@ function conditionOf(kind: Kind, filter: RecordFilter): { sql: string; values: (
   const conditions: [condition: string, value: string | number | undefined][] = [
     ['user_id = ?', filter.user],
     [`${name} = ?`, filter.name],
-    ['happened_at >= ?', filter.from],
-    ['happened_at < ?', filter.to],
+    [`${HAPPENED_AT} >= ?`, filter.from],
+    [`${HAPPENED_AT} < ?`, filter.to],
   ];
   const active = conditions.filter((condition): condition is [string, string | number] => condition[1] !== undefined);
   const labels = labelConditions(label, filter.labels);
@@ -423,7 +432,8 @@ export function newestId(client: Database): string | undefined {
       )
       .get(),
   ).flatMap((row) => row ?? []);
-  return newest.sort((a, b) => b.seq - a.seq)[0]?.id;
+  const [last] = newest.sort((a, b) => b.seq - a.seq);
+  return last && idOf(last.seq, last.id);
 }
 
 /** Estimates the size of a row in bytes, as text without escapes. */
@@ -476,7 +486,9 @@ export function countRowsAfter(
 ): { rows: number; oldestReceivedAt: number | undefined } {
   const { table } = SOURCES[kind];
   const first = client
-    .query<{ received_at: number }, [number]>(`SELECT received_at FROM ${table} WHERE seq > ? ORDER BY seq LIMIT 1`)
+    .query<{ received_at: number }, [number]>(
+      `SELECT ${RECEIVED_AT} AS received_at FROM ${table} WHERE seq > ? ORDER BY seq LIMIT 1`,
+    )
     .get(after);
   if (!first) return { rows: 0, oldestReceivedAt: undefined };
   const count = client

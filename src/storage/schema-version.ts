@@ -24,8 +24,8 @@ const LITESTREAM_TABLES: readonly string[] = [
 const MAX_LISTED_DIFFERENCES = 3;
 
 /**
- * Whether each migration changes or deletes what existing tables contain, rather than only adding tables, columns and
- * indexes. Before it does, the database is backed up: see backup/upgrade-backup.ts.
+ * Whether each migration changes or deletes what existing tables contain, rather than only adding tables, columns, indexes
+ * and views. Before it does, the database is backed up: see backup/upgrade-backup.ts.
  */
 export const CHANGES_DATA: Readonly<Record<string, boolean>> = {
   '0000_records': false,
@@ -40,6 +40,7 @@ export const CHANGES_DATA: Readonly<Record<string, boolean>> = {
   '0009_record_sources': false,
   '0010_boards': false,
   '0011_labels_by_series': true, // replaces two indexes
+  '0012_add_record_views': false, // also marks databases with rows in the short form: see row-form.ts
 };
 
 export interface Migration {
@@ -93,15 +94,20 @@ function migrations(): readonly Migration[] {
 export function compareSchema(client: Database): SchemaVersion {
   const found = entriesOf(client);
   if (found.length === 0) return 'empty';
-  // Check for triggers and views first: a view could replace the table of migrations, which is read next.
-  const active = found.filter(({ type }) => type !== 'table' && type !== 'index');
-  if (active.length > 0) return summarize(active.map((entry) => `it contains ${describe(entry)}`));
+  // Only a table of migrations is read, and no view can have its name. A later version may have other triggers and views.
   const version = versionOf(client, found);
   if (version > (migrations().at(-1)?.folderMillis ?? 0)) return 'newer';
   if (version !== 0 && !migrations().some(({ folderMillis }) => folderMillis === version)) {
     return [`its last migration, ${version}, is unknown`];
   }
-  return summarize(differences(found, schemaOf(version)));
+  const expected = schemaOf(version);
+  // triggers and views do harm, so they come first in a message
+  const active = found.filter(({ type }) => type !== 'table' && type !== 'index');
+  const unknown = active.filter(
+    (entry) => !expected.some(({ type, name }) => type === entry.type && name === entry.name),
+  );
+  if (unknown.length > 0) return summarize(unknown.map((entry) => `it contains ${describe(entry)}`));
+  return summarize(differences(found, expected));
 }
 
 /** Returns whether a database was written by an earlier version, so that migrations are pending. */

@@ -1,5 +1,16 @@
 import { sql } from 'drizzle-orm';
-import { blob, index, integer, primaryKey, real, sqliteTable, text, uniqueIndex } from 'drizzle-orm/sqlite-core';
+import {
+  blob,
+  index,
+  integer,
+  primaryKey,
+  real,
+  sqliteTable,
+  sqliteView,
+  text,
+  uniqueIndex,
+} from 'drizzle-orm/sqlite-core';
+import { recordsSql } from './row-form.ts';
 
 /*
  * The tables. A change here needs a migration: see CONTRIBUTING, "Add a migration".
@@ -29,12 +40,12 @@ import { blob, index, integer, primaryKey, real, sqliteTable, text, uniqueIndex 
 const stamps = {
   /** Milliseconds from 2020-01-01 to the time of receipt, times 4096, plus a counter within the millisecond. */
   seq: integer('seq').primaryKey(),
-  /** UUIDv7 */
+  /** The random part of the UUIDv7, in the short form of the row, or all of it: see row-form.ts. */
   id: text('id').notNull(),
   userId: text('user_id').notNull(),
-  /** Microseconds since 1970-01-01T00:00:00Z. */
+  /** Microseconds since the time of `seq`, in the short form, or since 1970-01-01T00:00:00Z. */
   happenedAt: integer('happened_at').notNull(),
-  /** Microseconds since 1970-01-01T00:00:00Z. */
+  /** As `happened_at`. */
   receivedAt: integer('received_at').notNull(),
 };
 
@@ -52,6 +63,30 @@ export const analytics = sqliteTable('analytics', {
   /** JSON text of an object. */
   data: text('data').notNull(),
 });
+
+/** The metrics as callers read them, for people who open the file: see row-form.ts. */
+export const metricRecords = sqliteView('metric_records', {
+  seq: integer('seq'),
+  id: text('id'),
+  userId: text('user_id'),
+  happenedAt: integer('happened_at'),
+  receivedAt: integer('received_at'),
+  metricName: text('metric_name'),
+  metricValue: real('metric_value'),
+  dataString: text('data_string'),
+}).as(sql.raw(recordsSql('metrics', ['metric_name', 'metric_value', 'data_string'])));
+
+/** The events, as {@link metricRecords}. */
+export const eventRecords = sqliteView('event_records', {
+  seq: integer('seq'),
+  id: text('id'),
+  userId: text('user_id'),
+  happenedAt: integer('happened_at'),
+  receivedAt: integer('received_at'),
+  type: text('type'),
+  dataIndex: text('data_index'),
+  data: text('data'),
+}).as(sql.raw(recordsSql('analytics', ['type', 'data_index', 'data'])));
 
 /**
  * Responses to requests with an Idempotency-Key, written in the same transaction as their records. They are looked up by

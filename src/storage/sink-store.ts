@@ -6,6 +6,7 @@ import { listImportedRows, nextImportedRows, trimImportedRows } from './imported
 import type { Job } from './job.ts';
 import { isRecordId, seqOfId } from './record-id.ts';
 import { newestSeq, type ReadLimits, type RecordRow, readKeys, readWindow } from './records.ts';
+import { idOf } from './row-form.ts';
 import { countSinkErasures, finishSinkErasure, type PendingSinkErasure, readSinkErasures } from './sink-erasures.ts';
 import { createTransact } from './transact.ts';
 
@@ -244,7 +245,7 @@ export function createSinkStore(client: Database, now: () => number) {
           .all(sinkId);
       return KINDS.flatMap(ofKind)
         .sort((a, b) => b.at - a.at || b.seq - a.seq)
-        .map(({ seq, ...letter }) => letter);
+        .map(({ seq, id, ...letter }) => ({ ...letter, id: idOf(seq, id) }));
     },
     /** Lets all dead letters and postponed rows of a sink be delivered again now. Returns their number. */
     retry(sinkId: number): number {

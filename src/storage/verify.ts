@@ -12,6 +12,7 @@ import { readUnfinished } from './deletion-list.ts';
 import { DELETED, readLedger, STORED } from './ledger.ts';
 import { isRecordId, MAX_SEQ, seqOfId } from './record-id.ts';
 import { countLostSources, isMoved } from './record-sources.ts';
+import { HAPPENED_AT, idOf } from './row-form.ts';
 import { isOutdated } from './schema-version.ts';
 import { UnusableDatabaseError } from './storage-error.ts';
 import { createTextHash, type TextHash } from './text-hash.ts';
@@ -209,7 +210,7 @@ function verifyRows(
   onRows: (rows: number) => void,
 ): number {
   const next = client.prepare<Row, [number]>(
-    `SELECT seq, id, user_id AS userId, happened_at AS time, ${SOURCES[kind]} WHERE seq > ? ORDER BY seq LIMIT ${READ_ROWS}`,
+    `SELECT seq, id, user_id AS userId, ${HAPPENED_AT} AS time, ${SOURCES[kind]} WHERE seq > ? ORDER BY seq LIMIT ${READ_ROWS}`,
   );
   let count = 0;
   const missingNames = new Set<string>();
@@ -218,7 +219,8 @@ function verifyRows(
       if (row.userId === '') continue; // blank
       count++;
       if (row.seq > MAX_SEQ) continue; // from an old import; never in chunks
-      if (!isRecordId(row.id) || (seqOfId(row.id) !== row.seq && !isMoved(client, row.seq, row.id))) {
+      const id = idOf(row.seq, row.id);
+      if (!isRecordId(id) || (seqOfId(id) !== row.seq && !isMoved(client, row.seq, id))) {
         report(`The ID of row ${row.seq} does not match its key: the row is damaged. ${RESTORE}`);
       }
       if (row.isValid === 0) report(`The data of row ${row.seq} is not JSON: the row is damaged. ${RESTORE}`);

@@ -4,6 +4,7 @@ import { BLANK_RESPONSE } from './blanking.ts';
 import { cachedResponseKey, type Storage } from './database.ts';
 import { addToLedger, type Count, readLedger } from './ledger.ts';
 import { MAX_SEQ } from './record-id.ts';
+import { formOf } from './row-form.ts';
 import { analytics, cachedResponses, metrics } from './schema.ts';
 import { assertChanges, type StorageError, toStorageError } from './storage-error.ts';
 import { createTransact } from './transact.ts';
@@ -240,7 +241,8 @@ export function createWriter(
         const before = changesSoFar();
         if (records.length === 0) touch(client);
         for (const record of records) {
-          const { seq, id, userId, happenedAt, receivedAt } = record;
+          const { seq, userId } = record;
+          const { id, happenedAt, receivedAt } = formOf(record);
           // Parameters are in column order.
           if (record.kind === 'metric') {
             const { metricName, metricValue, dataString } = record;

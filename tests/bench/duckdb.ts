@@ -1,6 +1,7 @@
 import { type DuckDBConnection, DuckDBInstance } from '@duckdb/node-api';
 import { createIdSource } from '../../src/ingest/ids.ts';
 import { openStorage } from '../../src/storage/database.ts';
+import { formOf } from '../../src/storage/row-form.ts';
 
 /*
  * The data set of the query benchmark, and its tables in DuckDB and rawlog.
@@ -116,12 +117,13 @@ export async function fillFromDuckDb(duck: DuckDBConnection, rows: number, path:
     client.run('BEGIN');
     metrics.forEach(([time, name, label, userId, value], i) => {
       clock = Math.floor(time / 1000);
-      const received = clock * 1000;
-      const { id, seq } = nextId();
-      metric.run(seq, id, userId, time, received, name, value, label);
+      const times = { happenedAt: time, receivedAt: clock * 1000 };
+      const [first, second] = [nextId(), nextId()];
+      const ofMetric = formOf({ ...first, ...times });
+      metric.run(first.seq, ofMetric.id, userId, ofMetric.happenedAt, ofMetric.receivedAt, name, value, label);
       const [, type, dataIndex, eventUser] = events[i] as (typeof events)[number];
-      const next = nextId();
-      event.run(next.seq, next.id, eventUser, time, received, type, dataIndex, '{}');
+      const { id, happenedAt, receivedAt } = formOf({ ...second, ...times });
+      event.run(second.seq, id, eventUser, happenedAt, receivedAt, type, dataIndex, '{}');
     });
     client.run('COMMIT');
   }

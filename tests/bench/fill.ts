@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { createIdSource } from '../../src/ingest/ids.ts';
 import { openStorage } from '../../src/storage/database.ts';
 import { addToLedger, STORED } from '../../src/storage/ledger.ts';
+import { formOf } from '../../src/storage/row-form.ts';
 import { LABELS, NAMES, pick, prepareMetricInsert, USERS } from './metric-rows.ts';
 
 /** Rows per transaction: enough to make the cost of a commit negligible. */
@@ -15,6 +16,8 @@ interface Filling {
   readonly names?: readonly string[];
   /** How long before it was received a row happened, in milliseconds, by its number. Default: 0. */
   readonly ageMs?: (row: number) => number;
+  /** Whether rows are stored as databases of older versions contain them: with whole IDs and times since 1970. */
+  readonly isOlder?: boolean;
 }
 
 /**
@@ -39,7 +42,11 @@ export function fillDatabase(dataDir: string, rows: number, filling?: Filling): 
 }
 
 /** Inserts the metrics of {@link fillDatabase} into a database of any version with a ledger, and counts them there. */
-export function insertMetrics(client: Database, rows: number, { names = NAMES, ageMs = () => 0 }: Filling = {}): void {
+export function insertMetrics(
+  client: Database,
+  rows: number,
+  { names = NAMES, ageMs = () => 0, isOlder = false }: Filling = {},
+): void {
   const insert = prepareMetricInsert(client);
   let clock = Date.now() - rows;
   const nextId = createIdSource(() => clock, 0);
@@ -47,11 +54,12 @@ export function insertMetrics(client: Database, rows: number, { names = NAMES, a
     client.run('BEGIN IMMEDIATE');
     for (const end = Math.min(row + BATCH, rows); row < end; row++) {
       clock++;
-      const { id, seq } = nextId();
+      const id = nextId();
       const receivedAt = clock * 1000;
-      const happenedAt = receivedAt - ageMs(row) * 1000;
+      const stamp = { ...id, receivedAt, happenedAt: receivedAt - ageMs(row) * 1000 };
+      const form = isOlder ? stamp : formOf(stamp);
       const [user, name, label] = [pick(USERS, row * 7), pick(names, row * 3), pick(LABELS, row * 11)]; // coprime factors mix them
-      insert.run(seq, id, user, happenedAt, receivedAt, name, row * 1.5, label);
+      insert.run(id.seq, form.id, user, form.happenedAt, form.receivedAt, name, row * 1.5, label);
     }
     client.run('COMMIT');
   }

@@ -1,7 +1,7 @@
 import type { Database } from 'bun:sqlite';
 import { randomUUID } from 'node:crypto';
 
-/** Prepares a statement that inserts a metric. Its parameters are in column order. */
+/** Prepares a statement that inserts a metric. Its parameters are in column order: see src/storage/row-form.ts. */
 export function prepareMetricInsert(client: Database) {
   return client.prepare<
     undefined,

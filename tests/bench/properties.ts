@@ -1,6 +1,8 @@
 import { Database } from 'bun:sqlite';
 import { parseArgs } from 'node:util';
+import { createIdSource } from '../../src/ingest/ids.ts';
 import { openStorage } from '../../src/storage/database.ts';
+import { formOf } from '../../src/storage/row-form.ts';
 import { SECRET, startTarget, temporaryFolder } from '../harness/target.ts';
 import { token } from '../harness/tokens.ts';
 import { residentMegabytes } from './machine.ts';
@@ -22,7 +24,6 @@ const rounds = Number(values.rounds);
 
 const START = Date.UTC(2026, 0, 1);
 const END = START + 30 * 86_400_000;
-const SEQ_EPOCH = Date.UTC(2020, 0, 1);
 const FILL_ROWS = 20_000;
 
 printHeader('Queries about properties, over HTTP', 'none');
@@ -129,6 +130,8 @@ function fill(): void {
     state = (Math.imul(state, 1_103_515_245) + 12_345) >>> 0;
     return Math.floor((state / 2 ** 32) * below);
   };
+  let clock = START;
+  const nextId = createIdSource(() => clock, 0);
   for (let start = 0; start < rows; start += FILL_ROWS) {
     client.run('BEGIN');
     for (let i = start; i < Math.min(start + FILL_ROWS, rows); i++) {
@@ -141,11 +144,12 @@ function fill(): void {
         device: { os: ['ios', 'android', 'web'][random(3)], version: random(20) },
         price: random(10_000) / 100,
       };
-      const seq = Math.floor((ms - SEQ_EPOCH) * 4096);
-      const id = `${i.toString(16).padStart(8, '0')}-0000-7000-8000-000000000000`;
+      clock = Math.floor(ms);
+      const stamp = nextId();
+      const { id, happenedAt, receivedAt } = formOf({ ...stamp, happenedAt: clock * 1000, receivedAt: clock * 1000 });
       const type = types[pick.findIndex((limit) => draw < limit)] as string;
-      const time = Math.floor(ms * 1000);
-      insert.run(seq, id, `user-${random(50_000)}`, time, time, type, `step-${random(5)}`, JSON.stringify(data));
+      const [user, step] = [`user-${random(50_000)}`, `step-${random(5)}`];
+      insert.run(stamp.seq, id, user, happenedAt, receivedAt, type, step, JSON.stringify(data));
     }
     client.run('COMMIT');
   }

@@ -3,6 +3,7 @@ import { propertyOf } from '../../src/properties.ts';
 import { createEventDataReader } from '../../src/storage/columns/event-data.ts';
 import { ColumnBuilder } from '../../src/storage/columns/property-column.ts';
 import { openStorage } from '../../src/storage/database.ts';
+import { encodeRandomPart } from '../../src/storage/row-form.ts';
 import { temporaryFolder } from '../harness/target.ts';
 import { printHeader, printTable } from './report.ts';
 import { spread } from './statistics.ts';
@@ -37,8 +38,8 @@ function fill(client: Database): number {
   for (let start = 0; start < ROWS; start += COMMIT_ROWS) {
     client.run('BEGIN');
     for (let i = start; i < start + COMMIT_ROWS; i++) {
-      const id = `${i.toString(16).padStart(8, '0')}-0000-7000-8000-000000000000`;
-      insert.run(i + 1, id, `user-${i % 50_000}`, i, i, `type ${i % TYPES}`, 'step', dataOf(i));
+      const id = encodeRandomPart(2 ** 31, i);
+      insert.run(i + 1, id, `user-${i % 50_000}`, 0, 0, `type ${i % TYPES}`, 'step', dataOf(i));
     }
     client.run('COMMIT');
   }

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { createIdSource } from '../../src/ingest/ids.ts';
 import { openStorage } from '../../src/storage/database.ts';
 import { addToLedger, STORED } from '../../src/storage/ledger.ts';
+import { formOf } from '../../src/storage/row-form.ts';
 
 /** Rows per transaction: enough to make the cost of a commit negligible. */
 const BATCH = 20_000;
@@ -98,8 +99,9 @@ export function fillScale(
     const start = row;
     for (const end = Math.min(row + BATCH, size.rows); row < end; row++) {
       clock = dataSet.from + Math.floor(row * stepMs);
-      const { id, seq } = nextId();
-      const time = clock * 1000;
+      const stamp = nextId();
+      const { seq } = stamp;
+      const { id, happenedAt, receivedAt } = formOf({ ...stamp, happenedAt: clock * 1000, receivedAt: clock * 1000 });
       const userRank = rank(size.users);
       const nameRank = rank(size.names);
       const user = users[userRank] as string;
@@ -107,8 +109,11 @@ export function fillScale(
       const isMetric = random() < METRIC_SHARE;
       if (isMetric) {
         const value = Math.round(1e6 * random() ** 3) / 1000;
-        insertMetric.run(seq, id, user, time, time, metricNames[nameRank] as string, value, text);
-      } else insertEvent.run(seq, id, user, time, time, eventTypes[nameRank] as string, text, eventData(random));
+        insertMetric.run(seq, id, user, happenedAt, receivedAt, metricNames[nameRank] as string, value, text);
+      } else {
+        const type = eventTypes[nameRank] as string;
+        insertEvent.run(seq, id, user, happenedAt, receivedAt, type, text, eventData(random));
+      }
       const name = isMetric ? nameRank : size.names + nameRank;
       const pair = userRank * 2 * size.names + name;
       if (known.has(pair)) continue;

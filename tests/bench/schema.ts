@@ -4,6 +4,7 @@ import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { createIdSource } from '../../src/ingest/ids.ts';
+import { formOf } from '../../src/storage/row-form.ts';
 import { temporaryFolder } from '../harness/target.ts';
 import { printHeader, printTable } from './report.ts';
 import { spread } from './statistics.ts';
@@ -11,7 +12,7 @@ import { spread } from './statistics.ts';
 /*
  * npm run bench:schema -- [--rows 1000000] [--rounds 5]
  *
- * Measures what keys and indexes cost on insert: the same metrics in transactions of 1,000 rows, with WAL and
+ * Measures what forms of a row, keys and indexes cost on insert: the same metrics in transactions of 1,000 rows, with WAL and
  * `synchronous = FULL`, into several schemas of the table, alternately. src/storage/schema.ts cites the results.
  */
 const { values } = parseArgs({
@@ -23,21 +24,36 @@ const BATCH = 1000;
 const columns =
   'user_id TEXT NOT NULL, happened_at INTEGER NOT NULL, received_at INTEGER NOT NULL, metric_name TEXT NOT NULL, metric_value REAL NOT NULL, data_string TEXT NOT NULL';
 const bySeq = `CREATE TABLE t (seq INTEGER PRIMARY KEY, id TEXT NOT NULL, ${columns}) STRICT`;
-const SCHEMAS: Record<string, { ddl: string[]; seq: boolean }> = {
-  'integer key derived from the ID, no index': { ddl: [bySeq], seq: true },
+/** A schema, and whether its rows have an integer key, and the short form (src/storage/row-form.ts). */
+interface Schema {
+  readonly ddl: readonly string[];
+  readonly seq: boolean;
+  readonly isShort: boolean;
+}
+const SCHEMAS: Record<string, Schema> = {
+  'integer key derived from the ID, short form, no index': { ddl: [bySeq], seq: true, isShort: true },
+  'integer key, full form, no index': { ddl: [bySeq], seq: true, isShort: false },
   'UUID text as key, WITHOUT ROWID': {
     ddl: [`CREATE TABLE t (id TEXT PRIMARY KEY, ${columns}) STRICT, WITHOUT ROWID`],
     seq: false,
+    isShort: false,
   },
   'UUID text as key, in addition to the rowid': {
     ddl: [`CREATE TABLE t (id TEXT PRIMARY KEY, ${columns}) STRICT`],
     seq: false,
+    isShort: false,
   },
-  'integer key, plus an index on (name, time)': {
+  // an index on times needs them in full
+  'integer key, full form, plus an index on (name, time)': {
     ddl: [bySeq, 'CREATE INDEX i ON t (metric_name, happened_at)'],
     seq: true,
+    isShort: false,
   },
-  'integer key, plus an index on (time)': { ddl: [bySeq, 'CREATE INDEX i ON t (happened_at)'], seq: true },
+  'integer key, full form, plus an index on (time)': {
+    ddl: [bySeq, 'CREATE INDEX i ON t (happened_at)'],
+    seq: true,
+    isShort: false,
+  },
 };
 
 const users = Array.from({ length: 5000 }, () => randomUUID());
@@ -46,7 +62,7 @@ const labels = Array.from({ length: 200 }, (_, i) => `/path/to/page/${i}`);
 const start = Date.now();
 
 /** Measures rows per second and bytes per row of a schema. */
-function measure({ ddl, seq: withSeq }: { ddl: string[]; seq: boolean }): { rate: number; size: number } {
+function measure({ ddl, seq: withSeq, isShort }: Schema): { rate: number; size: number } {
   using folder = temporaryFolder();
   const path = join(folder.path, 'bench.db');
   const database = new Database(path, { create: true, strict: true });
@@ -59,16 +75,17 @@ function measure({ ddl, seq: withSeq }: { ddl: string[]; seq: boolean }): { rate
     database.run('BEGIN IMMEDIATE');
     for (const end = Math.min(row + BATCH, ROWS); row < end; row++) {
       clock = start + (row >> 3);
-      const { id, seq } = nextId();
+      const stamp = { ...nextId(), happenedAt: clock * 1000, receivedAt: clock * 1000 };
+      const { id, happenedAt, receivedAt } = isShort ? formOf(stamp) : stamp;
       const values = [
         users[row % 5000],
-        clock * 1000,
-        clock * 1000,
+        happenedAt,
+        receivedAt,
         names[row % 20],
         row * 1.5,
         labels[row % 200],
       ] as const;
-      if (withSeq) insert.run(seq, id, ...(values as unknown as [string]));
+      if (withSeq) insert.run(stamp.seq, id, ...(values as unknown as [string]));
       else insert.run(id, ...(values as unknown as [string]));
     }
     database.run('COMMIT');

@@ -109,7 +109,7 @@ class Node {
   storedIds(): string[] {
     using database = new Database(this.#running.databasePath, { readonly: true });
     return database
-      .query<{ id: string }, []>('SELECT id FROM metrics')
+      .query<{ id: string }, []>('SELECT id FROM metric_records')
       .all()
       .map(({ id }) => id);
   }

@@ -55,7 +55,9 @@ let pruneMs = 0;
 
 await recordRows(filled);
 mkdirSync(older);
-createOlderDatabase(join(older, 'rawlog.db'), OLDER_MIGRATIONS, (client) => insertMetrics(client, rowCount));
+createOlderDatabase(join(older, 'rawlog.db'), OLDER_MIGRATIONS, (client) =>
+  insertMetrics(client, rowCount, { isOlder: true }),
+);
 const outcomes = {
   prune: await repeat(filled, killedCommand(PRUNE, 'pwrite64', filled), async (dataDir) => {
     await succeed(PRUNE, dataDir);

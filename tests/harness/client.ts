@@ -70,13 +70,16 @@ export function expectLimited(response: HttpResponse, name: string): void {
 /** A row of the database. */
 export type Row = Record<string, unknown>;
 
-/** Reads rows straight from the database file, in commit order. */
+/** The views of the tables with rows: whole IDs and times since 1970, without blank rows. */
+export const VIEWS = { metrics: 'metric_records', analytics: 'event_records' } as const;
+
+/** Reads rows straight from the database file, in commit order, except for blank ones. */
 export function rows(target: Pick<Target, 'databasePath'>, table: 'metrics' | 'analytics', id?: string): Row[] {
   const database = new Database(target.databasePath, { readonly: true });
   try {
     const where = id === undefined ? '' : 'WHERE id = ?';
     return database
-      .query<Row, string[]>(`SELECT * FROM ${table} ${where} ORDER BY seq`)
+      .query<Row, string[]>(`SELECT * FROM ${VIEWS[table]} ${where} ORDER BY seq`)
       .all(...(id === undefined ? [] : [id]));
   } finally {
     database.close();

@@ -1,4 +1,5 @@
 import type { Database } from 'bun:sqlite';
+import { VIEWS } from './client.ts';
 
 /** Counts the IDs that are in a table. Returns 0 if even the table is lost. */
 export function countStored(
@@ -7,7 +8,7 @@ export function countStored(
   table: 'metrics' | 'analytics' = 'metrics',
 ): number {
   if (database.query('SELECT 1 FROM sqlite_schema WHERE name = ?').get(table) === null) return 0;
-  const isStored = database.query(`SELECT 1 FROM ${table} WHERE id = ? AND seq = ?`);
+  const isStored = database.query(`SELECT 1 FROM ${VIEWS[table]} WHERE id = ? AND seq = ?`);
   return ids.filter((id) => isStored.get(id, seqOf(id)) !== null).length;
 }
 

@@ -1,5 +1,6 @@
 import { expect, test } from 'bun:test';
-import { createIdSource } from '../../src/ingest/ids.ts';
+import { createIdSource, type RecordId } from '../../src/ingest/ids.ts';
+import { idOf } from '../../src/storage/row-form.ts';
 
 const NOW = Date.UTC(2026, 10, 22, 12);
 const UUID7 = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
@@ -12,8 +13,9 @@ function timePart(id: string): number {
 
 test('IDs are UUIDv7 with the time of the clock, and seq is their time part', () => {
   const next = createIdSource(() => NOW, 0);
-  const { id, seq } = next();
+  const { id, seq, randomPart } = next();
   expect(id).toMatch(UUID7);
+  expect(idOf(seq, randomPart)).toBe(id);
   expect(Number.parseInt(id.slice(0, 8) + id.slice(9, 13), 16)).toBe(NOW);
   expect(seq).toBe(timePart(id));
 });
@@ -21,7 +23,7 @@ test('IDs are UUIDv7 with the time of the clock, and seq is their time part', ()
 test('IDs increase across counter overflow, a clock that steps back, and a restart', () => {
   let clock = NOW;
   let next = createIdSource(() => clock, 0);
-  const made: { id: string; seq: number }[] = [];
+  const made: RecordId[] = [];
   for (let i = 0; i < 10_000; i++) made.push(next());
   clock -= 3600_000;
   for (let i = 0; i < 10_000; i++) made.push(next());
@@ -29,8 +31,9 @@ test('IDs increase across counter overflow, a clock that steps back, and a resta
   for (let i = 0; i < 10; i++) made.push(next());
   clock = NOW + 1000;
   for (let i = 0; i < 10; i++) made.push(next());
-  for (const [i, { id, seq }] of made.entries()) {
+  for (const [i, { id, seq, randomPart }] of made.entries()) {
     expect(id).toMatch(UUID7);
+    expect(idOf(seq, randomPart)).toBe(id);
     expect(seq).toBe(timePart(id));
     if (i > 0) expect(seq).toBeGreaterThan(made[i - 1]?.seq ?? 0);
   }

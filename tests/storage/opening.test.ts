@@ -41,7 +41,7 @@ function snapshot(from: string, to: string): void {
 function idsIn(path: string): string[] {
   const client = openForReading(path);
   try {
-    return client.query<{ id: string }, []>('SELECT id FROM metrics ORDER BY seq').values().flat() as string[];
+    return client.query<{ id: string }, []>('SELECT id FROM metric_records ORDER BY seq').values().flat() as string[];
   } finally {
     client.close();
   }
@@ -201,7 +201,13 @@ describe('schema protection', () => {
     ['an extra table', 'CREATE TABLE extra (a)', 'table "extra"'],
     ['an extra index', 'CREATE INDEX i ON metrics (user_id)', 'index "i"'],
     ['an extra column', 'ALTER TABLE metrics ADD COLUMN extra TEXT', 'table "metrics" differs'],
-    ['a renamed column', 'ALTER TABLE analytics RENAME COLUMN data TO d', 'table "analytics" differs'],
+    ['a renamed column', 'ALTER TABLE ledger RENAME COLUMN items TO i', 'table "ledger" differs'],
+    [
+      'a view that reads something else',
+      'DROP VIEW metric_records;;CREATE VIEW metric_records AS SELECT 1',
+      'view "metric_records" differs',
+    ],
+    ['a missing view', 'DROP VIEW event_records', 'view "event_records" is missing'],
     ['a missing table', 'DROP TABLE user_names', 'table "user_names" is missing'],
     ['a missing index', 'DROP INDEX users_hash', 'index "users_hash" is missing'],
     ['a virtual table', 'CREATE VIRTUAL TABLE texts USING fts5(a)', 'table "texts"'],

@@ -1,6 +1,7 @@
 import type { Database } from 'bun:sqlite';
 import type { Kind } from '../../records.ts';
 import { MAX_SEQ } from '../record-id.ts';
+import { HAPPENED_AT } from '../row-form.ts';
 
 /** Rows read per statement. Usually a few hundred KB; 30 MB with the longest texts. */
 const READ_ROWS = 1_000;
@@ -30,7 +31,7 @@ export function sourceRows(client: Database): (kind: Kind, after: number) => { r
 
 function prepare(client: Database, table: string, columns: string) {
   return client.prepare<SourceRow, [number]>(
-    `SELECT seq, user_id AS userId, happened_at AS happenedAt, ${columns} FROM ${table}
+    `SELECT seq, user_id AS userId, ${HAPPENED_AT} AS happenedAt, ${columns} FROM ${table}
      WHERE seq > ? AND seq <= ${MAX_SEQ} ORDER BY seq LIMIT ${READ_ROWS}`,
   );
 }

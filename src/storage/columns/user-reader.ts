@@ -1,6 +1,7 @@
 import type { Database } from 'bun:sqlite';
 import { LRUCache } from 'lru-cache';
 import { KINDS, type Kind } from '../../records.ts';
+import { HAPPENED_AT } from '../row-form.ts';
 import { StorageError } from '../storage-error.ts';
 import { allocateChunk, type Chunk } from './chunk.ts';
 import { encodeSeqs } from './seq-codec.ts';
@@ -187,7 +188,7 @@ function prepare(client: Database, kind: Kind) {
       : ['analytics', 'type AS name, data_index AS label, 0 AS value'];
   // CROSS JOIN keeps the order of the keys, and looks each one up
   return client.prepare<SourceRow, [string, string]>(
-    `SELECT seq, user_id AS userId, happened_at AS happenedAt, ${columns}
+    `SELECT seq, user_id AS userId, ${HAPPENED_AT} AS happenedAt, ${columns}
      FROM (SELECT value AS requested FROM json_each(?)) CROSS JOIN ${table} ON seq = requested WHERE user_id = ?`,
   );
 }
