@@ -57,7 +57,7 @@ function describePlan(plan: MigrationPlan, backupFolder: string): string {
     ...lines,
     plan.backupBytes > 0
       ? `Before that, a backup in ${backupFolder}: ${countOf(plan.backupBytes, 'byte')}, about ${countOf(plan.backupSeconds, 'second')}`
-      : 'Before that, no backup: only tables, columns or indexes are added',
+      : 'Before that, no backup: only tables, columns, indexes or views are added',
     `Before the server listens: about ${countOf(Math.max(1, plan.backupSeconds + plan.startSeconds), 'second')}`,
     afterwards(plan),
     'Older versions cannot open the database after that; docs/deploy.md explains a downgrade.',

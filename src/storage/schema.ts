@@ -15,23 +15,25 @@ import { recordsSql } from './row-form.ts';
 /*
  * The tables. A change here needs a migration: see CONTRIBUTING, "Add a migration".
  *
- * `npm run bench:schema` compares choices of keys and indexes: a million metrics in transactions of 1,000 rows,
+ * `npm run bench:schema` compares forms of rows, keys and indexes: a million metrics in transactions of 1,000 rows,
  * alternating between the schemas on 2 noisy cores. Throughput is rows per second relative to the first schema: the
  * median of five rounds, with their range.
  *
- *   schema                                       throughput            bytes per row
- *   integer key derived from the ID, no index    1.00                  147             <- chosen
- *   UUID text as key, WITHOUT ROWID              0.87 (0.71 to 0.98)   152
- *   UUID text as key, in addition to the rowid   0.74 (0.58 to 0.78)   193
- *   chosen, plus an index on (name, time)        0.45 (0.44 to 0.81)   187
- *   chosen, plus an index on (time)              0.65 (0.53 to 1.14)   172
+ *   schema                                            throughput            bytes per row
+ *   integer key derived from the ID, rows in the      1.00                  103             <- chosen
+ *     short form (row-form.ts), no index
+ *   the same with rows in the full form               0.76 (0.48 to 0.89)   147
+ *   UUID text as key, WITHOUT ROWID                   0.55 (0.08 to 0.80)   152
+ *   UUID text as key, in addition to the rowid        0.40 (0.35 to 0.55)   193
+ *   full form, plus an index on (name, time)          0.25 (0.09 to 0.38)   187
+ *   full form, plus an index on (time)                0.44 (0.15 to 0.59)   172
  *
  * So the only key is `seq`, the time part of the ID (see ingest/ids.ts), which is the rowid. It serves as
  *   - the primary key: inserts always append at the right edge of the B-tree and touch no other B-tree;
  *   - the index on the time of receipt, and the commit order that cursors follow;
  *   - the lookup from an ID to its row, without an index on the ID.
  * To find rows by name or by `happened_at`, SQLite scans a range of `seq`. An index on (name, time) would shorten the
- * scan but halve the rate at which rows can be recorded.
+ * scan but cost more than half of the rate at which rows can be recorded.
  *
  * The longest column comes last: SQLite reads a row from its start, and only the end of a long row is moved to
  * overflow pages.

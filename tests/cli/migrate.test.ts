@@ -70,9 +70,17 @@ test('a dry run lists pending migrations and about how long they take, and chang
     false,
     false,
     true,
+    false,
   ]);
   expect(appliedMigrations()).toBe(OLDER);
   expect(backups()).toEqual([]);
+});
+
+test('a migration that only adds views reads no rows, and is not backed up before', async () => {
+  createOlder(journal.entries.length - 1);
+  const json = JSON.parse((await runCli(['migrate', '--dry-run', '--json'], { env })).stdout);
+  expect(json).toMatchObject({ rows: ROWS, backup_bytes: 0, estimate: { start_seconds: 0, rebuild_seconds: 0 } });
+  expect(json.pending).toMatchObject([{ name: '0012_add_record_views', tables: [], changes_data: false }]);
 });
 
 test('migrates the database of a stopped server', async () => {

@@ -221,6 +221,11 @@ describe('schema protection', () => {
       'DROP TABLE __drizzle_migrations;;CREATE VIEW __drizzle_migrations AS SELECT 1 AS id, 2 AS hash, 3 AS created_at',
       'view "__drizzle_migrations"',
     ],
+    [
+      'another view and a newer version',
+      "CREATE VIEW v AS SELECT 1;;INSERT INTO __drizzle_migrations (hash, created_at) VALUES ('x', 4102444800000)",
+      'newer version',
+    ],
     ['an unknown version', 'UPDATE __drizzle_migrations SET created_at = created_at + 1', 'newer version'],
     ['a version older than its tables', 'DELETE FROM __drizzle_migrations WHERE created_at > 1795372958236', 'differ'],
   ])('rejects a database with %s, without changing it', (_title, sql, message) => {

@@ -106,6 +106,16 @@ describe('verification', () => {
       'The ID of row',
     ],
     [
+      'a random part that is none',
+      "UPDATE metrics SET id = 'vvvvvvvvvv' WHERE seq = (SELECT max(seq) FROM metrics)",
+      'The ID of row',
+    ],
+    [
+      'a random part without the variant of a UUID',
+      "UPDATE metrics SET id = '!!!!!!!!!!' WHERE seq = (SELECT max(seq) FROM metrics)",
+      'The ID of row',
+    ],
+    [
       'data that is not JSON',
       "UPDATE analytics SET data = '{' WHERE seq = (SELECT max(seq) FROM analytics)",
       'is not JSON',
