@@ -147,13 +147,14 @@ test('a file that grows at one end and expires at the other keeps its size', asy
 });
 
 test('deletes nothing of short runs, as between the rows of other names', async () => {
-  const all = records(20_000, (seq, i) => metric(seq, { metricName: i % 2 === 0 ? 'even' : 'odd' }));
+  // a file above 2 MB
+  const all = records(50_000, (seq, i) => metric(seq, { metricName: i % 2 === 0 ? 'even' : 'odd' }));
   const database = await openFilled(all);
   const { reader } = database;
   const filter = { user: undefined, name: 'odd', from: undefined, to: undefined };
-  expect(runJob(deleteRecords(reader, 'metric', filter))).toBe(10_000);
+  expect(runJob(deleteRecords(reader, 'metric', filter))).toBe(25_000);
   runJob(reclaimSpace(reader, KEEP_NOTHING));
-  expect(rowsIn(reader, 'metrics')).toBe(20_000);
+  expect(rowsIn(reader, 'metrics')).toBe(50_000);
   expect(FIRST_SEQ).toBe(all[0]?.seq ?? 0);
   expectVerified(database);
   close(database);
