@@ -109,16 +109,18 @@ function* deleteRuns(context: RemovalContext, kind: Kind, guardRows: number, lim
   const run = new BlankRun(guardRows);
   const checkpointIfDue = createCheckpointer(client);
   for (let window = scan(); window; window = scan()) {
-    const deletable: number[] = [];
-    for (const { seq, isBlank } of window) {
-      const passed = run.add(seq, isBlank === 1);
-      if (passed !== undefined) deletable.push(passed);
-    }
     const ranges: (readonly [first: number, last: number, rows: number])[] = [];
-    for (let at = 0; at < deletable.length; at += ROWS_PER_DELETE) {
-      const part = deletable.slice(at, at + ROWS_PER_DELETE);
-      ranges.push([part[0] as number, part.at(-1) as number, part.length]);
+    let part: number[] = [];
+    const endPart = () => {
+      if (part.length > 0) ranges.push([part[0] as number, part.at(-1) as number, part.length]);
+      part = [];
+    };
+    for (const { seq, isBlank } of window) {
+      if (isBlank === 0) endPart(); // all blank rows in a range are deleted: it must not contain the ends of two runs
+      const passed = run.add(seq, isBlank === 1);
+      if (passed !== undefined && part.push(passed) === ROWS_PER_DELETE) endPart();
     }
+    endPart();
     yield* inTransactions(
       store.transact,
       ranges,

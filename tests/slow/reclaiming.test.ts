@@ -146,6 +146,38 @@ test('a file that grows at one end and expires at the other keeps its size', asy
   close(database);
 });
 
+test('keeps the blank rows at the ends of runs that are close to each other', async () => {
+  // Each run is a little longer than what is kept at its ends, so its other rows are deleted together with those of the next.
+  const runLength = 2_100;
+  const all = records(60_000, (seq, i) => {
+    const isNeighbor = i % (runLength + 5) >= runLength && i < 30_000;
+    const text = `${isNeighbor ? MARK : 'text'} ${i} ${'-'.repeat((i * 31) % 300)}`;
+    return metric(seq, {
+      ...(isNeighbor || i >= 30_000 ? NEW : OLD),
+      userId: isNeighbor ? MARK : `user ${i % 9}`,
+      dataString: text,
+    });
+  });
+  const database = await openFilled(all);
+  const { reader, path } = database;
+  const old = all.filter(({ happenedAt }) => happenedAt === OLD.happenedAt).length;
+  const runs = Math.ceil(30_000 / (runLength + 5));
+  deleteOld(reader);
+  truncateWal(reader.client, 0);
+  const copies = occurrences(path, MARK);
+  expect(rowsIn(reader, 'metrics', "user_id = ''")).toBe(old);
+  runJob(reclaimSpace(reader, KEEP_NOTHING));
+  const kept = rowsIn(reader, 'metrics', "user_id = ''") ?? 0;
+  expect(kept).toBeLessThan(old); // some rows were deleted, and at least four pages of them are kept at each end
+  expect(kept).toBeGreaterThan((runs - 1) * 2 * 4 * 204);
+  truncateWal(reader.client, 0);
+  expect(occurrences(path, MARK)).toBe(copies);
+  runJob<unknown>(eraseUser(reader, MARK));
+  expect(occurrences(path, MARK)).toBe(0);
+  expectVerified(database);
+  close(database);
+});
+
 test('deletes nothing of short runs, as between the rows of other names', async () => {
   // a file above 2 MB
   const all = records(50_000, (seq, i) => metric(seq, { metricName: i % 2 === 0 ? 'even' : 'odd' }));
