@@ -49,7 +49,7 @@ def stored(type: str, database: str = DATABASE) -> List[str]:
     """Returns the labels of the stored events of a type, in order of their timestamps."""
     connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True)
     try:
-        query = "SELECT data_index FROM analytics WHERE type = ? ORDER BY happened_at, seq"
+        query = "SELECT data_index FROM event_records WHERE type = ? ORDER BY happened_at, seq"
         return [label for (label,) in connection.execute(query, (type,))]
     finally:
         connection.close()
