@@ -3,7 +3,7 @@ import { createDataTest, type PropertyFilter } from '../properties.ts';
 import { KINDS, type Kind, type LabelFilter, type RecordSource } from '../records.ts';
 import { countGarbage } from './garbage.ts';
 import { addSources } from './record-sources.ts';
-import { HAPPENED_AT, idOf, RECEIVED_AT } from './row-form.ts';
+import { HAPPENED_AT, idOf, RECEIVED_AT, restoreForm } from './row-form.ts';
 
 /**
  * Rows scanned per statement. It keeps read transactions short, and lets a scan with few matches be canceled every few
@@ -41,9 +41,11 @@ export interface RecordRow {
   source?: RecordSource;
 }
 
-/** A row whose ID is still in the form in which it is stored. */
-interface StoredRow extends Omit<RecordRow, 'id'> {
+/** A row whose ID and times are still in the form in which they are stored. */
+interface StoredRow extends Omit<RecordRow, 'id' | 'happened_at' | 'received_at'> {
   id: string;
+  happened_at: number;
+  received_at: number;
 }
 
 /** Limits of one read. At least one row is returned, whatever its size. */
@@ -89,8 +91,7 @@ export function readWindow(
   if (end === undefined) return { rows: [], bytes: 0, next: undefined };
   const { sql, values } = conditionOf(kind, filter);
   const statement = client.query<StoredRow, (string | number)[]>(
-    `SELECT seq, id, user_id, ${HAPPENED_AT} AS happened_at, ${RECEIVED_AT} AS received_at,
-            ${name} AS name, ${label} AS label, ${value} AS value
+    `SELECT seq, id, user_id, happened_at, received_at, ${name} AS name, ${label} AS label, ${value} AS value
      FROM ${table} WHERE seq ${beyond} ? AND ${direction === 'newest' ? 'seq >= ?' : 'seq <= ?'} AND ${sql}
      ORDER BY seq ${order}`,
   );
@@ -135,8 +136,7 @@ export function readKeys(
   const { sql, values } = conditionOf(kind, filter);
   // CROSS JOIN keeps the order of the keys, and looks each one up
   const statement = client.query<StoredRow, (string | number)[]>(
-    `SELECT seq, id, user_id, ${HAPPENED_AT} AS happened_at, ${RECEIVED_AT} AS received_at,
-            ${name} AS name, ${label} AS label, ${value} AS value
+    `SELECT seq, id, user_id, happened_at, received_at, ${name} AS name, ${label} AS label, ${value} AS value
      FROM (SELECT value AS requested FROM json_each(?)) CROSS JOIN ${table} ON seq = requested WHERE ${sql}`,
   );
   const found = collect(statement.iterate(JSON.stringify(keys), ...values), filter, limits);
@@ -144,7 +144,7 @@ export function readKeys(
   return found;
 }
 
-/** Collects rows whose data matches the filter until a limit is reached. Sets their IDs. */
+/** Collects rows whose data matches the filter until a limit is reached, with whole IDs and times since 1970. */
 function collect(
   found: Iterable<StoredRow>,
   filter: RecordFilter,
@@ -157,7 +157,7 @@ function collect(
   let stoppedAt: number | undefined;
   for (const row of found) {
     if (hasData(row.value)) {
-      row.id = idOf(row.seq, row.id);
+      restoreForm(row);
       rows.push(row);
       bytes += bytesOf(row);
     } else skippedBytes += bytesOf(row);

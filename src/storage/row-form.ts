@@ -125,6 +125,15 @@ export function idOf(seq: number, stored: string): string {
   return idBytes.toString('latin1');
 }
 
+/** Sets the ID and the times of a row that was read as it is stored. */
+export function restoreForm(row: { readonly seq: number; id: string; happened_at: number; received_at: number }): void {
+  if (row.id.length !== SHORT_LENGTH) return;
+  const time = millisecondOf(row.seq) * 1000;
+  row.id = idOf(row.seq, row.id);
+  row.happened_at += time;
+  row.received_at += time;
+}
+
 /** SQL condition of a row in the short form. Other programs have SQLite before 3.43, without `octet_length`. */
 const IS_SHORT = `length(id) = ${SHORT_LENGTH}`;
 /** SQL for the time of `seq`, in milliseconds since 1970. */
