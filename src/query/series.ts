@@ -38,7 +38,7 @@ export function seriesOf(
 
   function* bucketsOf(group: number) {
     for (let bucket = 0; bucket < buckets; bucket++) {
-      yield bucketOf(starts[bucket] as string, statistics.at(group * (buckets + 1) + bucket));
+      yield bucketResult(starts[bucket] as string, statistics.at(group * (buckets + 1) + bucket));
     }
   }
   const totalOf = (group: number) => statistics.at(group * (buckets + 1) + buckets);
@@ -59,8 +59,8 @@ export function seriesOf(
   return { ...result, groups: groupsOf(), other };
 }
 
-/** Returns a bucket of the result. A chart has thousands, and a spread takes ten times as long. */
-function bucketOf(start: string, statistics: Statistics): SeriesResult['buckets'][number] {
+/** Returns a bucket of the result. Charts have thousands of them, so it avoids a spread in the usual case. */
+function bucketResult(start: string, statistics: Statistics): SeriesResult['buckets'][number] {
   const { count, sum, sum_overflow, avg, min, max, p50, p95, p99 } = statistics;
   return sum_overflow ? { start, ...statistics } : { start, count, sum, avg, min, max, p50, p95, p99 };
 }

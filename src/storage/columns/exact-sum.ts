@@ -31,7 +31,7 @@ interface Summed {
  * Sums values exactly. The results depend only on the values, not on their order.
  *
  * The sum is held in three doubles by Knuth's error-free addition (two-sum), which provides about 159 bits, enough for
- * typical measurements. It takes about 2 ns per value. If even that would round or overflow, the values are summed
+ * typical measurements. It takes 3 to 5 ns per value. If even that would round or overflow, the values are summed
  * again by `Math.sumPrecise`, which takes about 36 ns per value.
  *
  * @param values at least one, all finite

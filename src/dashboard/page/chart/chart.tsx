@@ -27,7 +27,7 @@ interface ChartProps extends Buckets {
   readonly tableLines?: readonly Line[];
   /** Indexes of two lines; the area between them is filled. */
   readonly band?: readonly [upper: number, lower: number] | undefined;
-  /** The unit of lines without one of their own; default: counts. */
+  /** The unit of lines that have none; default: counts. */
   readonly unit?: Unit;
   /** Formats figures in the tooltip and the table; default: according to the unit. */
   readonly format?: Formatter;

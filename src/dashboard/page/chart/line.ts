@@ -12,7 +12,7 @@ export interface Line {
   readonly shape?: 'line' | 'dashed' | 'bars' | 'edge';
   /** The unit; default: that of the chart. */
   readonly unit?: Unit;
-  /** The pane: 0, or a smaller one below for figures that a larger line would flatten. Each has an axis of its own. */
+  /** The pane: 0, or a smaller one below for figures that a larger line would flatten. Each has an axis. */
   readonly pane?: 0 | 1 | 2;
   /** Label of the line whose previous period this is; the tooltip shows the change. */
   readonly previousOf?: string;
@@ -45,7 +45,7 @@ export function previousOf<Bucket extends { readonly start: string }>(
     label: `${line.label}, ${PERIODS[comparison]}`,
     previousOf: line.label,
     shape: 'dashed',
-    // bars hide a line of their own color
+    // bars hide a line of the same color
     color: line.shape === 'bars' ? '--ink-2' : line.color,
     values: before.map((bucket) => (bucket ? figureOf(bucket) : null)),
     startsOf: before.map((bucket) => bucket?.start),
